@@ -1,0 +1,48 @@
+//! Rows of latents that training and export read, wherever they live.
+
+/// `len` latents of `width` f32 each, in row order: a column of a pair file seen through the cache, a tensor of a
+/// safetensors file, or several of these side by side.
+pub trait Latents: Send + Sync {
+    /// Rows.
+    fn len(&self) -> usize;
+
+    /// f32 values a row.
+    fn width(&self) -> usize;
+
+    /// Copies row `index` into `out`, which is `width` long.
+    fn copy_row(&self, index: usize, out: &mut [f32]);
+
+    /// Whether there are no rows.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Several columns of the same length side by side: what a tower with more than one encoder reads.
+pub struct Concatenated(Vec<Box<dyn Latents>>);
+
+impl Concatenated {
+    /// `parts` must have the same number of rows.
+    pub fn new(parts: Vec<Box<dyn Latents>>) -> Self {
+        assert!(parts.windows(2).all(|pair| pair[0].len() == pair[1].len()), "columns of different lengths");
+        Self(parts)
+    }
+}
+
+impl Latents for Concatenated {
+    fn len(&self) -> usize {
+        self.0.first().map_or(0, |part| part.len())
+    }
+
+    fn width(&self) -> usize {
+        self.0.iter().map(|part| part.width()).sum()
+    }
+
+    fn copy_row(&self, index: usize, mut out: &mut [f32]) {
+        for part in &self.0 {
+            let (head, tail) = out.split_at_mut(part.width());
+            part.copy_row(index, head);
+            out = tail;
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! fusemix: one shared space out of encoders that already exist.
+
+pub mod latents;
