@@ -1,0 +1,1 @@
+//! What the candle plugins share: finding weights, choosing a device.

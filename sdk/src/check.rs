@@ -1,0 +1,190 @@
+//! Conformance checks: what every encoder owes its users, tried on a few items.
+//!
+//! An author calls [`conforms`] in one test; `fusemix plugins check ENCODER` runs [`examine`] on the loaded plugin.
+
+use crate::{Description, Encoded, Encoder, Error, Host, Item, Modality, Options};
+
+/// Items to try an encoder on.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// Items that encode; at least two, all different.
+    pub good: Vec<Vec<u8>>,
+    /// An item that cannot be encoded.
+    pub bad: Vec<u8>,
+}
+
+impl Samples {
+    /// Samples of the modalities that everybody knows: texts, PNG images, WAV sounds. None for a modality of your own.
+    pub fn of(modality: &Modality) -> Option<Self> {
+        let good = match modality {
+            Modality::Text => ["a red flower", "The quick brown fox jumps over the lazy dog.", "été à 北京 🙂"]
+                .map(|text| text.as_bytes().to_vec())
+                .to_vec(),
+            Modality::Image => vec![
+                include_bytes!("../samples/gradient.png").to_vec(),
+                include_bytes!("../samples/disc.png").to_vec(),
+                include_bytes!("../samples/checkers.png").to_vec(),
+            ],
+            Modality::Audio => [220.0, 440.0, 1000.0].map(|hertz| wav(hertz, 8_000)).to_vec(),
+            Modality::Other(_) => return None,
+        };
+        Some(Self { good, bad: vec![0xff, 0xfe, 0x00, 0xff] })
+    }
+}
+
+/// One second of a sine as 16-bit mono WAV.
+fn wav(hertz: f32, rate: u32) -> Vec<u8> {
+    let samples = (0..rate).map(|at| {
+        let phase = at as f32 * hertz / rate as f32 * std::f32::consts::TAU;
+        (phase.sin() * 16_000.0) as i16
+    });
+    let mut file = Vec::with_capacity(44 + 2 * rate as usize);
+    file.extend_from_slice(b"RIFF");
+    file.extend((36 + 2 * rate).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1u16, 1].iter().flat_map(|field| field.to_le_bytes()));
+    file.extend([rate, 2 * rate].iter().flat_map(|field| field.to_le_bytes()));
+    file.extend([2u16, 16].iter().flat_map(|field| field.to_le_bytes()));
+    file.extend_from_slice(b"data");
+    file.extend((2 * rate).to_le_bytes());
+    file.extend(samples.flat_map(i16::to_le_bytes));
+    file
+}
+
+/// One promise, and whether it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The promise.
+    pub promise: &'static str,
+    /// How it was broken.
+    pub broken: Option<String>,
+}
+
+/// Opens `E` and panics with a list of the promises that it breaks: call it in a test of your plugin.
+pub fn conforms<E: Encoder>(options: &Options, samples: Option<Samples>) {
+    let host = Host::detached();
+    let encoder = E::open(options, &host).unwrap_or_else(|error| panic!("the encoder does not open: {error}"));
+    let description = encoder.describe();
+    let samples = samples.or_else(|| Samples::of(&description.modality));
+    let samples = samples.expect("a modality of your own needs samples of your own");
+    let checks = examine(&description, &samples, |items| encoder.encode(items, &host));
+    let broken: Vec<String> =
+        checks.iter().filter_map(|check| Some(format!("{}: {}", check.promise, check.broken.as_ref()?))).collect();
+    assert!(broken.is_empty(), "the encoder breaks its promises:\n{}", broken.join("\n"));
+}
+
+/// Holds an encoder to its promises.
+pub fn examine(
+    description: &Description,
+    samples: &Samples,
+    encode: impl Fn(&[Item<'_>]) -> Result<Encoded, Error>,
+) -> Vec<Check> {
+    let items: Vec<Item<'_>> = samples.good.iter().map(|bytes| Item::new(&description.modality, bytes)).collect();
+    let bad = Item::new(&description.modality, &samples.bad);
+    let batch = latents(&encode, &items);
+    let mut checks = Vec::new();
+    let mut check = |promise, kept: Result<(), String>| checks.push(Check { promise, broken: kept.err() });
+
+    check("a batch of good items encodes", batch.as_ref().map(drop).map_err(String::clone));
+    let batch = batch.unwrap_or_default();
+    check("every latent has the described width", widths(description, &batch));
+    check("every value is finite", finite(&batch));
+    check("different items get different latents", different(&batch));
+    check(
+        "the same items get the same latents",
+        latents(&encode, &items).and_then(|again| agree(&batch, &again, description.tolerance)),
+    );
+    let singles =
+        items.iter().map(|&item| Ok(latents(&encode, &[item])?.remove(0))).collect::<Result<Vec<_>, String>>();
+    check(
+        "a batch equals its items one by one",
+        singles.and_then(|singles| agree(&batch, &singles, description.tolerance)),
+    );
+    check("a bad item fails alone", fails_alone(&encode, &items, bad, &batch, description.tolerance));
+    check(
+        "an empty batch is answered with nothing",
+        encode(&[]).map_err(|error| error.to_string()).and_then(|encoded| match encoded.outcomes.len() {
+            0 => Ok(()),
+            outcomes => Err(format!("{outcomes} outcomes for no items")),
+        }),
+    );
+    checks
+}
+
+fn latents(
+    encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>,
+    items: &[Item<'_>],
+) -> Result<Vec<Vec<f32>>, String> {
+    let outcomes = encode(items).map_err(|error| error.to_string())?.outcomes;
+    if outcomes.len() != items.len() {
+        return Err(format!("{} outcomes for {} items", outcomes.len(), items.len()));
+    }
+    let values = |(index, outcome): (usize, crate::Outcome)| match outcome {
+        Ok(latent) => Ok(latent.values),
+        Err(error) => Err(format!("item {index}: {error}")),
+    };
+    outcomes.into_iter().enumerate().map(values).collect()
+}
+
+fn widths(description: &Description, batch: &[Vec<f32>]) -> Result<(), String> {
+    let expected = description.width.or(batch.first().map(Vec::len));
+    match batch.iter().position(|latent| Some(latent.len()) != expected) {
+        Some(index) => Err(format!("item {index} has {} values, not {}", batch[index].len(), expected.unwrap_or(0))),
+        None => Ok(()),
+    }
+}
+
+fn finite(batch: &[Vec<f32>]) -> Result<(), String> {
+    for (index, latent) in batch.iter().enumerate() {
+        if let Some(at) = latent.iter().position(|value| !value.is_finite()) {
+            return Err(format!("item {index} has {} at position {at}", latent[at]));
+        }
+    }
+    Ok(())
+}
+
+fn different(batch: &[Vec<f32>]) -> Result<(), String> {
+    match batch.windows(2).position(|pair| pair[0] == pair[1]) {
+        Some(index) => Err(format!("items {index} and {} have the same latent", index + 1)),
+        None => Ok(()),
+    }
+}
+
+/// L2 distance of each pair of latents, relative to the first one's length, within `tolerance`.
+fn agree(first: &[Vec<f32>], second: &[Vec<f32>], tolerance: f32) -> Result<(), String> {
+    for (index, (a, b)) in first.iter().zip(second).enumerate() {
+        let norm = a.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let distance = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+        if a.len() != b.len() || distance.is_nan() || distance > tolerance * norm {
+            return Err(format!(
+                "item {index} moved by {:.1e} of its length; allowed: {tolerance:.1e}",
+                distance / norm
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn fails_alone(
+    encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>,
+    items: &[Item<'_>],
+    bad: Item<'_>,
+    batch: &[Vec<f32>],
+    tolerance: f32,
+) -> Result<(), String> {
+    let middle = items.len() / 2;
+    let mut mixed = items.to_vec();
+    mixed.insert(middle, bad);
+    let mut outcomes = encode(&mixed).map_err(|error| format!("it took the batch with it: {error}"))?.outcomes;
+    if outcomes.len() != mixed.len() {
+        return Err(format!("{} outcomes for {} items", outcomes.len(), mixed.len()));
+    }
+    if outcomes.remove(middle).is_ok() {
+        return Err("it got a latent".into());
+    }
+    let others = outcomes.into_iter().map(|outcome| outcome.map(|latent| latent.values));
+    let others =
+        others.collect::<Result<Vec<_>, _>>().map_err(|error| format!("a good item failed with it: {error}"))?;
+    agree(batch, &others, tolerance)
+}

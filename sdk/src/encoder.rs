@@ -1,0 +1,91 @@
+//! The trait that a plugin implements, and how an encoder describes itself.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::{Encoded, Error, Host, Item, Modality, OptionSpec, Options};
+
+/// A frozen unimodal encoder. Write it, export it with [`crate::export!`], and you have a plugin.
+///
+/// The host may call [`encode`](Encoder::encode) from several threads at once, up to
+/// [`Description::concurrency`]; a panic in any method is caught and reported as this encoder's failure.
+pub trait Encoder: Sized + Send + Sync + 'static {
+    /// The keys that this encoder accepts in plugins.toml besides the host's own (`plugin`, `batch`, `timeout`, `concurrency`).
+    fn options() -> Vec<OptionSpec> {
+        Vec::new()
+    }
+
+    /// Loads the model.
+    fn open(options: &Options, host: &Host) -> Result<Self, Error>;
+
+    /// What this encoder is. It must not change while the encoder is open.
+    fn describe(&self) -> Description;
+
+    /// Turns items into latents: one outcome an item, in order. An `Err` of the whole batch stops the run, so keep
+    /// it for what no other item could survive; a bad item is an `Err` in its own outcome.
+    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error>;
+}
+
+/// What an encoder says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// The modality of its items.
+    pub modality: Modality,
+    /// Values a latent. `None` when only the first answer tells (a remote model).
+    #[serde(default)]
+    pub width: Option<usize>,
+    /// Items that the encoder likes to get at once.
+    #[serde(default = "one")]
+    pub batch: usize,
+    /// Calls that may run at once.
+    #[serde(default = "one")]
+    pub concurrency: usize,
+    /// What makes two latents comparable, besides the plugin's name: model, digest of the weights, preprocessing, layer, pooling,
+    /// truncation, normalisation. The host keeps latents of different fingerprints apart; never put a secret in it.
+    #[serde(default)]
+    pub fingerprint: BTreeMap<String, String>,
+    /// How far a latent may be from the one that the same item gets in another batch, relative to its length (L2).
+    #[serde(default = "tolerance")]
+    pub tolerance: f32,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn tolerance() -> f32 {
+    1e-4
+}
+
+impl Description {
+    /// An encoder of `modality` whose latents have `width` values.
+    pub fn new(modality: Modality, width: impl Into<Option<usize>>) -> Self {
+        let fingerprint = BTreeMap::new();
+        Self { modality, width: width.into(), batch: 1, concurrency: 1, fingerprint, tolerance: tolerance() }
+    }
+
+    /// Sets [`Description::batch`].
+    pub fn batch(mut self, items: usize) -> Self {
+        self.batch = items;
+        self
+    }
+
+    /// Sets [`Description::concurrency`].
+    pub fn concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
+        self
+    }
+
+    /// Adds an entry to [`Description::fingerprint`].
+    pub fn fingerprint(mut self, key: &str, value: impl ToString) -> Self {
+        self.fingerprint.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// Sets [`Description::tolerance`].
+    pub fn tolerance(mut self, relative: f32) -> Self {
+        self.tolerance = relative;
+        self
+    }
+}
