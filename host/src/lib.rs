@@ -1,3 +1,5 @@
 //! fusemix: one shared space out of encoders that already exist.
 
+pub mod config;
 pub mod latents;
+pub mod toml_file;
