@@ -96,7 +96,8 @@ impl Config {
         let mut plugins = document.plugin;
         for (index, plugin) in plugins.iter_mut().enumerate() {
             let index_key = index.to_string();
-            if plugin.sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+            if plugin.sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            {
                 let message = "sha256 must be 64 hexadecimal digits, as `sha256sum` prints them";
                 return Err(file.error_at(&["plugin", &index_key, "sha256"], message));
             }
@@ -182,11 +183,23 @@ mod tests {
     #[test]
     fn every_mistake_is_named_by_line() {
         let cases = [
-            ("[[plugin]]\nnam = 'a'", "plugins.toml:2: unknown key `nam`; did you mean `name`? (there are: name, version, path, sha256)"),
-            ("[[plugin]]\nname = 'a'\nsha256 = '12'", "plugins.toml:3: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them"),
+            (
+                "[[plugin]]\nnam = 'a'",
+                "plugins.toml:2: unknown key `nam`; did you mean `name`? (there are: name, version, path, sha256)",
+            ),
+            (
+                "[[plugin]]\nname = 'a'\nsha256 = '12'",
+                "plugins.toml:3: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them",
+            ),
             ("[encoder.x]\nmodel = 'm'", "plugins.toml:1: encoder `x` does not say which `plugin` provides it"),
-            ("[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'b'", "plugins.toml:4: no [[plugin]] is called `b`; did you mean `a`? (there is: a)"),
-            ("[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\nbatch = 0", "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0"),
+            (
+                "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'b'",
+                "plugins.toml:4: no [[plugin]] is called `b`; did you mean `a`? (there is: a)",
+            ),
+            (
+                "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\nbatch = 0",
+                "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0",
+            ),
             ("[[plugin]]\nname = 'a'\n[[plugin]]\nname = 'a'", "plugins.toml:4: plugin `a` is there twice; remove one"),
         ];
         for (text, message) in cases {

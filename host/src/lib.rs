@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod latents;
+pub mod plugin;
 pub mod toml_file;

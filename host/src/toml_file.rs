@@ -40,8 +40,11 @@ pub struct TomlFile {
 impl TomlFile {
     /// Reads `path`; `hint` is what to try when that fails.
     pub fn read(path: &Path, hint: &'static str) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source, hint })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+            hint,
+        })?;
         Ok(Self { path: path.to_owned(), text })
     }
 

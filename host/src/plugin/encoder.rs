@@ -1,0 +1,186 @@
+//! An opened encoder in the host's types: checked options in, checked rows out.
+
+use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::std_types::{RResult, RSlice, RStr};
+use fusemix_sdk::abi::{RawEncoderBox, RawHost_TO, RawItem, RawRows};
+use fusemix_sdk::export::{OpenRequest, Report};
+use fusemix_sdk::{Description, Encoded, Error, ErrorKind, Item, Latent, OptionKind, OptionSpec, Options};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::load::{LoadError, Plugin};
+use super::services::Services;
+use crate::config::{EncoderEntry, HOST_KEYS};
+use crate::toml_file::{ConfigError, TomlFile, suggest};
+
+/// An encoder of plugins.toml, ready to encode.
+pub struct LoadedEncoder {
+    /// Its name in plugins.toml.
+    pub name: String,
+    /// What it says about itself, with `batch` and `concurrency` as plugins.toml has them.
+    pub description: Description,
+    /// The description's fingerprint with the plugin's name in it.
+    pub fingerprint: BTreeMap<String, String>,
+    /// The longest that a call may take.
+    pub time_limit: Duration,
+    raw: RawEncoderBox,
+}
+
+/// Why an encoder cannot be opened, or why its call failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum EncoderError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Plugin(#[from] LoadError),
+    #[error("encoder `{encoder}` does not open: {source}")]
+    Open { encoder: String, source: Error },
+    #[error(
+        "encoder `{encoder}` did not open within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
+    )]
+    OpenHang { encoder: String, limit: Duration },
+    #[error("encoder `{encoder}`: {source}")]
+    Call { encoder: String, source: Error },
+    #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
+    Protocol { encoder: String, reason: String },
+}
+
+impl EncoderError {
+    /// Whether the plugin panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Panic)
+    }
+
+    /// Whether the plugin stopped because it was asked to.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Stopped)
+    }
+
+    /// Whether it is for the user to mend in plugins.toml.
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::Config(_))
+            || matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Config)
+    }
+}
+
+impl LoadedEncoder {
+    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind.
+    pub(super) fn open(
+        plugin: &Plugin,
+        entry: &EncoderEntry,
+        file: &TomlFile,
+        services: &Services,
+    ) -> Result<Self, EncoderError> {
+        check_options(entry, &plugin.info.options, file)?;
+        let protocol = |reason: String| EncoderError::Protocol { encoder: entry.name.clone(), reason };
+        let request = OpenRequest {
+            encoder: entry.name.clone(),
+            options: options(entry, file).map_err(|error| protocol(error.to_string()))?,
+            log_level: tracing::level_filters::LevelFilter::current().to_string(),
+        };
+        let request = serde_json::to_string(&request).map_err(|error| protocol(error.to_string()))?;
+        let host = RawHost_TO::from_value(services.for_plugin(&plugin.info.name), TD_Opaque);
+        let open = plugin.module.open();
+        let (answer, opened) = channel();
+        std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
+        let limit = entry.host.time_limit();
+        let raw = match opened.recv_timeout(limit) {
+            Ok(RResult::ROk(raw)) => raw,
+            Ok(RResult::RErr(error)) => {
+                return Err(EncoderError::Open { encoder: entry.name.clone(), source: sdk_error(&error) });
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(EncoderError::OpenHang { encoder: entry.name.clone(), limit });
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(protocol("the opening thread died".into())),
+        };
+        let mut description: Description = serde_json::from_str(&raw.describe())
+            .map_err(|error| protocol(format!("its description does not read: {error}")))?;
+        if description.width == Some(0) {
+            return Err(protocol("it describes latents of width 0".into()));
+        }
+        description.batch = entry.host.batch.unwrap_or(description.batch).max(1);
+        description.concurrency = entry.host.concurrency.unwrap_or(description.concurrency).max(1);
+        let mut fingerprint = description.fingerprint.clone();
+        fingerprint.insert("plugin".into(), plugin.info.name.clone());
+        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit: limit, raw })
+    }
+
+    /// Encodes a batch. The rows have the width that the plugin says they have; whether that is the described width,
+    /// and whether the values are finite, is for the caller to judge.
+    pub fn encode(&self, items: &[Item<'_>]) -> Result<Encoded, EncoderError> {
+        let raw_items: Vec<RawItem<'_>> = items
+            .iter()
+            .map(|item| RawItem { modality: RStr::from_str(item.modality), bytes: RSlice::from_slice(item.bytes) })
+            .collect();
+        match self.raw.encode(RSlice::from_slice(&raw_items)) {
+            RResult::ROk(rows) => encoded(rows, items.len())
+                .map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason }),
+            RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), source: sdk_error(&error) }),
+        }
+    }
+}
+
+fn sdk_error(json: &str) -> Error {
+    serde_json::from_str(json).unwrap_or_else(|_| Error::new(format!("an error that does not read: {json}")))
+}
+
+/// One outcome an item out of a block of rows.
+fn encoded(rows: RawRows, items: usize) -> Result<Encoded, String> {
+    let report: Report =
+        serde_json::from_str(&rows.report).map_err(|error| format!("its report does not read: {error}"))?;
+    let Report { mut failures, truncated, usage } = report;
+    if rows.values.len() != items * rows.width || (rows.width == 0 && failures.len() < items) {
+        return Err(format!("{} values for {items} items of width {}", rows.values.len(), rows.width));
+    }
+    let outcome = |index| match failures.remove(&index) {
+        Some(failure) => Err(failure),
+        None => {
+            let values = rows.values[index * rows.width..(index + 1) * rows.width].to_vec();
+            Ok(Latent { values, truncated: truncated.binary_search(&index).is_ok() })
+        }
+    };
+    Ok(Encoded { outcomes: (0..items).map(outcome).collect(), usage })
+}
+
+fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {
+    let json = |(key, value): (&String, &toml::Value)| Ok((key.clone(), serde_json::to_value(value)?));
+    Ok(Options::new(entry.options.iter().map(json).collect::<serde_json::Result<_>>()?, file.folder()))
+}
+
+/// Holds an encoder's keys against those that its plugin declares.
+fn check_options(entry: &EncoderEntry, specs: &[OptionSpec], file: &TomlFile) -> Result<(), ConfigError> {
+    let encoder = &entry.name;
+    let plugin = &entry.host.plugin;
+    let at = |key: &str, message: String| Err(file.error_at(&["encoder", encoder, key], message));
+    for (key, value) in &entry.options {
+        let Some(spec) = specs.iter().find(|spec| spec.key == *key) else {
+            let known = specs.iter().map(|spec| spec.key.as_str()).chain(HOST_KEYS);
+            return at(key, format!("unknown key `{key}` of encoder `{encoder}`{}", suggest(key, known)));
+        };
+        let (fits, wanted) = match spec.kind {
+            OptionKind::Text => (value.is_str(), "text, in quotes"),
+            OptionKind::Integer => (value.is_integer(), "a whole number"),
+            OptionKind::Number => (value.is_integer() || value.is_float(), "a number"),
+            OptionKind::Boolean => (value.is_bool(), "true or false"),
+            _ => (true, ""),
+        };
+        if !fits {
+            return at(key, format!("`{key} = {value}` of encoder `{encoder}` must be {wanted}: {}", spec.help));
+        }
+        if let Some(text) =
+            value.as_str().filter(|text| !spec.choices.is_empty() && !spec.choices.iter().any(|c| c == text))
+        {
+            let choices = suggest(text, spec.choices.iter().map(String::as_str));
+            return at(key, format!("`{key}` of encoder `{encoder}` cannot be `{text}`{choices}"));
+        }
+    }
+    match specs.iter().find(|spec| spec.required && !entry.options.contains_key(&spec.key)) {
+        Some(OptionSpec { key, help, .. }) => {
+            at("", format!("encoder `{encoder}` lacks `{key}`, which plugin `{plugin}` needs: {help}"))
+        }
+        None => Ok(()),
+    }
+}

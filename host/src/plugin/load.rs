@@ -1,0 +1,129 @@
+//! From a `[[plugin]]` entry to a checked module. All of the host's FFI is here.
+
+use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
+use fusemix_sdk::abi::PluginModuleRef;
+use fusemix_sdk::export::PluginInfo;
+use libloading::Library;
+use semver::{Version, VersionReq};
+use sha2::{Digest, Sha256};
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::path::{Path, PathBuf};
+
+use crate::config::PluginEntry;
+
+/// A plugin whose library is loaded and whose interface fits. It stays loaded until the program ends.
+#[derive(Clone)]
+pub struct Plugin {
+    /// The library.
+    pub path: PathBuf,
+    /// What it says about itself.
+    pub info: PluginInfo,
+    pub(super) module: PluginModuleRef,
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum LoadError {
+    #[error("plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml", file.display(), looked_in(folders))]
+    Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
+    #[error("plugin `{plugin}`: cannot read {}: {source}", path.display())]
+    Unreadable { plugin: String, path: PathBuf, source: std::io::Error },
+    #[error(
+        "plugin `{plugin}`: {} has SHA-256 {found}, but plugins.toml pins {pinned}; \
+         if you trust this file, pin its own sum",
+        path.display()
+    )]
+    Checksum { plugin: String, path: PathBuf, pinned: String, found: String },
+    #[error("plugin `{plugin}`: {} is not a library that this system loads: {reason}", path.display())]
+    NotALibrary { plugin: String, path: PathBuf, reason: String },
+    #[error(
+        "plugin `{plugin}`: {} is a library, but no fusemix plugin; a plugin ends with `fusemix_sdk::export!(...)`",
+        path.display()
+    )]
+    NotAPlugin { plugin: String, path: PathBuf },
+    #[error(
+        "plugin `{plugin}`: {} was built for another plugin interface than this fusemix speaks \
+         (fusemix-sdk {}): {reason}; rebuild the plugin with a fusemix-sdk of that major version",
+        path.display(),
+        env!("CARGO_PKG_VERSION")
+    )]
+    Abi { plugin: String, path: PathBuf, reason: String },
+    #[error("plugin `{plugin}`: {} is plugin `{found}`; correct `name` or `path` in plugins.toml", path.display())]
+    Name { plugin: String, path: PathBuf, found: String },
+    #[error(
+        "plugin `{plugin}`: {} is version {found}, but plugins.toml asks for {wanted}; \
+         build a version that fits, or change `version`",
+        path.display()
+    )]
+    Version { plugin: String, path: PathBuf, wanted: VersionReq, found: String },
+}
+
+fn looked_in(folders: &[PathBuf]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    if folders.is_empty() { String::new() } else { format!("in {}", folders.join(" or ")) }
+}
+
+/// Finds, checks and loads a plugin. Without a `path`, it is looked for by its library's name in `folders`.
+pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
+    let plugin = || entry.name.clone();
+    let path = find(entry, folders)?;
+    if let Some(pinned) = &entry.sha256 {
+        let bytes = std::fs::read(&path).map_err(|source| LoadError::Unreadable {
+            plugin: plugin(),
+            path: path.clone(),
+            source,
+        })?;
+        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if !found.eq_ignore_ascii_case(pinned) {
+            return Err(LoadError::Checksum { plugin: plugin(), path, pinned: pinned.clone(), found });
+        }
+    }
+    let module = module(&entry.name, &path)?;
+    let info = module.info()();
+    let info: PluginInfo = serde_json::from_str(&info).map_err(|error| LoadError::Abi {
+        plugin: plugin(),
+        path: path.clone(),
+        reason: format!("what it says about itself does not read: {error}"),
+    })?;
+    if info.name != entry.name {
+        return Err(LoadError::Name { plugin: plugin(), path, found: info.name });
+    }
+    if !Version::parse(&info.version).is_ok_and(|version| entry.version.matches(&version)) {
+        return Err(LoadError::Version { plugin: plugin(), path, wanted: entry.version.clone(), found: info.version });
+    }
+    Ok(Plugin { path, info, module })
+}
+
+fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> {
+    let missing =
+        |file, folders: &[PathBuf]| LoadError::Missing { plugin: entry.name.clone(), file, folders: folders.to_vec() };
+    if let Some(path) = &entry.path {
+        return if path.is_file() { Ok(path.clone()) } else { Err(missing(path.clone(), &[])) };
+    }
+    let file = PathBuf::from(format!("{DLL_PREFIX}{}{DLL_SUFFIX}", entry.name.replace('-', "_")));
+    let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    found.ok_or_else(|| missing(file, folders))
+}
+
+fn module(plugin: &str, path: &Path) -> Result<PluginModuleRef, LoadError> {
+    let not_a_library = |error: libloading::Error| LoadError::NotALibrary {
+        plugin: plugin.to_owned(),
+        path: path.to_owned(),
+        reason: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+    };
+    let abi = |error: LibraryError| LoadError::Abi {
+        plugin: plugin.to_owned(),
+        path: path.to_owned(),
+        reason: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    // SAFETY: loading runs the library's initialisers: the user named this file in plugins.toml, and can pin its sum.
+    let library = unsafe { Library::new(path) }.map_err(not_a_library)?;
+    // SAFETY: whatever exports abi_stable's symbol exports a header of this type; `upgrade` below checks its contents.
+    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
+    let header: AbiHeaderRef =
+        *header.map_err(|_| LoadError::NotAPlugin { plugin: plugin.to_owned(), path: path.to_owned() })?;
+    // The header, and everything reached through it, must live as long as the program.
+    std::mem::forget(library);
+    header.upgrade().and_then(|header| header.init_root_module::<PluginModuleRef>()).map_err(abi)
+}

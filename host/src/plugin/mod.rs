@@ -1,0 +1,44 @@
+//! The plugins of a plugins.toml and the encoders opened on them.
+
+mod encoder;
+mod load;
+mod services;
+
+use std::path::PathBuf;
+
+pub use encoder::{EncoderError, LoadedEncoder};
+pub use load::{LoadError, Plugin};
+pub use services::Services;
+
+use crate::config::{Config, EncoderEntry, PluginEntry};
+
+/// Loads plugins and opens encoders as they are asked for: one that is broken costs only those who ask for it.
+pub struct Plugins {
+    /// What was configured.
+    pub config: Config,
+    /// What the plugins share.
+    pub services: Services,
+    folders: Vec<PathBuf>,
+}
+
+impl Plugins {
+    /// Plugins are looked for in `plugin_folder`, then beside the program.
+    pub fn new(config: Config, services: Services) -> Self {
+        let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+        let folders = config.plugin_folder.iter().cloned().chain(beside).collect();
+        Self { config, services, folders }
+    }
+
+    /// Loads a plugin; loading it again gives the same library.
+    pub fn load(&self, entry: &PluginEntry) -> Result<Plugin, LoadError> {
+        load::load(entry, &self.folders)
+    }
+
+    /// Opens the encoder called `name`.
+    pub fn open(&self, name: &str) -> Result<LoadedEncoder, EncoderError> {
+        let entry: &EncoderEntry = self.config.encoder(name)?;
+        let plugin = self.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);
+        let plugin = self.load(plugin.expect("checked when plugins.toml was read"))?;
+        LoadedEncoder::open(&plugin, entry, &self.config.file, &self.services)
+    }
+}
