@@ -1,0 +1,14 @@
+//! What tells two sets of weights apart.
+
+use blake3::Hasher;
+use fusemix_sdk::Error;
+use std::path::Path;
+
+/// The BLAKE3 digest, in hexadecimal, of the contents of `paths` one after the other.
+pub fn digest<P: AsRef<Path>>(paths: &[P]) -> Result<String, Error> {
+    let mut hasher = Hasher::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        hasher.update_mmap_rayon(path).map_err(|error| Error::config(format!("{}: {error}", path.display())))?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,142 @@
+//! Where the files of a model are: in a folder, beside a weights file, or on a hub.
+
+use fusemix_sdk::{Error, Host, Options};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::hub::{Hub, Snapshot};
+
+/// A model's files, by the names that they have in its repository.
+pub struct Source {
+    name: String,
+    place: Place,
+}
+
+enum Place {
+    /// `weights` when the user named one file of the folder.
+    Local {
+        folder: PathBuf,
+        weights: Option<PathBuf>,
+    },
+    Hub(Box<Snapshot>),
+}
+
+impl Source {
+    /// Reads `model` and `revision`. A path that exists is taken before a hub id; `host` hears of downloads.
+    pub fn locate(options: &Options, host: &Host) -> Result<Self, Error> {
+        Self::locate_with(options, host, Hub::from_env)
+    }
+
+    fn locate_with(options: &Options, host: &Host, hub: impl FnOnce() -> Result<Hub, Error>) -> Result<Self, Error> {
+        let name: String = options.need("model")?;
+        let revision: Option<String> = options.get("revision")?;
+        let path = options.resolve(&name);
+        let place = match &revision {
+            Some(_) if path.exists() => {
+                let message = format!("`revision` is for hub ids, and `model` is {}; remove one", path.display());
+                return Err(Error::config(message));
+            }
+            None if path.is_dir() => Place::Local { folder: path, weights: None },
+            None if path.is_file() => {
+                let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+                Place::Local { folder, weights: Some(path) }
+            }
+            _ if is_hub_id(&name) => {
+                let revision = revision.as_deref().unwrap_or("main");
+                let missing = |error: Error| {
+                    Error::config(format!("{} (there is no folder {} either)", error.message, path.display()))
+                };
+                Place::Hub(Box::new(hub()?.snapshot(&name, revision, host).map_err(missing)?))
+            }
+            _ => {
+                let message =
+                    format!("`model = \"{name}\"`: there is no {}, and it is no hub id (org/name)", path.display());
+                return Err(Error::config(message));
+            }
+        };
+        Ok(Self { name, place })
+    }
+
+    /// The model as the user named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file called `name`, fetched if need be.
+    pub fn file(&self, name: &str) -> Result<PathBuf, Error> {
+        self.optional(name)?.ok_or_else(|| {
+            Error::config(format!("`model = \"{}\"`: there is no {name} in {}", self.name, self.whereabouts()))
+        })
+    }
+
+    /// The file called `name`, if the model has it.
+    pub fn optional(&self, name: &str) -> Result<Option<PathBuf>, Error> {
+        match &self.place {
+            Place::Local { folder, .. } => Ok(Some(folder.join(name)).filter(|path| path.is_file())),
+            Place::Hub(snapshot) => snapshot.get(name),
+        }
+    }
+
+    /// The file that the user named, or the first of `names` that the model has.
+    pub fn weights(&self, names: &[&str]) -> Result<PathBuf, Error> {
+        if let Place::Local { weights: Some(file), .. } = &self.place {
+            return Ok(file.clone());
+        }
+        for name in names {
+            if let Some(path) = self.optional(name)? {
+                return Ok(path);
+            }
+        }
+        Err(Error::config(format!(
+            "`model = \"{}\"`: there is none of {} in {}",
+            self.name,
+            names.join(", "),
+            self.whereabouts()
+        )))
+    }
+
+    /// The weights as safetensors: one file, or the shards that an index names.
+    pub fn safetensors(&self) -> Result<Vec<PathBuf>, Error> {
+        const INDEX: &str = "model.safetensors.index.json";
+        let file = self.weights(&["model.safetensors", INDEX])?;
+        if !file.ends_with(INDEX) {
+            return Ok(vec![file]);
+        }
+        let index = read_json(&file)?;
+        let shards: Option<BTreeSet<&str>> =
+            index["weight_map"].as_object().and_then(|map| map.values().map(Value::as_str).collect());
+        let unread = || Error::config(format!("{}: `weight_map` names no files", file.display()));
+        shards.ok_or_else(unread)?.into_iter().map(|shard| self.file(shard)).collect()
+    }
+
+    /// The JSON of the file called `name`, if the model has it.
+    pub fn json(&self, name: &str) -> Result<Option<Value>, Error> {
+        self.optional(name)?.map(|path| read_json(&path)).transpose()
+    }
+
+    fn whereabouts(&self) -> String {
+        match &self.place {
+            Place::Local { folder, .. } => folder.display().to_string(),
+            Place::Hub(snapshot) => snapshot.to_string(),
+        }
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::config(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| Error::config(format!("{}: {error}", path.display())))
+}
+
+/// Whether `name` reads as `org/name`.
+fn is_hub_id(name: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with('.')
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    name.split_once('/').is_some_and(|(org, model)| word(org) && word(model))
+}
+
+#[cfg(test)]
+mod tests;

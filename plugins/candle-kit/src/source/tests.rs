@@ -1,0 +1,144 @@
+//! Local models, and a hub that is a thread of this test.
+
+use fusemix_sdk::{Error, Host, Options};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Source, is_hub_id};
+use crate::hub::Hub;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const FILES: [(&str, &str); 2] = [("config.json", r#"{"hidden_size": 4}"#), ("model.safetensors", "weights")];
+
+/// Serves `org/model` with [`FILES`]; returns the endpoint and the number of requests so far.
+fn serve() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = requests.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            let path = request.split(' ').nth(1).unwrap();
+            let siblings = FILES.map(|(name, _)| format!(r#"{{"rfilename": "{name}"}}"#)).join(",");
+            let body = match path.strip_prefix(&format!("/org/model/resolve/{COMMIT}/")) {
+                Some(name) => FILES.iter().find(|file| file.0 == name).map(|file| file.1.to_owned()),
+                None => path
+                    .starts_with("/api/models/org/model/revision/")
+                    .then(|| format!(r#"{{"sha": "{COMMIT}", "siblings": [{siblings}]}}"#)),
+            };
+            let answer = match body {
+                None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+                Some(body) => {
+                    let last = if request.contains("bytes=0-0") { 1 } else { body.len() };
+                    let (part, size) = (&body[..if path.starts_with("/api") { body.len() } else { last }], body.len());
+                    format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Range: bytes 0-0/{size}\r\nETag: \"{size}\"\r\n\
+                         X-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n{part}",
+                        part.len()
+                    )
+                }
+            };
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (endpoint, requests)
+}
+
+fn locate(options: &Options, endpoint: &str, cache: &Path, offline: bool) -> Result<Source, Error> {
+    let hub = Hub { endpoint: endpoint.into(), cache: cache.into(), token: Some("hf_secret".into()), offline };
+    Source::locate_with(options, &Host::detached(), || Ok(hub))
+}
+
+#[test]
+fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
+    let (endpoint, requests) = serve();
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options::default().with("model", "org/model");
+    let source = locate(&options, &endpoint, cache.path(), false).unwrap();
+    assert_eq!(source.json("config.json").unwrap().unwrap()["hidden_size"], 4);
+    assert_eq!(fs::read_to_string(&source.safetensors().unwrap()[0]).unwrap(), "weights");
+    assert_eq!(source.optional("1_Pooling/config.json").unwrap(), None);
+
+    let asked = requests.load(Ordering::SeqCst);
+    for (endpoint, offline) in [(endpoint.as_str(), false), ("http://127.0.0.1:9", false), ("http://127.0.0.1:9", true)]
+    {
+        let source = locate(&options, endpoint, cache.path(), offline).unwrap();
+        assert!(source.file("config.json").is_ok());
+        assert_eq!(source.optional("1_Pooling/config.json").unwrap(), None);
+        let by_commit = options.clone().with("revision", COMMIT);
+        assert!(locate(&by_commit, endpoint, cache.path(), offline).unwrap().file("model.safetensors").is_ok());
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), asked);
+
+    let source = locate(&options, "http://127.0.0.1:9", cache.path(), false).unwrap();
+    let message = source.file("tokenizer.json").unwrap_err().message;
+    assert!(message.contains("org/model") && message.contains("tokenizer.json"), "{message}");
+    assert!(message.contains("does not answer"), "{message}");
+}
+
+#[test]
+fn a_refusal_names_the_model_and_no_token() {
+    let (endpoint, _) = serve();
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options::default().with("model", "org/another");
+    for offline in [false, true] {
+        let message = locate(&options, &endpoint, cache.path(), offline).err().unwrap().message;
+        assert!(message.contains("org/another") && !message.contains("hf_secret"), "{message}");
+        assert!(message.contains(if offline { "HF_HUB_OFFLINE" } else { "404" }), "{message}");
+    }
+}
+
+#[test]
+fn a_folder_and_a_file_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in FILES.into_iter().chain([("other.pth", "")]) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let hub = || -> Result<Hub, Error> { panic!("a path needs no hub") };
+    let locate = |options: &Options| Source::locate_with(options, &Host::detached(), hub);
+    let whole = locate(&Options::new(Default::default(), folder.path()).with("model", ".")).unwrap();
+    assert!(whole.weights(&["absent.pth", "other.pth"]).unwrap().ends_with("other.pth"));
+    assert!(whole.file("absent.json").unwrap_err().message.contains("absent.json"));
+    let file = folder.path().join("other.pth");
+    let single = locate(&Options::default().with("model", file.to_str())).unwrap();
+    assert_eq!(single.weights(&["model.safetensors"]).unwrap(), file);
+    assert!(single.file("config.json").is_ok());
+    let pinned = Options::default().with("model", file.to_str()).with("revision", "main");
+    assert!(locate(&pinned).err().unwrap().message.contains("`revision`"));
+    assert!(locate(&Options::default().with("model", "./absent")).err().unwrap().message.contains("no hub id"));
+}
+
+#[test]
+fn shards_of_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}}"#;
+    fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+    fs::write(folder.path().join("1.safetensors"), "").unwrap();
+    let options = Options::default().with("model", folder.path().to_str());
+    let source = Source::locate(&options, &Host::detached()).unwrap();
+    assert!(source.safetensors().unwrap_err().message.contains("no 2.safetensors"));
+    fs::write(folder.path().join("2.safetensors"), "").unwrap();
+    assert_eq!(source.safetensors().unwrap().len(), 2);
+}
+
+#[test]
+fn hub_ids() {
+    for id in ["BAAI/bge-small-en-v1.5", "google/bert_uncased_L-2_H-128_A-2"] {
+        assert!(is_hub_id(id), "{id}");
+    }
+    for path in ["model", "../model", "./model", "a/b/c", "~/model", "a/", "/model"] {
+        assert!(!is_hub_id(path), "{path}");
+    }
+}
