@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `fusemix`.
+
+fn main() -> std::process::ExitCode {
+    fusemix::cli::main()
+}

@@ -74,7 +74,7 @@ pub fn conforms<E: Encoder>(options: &Options, samples: Option<Samples>) {
     assert!(broken.is_empty(), "the encoder breaks its promises:\n{}", broken.join("\n"));
 }
 
-/// Holds an encoder to its promises.
+/// Holds an encoder to its promises. If good items do not encode, nothing else is tried.
 pub fn examine(
     description: &Description,
     samples: &Samples,
@@ -87,7 +87,7 @@ pub fn examine(
     let mut check = |promise, kept: Result<(), String>| checks.push(Check { promise, broken: kept.err() });
 
     check("a batch of good items encodes", batch.as_ref().map(drop).map_err(String::clone));
-    let batch = batch.unwrap_or_default();
+    let Ok(batch) = batch else { return checks };
     check("every latent has the described width", widths(description, &batch));
     check("every value is finite", finite(&batch));
     check("different items get different latents", different(&batch));

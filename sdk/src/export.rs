@@ -97,7 +97,7 @@ pub struct Report {
 /// The [`PluginInfo`] of a plugin with encoder `E`, as JSON.
 pub fn info<E: Encoder>(name: &str, version: &str) -> RString {
     let options = catch_unwind(E::options).unwrap_or_default();
-    json(&PluginInfo { name: name.into(), version: version.into(), sdk: env!("CARGO_PKG_VERSION").into(), options })
+    json(&PluginInfo { name: name.into(), version: version.into(), sdk: crate::VERSION.into(), options })
 }
 
 /// The root module of a plugin with encoder `E`.

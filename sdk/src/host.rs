@@ -60,11 +60,14 @@ pub struct LogRecord {
     pub message: String,
 }
 
-/// Sends this library's events to the host; does nothing if it already does.
+/// Sends this library's events, and where it panics, to the host; does nothing if it already does.
 pub(crate) fn forward_events(host: &Host, level: &str) {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let installed = tracing::subscriber::set_global_default(Forward { host: host.clone(), level });
     // An `Err` means that an encoder opened earlier has installed it.
-    let _ = tracing::subscriber::set_global_default(Forward { host: host.clone(), level });
+    if installed.is_ok() {
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    }
 }
 
 /// A subscriber that knows events, not spans.

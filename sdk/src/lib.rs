@@ -7,21 +7,19 @@
 //! use fusemix_sdk::{Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options};
 //!
 //! /// Counts the letters of a text: 26 values.
-//! struct Letters {
-//!     lowercase: bool,
-//! }
+//! struct Letters { lowercase: bool }
 //!
 //! impl Encoder for Letters {
 //!     fn options() -> Vec<OptionSpec> {
 //!         vec![OptionSpec::new("lowercase", OptionKind::Boolean, "count capitals too (default: true)")]
 //!     }
-//!     fn open(options: &Options, _host: &Host) -> Result<Self, Error> {
+//!     fn open(options: &Options, _: &Host) -> Result<Self, Error> {
 //!         Ok(Letters { lowercase: options.get_or("lowercase", true)? })
 //!     }
 //!     fn describe(&self) -> Description {
 //!         Description::new(Modality::Text, 26).batch(64).fingerprint("lowercase", self.lowercase)
 //!     }
-//!     fn encode(&self, items: &[Item<'_>], _host: &Host) -> Result<Encoded, Error> {
+//!     fn encode(&self, items: &[Item<'_>], _: &Host) -> Result<Encoded, Error> {
 //!         let count = |item: &Item<'_>| {
 //!             let text = item.as_text()?;
 //!             let text = if self.lowercase { text.to_lowercase() } else { text.to_owned() };
@@ -74,3 +72,6 @@ pub use host::Host;
 pub use item::{Encoded, Item, Latent, Modality, Outcome};
 pub use options::{OptionKind, OptionSpec, Options};
 pub use tracing;
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

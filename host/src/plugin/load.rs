@@ -46,7 +46,7 @@ pub enum LoadError {
         "plugin `{plugin}`: {} was built for another plugin interface than this fusemix speaks \
          (fusemix-sdk {}): {reason}; rebuild the plugin with a fusemix-sdk of that major version",
         path.display(),
-        env!("CARGO_PKG_VERSION")
+        fusemix_sdk::VERSION
     )]
     Abi { plugin: String, path: PathBuf, reason: String },
     #[error("plugin `{plugin}`: {} is plugin `{found}`; correct `name` or `path` in plugins.toml", path.display())]

@@ -1,0 +1,69 @@
+//! The command line: its arguments, one file a command.
+
+mod exit;
+mod plugins;
+mod session;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+use session::Session;
+
+/// Fuse encoders that already exist into one multimodal model.
+#[derive(Parser)]
+#[command(version, after_help = exit::HELP)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command accepts.
+#[derive(clap::Args)]
+struct Global {
+    /// The plugins and encoders to use
+    #[arg(long, global = true, value_name = "FILE", default_value = "plugins.toml")]
+    plugins: PathBuf,
+    /// Where latents are kept, instead of where plugins.toml says
+    #[arg(long, global = true, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Machine-readable output on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// More detail on standard error; twice for still more (FUSEMIX_LOG filters as RUST_LOG does)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List plugins and encoders and what is wrong with them
+    Plugins(plugins::Arguments),
+}
+
+/// Runs the program on this process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.global.verbose);
+    let done = Session::new(&arguments.global).and_then(|session| match arguments.command {
+        Command::Plugins(arguments) => plugins::run(&session, arguments),
+    });
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit::code(&error))
+        }
+    }
+}
+
+/// Logs go to standard error: warnings, or what `-v` and FUSEMIX_LOG ask for.
+fn log(verbose: u8) {
+    let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
+    let default = format!("{level},wgpu_core=warn,wgpu_hal=error,naga=warn");
+    let filter = EnvFilter::try_from_env("FUSEMIX_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
