@@ -120,7 +120,7 @@ pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> Stri
 }
 
 /// serde's "unknown field `x`, expected one of `y`, `z`" with the nearest of them.
-fn with_nearest_key(message: &str) -> String {
+pub(crate) fn with_nearest_key(message: &str) -> String {
     let message = message.trim_end();
     let mut quoted = message.split('`').skip(1).step_by(2);
     match quoted.next() {

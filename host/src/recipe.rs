@@ -1,0 +1,184 @@
+//! fusion.toml: the towers of a fusion, the pairs that tie them together, how to train.
+
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+use crate::fusion::TrainOptions;
+use crate::toml_file::{ConfigError, TomlFile, suggest};
+
+/// fusion.toml as read.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Where it was read from.
+    pub file: TomlFile,
+    /// `[tower.NAME]`, in file order; at least two.
+    pub towers: Vec<TowerEntry>,
+    /// `[[pairs]]`; at least one.
+    pub pairs: Vec<PairsEntry>,
+    /// `[train]`.
+    pub train: TrainOptions,
+}
+
+/// One `[tower.NAME]`.
+#[derive(Clone, Debug)]
+pub struct TowerEntry {
+    /// NAME.
+    pub name: String,
+    /// Where its latents come from.
+    pub source: TowerSource,
+    /// `adapter = "identity"`: the tower's space is the shared space, and the other towers come to it.
+    pub identity: bool,
+}
+
+/// Where a tower's latents come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TowerSource {
+    /// Encoders of plugins.toml, at least one; their latents are concatenated in this order.
+    Encoders(Vec<String>),
+    /// `precomputed = true`: the pair files hold them.
+    Precomputed,
+}
+
+/// One `[[pairs]]`.
+#[derive(Clone, Debug)]
+pub struct PairsEntry {
+    /// The file to train on.
+    pub train: PathBuf,
+    /// The file that training watches.
+    pub validation: Option<PathBuf>,
+    /// The file that `fusemix eval` uses, and nothing else.
+    pub test: Option<PathBuf>,
+    /// The two towers, in the order of [`Recipe::towers`].
+    pub ends: [PairEnd; 2],
+}
+
+/// One side of a pair set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairEnd {
+    /// Index in [`Recipe::towers`].
+    pub tower: usize,
+    /// The column (or tensor) that holds its items.
+    pub column: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    tower: toml::map::Map<String, toml::Value>,
+    pairs: Vec<toml::Table>,
+    #[serde(default)]
+    train: TrainOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TowerTable {
+    encoder: Option<String>,
+    #[serde(default)]
+    encoders: Vec<String>,
+    #[serde(default)]
+    precomputed: bool,
+    #[serde(default)]
+    adapter: Adapter,
+}
+
+#[derive(Default, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Adapter {
+    #[default]
+    Mlp,
+    Identity,
+}
+
+const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
+
+impl Recipe {
+    /// Reads `path` and checks what can be checked without opening data or encoders.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = TomlFile::read(path, "the first argument of `fusemix train` is the recipe")?;
+        let document: Document = file.parse()?;
+        let towers = document.tower.into_iter().map(|(name, table)| tower(&file, name, table));
+        let towers: Vec<TowerEntry> = towers.collect::<Result<_, _>>()?;
+        if towers.len() < 2 {
+            return Err(file.error_at(&["tower"], "a fusion needs at least two towers: [tower.image], [tower.text]"));
+        }
+        let pairs = document.pairs.into_iter().enumerate();
+        let pairs: Vec<PairsEntry> =
+            pairs.map(|(index, table)| pairs_entry(&file, &towers, index, table)).collect::<Result<_, _>>()?;
+        for (index, tower) in towers.iter().enumerate() {
+            if !pairs.iter().any(|pairs| pairs.ends.iter().any(|end| end.tower == index)) {
+                let message = format!("tower `{}` is in no [[pairs]]: nothing would train it", tower.name);
+                return Err(file.error_at(&["tower", &tower.name], message));
+            }
+        }
+        Ok(Self { towers, pairs, train: document.train, file })
+    }
+
+    /// The index of the tower called `name`.
+    pub fn tower(&self, name: &str) -> Result<usize, ConfigError> {
+        self.towers.iter().position(|tower| tower.name == name).ok_or_else(|| {
+            let names = self.towers.iter().map(|tower| tower.name.as_str());
+            self.file.error_at(&["tower"], format!("no tower is called `{name}`{}", suggest(name, names)))
+        })
+    }
+}
+
+fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry, ConfigError> {
+    let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
+    if PAIR_FILES.contains(&name.as_str()) {
+        return Err(wrong("[[pairs]] needs this name for a file; call the tower otherwise".into()));
+    }
+    let table: TowerTable =
+        table.try_into().map_err(|error: toml::de::Error| wrong(crate::toml_file::with_nearest_key(error.message())))?;
+    let encoders: Vec<String> = table.encoder.into_iter().chain(table.encoders).collect();
+    let source = match (encoders.is_empty(), table.precomputed) {
+        (false, false) => TowerSource::Encoders(encoders),
+        (true, true) => TowerSource::Precomputed,
+        _ => return Err(wrong("give one of `encoder`, `encoders` and `precomputed = true`".into())),
+    };
+    let identity = table.adapter == Adapter::Identity;
+    Ok(TowerEntry { name, source, identity })
+}
+
+fn pairs_entry(
+    file: &TomlFile,
+    towers: &[TowerEntry],
+    index: usize,
+    table: toml::Table,
+) -> Result<PairsEntry, ConfigError> {
+    let index = index.to_string();
+    let at = |key: &str, message: String| file.error_at(&["pairs", &index, key], message);
+    let mut files = [None, None, None];
+    let mut ends = Vec::new();
+    for (key, value) in &table {
+        let Some(text) = value.as_str() else {
+            return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
+        };
+        let tower = towers.iter().position(|tower| tower.name == *key);
+        match (PAIR_FILES.iter().position(|name| name == key), tower) {
+            (Some(which), _) => files[which] = Some(file.folder().join(text)),
+            (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
+            (None, None) => {
+                let known = PAIR_FILES.into_iter().chain(towers.iter().map(|tower| tower.name.as_str()));
+                return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
+            }
+        }
+    }
+    ends.sort_by_key(|end| end.tower);
+    let [train, validation, test] = files;
+    let train = train.ok_or_else(|| at("", "[[pairs]] needs a file to `train` on".into()))?;
+    let ends = <[PairEnd; 2]>::try_from(ends)
+        .map_err(|ends| at("", format!("[[pairs]] ties two towers together, and this one names {}", ends.len())))?;
+    for end in &ends {
+        let precomputed = towers[end.tower].source == TowerSource::Precomputed;
+        let holds_tensors = train.extension().is_some_and(|extension| extension == "safetensors");
+        if precomputed != holds_tensors {
+            let name = &towers[end.tower].name;
+            return Err(at("train", match precomputed {
+                true => format!("tower `{name}` is precomputed: its pair files must be .safetensors"),
+                false => format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"),
+            }));
+        }
+    }
+    Ok(PairsEntry { train, validation, test, ends })
+}

@@ -1,0 +1,34 @@
+//! Pictures small enough to put into a page.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ImageFormat, ImageReader, Limits};
+use std::io::Cursor;
+use std::path::Path;
+
+/// The longer side of a thumbnail, in pixels.
+const SIDE: u32 = 128;
+/// Pictures beyond this many bytes of memory are shown by name.
+const MEMORY: u64 = 1 << 30;
+
+/// A thumbnail as a PNG file.
+pub struct Picture(Vec<u8>);
+
+impl Picture {
+    /// Reads and shrinks a picture; `None` if it does not read as one.
+    pub fn read(path: &Path) -> Option<Self> {
+        let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(MEMORY);
+        reader.limits(limits);
+        let picture = reader.decode().ok()?.thumbnail(SIDE, SIDE);
+        let mut png = Cursor::new(Vec::new());
+        picture.write_to(&mut png, ImageFormat::Png).ok()?;
+        Some(Self(png.into_inner()))
+    }
+
+    /// The picture as a `data:` address.
+    pub fn data_uri(&self) -> String {
+        format!("data:image/png;base64,{}", STANDARD.encode(&self.0))
+    }
+}
