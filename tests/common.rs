@@ -1,0 +1,106 @@
+//! A folder with a plugins.toml of the test's own, and the program run in it.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// The folder with the program and the plugins: the one that this test was built into.
+pub fn built() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().find(|folder| folder.join("fusemix").is_file());
+    folder.expect("the program is not built: run ./check, or `cargo build --release --workspace` before this").into()
+}
+
+/// The repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The weights and pictures that `examples/stamps/fetch` fetches.
+pub fn assets() -> PathBuf {
+    let assets = repository().join("target/assets");
+    assert!(assets.join("stamps").is_dir(), "no {}: run ./check, which fetches it", assets.display());
+    assets
+}
+
+/// A folder to run the program in.
+pub struct Place(TempDir);
+
+/// What a command left behind.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    /// An empty folder with this plugins.toml.
+    pub fn new(plugins_toml: &str) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("plugins.toml", plugins_toml);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The program with these arguments (split at white space), not yet started.
+    pub fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(built().join("fusemix"));
+        command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &str) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs the program, which must succeed, and reads the JSON that it prints.
+    pub fn json(&self, arguments: &str) -> Value {
+        let ran = self.run(&format!("{arguments} --json"));
+        assert_eq!(ran.code, 0, "`fusemix {arguments}` failed:\n{}{}", ran.stdout, ran.stderr);
+        ran.json()
+    }
+
+    /// Starts the program.
+    pub fn start(&self, arguments: &str) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+impl Ran {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not JSON ({error}):\n{}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Asserts the exit code and that standard error says `message`.
+    pub fn fails(&self, code: i32, message: &str) {
+        let said = format!("{}{}", self.stdout, self.stderr);
+        assert!(self.code == code && said.contains(message), "wanted {code} and {message:?}; got {}:\n{said}", self.code);
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}

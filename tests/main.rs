@@ -1,0 +1,7 @@
+//! End-to-end tests: they drive the real program with real plugins, as a user would.
+#![cfg(test)]
+#![allow(missing_docs, reason = "a test's name says what it is for")]
+
+mod author;
+mod common;
+mod plugins;

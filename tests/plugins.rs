@@ -1,0 +1,113 @@
+//! plugins.toml: every fault has its own message and exit code, and costs nobody else.
+
+use sha2::{Digest, Sha256};
+
+use crate::common::{Place, built, repository};
+
+fn plugin(file: &str) -> String {
+    built().join(file).display().to_string()
+}
+
+/// `mock` and, beside it, another plugin's entry.
+fn beside_mock(entry: &str) -> Place {
+    Place::new(&format!("[[plugin]]\nname = 'mock'\n[encoder.good]\nplugin = 'mock'\n[[plugin]]\n{entry}\n"))
+}
+
+#[test]
+fn each_fault_of_a_plugin_is_told_apart_and_the_others_still_work() {
+    let not_a_library = repository().join("Cargo.toml").display().to_string();
+    let cases = [
+        ("name = 'nowhere'".to_owned(), 10, "no libnowhere.so in"),
+        ("name = 'x'\npath = 'x.so'".to_owned(), 10, "no "),
+        (format!("name = 'x'\npath = '{not_a_library}'"), 11, "is not a library that this system loads"),
+        ("name = 'bystander'".to_owned(), 12, "is a library, but no fusemix plugin"),
+        ("name = 'foreign'".to_owned(), 13, "built for another plugin interface"),
+        ("name = 'broken'\nversion = '^2'".to_owned(), 14, "is version 1.2.3, but plugins.toml asks for ^2"),
+        (format!("name = 'other'\npath = '{}'", plugin("libbroken.so")), 14, "is plugin `broken`"),
+        (format!("name = 'broken'\nsha256 = '{}'", "0".repeat(64)), 15, "but plugins.toml pins 0000"),
+    ];
+    for (entry, code, message) in cases {
+        let place = beside_mock(&entry);
+        place.run("plugins").fails(code, message);
+        place.write("items.tsv", "text\na red flower\n");
+        assert_eq!(place.json("encode --data items.tsv --encoder good")["encoded"], 1, "beside {entry}");
+    }
+}
+
+#[test]
+fn a_pinned_sum_that_fits_loads() {
+    let sum: String =
+        Sha256::digest(std::fs::read(plugin("libmock.so")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+    let place = Place::new(&format!("[[plugin]]\nname = 'mock'\nversion = '1'\nsha256 = '{sum}'\n"));
+    let listed = place.json("plugins");
+    assert_eq!(listed["plugins"][0]["state"], "ok");
+    assert_eq!(listed["plugins"][0]["version"], "1.2.3");
+}
+
+#[test]
+fn each_fault_of_an_encoder_is_told_apart() {
+    let cases = [
+        ("open", 3, "does not open: there is no such model"),
+        ("panic-open", 16, "panicked: on purpose, while opening"),
+        ("hang-open", 19, "did not open within 1s"),
+        ("fail", 20, "the model fell over"),
+        ("panic", 16, "panicked: on purpose, while encoding"),
+        ("width", 17, "5"),
+        ("count", 17, "outcomes for"),
+        ("hang", 19, "within 1s"),
+    ];
+    for (fault, code, message) in cases {
+        let place = Place::new(&format!(
+            "[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\ntimeout = 1\nfault = '{fault}'\n\
+             [[plugin]]\nname = 'mock'\n[encoder.good]\nplugin = 'mock'\n"
+        ));
+        place.write("items.tsv", "text\na red flower\nanother\n");
+        place.run("encode --data items.tsv --encoder bad").fails(code, message);
+        assert_eq!(place.json("encode --data items.tsv --encoder good")["encoded"], 2, "beside {fault}");
+    }
+}
+
+#[test]
+fn nan_costs_only_the_items_that_got_it() {
+    let place = Place::new("[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\nfault = 'nan'\n");
+    place.write("items.tsv", "text\none\nnan\nthree\n");
+    let ran = place.run("encode --data items.tsv --encoder bad --json");
+    ran.fails(18, "NaN");
+    let summary = ran.json();
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&2.into(), &1.into()));
+    assert_eq!(summary["failures"][0]["row"], 2);
+}
+
+#[test]
+fn mistakes_in_an_encoder_name_file_line_and_nearest_key() {
+    let cases = [
+        ("widht = 8", "plugins.toml:5: unknown key `widht` of encoder `x`; did you mean `width`?"),
+        ("width = 'eight'", "plugins.toml:5: `width = \"eight\"` of encoder `x` must be a whole number"),
+        ("batch = 0", "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0"),
+    ];
+    for (line, message) in cases {
+        let place = Place::new(&format!("\n[[plugin]]\nname = 'mock'\n[encoder.x]\n{line}\nplugin = 'mock'\n"));
+        place.run("plugins").fails(3, message);
+    }
+    let place = Place::new("[[plugin]]\nname = 'broken'\n[encoder.x]\nplugin = 'broken'\n");
+    place.run("plugins").fails(3, "encoder `x` lacks `fault`, which plugin `broken` needs");
+    place.run("plugins --plugins elsewhere.toml").fails(3, "name another file with --plugins FILE");
+}
+
+#[test]
+fn conformance_is_checked_on_the_loaded_plugin() {
+    let place = Place::new(
+        "[[plugin]]\nname = 'mock'\n[[plugin]]\nname = 'broken'\n\
+         [encoder.good]\nplugin = 'mock'\n[encoder.bad]\nplugin = 'broken'\nfault = 'width'\n",
+    );
+    let checks = place.json("plugins check good");
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 8);
+    place.run("plugins check bad").fails(1, "BROKEN  every latent has the described width: item 0 has 5 values, not 4");
+}
+
+#[test]
+fn what_a_plugin_logs_reaches_the_hosts_log() {
+    let place = Place::new("[[plugin]]\nname = 'mock'\n[encoder.x]\nplugin = 'mock'\n");
+    let ran = place.run("plugins -v");
+    assert!(ran.stderr.contains("the mock is open answer=42") && ran.stderr.contains("mock"), "{}", ran.stderr);
+}
