@@ -114,6 +114,40 @@ impl Recipe {
         Ok(Self { towers, pairs, train: document.train, file })
     }
 
+    /// The recipe as TOML with absolute paths: what a run folder keeps.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        let mut towers = toml::Table::new();
+        for tower in &self.towers {
+            let mut table = toml::Table::new();
+            match &tower.source {
+                TowerSource::Encoders(encoders) => table.insert("encoders".into(), encoders.clone().into()),
+                TowerSource::Precomputed => table.insert("precomputed".into(), true.into()),
+            };
+            if tower.identity {
+                table.insert("adapter".into(), "identity".into());
+            }
+            towers.insert(tower.name.clone(), table.into());
+        }
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
+        let mut pairs = Vec::new();
+        for entry in &self.pairs {
+            let mut table = toml::Table::new();
+            let files = [Some(&entry.train), entry.validation.as_ref(), entry.test.as_ref()];
+            for (key, file) in PAIR_FILES.into_iter().zip(files) {
+                table.extend(file.map(|file| (key.to_owned(), absolute(file).into())));
+            }
+            for end in &entry.ends {
+                table.insert(self.towers[end.tower].name.clone(), end.column.clone().into());
+            }
+            pairs.push(table);
+        }
+        let mut document = toml::Table::new();
+        document.insert("tower".into(), towers.into());
+        document.insert("pairs".into(), pairs.into());
+        document.insert("train".into(), toml::Value::try_from(&self.train)?);
+        toml::to_string(&document)
+    }
+
     /// The index of the tower called `name`.
     pub fn tower(&self, name: &str) -> Result<usize, ConfigError> {
         self.towers.iter().position(|tower| tower.name == name).ok_or_else(|| {

@@ -1,0 +1,67 @@
+//! The latent cache: every item is encoded once.
+//!
+//! ```text
+//! CACHE/<fingerprint>/entry.json           whose latents these are
+//!                     index.redb           item -> row and checksum, or why it has none
+//!                     segment-000000.f32   rows, raw little-endian
+//! ```
+
+mod key;
+mod segments;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use key::{Fingerprint, Key};
+pub use store::{CachedLatents, Counts, EntryInfo, Known, Store};
+
+/// What can go wrong with the cache.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CacheError {
+    #[error("cannot {doing} {}: {source}; check the space on the disk and the folder's permissions, or name another \
+             folder with --cache", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the index in {}: {source}; if this stays, move the folder away: its items are then encoded again", path.display())]
+    Index { path: PathBuf, source: Box<redb::Error> },
+    #[error("{} is in use by another fusemix process; wait for it, or name another folder with --cache", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
+             so in its fingerprint", path.display())]
+    Width { path: PathBuf, stored: usize, got: usize },
+    #[error("{} is shorter than its {rows} rows: it was cut by something else; move the folder away, and its items \
+             are encoded again", path.display())]
+    Short { path: PathBuf, rows: u64 },
+}
+
+impl CacheError {
+    fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), source }
+    }
+
+    fn index(path: &Path, source: impl Into<redb::Error>) -> Self {
+        Self::Index { path: path.to_owned(), source: Box::new(source.into()) }
+    }
+}
+
+/// The stores in a cache folder, by fingerprint; a folder that is no store is passed over.
+pub fn list(cache: &Path) -> Result<Vec<(String, EntryInfo, Result<Store, CacheError>)>, CacheError> {
+    let folders = match std::fs::read_dir(cache) {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(CacheError::io("read", cache, source)),
+    };
+    let mut stores = Vec::new();
+    for folder in folders {
+        let folder = folder.map_err(|source| CacheError::io("read", cache, source))?.path();
+        if let Some(info) = store::read_info(&folder.join("entry.json")) {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            stores.push((name, info, Store::at(&folder)));
+        }
+    }
+    stores.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(stores)
+}

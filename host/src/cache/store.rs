@@ -1,0 +1,257 @@
+//! One encoder's latents on disk.
+//!
+//! Rows are written and synced first, the index commits second. After a crash at any point, every row that the index
+//! knows is whole; what lies behind the last of them is overwritten by the next append.
+
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::segments::{Mapped, Segments};
+use super::{CacheError, Fingerprint, Key};
+use crate::latents::Latents;
+
+/// Key -> (row, checksum of the row).
+const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
+/// Key -> why the item has no latent.
+const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("failures");
+/// "rows": rows ever appended; "width": values a row.
+const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+
+/// The latents of one fingerprint. One process at a time has it open.
+pub struct Store {
+    folder: PathBuf,
+    index: Database,
+}
+
+/// What is known of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Its latent is this row.
+    Row(u64),
+    /// It has none, for this reason.
+    Failed(String),
+}
+
+/// `entry.json`: whose latents these are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryInfo {
+    /// The parts of the fingerprint.
+    pub fingerprint: BTreeMap<String, String>,
+    /// The names that the encoder had in plugins.toml.
+    pub encoders: BTreeSet<String>,
+}
+
+/// Sizes of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Items with a latent.
+    pub rows: u64,
+    /// Items known to have none.
+    pub failures: u64,
+    /// Values a row.
+    pub width: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Opens the store of `fingerprint` in the cache folder, making it if it is not there.
+    pub fn open(cache: &Path, fingerprint: &Fingerprint, encoder: &str) -> Result<Self, CacheError> {
+        let folder = cache.join(fingerprint.hex());
+        fs::create_dir_all(&folder).map_err(|source| CacheError::io("make", &folder, source))?;
+        let store = Self::at(&folder)?;
+        let path = folder.join("entry.json");
+        let mut info = read_info(&path)
+            .unwrap_or(EntryInfo { fingerprint: fingerprint.parts().clone(), encoders: BTreeSet::new() });
+        if info.encoders.insert(encoder.to_owned()) {
+            let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON");
+            fs::write(&path, json + "\n").map_err(|source| CacheError::io("write", &path, source))?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the store in `folder`.
+    pub(super) fn at(folder: &Path) -> Result<Self, CacheError> {
+        let path = folder.join("index.redb");
+        let index = Database::create(&path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => CacheError::InUse { path: folder.to_owned() },
+            error => CacheError::index(&path, error),
+        })?;
+        Ok(Self { folder: folder.to_owned(), index })
+    }
+
+    /// What is known of each of `keys`.
+    pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
+        self.read(|read| {
+            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(vec![None; keys.len()]) };
+            let failures = read.open_table(FAILURES)?;
+            let known = |key: &Key| {
+                if let Some(entry) = rows.get(&key.0)? {
+                    return Ok(Some(Known::Row(entry.value().0)));
+                }
+                Ok(failures.get(&key.0)?.map(|reason| Known::Failed(reason.value().to_owned())))
+            };
+            keys.iter().map(known).collect()
+        })
+    }
+
+    /// Values a row, once there is one.
+    pub fn width(&self) -> Result<Option<usize>, CacheError> {
+        self.number("width").map(|width| width.map(|width| width as usize))
+    }
+
+    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk.
+    /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure.
+    pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<(), CacheError> {
+        let known = self.known(&latents.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
+        let mut seen = HashSet::new();
+        let fresh: Vec<(Key, &[f32])> = latents
+            .iter()
+            .zip(known)
+            .filter(|((key, _), known)| !matches!(known, Some(Known::Row(_))) && seen.insert(*key))
+            .map(|(latent, _)| *latent)
+            .collect();
+        let first = self.number("rows")?.unwrap_or(0);
+        let stored = self.width()?;
+        let width = stored.or(fresh.first().map(|(_, row)| row.len()));
+        if let Some((_, row)) = fresh.iter().find(|(_, row)| Some(row.len()) != width) {
+            return Err(CacheError::Width { path: self.folder.clone(), stored: width.unwrap_or(0), got: row.len() });
+        }
+        if let Some(width) = width {
+            let block: Vec<f32> = fresh.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+            Segments::new(&self.folder, width).write(first, &block)?;
+        }
+        self.write(|write| {
+            let mut rows = write.open_table(ROWS)?;
+            let mut failed = write.open_table(FAILURES)?;
+            let mut numbers = write.open_table(NUMBERS)?;
+            for (row, (key, values)) in (first..).zip(&fresh) {
+                rows.insert(&key.0, (row, checksum(values)))?;
+                failed.remove(&key.0)?;
+            }
+            for (key, reason) in failures {
+                if rows.get(&key.0)?.is_none() {
+                    failed.insert(&key.0, *reason)?;
+                }
+            }
+            numbers.insert("rows", first + fresh.len() as u64)?;
+            if let Some(width) = width {
+                numbers.insert("width", width as u64)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The latents in these rows, in this order, mapped.
+    pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
+        Ok(CachedLatents { mapped: Arc::new(self.map()?), rows })
+    }
+
+    /// Holds every row against its checksum; returns the keys of those that differ.
+    pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
+        let mapped = self.map()?;
+        self.read(|read| {
+            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(Vec::new()) };
+            let mut bad = Vec::new();
+            for entry in rows.iter()? {
+                let (key, value) = entry?;
+                let (row, sum) = value.value();
+                if checksum(mapped.row(row)) != sum {
+                    bad.push(Key(*key.value()));
+                }
+            }
+            Ok(bad)
+        })
+    }
+
+    /// Forgets items, so that the next run encodes them again.
+    pub fn forget(&self, keys: &[Key]) -> Result<(), CacheError> {
+        self.write(|write| {
+            let mut rows = write.open_table(ROWS)?;
+            keys.iter().try_for_each(|key| rows.remove(&key.0).map(drop))?;
+            Ok(())
+        })
+    }
+
+    /// Sizes.
+    pub fn counts(&self) -> Result<Counts, CacheError> {
+        let width = self.number("width")?.unwrap_or(0);
+        let (rows, failures) = self.read(|read| match found(read.open_table(ROWS))? {
+            Some(rows) => Ok((rows.len()?, read.open_table(FAILURES)?.len()?)),
+            None => Ok((0, 0)),
+        })?;
+        let files = fs::read_dir(&self.folder).map_err(|source| CacheError::io("read", &self.folder, source))?;
+        let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
+        Ok(Counts { rows, failures, width, bytes })
+    }
+
+    fn map(&self) -> Result<Mapped, CacheError> {
+        let rows = self.number("rows")?.unwrap_or(0);
+        Segments::new(&self.folder, self.width()?.unwrap_or(1)).map(rows)
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, CacheError> {
+        self.read(|read| match found(read.open_table(NUMBERS))? {
+            Some(numbers) => Ok(numbers.get(name)?.map(|number| number.value())),
+            None => Ok(None),
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, CacheError> {
+        let work = || work(&self.index.begin_read()?);
+        work().map_err(|error| CacheError::index(&self.folder, error))
+    }
+
+    fn write(&self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
+        let commit = || {
+            let write = self.index.begin_write()?;
+            work(&write)?;
+            Ok::<_, redb::Error>(write.commit()?)
+        };
+        commit().map_err(|error| CacheError::index(&self.folder, error))
+    }
+}
+
+/// `None` for a table that was never written.
+fn found<T>(table: Result<T, redb::TableError>) -> Result<Option<T>, redb::Error> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn read_info(path: &Path) -> Option<EntryInfo> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+fn checksum(row: &[f32]) -> u64 {
+    let hash = blake3::hash(bytemuck::cast_slice(row));
+    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+}
+
+/// Rows of a store as a column, without a copy of them.
+pub struct CachedLatents {
+    mapped: Arc<Mapped>,
+    rows: Vec<u64>,
+}
+
+impl Latents for CachedLatents {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn width(&self) -> usize {
+        self.mapped.width
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        out.copy_from_slice(self.mapped.row(self.rows[index]));
+    }
+}

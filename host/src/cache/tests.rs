@@ -1,0 +1,145 @@
+//! The cache's contract: what is committed is whole, what is not is as if it had never been.
+
+use super::*;
+use crate::latents::Latents;
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+fn fingerprint() -> Fingerprint {
+    Fingerprint::new(BTreeMap::from([("plugin".into(), "mock".into())]))
+}
+
+fn open(cache: &TempDir) -> Store {
+    Store::open(cache.path(), &fingerprint(), "mock").unwrap()
+}
+
+fn key(index: usize) -> Key {
+    Key::of(&fusemix_sdk::Modality::Text, &index.to_le_bytes())
+}
+
+fn latent(index: usize) -> Vec<f32> {
+    (0..5).map(|column| (index * 5 + column) as f32).collect()
+}
+
+fn append(store: &Store, indices: std::ops::Range<usize>) {
+    let rows: Vec<(Key, Vec<f32>)> = indices.map(|index| (key(index), latent(index))).collect();
+    let rows: Vec<(Key, &[f32])> = rows.iter().map(|(key, row)| (*key, row.as_slice())).collect();
+    store.append(&rows, &[]).unwrap();
+}
+
+fn read(store: &Store, index: usize) -> Vec<f32> {
+    let Some(Known::Row(row)) = store.known(&[key(index)]).unwrap()[0].clone() else { panic!("not stored") };
+    let mut out = vec![0.0; 5];
+    store.latents(vec![row]).unwrap().copy_row(0, &mut out);
+    out
+}
+
+#[test]
+fn rows_are_found_again_after_reopening() {
+    let cache = tempfile::tempdir().unwrap();
+    append(&open(&cache), 0..300);
+    append(&open(&cache), 300..450);
+    let store = open(&cache);
+    assert!((0..450).all(|index| read(&store, index) == latent(index)));
+    assert_eq!(store.known(&[key(450)]).unwrap(), [None]);
+    assert_eq!(store.counts().unwrap().rows, 450);
+}
+
+#[test]
+fn an_item_is_stored_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..10);
+    append(&store, 5..15);
+    let twice = latent(15);
+    store.append(&[(key(15), &twice), (key(15), &twice)], &[]).unwrap();
+    assert_eq!(store.counts().unwrap().rows, 16);
+    assert_eq!(
+        std::fs::metadata(cache.path().join(fingerprint().hex()).join("segment-000000.f32")).unwrap().len(),
+        16 * 20
+    );
+}
+
+#[test]
+fn rows_that_no_commit_followed_are_overwritten() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..3);
+    // A crash between the two steps of an append: whole rows and a torn one, which no index knows.
+    let path = cache.path().join(fingerprint().hex()).join("segment-000000.f32");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend([0xab; 20 + 20 + 7]);
+    std::fs::write(&path, bytes).unwrap();
+    drop(store);
+    let store = open(&cache);
+    append(&store, 3..9);
+    assert!((0..9).all(|index| read(&store, index) == latent(index)));
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn verify_finds_the_row_that_changed() {
+    let cache = tempfile::tempdir().unwrap();
+    append(&open(&cache), 0..8);
+    let path = cache.path().join(fingerprint().hex()).join("segment-000000.f32");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20 * 6 + 3] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let store = open(&cache);
+    assert_eq!(store.verify().unwrap(), [key(6)]);
+    store.forget(&[key(6)]).unwrap();
+    assert_eq!(store.known(&[key(6)]).unwrap(), [None]);
+    append(&store, 6..7);
+    assert_eq!(read(&store, 6), latent(6));
+    assert_eq!(store.verify().unwrap(), []);
+}
+
+#[test]
+fn failures_are_remembered_until_a_latent_comes() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    store.append(&[], &[(key(1), "corrupt")]).unwrap();
+    assert_eq!(store.known(&[key(1)]).unwrap(), [Some(Known::Failed("corrupt".into()))]);
+    append(&store, 1..2);
+    store.append(&[], &[(key(1), "again")]).unwrap();
+    assert_eq!(store.known(&[key(1)]).unwrap(), [Some(Known::Row(0))]);
+    assert_eq!(store.counts().unwrap().failures, 0);
+}
+
+#[test]
+fn another_width_is_refused_with_both_numbers() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..1);
+    let error = store.append(&[(key(1), &[1.0, 2.0])], &[]).unwrap_err().to_string();
+    assert!(error.contains("holds latents of 5 values, and here comes one of 2"), "{error}");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let cache = tempfile::tempdir().unwrap();
+    let _store = open(&cache);
+    let error = Store::open(cache.path(), &fingerprint(), "mock").err().unwrap();
+    assert!(matches!(error, CacheError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_cut_segment_is_an_error_and_not_a_crash() {
+    let cache = tempfile::tempdir().unwrap();
+    append(&open(&cache), 0..8);
+    let path = cache.path().join(fingerprint().hex()).join("segment-000000.f32");
+    std::fs::write(&path, [0; 30]).unwrap();
+    assert!(matches!(open(&cache).verify(), Err(CacheError::Short { rows: 8, .. })));
+}
+
+#[test]
+fn the_list_names_every_store() {
+    let cache = tempfile::tempdir().unwrap();
+    append(&open(&cache), 0..2);
+    std::fs::create_dir(cache.path().join("something else")).unwrap();
+    let stores = list(cache.path()).unwrap();
+    assert_eq!(stores.len(), 1);
+    assert_eq!(stores[0].0, fingerprint().hex());
+    assert!(stores[0].1.encoders.contains("mock"));
+    assert!(list(&cache.path().join("nowhere")).unwrap().is_empty());
+}

@@ -1,0 +1,186 @@
+//! A run folder: what training leaves behind, and what evaluation and search need.
+//!
+//! | file | content |
+//! |---|---|
+//! | `recipe.toml` | the recipe as resolved: absolute paths, every training option with its value |
+//! | `run.json` | program version, seed, device, and for each tower the fingerprints of its encoders |
+//! | `adapters.safetensors` | the adapters (see [`crate::fusion::checkpoint`]) |
+//! | `metrics.jsonl` | a JSON object a line: losses by epoch, recall on the validation pairs |
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::plugin::LoadedEncoder;
+
+/// What `run.json` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The version of this program.
+    pub fusemix: String,
+    /// The seed.
+    pub seed: u64,
+    /// The device it was trained on.
+    pub device: String,
+    /// Pairs that it was trained on.
+    pub pairs: usize,
+    /// One a tower, in the recipe's order.
+    pub towers: Vec<TowerInfo>,
+}
+
+/// What a tower was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TowerInfo {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Width of its latents.
+    pub width: usize,
+    /// Its encoders; none if its latents were precomputed.
+    pub encoders: Vec<EncoderInfo>,
+}
+
+/// An encoder as it was while training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderInfo {
+    /// Its name in plugins.toml.
+    pub name: String,
+    /// Its fingerprint.
+    pub fingerprint: BTreeMap<String, String>,
+}
+
+/// What is wrong with a run folder.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum RunError {
+    #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
+    Exists { path: PathBuf },
+    #[error("{} holds no finished run ({source}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
+    NoRun { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}; check the folder's permissions and the space on its disk", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} does not read: {source}; it was changed or cut short, so train again", path.display())]
+    Corrupt { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "encoder `{encoder}` is not the one that this run was trained with: {}; configure that one again in \
+         plugins.toml, or train anew",
+        differences(trained, present)
+    )]
+    OtherEncoder { encoder: String, trained: BTreeMap<String, String>, present: BTreeMap<String, String> },
+}
+
+/// "trained with pooling = mean, now pooling = cls".
+fn differences(trained: &BTreeMap<String, String>, present: &BTreeMap<String, String>) -> String {
+    let side = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
+        let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
+        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
+    };
+    format!("trained with {}; now {}", side(trained, present), side(present, trained))
+}
+
+impl EncoderInfo {
+    /// An encoder as it is now.
+    pub fn of(encoder: &LoadedEncoder) -> Self {
+        Self { name: encoder.name.clone(), fingerprint: encoder.fingerprint.clone() }
+    }
+
+    /// Refuses an encoder other than the one of the run.
+    pub fn verify(&self, present: &LoadedEncoder) -> Result<(), RunError> {
+        if self.fingerprint == present.fingerprint {
+            return Ok(());
+        }
+        Err(RunError::OtherEncoder {
+            encoder: self.name.clone(),
+            trained: self.fingerprint.clone(),
+            present: present.fingerprint.clone(),
+        })
+    }
+}
+
+/// The paths of a run folder.
+#[derive(Clone, Debug)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// A folder to train into. One that holds a run already is refused unless `overwrite`.
+    pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
+        let folder = Self(path.to_owned());
+        if folder.info_path().exists() && !overwrite {
+            return Err(RunError::Exists { path: path.to_owned() });
+        }
+        fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.to_owned(), source })?;
+        // A run is finished when it has its run.json, so that goes first and comes last.
+        match fs::remove_file(folder.info_path()) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(RunError::Write { path: folder.info_path(), source })
+            }
+            _ => Ok(folder),
+        }
+    }
+
+    /// A folder with a finished run.
+    pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
+        let folder = Self(path.to_owned());
+        let text = fs::read_to_string(folder.info_path())
+            .map_err(|source| RunError::NoRun { path: path.to_owned(), source })?;
+        let info = serde_json::from_str(&text)
+            .map_err(|source| RunError::Corrupt { path: folder.info_path(), source })?;
+        Ok((folder, info))
+    }
+
+    /// Marks the run as finished.
+    pub fn finish(&self, info: &RunInfo) -> Result<(), RunError> {
+        let path = self.info_path();
+        let write = |source| RunError::Write { path: path.clone(), source };
+        let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
+        let part = path.with_extension("json.part");
+        fs::write(&part, json + "\n").and_then(|()| fs::rename(&part, &path)).map_err(write)
+    }
+
+    fn info_path(&self) -> PathBuf {
+        self.0.join("run.json")
+    }
+
+    /// The recipe as resolved.
+    pub fn recipe(&self) -> PathBuf {
+        self.0.join("recipe.toml")
+    }
+
+    /// The trained adapters.
+    pub fn adapters(&self) -> PathBuf {
+        self.0.join("adapters.safetensors")
+    }
+
+    /// What training measured.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_both_sides() {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let trained = map(&[("plugin", "candle-text"), ("pooling", "mean")]);
+        let present = map(&[("plugin", "candle-text"), ("pooling", "cls")]);
+        assert_eq!(differences(&trained, &present), "trained with pooling = mean; now pooling = cls");
+    }
+
+    #[test]
+    fn a_finished_run_is_not_overwritten_by_accident() {
+        let folder = tempfile::tempdir().unwrap();
+        let info = RunInfo { fusemix: "0".into(), seed: 1, device: "cpu".into(), pairs: 2, towers: vec![] };
+        let run = RunFolder::create(folder.path(), false).unwrap();
+        assert!(matches!(RunFolder::open(folder.path()), Err(RunError::NoRun { .. })));
+        run.finish(&info).unwrap();
+        assert_eq!(RunFolder::open(folder.path()).unwrap().1, info);
+        assert!(matches!(RunFolder::create(folder.path(), false), Err(RunError::Exists { .. })));
+        RunFolder::create(folder.path(), true).unwrap();
+        assert!(RunFolder::open(folder.path()).is_err());
+    }
+}
