@@ -1,8 +1,10 @@
-//! What the candle plugins share: finding a model's files, telling weights apart, choosing a device.
+//! What the candle plugins share: finding a model's files, telling weights apart, choosing a device, layers
+//! that are fast on the CPU.
 
 mod device;
 mod digest;
 mod hub;
+pub mod nn;
 mod source;
 
 pub use device::device;

@@ -1,1 +1,120 @@
-//! plugin
+//! Text encoders of the BERT family: a checkpoint's safetensors, tokenizer.json and config.json.
+
+mod input;
+mod model;
+mod pooling;
+
+use candle_core::{Device, Tensor};
+use candle_kit::nn::Packing;
+use candle_kit::{Source, failed};
+use fusemix_sdk::{
+    Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options,
+};
+use rayon::prelude::*;
+
+use input::{Batch, Input, Tokens};
+use model::Model;
+use pooling::Pooling;
+
+fusemix_sdk::export!(CandleText);
+
+/// Items that keep several cores busy with batches of similar lengths.
+const BATCH: usize = 512;
+
+struct CandleText {
+    name: String,
+    weights: String,
+    input: Input,
+    model: Box<dyn Model>,
+    pooling: Pooling,
+    normalize: bool,
+    device: Device,
+}
+
+impl Encoder for CandleText {
+    fn options() -> Vec<OptionSpec> {
+        let own = [
+            OptionSpec::new("pooling", OptionKind::Text, "which latent (default: the checkpoint's own, else mean)")
+                .choices(&Pooling::NAMES),
+            OptionSpec::new("max_length", OptionKind::Integer, "tokens read of a text (default: the checkpoint's own)"),
+            OptionSpec::new("normalize", OptionKind::Boolean, "scale latents to length 1 (default: false)"),
+        ];
+        candle_kit::options().into_iter().chain(own).collect()
+    }
+
+    fn open(options: &Options, host: &Host) -> Result<Self, Error> {
+        let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
+        let source = Source::locate(options, host)?;
+        let weights = source.safetensors()?;
+        let model = model::load(&source, &weights, &device)?;
+        Ok(Self {
+            name: source.name().to_owned(),
+            weights: candle_kit::digest(&weights)?,
+            input: Input::open(&source, options, &*model)?,
+            model,
+            pooling: Pooling::choose(&source, options)?,
+            normalize: options.get_or("normalize", false)?,
+            device,
+        })
+    }
+
+    fn describe(&self) -> Description {
+        Description::new(Modality::Text, self.model.hidden_size())
+            .batch(BATCH)
+            .fingerprint("weights", &self.weights)
+            .fingerprint("tokenizer", self.input.digest())
+            .fingerprint("max_length", self.input.max_length())
+            .fingerprint("layer", "last")
+            .fingerprint("pooling", self.pooling)
+            .fingerprint("normalize", self.normalize)
+    }
+
+    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
+        let texts: Vec<_> = items.par_iter().map(|item| self.input.tokens(item)).collect();
+        let batches = input::batches(&texts, &self.device);
+        let run = |batch: &Batch| match host.should_stop() {
+            true => Err(Error::stopped()),
+            false => self.latents(batch).map_err(failed(format!("{}, {} texts", self.name, batch.texts.len()))),
+        };
+        // A batch a core (see `candle_kit::nn`); a GPU gets them one after the other.
+        let rows: Vec<Vec<Vec<f32>>> = match self.device.is_cpu() {
+            true => batches.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>()?,
+            false => batches.iter().map(run).collect::<Result<_, _>>()?,
+        };
+
+        let mut latents = vec![Vec::new(); items.len()];
+        for (&text, values) in batches.iter().flat_map(|batch| &batch.texts).zip(rows.into_iter().flatten()) {
+            latents[text] = values;
+        }
+        let latents = texts.into_iter().zip(latents);
+        let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent { values, truncated: text?.truncated });
+        let mut encoded: Encoded = latents.map(latent).collect();
+        let tokens: usize = batches.iter().map(|batch| batch.ids.len()).sum();
+        encoded.usage.insert("tokens".into(), tokens as f64);
+        Ok(encoded)
+    }
+}
+
+impl CandleText {
+    /// The latent of each text.
+    fn latents(&self, batch: &Batch) -> candle_core::Result<Vec<Vec<f32>>> {
+        let ids = Tensor::new(&batch.ids[..], &self.device)?;
+        let packing = Packing::new(batch.lengths.clone(), &self.device)?;
+        let hidden = self.model.forward(&ids, &packing)?.flatten_all()?.to_vec1::<f32>()?;
+        let width = self.model.hidden_size();
+        let mut rest = &hidden[..];
+        let latent = |&length: &usize| {
+            let (states, others) = rest.split_at(length * width);
+            rest = others;
+            let mut values = self.pooling.pool(states, width);
+            if self.normalize {
+                pooling::normalize(&mut values);
+            }
+            values
+        };
+        Ok(batch.lengths.iter().map(latent).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! `y = act(x W + b)`
+
+use candle_core::{Device, Result, Tensor};
+use candle_nn::{Activation, Module, VarBuilder};
+
+use super::matmul::{Matrix, matmul};
+use super::{is_fast, simd, values};
+
+/// A linear layer, its activation included.
+pub struct Linear {
+    /// `in x out`: the other way round than checkpoints keep it, so that products need not rearrange it.
+    weight: Tensor,
+    /// `out`
+    bias: Tensor,
+    activation: Option<Activation>,
+}
+
+impl Linear {
+    /// Reads `weight` (`out x in`) and `bias` (`out`).
+    pub fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Self::load_side_by_side(inputs, &[(outputs, vb)])
+    }
+
+    /// Several layers of the same input as one, whose output is theirs one after the other.
+    pub fn load_side_by_side(inputs: usize, layers: &[(usize, VarBuilder<'_>)]) -> Result<Self> {
+        let weights = layers.iter().map(|(outputs, vb)| vb.get((*outputs, inputs), "weight"));
+        let biases = layers.iter().map(|(outputs, vb)| vb.get(*outputs, "bias"));
+        let weight = Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 0)?;
+        let bias = Tensor::cat(&biases.collect::<Result<Vec<_>>>()?, 0)?;
+        Ok(Self { weight: weight.t()?.contiguous()?, bias, activation: None })
+    }
+
+    /// Puts `activation` behind the layer.
+    pub fn then(mut self, activation: Activation) -> Self {
+        self.activation = Some(activation);
+        self
+    }
+}
+
+impl Module for Linear {
+    /// `x` is `rows x in`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = match is_fast(x) && x.is_contiguous() {
+            true => return self.fast(x),
+            false => x.matmul(&self.weight)?.broadcast_add(&self.bias)?,
+        };
+        match self.activation {
+            Some(activation) => y.apply(&activation),
+            None => Ok(y),
+        }
+    }
+}
+
+impl Linear {
+    fn fast(&self, x: &Tensor) -> Result<Tensor> {
+        let (rows, inputs) = x.dims2()?;
+        let outputs = self.weight.dim(1)?;
+        let ((x, x_layout), (weight, weight_layout)) = (x.storage_and_layout(), self.weight.storage_and_layout());
+        let (bias, bias_layout) = self.bias.storage_and_layout();
+        let bias = &values(&bias, bias_layout)?[..outputs];
+        let mut y = Vec::with_capacity(rows * outputs);
+        (0..rows).for_each(|_| y.extend_from_slice(bias));
+        let x = Matrix::new(values(&x, x_layout)?, rows, inputs, inputs);
+        let weight = Matrix::new(values(&weight, weight_layout)?, inputs, outputs, outputs);
+        matmul(&mut y, outputs, x, weight, 1.0, true);
+        if self.activation == Some(Activation::Gelu) {
+            simd::run(simd::Gelu(&mut y));
+            return Tensor::from_vec(y, (rows, outputs), &Device::Cpu);
+        }
+        let y = Tensor::from_vec(y, (rows, outputs), &Device::Cpu)?;
+        self.activation.iter().try_fold(y, |y, activation| y.apply(activation))
+    }
+}

@@ -1,0 +1,193 @@
+//! Loops over f32 that the compiler vectorises, compiled for each width of vectors; [`run`] takes the machine's widest.
+
+use pulp::{Arch, Simd, WithSimd};
+use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
+
+pub(super) fn run(work: impl WithSimd<Output = ()>) {
+    Arch::new().dispatch(work);
+}
+
+/// `x <- x (1 + erf(x / sqrt 2)) / 2`
+pub(super) struct Gelu<'a>(pub(super) &'a mut [f32]);
+
+impl WithSimd for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for value in self.0 {
+            *value = 0.5 * *value * (1.0 + erf(*value * FRAC_1_SQRT_2));
+        }
+    }
+}
+
+/// Each row of `width` values becomes its softmax.
+pub(super) struct Softmax<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) width: usize,
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.rows.chunks_exact_mut(self.width) {
+            let max = max(row);
+            row.iter_mut().for_each(|value| *value = exp(*value - max));
+            let scale = 1.0 / sum(row, |value| value);
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+}
+
+/// Each row becomes `(row - mean) / sqrt(variance + eps) * weight + bias`; a row is as long as `weight`.
+pub(super) struct LayerNorm<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) eps: f32,
+}
+
+impl WithSimd for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let width = self.weight.len();
+        for row in self.rows.chunks_exact_mut(width) {
+            let mean = sum(row, |value| value) / width as f32;
+            row.iter_mut().for_each(|value| *value -= mean);
+            let variance = sum(row, |value| value * value) / width as f32;
+            let scale = 1.0 / (variance + self.eps).sqrt();
+            for ((value, weight), bias) in row.iter_mut().zip(self.weight).zip(self.bias) {
+                *value = *value * scale * weight + bias;
+            }
+        }
+    }
+}
+
+/// Independent partial results, so that a reduction runs in vectors.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane += term(value);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().map(|&value| term(value)).sum::<f32>()
+}
+
+#[inline(always)]
+fn max(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, value);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| larger(a, b))
+}
+
+/// `e^x` for `x <= 0`, to 2 units in the last place: `2^n e^r` with `|r| <= ln 2 / 2`; e^-87 below -87.
+#[inline(always)]
+#[allow(clippy::excessive_precision, reason = "Cephes' coefficients as published")]
+fn exp(x: f32) -> f32 {
+    /// 1.5 x 2^23: adding it rounds to a whole number, which is then in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_LOW: f32 = -2.121_944_40e-4;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let rounded = x * LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
+    let p = 1.987_569_150_0e-4;
+    let p = p * r + 1.398_199_950_7e-3;
+    let p = p * r + 8.333_451_907_3e-3;
+    let p = p * r + 4.166_579_589_4e-2;
+    let p = p * r + 1.666_666_545_9e-1;
+    let p = p * r + 5.000_000_120_1e-1;
+    let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
+    (p * r * r + r + 1.0) * power
+}
+
+/// The error function to 5e-7, by the rational approximation that Eigen and XLA use.
+#[inline(always)]
+#[allow(clippy::excessive_precision, reason = "the coefficients as published")]
+fn erf(x: f32) -> f32 {
+    let x = if x > 4.0 { 4.0 } else { x };
+    let x = if x < -4.0 { -4.0 } else { x };
+    let square = x * x;
+    let p = -2.726_142_258_013_06e-10;
+    let p = p * square + 2.770_681_424_959_02e-8;
+    let p = p * square - 2.101_024_020_825_08e-6;
+    let p = p * square - 5.692_506_394_623_46e-5;
+    let p = p * square - 7.349_906_303_268_55e-4;
+    let p = p * square - 2.954_599_808_540_25e-3;
+    let p = p * square - 1.609_603_332_624_15e-2;
+    let q = -1.456_607_184_649_96e-5;
+    let q = q * square - 2.133_740_552_789_05e-4;
+    let q = q * square - 1.682_826_974_382_03e-3;
+    let q = q * square - 7.373_329_167_204_68e-3;
+    let q = q * square - 1.426_473_905_141_89e-2;
+    x * p / q
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::{Gelu, LayerNorm, Softmax, exp, run};
+
+    fn spread(values: usize, from: f32, to: f32) -> Vec<f32> {
+        (0..values).map(|at| from + (to - from) * at as f32 / values as f32).collect()
+    }
+
+    #[test]
+    fn exp_is_the_standard_one() {
+        for x in spread(100_000, -87.0, 0.0) {
+            assert!((exp(x) / x.exp() - 1.0).abs() < 3e-7, "{x}: {} is not {}", exp(x), x.exp());
+        }
+        assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_is_candles() -> candle_core::Result<()> {
+        let xs = spread(100_000, -8.0, 8.0);
+        let mut ys = xs.clone();
+        run(Gelu(&mut ys));
+        let exact = Tensor::new(xs, &Device::Cpu)?.to_dtype(DType::F64)?.gelu_erf()?;
+        let apart = (Tensor::new(ys, &Device::Cpu)?.to_dtype(DType::F64)? - exact)?.abs()?.max_all()?;
+        assert!(apart.to_scalar::<f64>()? < 2e-6, "{apart}");
+        Ok(())
+    }
+
+    #[test]
+    fn rows_of_any_width() {
+        for width in [1, 15, 16, 63, 65, 257] {
+            let rows = spread(3 * width, -9.0, 9.0);
+            let mut probabilities = rows.clone();
+            run(Softmax { rows: &mut probabilities, width });
+            let mut normal = rows.clone();
+            let (weight, bias) = (vec![2.0; width], vec![1.0; width]);
+            run(LayerNorm { rows: &mut normal, weight: &weight, bias: &bias, eps: 1e-5 });
+            for ((row, p), y) in rows.chunks(width).zip(probabilities.chunks(width)).zip(normal.chunks(width)) {
+                let total: f32 = row.iter().map(|x| (x - row[width - 1]).exp()).sum();
+                let mean = row.iter().sum::<f32>() / width as f32;
+                let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / width as f32;
+                for at in 0..width {
+                    let expected = (row[at] - row[width - 1]).exp() / total;
+                    assert!((p[at] - expected).abs() < 1e-6, "softmax, width {width}, column {at}");
+                    let expected = 2.0 * (row[at] - mean) / (variance + 1e-5).sqrt() + 1.0;
+                    assert!((y[at] - expected).abs() < 1e-4, "layer norm, width {width}, column {at}");
+                }
+            }
+        }
+    }
+}

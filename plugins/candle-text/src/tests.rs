@@ -1,0 +1,99 @@
+//! On the real weights of all-MiniLM-L6-v2: `FUSEMIX_MINILM`, or where `./check` fetches them to.
+
+use fusemix_sdk::{Encoded, Encoder, Host, Item, Options, check};
+use std::path::PathBuf;
+
+use crate::CandleText;
+
+fn minilm() -> Options {
+    let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");
+    let folder = std::env::var_os("FUSEMIX_MINILM").map_or_else(fetched, PathBuf::from);
+    assert!(folder.is_dir(), "{} is not there; run ./check, which fetches it", folder.display());
+    Options::default().with("model", folder.to_str())
+}
+
+fn open(options: &Options) -> CandleText {
+    CandleText::open(options, &Host::detached()).unwrap()
+}
+
+fn encode(encoder: &CandleText, texts: &[&str]) -> Encoded {
+    let items: Vec<Item<'_>> = texts.iter().map(|text| Item::text(text)).collect();
+    encoder.encode(&items, &Host::detached()).unwrap()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn keeps_the_promises_of_every_encoder() {
+    for pooling in ["mean", "cls"] {
+        check::conforms::<CandleText>(&minilm().with("pooling", pooling), None);
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_and_says_so() {
+    let encoder = open(&minilm().with("max_length", 16));
+    let (short, long) = ("a red flower", "a red flower and a blue one ".repeat(1000));
+    let outcomes = encode(&encoder, &[short, &long, &long[..28]]).outcomes;
+    let [short, long, cut] = [0, 1, 2].map(|index| outcomes[index].clone().unwrap());
+    assert!(!short.truncated && long.truncated && !cut.truncated);
+    assert!(cosine(&short.values, &long.values) < 0.99);
+    // 14 words and the two special tokens.
+    let beginning = encode(&encoder, &["a red flower and a blue one a red flower and a blue one"]);
+    assert_eq!(beginning.outcomes[0].clone().unwrap().values, long.values);
+}
+
+#[test]
+fn the_checkpoint_says_where_to_cut_and_how_to_pool() {
+    let fingerprint = |options: &Options| open(options).describe().fingerprint;
+    let default = fingerprint(&minilm());
+    // sentence_bert_config.json: 256. tokenizer.json says 128, which upstream overrides.
+    assert_eq!((&*default["max_length"], &*default["pooling"], &*default["normalize"]), ("256", "mean", "false"));
+    for (key, value) in [("pooling", "cls".into()), ("max_length", 64.into()), ("normalize", serde_json::json!(true))] {
+        assert_ne!(fingerprint(&minilm().with(key, value)), default, "{key}");
+    }
+}
+
+#[test]
+fn bad_texts_fail_alone() {
+    let encoder = open(&minilm());
+    let good = encode(&encoder, &["a red flower"]).outcomes;
+    let items = ["", " \n", "a red flower"].map(Item::text);
+    let invalid = Item { modality: "text", bytes: b"caf\xe9" };
+    let outcomes = encoder.encode(&[&items[..], &[invalid]].concat(), &Host::detached()).unwrap().outcomes;
+    for (index, reason) in [(0, "empty text"), (1, "empty text"), (3, "invalid UTF-8 at byte 3")] {
+        assert_eq!(outcomes[index].clone().unwrap_err().message, reason);
+    }
+    assert_eq!(outcomes[2], good[0]);
+}
+
+#[test]
+fn many_texts_equal_each_alone() {
+    let encoder = open(&minilm().with("normalize", true));
+    let texts: Vec<String> = (1..200).map(|words| format!("{words} {}", "birds ".repeat(words * 7 % 61))).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let together = encode(&encoder, &texts);
+    for (text, outcome) in texts.iter().zip(&together.outcomes) {
+        let [alone] = &encode(&encoder, &[text]).outcomes[..] else { panic!("one text, one latent") };
+        let (alone, outcome) = (alone.as_ref().unwrap(), outcome.as_ref().unwrap());
+        let apart = alone.values.iter().zip(&outcome.values).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+        assert!(apart < 1e-5, "{text}: {apart}");
+        let length = outcome.values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        assert!((length - 1.0).abs() < 1e-5, "{text}: length {length}");
+    }
+    assert!(together.usage["tokens"] > 199.0 * 3.0);
+}
+
+#[test]
+fn mistakes_name_what_to_change() {
+    let refused = |options: Options| CandleText::open(&options, &Host::detached()).err().unwrap().message;
+    assert!(refused(minilm().with("pooling", "max")).contains("choose mean or cls"));
+    assert!(refused(minilm().with("max_length", 513)).contains("from 3 to the 512"));
+    assert!(refused(minilm().with("max_length", 2)).contains("from 3 to the 512"));
+    assert!(refused(minilm().with("device", "tpu")).contains("choose \"cpu\""));
+    let folder = minilm().need::<String>("model").unwrap();
+    assert!(refused(minilm().with("model", format!("{folder}/1_Pooling"))).contains("model.safetensors"));
+}
