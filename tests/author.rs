@@ -8,9 +8,10 @@ use crate::common::{Place, repository};
 /// The plugin and the Cargo.toml that the SDK's documentation shows.
 fn documented() -> (String, String) {
     let lib = std::fs::read_to_string(repository().join("sdk/src/lib.rs")).unwrap();
-    let docs: String = lib.lines().filter_map(|line| line.strip_prefix("//!")).fold(String::new(), |docs, line| {
-        docs + line.strip_prefix(' ').unwrap_or(line) + "\n"
-    });
+    let docs: String = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .fold(String::new(), |docs, line| docs + line.strip_prefix(' ').unwrap_or(line) + "\n");
     let mut blocks = docs.split("```").skip(1).step_by(2);
     let plugin = blocks.next().unwrap().split("// In a test").next().unwrap().to_owned();
     (plugin, blocks.next().unwrap().strip_prefix("toml").unwrap().to_owned())

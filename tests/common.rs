@@ -90,17 +90,17 @@ impl Ran {
     /// Asserts the exit code and that standard error says `message`.
     pub fn fails(&self, code: i32, message: &str) {
         let said = format!("{}{}", self.stdout, self.stderr);
-        assert!(self.code == code && said.contains(message), "wanted {code} and {message:?}; got {}:\n{said}", self.code);
+        assert!(
+            self.code == code && said.contains(message),
+            "wanted {code} and {message:?}; got {}:\n{said}",
+            self.code
+        );
     }
 }
 
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
+        Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 }

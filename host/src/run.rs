@@ -56,12 +56,12 @@ pub struct EncoderInfo {
 pub enum RunError {
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
-    #[error("{} holds no finished run ({source}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
-    NoRun { path: PathBuf, source: io::Error },
-    #[error("cannot write {}: {source}; check the folder's permissions and the space on its disk", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("{} does not read: {source}; it was changed or cut short, so train again", path.display())]
-    Corrupt { path: PathBuf, source: serde_json::Error },
+    #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
+    NoRun { path: PathBuf, cause: io::Error },
+    #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("{} does not read: {cause}; it was changed or cut short, so train again", path.display())]
+    Corrupt { path: PathBuf, cause: serde_json::Error },
     #[error(
         "encoder `{encoder}` is not the one that this run was trained with: {}; configure that one again in \
          plugins.toml, or train anew",
@@ -110,11 +110,11 @@ impl RunFolder {
         if folder.info_path().exists() && !overwrite {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.to_owned(), source })?;
+        fs::create_dir_all(path).map_err(|cause| RunError::Write { path: path.to_owned(), cause })?;
         // A run is finished when it has its run.json, so that goes first and comes last.
         match fs::remove_file(folder.info_path()) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(RunError::Write { path: folder.info_path(), source })
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(RunError::Write { path: folder.info_path(), cause })
             }
             _ => Ok(folder),
         }
@@ -123,17 +123,17 @@ impl RunFolder {
     /// A folder with a finished run.
     pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
         let folder = Self(path.to_owned());
-        let text = fs::read_to_string(folder.info_path())
-            .map_err(|source| RunError::NoRun { path: path.to_owned(), source })?;
-        let info = serde_json::from_str(&text)
-            .map_err(|source| RunError::Corrupt { path: folder.info_path(), source })?;
+        let text =
+            fs::read_to_string(folder.info_path()).map_err(|cause| RunError::NoRun { path: path.to_owned(), cause })?;
+        let info =
+            serde_json::from_str(&text).map_err(|cause| RunError::Corrupt { path: folder.info_path(), cause })?;
         Ok((folder, info))
     }
 
     /// Marks the run as finished.
     pub fn finish(&self, info: &RunInfo) -> Result<(), RunError> {
         let path = self.info_path();
-        let write = |source| RunError::Write { path: path.clone(), source };
+        let write = |cause| RunError::Write { path: path.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
         let part = path.with_extension("json.part");
         fs::write(&part, json + "\n").and_then(|()| fs::rename(&part, &path)).map_err(write)

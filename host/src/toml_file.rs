@@ -9,12 +9,12 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file itself.
-    #[error("cannot read {}: {source}; {hint}", path.display())]
+    #[error("cannot read {}: {cause}; {hint}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
         /// What to try.
         hint: &'static str,
     },
@@ -40,11 +40,8 @@ pub struct TomlFile {
 impl TomlFile {
     /// Reads `path`; `hint` is what to try when that fails.
     pub fn read(path: &Path, hint: &'static str) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-            hint,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause, hint })?;
         Ok(Self { path: path.to_owned(), text })
     }
 

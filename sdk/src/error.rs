@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Stopped,
     /// The plugin's author: it panicked. Set by the export line.
     Panic,
+    /// The plugin's author: outcomes of a wrong number or of several widths. Set by the export line.
+    Contract,
     /// Anything else; also what a newer plugin says that this version does not know.
     #[default]
     #[serde(other)]
@@ -44,6 +46,10 @@ impl Error {
     /// The batch was given up because the host asked to stop.
     pub fn stopped() -> Self {
         Self { kind: ErrorKind::Stopped, message: "stopped on request".into() }
+    }
+
+    pub(crate) fn contract(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Contract, message: message.into() }
     }
 
     pub(crate) fn panic(message: impl Into<String>) -> Self {

@@ -160,7 +160,7 @@ impl<E: Encoder> Drop for Opened<E> {
 /// Lays the outcomes of `items` items out as one block of rows.
 fn rows(encoded: Encoded, items: usize) -> Result<RawRows, Error> {
     if encoded.outcomes.len() != items {
-        return Err(Error::new(format!("{} outcomes for {items} items", encoded.outcomes.len())));
+        return Err(Error::contract(format!("{} outcomes for {items} items", encoded.outcomes.len())));
     }
     let width = encoded.outcomes.iter().flatten().next().map_or(0, |latent| latent.values.len());
     let mut values = RVec::with_capacity(items * width);
@@ -169,7 +169,7 @@ fn rows(encoded: Encoded, items: usize) -> Result<RawRows, Error> {
         match outcome {
             Ok(latent) if latent.values.len() != width => {
                 let got = latent.values.len();
-                return Err(Error::new(format!("latents of {width} and of {got} values in one batch")));
+                return Err(Error::contract(format!("latents of {width} and of {got} values in one batch")));
             }
             Ok(latent) => {
                 values.extend_from_slice(&latent.values);

@@ -22,11 +22,11 @@ pub use store::{CachedLatents, Counts, EntryInfo, Known, Store};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CacheError {
-    #[error("cannot {doing} {}: {source}; check the space on the disk and the folder's permissions, or name another \
+    #[error("cannot {doing} {}: {cause}; check the space on the disk and the folder's permissions, or name another \
              folder with --cache", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("the index in {}: {source}; if this stays, move the folder away: its items are then encoded again", path.display())]
-    Index { path: PathBuf, source: Box<redb::Error> },
+    Io { doing: &'static str, path: PathBuf, cause: io::Error },
+    #[error("the index in {}: {cause}; if this stays, move the folder away: its items are then encoded again", path.display())]
+    Index { path: PathBuf, cause: Box<redb::Error> },
     #[error("{} is in use by another fusemix process; wait for it, or name another folder with --cache", path.display())]
     InUse { path: PathBuf },
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
@@ -38,12 +38,12 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { doing, path: path.to_owned(), source }
+    fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), cause }
     }
 
-    fn index(path: &Path, source: impl Into<redb::Error>) -> Self {
-        Self::Index { path: path.to_owned(), source: Box::new(source.into()) }
+    fn index(path: &Path, cause: impl Into<redb::Error>) -> Self {
+        Self::Index { path: path.to_owned(), cause: Box::new(cause.into()) }
     }
 }
 
@@ -52,11 +52,11 @@ pub fn list(cache: &Path) -> Result<Vec<(String, EntryInfo, Result<Store, CacheE
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(CacheError::io("read", cache, source)),
+        Err(cause) => return Err(CacheError::io("read", cache, cause)),
     };
     let mut stores = Vec::new();
     for folder in folders {
-        let folder = folder.map_err(|source| CacheError::io("read", cache, source))?.path();
+        let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
         if let Some(info) = store::read_info(&folder.join("entry.json")) {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             stores.push((name, info, Store::at(&folder)));

@@ -48,7 +48,7 @@ impl Segments {
                 file.write_all(cast_slice(now))?;
                 file.sync_data()
             };
-            write().map_err(|source| CacheError::io("write", &path, source))?;
+            write().map_err(|cause| CacheError::io("write", &path, cause))?;
             (first, rows) = (first + count as u64, later);
         }
         Ok(())
@@ -61,10 +61,10 @@ impl Segments {
         for segment in 0..segments {
             let path = self.path(segment);
             let rows_here = (rows - segment * self.rows_per_segment()).min(self.rows_per_segment());
-            let file = File::open(&path).map_err(|source| CacheError::io("open", &path, source))?;
+            let file = File::open(&path).map_err(|cause| CacheError::io("open", &path, cause))?;
             // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this
             // program's own folder. A user who truncates a file under a running program ends it with a bus error.
-            let map = unsafe { Mmap::map(&file) }.map_err(|source| CacheError::io("map", &path, source))?;
+            let map = unsafe { Mmap::map(&file) }.map_err(|cause| CacheError::io("map", &path, cause))?;
             if (map.len() as u64) < rows_here * self.row_bytes() as u64 {
                 return Err(CacheError::Short { path, rows: rows_here });
             }

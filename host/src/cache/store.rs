@@ -64,14 +64,14 @@ impl Store {
     /// Opens the store of `fingerprint` in the cache folder, making it if it is not there.
     pub fn open(cache: &Path, fingerprint: &Fingerprint, encoder: &str) -> Result<Self, CacheError> {
         let folder = cache.join(fingerprint.hex());
-        fs::create_dir_all(&folder).map_err(|source| CacheError::io("make", &folder, source))?;
+        fs::create_dir_all(&folder).map_err(|cause| CacheError::io("make", &folder, cause))?;
         let store = Self::at(&folder)?;
         let path = folder.join("entry.json");
         let mut info = read_info(&path)
             .unwrap_or(EntryInfo { fingerprint: fingerprint.parts().clone(), encoders: BTreeSet::new() });
         if info.encoders.insert(encoder.to_owned()) {
             let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON");
-            fs::write(&path, json + "\n").map_err(|source| CacheError::io("write", &path, source))?;
+            fs::write(&path, json + "\n").map_err(|cause| CacheError::io("write", &path, cause))?;
         }
         Ok(store)
     }
@@ -186,7 +186,7 @@ impl Store {
             Some(rows) => Ok((rows.len()?, read.open_table(FAILURES)?.len()?)),
             None => Ok((0, 0)),
         })?;
-        let files = fs::read_dir(&self.folder).map_err(|source| CacheError::io("read", &self.folder, source))?;
+        let files = fs::read_dir(&self.folder).map_err(|cause| CacheError::io("read", &self.folder, cause))?;
         let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
         Ok(Counts { rows, failures, width, bytes })
     }

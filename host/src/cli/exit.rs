@@ -1,12 +1,23 @@
 //! Exit codes: what a script can tell from how a command ended.
 
+use fusemix_sdk::ErrorKind;
+
+use crate::dataset::DataError;
+use crate::encode::EncodeError;
 use crate::plugin::{EncoderError, LoadError};
+use crate::run::RunError;
 use crate::toml_file::ConfigError;
 
 /// Failed, with no better word for it.
 pub(super) const FAILED: u8 = 1;
 /// Done, but some items have no latent.
 pub(super) const SOME_FAILED: u8 = 4;
+/// What the user wrote, in plugins.toml, a recipe or a pair file, is wrong.
+const CONFIG: u8 = 3;
+/// A run and the encoders that are configured now do not match.
+const OTHER_ENCODER: u8 = 5;
+/// Done, but the encoder gave NaN or infinity to some items.
+pub(super) const NOT_FINITE: u8 = 18;
 /// Stopped by the user; the next run goes on.
 pub(super) const STOPPED: u8 = 130;
 
@@ -28,9 +39,18 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
     error
         .chain()
         .find_map(|cause| {
-            let of_config = cause.downcast_ref::<ConfigError>().map(|_| 3);
             let of_plugin = cause.downcast_ref::<LoadError>().map(plugin);
-            of_config.or(of_plugin).or(cause.downcast_ref::<EncoderError>().map(encoder))
+            let of_encoder = cause.downcast_ref::<EncoderError>().map(encoder);
+            let of_encode = cause.downcast_ref::<EncodeError>().and_then(|error| match error {
+                EncodeError::Encoder(error) => Some(encoder(error)),
+                EncodeError::Cache(_) => None,
+            });
+            let of_run = cause.downcast_ref::<RunError>().and_then(|error| match error {
+                RunError::OtherEncoder { .. } => Some(OTHER_ENCODER),
+                _ => None,
+            });
+            let of_user = (cause.is::<ConfigError>() || cause.is::<DataError>()).then_some(CONFIG);
+            of_plugin.or(of_encoder).or(of_encode).or(of_run).or(of_user)
         })
         .unwrap_or(FAILED)
 }
@@ -50,12 +70,16 @@ pub(super) fn plugin(error: &LoadError) -> u8 {
 /// The exit code of an encoder that does not open, or whose call failed.
 pub(super) fn encoder(error: &EncoderError) -> u8 {
     match error {
+        EncoderError::Config(_) => CONFIG,
         EncoderError::Plugin(error) => plugin(error),
-        EncoderError::OpenHang { .. } => 19,
-        EncoderError::Protocol { .. } => 17,
-        error if error.is_stop() => STOPPED,
-        error if error.is_panic() => 16,
-        error if error.is_config() => 3,
-        _ => 20,
+        EncoderError::OpenHang { .. } | EncoderError::Hang { .. } => 19,
+        EncoderError::Protocol { .. } | EncoderError::Width { .. } => 17,
+        EncoderError::Open { cause, .. } | EncoderError::Call { cause, .. } => match cause.kind {
+            ErrorKind::Config => CONFIG,
+            ErrorKind::Panic => 16,
+            ErrorKind::Contract => 17,
+            ErrorKind::Stopped => STOPPED,
+            _ => 20,
+        },
     }
 }

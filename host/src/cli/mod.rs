@@ -1,10 +1,14 @@
 //! The command line: its arguments, one file a command.
 
+mod cache;
+mod encode;
 mod exit;
 mod plugins;
+mod progress;
 mod session;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -42,6 +46,10 @@ struct Global {
 enum Command {
     /// List plugins and encoders and what is wrong with them
     Plugins(plugins::Arguments),
+    /// Fill the latent cache
+    Encode(encode::Arguments),
+    /// Show, export or verify what the latent cache holds
+    Cache(cache::Arguments),
 }
 
 /// Runs the program on this process's arguments.
@@ -50,6 +58,8 @@ pub fn main() -> ExitCode {
     log(arguments.global.verbose);
     let done = Session::new(&arguments.global).and_then(|session| match arguments.command {
         Command::Plugins(arguments) => plugins::run(&session, arguments),
+        Command::Encode(arguments) => encode::run(&session, arguments),
+        Command::Cache(arguments) => cache::run(&session, arguments),
     });
     match done {
         Ok(code) => ExitCode::from(code),
@@ -65,5 +75,10 @@ fn log(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
     let default = format!("{level},wgpu_core=warn,wgpu_hal=error,naga=warn");
     let filter = EnvFilter::try_from_env("FUSEMIX_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Global;
+use crate::cache::{Fingerprint, Store};
 use crate::config::Config;
-use crate::plugin::{Plugins, Services};
+use crate::plugin::{LoadedEncoder, Plugins, Services};
 
 /// Made once, before the command runs.
 pub(super) struct Session {
@@ -32,5 +34,15 @@ impl Session {
         .context("cannot listen for Ctrl-C")?;
         let cache = global.cache.clone().unwrap_or_else(|| config.cache.clone());
         Ok(Self { plugins: Plugins::new(config, services), cache, json: global.json })
+    }
+
+    /// Opens an encoder.
+    pub(super) fn open(&self, name: &str) -> Result<Arc<LoadedEncoder>> {
+        Ok(Arc::new(self.plugins.open(name)?))
+    }
+
+    /// Opens the store of an encoder's latents.
+    pub(super) fn store(&self, encoder: &LoadedEncoder) -> Result<Store> {
+        Ok(Store::open(&self.cache, &Fingerprint::new(encoder.fingerprint.clone()), &encoder.name)?)
     }
 }

@@ -35,33 +35,31 @@ pub enum EncoderError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Plugin(#[from] LoadError),
-    #[error("encoder `{encoder}` does not open: {source}")]
-    Open { encoder: String, source: Error },
+    #[error("encoder `{encoder}` does not open: {cause}")]
+    Open { encoder: String, cause: Error },
     #[error(
         "encoder `{encoder}` did not open within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
     )]
     OpenHang { encoder: String, limit: Duration },
-    #[error("encoder `{encoder}`: {source}")]
-    Call { encoder: String, source: Error },
+    #[error(
+        "encoder `{encoder}` did not answer within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
+    )]
+    Hang { encoder: String, limit: Duration },
+    #[error("encoder `{encoder}` gave a latent of {got} values, not {expected}; tell the plugin's author")]
+    Width { encoder: String, expected: usize, got: usize },
+    #[error("encoder `{encoder}`: {cause}")]
+    Call { encoder: String, cause: Error },
     #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
     Protocol { encoder: String, reason: String },
 }
 
 impl EncoderError {
-    /// Whether the plugin panicked.
-    pub fn is_panic(&self) -> bool {
-        matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Panic)
-    }
-
-    /// Whether the plugin stopped because it was asked to.
-    pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Stopped)
-    }
-
-    /// Whether it is for the user to mend in plugins.toml.
-    pub fn is_config(&self) -> bool {
-        matches!(self, Self::Config(_))
-            || matches!(self, Self::Open { source, .. } | Self::Call { source, .. } if source.kind == ErrorKind::Config)
+    /// What the plugin itself said, if it said it.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Open { cause, .. } | Self::Call { cause, .. } => Some(cause.kind),
+            _ => None,
+        }
     }
 }
 
@@ -89,7 +87,7 @@ impl LoadedEncoder {
         let raw = match opened.recv_timeout(limit) {
             Ok(RResult::ROk(raw)) => raw,
             Ok(RResult::RErr(error)) => {
-                return Err(EncoderError::Open { encoder: entry.name.clone(), source: sdk_error(&error) });
+                return Err(EncoderError::Open { encoder: entry.name.clone(), cause: sdk_error(&error) });
             }
             Err(RecvTimeoutError::Timeout) => {
                 return Err(EncoderError::OpenHang { encoder: entry.name.clone(), limit });
@@ -118,7 +116,7 @@ impl LoadedEncoder {
         match self.raw.encode(RSlice::from_slice(&raw_items)) {
             RResult::ROk(rows) => encoded(rows, items.len())
                 .map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason }),
-            RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), source: sdk_error(&error) }),
+            RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) }),
         }
     }
 }

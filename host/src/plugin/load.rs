@@ -27,8 +27,8 @@ pub struct Plugin {
 pub enum LoadError {
     #[error("plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml", file.display(), looked_in(folders))]
     Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
-    #[error("plugin `{plugin}`: cannot read {}: {source}", path.display())]
-    Unreadable { plugin: String, path: PathBuf, source: std::io::Error },
+    #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]
+    Unreadable { plugin: String, path: PathBuf, cause: std::io::Error },
     #[error(
         "plugin `{plugin}`: {} has SHA-256 {found}, but plugins.toml pins {pinned}; \
          if you trust this file, pin its own sum",
@@ -69,10 +69,10 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
     let plugin = || entry.name.clone();
     let path = find(entry, folders)?;
     if let Some(pinned) = &entry.sha256 {
-        let bytes = std::fs::read(&path).map_err(|source| LoadError::Unreadable {
+        let bytes = std::fs::read(&path).map_err(|cause| LoadError::Unreadable {
             plugin: plugin(),
             path: path.clone(),
-            source,
+            cause,
         })?;
         let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.eq_ignore_ascii_case(pinned) {

@@ -1,0 +1,193 @@
+//! A matrix of f32 written row by row: a tensor of a .safetensors file, or a .npy file.
+//!
+//! Rows are in file order; a row that has no values is all NaN, so that nobody mistakes it for an embedding, and a
+//! .safetensors file lists such rows, from 0, in its metadata as `failed_rows`.
+
+use bytemuck::cast_slice;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with an output file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ArrayFileError {
+    #[error("{}: an output file must end in .safetensors or .npy", path.display())]
+    Format { path: PathBuf },
+    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Safetensors,
+    Npy,
+}
+
+/// An output file, opened before the work whose result it takes. It appears under its name when it is whole.
+pub struct ArrayFile {
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    format: Format,
+}
+
+/// An [`ArrayFile`] that takes rows.
+pub struct Rows {
+    file: ArrayFile,
+    width: usize,
+    /// For each row of the file, whether it has values; those before `next` are written.
+    present: Vec<bool>,
+    next: usize,
+}
+
+impl ArrayFile {
+    /// Opens `path` for writing; its ending tells the format.
+    pub fn create(path: &Path) -> Result<Self, ArrayFileError> {
+        let format = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("safetensors") => Format::Safetensors,
+            Some("npy") => Format::Npy,
+            _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
+        };
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = File::create(&part).map_err(|cause| ArrayFileError::Write { path: path.to_owned(), cause })?;
+        Ok(Self { path: path.to_owned(), part, file: BufWriter::new(file), format })
+    }
+
+    /// Begins a matrix of `width` columns with a row for each of `present`, which says whether that row has values.
+    /// `tensor` is its name where the format has names.
+    pub fn begin(mut self, tensor: &str, width: usize, present: Vec<bool>) -> Result<Rows, ArrayFileError> {
+        let header = match self.format {
+            Format::Npy => npy_header(present.len(), width),
+            Format::Safetensors => safetensors_header(tensor, width, &present),
+        };
+        self.write(&header)?;
+        Ok(Rows { file: self, width, present, next: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ArrayFileError> {
+        self.file.write_all(bytes).map_err(|cause| self.error(cause))
+    }
+
+    fn error(&self, cause: io::Error) -> ArrayFileError {
+        ArrayFileError::Write { path: self.path.clone(), cause }
+    }
+}
+
+impl Drop for ArrayFile {
+    fn drop(&mut self) {
+        // Nothing is there after a rename, and nothing must stay after a failure.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+impl Rows {
+    /// Writes the next row that has values.
+    pub fn row(&mut self, values: &[f32]) -> Result<(), ArrayFileError> {
+        assert_eq!(values.len(), self.width, "a row of another width");
+        self.skip_absent()?;
+        assert!(self.next < self.present.len(), "more rows than were announced");
+        self.next += 1;
+        self.file.write(cast_slice(values))
+    }
+
+    fn skip_absent(&mut self) -> Result<(), ArrayFileError> {
+        while self.present.get(self.next) == Some(&false) {
+            self.file.write(cast_slice(&vec![f32::NAN; self.width]))?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the file appear, whole and synced. All rows that have values must have been written.
+    pub fn finish(mut self) -> Result<(), ArrayFileError> {
+        self.skip_absent()?;
+        assert_eq!(self.next, self.present.len(), "rows are missing");
+        let finish = |file: &mut ArrayFile| {
+            file.file.flush()?;
+            file.file.get_ref().sync_all()?;
+            fs::rename(&file.part, &file.path)
+        };
+        finish(&mut self.file).map_err(|cause| self.file.error(cause))
+    }
+}
+
+/// Version 1.0: magic, length of the text, the text padded to a multiple of 64 bytes.
+fn npy_header(rows: usize, width: usize) -> Vec<u8> {
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
+    let padded = (10 + text.len() + 1).next_multiple_of(64);
+    text.extend(std::iter::repeat_n(' ', padded - 10 - text.len() - 1));
+    text.push('\n');
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    header
+}
+
+/// Length of the JSON, then the JSON padded so that the values start at a multiple of 8 bytes.
+fn safetensors_header(tensor: &str, width: usize, present: &[bool]) -> Vec<u8> {
+    let failed = present.iter().enumerate().filter(|(_, present)| !**present).map(|(row, _)| row.to_string());
+    let failed = failed.collect::<Vec<_>>().join(",");
+    let rows = present.len();
+    let json = serde_json::json!({
+        "__metadata__": {"format": "pt", "failed_rows": failed},
+        tensor: {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * size_of::<f32>()]},
+    });
+    let mut json = json.to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    fn write(name: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let mut rows = ArrayFile::create(&path).unwrap().begin("latents", 2, vec![true, false, true]).unwrap();
+        rows.row(&[1.0, 2.0]).unwrap();
+        rows.row(&[5.0, 6.0]).unwrap();
+        assert!(!path.exists());
+        rows.finish().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::read(&path).unwrap()
+    }
+
+    #[test]
+    fn safetensors_reads_back_and_lists_failed_rows() {
+        let bytes = write("out.safetensors");
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["failed_rows"], "1");
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = file.tensor("latents").unwrap();
+        assert_eq!(tensor.shape(), [3, 2]);
+        let values: Vec<f32> = tensor.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert_eq!((values[0], values[1], values[4], values[5]), (1.0, 2.0, 5.0, 6.0));
+        assert!(values[2].is_nan() && values[3].is_nan());
+    }
+
+    #[test]
+    fn npy_has_the_header_that_numpy_reads() {
+        let bytes = write("out.npy");
+        assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+        let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        assert_eq!((10 + length) % 64, 0);
+        let text = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
+        assert_eq!(text.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }");
+        assert_eq!(bytes.len(), 10 + length + 24);
+    }
+
+    #[test]
+    fn what_is_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(ArrayFile::create(&folder.path().join("out.npy")).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(matches!(ArrayFile::create(Path::new("out.txt")), Err(ArrayFileError::Format { .. })));
+    }
+}

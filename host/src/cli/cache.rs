@@ -1,0 +1,151 @@
+//! `fusemix cache`: what is stored, whether it is whole, and getting it out.
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+use super::encode::{column, fill};
+use super::exit;
+use super::session::Session;
+use crate::array_file::ArrayFile;
+use crate::cache::list;
+use crate::dataset::Table;
+use crate::latents::Latents;
+
+/// Show, export or verify what the latent cache holds.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Hold every row against its checksum
+    Verify {
+        /// Forget the rows that differ, so that the next run encodes them again
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Write the latents of a column to a file, encoding what is missing
+    Export {
+        /// The table with the items: .tsv or .csv with a header
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// The encoder's name in plugins.toml
+        #[arg(long, value_name = "NAME")]
+        encoder: String,
+        /// The column with the items; needed where its name does not tell
+        #[arg(long, value_name = "COL")]
+        column: Option<String>,
+        /// Where to: .safetensors or .npy
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+    match arguments.command {
+        None => show(session),
+        Some(Command::Verify { repair }) => verify(session, repair),
+        Some(Command::Export { data, encoder, column, out }) => export(session, data, &encoder, column, out),
+    }
+}
+
+fn show(session: &Session) -> Result<u8> {
+    let mut entries = Vec::new();
+    for (fingerprint, info, store) in list(&session.cache)? {
+        let counts = store.and_then(|store| store.counts());
+        if !session.json {
+            let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
+            match &counts {
+                Ok(counts) => println!(
+                    "{fingerprint}  {names:<16} {:>9} rows of {:<5} {:>5} failed {:>13} bytes",
+                    counts.rows, counts.width, counts.failures, counts.bytes
+                ),
+                Err(error) => println!("{fingerprint}  {names:<16} error: {error}"),
+            }
+        }
+        entries.push(match counts {
+            Ok(counts) => json!({"fingerprint": fingerprint, "parts": info.fingerprint, "encoders": info.encoders,
+                "rows": counts.rows, "failures": counts.failures, "width": counts.width, "bytes": counts.bytes}),
+            Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string()}),
+        });
+    }
+    if session.json {
+        println!("{:#}", json!({"cache": session.cache, "entries": entries}));
+    } else if entries.is_empty() {
+        println!("nothing is stored in {}", session.cache.display());
+    }
+    Ok(0)
+}
+
+fn verify(session: &Session, repair: bool) -> Result<u8> {
+    let mut entries: Vec<Value> = Vec::new();
+    let mut damaged = false;
+    for (fingerprint, _, store) in list(&session.cache)? {
+        let checked = store.and_then(|store| {
+            let bad = store.verify()?;
+            if repair {
+                store.forget(&bad)?;
+            }
+            Ok((store.counts()?.rows, bad.len()))
+        });
+        let line = match &checked {
+            Ok((rows, 0)) => format!("{rows} rows, all whole"),
+            Ok((rows, bad)) if repair => {
+                format!("{bad} damaged rows forgotten, {rows} left; encode again to fill them")
+            }
+            Ok((rows, bad)) => {
+                format!("{bad} of {rows} rows are damaged; `fusemix cache verify --repair` forgets them")
+            }
+            Err(error) => format!("error: {error}"),
+        };
+        damaged |= !matches!(checked, Ok((_, 0)));
+        if !session.json {
+            println!("{fingerprint}  {line}");
+        }
+        entries.push(match checked {
+            Ok((rows, bad)) => json!({"fingerprint": fingerprint, "rows": rows, "damaged": bad}),
+            Err(error) => json!({"fingerprint": fingerprint, "error": error.to_string()}),
+        });
+    }
+    if session.json {
+        println!("{:#}", json!({"entries": entries}));
+    }
+    Ok(if damaged { exit::FAILED } else { 0 })
+}
+
+fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>, out: PathBuf) -> Result<u8> {
+    let table = Table::read(&data)?;
+    let encoder = session.open(encoder)?;
+    let column = column(&table, name.as_deref(), &encoder)?;
+    let file = ArrayFile::create(&out)?;
+    let store = session.store(&encoder)?;
+    let encoding = fill(session, &encoder, &store, column, false)?;
+    if encoding.summary.stopped {
+        return Ok(exit::STOPPED);
+    }
+    let Some(width) = store.width()? else { bail!("no item of {} has a latent", data.display()) };
+    let latents = store.latents(encoding.rows.iter().flatten().copied().collect())?;
+    let present = encoding.rows.iter().map(Option::is_some).collect();
+    let mut written = file.begin("latents", width, present)?;
+    let mut values = vec![0.0; width];
+    for index in 0..latents.len() {
+        latents.copy_row(index, &mut values);
+        written.row(&values)?;
+    }
+    written.finish()?;
+    let failed = encoding.summary.failed;
+    if session.json {
+        println!(
+            "{:#}",
+            json!({"file": out, "rows": encoding.rows.len(), "width": width, "failed": failed,
+            "failures": encoding.summary.failures})
+        );
+    } else {
+        println!("{}: {} rows of {width} values, {failed} failed", out.display(), encoding.rows.len());
+    }
+    Ok(if failed > 0 { exit::SOME_FAILED } else { 0 })
+}

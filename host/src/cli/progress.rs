@@ -1,0 +1,51 @@
+//! Progress of long work: a bar on a terminal, a line now and then elsewhere. Both on standard error.
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Time between two lines where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// What there is to see of some work.
+pub(super) struct Meter {
+    name: String,
+    unit: &'static str,
+    bar: Option<ProgressBar>,
+    start: Instant,
+    said: Instant,
+}
+
+impl Meter {
+    /// Work on `total` things called `unit`.
+    pub(super) fn new(name: String, total: usize, unit: &'static str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = "{prefix} [{bar:30}] {pos}/{len} {per_sec}, {eta} left {wide_msg}";
+            let style = ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> ");
+            ProgressBar::new(total as u64).with_style(style).with_prefix(name.clone())
+        });
+        Self { name, unit, bar, start: Instant::now(), said: Instant::now() }
+    }
+
+    /// `done` of `total` are done; `note` is shown beside.
+    pub(super) fn show(&mut self, done: usize, total: usize, note: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(note.to_owned());
+        } else if self.said.elapsed() >= BETWEEN_LINES {
+            self.said = Instant::now();
+            let seconds = self.start.elapsed().as_secs_f64();
+            let rate = done as f64 / seconds;
+            let left = Duration::from_secs_f64((total - done) as f64 / rate.max(1e-9));
+            let (name, unit, left) = (&self.name, self.unit, HumanDuration(left));
+            eprintln!("{name}: {done}/{total} {unit}, {rate:.1}/s, {left} left {note}");
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
