@@ -4,4 +4,5 @@
 
 mod author;
 mod common;
+mod encode;
 mod plugins;

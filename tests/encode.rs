@@ -1,0 +1,172 @@
+//! `fusemix encode` and the cache: every item once, whatever happens.
+
+use serde_json::json;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::common::Place;
+
+const MOCK: &str = "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\ncalls = 'calls'\n";
+
+/// `text` and a header.
+fn table(rows: usize) -> String {
+    (0..rows).fold("id\ttext\n".into(), |mut table, row| {
+        writeln!(table, "{row}\titem {row} of the table").unwrap();
+        table
+    })
+}
+
+#[test]
+fn each_distinct_item_is_encoded_once_and_a_second_run_calls_nobody() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", "id\ttext\n1\ta cat\n2\ta dog\n3\ta cat\n4\ta bird\n");
+    let summary = place.json("encode --data items.tsv --encoder mock");
+    assert_eq!((&summary["rows"], &summary["encoded"], &summary["duplicates"]), (&json!(4), &json!(3), &json!(1)));
+    assert_eq!(place.read("calls").lines().count(), 3);
+
+    let summary = place.json("encode --data items.tsv --encoder mock");
+    assert_eq!((&summary["encoded"], &summary["cached"]), (&json!(0), &json!(3)));
+    assert_eq!(place.read("calls").lines().count(), 3);
+
+    let listed = place.json("cache");
+    assert_eq!(listed["entries"][0]["rows"], 3);
+    assert_eq!(listed["entries"][0]["encoders"], json!(["mock"]));
+    assert_eq!(place.run("cache verify").code, 0);
+}
+
+#[test]
+fn another_fingerprint_is_another_entry() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", table(10));
+    place.json("encode --data items.tsv --encoder mock");
+    place.write("plugins.toml", format!("{MOCK}salt = 'other'\n"));
+    assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 10);
+    assert_eq!(place.json("cache")["entries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", b"id\ttext\n1\tfine\n2\t \n3\t\xff\xfe\n4\tfine too\n");
+    let ran = place.run("encode --data items.tsv --encoder mock --json");
+    ran.fails(4, "items.tsv: row 2, \" \": empty text");
+    let summary = ran.json();
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&json!(2), &json!(2)));
+    assert_eq!(summary["failures"][1], json!({"row": 3, "item": "\"\u{fffd}\u{fffd}\"", "reason": "invalid UTF-8 at byte 0"}));
+
+    let again = place.run("encode --data items.tsv --encoder mock --json");
+    assert_eq!((again.code, &again.json()["failed"]), (4, &json!(2)));
+    assert_eq!(place.read("calls").lines().count(), 4);
+    place.run("encode --data items.tsv --encoder mock --retry-failed").fails(4, "2 failed");
+    assert_eq!(place.read("calls").lines().count(), 6);
+}
+
+#[test]
+fn files_that_cannot_be_read_fail_alone() {
+    let place = Place::new(&format!("{MOCK}modality = 'audio'\n"));
+    place.write("sounds/a.ogg", "la la");
+    place.write("items.csv", "file,id\nsounds/a.ogg,1\nsounds/b.ogg,2\nsounds,3\n,4\n");
+    let ran = place.run("encode --data items.csv --encoder mock --json");
+    ran.fails(4, "sounds/b.ogg");
+    let summary = ran.json();
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&json!(1), &json!(3)));
+    place.write("sounds/b.ogg", "le le");
+    assert_eq!(place.run("encode --data items.csv --encoder mock --json").json()["encoded"], 1);
+}
+
+#[test]
+fn mistakes_in_the_data_are_named() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", "id\ttext\n1\ta\n2\n");
+    place.run("encode --data items.tsv --encoder mock").fails(3, "items.tsv:3: 1 fields, but the header has 2");
+    place.run("encode --data nowhere.tsv --encoder mock").fails(3, "cannot read nowhere.tsv");
+    place.write("items.tsv", "id\twords\n1\ta\n");
+    place.run("encode --data items.tsv --encoder mock").fails(3, "which column holds the text items?");
+    place.run("encode --data items.tsv --encoder mock --column wrods").fails(3, "did you mean `words`?");
+    place.run("encode --data items.tsv --encoder mok").fails(3, "no encoder is called `mok`; did you mean `mock`?");
+}
+
+#[test]
+fn killed_at_ten_moments_every_item_is_stored_once() {
+    let place = Place::new(&format!("{MOCK}delay_ms = 4\nbatch = 7\n"));
+    place.write("items.tsv", table(2_000));
+    for kill in 0..10 {
+        let mut running = place.start("encode --data items.tsv --encoder mock");
+        // Moments all over a run, other ones each time that this test runs.
+        let jitter = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() % 60;
+        std::thread::sleep(Duration::from_millis(u64::from(20 + 12 * kill + jitter)));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_eq!(place.run("cache verify").code, 0);
+    }
+    let summary = place.json("encode --data items.tsv --encoder mock");
+    assert!(summary["cached"].as_u64().unwrap() > 0, "nothing survived the kills: {summary}");
+    assert_eq!(summary["failed"], 0);
+    assert_eq!(place.json("cache")["entries"][0]["rows"], 2_000);
+    assert_eq!(place.json("cache verify")["entries"][0], json!({
+        "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0
+    }));
+    // At most the calls that were running are paid for twice: one batch a kill.
+    assert!(place.read("calls").lines().count() <= 2_000 + 10 * 7);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
+    let place = Place::new(&format!("{MOCK}delay_ms = 20\n"));
+    place.write("items.tsv", table(1_000));
+    let mut running = place.start("encode --data items.tsv --encoder mock");
+    while place.read("calls").lines().count() < 50 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    let paid = place.read("calls").lines().count();
+    assert!(paid < 1_000);
+    assert_eq!(place.json("encode --data items.tsv --encoder mock")["cached"], paid);
+    assert_eq!(place.read("calls").lines().count(), 1_000);
+}
+
+#[test]
+fn a_second_process_on_one_entry_is_refused_clearly() {
+    let place = Place::new(&format!("{MOCK}delay_ms = 50\n"));
+    place.write("items.tsv", table(200));
+    let mut running = place.start("encode --data items.tsv --encoder mock");
+    while place.read("calls").is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    place.run("encode --data items.tsv --encoder mock").fails(1, "is in use by another fusemix process");
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+#[test]
+fn a_damaged_row_is_found_and_encoded_again() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", table(20));
+    place.json("encode --data items.tsv --encoder mock");
+    let entry = place.json("cache")["entries"][0]["fingerprint"].as_str().unwrap().to_owned();
+    let segment = place.path(&format!(".fusemix/cache/{entry}/segment-000000.f32"));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[16 * 4 * 3] ^= 0x10;
+    std::fs::write(&segment, bytes).unwrap();
+    place.run("cache verify").fails(1, "1 of 20 rows are damaged");
+    place.run("cache verify --repair").fails(1, "1 damaged rows forgotten, 19 left");
+    assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 1);
+    assert_eq!(place.run("cache verify").code, 0);
+}
+
+#[test]
+fn latents_are_exported_in_file_order_with_failed_rows_named() {
+    let place = Place::new(MOCK);
+    place.write("items.tsv", "text\ta\none\tx\n \tx\none two\tx\n");
+    place.run("cache export --data items.tsv --encoder mock --column text --out latents.safetensors").fails(4, "1 failed");
+    let bytes = std::fs::read(place.path("latents.safetensors")).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["failed_rows"], "1");
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("latents").unwrap().shape(), [3, 16]);
+    place.run("cache export --data items.tsv --encoder mock --column text --out latents.npy").fails(4, "1 failed");
+    assert!(place.path("latents.npy").is_file());
+    place.run("cache export --data items.tsv --encoder mock --out latents.txt").fails(1, "must end in .safetensors or .npy");
+}
