@@ -15,7 +15,6 @@ const GPU_TOKENS: usize = 16_384;
 
 pub(crate) struct Input {
     tokenizer: Tokenizer,
-    digest: String,
     max_length: usize,
     vocab_size: usize,
 }
@@ -34,13 +33,10 @@ impl Input {
         tokenizer.with_padding(None);
         let special = tokenizer.encode_fast("", true).map_err(unread)?.len();
         let max_length = max_length(source, options, special, model.max_positions())?;
-        tokenizer.with_truncation(Some(TruncationParams { max_length, ..Default::default() })).map_err(unread)?;
-        let digest = candle_kit::digest(&[&path])?;
-        Ok(Self { tokenizer, digest, max_length, vocab_size: model.vocab_size() })
-    }
-
-    pub(crate) fn digest(&self) -> &str {
-        &self.digest
+        let truncation = tokenizer.get_truncation().cloned().unwrap_or_default();
+        let truncation = TruncationParams { max_length, stride: 0, ..truncation };
+        tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
+        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size() })
     }
 
     pub(crate) fn max_length(&self) -> usize {

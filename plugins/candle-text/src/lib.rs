@@ -4,11 +4,11 @@ mod input;
 mod model;
 mod pooling;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_kit::nn::Packing;
 use candle_kit::{Source, failed};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options,
+    Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, tracing,
 };
 use rayon::prelude::*;
 
@@ -23,7 +23,8 @@ const BATCH: usize = 512;
 
 struct CandleText {
     name: String,
-    weights: String,
+    /// What was loaded, for the fingerprint.
+    digests: [(&'static str, String); 3],
     input: Input,
     model: Box<dyn Model>,
     pooling: Pooling,
@@ -44,29 +45,30 @@ impl Encoder for CandleText {
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
         let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
+        let normalize = options.get_or("normalize", false)?;
         let source = Source::locate(options, host)?;
+        let pooling = Pooling::choose(&source, options)?;
         let weights = source.safetensors()?;
-        let model = model::load(&source, &weights, &device)?;
-        Ok(Self {
-            name: source.name().to_owned(),
-            weights: candle_kit::digest(&weights)?,
-            input: Input::open(&source, options, &*model)?,
-            model,
-            pooling: Pooling::choose(&source, options)?,
-            normalize: options.get_or("normalize", false)?,
-            device,
-        })
+        let model = model::load(&source, &weights, DType::F32, &device)?;
+        let input = Input::open(&source, options, &*model)?;
+        let digests = [
+            ("weights", candle_kit::digest(&weights)?),
+            ("config", candle_kit::digest(&[source.file("config.json")?])?),
+            ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
+        ];
+        let (name, cut) = (source.name().to_owned(), input.max_length());
+        tracing::info!("{name}: {} of the last layer, up to {cut} tokens, width {}", pooling, model.hidden_size());
+        Ok(Self { name, digests, input, model, pooling, normalize, device })
     }
 
     fn describe(&self) -> Description {
-        Description::new(Modality::Text, self.model.hidden_size())
+        let description = Description::new(Modality::Text, self.model.hidden_size())
             .batch(BATCH)
-            .fingerprint("weights", &self.weights)
-            .fingerprint("tokenizer", self.input.digest())
             .fingerprint("max_length", self.input.max_length())
             .fingerprint("layer", "last")
             .fingerprint("pooling", self.pooling)
-            .fingerprint("normalize", self.normalize)
+            .fingerprint("normalize", self.normalize);
+        self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
@@ -74,7 +76,7 @@ impl Encoder for CandleText {
         let batches = input::batches(&texts, &self.device);
         let run = |batch: &Batch| match host.should_stop() {
             true => Err(Error::stopped()),
-            false => self.latents(batch).map_err(failed(format!("{}, {} texts", self.name, batch.texts.len()))),
+            false => self.latents(batch).map_err(failed(format_args!("{}, {} texts", self.name, batch.texts.len()))),
         };
         // A batch a core (see `candle_kit::nn`); a GPU gets them one after the other.
         let rows: Vec<Vec<Vec<f32>>> = match self.device.is_cpu() {
@@ -100,7 +102,7 @@ impl CandleText {
     fn latents(&self, batch: &Batch) -> candle_core::Result<Vec<Vec<f32>>> {
         let ids = Tensor::new(&batch.ids[..], &self.device)?;
         let packing = Packing::new(batch.lengths.clone(), &self.device)?;
-        let hidden = self.model.forward(&ids, &packing)?.flatten_all()?.to_vec1::<f32>()?;
+        let hidden = self.model.forward(&ids, &packing)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let width = self.model.hidden_size();
         let mut rest = &hidden[..];
         let latent = |&length: &usize| {

@@ -1,9 +1,12 @@
 //! On the real weights of all-MiniLM-L6-v2: `FUSEMIX_MINILM`, or where `./check` fetches them to.
 
+use candle_core::{DType, Device, Tensor};
+use candle_kit::Source;
+use candle_kit::nn::Packing;
 use fusemix_sdk::{Encoded, Encoder, Host, Item, Options, check};
 use std::path::PathBuf;
 
-use crate::CandleText;
+use crate::{CandleText, model};
 
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");
@@ -85,6 +88,23 @@ fn many_texts_equal_each_alone() {
         assert!((length - 1.0).abs() < 1e-5, "{text}: length {length}");
     }
     assert!(together.usage["tokens"] > 199.0 * 3.0);
+}
+
+/// In f16 the layers take candle's kernels and padding, as on a GPU.
+#[test]
+fn the_fast_path_is_the_portable_one() {
+    let source = Source::locate(&minilm(), &Host::detached()).unwrap();
+    let weights = source.safetensors().unwrap();
+    let ids = Tensor::new((1000u32..1084).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let packing = Packing::new(vec![9, 1, 70, 4], &Device::Cpu).unwrap();
+    let [fast, portable] = [DType::F32, DType::F16].map(|dtype| {
+        let model = model::load(&source, &weights, dtype, &Device::Cpu).unwrap();
+        let hidden = model.forward(&ids, &packing).unwrap().to_dtype(DType::F32).unwrap();
+        hidden.to_vec2::<f32>().unwrap()
+    });
+    for (token, (fast, portable)) in fast.iter().zip(&portable).enumerate() {
+        assert!(cosine(fast, portable) > 0.9999, "token {token}: {}", cosine(fast, portable));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! BERT, with the names of the `transformers` package: MiniLM, BGE, E5, GTE and others.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
@@ -48,6 +48,9 @@ pub(super) struct Bert {
 
 impl Bert {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
+        if config.hidden_size.checked_rem(config.num_attention_heads) != Some(0) {
+            bail!("{} heads do not share a width of {}", config.num_attention_heads, config.hidden_size);
+        }
         let vb = if vb.contains_tensor("bert.embeddings.word_embeddings.weight") { vb.pp("bert") } else { vb };
         let layer = |index| Layer::load(&config, vb.pp(format!("encoder.layer.{index}")));
         Ok(Self {

@@ -27,23 +27,24 @@ pub(crate) trait Model: Send + Sync {
 pub(crate) fn load(
     source: &Source,
     weights: &[PathBuf],
+    dtype: DType,
     device: &Device,
 ) -> std::result::Result<Box<dyn Model>, Error> {
     let path = source.file("config.json")?;
     let config = source.json("config.json")?.unwrap_or_default();
-    // SAFETY: the map lives as long as `vb`, which ends with this function; the tensors are copies. Files of a model
-    // are not written to while they are loaded.
-    let vb = unsafe { VarBuilder::from_mmaped_safetensors(weights, DType::F32, device) };
-    let vb = vb.map_err(failed(weights[0].display()))?;
+    let name = weights[0].display();
+    // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with `vb`: tensors are copies.
+    let vb = unsafe { VarBuilder::from_mmaped_safetensors(weights, dtype, device) }.map_err(failed(&name))?;
     let unread = |error| Error::config(format!("{}: {error}", path.display()));
     let loaded = match config["model_type"].as_str().unwrap_or("bert") {
-        "bert" => {
-            bert::Bert::load(serde_json::from_value(config).map_err(unread)?, vb).map(|model| Box::new(model) as _)
-        }
+        "bert" => bert::Bert::load(serde_json::from_value(config).map_err(unread)?, vb),
         other => {
             let message = format!("{}: `model_type` is {other}; this plugin knows: bert", path.display());
             return Err(Error::config(message));
         }
     };
-    loaded.map_err(|error| Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display())))
+    match loaded {
+        Ok(model) => Ok(Box::new(model)),
+        Err(error) => Err(Error::config(format!("{name} does not fit {}: {error}", path.display()))),
+    }
 }
