@@ -1,12 +1,28 @@
-"""The authors' EfficientNet-Lite0 in PyTorch."""
+"""Golden pixels and latents of EfficientNet-Lite0, by its authors' PyTorch code and Pillow.
+
+    pip install torch efficientnet_lite_pytorch==0.1.0 pillow safetensors
+    python3 efficientnet_lite0.py WEIGHTS.pth STAMPS_FOLDER
+
+Makes images/ (small pictures, one a kind of file) and efficientnet_lite0.safetensors. `crop` is the published evaluation
+(the middle 7/8 of the short side, squared), `whole` the whole picture, squashed:
+    stamps.crop  stamps.whole   f16 [24, 1280]       latents of the stamps that efficientnet_lite0.json names
+    stamp_pixels.*              u8 [4, 7, 224, 3]    rows 16, 48 .. 208 of the first four stamps as the network sees them
+    image_pixels.*              u8 [8, 7, 224, 3]    the same of images/, in the order of the metadata's `images`
+"""
+import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from PIL import Image
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 
-SIZE, MEAN, STD = 224, 127.0, 128.0
+HERE = pathlib.Path(__file__).parent
+SIZE, MARGIN = 224, 32
+MEAN, STD = 127.0, 128.0  # of the weights' own authors (TensorFlow's lite/efficientnet_lite_builder.py), not ImageNet's
+ROWS = slice(16, None, 32)
 
 
 def load(weights):
@@ -15,21 +31,59 @@ def load(weights):
     return model.eval()
 
 
-def pixels(path):
-    """RGB of 224x224, u8: white under what is transparent, the middle 7/8 of the short side, antialiased bicubic."""
+def pixels(path, fit="crop"):
+    """What the network sees, u8 [224, 224, 3]: white behind what is transparent, antialiased bicubic."""
     with Image.open(path) as image:
         picture = image.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    picture = Image.alpha_composite(white, picture).convert("RGB")
-    width, height = picture.size
-    side = max(1, min(width, height) * SIZE // (SIZE + 32))
-    left, top = (width - side + 1) // 2, (height - side + 1) // 2
-    picture = picture.crop((left, top, left + side, top + side))
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    if fit == "crop":
+        width, height = picture.size
+        side = max(1, min(width, height) * SIZE // (SIZE + MARGIN))
+        left, top = (width - side + 1) // 2, (height - side + 1) // 2
+        picture = picture.crop((left, top, left + side, top + side))
     return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
 @torch.inference_mode()
-def encode(model, batch):
-    """u8 [n, 224, 224, 3] -> latents [n, 1280]: the head's channels, averaged over the picture."""
-    x = (torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() - MEAN) / STD
-    return model.extract_features(x.contiguous()).mean((2, 3))
+def encode(model, pictures):
+    """u8 [n, 224, 224, 3] -> [n, 1280]: the head's channels, averaged over the picture."""
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
+    return model.extract_features((x - MEAN) / STD).mean((2, 3))
+
+
+def draw(folder):
+    """One picture of 61 x 40, saved in each of the forms that decoders tell apart; their names."""
+    folder.mkdir(exist_ok=True)
+    y, x = np.mgrid[0:40, 0:61]
+    ramps = np.stack([4 * x, 6 * y, 255 - 4 * x, 255 - 255 * np.hypot(x - 30, y - 20) / 40], axis=2)
+    rgba = Image.fromarray(ramps.clip(0, 255).astype(np.uint8), "RGBA")
+    ImageDraw.Draw(rgba).ellipse((8, 6, 34, 30), fill=(200, 30, 40, 255), outline=(0, 0, 0, 128))
+    rgb = rgba.convert("RGB")
+    hole = rgb.quantize(16)
+    rgba.save(folder / "rgba.png")
+    rgb.save(folder / "rgb.png", transparency=rgb.getpixel((20, 18)))
+    rgba.convert("LA").save(folder / "grey_alpha.png")
+    hole.save(folder / "palette.png", transparency=hole.getpixel((20, 18)))
+    hole.save(folder / "palette.gif", transparency=hole.getpixel((20, 18)))
+    rgb.save(folder / "rgb.jpg", quality=90)
+    rgb.convert("L").save(folder / "grey.jpg", quality=90)
+    rgba.save(folder / "rgba.webp", lossless=True, exact=True)
+    return sorted(path.name for path in folder.iterdir())
+
+
+def main():
+    weights, stamps = sys.argv[1], pathlib.Path(sys.argv[2])
+    names = json.loads((HERE / "efficientnet_lite0.json").read_text())
+    images = draw(HERE / "images")
+    model, tensors = load(weights), {}
+    for fit in ("crop", "whole"):
+        seen = [pixels(stamps / name, fit) for name in names]
+        drawn = [pixels(HERE / "images" / name, fit) for name in images]
+        tensors[f"stamps.{fit}"] = encode(model, seen).half()
+        tensors[f"stamp_pixels.{fit}"] = torch.from_numpy(np.stack([picture[ROWS] for picture in seen[:4]]))
+        tensors[f"image_pixels.{fit}"] = torch.from_numpy(np.stack([picture[ROWS] for picture in drawn]))
+    save_file(tensors, HERE / "efficientnet_lite0.safetensors", metadata={"images": " ".join(images)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,22 @@
-"""MiniLM"""
-import json, pathlib
+"""Golden latents of all-MiniLM-L6-v2, by transformers' BERT.
+
+    pip install torch transformers tokenizers safetensors
+    python3 minilm.py MODEL_FOLDER
+
+Makes minilm.safetensors: `mean` and `cls`, f16 [24, 384], of the captions of minilm.json: the last layer's hidden states,
+averaged over all tokens (special ones too, padding not) or the first one, not normalised. A caption ends after
+`max_seq_length` (256) tokens of sentence_bert_config.json, special ones included; tokenizer.json's own 128 is overruled.
+"""
+import json
+import pathlib
+import sys
+
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import BertModel
+
+HERE = pathlib.Path(__file__).parent
 
 
 def load(folder):
@@ -14,12 +28,23 @@ def load(folder):
 
 
 @torch.inference_mode()
-def encode(model, ids, pooling="mean"):
-    """Token ids of n texts -> latents [n, 384] of the last layer, not normalised."""
-    width = max(map(len, ids))
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
-    hidden = model(input_ids=padded, attention_mask=mask).last_hidden_state
+def encode(model, texts, pooling="mean"):
+    """Token ids of n texts -> [n, 384]."""
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([[len(text)] for text in texts])
+    hidden = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # [n, tokens, 384]
     if pooling == "cls":
         return hidden[:, 0]
     return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def main():
+    tokenizer, model = load(sys.argv[1])
+    texts = [tokenizer.encode(caption).ids for caption in json.loads((HERE / "minilm.json").read_text("utf-8"))]
+    print("tokens:", *map(len, texts), file=sys.stderr)
+    rows = {pooling: torch.cat([encode(model, [text], pooling) for text in texts]) for pooling in ("mean", "cls")}
+    save_file({pooling: latents.half() for pooling, latents in rows.items()}, HERE / "minilm.safetensors")
+
+
+if __name__ == "__main__":
+    main()
