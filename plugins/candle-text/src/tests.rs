@@ -4,8 +4,9 @@ use candle_core::{DType, Device, Tensor};
 use candle_kit::Source;
 use candle_kit::nn::Packing;
 use fusemix_sdk::{Encoded, Encoder, Host, Item, Options, check};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::pooling::Pooling;
 use crate::{CandleText, model};
 
 fn minilm() -> Options {
@@ -30,8 +31,25 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
+fn latents_are_those_of_transformers() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let captions: Vec<String> = serde_json::from_slice(&std::fs::read(golden.join("minilm.json")).unwrap()).unwrap();
+    let captions: Vec<&str> = captions.iter().map(String::as_str).collect();
+    let latents = candle_core::safetensors::load(golden.join("minilm.safetensors"), &Device::Cpu).unwrap();
+    for pooling in Pooling::NAMES {
+        let expected = latents[pooling].to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
+        let encoded = encode(&open(&minilm().with("pooling", pooling)), &captions);
+        assert_eq!(encoded.outcomes.len(), expected.len());
+        for (caption, (outcome, expected)) in captions.iter().zip(encoded.outcomes.iter().zip(&expected)) {
+            let cosine = cosine(&outcome.as_ref().unwrap().values, expected);
+            assert!(cosine > 0.999_999, "{pooling}, {caption}: {cosine}");
+        }
+    }
+}
+
+#[test]
 fn keeps_the_promises_of_every_encoder() {
-    for pooling in ["mean", "cls"] {
+    for pooling in Pooling::NAMES {
         check::conforms::<CandleText>(&minilm().with("pooling", pooling), None);
     }
 }
