@@ -1,0 +1,126 @@
+"""Encoding speed of `fusemix encode` beside the PyTorch reference: same items, same work, in turn.
+
+    python3 encode_speed.py text  PAIRS.tsv caption MODEL_FOLDER --fusemix BINARY --plugins plugins.toml --encoder minilm
+    python3 encode_speed.py image PAIRS.tsv file    WEIGHTS.pth  --fusemix BINARY --plugins plugins.toml --encoder efficientnet
+
+Text counts from tokenizing on, in batches of similar length; images from reading the file on: decoding, cropping, resizing.
+Loading the model counts on neither side, and items of equal content are encoded once. Every round runs PyTorch, then fusemix
+with an empty cache; the even rounds the other way round. Without --fusemix, PyTorch alone. Prints items a second and their
+ratio (fusemix / PyTorch) on standard error, the same as JSON on standard output. Needs what ../golden/*.py need.
+"""
+import argparse
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "golden"))
+
+
+def items(table, column, kind):
+    """The distinct items of a column: captions, or paths relative to the table."""
+    with open(table, encoding="utf-8", newline="") as file:
+        cells = [row[column] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    if kind == "text":
+        return list(dict.fromkeys(cells))
+    paths = [table.parent / cell for cell in cells]
+    return list({hashlib.sha256(path.read_bytes()).digest(): path for path in paths}.values())
+
+
+def text_encoder(model, batch):
+    import minilm
+
+    tokenizer, bert = minilm.load(model)
+
+    def encode(captions):
+        ids = sorted((row.ids for row in tokenizer.encode_batch(captions)), key=len)
+        for start in range(0, len(ids), batch):
+            minilm.encode(bert, ids[start:start + batch])
+
+    return encode
+
+
+def image_encoder(model, batch):
+    import efficientnet_lite0
+
+    network = efficientnet_lite0.load(model)
+
+    def encode(paths):
+        for start in range(0, len(paths), batch):
+            pictures = [efficientnet_lite0.pixels(path) for path in paths[start:start + batch]]
+            efficientnet_lite0.encode(network, pictures)
+
+    return encode
+
+
+def run_fusemix(args):
+    """Items a second, and how many, as its summary has them."""
+    with tempfile.TemporaryDirectory() as cache:
+        command = [args.fusemix, "encode", "--plugins", args.plugins, "--cache", cache, "--data", args.table,
+                   "--encoder", args.encoder, "--column", args.column, "--json"]
+        environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"`fusemix encode` ended with {done.returncode}:\n{done.stderr}")
+    summary = json.loads(done.stdout)
+    return summary["encoded"] / summary["seconds"], summary["encoded"]
+
+
+def run_torch(encode, work):
+    start = time.perf_counter()
+    encode(work)
+    return len(work) / (time.perf_counter() - start), len(work)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["text", "image"])
+    parser.add_argument("table", type=pathlib.Path)
+    parser.add_argument("column")
+    parser.add_argument("model", help="the folder of the BERT, or the .pth of EfficientNet-Lite0")
+    parser.add_argument("--fusemix", help="the binary")
+    parser.add_argument("--plugins", default="plugins.toml")
+    parser.add_argument("--encoder", help="its name in plugins.toml")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, help="PyTorch's; 32 texts or 16 images unless told")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    if args.fusemix and not args.encoder:
+        parser.error("--fusemix needs --encoder")
+
+    os.environ["RAYON_NUM_THREADS"] = str(args.threads)  # the tokenizer's
+    import torch
+
+    torch.set_num_threads(args.threads)
+    work = items(args.table, args.column, args.kind)
+    make, batch = {"text": (text_encoder, 32), "image": (image_encoder, 16)}[args.kind]
+    encode = make(args.model, args.batch or batch)
+    encode(work[:batch])  # warm
+    runs = {"torch": lambda: run_torch(encode, work)}
+    if args.fusemix:
+        runs["fusemix"] = lambda: run_fusemix(args)
+
+    rounds = []
+    for number in range(args.rounds):
+        row = {}
+        for name in list(runs) if number % 2 == 0 else reversed(runs):
+            row[name], count = runs[name]()
+            if count != len(work):
+                sys.exit(f"{name} encoded {count} items of {len(work)}: the two sides do not do the same work")
+        if args.fusemix:
+            row["ratio"] = row["fusemix"] / row["torch"]
+        rounds.append(row)
+        print(f"round {number + 1}  " + "  ".join(f"{name} {value:.2f}" for name, value in row.items()), file=sys.stderr)
+    median = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
+    print("median   " + "  ".join(f"{name} {value:.2f}" for name, value in median.items()), file=sys.stderr)
+    print(json.dumps({"kind": args.kind, "items": len(work), "threads": args.threads, "rounds": rounds, "median": median}))
+
+
+if __name__ == "__main__":
+    main()
