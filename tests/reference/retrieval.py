@@ -23,7 +23,8 @@ def read(folder, name):
 def recalls(towers, image, text, pairs):
     """R@1/5/10 in percent and the median rank among distinct items, both ways; an item's rank is that of its best match."""
     rows = [[row for row, item in enumerate(side) if item not in side[:row]] for side in zip(*pairs)]
-    x, y = [F.normalize(tower(latents[row]), dim=1).double().numpy() for tower, latents, row in zip(towers, (image, text), rows)]
+    x, y = [F.normalize(tower(latents[row]), dim=1).double().numpy()
+            for tower, latents, row in zip(towers, (image, text), rows)]
     known = set(pairs)
     match = np.array([[(pairs[i][0], pairs[j][1]) in known for j in rows[1]] for i in rows[0]])
     result = {}

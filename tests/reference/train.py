@@ -5,8 +5,8 @@
 FOLDER holds split{seed}_{train,test}.safetensors (tensors `image` and `text`, row i pairing with row i) and .tsv (columns
 `file`, `caption`: items of equal content are one item). The seed chooses the split and seeds the training.
 `--validation 64` holds out the first 64 training pairs instead of the test's, to choose settings by. The defaults did best
-so on the stamps, of nine settings within 4 points, seeds 0 to 2 together (a tenth to a quarter of one seed's validation pairs
-are test pairs of another). Prints a table on standard error and JSON on standard output.
+so on the stamps, of nine settings within 4 points, seeds 0 to 2 together (a tenth to a quarter of one seed's validation
+pairs are test pairs of another). Prints a table on standard error and JSON on standard output.
 """
 import argparse
 import json
