@@ -1,0 +1,78 @@
+//! State dicts as `torch.save` writes them: the zip file of PyTorch 1.6 and later, and the stream of pickles before it.
+
+use candle_core::pickle::{self, Object, Stack, TensorInfo};
+use candle_core::{Device, Layout, Result, Tensor, bail};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// The magic number of the stream, pickled.
+const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// The tensors of a state dict, by name.
+pub(crate) fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
+    let mut file = BufReader::new(File::open(path)?);
+    match file.fill_buf()?.starts_with(MAGIC) {
+        true => stream(file),
+        false => Ok(pickle::read_all(path)?.into_iter().collect()),
+    }
+}
+
+/// A pickle each for magic number, version, system, state dict and the keys of the storages; then each storage, in
+/// the order of the keys: the number of its elements as i64, and the elements.
+fn stream(mut file: impl BufRead) -> Result<HashMap<String, Tensor>> {
+    file.consume(MAGIC.len());
+    let (_version, _system) = (unpickle(&mut file)?, unpickle(&mut file)?);
+    let Object::Dict(entries) = unpickle(&mut file)? else { bail!("not a state dict") };
+    let Object::List(keys) = unpickle(&mut file)? else { bail!("no list of storages") };
+
+    let mut stored: HashMap<String, Vec<TensorInfo>> = HashMap::new();
+    for (name, value) in entries {
+        if let Some(info) = value.into_tensor_info(name, Path::new(""))? {
+            stored.entry(info.path.trim_start_matches('/').to_owned()).or_default().push(info);
+        }
+    }
+    let mut tensors = HashMap::new();
+    for key in keys {
+        let infos = stored.remove(&key.unicode()?).unwrap_or_default();
+        let Some(first) = infos.first() else { bail!("a storage without a tensor") };
+        let mut elements = [0; 8];
+        file.read_exact(&mut elements)?;
+        let size = i64::from_le_bytes(elements) as u64 * first.dtype.size_in_bytes() as u64;
+        let mut storage = Vec::new();
+        file.by_ref().take(size).read_to_end(&mut storage)?;
+        for info in infos {
+            tensors.insert(info.name.clone(), tensor(&info, &storage)?);
+        }
+    }
+    Ok(tensors)
+}
+
+fn unpickle(file: &mut impl BufRead) -> Result<Object> {
+    let mut stack = Stack::empty();
+    stack.read_loop(file)?;
+    stack.finalize()
+}
+
+/// `storage` as the layout sees it: its dimensions may lie in any order, but without gaps.
+fn tensor(info: &TensorInfo, storage: &[u8]) -> Result<Tensor> {
+    let TensorInfo { name, layout, dtype, .. } = info;
+    let (dims, stride) = (layout.dims(), layout.stride());
+    let mut order: Vec<usize> = (0..dims.len()).collect();
+    order.sort_by_key(|&dim| Reverse(stride[dim]));
+    let shape: Vec<usize> = order.iter().map(|&dim| dims[dim]).collect();
+    let stride: Vec<usize> = order.iter().map(|&dim| stride[dim]).collect();
+    if !Layout::new(shape.clone().into(), stride, 0).is_contiguous() {
+        bail!("{name} is a view with gaps");
+    }
+    // The layout's offset is in bytes.
+    let start = layout.start_offset();
+    let Some(values) = storage.get(start..start + layout.shape().elem_count() * dtype.size_in_bytes()) else {
+        bail!("the file ends within {name}");
+    };
+    let place = |dim: usize| order.iter().position(|&other| other == dim).unwrap_or(dim);
+    let back: Vec<usize> = (0..dims.len()).map(place).collect();
+    Tensor::from_raw_buffer(values, *dtype, &shape, &Device::Cpu)?.permute(back)
+}

@@ -1,0 +1,1 @@
+//! The encoder on its real weights.
