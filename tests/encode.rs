@@ -52,7 +52,10 @@ fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
     ran.fails(4, "items.tsv: row 2, \" \": empty text");
     let summary = ran.json();
     assert_eq!((&summary["encoded"], &summary["failed"]), (&json!(2), &json!(2)));
-    assert_eq!(summary["failures"][1], json!({"row": 3, "item": "\"\u{fffd}\u{fffd}\"", "reason": "invalid UTF-8 at byte 0"}));
+    assert_eq!(
+        summary["failures"][1],
+        json!({"row": 3, "item": "\"\u{fffd}\u{fffd}\"", "reason": "invalid UTF-8 at byte 0"})
+    );
 
     let again = place.run("encode --data items.tsv --encoder mock --json");
     assert_eq!((again.code, &again.json()["failed"]), (4, &json!(2)));
@@ -103,9 +106,12 @@ fn killed_at_ten_moments_every_item_is_stored_once() {
     assert!(summary["cached"].as_u64().unwrap() > 0, "nothing survived the kills: {summary}");
     assert_eq!(summary["failed"], 0);
     assert_eq!(place.json("cache")["entries"][0]["rows"], 2_000);
-    assert_eq!(place.json("cache verify")["entries"][0], json!({
-        "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0
-    }));
+    assert_eq!(
+        place.json("cache verify")["entries"][0],
+        json!({
+            "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0
+        })
+    );
     // At most the calls that were running are paid for twice: one batch a kill.
     assert!(place.read("calls").lines().count() <= 2_000 + 10 * 7);
 }
@@ -160,7 +166,9 @@ fn a_damaged_row_is_found_and_encoded_again() {
 fn latents_are_exported_in_file_order_with_failed_rows_named() {
     let place = Place::new(MOCK);
     place.write("items.tsv", "text\ta\none\tx\n \tx\none two\tx\n");
-    place.run("cache export --data items.tsv --encoder mock --column text --out latents.safetensors").fails(4, "1 failed");
+    place
+        .run("cache export --data items.tsv --encoder mock --column text --out latents.safetensors")
+        .fails(4, "1 failed");
     let bytes = std::fs::read(place.path("latents.safetensors")).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata().as_ref().unwrap()["failed_rows"], "1");
@@ -168,5 +176,7 @@ fn latents_are_exported_in_file_order_with_failed_rows_named() {
     assert_eq!(file.tensor("latents").unwrap().shape(), [3, 16]);
     place.run("cache export --data items.tsv --encoder mock --column text --out latents.npy").fails(4, "1 failed");
     assert!(place.path("latents.npy").is_file());
-    place.run("cache export --data items.tsv --encoder mock --out latents.txt").fails(1, "must end in .safetensors or .npy");
+    place
+        .run("cache export --data items.tsv --encoder mock --out latents.txt")
+        .fails(1, "must end in .safetensors or .npy");
 }

@@ -162,8 +162,9 @@ fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry
     if PAIR_FILES.contains(&name.as_str()) {
         return Err(wrong("[[pairs]] needs this name for a file; call the tower otherwise".into()));
     }
-    let table: TowerTable =
-        table.try_into().map_err(|error: toml::de::Error| wrong(crate::toml_file::with_nearest_key(error.message())))?;
+    let table: TowerTable = table
+        .try_into()
+        .map_err(|error: toml::de::Error| wrong(crate::toml_file::with_nearest_key(error.message())))?;
     let encoders: Vec<String> = table.encoder.into_iter().chain(table.encoders).collect();
     let source = match (encoders.is_empty(), table.precomputed) {
         (false, false) => TowerSource::Encoders(encoders),
@@ -208,10 +209,13 @@ fn pairs_entry(
         let holds_tensors = train.extension().is_some_and(|extension| extension == "safetensors");
         if precomputed != holds_tensors {
             let name = &towers[end.tower].name;
-            return Err(at("train", match precomputed {
-                true => format!("tower `{name}` is precomputed: its pair files must be .safetensors"),
-                false => format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"),
-            }));
+            return Err(at(
+                "train",
+                match precomputed {
+                    true => format!("tower `{name}` is precomputed: its pair files must be .safetensors"),
+                    false => format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"),
+                },
+            ));
         }
     }
     Ok(PairsEntry { train, validation, test, ends })

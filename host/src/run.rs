@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `recipe.toml` | the recipe as resolved: absolute paths, every training option with its value |
 //! | `run.json` | program version, seed, device, and for each tower the fingerprints of its encoders |
-//! | `adapters.safetensors` | the adapters (see [`crate::fusion::checkpoint`]) |
+//! | `adapters.safetensors` | the adapters (see `fusion/checkpoint.rs`) |
 //! | `metrics.jsonl` | a JSON object a line: losses by epoch, recall on the validation pairs |
 
 use serde::{Deserialize, Serialize};

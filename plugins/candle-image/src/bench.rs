@@ -75,13 +75,38 @@ fn bench() {
             }) / batch as f64
         );
     }
-    let faults = || std::fs::read_to_string("/proc/self/stat").unwrap().rsplit(')').next().unwrap().split_whitespace().nth(7).unwrap().parse::<u64>().unwrap();
+    let faults = || {
+        std::fs::read_to_string("/proc/self/stat")
+            .unwrap()
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .nth(7)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
     let x1 = Tensor::rand(-1f32, 1.0, (1, 224, 224, 3), &Device::Cpu).unwrap();
-    for _ in 0..3 { let f = faults(); encoder.model.forward(&x1).unwrap(); println!("faults {}", faults() - f); }
+    for _ in 0..3 {
+        let f = faults();
+        encoder.model.forward(&x1).unwrap();
+        println!("faults {}", faults() - f);
+    }
     let x7 = Tensor::rand(-1f32, 1.0, (1, 7, 7, 1280), &Device::Cpu).unwrap();
-    println!("mean {:.3}", ms(20, || { x7.mean((1, 2)).unwrap(); }));
+    println!(
+        "mean {:.3}",
+        ms(20, || {
+            x7.mean((1, 2)).unwrap();
+        })
+    );
     let a = Tensor::rand(-1f32, 1.0, (1, 56, 56, 24), &Device::Cpu).unwrap();
-    println!("add {:.3}", ms(20, || { (&a + &a).unwrap(); }));
+    println!(
+        "add {:.3}",
+        ms(20, || {
+            (&a + &a).unwrap();
+        })
+    );
     let zeros = |shape: &[usize]| Tensor::rand(-1f32, 1.0, shape, &Device::Cpu).unwrap();
     let vb = |w: Tensor, b: usize| {
         VarBuilder::from_tensors(

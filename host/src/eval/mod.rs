@@ -1,0 +1,5 @@
+//! Evaluation: how well the towers find each other.
+
+mod retrieval;
+
+pub use retrieval::{Items, Retrieval, both_ways, mean_recall};

@@ -1,0 +1,148 @@
+//! Retrieval across two towers: recall at k and the median rank, any number of matches on either side.
+
+use rayon::prelude::*;
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// The k of R@k.
+const DEPTHS: [usize; 3] = [1, 5, 10];
+
+/// One side: distinct items of a tower and their embeddings.
+#[derive(Clone, Copy)]
+pub struct Items<'a> {
+    /// The tower's name.
+    pub tower: &'a str,
+    /// `items x width`, L2-normalised.
+    pub embeddings: &'a [f32],
+    /// Width of the shared space.
+    pub width: usize,
+}
+
+/// Retrieval in one direction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Retrieval {
+    /// The tower of the queries.
+    pub from: String,
+    /// The tower of what is found.
+    pub to: String,
+    /// Queries: items with at least one match.
+    pub queries: usize,
+    /// Items that are searched.
+    pub gallery: usize,
+    /// R@k in percent: queries with a match among the first k.
+    pub recall: BTreeMap<usize, f64>,
+    /// The same for a gallery in random order.
+    pub chance: BTreeMap<usize, f64>,
+    /// The median over the queries of the rank of the best match, from 1.
+    pub median_rank: f64,
+}
+
+/// The mean of all R@k of several directions, in percent; 0 without any.
+pub fn mean_recall(directions: &[Retrieval]) -> f64 {
+    let values: Vec<f64> = directions.iter().flat_map(|retrieval| retrieval.recall.values().copied()).collect();
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Retrieval from `x` to `y` and back, where `matches` are the pairs (index in `x`, index in `y`) that belong together.
+/// An item of equal score to the best match counts as before it, unless it is a match too: a tie is not a find.
+pub fn both_ways(x: Items<'_>, y: Items<'_>, matches: &[(usize, usize)]) -> [Retrieval; 2] {
+    let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
+    [one_way(x, y, matches), one_way(y, x, &back)]
+}
+
+fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrieval {
+    let gallery = to.embeddings.len() / to.width;
+    let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for &(query, item) in matches {
+        wanted.entry(query).or_default().push(item);
+    }
+    for items in wanted.values_mut() {
+        items.sort_unstable();
+        items.dedup();
+    }
+    let queries: Vec<(usize, Vec<usize>)> = wanted.into_iter().collect();
+    let mut ranks: Vec<usize> = queries.par_iter().map(|(query, wanted)| rank(row(from, *query), to, wanted)).collect();
+    ranks.sort_unstable();
+    let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
+    let count = queries.len().max(1) as f64;
+    Retrieval {
+        from: from.tower.to_owned(),
+        to: to.tower.to_owned(),
+        queries: queries.len(),
+        gallery,
+        recall: share(&|k| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
+        chance: share(&|k| queries.iter().map(|(_, wanted)| chance(gallery, wanted.len(), k)).sum::<f64>() / count),
+        median_rank: median(&ranks),
+    }
+}
+
+fn row(items: Items<'_>, index: usize) -> &[f32] {
+    &items.embeddings[index * items.width..(index + 1) * items.width]
+}
+
+/// The rank of the best of `wanted`, from 1.
+fn rank(query: &[f32], to: Items<'_>, wanted: &[usize]) -> usize {
+    let score = |item: usize| query.iter().zip(row(to, item)).map(|(a, b)| a * b).sum::<f32>();
+    let best = wanted.iter().map(|&item| score(item)).fold(f32::NEG_INFINITY, f32::max);
+    let gallery = to.embeddings.len() / to.width;
+    let before = |item: &usize| match score(*item).total_cmp(&best) {
+        Ordering::Greater => true,
+        Ordering::Equal => wanted.binary_search(item).is_err(),
+        Ordering::Less => false,
+    };
+    1 + (0..gallery).filter(before).count()
+}
+
+/// The chance that one of `wanted` items is among the first `k` of a random order.
+fn chance(gallery: usize, wanted: usize, k: usize) -> f64 {
+    let miss = |drawn: usize| (gallery - wanted).saturating_sub(drawn) as f64 / (gallery - drawn) as f64;
+    1.0 - (0..k.min(gallery)).map(miss).product::<f64>()
+}
+
+fn median(sorted: &[usize]) -> f64 {
+    match sorted {
+        [] => 0.0,
+        sorted => (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) as f64 / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items<'a>(tower: &'a str, embeddings: &'a [f32]) -> Items<'a> {
+        Items { tower, embeddings, width: 2 }
+    }
+
+    #[test]
+    fn several_matches_count_by_the_best_of_them() {
+        // Scores of query (1, 0) are the first coordinates.
+        let x = [1.0, 0.0, 0.0, 1.0];
+        let y = [0.6, 0.8, 0.8, 0.6, 1.0, 0.0];
+        let [forth, back] = both_ways(items("image", &x), items("text", &y), &[(0, 0), (0, 1), (1, 2)]);
+        assert_eq!((forth.queries, forth.gallery, back.queries, back.gallery), (2, 3, 3, 2));
+        // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
+        assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
+        assert_eq!(forth.median_rank, 2.5);
+        // Item 0 is nearer to query 1, item 1 to query 0, item 2 to query 0.
+        assert_eq!(back.recall[&1], 100.0 / 3.0);
+        assert_eq!(back.median_rank, 2.0);
+    }
+
+    #[test]
+    fn equal_embeddings_find_nothing() {
+        let same = [0.6, 0.8].repeat(20);
+        let pairs: Vec<(usize, usize)> = (0..20).map(|index| (index, index)).collect();
+        let [forth, _] = both_ways(items("image", &same), items("text", &same), &pairs);
+        assert_eq!((forth.recall[&10], forth.median_rank), (0.0, 20.0));
+    }
+
+    #[test]
+    fn chance_is_that_of_draws_without_return() {
+        assert!((chance(64, 1, 5) - 5.0 / 64.0).abs() < 1e-12);
+        assert!((chance(4, 2, 1) - 0.5).abs() < 1e-12);
+        assert!((chance(4, 2, 2) - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!(chance(3, 1, 10), 1.0);
+    }
+}
