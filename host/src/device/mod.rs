@@ -1,6 +1,15 @@
-//! Where the numbers are computed: one interface, over it everything numeric is written once.
+//! Where the numbers are computed: one interface, over which all that is numeric is written once.
 
-use std::sync::Arc;
+mod cpu;
+mod wgpu;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, RwLock};
+
+use crate::kernels::Kernel;
+pub use cpu::Cpu;
+pub use wgpu::Wgpu;
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,11 +19,11 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// A GPU through wgpu, or whatever passes for one.
+    /// The best that wgpu finds, be it a GPU in software.
     Wgpu,
 }
 
-impl std::str::FromStr for DeviceChoice {
+impl FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -22,26 +31,92 @@ impl std::str::FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "wgpu" => Ok(Self::Wgpu),
-            _ => Err("a device is auto, cpu or wgpu".into()),
+            other => Err(format!("`{other}` is no device; there are auto, cpu and wgpu")),
         }
     }
 }
 
-/// Why a device cannot be had.
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+        })
+    }
+}
+
+/// What can go wrong with a device.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DeviceError {
-    #[error("no device for wgpu: {0}; install a Vulkan driver, or use --device cpu")]
+    #[error("wgpu finds no device ({0}); install its Vulkan driver, or use --device cpu")]
     Missing(String),
+    #[error("{device} failed: {reason}; a smaller `batch` needs less memory, and --device cpu does without it")]
+    Failed { device: String, reason: String },
 }
 
-/// Something that computes.
+/// Something that computes. Launches run in the order in which they are made; only [`Device::read`] waits for them.
 pub trait Device: Send + Sync {
     /// What it is, for people.
     fn describe(&self) -> String;
+
+    /// A buffer of `len` zeros.
+    fn zeros(&self, len: usize) -> Buffer;
+
+    /// Overwrites the start of a buffer.
+    fn write(&self, buffer: &Buffer, values: &[f32]);
+
+    /// The values of a buffer; waits for what was launched before, and reports what went wrong since the last time.
+    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>, DeviceError>;
+
+    /// Launches a kernel. No buffer may be among both, nor twice among the `writes`.
+    fn launch(&self, kernel: &dyn Kernel, reads: &[&Buffer], writes: &[&Buffer]);
+}
+
+impl dyn Device + '_ {
+    /// A buffer that holds `values`.
+    pub fn upload(&self, values: &[f32]) -> Buffer {
+        let buffer = self.zeros(values.len());
+        self.write(&buffer, values);
+        buffer
+    }
+}
+
+/// f32 values in the memory of a device.
+pub struct Buffer {
+    len: usize,
+    memory: Memory,
+}
+
+enum Memory {
+    Host(RwLock<Vec<f32>>),
+    Wgpu(::wgpu::Buffer),
+}
+
+impl Buffer {
+    /// Values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
 }
 
 /// The device that `choice` asks for.
-pub fn open(_choice: DeviceChoice) -> Result<Arc<dyn Device>, DeviceError> {
-    todo!()
+pub fn open(choice: DeviceChoice) -> Result<Arc<dyn Device>, DeviceError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Arc::new(Cpu)),
+        DeviceChoice::Wgpu => Ok(Arc::new(Wgpu::open(false)?)),
+        DeviceChoice::Auto => match Wgpu::open(true) {
+            Ok(device) => Ok(Arc::new(device)),
+            Err(error) => {
+                tracing::info!("{error}");
+                Ok(Arc::new(Cpu))
+            }
+        },
+    }
 }

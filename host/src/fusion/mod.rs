@@ -1,140 +1,146 @@
-//! Fusion: adapters that bring the latents of several encoders into one shared space, and their training.
+//! Fusion: adapters that bring the latents of several encoders into one shared space, and their training with FuseMix
+//! (Vouitsis et al., arXiv 2312.10144).
 
+mod adapter;
+mod batches;
+pub mod checkpoint;
+mod layers;
+mod loss;
 mod options;
+mod parameter;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod tower;
+mod train;
 
-use std::error::Error;
-use std::path::Path;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use std::sync::Arc;
 
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
 use crate::latents::Latents;
+use adapter::{Drop, Shape};
+use parameter::{Fresh, Parameter, Source};
+use tower::Tower;
+
+pub use checkpoint::CheckpointError;
 pub use options::{OptionError, Options, TrainOptions};
+pub use train::{EpochMetrics, Observer, Outcome, PairSet, TrainError, Trainer};
 
 /// What a tower puts on its latents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AdapterKind {
-    /// Trained.
+    /// A trained MLP.
     Mlp,
-    /// None: the shared space is the tower's own.
+    /// Nothing: the shared space is the tower's own.
     Identity,
 }
 
-/// A tower to train.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tower of a fusion.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TowerSpec {
+    /// Its name.
     pub name: String,
-    /// Width of its latents.
+    /// Values of a latent.
     pub width: usize,
+    /// What it puts on its latents.
     pub adapter: AdapterKind,
 }
 
-/// Pairs between two towers: row i of one side belongs to row i of the other.
-pub struct PairSet {
-    /// Indices of the towers.
-    pub towers: [usize; 2],
-    /// The latents of either side, of equal length.
-    pub latents: [Box<dyn Latents>; 2],
+/// Towers with their adapters on a device.
+pub struct Fusion {
+    device: Arc<dyn Device>,
+    towers: Vec<Tower>,
+    /// The logarithm of the temperature.
+    log_tau: Parameter,
+    width: usize,
 }
 
-/// What an epoch came to.
-pub struct EpochMetrics {
-    /// From 1.
-    pub epoch: usize,
-    /// Steps so far.
-    pub steps: usize,
-    /// The loss of each step of the epoch.
-    pub losses: Vec<f32>,
-    pub temperature: f32,
-    /// Of the epoch's last step.
-    pub lr: f32,
-    pub pairs_per_second: f64,
-}
-
-/// Who watches a training.
-pub trait Observer {
-    /// `steps` steps are done.
-    fn step(&mut self, steps: usize);
-    /// An epoch is done.
-    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>>;
-    /// Every `eval_every` epochs and after the last.
-    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<(), Box<dyn Error + Send + Sync>>;
-    /// Whether to stop.
-    fn stop(&self) -> bool;
-}
-
-/// How a training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Finished,
-    /// After this many steps.
-    Stopped(usize),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    #[error(transparent)]
-    Option(#[from] OptionError),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {}
-
-/// Trains a fusion.
-pub struct Trainer;
-
-impl Trainer {
-    pub fn new(
-        _: Arc<dyn Device>,
-        _: Vec<TowerSpec>,
-        _: Vec<PairSet>,
-        _: &TrainOptions,
-        _seed: u64,
-    ) -> Result<Self, TrainError> {
-        todo!()
-    }
-    pub fn options(&self) -> &Options {
-        todo!()
-    }
-    pub fn fusion(&self) -> &Fusion {
-        todo!()
-    }
-    /// Steps from the start to the end.
-    pub fn planned_steps(&self) -> usize {
-        todo!()
-    }
-    pub fn run(&mut self, _: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        todo!()
-    }
-}
-
-/// Trained towers.
-pub struct Fusion;
+/// Latents that go through a tower at once.
+const CHUNK: usize = 512;
 
 impl Fusion {
-    pub fn save(&self, _: &Path) -> Result<(), CheckpointError> {
-        todo!()
+    /// A fusion before its training.
+    fn fresh(device: Arc<dyn Device>, towers: Vec<TowerSpec>, options: &Options, seed: u64) -> Self {
+        let shape = |spec: &TowerSpec| Shape {
+            width: spec.width,
+            inner: spec.width * options.expansion,
+            blocks: options.blocks,
+            shared: options.width,
+        };
+        let towers = towers.into_iter().map(|spec| (shape(&spec), spec)).collect();
+        let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
+        Self::new(device, towers, options.width, options.temperature, &mut source)
     }
-    pub fn load(_: Arc<dyn Device>, _: &Path) -> Result<Self, CheckpointError> {
-        todo!()
+
+    fn new(
+        device: Arc<dyn Device>,
+        towers: Vec<(Shape, TowerSpec)>,
+        width: usize,
+        temperature: f32,
+        source: &mut dyn Source,
+    ) -> Self {
+        let mut tower = |(shape, spec): (Shape, TowerSpec)| {
+            source.begin(&spec.name);
+            Tower::new(&*device, source, spec, shape)
+        };
+        let towers = towers.into_iter().map(&mut tower).collect();
+        source.begin("");
+        let log_tau = source.constant("log_temperature", &[1], temperature.ln());
+        let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
+        Self { device, towers, log_tau, width }
     }
+
+    /// The towers, in the recipe's order.
     pub fn towers(&self) -> impl Iterator<Item = &TowerSpec> {
-        std::iter::empty()
+        self.towers.iter().map(|tower| &tower.spec)
     }
+
     /// Width of the shared space.
     pub fn width(&self) -> usize {
-        todo!()
+        self.width
     }
-    /// `rows x width` embeddings, L2-normalised, of all `latents`, in memory.
-    pub fn embed(&self, _tower: usize, _: &dyn Latents) -> Vec<f32> {
-        todo!()
+
+    /// The embeddings (`rows x width`, L2-normalised) of all `latents` through tower `tower`.
+    pub fn embed(&self, tower: usize, latents: &dyn Latents) -> Result<Vec<f32>, DeviceError> {
+        let mut all = Vec::with_capacity(latents.len() * self.width);
+        self.embed_chunks(tower, latents, &mut |chunk| {
+            all.extend_from_slice(chunk);
+            Ok::<_, DeviceError>(())
+        })?;
+        Ok(all)
     }
-    /// The same in pieces of whole rows, in order.
-    pub fn embed_chunks<E>(
+
+    /// The same in pieces of whole rows, in order: memory does not grow with the number of latents.
+    pub fn embed_chunks<E: From<DeviceError>>(
         &self,
-        _tower: usize,
-        _: &dyn Latents,
-        _sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+        tower: usize,
+        latents: &dyn Latents,
+        sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        todo!()
+        let (device, tower) = (&*self.device, &self.towers[tower]);
+        assert_eq!(latents.width(), tower.spec.width, "latents of another width than tower `{}`", tower.spec.name);
+        let rows = CHUNK.min(latents.len());
+        let pass = tower.pass(device, rows, false);
+        for first in (0..latents.len()).step_by(rows.max(1)) {
+            let chunk: Vec<usize> = (first..latents.len().min(first + rows)).collect();
+            device.write(&pass.latents, &gather(latents, &chunk));
+            tower.forward(device, &pass, Drop { share: 0.0, key: 0 });
+            let embeddings = device.read(&pass.embeddings)?;
+            sink(&embeddings[..chunk.len() * self.width])?;
+        }
+        Ok(())
     }
+}
+
+/// The latents of these rows, end to end.
+fn gather(latents: &dyn Latents, rows: &[usize]) -> Vec<f32> {
+    let width = latents.width();
+    let mut values = vec![0.0; rows.len() * width];
+    let copy = |(out, &row): (&mut [f32], &usize)| latents.copy_row(row, out);
+    values.par_chunks_mut(width).zip(rows).with_min_len(16).for_each(copy);
+    values
 }

@@ -1,0 +1,167 @@
+//! `adapters.safetensors`: the trained adapters.
+//!
+//! The tensors of tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width), `.up.bias`,
+//! `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`, `T.head.weight`
+//! (shared x width), `.bias`, all f32, named and shaped as PyTorch's `LayerNorm` and `Linear` have them. Beside them lies
+//! `log_temperature`. The metadata has `format = fusemix-adapters`, `version = 1`, and `towers`, a JSON list of
+//! `{name, width, adapter, inner, blocks, shared}`; an identity tower has no tensors. In PyTorch:
+//!
+//! ```python
+//! from safetensors.torch import load_file
+//! from torch.nn import functional as F
+//!
+//! def embed(x, path, tower):                      # x: n x width latents
+//!     w = {k.removeprefix(tower + "."): v for k, v in load_file(path).items() if k.startswith(tower + ".")}
+//!     norm = lambda x, n: F.layer_norm(x, x.shape[-1:], w[n + ".weight"], w[n + ".bias"])
+//!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w[n + ".bias"])
+//!     for i in range(sum(k.endswith("up.bias") for k in w)):
+//!         b = f"blocks.{i}."
+//!         x = x + linear(F.gelu(linear(norm(x, b + "norm"), b + "up")), b + "down")
+//!     return F.normalize(linear(norm(x, "norm"), "head"), dim=1)
+//! ```
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::adapter::Shape;
+use super::parameter::{Parameter, Source};
+use super::{Fusion, TowerSpec};
+use crate::device::{Device, DeviceError};
+
+const FORMAT: &str = "fusemix-adapters";
+const VERSION: &str = "1";
+
+/// What is wrong with a file of adapters.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CheckpointError {
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("{} holds no adapters that this version reads: {reason}", path.display())]
+    Format { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// A tower in the metadata.
+#[derive(Serialize, Deserialize)]
+struct TowerEntry {
+    #[serde(flatten)]
+    spec: TowerSpec,
+    inner: usize,
+    blocks: usize,
+    shared: usize,
+}
+
+/// Values out of a file, and the first name that it does not have.
+struct Stored<'a> {
+    tensors: SafeTensors<'a>,
+    tower: String,
+    wrong: Option<String>,
+}
+
+impl Source for Stored<'_> {
+    fn begin(&mut self, tower: &str) {
+        self.tower = tower.to_owned();
+    }
+
+    fn uniform(&mut self, name: &str, shape: &[usize], _: usize) -> Vec<f32> {
+        let name = if self.tower.is_empty() { name.to_owned() } else { format!("{}.{name}", self.tower) };
+        match self.tensors.tensor(&name) {
+            Ok(tensor) if tensor.dtype() == Dtype::F32 && tensor.shape() == shape => {
+                bytemuck::pod_collect_to_vec(tensor.data())
+            }
+            other => {
+                let found = other.map_or("is missing".into(), |t| format!("is {:?} {:?}", t.dtype(), t.shape()));
+                self.wrong.get_or_insert(format!("tensor `{name}` {found}, and should be F32 {shape:?}"));
+                vec![0.0; shape.iter().product()]
+            }
+        }
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], _: f32) -> Vec<f32> {
+        self.uniform(name, shape, 0)
+    }
+}
+
+impl Fusion {
+    /// Writes the adapters to `path`; they appear there when they are whole and synced.
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        let shared = self.width;
+        let entry = |tower: &super::tower::Tower| {
+            let shape = tower.shape().unwrap_or(Shape { width: tower.spec.width, inner: 0, blocks: 0, shared });
+            TowerEntry { spec: tower.spec.clone(), inner: shape.inner, blocks: shape.blocks, shared }
+        };
+        let towers: Vec<TowerEntry> = self.towers.iter().map(entry).collect();
+        let towers = serde_json::to_string(&towers).expect("a list of names and numbers is JSON");
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("version".to_owned(), VERSION.to_owned()),
+            ("towers".to_owned(), towers),
+        ]);
+        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+        let mut add = |name: String, parameter: &Parameter| {
+            tensors.push((name, parameter.shape.clone(), self.device.read(&parameter.value)?));
+            Ok::<_, DeviceError>(())
+        };
+        for tower in &self.towers {
+            let name = tower.spec.name.clone();
+            for parameter in tower.parameters() {
+                add(format!("{name}.{}", parameter.name), parameter)?;
+            }
+        }
+        add(self.log_tau.name.clone(), &self.log_tau)?;
+        let views = tensors.iter().map(|(name, shape, values)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
+            (name, view.expect("a parameter has as many values as its shape says"))
+        });
+        let bytes = safetensors::serialize(views, Some(metadata))
+            .map_err(|error| CheckpointError::Format { path: path.to_owned(), reason: error.to_string() })?;
+        write_whole(path, &bytes).map_err(|cause| CheckpointError::Write { path: path.to_owned(), cause })
+    }
+
+    /// Reads adapters onto a device.
+    pub fn load(device: Arc<dyn Device>, path: &Path) -> Result<Self, CheckpointError> {
+        let bytes = fs::read(path).map_err(|cause| CheckpointError::Read { path: path.to_owned(), cause })?;
+        let wrong = |reason: String| CheckpointError::Format { path: path.to_owned(), reason };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let value = |key: &str| metadata.get(key).map_or("", String::as_str);
+        if (value("format"), value("version")) != (FORMAT, VERSION) {
+            let (format, version) = (value("format"), value("version"));
+            return Err(wrong(format!("its format is `{format}` {version}, not `{FORMAT}` {VERSION}")));
+        }
+        let entries: Vec<TowerEntry> =
+            serde_json::from_str(value("towers")).map_err(|error| wrong(format!("`towers`: {error}")))?;
+        let width = entries.first().map_or(0, |entry| entry.shared);
+        let shape = |entry: &TowerEntry| Shape {
+            width: entry.spec.width,
+            inner: entry.inner,
+            blocks: entry.blocks,
+            shared: entry.shared,
+        };
+        let towers = entries.into_iter().map(|entry| (shape(&entry), entry.spec)).collect();
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let mut stored = Stored { tensors, tower: String::new(), wrong: None };
+        let fusion = Self::new(device, towers, width, 1.0, &mut stored);
+        match stored.wrong {
+            Some(reason) => Err(wrong(reason)),
+            None => Ok(fusion),
+        }
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("safetensors.part");
+    fs::write(&part, bytes)?;
+    fs::File::open(&part)?.sync_all()?;
+    fs::rename(&part, path)
+}

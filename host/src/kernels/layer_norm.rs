@@ -1,0 +1,143 @@
+//! LayerNorm over rows: forward and backward. The epsilon is PyTorch's.
+
+use rayon::prelude::*;
+
+use super::{Kernel, buffers, fold, groups};
+
+/// `out = (x - mean) / deviation * gain + shift`. Reads `x (rows x width)`, `gain (width)`, `shift (width)`; writes
+/// `out (rows x width)` and `moments (rows x 2)`: the mean and 1 / deviation.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    pub rows: usize,
+    pub width: usize,
+}
+
+const EPSILON: f32 = 1e-5;
+
+impl Kernel for LayerNorm {
+    fn wgsl(&self) -> &'static str {
+        include_str!("layer_norm.wgsl")
+    }
+
+    fn entry(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn params(&self) -> Vec<u32> {
+        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        groups(self.rows, 1)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, gain, shift], [out, moments]) = buffers(reads, writes);
+        let rows = out[..self.rows * self.width].par_chunks_mut(self.width).zip(x.par_chunks(self.width));
+        rows.zip(moments.par_chunks_mut(2)).with_min_len(8).for_each(|((out, x), moments)| {
+            let mean = fold(x, 0.0, |sum, x| sum + x, |a, b| a + b) / self.width as f32;
+            let squares = fold(x, 0.0, |sum, x| sum + (x - mean) * (x - mean), |a, b| a + b);
+            let inverse = 1.0 / (squares / self.width as f32 + EPSILON).sqrt();
+            moments.copy_from_slice(&[mean, inverse]);
+            for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(gain).zip(shift) {
+                *out = (x - mean) * inverse * gain + shift;
+            }
+        });
+    }
+}
+
+/// The gradient to the input. Reads `x (rows x width)`, `gain (width)`, `moments (rows x 2)`, `gradient (rows x width)` to
+/// the output; adds to, or writes, `out (rows x width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormBackward {
+    pub rows: usize,
+    pub width: usize,
+    /// Whether the gradient is added to what `out` holds.
+    pub accumulate: bool,
+}
+
+impl Kernel for LayerNormBackward {
+    fn wgsl(&self) -> &'static str {
+        include_str!("layer_norm.wgsl")
+    }
+
+    fn entry(&self) -> &'static str {
+        "layer_norm_backward"
+    }
+
+    fn params(&self) -> Vec<u32> {
+        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        groups(self.rows, 1)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, gain, moments, gradient], [out]) = buffers(reads, writes);
+        let rows = out[..self.rows * self.width].par_chunks_mut(self.width).enumerate();
+        rows.with_min_len(8).for_each(|(row, out)| {
+            let part = row * self.width..(row + 1) * self.width;
+            let (x, gradient) = (&x[part.clone()], &gradient[part]);
+            let (mean, inverse) = (moments[2 * row], moments[2 * row + 1]);
+            let (mut sum, mut product) = (0.0, 0.0);
+            for ((x, gain), gradient) in x.iter().zip(gain).zip(gradient) {
+                sum += gradient * gain;
+                product += gradient * gain * (x - mean) * inverse;
+            }
+            let (sum, product) = (sum / self.width as f32, product / self.width as f32);
+            for (((out, x), gain), gradient) in out.iter_mut().zip(x).zip(gain).zip(gradient) {
+                let d = inverse * (gradient * gain - sum - (x - mean) * inverse * product);
+                *out = if self.accumulate { *out + d } else { d };
+            }
+        });
+    }
+}
+
+/// The gradients to gain and shift. Reads `x (rows x width)`, `moments (rows x 2)`, `gradient (rows x width)`; writes
+/// `gain (width)` and `shift (width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormGains {
+    pub rows: usize,
+    pub width: usize,
+}
+
+/// Columns that a thread of the CPU sums.
+const COLUMNS: usize = 64;
+
+impl Kernel for LayerNormGains {
+    fn wgsl(&self) -> &'static str {
+        include_str!("layer_norm.wgsl")
+    }
+
+    fn entry(&self) -> &'static str {
+        "layer_norm_gains"
+    }
+
+    fn params(&self) -> Vec<u32> {
+        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        groups(self.width, 64)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, moments, gradient], [gain, shift]) = buffers(reads, writes);
+        let columns = gain[..self.width].par_chunks_mut(COLUMNS).zip(shift.par_chunks_mut(COLUMNS)).enumerate();
+        columns.for_each(|(chunk, (gain, shift))| {
+            gain.fill(0.0);
+            shift.fill(0.0);
+            for row in 0..self.rows {
+                let at = row * self.width + chunk * COLUMNS;
+                let (mean, inverse) = (moments[2 * row], moments[2 * row + 1]);
+                for (((gain, shift), x), gradient) in
+                    gain.iter_mut().zip(&mut *shift).zip(&x[at..]).zip(&gradient[at..])
+                {
+                    *gain += gradient * (x - mean) * inverse;
+                    *shift += gradient;
+                }
+            }
+        });
+    }
+}

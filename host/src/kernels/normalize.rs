@@ -1,0 +1,77 @@
+//! Rows brought to length 1: forward and backward.
+
+use rayon::prelude::*;
+
+use super::{Kernel, buffers, fold, groups};
+
+/// Shorter rows are divided by this instead.
+const SHORTEST: f32 = 1e-12;
+
+/// `out = x / |x|`. Reads `x (rows x width)`; writes `out (rows x width)` and `inverse (rows)`: 1 / |x|.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalize {
+    pub rows: usize,
+    pub width: usize,
+}
+
+impl Kernel for Normalize {
+    fn wgsl(&self) -> &'static str {
+        include_str!("normalize.wgsl")
+    }
+
+    fn entry(&self) -> &'static str {
+        "l2_normalize"
+    }
+
+    fn params(&self) -> Vec<u32> {
+        vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        groups(self.rows, 1)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x], [out, inverse]) = buffers(reads, writes);
+        let rows = out[..self.rows * self.width].par_chunks_mut(self.width).zip(x.par_chunks(self.width));
+        rows.zip(inverse).with_min_len(8).for_each(|((out, x), inverse)| {
+            *inverse = 1.0 / fold(x, 0.0, |sum, x| sum + x * x, |a, b| a + b).sqrt().max(SHORTEST);
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = x * *inverse);
+        });
+    }
+}
+
+/// The gradient to `x`. Reads `y (rows x width)`, the normalised rows, and `inverse (rows)`; changes
+/// `gradient (rows x width)` from that to the output into that to the input.
+#[derive(Clone, Copy, Debug)]
+pub struct NormalizeBackward {
+    pub rows: usize,
+    pub width: usize,
+}
+
+impl Kernel for NormalizeBackward {
+    fn wgsl(&self) -> &'static str {
+        include_str!("normalize.wgsl")
+    }
+
+    fn entry(&self) -> &'static str {
+        "l2_normalize_backward"
+    }
+
+    fn params(&self) -> Vec<u32> {
+        vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        groups(self.rows, 1)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([y, inverse], [gradient]) = buffers(reads, writes);
+        let rows = gradient[..self.rows * self.width].par_chunks_mut(self.width).zip(y.par_chunks(self.width));
+        rows.zip(inverse).with_min_len(8).for_each(|((gradient, y), inverse)| {
+            let along: f32 = gradient.iter().zip(y).map(|(g, y)| g * y).sum();
+            gradient.iter_mut().zip(y).for_each(|(g, y)| *g = (*g - along * y) * inverse);
+        });
+    }
+}
