@@ -120,3 +120,48 @@ pub fn open(choice: DeviceChoice) -> Result<Arc<dyn Device>, DeviceError> {
         },
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::OnceLock;
+
+    /// What wgpu finds, or nothing where FUSEMIX_NO_WGPU leaves it out.
+    pub(crate) fn wgpu() -> Option<&'static Wgpu> {
+        static DEVICE: OnceLock<Wgpu> = OnceLock::new();
+        match std::env::var_os("FUSEMIX_NO_WGPU") {
+            Some(_) => None,
+            None => Some(DEVICE.get_or_init(|| Wgpu::open(false).expect("set FUSEMIX_NO_WGPU=1 to leave wgpu out"))),
+        }
+    }
+
+    #[test]
+    fn writes_and_launches_keep_their_order() {
+        use crate::kernels::AddBias;
+        let devices = [Some(&Cpu as &dyn Device), wgpu().map(|device| device as &dyn Device)];
+        for device in devices.into_iter().flatten() {
+            let (bias, out) = (device.upload(&[1.0, 2.0]), device.zeros(2));
+            let add = AddBias { rows: 1, width: 2, residual: false };
+            device.launch(&add, &[&bias], &[&out]);
+            device.write(&bias, &[10.0]);
+            device.launch(&add, &[&bias], &[&out]);
+            assert_eq!(device.read(&out).unwrap(), [11.0, 4.0], "{}", device.describe());
+        }
+    }
+
+    #[test]
+    fn what_a_gpu_refuses_is_an_error_of_the_next_read() {
+        use crate::kernels::AddBias;
+        let Ok(device) = (match std::env::var_os("FUSEMIX_NO_WGPU") {
+            Some(_) => return,
+            None => Wgpu::open(false),
+        }) else {
+            panic!("set FUSEMIX_NO_WGPU=1 to leave wgpu out")
+        };
+        let out = device.zeros(2);
+        // The shader reads a buffer that the launch does not give it.
+        device.launch(&AddBias { rows: 1, width: 2, residual: false }, &[], &[&out]);
+        let error = device.read(&out).unwrap_err().to_string();
+        assert!(error.contains("--device cpu"), "{error}");
+    }
+}

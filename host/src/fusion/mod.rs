@@ -9,8 +9,6 @@ mod loss;
 mod options;
 mod parameter;
 mod schedule;
-#[cfg(test)]
-mod tests;
 mod tower;
 mod train;
 

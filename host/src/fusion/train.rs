@@ -212,33 +212,38 @@ impl Trainer {
 
     /// Step `step` of the training, `at` in its epoch.
     fn step(&mut self, batch: &Batch, step: usize, at: usize, lr: f32) {
-        let (device, fusion, set) = (&*self.device, &self.fusion, &self.sets[batch.set]);
-        let drops =
-            set.pairs.towers.map(|tower| Drop { share: self.options.dropout, key: key(self.seed, step, tower) });
-        let towers = set.pairs.towers.map(|tower| &fusion.towers[tower]);
+        self.gradients(batch, step, at);
+        let (device, fusion, decay) = (&*self.device, &self.fusion, self.options.weight_decay);
+        for tower in self.sets[batch.set].pairs.towers {
+            self.taken[tower] += 1;
+            for parameter in fusion.towers[tower].parameters() {
+                parameter.update(device, self.taken[tower], lr, decay, ANY);
+            }
+        }
+        fusion.log_tau.update(device, step + 1, lr, 0.0, TEMPERATURES.map(f32::ln));
+    }
 
-        for side in 0..2 {
+    /// The loss of a step, and its gradients to the parameters of both towers.
+    fn gradients(&self, batch: &Batch, step: usize, at: usize) {
+        let (device, fusion, set) = (&*self.device, &self.fusion, &self.sets[batch.set]);
+        let share = self.options.dropout;
+        let sides = [0, 1].map(|side| {
+            let tower = set.pairs.towers[side];
+            (&fusion.towers[tower], &set.passes[side], Drop { share, key: key(self.seed, step, tower) })
+        });
+        for (side, (tower, pass, drop)) in sides.iter().enumerate() {
             let latents = &*set.pairs.latents[side];
             device.write(&set.drawn[side], &gather(latents, &batch.pairs));
             // The same lambda on both sides: a mixed pair is a pair.
             let mix = Mix { count: set.size.batch * latents.width(), lambda: batch.lambda };
-            device.launch(&mix, &[&set.drawn[side]], &[&set.passes[side].latents]);
-            towers[side].forward(device, &set.passes[side], drops[side]);
+            device.launch(&mix, &[&set.drawn[side]], &[&pass.latents]);
+            tower.forward(device, pass, *drop);
         }
         let log_tau = (&fusion.log_tau.value, fusion.log_tau.gradient());
-        set.loss.launch(device, [&set.passes[0], &set.passes[1]], log_tau, (&self.losses, at));
-        for side in 0..2 {
-            towers[side].backward(device, &set.passes[side], drops[side]);
+        set.loss.launch(device, sides.map(|(_, pass, _)| pass), log_tau, (&self.losses, at));
+        for (tower, pass, drop) in sides {
+            tower.backward(device, pass, drop);
         }
-
-        let decay = self.options.weight_decay;
-        for (tower, index) in towers.into_iter().zip(set.pairs.towers) {
-            self.taken[index] += 1;
-            for parameter in tower.parameters() {
-                parameter.update(device, self.taken[index], lr, decay, ANY);
-            }
-        }
-        fusion.log_tau.update(device, step + 1, lr, 0.0, TEMPERATURES.map(f32::ln));
     }
 }
 
@@ -265,3 +270,6 @@ fn key(seed: u64, step: usize, tower: usize) -> u32 {
     let words = [seed as u32, (seed >> 32) as u32, step as u32, tower as u32];
     words.into_iter().fold(0, |key, word| hash(key ^ hash(word.wrapping_add(0x9e37_79b9))))
 }
+
+#[cfg(test)]
+mod tests;
