@@ -18,6 +18,33 @@ pub trait Latents: Send + Sync {
     }
 }
 
+/// Some rows of others, in any order.
+pub struct Selected {
+    latents: Box<dyn Latents>,
+    rows: Vec<usize>,
+}
+
+impl Selected {
+    /// Row i is row `rows[i]` of `latents`.
+    pub fn new(latents: Box<dyn Latents>, rows: Vec<usize>) -> Self {
+        Self { latents, rows }
+    }
+}
+
+impl Latents for Selected {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn width(&self) -> usize {
+        self.latents.width()
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        self.latents.copy_row(self.rows[index], out);
+    }
+}
+
 /// Several columns of the same length side by side: what a tower with more than one encoder reads.
 pub struct Concatenated(Vec<Box<dyn Latents>>);
 

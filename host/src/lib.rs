@@ -11,6 +11,7 @@ pub mod eval;
 pub mod fusion;
 mod kernels;
 pub mod latents;
+pub mod pairs;
 pub mod plugin;
 pub mod recipe;
 pub mod report;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-use crate::fusion::TrainOptions;
+use crate::fusion::{Options, TrainOptions};
 use crate::toml_file::{ConfigError, TomlFile, suggest};
 
 /// fusion.toml as read.
@@ -114,8 +114,8 @@ impl Recipe {
         Ok(Self { towers, pairs, train: document.train, file })
     }
 
-    /// The recipe as TOML with absolute paths: what a run folder keeps.
-    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+    /// The recipe as TOML with absolute paths and the options that it was resolved to: what a run folder keeps.
+    pub fn to_toml(&self, options: &Options) -> Result<String, toml::ser::Error> {
         let mut towers = toml::Table::new();
         for tower in &self.towers {
             let mut table = toml::Table::new();
@@ -144,7 +144,7 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
-        document.insert("train".into(), toml::Value::try_from(&self.train)?);
+        document.insert("train".into(), toml::Value::try_from(options)?);
         toml::to_string(&document)
     }
 

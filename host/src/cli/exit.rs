@@ -2,6 +2,7 @@
 
 use fusemix_sdk::ErrorKind;
 
+use super::towers::Stopped;
 use crate::dataset::DataError;
 use crate::encode::EncodeError;
 use crate::plugin::{EncoderError, LoadError};
@@ -50,7 +51,8 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
                 _ => None,
             });
             let of_user = (cause.is::<ConfigError>() || cause.is::<DataError>()).then_some(CONFIG);
-            of_plugin.or(of_encoder).or(of_encode).or(of_run).or(of_user)
+            let of_stop = cause.is::<Stopped>().then_some(STOPPED);
+            of_stop.or(of_plugin).or(of_encoder).or(of_encode).or(of_run).or(of_user)
         })
         .unwrap_or(FAILED)
 }

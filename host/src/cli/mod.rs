@@ -1,11 +1,18 @@
 //! The command line: its arguments, one file a command.
 
 mod cache;
+mod embed;
 mod encode;
+mod eval;
 mod exit;
 mod plugins;
 mod progress;
+mod report;
+mod search;
 mod session;
+mod towers;
+mod train;
+mod trained;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -48,6 +55,16 @@ enum Command {
     Plugins(plugins::Arguments),
     /// Fill the latent cache
     Encode(encode::Arguments),
+    /// Encode what is missing, then train adapters into one shared space
+    Train(train::Arguments),
+    /// R@1, R@5, R@10 and the median rank in both directions, beside chance
+    Eval(eval::Arguments),
+    /// Find the items of a file that are nearest to a query
+    Search(search::Arguments),
+    /// Write the shared-space embeddings of a column to a file
+    Embed(embed::Arguments),
+    /// Write curves and a gallery as one HTML page
+    Report(report::Arguments),
     /// Show, export or verify what the latent cache holds
     Cache(cache::Arguments),
 }
@@ -59,6 +76,11 @@ pub fn main() -> ExitCode {
     let done = Session::new(&arguments.global).and_then(|session| match arguments.command {
         Command::Plugins(arguments) => plugins::run(&session, arguments),
         Command::Encode(arguments) => encode::run(&session, arguments),
+        Command::Train(arguments) => train::run(&session, arguments),
+        Command::Eval(arguments) => eval::run(&session, arguments),
+        Command::Search(arguments) => search::run(&session, arguments),
+        Command::Embed(arguments) => embed::run(&session, arguments),
+        Command::Report(arguments) => report::run(&session, arguments),
         Command::Cache(arguments) => cache::run(&session, arguments),
     });
     match done {

@@ -5,11 +5,45 @@ mod precomputed;
 mod table;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use items::Items;
 pub use precomputed::{Precomputed, PrecomputedLatents};
 pub use table::{Column, Table};
+
+/// A pair file of either kind; its ending tells which.
+pub enum DataFile {
+    /// Items, for encoders.
+    Table(Table),
+    /// Latents, for precomputed towers.
+    Precomputed(Precomputed),
+}
+
+impl DataFile {
+    /// Reads a table, or maps a .safetensors.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        match path.extension() {
+            Some(ending) if ending == "safetensors" => Precomputed::open(path).map(Self::Precomputed),
+            _ => Table::read(path).map(Self::Table),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Table(table) => table.path(),
+            Self::Precomputed(file) => file.path(),
+        }
+    }
+
+    /// Fails if no column, or tensor, is called `name`.
+    pub fn find(&self, name: &str) -> Result<(), DataError> {
+        match self {
+            Self::Table(table) => table.column(name).map(drop),
+            Self::Precomputed(file) => file.find(name),
+        }
+    }
+}
 
 /// What is wrong with a pair file.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +61,12 @@ pub enum DataError {
     Unsaid { path: PathBuf, modality: String, columns: String },
     #[error("{}: {reason}", path.display())]
     Tensors { path: PathBuf, reason: String },
-    #[error("{}: columns of {rows} and {other} rows cannot pair", path.display())]
+    #[error("{}: tensors of {rows} and {other} rows cannot pair; row i of one belongs to row i of the other", path.display())]
     Lengths { path: PathBuf, rows: usize, other: usize },
+    #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
+        "is precomputed: its files must be .safetensors"
+    } else {
+        "has encoders: its files must be .tsv or .csv"
+    })]
+    Kind { path: PathBuf, tower: String, precomputed: bool },
 }

@@ -29,20 +29,35 @@ impl Precomputed {
         Ok(file)
     }
 
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn tensors(&self) -> Result<SafeTensors<'_>, DataError> {
         SafeTensors::deserialize(&self.map)
             .map_err(|error| DataError::Tensors { path: self.path.clone(), reason: error.to_string() })
+    }
+
+    /// Fails if no tensor is called `name`.
+    pub fn find(&self, name: &str) -> Result<(), DataError> {
+        let tensors = self.tensors()?;
+        match tensors.tensor(name) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(DataError::Column {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                suggestion: suggest(name, tensors.names()),
+            }),
+        }
     }
 
     /// The tensor called `name`: f32 `[rows, width]`, all finite.
     pub fn column(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
         let tensors = self.tensors()?;
         let wrong = |reason: String| DataError::Tensors { path: self.path.clone(), reason };
-        let tensor = tensors.tensor(name).map_err(|_| DataError::Column {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            suggestion: suggest(name, tensors.names()),
-        })?;
+        self.find(name)?;
+        let tensor = tensors.tensor(name).map_err(|error| wrong(error.to_string()))?;
         let (Dtype::F32, &[rows, width]) = (tensor.dtype(), tensor.shape()) else {
             let (dtype, shape) = (tensor.dtype(), tensor.shape());
             return Err(wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; it must be F32 [rows, width]")));

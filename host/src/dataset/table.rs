@@ -24,6 +24,7 @@ struct Cells {
 #[derive(Clone, Copy)]
 pub struct Column<'a> {
     table: &'a Table,
+    name: &'a str,
     cells: &'a Cells,
 }
 
@@ -70,6 +71,17 @@ impl Table {
         Ok(Self { path: path.to_owned(), names, columns })
     }
 
+    /// A table with one row, for an item that comes from no file.
+    pub fn of_one(path: &Path, name: &str, cell: &[u8]) -> Self {
+        let cells = Cells { bytes: cell.to_vec(), ends: vec![cell.len()] };
+        Self { path: path.to_owned(), names: vec![name.to_owned()], columns: vec![cells] }
+    }
+
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Result<Column<'_>, DataError> {
         let index = self.names.iter().position(|other| other == name).ok_or_else(|| DataError::Column {
@@ -77,7 +89,7 @@ impl Table {
             name: name.to_owned(),
             suggestion: suggest(name, self.names.iter().map(String::as_str)),
         })?;
-        Ok(Column { table: self, cells: &self.columns[index] })
+        Ok(Column { table: self, name: &self.names[index], cells: &self.columns[index] })
     }
 
     /// The column for items of a modality when none is named: one of the usual names, or the only one.
@@ -100,6 +112,11 @@ impl Table {
 }
 
 impl<'a> Column<'a> {
+    /// Its name in the header.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Rows below the header.
     pub fn len(&self) -> usize {
         self.cells.ends.len()

@@ -1,7 +1,7 @@
 //! Retrieval across two towers: recall at k and the median rank, any number of matches on either side.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct Items<'a> {
 }
 
 /// Retrieval in one direction.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retrieval {
     /// The tower of the queries.
     pub from: String,

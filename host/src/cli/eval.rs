@@ -1,0 +1,57 @@
+//! `fusemix eval`: how well the towers of a run find each other.
+
+use anyhow::Result;
+use serde_json::json;
+use std::path::PathBuf;
+
+use super::session::Session;
+use super::trained::Trained;
+use crate::device::DeviceChoice;
+use crate::eval::Retrieval;
+
+/// R@1, R@5, R@10 and the median rank in both directions, beside chance.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The run folder
+    run: PathBuf,
+    /// Pairs to evaluate on, instead of the recipe's test files
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Where to compute: auto, cpu or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+    let trained = Trained::open(&arguments.run, arguments.device)?;
+    let towers = trained.towers(session);
+    let mut found: Vec<Retrieval> = Vec::new();
+    for tested in trained.held_out(&towers, arguments.data.as_deref())? {
+        found.extend(tested.pairs.retrieval(&trained.fusion)?);
+    }
+    if session.json {
+        println!("{:#}", json!({"retrieval": found}));
+    } else {
+        print!("{}", table(&found));
+    }
+    Ok(0)
+}
+
+/// A line for each direction, and under it what a random order would find.
+fn table(found: &[Retrieval]) -> String {
+    let way = |retrieval: &Retrieval| format!("{} to {}", retrieval.from, retrieval.to);
+    let width = found.iter().map(|retrieval| way(retrieval).len()).max().unwrap_or(0).max(10);
+    let head = ["R@1 %", "R@5 %", "R@10 %", "median rank", "queries", "gallery"];
+    let mut table = format!("{:width$} {}\n", "", head.map(|name| format!("{name:>11}")).join(" "));
+    let numbers = |recall: &dyn Fn(&usize) -> f64, retrieval: &Retrieval| {
+        retrieval.recall.keys().map(|k| format!(" {:>11.1}", recall(k))).collect::<String>()
+    };
+    for retrieval in found {
+        let Retrieval { queries, gallery, median_rank, .. } = retrieval;
+        let recall = numbers(&|k| retrieval.recall[k], retrieval);
+        table += &format!("{:width$}{recall} {median_rank:>11} {queries:>11} {gallery:>11}\n", way(retrieval));
+        let chance = numbers(&|k| retrieval.chance[k], retrieval);
+        table += &format!("{:width$}{chance} {:>11}\n", "  chance", (*gallery as f64 + 1.0) / 2.0);
+    }
+    table
+}

@@ -1,0 +1,142 @@
+//! The towers of a recipe at work: their encoders, opened when they are needed, and their items out of files.
+
+use anyhow::{Result, bail};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::encode::{fill, line};
+use super::session::Session;
+use crate::cache::Key;
+use crate::dataset::{Column, DataError, DataFile, Table};
+use crate::latents::{Concatenated, Latents};
+use crate::pairs::Side;
+use crate::plugin::LoadedEncoder;
+use crate::recipe::{Recipe, TowerEntry, TowerSource};
+use crate::run::{EncoderInfo, RunInfo, TowerInfo};
+
+/// Ctrl-C, for commands that have nothing to show without the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped; what was encoded is kept, so run it again to go on")]
+pub(super) struct Stopped;
+
+/// The towers of a recipe.
+pub(super) struct Towers<'a> {
+    session: &'a Session,
+    towers: &'a [TowerEntry],
+    /// The run that they must be as in.
+    trained: Option<&'a RunInfo>,
+    encoders: RefCell<HashMap<String, Arc<LoadedEncoder>>>,
+}
+
+impl<'a> Towers<'a> {
+    /// Those of a recipe; with a run, an encoder that is not as it was in that run is refused.
+    pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
+        Self { session, towers: &recipe.towers, trained, encoders: RefCell::default() }
+    }
+
+    /// The encoders of a tower, in order; none if it is precomputed.
+    pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>> {
+        let TowerSource::Encoders(names) = &self.towers[tower].source else { return Ok(Vec::new()) };
+        names.iter().map(|name| self.encoder(tower, name)).collect()
+    }
+
+    fn encoder(&self, tower: usize, name: &str) -> Result<Arc<LoadedEncoder>> {
+        let known = self.encoders.borrow().get(name).cloned();
+        let encoder = match known {
+            Some(encoder) => encoder,
+            None => self.session.open(name)?,
+        };
+        if let Some(info) = self.trained {
+            let trained = info.towers.iter().filter(|info| info.name == self.towers[tower].name);
+            for trained in trained.flat_map(|info| &info.encoders).filter(|trained| trained.name == name) {
+                trained.verify(&encoder)?;
+            }
+        }
+        self.encoders.borrow_mut().insert(name.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+
+    /// The name of a tower's modality; none if it is precomputed.
+    pub(super) fn modality(&self, tower: usize) -> Result<Option<String>> {
+        let encoders = self.encoders(tower)?;
+        let Some((first, others)) = encoders.split_first() else { return Ok(None) };
+        let modality = first.description.modality.name();
+        if let Some(other) = others.iter().find(|other| other.description.modality.name() != modality) {
+            let (tower, other_modality) = (&self.towers[tower].name, other.description.modality.name());
+            bail!(
+                "tower `{tower}` concatenates encoders of one modality, but `{}` takes {modality} and `{}` takes \
+                 {other_modality}; give each its own tower",
+                first.name,
+                other.name
+            );
+        }
+        Ok(Some(modality.to_owned()))
+    }
+
+    /// What a run folder says of a tower whose latents have `width` values.
+    pub(super) fn info(&self, tower: usize, width: usize) -> Result<TowerInfo> {
+        let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
+        Ok(TowerInfo { name: self.towers[tower].name.clone(), width, encoders })
+    }
+
+    /// A tower's items in a column, with their latents; those that are not in the cache are encoded.
+    pub(super) fn side(&self, tower: usize, file: &DataFile, column: &str) -> Result<Side> {
+        let kind = |precomputed| {
+            let (path, tower) = (file.path().to_owned(), self.towers[tower].name.clone());
+            DataError::Kind { path, tower, precomputed }
+        };
+        match (&self.towers[tower].source, file) {
+            (TowerSource::Encoders(_), DataFile::Table(table)) => self.encoded(tower, table.column(column)?),
+            (TowerSource::Precomputed, DataFile::Precomputed(file)) => {
+                let latents = file.column(column)?;
+                let key = |row| Some(Key(blake3::hash(latents.row_bytes(row)).into()));
+                Ok(Side { keys: (0..latents.len()).map(key).collect(), latents: Box::new(latents) })
+            }
+            (TowerSource::Encoders(_), _) => Err(kind(false).into()),
+            (TowerSource::Precomputed, _) => Err(kind(true).into()),
+        }
+    }
+
+    /// A row has a latent if every encoder of the tower gives it one.
+    fn encoded(&self, tower: usize, column: Column<'_>) -> Result<Side> {
+        let mut keys: Vec<Option<Key>> = Vec::new();
+        let mut parts = Vec::new();
+        self.modality(tower)?;
+        for encoder in self.encoders(tower)? {
+            let store = self.session.store(&encoder)?;
+            let encoding = fill(self.session, &encoder, &store, column, false)?;
+            if encoding.summary.stopped {
+                bail!(Stopped);
+            }
+            eprintln!("{}", line(&encoder.name, &encoding.summary));
+            if parts.is_empty() {
+                keys = encoding.keys;
+            }
+            keys.iter_mut().zip(&encoding.rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
+            parts.push((store, encoding.rows));
+        }
+        let present = |rows: Vec<Option<u64>>| -> Vec<u64> {
+            rows.into_iter().zip(&keys).filter(|(_, key)| key.is_some()).flat_map(|(row, _)| row).collect()
+        };
+        let latents =
+            parts.into_iter().map(|(store, rows)| Ok(Box::new(store.latents(present(rows))?) as Box<dyn Latents>));
+        let mut latents = latents.collect::<Result<Vec<_>>>()?;
+        let latents = if latents.len() == 1 { latents.remove(0) } else { Box::new(Concatenated::new(latents)) };
+        Ok(Side { keys, latents })
+    }
+
+    /// The latent of an item that comes from no file: text, or the path of a file.
+    pub(super) fn query(&self, tower: usize, item: &str) -> Result<Box<dyn Latents>> {
+        let name = &self.towers[tower].name;
+        if self.towers[tower].source == TowerSource::Precomputed {
+            bail!("tower `{name}` is precomputed: it has no encoder for a query; search from another tower");
+        }
+        let table = Table::of_one("the query".as_ref(), name, item.as_bytes());
+        let side = self.encoded(tower, table.column(name)?)?;
+        if side.latents.is_empty() {
+            bail!("the query {item:?} has no latent");
+        }
+        Ok(side.latents)
+    }
+}

@@ -1,0 +1,30 @@
+//! The nearest items to a query.
+
+use rayon::prelude::*;
+
+/// The `k` rows of `embeddings` nearest to `query` (both L2-normalised, of one width) and their cosines, nearest first;
+/// of equal ones the first.
+pub fn nearest(query: &[f32], embeddings: &[f32], k: usize) -> Vec<(usize, f32)> {
+    let cosine = |row: &[f32]| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+    let mut scores: Vec<(usize, f32)> = embeddings.par_chunks(query.len()).map(cosine).enumerate().collect();
+    let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if k < scores.len() {
+        scores.select_nth_unstable_by(k, order);
+        scores.truncate(k);
+    }
+    scores.sort_unstable_by(order);
+    scores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_come_first_and_ties_in_file_order() {
+        let embeddings = [0.0, 1.0, 1.0, 0.0, 0.6, 0.8, 1.0, 0.0];
+        assert_eq!(nearest(&[1.0, 0.0], &embeddings, 3), [(1, 1.0), (3, 1.0), (2, 0.6)]);
+        assert_eq!(nearest(&[1.0, 0.0], &embeddings, 9).len(), 4);
+        assert!(nearest(&[1.0, 0.0], &embeddings, 0).is_empty());
+    }
+}

@@ -1,0 +1,167 @@
+//! From columns of a file to pairs: to train on, or to find each other again.
+
+use std::collections::HashMap;
+
+use crate::cache::Key;
+use crate::device::DeviceError;
+use crate::eval::{Items, Retrieval, both_ways};
+use crate::fusion::Fusion;
+use crate::latents::{Latents, Selected};
+
+/// One tower's items in one file.
+pub struct Side {
+    /// For each row of the file its item's content; `None` if the item has no latent.
+    pub keys: Vec<Option<Key>>,
+    /// The latents of the rows that have one, in file order.
+    pub latents: Box<dyn Latents>,
+}
+
+/// The pairs of a file: the rows with a latent on either side.
+pub struct Paired {
+    /// Their latents.
+    pub latents: [Box<dyn Latents>; 2],
+    /// Rows that had to be left out.
+    pub dropped: usize,
+}
+
+/// The distinct items of a side, in the order of their first rows.
+pub struct Distinct {
+    /// Their latents.
+    pub latents: Box<dyn Latents>,
+    /// The first row of each, from 0.
+    pub rows: Vec<usize>,
+    index: HashMap<Key, usize>,
+}
+
+/// Distinct items of two towers and which of them belong together: what retrieval is measured on.
+pub struct HeldOut {
+    /// Indices of the towers.
+    pub towers: [usize; 2],
+    /// The items.
+    pub sides: [Distinct; 2],
+    /// Indices of the items that belong together; any number of matches on either side.
+    pub matches: Vec<(usize, usize)>,
+}
+
+impl Side {
+    /// Without the items that come again.
+    pub fn distinct(self) -> Distinct {
+        let (mut index, mut rows, mut chosen) = (HashMap::new(), Vec::new(), Vec::new());
+        let present = self.keys.into_iter().enumerate().filter_map(|(row, key)| Some((row, key?)));
+        for (latent, (row, key)) in present.enumerate() {
+            let next = rows.len();
+            if *index.entry(key).or_insert(next) == next {
+                rows.push(row);
+                chosen.push(latent);
+            }
+        }
+        Distinct { latents: Box::new(Selected::new(self.latents, chosen)), rows, index }
+    }
+}
+
+/// Pairs row by row; both sides are columns of one file.
+pub fn pair(sides: [Side; 2]) -> Paired {
+    let rows = sides[0].keys.len();
+    let (mut latents, mut chosen) = ([0, 0], [Vec::new(), Vec::new()]);
+    for (a, b) in sides[0].keys.iter().zip(&sides[1].keys) {
+        let present = [a.is_some(), b.is_some()];
+        for side in 0..2 {
+            if present == [true, true] {
+                chosen[side].push(latents[side]);
+            }
+            latents[side] += usize::from(present[side]);
+        }
+    }
+    let dropped = rows - chosen[0].len();
+    let [first, second] = sides.map(|side| side.latents);
+    let [of_first, of_second] = chosen;
+    let latents: [Box<dyn Latents>; 2] =
+        [Box::new(Selected::new(first, of_first)), Box::new(Selected::new(second, of_second))];
+    Paired { latents, dropped }
+}
+
+impl HeldOut {
+    /// The items of two columns of a file.
+    pub fn new(towers: [usize; 2], sides: [Side; 2]) -> Self {
+        let [first, second] = &sides;
+        let pairs: Vec<(Key, Key)> =
+            first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
+        let sides = sides.map(Side::distinct);
+        let mut matches: Vec<(usize, usize)> =
+            pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
+        matches.sort_unstable();
+        matches.dedup();
+        Self { towers, sides, matches }
+    }
+
+    /// The embeddings of both sides' items.
+    pub fn embed(&self, fusion: &Fusion) -> Result<[Vec<f32>; 2], DeviceError> {
+        let embed = |side: usize| fusion.embed(self.towers[side], &*self.sides[side].latents);
+        Ok([embed(0)?, embed(1)?])
+    }
+
+    /// How well the two sides find each other.
+    pub fn retrieval(&self, fusion: &Fusion) -> Result<[Retrieval; 2], DeviceError> {
+        let embeddings = self.embed(fusion)?;
+        let names: Vec<&str> = fusion.towers().map(|tower| tower.name.as_str()).collect();
+        let [x, y] = [0, 1].map(|side| Items {
+            tower: names[self.towers[side]],
+            embeddings: &embeddings[side],
+            width: fusion.width(),
+        });
+        Ok(both_ways(x, y, &self.matches))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row i of n rows of one value: 10 i.
+    struct Tens(usize);
+
+    impl Latents for Tens {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn width(&self) -> usize {
+            1
+        }
+
+        fn copy_row(&self, index: usize, out: &mut [f32]) {
+            out[0] = 10.0 * index as f32;
+        }
+    }
+
+    /// A side with these items; 0 has no latent.
+    fn side(items: &[u8]) -> Side {
+        let keys: Vec<Option<Key>> = items.iter().map(|&item| (item > 0).then_some(Key([item; 32]))).collect();
+        let latents = Box::new(Tens(keys.iter().flatten().count()));
+        Side { keys, latents }
+    }
+
+    fn values(latents: &dyn Latents) -> Vec<f32> {
+        let row = |index| {
+            let mut out = [0.0];
+            latents.copy_row(index, &mut out);
+            out[0]
+        };
+        (0..latents.len()).map(row).collect()
+    }
+
+    #[test]
+    fn rows_without_a_latent_leave_no_pair() {
+        let Paired { latents: [first, second], dropped } = pair([side(&[1, 0, 2, 3]), side(&[0, 1, 2, 2])]);
+        assert_eq!((values(&*first), values(&*second), dropped), (vec![10.0, 20.0], vec![10.0, 20.0], 2));
+    }
+
+    #[test]
+    fn equal_items_are_one_with_several_matches() {
+        let held_out = HeldOut::new([0, 1], [side(&[1, 1, 2, 0, 1]), side(&[1, 2, 3, 4, 1])]);
+        let [first, second] = &held_out.sides;
+        assert_eq!((values(&*first.latents), &first.rows[..]), (vec![0.0, 20.0], &[0, 2][..]));
+        assert_eq!((values(&*second.latents), &second.rows[..]), (vec![0.0, 10.0, 20.0, 30.0], &[0, 1, 2, 3][..]));
+        assert_eq!(held_out.matches, [(0, 0), (0, 1), (1, 2)]);
+    }
+}
