@@ -6,3 +6,4 @@ mod author;
 mod common;
 mod encode;
 mod plugins;
+mod train;

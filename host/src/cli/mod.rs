@@ -71,6 +71,11 @@ enum Command {
 
 /// Runs the program on this process's arguments.
 pub fn main() -> ExitCode {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread has been started. Without a desktop, Mesa's layer for choosing among GPUs by window
+        // prints an error that is none.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
     let arguments = Arguments::parse();
     log(arguments.global.verbose);
     let done = Session::new(&arguments.global).and_then(|session| match arguments.command {

@@ -71,16 +71,16 @@ pub(super) fn column(
     named: Option<&str>,
 ) -> Result<String> {
     let ends = trained.recipe.pairs.iter().flat_map(|pairs| &pairs.ends).filter(|end| end.tower == tower);
-    let recipes = ends.map(|end| end.column.as_str()).find(|column| file.find(column).is_ok());
+    let recipes = ends.map(|end| end.column.as_str()).find(|column| file.rows(column).is_ok());
     match (named.or(recipes), file) {
         (Some(name), file) => {
-            file.find(name)?;
+            file.rows(name)?;
             Ok(name.to_owned())
         }
         (None, DataFile::Table(table)) => usual(towers, tower, table),
         (None, DataFile::Precomputed(file)) => {
             let name = &trained.recipe.towers[tower].name;
-            file.find(name)?;
+            file.rows(name)?;
             Ok(name.clone())
         }
     }

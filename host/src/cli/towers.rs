@@ -109,7 +109,10 @@ impl<'a> Towers<'a> {
             if encoding.summary.stopped {
                 bail!(Stopped);
             }
-            eprintln!("{}", line(&encoder.name, &encoding.summary));
+            let summary = &encoding.summary;
+            if self.trained.is_none() || summary.encoded + summary.failed > 0 {
+                eprintln!("{}", line(&encoder.name, summary));
+            }
             if parts.is_empty() {
                 keys = encoding.keys;
             }

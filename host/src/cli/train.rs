@@ -43,6 +43,10 @@ pub(super) struct Arguments {
 pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let recipe = Recipe::read(&arguments.recipe)?;
     let files = recipe.pairs.iter().map(Files::open).collect::<Result<Vec<_>, _>>()?;
+    // With the rows that there may be: mistakes in [train] show before anything is paid for.
+    let rows = recipe.pairs.iter().zip(&files).map(|(entry, files)| files.train.rows(&entry.ends[0].column));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+    recipe.train.resolve(rows).map_err(|error| located(&recipe, error.into()))?;
     let towers = Towers::new(session, &recipe, None);
     for tower in 0..recipe.towers.len() {
         towers.modality(tower)?;
@@ -116,12 +120,13 @@ impl Files {
     fn open(entry: &PairsEntry) -> Result<Self, DataError> {
         let open = |path: &PathBuf| {
             let file = DataFile::open(path)?;
-            entry.ends.iter().try_for_each(|end| file.find(&end.column))?;
+            entry.ends.iter().try_for_each(|end| file.rows(&end.column).map(drop))?;
             Ok(file)
         };
-        // The test file is only looked at: evaluation must not fail on it after hours of training.
+        let files = Self { train: open(&entry.train)?, validation: entry.validation.as_ref().map(open).transpose()? };
+        // Evaluation must not fail after hours of training for a mistake in the recipe.
         entry.test.as_ref().map(open).transpose()?;
-        Ok(Self { train: open(&entry.train)?, validation: entry.validation.as_ref().map(open).transpose()? })
+        Ok(files)
     }
 }
 

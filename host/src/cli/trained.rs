@@ -40,7 +40,7 @@ impl Trained {
         for entry in &self.recipe.pairs {
             let Some(path) = data.or(entry.test.as_deref()) else { continue };
             let file = DataFile::open(path)?;
-            let columns = entry.ends.iter().try_for_each(|end| file.find(&end.column));
+            let columns = entry.ends.iter().try_for_each(|end| file.rows(&end.column).map(drop));
             match columns {
                 // Another set may have its columns in this file.
                 Err(error) if data.is_none() || self.recipe.pairs.len() == 1 => return Err(error.into()),

@@ -36,11 +36,11 @@ impl DataFile {
         }
     }
 
-    /// Fails if no column, or tensor, is called `name`.
-    pub fn find(&self, name: &str) -> Result<(), DataError> {
+    /// The rows of the column, or tensor, called `name`.
+    pub fn rows(&self, name: &str) -> Result<usize, DataError> {
         match self {
-            Self::Table(table) => table.column(name).map(drop),
-            Self::Precomputed(file) => file.find(name),
+            Self::Table(table) => table.column(name).map(|column| column.len()),
+            Self::Precomputed(file) => file.rows(name),
         }
     }
 }
@@ -49,7 +49,7 @@ impl DataFile {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DataError {
-    #[error("cannot read {}: {cause}; check the path, which starts from the recipe's folder", path.display())]
+    #[error("cannot read {}: {cause}; check the path (those in a recipe start from its folder)", path.display())]
     Read { path: PathBuf, cause: io::Error },
     #[error("{}: a pair file must end in .tsv, .csv or .safetensors", path.display())]
     Format { path: PathBuf },

@@ -1,6 +1,7 @@
 //! Latents that somebody else computed: the tensors of a .safetensors file, row i pairing with row i.
 
 use memmap2::Mmap;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::fs::File;
 use std::ops::Range;
@@ -39,25 +40,25 @@ impl Precomputed {
             .map_err(|error| DataError::Tensors { path: self.path.clone(), reason: error.to_string() })
     }
 
-    /// Fails if no tensor is called `name`.
-    pub fn find(&self, name: &str) -> Result<(), DataError> {
+    /// The rows of the tensor called `name`.
+    pub fn rows(&self, name: &str) -> Result<usize, DataError> {
         let tensors = self.tensors()?;
-        match tensors.tensor(name) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(DataError::Column {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                suggestion: suggest(name, tensors.names()),
-            }),
-        }
+        Ok(self.tensor(&tensors, name)?.shape().first().copied().unwrap_or(0))
+    }
+
+    fn tensor<'a>(&self, tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, DataError> {
+        tensors.tensor(name).map_err(|_| DataError::Column {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            suggestion: suggest(name, tensors.names()),
+        })
     }
 
     /// The tensor called `name`: f32 `[rows, width]`, all finite.
     pub fn column(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
         let tensors = self.tensors()?;
         let wrong = |reason: String| DataError::Tensors { path: self.path.clone(), reason };
-        self.find(name)?;
-        let tensor = tensors.tensor(name).map_err(|error| wrong(error.to_string()))?;
+        let tensor = self.tensor(&tensors, name)?;
         let (Dtype::F32, &[rows, width]) = (tensor.dtype(), tensor.shape()) else {
             let (dtype, shape) = (tensor.dtype(), tensor.shape());
             return Err(wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; it must be F32 [rows, width]")));

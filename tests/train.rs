@@ -1,0 +1,299 @@
+//! `fusemix train` and what follows it: eval, search, embed, report.
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::common::Place;
+
+/// Two encoders of text whose latents are linear maps of each other.
+const ENCODERS: &str = "\
+[[plugin]]
+name = 'mock'
+[encoder.one]
+plugin = 'mock'
+salt = 'one'
+width = 48
+calls = 'calls'
+[encoder.two]
+plugin = 'mock'
+salt = 'two'
+width = 40
+calls = 'calls'
+";
+
+const RECIPE: &str = "\
+[tower.left]
+encoder = 'one'
+[tower.right]
+encoder = 'two'
+[[pairs]]
+train = 'train.tsv'
+validation = 'validation.tsv'
+test = 'test.tsv'
+left = 'a'
+right = 'b'
+[train]
+epochs = 60
+width = 32
+dropout = 0.2
+lr = 0.003
+";
+
+/// Two of 40 words, in both columns the same; no two of the first 400 rows share both.
+fn table(first: usize, rows: usize) -> String {
+    (first..first + rows).fold("a\tb\n".into(), |mut table, row| {
+        let mixed = row * 171 % 400;
+        let words = format!("w{} v{}", mixed % 20, mixed / 20);
+        writeln!(table, "{words}\t{words}").unwrap();
+        table
+    })
+}
+
+fn place() -> Place {
+    let place = Place::new(ENCODERS);
+    place.write("fusion.toml", RECIPE);
+    place.write("train.tsv", table(0, 300));
+    place.write("validation.tsv", table(300, 40));
+    place.write("test.tsv", table(340, 40));
+    place
+}
+
+fn losses(place: &Place, run: &str) -> Vec<Value> {
+    let metrics = place.read(&format!("{run}/metrics.jsonl"));
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line.get("loss").cloned()).collect()
+}
+
+fn recall_at_1(found: &Value) -> f64 {
+    found["recall"]["1"].as_f64().unwrap()
+}
+
+#[test]
+fn from_items_to_a_shared_space() {
+    let place = place();
+    let trained = place.json("train fusion.toml --out run --device cpu");
+    assert_eq!((&trained["pairs"], &trained["dropped"], &trained["steps"]), (&json!(300), &json!(0), &json!(60)));
+    let calls = place.read("calls").lines().count();
+    assert_eq!(losses(&place, "run").len(), 60);
+    for file in ["adapters.safetensors", "recipe.toml", "run.json"] {
+        assert!(place.path("run").join(file).is_file(), "{file}");
+    }
+
+    let found = place.json("eval run")["retrieval"].clone();
+    assert_eq!((&found[0]["from"], &found[0]["to"]), (&json!("left"), &json!("right")));
+    assert_eq!((&found[1]["queries"], &found[1]["gallery"]), (&json!(40), &json!(40)));
+    assert!(recall_at_1(&found[0]) > 60.0 && recall_at_1(&found[1]) > 60.0, "{found}");
+    assert!(place.run("eval run").stdout.contains("chance"));
+
+    let query = place.read("test.tsv").lines().nth(7).unwrap().split('\t').next().unwrap().to_owned();
+    let mut search = place.command("search run --from left --to right --data test.tsv -k 3 --json");
+    let found: Value = serde_json::from_slice(&search.arg(&query).output().unwrap().stdout).unwrap();
+    let found = found["found"].as_array().unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().any(|hit| hit["row"] == 7 && hit["item"] == query), "{found:?}");
+
+    // The test file's items are new to the encoders, nothing else was.
+    assert_eq!(place.read("calls").lines().count(), calls + 80);
+    place.run("report run --out page.html");
+    let page = place.read("page.html");
+    assert!(page.contains("<svg") && page.contains("hit right") && page.contains(&query));
+    assert_eq!(place.read("calls").lines().count(), calls + 80);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses_bit_for_bit() {
+    let place = place();
+    place.json("train fusion.toml --out first --device cpu --seed 5");
+    let calls = place.read("calls").lines().count();
+    place.json("train fusion.toml --out second --device cpu --seed 5");
+    place.json("train fusion.toml --out third --device cpu --seed 6");
+    assert_eq!(place.read("calls").lines().count(), calls, "a second run calls no encoder");
+    let first = losses(&place, "first");
+    assert_eq!(first, losses(&place, "second"));
+    assert_ne!(first, losses(&place, "third"));
+    // The recipe as resolved says all there is to say.
+    place.json("train first/recipe.toml --out fourth --device cpu --seed 5");
+    assert_eq!(first, losses(&place, "fourth"));
+}
+
+#[test]
+fn an_encoder_other_than_the_trained_one_is_refused() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));
+    let message = "trained with salt = two; now salt = other";
+    place.run("eval run").fails(5, message);
+    place.run("search run --from right --to left --data test.tsv w1").fails(5, message);
+    place.run("embed run --tower right --data test.tsv --out out.npy").fails(5, message);
+    // A tower whose encoder is the same still works.
+    assert_eq!(place.run("embed run --tower left --data test.tsv --out out.npy").code, 0);
+}
+
+#[test]
+fn a_run_is_not_overwritten_by_accident() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    place.run("train fusion.toml --out run --device cpu").fails(1, "already holds a run");
+    place.json("train fusion.toml --out run --device cpu --overwrite");
+    place.run("eval nowhere").fails(1, "nowhere holds no finished run");
+}
+
+#[test]
+fn a_row_with_a_failed_item_leaves_its_pair_out() {
+    let place = place();
+    let table = place.read("train.tsv").replacen('\n', "\n \tw1 v2\n", 1);
+    place.write("train.tsv", table + "w1 v2\t \n");
+    let ran = place.run("train fusion.toml --out run --device cpu --json");
+    ran.fails(0, "train.tsv: 2 of 302 pairs are left out");
+    assert_eq!((&ran.json()["pairs"], &ran.json()["dropped"]), (&json!(300), &json!(2)));
+
+    place.write("some.tsv", "a\tb\nw1 w2\tx\n \ty\nw3 w4\tz\n");
+    let ran = place.run("embed run --tower left --data some.tsv --out out.safetensors --json");
+    ran.fails(4, "row 2");
+    assert_eq!(ran.json()["failed_rows"], json!([2]));
+    let bytes = std::fs::read(place.path("out.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = file.tensor("embeddings").unwrap();
+    assert_eq!(tensor.shape(), [3, 32]);
+    let values: Vec<f32> = tensor.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let norm = |row: usize| values[32 * row..32 * (row + 1)].iter().map(|x| x * x).sum::<f32>();
+    assert!((norm(0) - 1.0).abs() < 1e-5 && norm(1).is_nan() && (norm(2) - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn items_may_have_several_matches_on_either_side() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("several.tsv", "a\tb\nw1 v1\tw1 v1\nw1 v1\tw1\nw1 v1\tv1 w1\nw2 v2\tw2 v2\nv2\tw2 v2\n");
+    let found = place.json("eval run --data several.tsv")["retrieval"].clone();
+    assert_eq!((&found[0]["queries"], &found[0]["gallery"]), (&json!(3), &json!(4)));
+    assert_eq!((&found[1]["queries"], &found[1]["gallery"]), (&json!(4), &json!(3)));
+    assert!(found[0]["recall"]["5"] == 100.0 && found[1]["recall"]["5"] == 100.0);
+}
+
+#[test]
+fn towers_may_be_several_and_have_several_encoders() {
+    let place = place();
+    let third = "\
+[tower.left]
+encoders = ['one', 'two']
+[tower.middle]
+encoder = 'two'
+[tower.right]
+encoder = 'one'
+[[pairs]]
+train = 'train.tsv'
+test = 'test.tsv'
+left = 'a'
+middle = 'b'
+[[pairs]]
+train = 'validation.tsv'
+test = 'test.tsv'
+middle = 'a'
+right = 'b'
+[train]
+epochs = 20
+batch = 20
+";
+    place.write("fusion.toml", third);
+    let trained = place.json("train fusion.toml --out run --device cpu");
+    // 7 steps over 300 pairs and 1 over 40, 20 times.
+    assert_eq!((&trained["pairs"], &trained["steps"]), (&json!(340), &json!(160)));
+    let found = place.json("eval run")["retrieval"].clone();
+    let ways: Vec<&str> = found.as_array().unwrap().iter().map(|way| way["from"].as_str().unwrap()).collect();
+    assert_eq!(ways, ["left", "middle", "middle", "right"]);
+    // Left and right were never trained together, and still share the space.
+    place.json("search run --from left --to right --data test.tsv --column a w1");
+    place
+        .run("search run --from lft --to right --data test.tsv w1")
+        .fails(3, "no tower is called `lft`; did you mean `left`?");
+}
+
+/// Row i of the second side is a fixed linear map of row i of the first.
+fn precomputed(place: &Place, name: &str, rows: usize, salt: u64) {
+    let mut state = salt;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let image: Vec<f32> = (0..rows * 12).map(|_| random()).collect();
+    let text =
+        image.chunks(12).flat_map(|row| (0..8).map(|j| row[j] - row[j + 1] * 0.5 + row[11 - j]).collect::<Vec<_>>());
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let (image, text) = (bytes(&image), bytes(&text.collect::<Vec<_>>()));
+    let tensors = [("z_image", 12, &image), ("z_text", 8, &text)];
+    let views =
+        tensors.map(|(name, width, bytes)| (name, TensorView::new(Dtype::F32, vec![rows, width], bytes).unwrap()));
+    place.write(name, safetensors::serialize(views, None).unwrap());
+}
+
+#[test]
+fn precomputed_latents_need_no_encoder() {
+    let place = Place::new("");
+    precomputed(&place, "train.safetensors", 400, 1);
+    precomputed(&place, "test.safetensors", 50, 2);
+    let recipe = "\
+[tower.image]
+precomputed = true
+[tower.text]
+precomputed = true
+adapter = 'identity'
+[[pairs]]
+train = 'train.safetensors'
+test = 'test.safetensors'
+image = 'z_image'
+text = 'z_text'
+[train]
+width = 8
+dropout = 0.0
+lr = 0.01
+epochs = 100
+";
+    place.write("fusion.toml", recipe);
+    place.json("train fusion.toml --out run --device cpu");
+    let found = place.json("eval run")["retrieval"].clone();
+    assert!(recall_at_1(&found[0]) > 50.0 && recall_at_1(&found[1]) > 50.0, "{found}");
+    place.json("embed run --tower text --data test.safetensors --out out.npy");
+    place.run("search run --from text --to image --data test.safetensors x").fails(1, "it has no encoder for a query");
+
+    place.write("fusion.toml", recipe.replace("width = 8", "width = 9"));
+    place.run("train fusion.toml --out other --device cpu").fails(3, "say `width = 8` in [train]");
+    place.write("fusion.toml", recipe.replace("'z_text'", "'z_txt'"));
+    place.run("train fusion.toml --out other --device cpu").fails(3, "no column `z_txt`; did you mean `z_text`?");
+}
+
+#[test]
+fn mistakes_in_a_recipe_are_named_by_file_and_line() {
+    let place = place();
+    let cases = [
+        ("epochs", "epoch", "fusion.toml:12: unknown key `epoch`; did you mean `epochs`?"),
+        ("dropout = 0.2", "dropout = 1.5", "fusion.toml:14: `dropout = 1.5` in [train]: must be from 0 to below 1"),
+        ("left = 'a'", "lfet = 'a'", "fusion.toml:9: unknown key `lfet` of [[pairs]]; did you mean `left`?"),
+        ("left = 'a'", "left = 'c'", "train.tsv: no column `c`"),
+        ("'one'", "'oen'", "no encoder is called `oen`; did you mean `one`?"),
+        ("encoder = 'two'", "", "tower `right`: give one of `encoder`, `encoders` and `precomputed = true`"),
+        ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
+    ];
+    for (right, wrong, message) in cases {
+        place.write("fusion.toml", RECIPE.replacen(right, wrong, 1));
+        place.run("train fusion.toml --out run --device cpu").fails(3, message);
+        assert_eq!(place.read("calls"), "", "nothing is paid for before {message}");
+        assert!(!place.path("run").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_a_training() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 1000000"));
+    let mut running = place.start("train fusion.toml --out run --device cpu");
+    while place.read("run/metrics.jsonl").lines().count() < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    place.run("eval run").fails(1, "holds no finished run");
+}
