@@ -127,6 +127,15 @@ fn an_encoder_other_than_the_trained_one_is_refused() {
     place.run("eval run").fails(5, message);
     place.run("search run --from right --to left --data test.tsv w1").fails(5, message);
     place.run("embed run --tower right --data test.tsv --out out.npy").fails(5, message);
+    let ran = place.run("eval run");
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("encoder `two`"), "{}", ran.stderr);
+    // What counts is the fingerprint, whatever the encoder is called.
+    place.write("plugins.toml", ENCODERS.replace("encoder.two", "encoder.deux"));
+    let recipe = place.read("run/recipe.toml");
+    place.write("run/recipe.toml", recipe.replace("\"two\"", "\"deux\""));
+    place.json("eval run");
+    place.write("run/recipe.toml", recipe.replace("\"two\"", "\"one\""));
+    place.run("eval run").fails(5, "trained with salt = two; now salt = one");
     // A tower whose encoder is the same still works.
     assert_eq!(place.run("embed run --tower left --data test.tsv --out out.npy").code, 0);
 }
@@ -262,6 +271,140 @@ epochs = 100
     place.run("train fusion.toml --out other --device cpu").fails(3, "say `width = 8` in [train]");
     place.write("fusion.toml", recipe.replace("'z_text'", "'z_txt'"));
     place.run("train fusion.toml --out other --device cpu").fails(3, "no column `z_txt`; did you mean `z_text`?");
+}
+
+#[test]
+fn files_of_another_shape_are_refused() {
+    let place = Place::new("");
+    precomputed(&place, "train.safetensors", 40, 1);
+    let tensors = |name: &str, image: [usize; 2], text: [usize; 2]| {
+        let zeros = vec![0; 4096];
+        let view = |[rows, width]: [usize; 2]| {
+            TensorView::new(Dtype::F32, vec![rows, width], &zeros[..rows * width * 4]).unwrap()
+        };
+        place.write(name, safetensors::serialize([("z_image", view(image)), ("z_text", view(text))], None).unwrap());
+    };
+    tensors("narrow.safetensors", [9, 11], [9, 8]);
+    tensors("short.safetensors", [8, 12], [9, 8]);
+    let recipe = "\
+[tower.image]
+precomputed = true
+[tower.text]
+precomputed = true
+[[pairs]]
+train = 'train.safetensors'
+image = 'z_image'
+text = 'z_text'
+[train]
+epochs = 1
+";
+    place.write("fusion.toml", recipe);
+    place.json("train fusion.toml --out run --device cpu");
+    let narrow = "narrow.safetensors: the latents of tower `image` have 11 values here, and 12 elsewhere";
+    let short = "short.safetensors: tensors of 8 and 9 rows cannot pair";
+    for (file, message) in [("narrow", narrow), ("short", short)] {
+        place.run(&format!("eval run --data {file}.safetensors")).fails(3, message);
+        let validation = format!("validation = '{file}.safetensors'\nimage = 'z");
+        place.write("other.toml", recipe.replace("image = 'z", &validation));
+        place.run("train other.toml --out other --device cpu").fails(3, message);
+    }
+    place.run("embed run --tower image --data narrow.safetensors --out out.npy").fails(3, narrow);
+    place.write("other.toml", recipe.replace("'train.safe", "'short.safe"));
+    place.run("train other.toml --out other --device cpu").fails(3, short);
+    place.run("eval run").fails(1, "the recipe names no `test` file; say --data FILE");
+}
+
+#[test]
+fn a_file_without_latents_is_an_error_and_no_result() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("empty.tsv", "a\tb\n");
+    place.write("failing.tsv", "a\tb\n \t \n");
+    place.write("apart.tsv", format!("a\tb\n{}", "w1\t \n \tw1\n".repeat(4)));
+    for file in ["empty", "failing"] {
+        // With a cache that knows the encoders and with one that does not.
+        for cache in ["", " --cache other"] {
+            let message = format!("no item in column `a` of {file}.tsv has a latent");
+            place.run(&format!("eval run --data {file}.tsv{cache}")).fails(1, &message);
+            place.run(&format!("report run --data {file}.tsv --out page.html{cache}")).fails(1, &message);
+            place.run(&format!("embed run --tower left --data {file}.tsv --out out.npy{cache}")).fails(1, &message);
+            let search = format!("search run --from right --to left --data {file}.tsv w1{cache}");
+            place.run(&search).fails(1, &message);
+        }
+    }
+    place.run("eval run --data apart.tsv").fails(1, "apart.tsv: no pair has a latent on both sides");
+    place.write("fusion.toml", RECIPE.replace("'validation.tsv'", "'apart.tsv'"));
+    place.run("train fusion.toml --out other --device cpu").fails(1, "apart.tsv: no pair has a latent on both sides");
+    place.write("fusion.toml", RECIPE.replace("'train.tsv'", "'apart.tsv'"));
+    place.run("train fusion.toml --out other --device cpu").fails(1, "apart.tsv: no pair is left to train on");
+}
+
+#[test]
+fn the_gallery_goes_from_text_to_pictures_where_there_are_both() {
+    let encoder = |name: &str, modality: &str| {
+        format!("[encoder.{name}]\nplugin = 'mock'\nsalt = '{name}'\nmodality = '{modality}'\n")
+    };
+    let encoders = [encoder("eye", "image"), encoder("ear", "audio"), encoder("words", "text")].concat();
+    let place = Place::new(&format!("[[plugin]]\nname = 'mock'\n{encoders}"));
+    let mut table = "sound\tpicture\tcaption\n".to_owned();
+    for row in 0..60 {
+        let words = format!("w{} <v{}>", row % 8, row / 8);
+        place.write(&format!("{row}.txt"), &words);
+        writeln!(table, "{row}.txt\t{row}.txt\t{words}").unwrap();
+    }
+    place.write("all.tsv", table);
+    let recipe = "\
+[tower.sound]
+encoder = 'ear'
+[tower.image]
+encoder = 'eye'
+[tower.text]
+encoder = 'words'
+[[pairs]]
+train = 'all.tsv'
+sound = 'sound'
+text = 'caption'
+[[pairs]]
+train = 'all.tsv'
+image = 'picture'
+text = 'caption'
+[train]
+epochs = 3
+";
+    place.write("fusion.toml", recipe);
+    place.json("train fusion.toml --out run --device cpu");
+    place.run("report run --out page.html").fails(1, "the recipe names no `test` file");
+    place.json("report run --out page.html --data all.tsv");
+    let page = place.read("page.html");
+    assert!(page.contains("From text to image: 24 of the 60 queries of all.tsv, evenly spread over the file"));
+    assert_eq!(page.matches("<section>").count(), 24);
+    assert!(page.contains("w0 &lt;v0&gt;") && !page.contains("<v0>") && !page.contains("never read"));
+    // A file is found by a sentence, and a sentence by a file.
+    let found = place.json("search run --from image --to text --data all.tsv 7.txt");
+    assert_eq!(found["found"].as_array().unwrap().len(), 10);
+    place.json("search run --from text --to sound --data all.tsv --column picture w1");
+    place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
+}
+
+#[test]
+fn an_impossible_recipe_costs_nothing() {
+    let place = place();
+    precomputed(&place, "latents.safetensors", 40, 1);
+    let identity = |tower: &str| (format!("[tower.{tower}]\n"), format!("[tower.{tower}]\nadapter = 'identity'\n"));
+    let (left, right) = (identity("left"), identity("right"));
+    let one = RECIPE.replace(&left.0, &left.1);
+    place.write("one.toml", &one);
+    place.write("both.toml", one.replace(&right.0, &right.1));
+    place.write("kind.toml", RECIPE.replace("'validation.tsv'", "'latents.safetensors'"));
+    let cases = [
+        ("one", "one.toml:2: tower `left` is `adapter = \"identity\"` and its latents have 48 values"),
+        ("both", "both.toml:7: the towers `left` and `right` are both `adapter = \"identity\"`"),
+        ("kind", "kind.toml:7: tower `left` has encoders: its pair files must be .tsv or .csv"),
+    ];
+    for (recipe, message) in cases {
+        place.run(&format!("train {recipe}.toml --out run --device cpu")).fails(3, message);
+    }
+    assert!(place.read("calls").is_empty() && !place.path("run").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-use crate::fusion::{Options, TrainOptions};
+use crate::fusion::{Options, TrainError, TrainOptions};
 use crate::toml_file::{ConfigError, TomlFile, suggest};
 
 /// fusion.toml as read.
@@ -204,19 +204,26 @@ fn pairs_entry(
     let train = train.ok_or_else(|| at("", "[[pairs]] needs a file to `train` on".into()))?;
     let ends = <[PairEnd; 2]>::try_from(ends)
         .map_err(|ends| at("", format!("[[pairs]] ties two towers together, and this one names {}", ends.len())))?;
-    for end in &ends {
-        let precomputed = towers[end.tower].source == TowerSource::Precomputed;
-        let holds_tensors = train.extension().is_some_and(|extension| extension == "safetensors");
-        if precomputed != holds_tensors {
-            let name = &towers[end.tower].name;
-            return Err(at(
-                "train",
-                match precomputed {
-                    true => format!("tower `{name}` is precomputed: its pair files must be .safetensors"),
-                    false => format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"),
-                },
-            ));
+    let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
+    for (key, file) in given.filter_map(|(key, file)| Some((key, file?))) {
+        let holds_tensors = file.extension().is_some_and(|extension| extension == "safetensors");
+        for tower in ends.iter().map(|end| &towers[end.tower]) {
+            let name = &tower.name;
+            match (&tower.source, holds_tensors) {
+                (TowerSource::Precomputed, false) => {
+                    return Err(at(key, format!("tower `{name}` is precomputed: its pair files must be .safetensors")));
+                }
+                (TowerSource::Encoders(_), true) => {
+                    return Err(at(key, format!("tower `{name}` has encoders: its pair files must be .tsv or .csv")));
+                }
+                _ => {}
+            }
         }
+    }
+    let [first, second] = ends.each_ref().map(|end| &towers[end.tower]);
+    if first.identity && second.identity {
+        let (first, second) = (first.name.clone(), second.name.clone());
+        return Err(at("", TrainError::Nothing { first, second }.to_string()));
     }
     Ok(PairsEntry { train, validation, test, ends })
 }

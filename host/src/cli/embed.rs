@@ -1,6 +1,6 @@
 //! `fusemix embed`: shared-space embeddings of a column as a file.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -43,9 +43,6 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let column = column(&trained, &towers, tower, &file, named.as_deref())?;
     let out_file = ArrayFile::create(&out)?;
     let side = towers.side(tower, &file, &column)?;
-    if side.latents.is_empty() {
-        bail!("no item of {} has a latent", data.display());
-    }
     let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();
     let failed: Vec<usize> = (1..).zip(&present).filter(|(_, present)| !**present).map(|(row, _)| row).collect();
     let (rows, width) = (present.len(), trained.fusion.width());

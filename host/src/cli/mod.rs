@@ -5,6 +5,7 @@ mod embed;
 mod encode;
 mod eval;
 mod exit;
+mod gallery;
 mod plugins;
 mod progress;
 mod report;

@@ -2,23 +2,17 @@
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
-use super::search::name;
+use super::gallery::gallery;
 use super::session::Session;
-use super::towers::Towers;
 use super::trained::{Tested, Trained};
-use crate::dataset::DataFile;
 use crate::device::DeviceChoice;
-use crate::eval::nearest;
+use crate::report::Page;
 use crate::report::curves::Series;
-use crate::report::{Found, Hit, Page, Picture, Shown};
 use crate::run::RunInfo;
-
-/// Queries in the gallery, spread evenly over the file.
-const QUERIES: usize = 24;
-/// Items that a query shows.
-const HITS: usize = 5;
 
 /// Write the run's curves, its retrieval on held-out pairs and what those find as one HTML page.
 #[derive(clap::Args)]
@@ -37,25 +31,30 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
-    let trained = Trained::open(&arguments.run, arguments.device)?;
+    let Arguments { run, data, out, device } = arguments;
+    let trained = Trained::open(&run, device)?;
+    let write = || format!("cannot write {}", out.display());
+    // Opened before the work, and left as it was until the page is whole.
+    let mut file = File::options().create(true).truncate(false).write(true).open(&out).with_context(write)?;
     let towers = trained.towers(session);
-    let tested = trained.held_out(&towers, arguments.data.as_deref())?;
+    let tested = trained.held_out(&towers, data.as_deref())?;
     let mut retrieval = Vec::new();
     for tested in &tested {
         retrieval.extend(tested.pairs.retrieval(&trained.fusion)?);
     }
     let (loss, recall) = curves(&trained)?;
+    let (choice, gallery) = gallery(&trained, &towers, &tested)?;
     let page = Page {
         title: title(&trained.info),
-        summary: summary(&trained.info, &tested),
+        summary: summary(&trained, &tested),
         loss,
         recall,
         retrieval,
-        gallery: gallery(&trained, &towers, &tested[0])?,
+        choice,
+        gallery,
     };
     let html = page.html().map_err(|error| anyhow!("the curves cannot be drawn: {error}"))?;
-    let out = arguments.out;
-    std::fs::write(&out, html).with_context(|| format!("cannot write {}", out.display()))?;
+    file.set_len(0).and_then(|()| file.write_all(html.as_bytes())).with_context(write)?;
     if session.json {
         println!("{:#}", serde_json::json!({"page": out}));
     } else {
@@ -74,11 +73,18 @@ fn title(info: &RunInfo) -> String {
     info.towers.iter().map(tower).collect::<Vec<_>>().join(" + ")
 }
 
-fn summary(info: &RunInfo, tested: &[Tested]) -> String {
-    let held_out: usize = tested.iter().map(|tested| tested.pairs.matches.len()).sum();
+fn summary(trained: &Trained, tested: &[Tested]) -> String {
+    let RunInfo { pairs, seed, device, .. } = &trained.info;
+    let count: usize = tested.iter().map(|tested| tested.pairs.matches.len()).sum();
+    let mut files: Vec<String> = tested.iter().map(Tested::file_name).collect();
+    files.dedup();
+    let files = files.join(", ");
+    let read = trained.recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
+    let read: Vec<PathBuf> = read.filter_map(|path| path.canonicalize().ok()).collect();
+    let seen = tested.iter().any(|tested| tested.file.path().canonicalize().is_ok_and(|path| read.contains(&path)));
+    let held_out = if seen { "" } else { ", which the training never read" };
     format!(
-        "Adapters trained with FuseMix on {} pairs (seed {}, {}); below, {held_out} pairs that the training never saw.",
-        info.pairs, info.seed, info.device
+        "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of {files}{held_out}."
     )
 }
 
@@ -112,43 +118,4 @@ fn curves(trained: &Trained) -> Result<(Vec<Series>, Vec<Series>)> {
         recall.push(series(name, &|line| line.validation.get(way)?.recall.get(&1).copied()));
     }
     Ok((loss, recall))
-}
-
-/// What held-out items find: pictures for text where there are both, else the first tower's items for the second's.
-fn gallery(trained: &Trained, towers: &Towers<'_>, tested: &Tested) -> Result<Vec<Found>> {
-    let ends = &tested.entry.ends;
-    let modalities = [towers.modality(ends[0].tower)?, towers.modality(ends[1].tower)?];
-    let (from, to) = if modalities[0].as_deref() == Some("text") { (0, 1) } else { (1, 0) };
-    let embeddings = tested.pairs.embed(&trained.fusion)?;
-    let width = trained.fusion.width();
-    let shown = |side: usize, item: usize| -> Result<Shown> {
-        shown(tested, &ends[side].column, modalities[side].as_deref(), tested.pairs.sides[side].rows[item])
-    };
-    let matches = |query: usize| {
-        let pairs = tested.pairs.matches.iter().map(|&(a, b)| if from == 0 { (a, b) } else { (b, a) });
-        pairs.filter(|pair| pair.0 == query).map(|pair| pair.1).collect::<Vec<usize>>()
-    };
-    let queries: Vec<usize> = (0..tested.pairs.sides[from].rows.len()).filter(|&q| !matches(q).is_empty()).collect();
-    let mut gallery = Vec::new();
-    for &query in queries.iter().step_by(queries.len().div_ceil(QUERIES).max(1)) {
-        let embedding = &embeddings[from][query * width..(query + 1) * width];
-        let order = nearest(embedding, &embeddings[to], usize::MAX);
-        let right = matches(query);
-        let rank = 1 + order.iter().position(|(item, _)| right.contains(item)).unwrap_or(order.len());
-        let hits = order
-            .iter()
-            .take(HITS)
-            .map(|&(item, score)| Ok(Hit { item: shown(to, item)?, score, right: right.contains(&item) }));
-        gallery.push(Found { query: shown(from, query)?, rank, hits: hits.collect::<Result<_>>()? });
-    }
-    Ok(gallery)
-}
-
-fn shown(tested: &Tested, column: &str, modality: Option<&str>, row: usize) -> Result<Shown> {
-    let name = name(&tested.file, column, row)?;
-    let (Some("image"), DataFile::Table(table)) = (modality, &tested.file) else { return Ok(Shown::Text(name)) };
-    Ok(match Picture::read(&table.column(column)?.file(row)) {
-        Some(picture) => Shown::Picture(picture, name),
-        None => Shown::Text(name),
-    })
 }

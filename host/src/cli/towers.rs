@@ -12,7 +12,7 @@ use crate::dataset::{Column, DataError, DataFile, Table};
 use crate::latents::{Concatenated, Latents};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
-use crate::recipe::{Recipe, TowerEntry, TowerSource};
+use crate::recipe::{PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::run::{EncoderInfo, RunInfo, TowerInfo};
 
 /// Ctrl-C, for commands that have nothing to show without the rest.
@@ -27,32 +27,38 @@ pub(super) struct Towers<'a> {
     /// The run that they must be as in.
     trained: Option<&'a RunInfo>,
     encoders: RefCell<HashMap<String, Arc<LoadedEncoder>>>,
+    /// Values of a latent, by tower: what the run says, or the first file.
+    widths: RefCell<Vec<Option<usize>>>,
 }
 
 impl<'a> Towers<'a> {
     /// Those of a recipe; with a run, an encoder that is not as it was in that run is refused.
     pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
-        Self { session, towers: &recipe.towers, trained, encoders: RefCell::default() }
+        let width = |tower: usize| Some(trained?.towers.get(tower)?.width);
+        let widths = RefCell::new((0..recipe.towers.len()).map(width).collect());
+        Self { session, towers: &recipe.towers, trained, encoders: RefCell::default(), widths }
     }
 
     /// The encoders of a tower, in order; none if it is precomputed.
     pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>> {
         let TowerSource::Encoders(names) = &self.towers[tower].source else { return Ok(Vec::new()) };
-        names.iter().map(|name| self.encoder(tower, name)).collect()
+        let encoders = names.iter().map(|name| self.encoder(name)).collect::<Result<Vec<_>>>()?;
+        if let Some(info) = self.trained {
+            info.towers[tower]
+                .encoders
+                .iter()
+                .zip(&encoders)
+                .try_for_each(|(trained, present)| trained.verify(present))?;
+        }
+        Ok(encoders)
     }
 
-    fn encoder(&self, tower: usize, name: &str) -> Result<Arc<LoadedEncoder>> {
+    fn encoder(&self, name: &str) -> Result<Arc<LoadedEncoder>> {
         let known = self.encoders.borrow().get(name).cloned();
         let encoder = match known {
             Some(encoder) => encoder,
             None => self.session.open(name)?,
         };
-        if let Some(info) = self.trained {
-            let trained = info.towers.iter().filter(|info| info.name == self.towers[tower].name);
-            for trained in trained.flat_map(|info| &info.encoders).filter(|trained| trained.name == name) {
-                trained.verify(&encoder)?;
-            }
-        }
         self.encoders.borrow_mut().insert(name.to_owned(), encoder.clone());
         Ok(encoder)
     }
@@ -74,20 +80,52 @@ impl<'a> Towers<'a> {
         Ok(Some(modality.to_owned()))
     }
 
-    /// What a run folder says of a tower whose latents have `width` values.
-    pub(super) fn info(&self, tower: usize, width: usize) -> Result<TowerInfo> {
+    /// What a run folder says of a tower, some of whose items have been read.
+    pub(super) fn info(&self, tower: usize) -> Result<TowerInfo> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
+        let width = self.widths.borrow()[tower].expect("a tower's first items tell the width");
         Ok(TowerInfo { name: self.towers[tower].name.clone(), width, encoders })
     }
 
-    /// A tower's items in a column, with their latents; those that are not in the cache are encoded.
+    /// Values of a latent as far as the encoders say before they have encoded anything.
+    pub(super) fn described_width(&self, tower: usize) -> Result<Option<usize>> {
+        let encoders = self.encoders(tower)?;
+        let width = encoders.iter().map(|encoder| encoder.description.width).sum::<Option<usize>>();
+        Ok(width.filter(|_| !encoders.is_empty()))
+    }
+
+    /// A tower's items in a column, with their latents, at least one and all of the tower's width; those that are not in
+    /// the cache are encoded.
     pub(super) fn side(&self, tower: usize, file: &DataFile, column: &str) -> Result<Side> {
+        let side = self.read(tower, file, column)?;
+        let path = file.path();
+        if side.latents.is_empty() {
+            bail!("no item in column `{column}` of {} has a latent", path.display());
+        }
+        let width = side.latents.width();
+        match self.widths.borrow_mut()[tower].replace(width) {
+            Some(other) if other != width => {
+                let (path, tower) = (path.to_owned(), self.towers[tower].name.clone());
+                Err(DataError::Width { path, tower, width, other }.into())
+            }
+            _ => Ok(side),
+        }
+    }
+
+    /// Both sides of a pair set in `file`, row by row.
+    pub(super) fn sides(&self, ends: &[PairEnd; 2], file: &DataFile) -> Result<[Side; 2]> {
+        let [first, second] = ends;
+        file.paired_rows([&first.column, &second.column])?;
+        Ok([self.side(first.tower, file, &first.column)?, self.side(second.tower, file, &second.column)?])
+    }
+
+    fn read(&self, tower: usize, file: &DataFile, column: &str) -> Result<Side> {
         let kind = |precomputed| {
             let (path, tower) = (file.path().to_owned(), self.towers[tower].name.clone());
             DataError::Kind { path, tower, precomputed }
         };
         match (&self.towers[tower].source, file) {
-            (TowerSource::Encoders(_), DataFile::Table(table)) => self.encoded(tower, table.column(column)?),
+            (TowerSource::Encoders(_), DataFile::Table(table)) => self.encoded(tower, table.column(column)?, true),
             (TowerSource::Precomputed, DataFile::Precomputed(file)) => {
                 let latents = file.column(column)?;
                 let key = |row| Some(Key(blake3::hash(latents.row_bytes(row)).into()));
@@ -98,8 +136,8 @@ impl<'a> Towers<'a> {
         }
     }
 
-    /// A row has a latent if every encoder of the tower gives it one.
-    fn encoded(&self, tower: usize, column: Column<'_>) -> Result<Side> {
+    /// A row has a latent if every encoder of the tower gives it one. `summarise` says what was encoded.
+    fn encoded(&self, tower: usize, column: Column<'_>, summarise: bool) -> Result<Side> {
         let mut keys: Vec<Option<Key>> = Vec::new();
         let mut parts = Vec::new();
         self.modality(tower)?;
@@ -110,8 +148,9 @@ impl<'a> Towers<'a> {
                 bail!(Stopped);
             }
             let summary = &encoding.summary;
-            if self.trained.is_none() || summary.encoded + summary.failed > 0 {
-                eprintln!("{}", line(&encoder.name, summary));
+            if summarise && (self.trained.is_none() || summary.encoded + summary.failed > 0) {
+                let (path, name) = (column.source().display(), column.name());
+                eprintln!("{path}, column `{name}`: {}", line(&encoder.name, summary));
             }
             if parts.is_empty() {
                 keys = encoding.keys;
@@ -136,7 +175,7 @@ impl<'a> Towers<'a> {
             bail!("tower `{name}` is precomputed: it has no encoder for a query; search from another tower");
         }
         let table = Table::of_one("the query".as_ref(), name, item.as_bytes());
-        let side = self.encoded(tower, table.column(name)?)?;
+        let side = self.encoded(tower, table.column(name)?, false)?;
         if side.latents.is_empty() {
             bail!("the query {item:?} has no latent");
         }

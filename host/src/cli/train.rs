@@ -8,9 +8,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::exit;
 use super::progress::Meter;
 use super::session::Session;
-use super::towers::{Stopped, Towers};
+use super::towers::Towers;
 use super::trained::held_out;
 use crate::dataset::{DataError, DataFile};
 use crate::device::{self, DeviceChoice};
@@ -44,12 +45,16 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let recipe = Recipe::read(&arguments.recipe)?;
     let files = recipe.pairs.iter().map(Files::open).collect::<Result<Vec<_>, _>>()?;
     // With the rows that there may be: mistakes in [train] show before anything is paid for.
-    let rows = recipe.pairs.iter().zip(&files).map(|(entry, files)| files.train.rows(&entry.ends[0].column));
-    let rows = rows.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-    recipe.train.resolve(rows).map_err(|error| located(&recipe, error.into()))?;
+    let rows = files.iter().map(|files| files.rows).max().unwrap_or(0);
+    let options = recipe.train.resolve(rows).map_err(|error| located(&recipe, error.into()))?;
     let towers = Towers::new(session, &recipe, None);
-    for tower in 0..recipe.towers.len() {
-        towers.modality(tower)?;
+    for (index, tower) in recipe.towers.iter().enumerate() {
+        towers.modality(index)?;
+        let other = towers.described_width(index)?.filter(|&latents| tower.identity && latents != options.width);
+        if let Some(latents) = other {
+            let (tower, width) = (tower.name.clone(), options.width);
+            return Err(located(&recipe, TrainError::Identity { tower, latents, width }));
+        }
     }
     let device = device::open(arguments.device)?;
     let folder = RunFolder::create(&arguments.out, arguments.overwrite)?;
@@ -63,10 +68,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
             validation.push(held_out(&towers, entry, file)?);
         }
     }
-    let widths = widths(&recipe, &sets)?;
-    let specs = recipe.towers.iter().zip(&widths).map(|(tower, &width)| {
+    let infos = (0..recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<Vec<_>>>()?;
+    let specs = recipe.towers.iter().zip(&infos).map(|(tower, info)| {
         let adapter = if tower.identity { AdapterKind::Identity } else { AdapterKind::Mlp };
-        TowerSpec { name: tower.name.clone(), width, adapter }
+        TowerSpec { name: info.name.clone(), width: info.width, adapter }
     });
     let pairs: usize = sets.iter().map(|set| set.latents[0].len()).sum();
     let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &recipe.train, arguments.seed)
@@ -82,7 +87,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     watcher.meter.end();
     if let Outcome::Stopped(done) = outcome? {
         eprintln!("stopped after {done} of {steps} steps; the latents are kept, the training begins anew next time");
-        bail!(Stopped);
+        return Ok(exit::STOPPED);
     }
     trainer.fusion().save(&folder.adapters())?;
     let info = RunInfo {
@@ -90,11 +95,11 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         seed: arguments.seed,
         device: device.describe(),
         pairs,
-        towers: widths.iter().enumerate().map(|(tower, &width)| towers.info(tower, width)).collect::<Result<_>>()?,
+        towers: infos,
     };
     folder.finish(&info)?;
 
-    let (loss, recall) = (watcher.loss, watcher.recall);
+    let (loss, recall) = (watcher.loss.expect("a training has at least one epoch"), watcher.recall);
     let seconds = start.elapsed().as_secs_f64();
     if session.json {
         println!(
@@ -113,6 +118,8 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
 /// The files of a pair set, opened and with the columns that they must have, before anything is paid for.
 struct Files {
     train: DataFile,
+    /// Rows of `train`.
+    rows: usize,
     validation: Option<DataFile>,
 }
 
@@ -120,58 +127,37 @@ impl Files {
     fn open(entry: &PairsEntry) -> Result<Self, DataError> {
         let open = |path: &PathBuf| {
             let file = DataFile::open(path)?;
-            entry.ends.iter().try_for_each(|end| file.rows(&end.column).map(drop))?;
-            Ok(file)
+            let rows = file.paired_rows(entry.ends.each_ref().map(|end| end.column.as_str()))?;
+            Ok((file, rows))
         };
-        let files = Self { train: open(&entry.train)?, validation: entry.validation.as_ref().map(open).transpose()? };
+        let (train, rows) = open(&entry.train)?;
+        let validation = entry.validation.as_ref().map(open).transpose()?.map(|(file, _)| file);
         // Evaluation must not fail after hours of training for a mistake in the recipe.
         entry.test.as_ref().map(open).transpose()?;
-        Ok(files)
+        Ok(Self { train, rows, validation })
     }
 }
 
 fn training_pairs(towers: &Towers<'_>, entry: &PairsEntry, file: &DataFile) -> Result<Paired> {
-    let [first, second] = &entry.ends;
-    let sides = [towers.side(first.tower, file, &first.column)?, towers.side(second.tower, file, &second.column)?];
-    let (path, [rows, other]) = (file.path().to_owned(), [sides[0].keys.len(), sides[1].keys.len()]);
-    if rows != other {
-        return Err(DataError::Lengths { path, rows, other }.into());
+    let paired = pair(towers.sides(&entry.ends, file)?);
+    let (path, kept) = (file.path().display(), paired.latents[0].len());
+    if kept == 0 {
+        bail!("{path}: no pair is left to train on: in each, an item has no latent");
     }
-    let paired = pair(sides);
     if paired.dropped > 0 {
-        eprintln!("{}: {} of {rows} pairs are left out: an item has no latent", path.display(), paired.dropped);
+        eprintln!("{path}: {} of {} pairs are left out: an item has no latent", paired.dropped, kept + paired.dropped);
     }
     Ok(paired)
-}
-
-/// Values of a latent, tower by tower; those of all pair sets must agree.
-fn widths(recipe: &Recipe, sets: &[PairSet]) -> Result<Vec<usize>> {
-    let mut widths: Vec<Option<usize>> = vec![None; recipe.towers.len()];
-    for (set, entry) in sets.iter().zip(&recipe.pairs) {
-        for (&tower, latents) in set.towers.iter().zip(&set.latents) {
-            let (width, name) = (latents.width(), &recipe.towers[tower].name);
-            let path = entry.train.display();
-            if latents.is_empty() {
-                bail!("{path}: no pair is left to train on; the messages above say why");
-            }
-            match widths[tower].replace(width) {
-                Some(other) if other != width => {
-                    bail!("{path}: the latents of tower `{name}` have {width} values, and {other} in another file")
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(widths.into_iter().map(|width| width.expect("a recipe's towers are all in pairs")).collect())
 }
 
 /// An option that is wrong is so in a line of the recipe.
 fn located(recipe: &Recipe, error: TrainError) -> anyhow::Error {
     match &error {
         TrainError::Option(option) => recipe.file.error_at(&["train", option.key], error.to_string()).into(),
-        TrainError::Few { .. } | TrainError::Identity { .. } | TrainError::Nothing { .. } => {
-            recipe.file.error_at(&["tower"], error.to_string()).into()
+        TrainError::Identity { tower, .. } => {
+            recipe.file.error_at(&["tower", tower, "adapter"], error.to_string()).into()
         }
+        TrainError::Few { .. } => recipe.file.error_at(&["pairs"], error.to_string()).into(),
         _ => error.into(),
     }
 }
@@ -183,7 +169,9 @@ struct Watcher {
     metrics: File,
     validation: Vec<HeldOut>,
     steps: usize,
-    loss: f32,
+    /// Of the last epoch.
+    loss: Option<f32>,
+    /// Of the last evaluation.
     recall: Option<f64>,
 }
 
@@ -193,7 +181,7 @@ impl Watcher {
         let metrics = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let meter = Meter::new("training".to_owned(), steps, "steps");
         let services = session.plugins.services.clone();
-        Ok(Self { services, meter, metrics, validation, steps, loss: f32::NAN, recall: None })
+        Ok(Self { services, meter, metrics, validation, steps, loss: None, recall: None })
     }
 
     /// A line that is on its way to the disk when this returns.
@@ -204,15 +192,16 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn step(&mut self, steps: usize) {
+        let loss = self.loss.map_or(String::new(), |loss| format!("loss {loss:.3}"));
         let recall = self.recall.map_or(String::new(), |recall| format!(", validation recall {recall:.1}%"));
-        self.meter.show(steps, self.steps, &format!("loss {:.3}{recall}", self.loss));
+        self.meter.show(steps, self.steps, &(loss + &recall));
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>> {
         let EpochMetrics { epoch, steps, ref losses, temperature, lr, pairs_per_second } = *metrics;
-        self.loss = losses.iter().sum::<f32>() / losses.len() as f32;
-        Ok(self
-            .write(&json!({"epoch": epoch, "step": steps, "loss": self.loss, "temperature": temperature, "lr": lr,
+        let loss = losses.iter().sum::<f32>() / losses.len() as f32;
+        self.loss = Some(loss);
+        Ok(self.write(&json!({"epoch": epoch, "step": steps, "loss": loss, "temperature": temperature, "lr": lr,
             "pairs_per_second": pairs_per_second}))?)
     }
 

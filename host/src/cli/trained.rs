@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::session::Session;
 use super::towers::Towers;
-use crate::dataset::DataFile;
+use crate::dataset::{DataError, DataFile};
 use crate::device::{self, DeviceChoice};
 use crate::fusion::Fusion;
 use crate::pairs::HeldOut;
@@ -26,6 +26,12 @@ impl Trained {
         let (folder, info) = RunFolder::open(path)?;
         let recipe = Recipe::read(&folder.recipe())?;
         let fusion = Fusion::load(device::open(device)?, &folder.adapters())?;
+        let of_recipe = recipe.towers.iter().map(|tower| &tower.name);
+        if !of_recipe.clone().eq(info.towers.iter().map(|tower| &tower.name))
+            || !of_recipe.eq(fusion.towers().map(|tower| &tower.name))
+        {
+            bail!("{}: the towers are not those of the run; it was changed, so train again", folder.recipe().display());
+        }
         Ok(Self { folder, info, recipe, fusion })
     }
 
@@ -40,12 +46,12 @@ impl Trained {
         for entry in &self.recipe.pairs {
             let Some(path) = data.or(entry.test.as_deref()) else { continue };
             let file = DataFile::open(path)?;
-            let columns = entry.ends.iter().try_for_each(|end| file.rows(&end.column).map(drop));
-            match columns {
+            let columns = entry.ends.each_ref().map(|end| end.column.as_str());
+            match file.paired_rows(columns) {
                 // Another set may have its columns in this file.
-                Err(error) if data.is_none() || self.recipe.pairs.len() == 1 => return Err(error.into()),
-                Err(_) => continue,
-                Ok(()) => tested.push(Tested { entry: entry.clone(), pairs: held_out(towers, entry, &file)?, file }),
+                Err(DataError::Column { .. }) if data.is_some() && self.recipe.pairs.len() > 1 => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) => tested.push(Tested { entry: entry.clone(), pairs: held_out(towers, entry, &file)?, file }),
             }
         }
         match (tested.is_empty(), data) {
@@ -63,10 +69,18 @@ pub(super) struct Tested {
     pub pairs: HeldOut,
 }
 
+impl Tested {
+    /// The name of the file without its folder.
+    pub(super) fn file_name(&self) -> String {
+        self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// The items of a pair set in `file`.
 pub(super) fn held_out(towers: &Towers<'_>, entry: &PairsEntry, file: &DataFile) -> Result<HeldOut> {
-    let ends = &entry.ends;
-    let sides =
-        [towers.side(ends[0].tower, file, &ends[0].column)?, towers.side(ends[1].tower, file, &ends[1].column)?];
-    Ok(HeldOut::new([ends[0].tower, ends[1].tower], sides))
+    let held_out = HeldOut::new(entry.ends.each_ref().map(|end| end.tower), towers.sides(&entry.ends, file)?);
+    if held_out.matches.is_empty() {
+        bail!("{}: no pair has a latent on both sides", file.path().display());
+    }
+    Ok(held_out)
 }

@@ -43,6 +43,14 @@ impl DataFile {
             Self::Precomputed(file) => file.rows(name),
         }
     }
+
+    /// The rows of two columns, or tensors, which must be as many.
+    pub fn paired_rows(&self, [first, second]: [&str; 2]) -> Result<usize, DataError> {
+        match (self.rows(first)?, self.rows(second)?) {
+            (rows, other) if rows != other => Err(DataError::Lengths { path: self.path().to_owned(), rows, other }),
+            (rows, _) => Ok(rows),
+        }
+    }
 }
 
 /// What is wrong with a pair file.
@@ -63,6 +71,8 @@ pub enum DataError {
     Tensors { path: PathBuf, reason: String },
     #[error("{}: tensors of {rows} and {other} rows cannot pair; row i of one belongs to row i of the other", path.display())]
     Lengths { path: PathBuf, rows: usize, other: usize },
+    #[error("{}: the latents of tower `{tower}` have {width} values here, and {other} elsewhere", path.display())]
+    Width { path: PathBuf, tower: String, width: usize, other: usize },
     #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
         "is precomputed: its files must be .safetensors"
     } else {

@@ -18,7 +18,9 @@ pub struct Page {
     pub recall: Vec<Series>,
     /// Recall on the test pairs.
     pub retrieval: Vec<Retrieval>,
-    /// What held-out items find.
+    /// How the queries below were chosen.
+    pub choice: String,
+    /// What those find.
     pub gallery: Vec<Found>,
 }
 
@@ -65,6 +67,7 @@ impl Page {
             summary = Escaped(&self.summary),
             table = Table(&self.retrieval),
             curves = curves,
+            choice = Escaped(&self.choice),
             gallery = gallery,
         ))
     }
