@@ -17,13 +17,6 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The weights and pictures that `examples/stamps/fetch` fetches.
-pub fn assets() -> PathBuf {
-    let assets = repository().join("target/assets");
-    assert!(assets.join("stamps").is_dir(), "no {}: run ./check, which fetches it", assets.display());
-    assets
-}
-
 /// A folder to run the program in.
 pub struct Place(TempDir);
 
