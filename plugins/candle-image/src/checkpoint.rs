@@ -76,3 +76,21 @@ fn tensor(info: &TensorInfo, storage: &[u8]) -> Result<Tensor> {
     let back: Vec<usize> = (0..dims.len()).map(place).collect();
     Tensor::from_raw_buffer(values, *dtype, &shape, &Device::Cpu)?.permute(back)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_cut_is_refused() -> Result<()> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/assets/efficientnet-lite0");
+        let path = Path::new(path).join(crate::model::WEIGHTS[0]);
+        let whole = std::fs::read(&path).unwrap_or_else(|_| panic!("no {}; run ./check", path.display()));
+        let tensors = stream(&whole[..])?;
+        assert_eq!(tensors["_conv_stem.weight"].dims(), [32, 3, 3, 3]);
+        for end in [MAGIC.len(), 30, 1000, whole.len() / 2, whole.len() - 1] {
+            assert!(stream(&whole[..end]).is_err(), "cut at {end}");
+        }
+        Ok(())
+    }
+}

@@ -1,51 +1,27 @@
 //! Convolutions over `pictures x height x width x channels`, padded as TensorFlow's SAME does.
 
-use candle_core::{CpuStorage, D, InplaceOp1, Layout, Result, Tensor, bail};
+use candle_core::{D, Result, Tensor};
 use candle_kit::nn::Linear;
-use candle_nn::{Module, VarBuilder};
-use pulp::Arch;
+use candle_nn::{Activation, Module, VarBuilder};
 use std::ops::Range;
 
 /// A 1x1 convolution: the same linear layer for every pixel.
-pub(crate) struct Pointwise {
-    linear: Linear,
-    relu6: bool,
-}
+pub(crate) struct Pointwise(Linear);
 
 impl Pointwise {
     /// Reads `weight` (`out x in`) and `bias`.
     pub(crate) fn load(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { linear: Linear::load(inputs, outputs, vb)?, relu6: false })
+        Linear::load(inputs, outputs, vb).map(Self)
     }
 
     /// Puts relu6 behind the layer.
     pub(crate) fn relu6(self) -> Self {
-        Self { relu6: true, ..self }
+        Self(self.0.then(Activation::Relu6))
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, h, w, c) = x.dims4()?;
-        let y = self.linear.forward(&x.reshape((n * h * w, c))?)?;
-        let y = match self.relu6 {
-            true if y.device().is_cpu() => y.inplace_op1(&Relu6).map(|()| y)?,
-            true => y.clamp(0f32, 6f32)?,
-            false => y,
-        };
-        y.reshape((n, h, w, ()))
-    }
-}
-
-struct Relu6;
-
-impl InplaceOp1 for Relu6 {
-    fn name(&self) -> &'static str {
-        "relu6"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> Result<()> {
-        let CpuStorage::F32(values) = storage else { bail!("relu6 in place is for f32") };
-        Arch::new().dispatch(|| values.iter_mut().for_each(|value| *value = value.clamp(0.0, 6.0)));
-        Ok(())
+        self.0.forward(&x.reshape((n * h * w, c))?)?.reshape((n, h, w, ()))
     }
 }
 

@@ -8,6 +8,9 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 use serde::Deserialize;
 use std::fmt::{self, Display};
 use std::io::Cursor;
+use std::num::NonZeroU64;
+
+use crate::jpeg;
 
 /// Bytes that a decoder may use for a pixel: 16-bit RGBA and a copy of it.
 const BYTES_A_PIXEL: u64 = 16;
@@ -49,7 +52,8 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn new(recipe: Recipe, options: &Options) -> Result<Self, Error> {
         let fit = options.get_or("fit", Fit::Crop)?;
-        Ok(Self { recipe, fit, max_pixels: options.get_or("max_pixels", 100_000_000)? })
+        let max_pixels = options.get("max_pixels")?.map_or(100_000_000, NonZeroU64::get);
+        Ok(Self { recipe, fit, max_pixels })
     }
 
     /// Pixels of each side that the network reads.
@@ -67,7 +71,7 @@ impl Input {
     }
 
     /// The first frame, upright. The size is judged by the header, before anything is allocated for pixels.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, ItemError> {
+    fn decode(&self, bytes: &[u8]) -> Result<DynamicImage, ItemError> {
         let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
         if reader.format().is_none() {
             return Err(ItemError::new("not a picture: neither PNG, JPEG, WebP nor GIF"));
@@ -84,6 +88,9 @@ impl Input {
                  or raise the limit in plugins.toml"
             )));
         }
+        if !jpeg::is_whole(bytes) {
+            return Err(undecodable("the file ends within the picture"));
+        }
         let orientation = decoder.orientation().map_err(undecodable)?;
         let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
         picture.apply_orientation(orientation);
@@ -91,7 +98,7 @@ impl Input {
     }
 
     /// As Pillow crops and resizes.
-    pub(crate) fn resize(&self, picture: &RgbImage) -> Result<TypedImage<'static, U8x3>, Box<dyn std::error::Error>> {
+    fn resize(&self, picture: &RgbImage) -> Result<TypedImage<'static, U8x3>, Box<dyn std::error::Error>> {
         let Recipe { size, margin, .. } = self.recipe;
         let (width, height) = picture.dimensions();
         let (across, down) = match self.fit {
@@ -104,9 +111,15 @@ impl Input {
         let (left, top) = ((width - across).div_ceil(2), (height - down).div_ceil(2));
         let whole = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())?;
         let from = TypedCroppedImage::new(whole, left, top, across, down)?;
-        let mut to = TypedImage::new(size, size);
         let bicubic = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-        Resizer::new().resize_typed(&from, &mut to, &bicubic)?;
+        // The order of Pillow 13: bicubic overshoots, and what does is cut off in between, so the order shows. It also
+        // keeps what lies between small, however thin a picture is.
+        let down_first = down > size && u64::from(down) + u64::from(size) > 2 * u64::from(across);
+        let (width, height) = if down_first { (across, size) } else { (size, down) };
+        let (mut between, mut to) = (TypedImage::new(width, height), TypedImage::new(size, size));
+        let mut resizer = Resizer::new();
+        resizer.resize_typed(&from, &mut between, &bicubic)?;
+        resizer.resize_typed(&between, &mut to, &bicubic)?;
         Ok(to)
     }
 }
@@ -119,7 +132,7 @@ impl Display for Input {
             Fit::Crop => write!(f, "on white, cropped to {size}/{} of the short side", size + margin)?,
             Fit::Whole => write!(f, "on white, whole")?,
         }
-        write!(f, ", bicubic to {size}x{size}, minus {mean:?} over {deviation:?}")
+        write!(f, ", bicubic to {size}x{size} in the order of Pillow 13, minus {mean:?} over {deviation:?}")
     }
 }
 
@@ -127,7 +140,7 @@ fn undecodable(error: impl Display) -> ItemError {
     ItemError::new(format!("the picture does not decode: {error}"))
 }
 
-pub(crate) fn on_white(picture: DynamicImage) -> RgbImage {
+fn on_white(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }

@@ -4,9 +4,10 @@ mod checkpoint;
 mod conv;
 mod depthwise;
 mod input;
+mod jpeg;
 mod model;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_kit::{Source, failed};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
@@ -48,7 +49,7 @@ impl Encoder for CandleImage {
         let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
         let source = Source::locate(options, host)?;
         let weights = source.weights(&model::WEIGHTS)?;
-        let model = model::load(&weights, &device)?;
+        let model = model::load(&weights, DType::F32, &device)?;
         let input = Input::new(model.recipe(), options)?;
         let digest = candle_kit::digest(&[weights])?;
         let name = source.name().to_owned();
@@ -111,7 +112,5 @@ impl CandleImage {
     }
 }
 
-#[cfg(test)]
-mod bench;
 #[cfg(test)]
 mod tests;

@@ -42,8 +42,8 @@ struct MBConvBlock {
 }
 
 impl EfficientNet {
-    pub(super) fn load(tensors: &HashMap<String, Tensor>, device: &Device) -> Result<Self> {
-        let vb = VarBuilder::from_tensors(fold(tensors)?, DType::F32, device);
+    pub(super) fn load(tensors: &HashMap<String, Tensor>, dtype: DType, device: &Device) -> Result<Self> {
+        let vb = VarBuilder::from_tensors(fold(tensors)?, dtype, device);
         let (mut blocks, mut last) = (Vec::new(), STEM);
         for (repeats, kernel, stride, expansion, inputs, outputs) in STAGES {
             for repeat in 0..repeats {

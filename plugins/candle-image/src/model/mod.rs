@@ -2,7 +2,7 @@
 
 mod efficientnet;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use fusemix_sdk::Error;
 use std::path::Path;
 
@@ -27,8 +27,9 @@ pub(crate) trait Model: Send + Sync {
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
 }
 
-pub(crate) fn load(weights: &Path, device: &Device) -> std::result::Result<Box<dyn Model>, Error> {
-    let loaded = checkpoint::read(weights).and_then(|tensors| efficientnet::EfficientNet::load(&tensors, device));
+pub(crate) fn load(weights: &Path, dtype: DType, device: &Device) -> std::result::Result<Box<dyn Model>, Error> {
+    let tensors = checkpoint::read(weights);
+    let loaded = tensors.and_then(|tensors| efficientnet::EfficientNet::load(&tensors, dtype, device));
     match loaded {
         Ok(model) => Ok(Box::new(model)),
         Err(error) => {

@@ -63,11 +63,48 @@ impl Linear {
         let x = Matrix::new(values(&x, x_layout)?, rows, inputs, inputs);
         let weight = Matrix::new(values(&weight, weight_layout)?, inputs, outputs, outputs);
         matmul(&mut y, outputs, x, weight, 1.0, true);
-        if self.activation == Some(Activation::Gelu) {
-            simd::run(simd::Gelu(&mut y));
-            return Tensor::from_vec(y, (rows, outputs), &Device::Cpu);
-        }
+        let rest = match self.activation {
+            Some(Activation::Gelu) => {
+                simd::run(simd::Gelu(&mut y));
+                None
+            }
+            Some(Activation::Relu6) => {
+                simd::run(simd::Relu6(&mut y));
+                None
+            }
+            other => other,
+        };
         let y = Tensor::from_vec(y, (rows, outputs), &Device::Cpu)?;
-        self.activation.iter().try_fold(y, |y, activation| y.apply(activation))
+        rest.iter().try_fold(y, |y, activation| y.apply(activation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+    use std::collections::HashMap;
+
+    /// In f64 the layer takes candle's kernels.
+    #[test]
+    fn every_activation_is_candles() -> Result<()> {
+        let activations = [None, Some(Activation::Gelu), Some(Activation::Relu6), Some(Activation::Relu)];
+        for (rows, inputs, outputs) in [(1, 1, 1), (63, 5, 17), (2, 65, 257)] {
+            let random = |shape: (usize, usize)| Tensor::randn(0f32, 4.0, shape, &Device::Cpu);
+            let x = random((rows, inputs))?;
+            let bias = random((1, outputs))?.flatten_all()?;
+            let tensors = HashMap::from([("weight".to_owned(), random((outputs, inputs))?), ("bias".to_owned(), bias)]);
+            for activation in activations {
+                let [fast, portable] = [DType::F32, DType::F64].map(|dtype| {
+                    let vb = VarBuilder::from_tensors(tensors.clone(), dtype, &Device::Cpu);
+                    let layer = Linear::load(inputs, outputs, vb)?;
+                    let layer = activation.iter().fold(layer, |layer, &activation| layer.then(activation));
+                    layer.forward(&x.to_dtype(dtype)?)?.to_dtype(DType::F64)
+                });
+                let apart = (fast? - portable?)?.abs()?.max_all()?.to_scalar::<f64>()?;
+                assert!(apart < 1e-3, "{activation:?}, {rows}x{inputs}x{outputs}: {apart}");
+            }
+        }
+        Ok(())
     }
 }

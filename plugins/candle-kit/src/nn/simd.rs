@@ -21,6 +21,18 @@ impl WithSimd for Gelu<'_> {
     }
 }
 
+/// `x <- min(max(x, 0), 6)`
+pub(super) struct Relu6<'a>(pub(super) &'a mut [f32]);
+
+impl WithSimd for Relu6<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.0.iter_mut().for_each(|value| *value = value.clamp(0.0, 6.0));
+    }
+}
+
 /// Each row of `width` values becomes its softmax.
 pub(super) struct Softmax<'a> {
     pub(super) rows: &'a mut [f32],
