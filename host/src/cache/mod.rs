@@ -47,21 +47,31 @@ impl CacheError {
     }
 }
 
-/// The stores in a cache folder, by fingerprint; a folder that is no store is passed over.
-pub fn list(cache: &Path) -> Result<Vec<(String, EntryInfo, Result<Store, CacheError>)>, CacheError> {
+/// One encoder's folder in the cache.
+pub struct Entry {
+    /// The folder's name: the fingerprint's digest.
+    pub fingerprint: String,
+    /// Whose latents these are.
+    pub info: EntryInfo,
+    /// The latents, unless they do not open.
+    pub store: Result<Store, CacheError>,
+}
+
+/// What a cache folder holds, by fingerprint; a folder that is no store is passed over.
+pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(CacheError::io("read", cache, cause)),
     };
-    let mut stores = Vec::new();
+    let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
         if let Some(info) = store::read_info(&folder.join("entry.json")) {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            stores.push((name, info, Store::at(&folder)));
+            let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            entries.push(Entry { fingerprint, info, store: Store::at(&folder) });
         }
     }
-    stores.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(stores)
+    entries.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+    Ok(entries)
 }

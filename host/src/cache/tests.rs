@@ -139,7 +139,7 @@ fn the_list_names_every_store() {
     std::fs::create_dir(cache.path().join("something else")).unwrap();
     let stores = list(cache.path()).unwrap();
     assert_eq!(stores.len(), 1);
-    assert_eq!(stores[0].0, fingerprint().hex());
-    assert!(stores[0].1.encoders.contains("mock"));
+    assert_eq!(stores[0].fingerprint, fingerprint().hex());
+    assert!(stores[0].info.encoders.contains("mock"));
     assert!(list(&cache.path().join("nowhere")).unwrap().is_empty());
 }

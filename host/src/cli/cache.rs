@@ -9,7 +9,7 @@ use super::encode::{column, fill};
 use super::exit;
 use super::session::Session;
 use crate::array_file::ArrayFile;
-use crate::cache::list;
+use crate::cache::{Entry, list};
 use crate::dataset::Table;
 use crate::latents::Latents;
 
@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
 
 fn show(session: &Session) -> Result<u8> {
     let mut entries = Vec::new();
-    for (fingerprint, info, store) in list(&session.cache)? {
+    for Entry { fingerprint, info, store } in list(&session.cache)? {
         let counts = store.and_then(|store| store.counts());
         if !session.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -84,7 +84,7 @@ fn show(session: &Session) -> Result<u8> {
 fn verify(session: &Session, repair: bool) -> Result<u8> {
     let mut entries: Vec<Value> = Vec::new();
     let mut damaged = false;
-    for (fingerprint, _, store) in list(&session.cache)? {
+    for Entry { fingerprint, store, .. } in list(&session.cache)? {
         let checked = store.and_then(|store| {
             let bad = store.verify()?;
             if repair {
