@@ -57,12 +57,12 @@ mod tests {
         let draw = |seed| epoch(&mut ChaCha8Rng::seed_from_u64(seed), &sets, &mixing);
         let batches = draw(1);
         assert_eq!(batches.len(), 3);
-        for set in 0..2 {
+        for (set, size) in sets.iter().enumerate() {
             let mut drawn: Vec<usize> =
                 batches.iter().filter(|batch| batch.set == set).flat_map(|batch| batch.pairs.clone()).collect();
             drawn.sort_unstable();
             drawn.dedup();
-            assert_eq!(drawn.len(), 4 * sets[set].steps());
+            assert_eq!(drawn.len(), 4 * size.steps());
         }
         assert!(batches.iter().all(|batch| (0.0..=1.0).contains(&batch.lambda)));
         assert_eq!(batches, draw(1));
