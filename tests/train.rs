@@ -378,6 +378,7 @@ epochs = 3
     let page = place.read("page.html");
     assert!(page.contains("From text to image: 24 of the 60 queries of all.tsv, evenly spread over the file"));
     assert_eq!(page.matches("<section>").count(), 24);
+    assert_eq!(page.matches("hit right").count(), 24, "each query shows its match, however far away");
     assert!(page.contains("w0 &lt;v0&gt;") && !page.contains("<v0>") && !page.contains("never read"));
     // A file is found by a sentence, and a sentence by a file.
     let found = place.json("search run --from image --to text --data all.tsv 7.txt");

@@ -12,7 +12,7 @@ use crate::report::{Found, Hit, Picture, Shown};
 
 /// Queries in the gallery, spread evenly over the file.
 const QUERIES: usize = 24;
-/// Items that a query shows.
+/// Items that a query shows, besides the best match where it is not among them.
 const HITS: usize = 5;
 
 /// What the queries of a direction find, and how they were chosen: from text to pictures where there are both, else from
@@ -39,12 +39,13 @@ pub(super) fn gallery(trained: &Trained, towers: &Towers<'_>, tested: &[Tested])
     for (&query, right) in (0..count).filter_map(|at| matches.iter().nth(at * matches.len() / count)) {
         let embedding = &embeddings[from][query * width..(query + 1) * width];
         let order = nearest(embedding, &embeddings[to], usize::MAX);
-        let rank = 1 + order.iter().position(|(item, _)| right.contains(item)).unwrap_or(order.len());
-        let hits = order
-            .iter()
-            .take(HITS)
-            .map(|&(item, score)| Ok(Hit { item: way.shown(to, item)?, score, right: right.contains(&item) }));
-        gallery.push(Found { query: way.shown(from, query)?, rank, hits: hits.collect::<Result<_>>()? });
+        let best = order.iter().position(|(item, _)| right.contains(item)).expect("a query has a match");
+        let shown = (0..order.len().min(HITS)).chain((best >= HITS).then_some(best));
+        let hits = shown.map(|at| {
+            let (item, score) = order[at];
+            Ok(Hit { item: way.shown(to, item)?, rank: at + 1, score, right: right.contains(&item) })
+        });
+        gallery.push(Found { query: way.shown(from, query)?, rank: best + 1, hits: hits.collect::<Result<_>>()? });
     }
     let names = [from, to].map(|side| &trained.recipe.towers[tested.pairs.towers[side]].name);
     let choice = format!(

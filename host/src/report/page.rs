@@ -30,7 +30,7 @@ pub struct Found {
     pub query: Shown,
     /// Rank of the best match, from 1.
     pub rank: usize,
-    /// The nearest items, nearest first.
+    /// The nearest items, nearest first; the last may be the best match, from further away.
     pub hits: Vec<Hit>,
 }
 
@@ -38,6 +38,8 @@ pub struct Found {
 pub struct Hit {
     /// The item.
     pub item: Shown,
+    /// Its place among all items, from 1.
+    pub rank: usize,
     /// Cosine similarity to the query.
     pub score: f32,
     /// Whether it is a match.
@@ -110,7 +112,10 @@ impl Display for Table<'_> {
 impl Display for Found {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "<section><h3>{} <small>rank {}</small></h3><div class=\"hits\">", self.query, self.rank)?;
-        for hit in &self.hits {
+        for (place, hit) in (1..).zip(&self.hits) {
+            if hit.rank > place {
+                f.write_str("<div class=\"hit\">…</div>")?;
+            }
             let class = if hit.right { "hit right" } else { "hit" };
             write!(f, "<div class=\"{class}\">{}<small>{:.2}</small></div>", hit.item, hit.score)?;
         }
