@@ -135,7 +135,7 @@ fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
 
 #[test]
 fn a_second_process_on_one_entry_is_refused_clearly() {
-    let place = Place::new(&format!("{MOCK}delay_ms = 50\n"));
+    let place = Place::new(&format!("{MOCK}delay_ms = 500\n"));
     place.write("items.tsv", table(200));
     let mut running = place.start("encode --data items.tsv --encoder mock");
     while place.read("calls").is_empty() {
@@ -171,7 +171,7 @@ fn latents_are_exported_in_file_order_with_failed_rows_named() {
         .fails(4, "1 failed");
     let bytes = std::fs::read(place.path("latents.safetensors")).unwrap();
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
-    assert_eq!(header.metadata().as_ref().unwrap()["failed_rows"], "1");
+    assert_eq!(header.metadata().as_ref().unwrap()["failed_indices"], "1");
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("latents").unwrap().shape(), [3, 16]);
     place.run("cache export --data items.tsv --encoder mock --column text --out latents.npy").fails(4, "1 failed");

@@ -52,7 +52,7 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("hang-open", 19, "did not open within 1s"),
         ("fail", 20, "the model fell over"),
         ("panic", 16, "panicked: on purpose, while encoding"),
-        ("width", 17, "5"),
+        ("width", 17, "encoder `bad` gave a latent of 5 values, not 4"),
         ("count", 17, "outcomes for"),
         ("hang", 19, "within 1s"),
     ];
@@ -65,6 +65,17 @@ fn each_fault_of_an_encoder_is_told_apart() {
         place.run("encode --data items.tsv --encoder bad").fails(code, message);
         assert_eq!(place.json("encode --data items.tsv --encoder good")["encoded"], 2, "beside {fault}");
     }
+}
+
+#[test]
+fn nothing_more_is_sent_after_an_encoder_has_failed() {
+    let place =
+        Place::new("[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\ntimeout = 1\nfault = 'hang'\n");
+    place.write("items.tsv", "text\n".to_owned() + &"a\nb\nc\nd\ne\nf\ng\nh\ni\n".repeat(9).replace('a', "a!"));
+    let ran = place.run("encode --data items.tsv --encoder bad");
+    ran.fails(19, "did not answer within 1s");
+    assert_eq!(ran.stderr.matches("hanging on purpose").count(), 1, "{}", ran.stderr);
+    place.run("plugins check bad").fails(1, "did not answer within 1s");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! A matrix of f32 written row by row: a tensor of a .safetensors file, or a .npy file.
 //!
 //! Rows are in file order; a row that has no values is all NaN, so that nobody mistakes it for an embedding, and a
-//! .safetensors file lists such rows, from 0, in its metadata as `failed_rows`.
+//! .safetensors file lists such rows, from 0, in its metadata as `failed_indices`.
 
 use bytemuck::cast_slice;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use crate::whole_file;
 
 /// What can go wrong with an output file.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +51,7 @@ impl ArrayFile {
             Some("npy") => Format::Npy,
             _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
         };
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
+        let part = whole_file::part(path);
         let file = File::create(&part).map_err(|cause| ArrayFileError::Write { path: path.to_owned(), cause })?;
         Ok(Self { path: path.to_owned(), part, file: BufWriter::new(file), format })
     }
@@ -107,8 +107,7 @@ impl Rows {
         assert_eq!(self.next, self.present.len(), "rows are missing");
         let finish = |file: &mut ArrayFile| {
             file.file.flush()?;
-            file.file.get_ref().sync_all()?;
-            fs::rename(&file.part, &file.path)
+            whole_file::put_in_place(file.file.get_ref(), &file.part, &file.path)
         };
         finish(&mut self.file).map_err(|cause| self.file.error(cause))
     }
@@ -132,7 +131,7 @@ fn safetensors_header(tensor: &str, width: usize, present: &[bool]) -> Vec<u8> {
     let failed = failed.collect::<Vec<_>>().join(",");
     let rows = present.len();
     let json = serde_json::json!({
-        "__metadata__": {"format": "pt", "failed_rows": failed},
+        "__metadata__": {"format": "pt", "failed_indices": failed},
         tensor: {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * size_of::<f32>()]},
     });
     let mut json = json.to_string().into_bytes();
@@ -163,7 +162,7 @@ mod tests {
     fn safetensors_reads_back_and_lists_failed_rows() {
         let bytes = write("out.safetensors");
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        assert_eq!(header.metadata().as_ref().unwrap()["failed_rows"], "1");
+        assert_eq!(header.metadata().as_ref().unwrap()["failed_indices"], "1");
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensor = file.tensor("latents").unwrap();
         assert_eq!(tensor.shape(), [3, 2]);

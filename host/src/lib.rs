@@ -17,3 +17,4 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod toml_file;
+mod whole_file;

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::plugin::LoadedEncoder;
+use crate::whole_file;
 
 /// What `run.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,12 +112,17 @@ impl RunFolder {
             return Err(RunError::Exists { path: path.to_owned() });
         }
         fs::create_dir_all(path).map_err(|cause| RunError::Write { path: path.to_owned(), cause })?;
+        Ok(folder)
+    }
+
+    /// Gives up the run that the folder holds: from here on it has none until [`RunFolder::finish`].
+    pub fn begin(&self) -> Result<(), RunError> {
         // A run is finished when it has its run.json, so that goes first and comes last.
-        match fs::remove_file(folder.info_path()) {
+        match fs::remove_file(self.info_path()) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(RunError::Write { path: folder.info_path(), cause })
+                Err(RunError::Write { path: self.info_path(), cause })
             }
-            _ => Ok(folder),
+            _ => Ok(()),
         }
     }
 
@@ -135,8 +141,7 @@ impl RunFolder {
         let path = self.info_path();
         let write = |cause| RunError::Write { path: path.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
-        let part = path.with_extension("json.part");
-        fs::write(&part, json + "\n").and_then(|()| fs::rename(&part, &path)).map_err(write)
+        whole_file::write(&path, (json + "\n").as_bytes()).map_err(write)
     }
 
     fn info_path(&self) -> PathBuf {
@@ -180,7 +185,9 @@ mod tests {
         run.finish(&info).unwrap();
         assert_eq!(RunFolder::open(folder.path()).unwrap().1, info);
         assert!(matches!(RunFolder::create(folder.path(), false), Err(RunError::Exists { .. })));
-        RunFolder::create(folder.path(), true).unwrap();
+        let run = RunFolder::create(folder.path(), true).unwrap();
+        assert!(RunFolder::open(folder.path()).is_ok(), "nothing is lost before the training begins");
+        run.begin().unwrap();
         assert!(RunFolder::open(folder.path()).is_err());
     }
 }

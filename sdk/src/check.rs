@@ -188,3 +188,71 @@ fn fails_alone(
         others.collect::<Result<Vec<_>, _>>().map_err(|error| format!("a good item failed with it: {error}"))?;
     agree(batch, &others, tolerance)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ItemError, Outcome};
+    use std::cell::Cell;
+
+    /// Length and first byte of an item; an item that begins with 0xff is bad.
+    fn outcome(item: &Item<'_>) -> Outcome {
+        match item.bytes {
+            [0xff, ..] => Err(ItemError::new("bad")),
+            bytes => Ok(vec![bytes.len() as f32, f32::from(bytes[0])].into()),
+        }
+    }
+
+    fn all(items: &[Item<'_>]) -> Vec<Outcome> {
+        items.iter().map(outcome).collect()
+    }
+
+    /// The promises that an encoder breaks.
+    fn broken(encode: impl Fn(&[Item<'_>]) -> Result<Vec<Outcome>, Error>) -> Vec<&'static str> {
+        let samples = Samples::of(&Modality::Text).unwrap();
+        let encode = |items: &[Item<'_>]| Ok(Encoded::new(encode(items)?, Default::default()));
+        let checks = examine(&Description::new(Modality::Text, 2), &samples, encode);
+        checks.into_iter().filter(|check| check.broken.is_some()).map(|check| check.promise).collect()
+    }
+
+    #[test]
+    fn each_broken_promise_is_found() {
+        assert_eq!(broken(|items| Ok(all(items))), [""; 0]);
+        assert_eq!(broken(|_| Err(Error::new("no"))), ["a batch of good items encodes"]);
+        let longer = |outcome: Outcome| outcome.map(|latent| [&latent.values[..], &[1.0]].concat().into());
+        assert_eq!(
+            broken(|items| Ok(all(items).into_iter().map(longer).collect())),
+            ["every latent has the described width"]
+        );
+        let nan = |outcome: Outcome| outcome.map(|latent| vec![latent.values[0], f32::NAN].into());
+        assert!(broken(|items| Ok(all(items).into_iter().map(nan).collect())).contains(&"every value is finite"));
+        let same = |outcome: Outcome| outcome.map(|_| vec![1.0, 2.0].into());
+        assert_eq!(
+            broken(|items| Ok(all(items).into_iter().map(same).collect())),
+            ["different items get different latents"]
+        );
+        let calls = Cell::new(0.0);
+        let drifting =
+            |outcome: Outcome| outcome.map(|latent| vec![latent.values[0] + calls.get(), latent.values[1]].into());
+        let found = broken(|items| {
+            calls.set(calls.get() + 1.0);
+            Ok(all(items).into_iter().map(drifting).collect())
+        });
+        assert!(found.contains(&"the same items get the same latents"), "{found:?}");
+        let crowd = |items: usize, outcome: Outcome| {
+            outcome.map(|latent| vec![latent.values[0] + items.min(2) as f32, latent.values[1]].into())
+        };
+        let found = broken(|items| Ok(all(items).into_iter().map(|outcome| crowd(items.len(), outcome)).collect()));
+        assert_eq!(found, ["a batch equals its items one by one"]);
+        let kind = |item: &Item<'_>| Ok(outcome(item).unwrap_or(vec![0.0, 0.0].into()));
+        assert_eq!(broken(|items| Ok(items.iter().map(kind).collect())), ["a bad item fails alone"]);
+        let strict = |items: &[Item<'_>]| match all(items) {
+            outcomes if outcomes.iter().any(Result::is_err) => Err(Error::new("one is bad")),
+            outcomes => Ok(outcomes),
+        };
+        assert_eq!(broken(strict), ["a bad item fails alone"]);
+        let busy =
+            |items: &[Item<'_>]| if items.is_empty() { Ok(vec![Ok(vec![1.0, 2.0].into())]) } else { Ok(all(items)) };
+        assert_eq!(broken(busy), ["an empty batch is answered with nothing"]);
+    }
+}

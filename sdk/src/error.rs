@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Why an encoder could not be opened, or why a whole batch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct Error {
     /// Who has to act.
     #[serde(default)]
@@ -60,6 +61,7 @@ impl Error {
 /// Why one item has no latent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct ItemError {
     /// What is wrong with the item.
     pub message: String,

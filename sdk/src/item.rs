@@ -58,6 +58,7 @@ impl fmt::Display for Modality {
 
 /// One raw item: the encoder decodes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item<'a> {
     /// Name of its modality (see [`Modality::name`]).
     pub modality: &'a str,
@@ -89,6 +90,7 @@ impl<'a> Item<'a> {
 
 /// An item's latent.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Latent {
     /// As many values as the encoder's width.
     pub values: Vec<f32>,
@@ -96,9 +98,16 @@ pub struct Latent {
     pub truncated: bool,
 }
 
+impl Latent {
+    /// The latent with these values; `truncated` if the model did not read the item to its end.
+    pub fn new(values: Vec<f32>, truncated: bool) -> Self {
+        Self { values, truncated }
+    }
+}
+
 impl From<Vec<f32>> for Latent {
     fn from(values: Vec<f32>) -> Self {
-        Self { values, truncated: false }
+        Self::new(values, false)
     }
 }
 
@@ -107,11 +116,19 @@ pub type Outcome = Result<Latent, ItemError>;
 
 /// A batch's answer: an outcome for each item, in the order of the items.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Encoded {
     /// One an item.
     pub outcomes: Vec<Outcome>,
     /// What the batch used, by unit (`"tokens"`, `"requests"`): the host adds it up and reports it.
     pub usage: BTreeMap<String, f64>,
+}
+
+impl Encoded {
+    /// These outcomes, and what they used.
+    pub fn new(outcomes: Vec<Outcome>, usage: BTreeMap<String, f64>) -> Self {
+        Self { outcomes, usage }
+    }
 }
 
 impl<L: Into<Latent>> FromIterator<Result<L, ItemError>> for Encoded {

@@ -67,7 +67,8 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        if let Some(info) = store::read_info(&folder.join("entry.json")) {
+        if folder.join(store::INDEX).is_file() {
+            let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             entries.push(Entry { fingerprint, info, store: Store::at(&folder) });
         }

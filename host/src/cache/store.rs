@@ -9,13 +9,21 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
 
 use super::segments::{Mapped, Segments};
 use super::{CacheError, Fingerprint, Key};
 use crate::latents::Latents;
+use crate::whole_file;
 
+/// The file of a store's index.
+pub(super) const INDEX: &str = "index.redb";
+/// How long an index that another process holds is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Key -> (row, checksum of the row).
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
 /// Key -> why the item has no latent.
@@ -39,7 +47,7 @@ pub enum Known {
 }
 
 /// `entry.json`: whose latents these are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryInfo {
     /// The parts of the fingerprint.
     pub fingerprint: BTreeMap<String, String>,
@@ -70,20 +78,30 @@ impl Store {
         let mut info = read_info(&path)
             .unwrap_or(EntryInfo { fingerprint: fingerprint.parts().clone(), encoders: BTreeSet::new() });
         if info.encoders.insert(encoder.to_owned()) {
-            let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON");
-            fs::write(&path, json + "\n").map_err(|cause| CacheError::io("write", &path, cause))?;
+            let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON") + "\n";
+            whole_file::write(&path, json.as_bytes()).map_err(|cause| CacheError::io("write", &path, cause))?;
         }
         Ok(store)
     }
 
     /// Opens the store in `folder`.
     pub(super) fn at(folder: &Path) -> Result<Self, CacheError> {
-        let path = folder.join("index.redb");
-        let index = Database::create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => CacheError::InUse { path: folder.to_owned() },
-            error => CacheError::index(&path, error),
-        })?;
-        Ok(Self { folder: folder.to_owned(), index })
+        let path = folder.join(INDEX);
+        if !path.exists() {
+            create_index(folder, &path)?;
+        }
+        let start = Instant::now();
+        loop {
+            match Database::open(&path) {
+                Ok(index) => return Ok(Self { folder: folder.to_owned(), index }),
+                // Reading takes moments; what takes longer is an encoding.
+                Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
+                Err(error) => return Err(CacheError::index(&path, error)),
+            }
+        }
     }
 
     /// What is known of each of `keys`.
@@ -215,6 +233,17 @@ impl Store {
             Ok::<_, redb::Error>(write.commit()?)
         };
         commit().map_err(|error| CacheError::index(&self.folder, error))
+    }
+}
+
+/// Makes an empty index beside `path` and gives it its name when it is whole; another process may be faster.
+fn create_index(folder: &Path, path: &Path) -> Result<(), CacheError> {
+    let make = |cause| CacheError::io("make", path, cause);
+    let part = NamedTempFile::new_in(folder).map_err(make)?;
+    drop(Database::create(part.path()).map_err(|error| CacheError::index(path, error))?);
+    match part.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(make(error.error)),
+        _ => whole_file::sync_folder(path).map_err(make),
     }
 }
 

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-use super::encode::{column, fill};
+use super::encode::{code, column, fill};
 use super::exit;
 use super::session::Session;
 use crate::array_file::ArrayFile;
@@ -147,5 +147,5 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     } else {
         println!("{}: {} rows of {width} values, {failed} failed", out.display(), encoding.rows.len());
     }
-    Ok(if failed > 0 { exit::SOME_FAILED } else { 0 })
+    Ok(code(&encoding.summary))
 }

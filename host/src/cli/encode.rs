@@ -63,7 +63,7 @@ pub(super) fn fill(
     retry_failed: bool,
 ) -> Result<Encoding> {
     let items = Items::new(column, &encoder.description.modality);
-    let services = &session.plugins.services;
+    let services = &session.services;
     let mut meter = Meter::new(format!("encoding with {}", encoder.name), items.len(), "rows");
     let encoding = encode(items, encoder, store, retry_failed, services, &mut |progress| {
         let mut note = services.status();
@@ -78,7 +78,13 @@ pub(super) fn fill(
         eprintln!("{}: row {}, {}: {}", column.source().display(), failure.row, failure.item, failure.reason);
     }
     if encoding.summary.failed > LISTED {
-        eprintln!("... and {} more rows; --json lists them all", encoding.summary.failed - LISTED);
+        eprintln!("... and {} more rows; `fusemix encode --json` lists them all", encoding.summary.failed - LISTED);
+    }
+    if encoding.summary.remembered > 0 {
+        let (items, encoder) = (encoding.summary.remembered, &encoder.name);
+        eprintln!(
+            "{items} items failed in an earlier run; `fusemix encode --encoder {encoder} --retry-failed` sends them again"
+        );
     }
     Ok(encoding)
 }
@@ -101,7 +107,8 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
     line
 }
 
-fn code(summary: &Summary) -> u8 {
+/// The exit code of a command that ends with this summary.
+pub(super) fn code(summary: &Summary) -> u8 {
     match summary {
         Summary { stopped: true, .. } => exit::STOPPED,
         Summary { not_finite: 1.., .. } => exit::NOT_FINITE,

@@ -6,7 +6,8 @@ use fusemix_sdk::check::{Samples, examine};
 use serde_json::{Value, json};
 
 use super::exit;
-use super::session::Session;
+use super::session::{Session, open};
+use crate::encode::call;
 use crate::plugin::{EncoderError, LoadError, LoadedEncoder, Plugin};
 
 /// List plugins and encoders and what is wrong with them.
@@ -33,9 +34,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
 }
 
 fn list(session: &Session) -> Result<u8> {
-    let config = &session.plugins.config;
-    let plugins: Vec<_> = config.plugins.iter().map(|entry| (entry, session.plugins.load(entry))).collect();
-    let encoders: Vec<_> = config.encoders.iter().map(|entry| (entry, session.plugins.open(&entry.name))).collect();
+    let all = session.plugins()?;
+    let plugins: Vec<_> = all.config.plugins.iter().map(|entry| (entry, all.load(entry))).collect();
+    let encoders: Vec<_> = all.config.encoders.iter().map(|entry| (entry, open(all, &entry.name))).collect();
     if session.json {
         let plugins: Vec<Value> = plugins.iter().map(|(entry, plugin)| plugin_json(&entry.name, plugin)).collect();
         let encoders: Vec<Value> =
@@ -94,7 +95,7 @@ fn encoder_json(name: &str, plugin: &str, encoder: &Result<LoadedEncoder, Encode
 }
 
 fn check(session: &Session, name: &str) -> Result<u8> {
-    let encoder = session.plugins.open(name)?;
+    let encoder = session.open(name)?;
     let Some(samples) = Samples::of(&encoder.description.modality) else {
         bail!(
             "there are no samples of modality `{}`; run the SDK's `check::conforms` with samples of your own",
@@ -102,7 +103,8 @@ fn check(session: &Session, name: &str) -> Result<u8> {
         );
     };
     let checks = examine(&encoder.description, &samples, |items| {
-        encoder.encode(items).map_err(|error| fusemix_sdk::Error::new(error.to_string()))
+        let items = items.iter().map(|item| item.bytes.to_vec()).collect();
+        call(&encoder, items).map_err(|error| fusemix_sdk::Error::new(error.to_string()))
     });
     let broken = checks.iter().filter(|check| check.broken.is_some()).count();
     if session.json {

@@ -7,6 +7,40 @@ use std::time::{Duration, Instant};
 /// Time between two lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
+/// What something is at that cannot say how far it is.
+pub(super) struct Waiting {
+    name: String,
+    bar: Option<ProgressBar>,
+    said: Option<Instant>,
+}
+
+impl Waiting {
+    /// Waiting for `name`.
+    pub(super) fn new(name: String) -> Self {
+        Self { name, bar: None, said: None }
+    }
+
+    /// It is at `line` now.
+    pub(super) fn show(&mut self, line: &str) {
+        if std::io::stderr().is_terminal() {
+            let bar = self.bar.get_or_insert_with(|| ProgressBar::new_spinner().with_prefix(self.name.clone()));
+            bar.set_message(format!("{}: {line}", self.name));
+            bar.tick();
+        } else if !line.is_empty() && self.said.is_none_or(|said| said.elapsed() >= BETWEEN_LINES) {
+            self.said = Some(Instant::now());
+            eprintln!("{}: {line}", self.name);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// What there is to see of some work.
 pub(super) struct Meter {
     name: String,

@@ -2,12 +2,12 @@
 
 use anyhow::{Result, bail};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::encode::{fill, line};
 use super::session::Session;
-use crate::cache::Key;
+use crate::cache::{Key, Store};
 use crate::dataset::{Column, DataError, DataFile, Table};
 use crate::latents::{Concatenated, Latents};
 use crate::pairs::Side;
@@ -27,6 +27,8 @@ pub(super) struct Towers<'a> {
     /// The run that they must be as in.
     trained: Option<&'a RunInfo>,
     encoders: RefCell<HashMap<String, Arc<LoadedEncoder>>>,
+    /// By fingerprint, while a tower is encoded: two of its encoders may share one.
+    stores: RefCell<HashMap<BTreeMap<String, String>, Arc<Store>>>,
     /// Values of a latent, by tower: what the run says, or the first file.
     widths: RefCell<Vec<Option<usize>>>,
 }
@@ -36,7 +38,14 @@ impl<'a> Towers<'a> {
     pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
         let width = |tower: usize| Some(trained?.towers.get(tower)?.width);
         let widths = RefCell::new((0..recipe.towers.len()).map(width).collect());
-        Self { session, towers: &recipe.towers, trained, encoders: RefCell::default(), widths }
+        Self {
+            session,
+            towers: &recipe.towers,
+            trained,
+            encoders: RefCell::default(),
+            stores: RefCell::default(),
+            widths,
+        }
     }
 
     /// The encoders of a tower, in order; none if it is precomputed.
@@ -142,7 +151,12 @@ impl<'a> Towers<'a> {
         let mut parts = Vec::new();
         self.modality(tower)?;
         for encoder in self.encoders(tower)? {
-            let store = self.session.store(&encoder)?;
+            let known = self.stores.borrow().get(&encoder.fingerprint).cloned();
+            let store = match known {
+                Some(store) => store,
+                None => Arc::new(self.session.store(&encoder)?),
+            };
+            self.stores.borrow_mut().insert(encoder.fingerprint.clone(), store.clone());
             let encoding = fill(self.session, &encoder, &store, column, false)?;
             if encoding.summary.stopped {
                 bail!(Stopped);
@@ -158,6 +172,8 @@ impl<'a> Towers<'a> {
             keys.iter_mut().zip(&encoding.rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
             parts.push((store, encoding.rows));
         }
+        // Whoever else wants to read or encode may do so now.
+        self.stores.borrow_mut().clear();
         let present = |rows: Vec<Option<u64>>| -> Vec<u64> {
             rows.into_iter().zip(&keys).filter(|(_, key)| key.is_some()).flat_map(|(row, _)| row).collect()
         };

@@ -79,6 +79,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let steps = trainer.planned_steps();
     eprintln!("training on {}: {pairs} pairs, {steps} steps", device.describe());
 
+    folder.begin()?;
     std::fs::write(folder.recipe(), recipe.to_toml(trainer.options())?)
         .with_context(|| format!("cannot write {}", folder.recipe().display()))?;
     let start = Instant::now();
@@ -180,7 +181,7 @@ impl Watcher {
         let path = folder.metrics();
         let metrics = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let meter = Meter::new("training".to_owned(), steps, "steps");
-        let services = session.plugins.services.clone();
+        let services = session.services.clone();
         Ok(Self { services, meter, metrics, validation, steps, loss: None, recall: None })
     }
 

@@ -59,7 +59,7 @@ impl Precomputed {
         let tensors = self.tensors()?;
         let wrong = |reason: String| DataError::Tensors { path: self.path.clone(), reason };
         let tensor = self.tensor(&tensors, name)?;
-        let (Dtype::F32, &[rows, width]) = (tensor.dtype(), tensor.shape()) else {
+        let (Dtype::F32, &[rows, width @ (1..)]) = (tensor.dtype(), tensor.shape()) else {
             let (dtype, shape) = (tensor.dtype(), tensor.shape());
             return Err(wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; it must be F32 [rows, width]")));
         };
@@ -69,7 +69,9 @@ impl Precomputed {
         for row in 0..rows {
             if let Some(column) = latents.values(row).position(|value| !value.is_finite()) {
                 return Err(wrong(format!(
-                    "tensor `{name}` has a value that is not finite in row {row}, column {column}"
+                    "tensor `{name}` has a value that is not finite in row {}, column {}",
+                    row + 1,
+                    column + 1
                 )));
             }
         }

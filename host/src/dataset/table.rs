@@ -1,6 +1,8 @@
 //! A pair file with a header: TSV (tabs, no quotes) or CSV (commas, RFC 4180 quotes).
 
 use csv::{ByteRecord, ReaderBuilder};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::DataError;
@@ -20,6 +22,22 @@ struct Cells {
     ends: Vec<usize>,
 }
 
+impl Cells {
+    fn add_empty(&mut self, cells: u64) {
+        self.ends.extend(std::iter::repeat_n(self.bytes.len(), cells as usize));
+    }
+}
+
+/// Leaves the file at its start.
+fn ends_in_newline(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    file.rewind()?;
+    Ok(last == *b"\n")
+}
+
 /// One column of a [`Table`].
 #[derive(Clone, Copy)]
 pub struct Column<'a> {
@@ -36,7 +54,9 @@ impl Table {
             Some("csv") => false,
             _ => return Err(DataError::Format { path: path.to_owned() }),
         };
-        let file = std::fs::File::open(path).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
+        let read = |cause| DataError::Read { path: path.to_owned(), cause };
+        let mut file = File::open(path).map_err(read)?;
+        let ends_in_newline = ends_in_newline(&mut file).map_err(read)?;
         let delimiter = if tabs { b'\t' } else { b',' };
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter)
@@ -58,7 +78,15 @@ impl Table {
         };
         let names: Vec<String> = record.iter().enumerate().map(name).collect();
         let mut columns: Vec<Cells> = names.iter().map(|_| Cells::default()).collect();
+        let mut line = reader.position().line();
         while next(&mut reader, &mut record)? {
+            if let [column] = &mut columns[..] {
+                // The reader passes over empty lines. In a single column they are empty cells; elsewhere they are nothing.
+                let own = record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
+                let ended = u64::from(ends_in_newline || !reader.is_done());
+                column.add_empty((reader.position().line() - line).saturating_sub(own + ended));
+                line = reader.position().line();
+            }
             if record.len() != columns.len() {
                 let line = record.position().map_or(0, csv::Position::line);
                 return Err(malformed(line, format!("{} fields, but the header has {}", record.len(), columns.len())));
@@ -67,6 +95,9 @@ impl Table {
                 column.bytes.extend_from_slice(cell);
                 column.ends.push(column.bytes.len());
             }
+        }
+        if let [column] = &mut columns[..] {
+            column.add_empty(reader.position().line() - line);
         }
         Ok(Self { path: path.to_owned(), names, columns })
     }
@@ -181,6 +212,14 @@ mod tests {
         assert!(error.contains("no column `captoin`; did you mean `caption`? (there are: file, caption)"), "{error}");
         assert_eq!(table.usual_column("text").unwrap().len(), 0);
         assert!(table.usual_column("image").is_ok());
+    }
+
+    #[test]
+    fn an_empty_line_is_an_empty_cell_of_a_single_column() {
+        assert_eq!(cells(&read("a.tsv", b"text\n\na\n\n\nb\n\n").unwrap(), "text"), ["", "a", "", "", "b", ""]);
+        assert_eq!(cells(&read("a.csv", b"text\r\na\r\n\r\n\"b\nc\"\r\nd").unwrap(), "text"), ["a", "", "b\nc", "d"]);
+        assert_eq!(cells(&read("a.tsv", b"text\tid\na\t1\n\nb\t2\n\n").unwrap(), "text"), ["a", "b"]);
+        assert_eq!(cells(&read("a.tsv", b"text\n").unwrap(), "text"), [""; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Calls of an encoder, several at once, each on a thread of its own and under a time limit.
 
 use fusemix_sdk::{Encoded, Item};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -21,6 +22,21 @@ pub(super) struct Answer {
 }
 
 type Reply = (u64, Vec<Sample>, Result<Encoded, EncoderError>);
+
+/// One call, under the encoder's time limit.
+pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded, EncoderError> {
+    let mut calls = Calls::new(encoder.clone());
+    let key = |bytes: &[u8]| Key::of(&encoder.description.modality, bytes);
+    calls.start(items.into_iter().map(|bytes| Sample { key: key(&bytes), bytes }).collect());
+    loop {
+        if let Some(answer) = calls.wait(encoder.time_limit) {
+            return Ok(answer.encoded);
+        }
+        if let Some(error) = calls.error.take() {
+            return Err(error);
+        }
+    }
+}
 
 /// The calls that are running, and the first error among those that have ended.
 pub(super) struct Calls {
@@ -64,7 +80,10 @@ impl Calls {
         std::thread::spawn(move || {
             let modality = &encoder.description.modality;
             let items: Vec<Item<'_>> = samples.iter().map(|sample| Item::new(modality, &sample.bytes)).collect();
-            let encoded = encoder.encode(&items);
+            let encoded = catch_unwind(AssertUnwindSafe(|| encoder.encode(&items))).unwrap_or_else(|_| {
+                let reason = "its answer cannot be taken apart".to_owned();
+                Err(EncoderError::Protocol { encoder: encoder.name.clone(), reason })
+            });
             // Nobody listens any more if the call was given up.
             let _ = sender.send((call, samples, encoded));
         });

@@ -15,8 +15,12 @@ use crate::dataset::Items;
 use crate::plugin::{EncoderError, LoadedEncoder, Services};
 use calls::{Answer, Calls, Sample};
 
-/// Rows read at a time are no more than this.
-const CHUNK: usize = 256;
+pub use calls::call;
+
+/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
+const CHUNK: (usize, usize) = (256, 1 << 26);
+/// Bytes of a batch, but for its last item.
+const BATCH_BYTES: usize = 1 << 27;
 /// How long to wait for an answer before looking whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -69,6 +73,8 @@ pub struct Summary {
     pub truncated: usize,
     /// Rows without a latent.
     pub failed: usize,
+    /// Items that were not sent because they failed in an earlier run.
+    pub remembered: usize,
     /// Items to which the encoder gave NaN or infinity in this run.
     pub not_finite: usize,
     /// The rows without a latent, in file order.
@@ -119,9 +125,9 @@ pub fn encode(
         watch,
     };
     let stopped = std::thread::scope(|scope| {
-        let chunk = encoder.description.batch.min(CHUNK);
+        let rows = encoder.description.batch.min(CHUNK.0);
         let (chunks, reads) = sync_channel::<Vec<Read>>(2);
-        scope.spawn(move || read_ahead(items, chunk, chunks));
+        scope.spawn(move || read_ahead(items, rows, chunks));
         run.drive(reads.into_iter(), retry_failed, services)
     })?;
     run.summary.stopped = stopped;
@@ -130,19 +136,48 @@ pub fn encode(
     Ok(Encoding { keys: run.keys, rows, summary: run.summary })
 }
 
-/// Reads items on all cores, in order, until nobody listens any more.
-fn read_ahead(items: Items<'_>, chunk: usize, chunks: SyncSender<Vec<Read>>) {
-    let mut next = 0;
+/// Reads items on all cores, in order, `most` to a chunk, until nobody listens any more.
+fn read_ahead(items: Items<'_>, most: usize, chunks: SyncSender<Vec<Read>>) {
+    let read = |row| {
+        let item = items.read(row).map(|bytes| (Key::of(items.modality(), &bytes), bytes.into_owned()));
+        Read { row, item }
+    };
+    let at_once = 2 * rayon::current_num_threads();
+    let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
     while next < items.len() {
-        let rows = next..(next + chunk).min(items.len());
+        let rows = next..items.len().min(next + at_once.min(most - chunk.len()));
         next = rows.end;
-        let read = |row| {
-            let item = items.read(row).map(|bytes| (Key::of(items.modality(), &bytes), bytes.into_owned()));
-            Read { row, item }
-        };
-        if chunks.send(rows.into_par_iter().map(read).collect()).is_err() {
-            return;
+        chunk.par_extend(rows.clone().into_par_iter().map(read));
+        bytes += chunk[chunk.len() - rows.len()..]
+            .iter()
+            .flat_map(|read| &read.item)
+            .map(|item| item.1.len())
+            .sum::<usize>();
+        if chunk.len() == most || bytes >= CHUNK.1 || next == items.len() {
+            if chunks.send(std::mem::take(&mut chunk)).is_err() {
+                return;
+            }
+            bytes = 0;
         }
+    }
+}
+
+/// Items for a call.
+#[derive(Default)]
+struct Batch {
+    samples: Vec<Sample>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, sample: Sample) {
+        self.bytes += sample.bytes.len();
+        self.samples.push(sample);
+    }
+
+    /// Whether it has `most` items, or as many bytes as should be in memory.
+    fn is_full(&self, most: usize) -> bool {
+        self.samples.len() >= most || self.bytes >= BATCH_BYTES
     }
 }
 
@@ -168,7 +203,7 @@ impl Run<'_> {
         services: &Services,
     ) -> Result<bool, EncodeError> {
         let mut calls = Calls::new(self.encoder.clone());
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut seen = HashSet::new();
         for chunk in chunks {
             let keys: Vec<Key> = chunk.iter().filter_map(|read| Some(read.item.as_ref().ok()?.0)).collect();
@@ -191,17 +226,13 @@ impl Run<'_> {
                     self.summary.cached += 1;
                     self.advance(1);
                 } else if known.is_some() && !retry_failed {
+                    self.summary.remembered += 1;
                     self.advance(1);
                 } else {
                     batch.push(Sample { key, bytes });
                 }
-                if batch.len() == self.encoder.description.batch {
-                    while calls.running() == self.encoder.description.concurrency && !services.should_stop() {
-                        self.collect(&mut calls)?;
-                    }
-                    if !services.should_stop() {
-                        calls.start(std::mem::take(&mut batch));
-                    }
+                if batch.is_full(self.encoder.description.batch) {
+                    self.call(&mut calls, std::mem::take(&mut batch), services)?;
                 }
                 if services.should_stop() || calls.failed() {
                     return self.finish(calls, services);
@@ -209,16 +240,28 @@ impl Run<'_> {
             }
             self.report();
         }
-        if !batch.is_empty() {
-            while calls.running() == self.encoder.description.concurrency && !calls.failed() && !services.should_stop()
-            {
-                self.collect(&mut calls)?;
-            }
-            if !calls.failed() && !services.should_stop() {
-                calls.start(batch);
-            }
+        if !batch.samples.is_empty() {
+            self.call(&mut calls, batch, services)?;
         }
         self.finish(calls, services)
+    }
+
+    /// Starts a call once there is room for it, unless the encoding is to end; then stores what was answered meanwhile, so
+    /// that the encoder does not wait for the disk.
+    fn call(&mut self, calls: &mut Calls, batch: Batch, services: &Services) -> Result<(), EncodeError> {
+        let mut answers = Vec::new();
+        let ends = |calls: &Calls| calls.failed() || services.should_stop();
+        while calls.running() == self.encoder.description.concurrency && !ends(calls) {
+            answers.extend(calls.wait(TICK));
+            self.report();
+        }
+        if !ends(calls) {
+            calls.start(batch.samples);
+        }
+        while let Some(answer) = calls.wait(Duration::ZERO) {
+            answers.push(answer);
+        }
+        self.store(answers, calls)
     }
 
     /// Waits for the calls that are still running: what they answer is kept, whatever happened to the others.
@@ -235,45 +278,54 @@ impl Run<'_> {
 
     /// Waits a moment for an answer and stores it.
     fn collect(&mut self, calls: &mut Calls) -> Result<(), EncodeError> {
-        if let Some(answer) = calls.wait(TICK) {
-            self.store(answer, calls)?;
-        }
+        let answers = calls.wait(TICK).into_iter().collect();
+        self.store(answers, calls)?;
         self.report();
         Ok(())
     }
 
-    /// Stores an answer in one durable step.
-    fn store(&mut self, Answer { samples, encoded }: Answer, calls: &mut Calls) -> Result<(), EncodeError> {
-        let expected = self.encoder.description.width.map_or_else(|| self.store.width(), |width| Ok(Some(width)))?;
-        let mut latents = Vec::new();
+    /// Stores answers in one durable step.
+    fn store(&mut self, answers: Vec<Answer>, calls: &mut Calls) -> Result<(), EncodeError> {
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let mut expected =
+            self.encoder.description.width.map_or_else(|| self.store.width(), |width| Ok(Some(width)))?;
+        let mut latents: Vec<(Key, Vec<f32>)> = Vec::new();
         let mut failures: Vec<(Key, String)> = Vec::new();
-        let mut truncated = 0;
-        for (Sample { key, .. }, outcome) in samples.iter().zip(encoded.outcomes) {
-            match outcome {
-                Ok(latent) if expected.is_some_and(|width| width != latent.values.len()) => {
-                    calls.fail(EncoderError::Width {
-                        encoder: self.encoder.name.clone(),
-                        expected: expected.unwrap_or(0),
-                        got: latent.values.len(),
-                    });
-                    return Ok(());
-                }
-                Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
-                    Some(at) => {
-                        self.summary.not_finite += 1;
-                        let value = if latent.values[at].is_nan() { "NaN" } else { "infinity" };
-                        let reason = format!("encoder `{}` gave {value} at position {at}", self.encoder.name);
-                        failures.push((*key, reason));
+        let (mut truncated, mut answered) = (0, 0);
+        for Answer { samples, encoded } in answers {
+            let widths = || encoded.outcomes.iter().flatten().map(|latent| latent.values.len());
+            let width = expected.or_else(|| widths().next());
+            if let Some(got) = widths().find(|&got| Some(got) != width) {
+                let (encoder, expected) = (self.encoder.name.clone(), width.unwrap_or(0));
+                calls.fail(EncoderError::Width { encoder, expected, got });
+                continue;
+            }
+            expected = width;
+            answered += samples.len();
+            for (unit, amount) in encoded.usage {
+                *self.summary.usage.entry(unit).or_default() += amount;
+            }
+            for (Sample { key, .. }, outcome) in samples.into_iter().zip(encoded.outcomes) {
+                match outcome {
+                    Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
+                        Some(at) => {
+                            self.summary.not_finite += 1;
+                            let value = if latent.values[at].is_nan() { "NaN" } else { "infinity" };
+                            let reason = format!("encoder `{}` gave {value} at position {at}", self.encoder.name);
+                            failures.push((key, reason));
+                        }
+                        None => {
+                            truncated += usize::from(latent.truncated);
+                            latents.push((key, latent.values));
+                        }
+                    },
+                    Err(error) if error.transient => {
+                        self.failed.insert(key, error.message);
                     }
-                    None => {
-                        truncated += usize::from(latent.truncated);
-                        latents.push((*key, latent.values));
-                    }
-                },
-                Err(error) if error.transient => {
-                    self.failed.insert(*key, error.message);
+                    Err(error) => failures.push((key, error.message)),
                 }
-                Err(error) => failures.push((*key, error.message)),
             }
         }
         let rows: Vec<(Key, &[f32])> = latents.iter().map(|(key, row)| (*key, row.as_slice())).collect();
@@ -281,10 +333,7 @@ impl Run<'_> {
         self.store.append(&rows, &reasons)?;
         self.summary.encoded += latents.len();
         self.summary.truncated += truncated;
-        for (unit, amount) in encoded.usage {
-            *self.summary.usage.entry(unit).or_default() += amount;
-        }
-        self.advance(samples.len());
+        self.advance(answered);
         Ok(())
     }
 

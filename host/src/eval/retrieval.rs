@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::nearest::cosines;
+
 /// The k of R@k.
 const DEPTHS: [usize; 3] = [1, 5, 10];
 
@@ -62,7 +64,8 @@ fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrie
         items.dedup();
     }
     let queries: Vec<(usize, Vec<usize>)> = wanted.into_iter().collect();
-    let mut ranks: Vec<usize> = queries.par_iter().map(|(query, wanted)| rank(row(from, *query), to, wanted)).collect();
+    let mut ranks: Vec<usize> =
+        queries.chunks(SCORES.div_ceil(gallery.max(1))).flat_map(|some| ranks(from, to, some)).collect();
     ranks.sort_unstable();
     let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
     let count = queries.len().max(1) as f64;
@@ -77,21 +80,27 @@ fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrie
     }
 }
 
-fn row(items: Items<'_>, index: usize) -> &[f32] {
-    &items.embeddings[index * items.width..(index + 1) * items.width]
+/// Scores in memory at a time.
+const SCORES: usize = 1 << 24;
+
+/// The rank of each query's best match, from 1.
+fn ranks(from: Items<'_>, to: Items<'_>, queries: &[(usize, Vec<usize>)]) -> Vec<usize> {
+    let (width, gallery) = (from.width, to.embeddings.len() / to.width);
+    let rows: Vec<f32> =
+        queries.iter().flat_map(|(query, _)| &from.embeddings[query * width..(query + 1) * width]).copied().collect();
+    let scores = cosines(&rows, to.embeddings, width);
+    queries.par_iter().zip(scores.par_chunks(gallery)).map(|((_, wanted), scores)| rank(scores, wanted)).collect()
 }
 
 /// The rank of the best of `wanted`, from 1.
-fn rank(query: &[f32], to: Items<'_>, wanted: &[usize]) -> usize {
-    let score = |item: usize| query.iter().zip(row(to, item)).map(|(a, b)| a * b).sum::<f32>();
-    let best = wanted.iter().map(|&item| score(item)).fold(f32::NEG_INFINITY, f32::max);
-    let gallery = to.embeddings.len() / to.width;
-    let before = |item: &usize| match score(*item).total_cmp(&best) {
+fn rank(scores: &[f32], wanted: &[usize]) -> usize {
+    let best = wanted.iter().map(|&item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
+    let before = |(item, score): &(usize, &f32)| match score.total_cmp(&best) {
         Ordering::Greater => true,
         Ordering::Equal => wanted.binary_search(item).is_err(),
         Ordering::Less => false,
     };
-    1 + (0..gallery).filter(before).count()
+    1 + scores.iter().enumerate().filter(before).count()
 }
 
 /// The chance that one of `wanted` items is among the first `k` of a random order.

@@ -33,6 +33,7 @@ use super::adapter::Shape;
 use super::parameter::{Parameter, Source};
 use super::{Fusion, TowerSpec};
 use crate::device::{Device, DeviceError};
+use crate::whole_file;
 
 const FORMAT: &str = "fusemix-adapters";
 const VERSION: &str = "1";
@@ -125,7 +126,7 @@ impl Fusion {
         });
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|error| CheckpointError::Format { path: path.to_owned(), reason: error.to_string() })?;
-        write_whole(path, &bytes).map_err(|cause| CheckpointError::Write { path: path.to_owned(), cause })
+        whole_file::write(path, &bytes).map_err(|cause| CheckpointError::Write { path: path.to_owned(), cause })
     }
 
     /// Reads adapters onto a device.
@@ -157,11 +158,4 @@ impl Fusion {
             None => Ok(fusion),
         }
     }
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("safetensors.part");
-    fs::write(&part, bytes)?;
-    fs::File::open(&part)?.sync_all()?;
-    fs::rename(&part, path)
 }

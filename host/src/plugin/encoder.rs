@@ -7,12 +7,15 @@ use fusemix_sdk::export::{OpenRequest, Report};
 use fusemix_sdk::{Description, Encoded, Error, ErrorKind, Item, Latent, OptionKind, OptionSpec, Options};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::load::{LoadError, Plugin};
 use super::services::Services;
 use crate::config::{EncoderEntry, HOST_KEYS};
 use crate::toml_file::{ConfigError, TomlFile, suggest};
+
+/// How long to wait for an encoder to open before looking whether the user wants to stop.
+const TICK: Duration = Duration::from_millis(100);
 
 /// An encoder of plugins.toml, ready to encode.
 pub struct LoadedEncoder {
@@ -64,12 +67,14 @@ impl EncoderError {
 }
 
 impl LoadedEncoder {
-    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind.
+    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind. One that says what it
+    /// is at, such as a download, does not hang; `watch` is told.
     pub(super) fn open(
         plugin: &Plugin,
         entry: &EncoderEntry,
         file: &TomlFile,
         services: &Services,
+        watch: &mut dyn FnMut(&str),
     ) -> Result<Self, EncoderError> {
         check_options(entry, &plugin.info.options, file)?;
         let protocol = |reason: String| EncoderError::Protocol { encoder: entry.name.clone(), reason };
@@ -84,15 +89,25 @@ impl LoadedEncoder {
         let (answer, opened) = channel();
         std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
         let limit = entry.host.time_limit();
-        let raw = match opened.recv_timeout(limit) {
-            Ok(RResult::ROk(raw)) => raw,
-            Ok(RResult::RErr(error)) => {
-                return Err(EncoderError::Open { encoder: entry.name.clone(), cause: sdk_error(&error) });
+        let failed = |cause| EncoderError::Open { encoder: entry.name.clone(), cause };
+        let (mut deadline, mut status) = (Instant::now() + limit, String::new());
+        let raw = loop {
+            match opened.recv_timeout(TICK) {
+                Ok(RResult::ROk(raw)) => break raw,
+                Ok(RResult::RErr(error)) => return Err(failed(sdk_error(&error))),
+                Err(RecvTimeoutError::Disconnected) => return Err(protocol("the opening thread died".into())),
+                Err(RecvTimeoutError::Timeout) if services.should_stop() => return Err(failed(Error::stopped())),
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = services.status();
+                    if now != status {
+                        watch(&now);
+                        (deadline, status) = (Instant::now() + limit, now);
+                    }
+                    if Instant::now() >= deadline {
+                        return Err(EncoderError::OpenHang { encoder: entry.name.clone(), limit });
+                    }
+                }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(EncoderError::OpenHang { encoder: entry.name.clone(), limit });
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(protocol("the opening thread died".into())),
         };
         let mut description: Description = serde_json::from_str(&raw.describe())
             .map_err(|error| protocol(format!("its description does not read: {error}")))?;
@@ -102,6 +117,11 @@ impl LoadedEncoder {
         description.batch = entry.host.batch.unwrap_or(description.batch).max(1);
         description.concurrency = entry.host.concurrency.unwrap_or(description.concurrency).max(1);
         let mut fingerprint = description.fingerprint.clone();
+        if fingerprint.is_empty() {
+            // The plugin does not say what its latents depend on, so another build of it may give others.
+            let digest = plugin.digest().map_err(|error| protocol(format!("its library does not read: {error}")))?;
+            fingerprint.insert("library".into(), digest);
+        }
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
         Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit: limit, raw })
     }
@@ -130,17 +150,17 @@ fn encoded(rows: RawRows, items: usize) -> Result<Encoded, String> {
     let report: Report =
         serde_json::from_str(&rows.report).map_err(|error| format!("its report does not read: {error}"))?;
     let Report { mut failures, truncated, usage } = report;
-    if rows.values.len() != items * rows.width || (rows.width == 0 && failures.len() < items) {
+    if items.checked_mul(rows.width) != Some(rows.values.len()) || (rows.width == 0 && failures.len() < items) {
         return Err(format!("{} values for {items} items of width {}", rows.values.len(), rows.width));
     }
     let outcome = |index| match failures.remove(&index) {
         Some(failure) => Err(failure),
         None => {
             let values = rows.values[index * rows.width..(index + 1) * rows.width].to_vec();
-            Ok(Latent { values, truncated: truncated.binary_search(&index).is_ok() })
+            Ok(Latent::new(values, truncated.binary_search(&index).is_ok()))
         }
     };
-    Ok(Encoded { outcomes: (0..items).map(outcome).collect(), usage })
+    Ok(Encoded::new((0..items).map(outcome).collect(), usage))
 }
 
 fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {

@@ -21,6 +21,13 @@ pub struct Plugin {
     pub(super) module: PluginModuleRef,
 }
 
+impl Plugin {
+    /// What tells this build of the library from others.
+    pub(super) fn digest(&self) -> std::io::Result<String> {
+        Ok(blake3::Hasher::new().update_mmap_rayon(&self.path)?.finalize().to_hex()[..16].to_owned())
+    }
+}
+
 /// Why a plugin cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]

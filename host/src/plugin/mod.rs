@@ -34,11 +34,11 @@ impl Plugins {
         load::load(entry, &self.folders)
     }
 
-    /// Opens the encoder called `name`.
-    pub fn open(&self, name: &str) -> Result<LoadedEncoder, EncoderError> {
+    /// Opens the encoder called `name`; `watch` is told what it is at.
+    pub fn open(&self, name: &str, watch: &mut dyn FnMut(&str)) -> Result<LoadedEncoder, EncoderError> {
         let entry: &EncoderEntry = self.config.encoder(name)?;
         let plugin = self.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);
         let plugin = self.load(plugin.expect("checked when plugins.toml was read"))?;
-        LoadedEncoder::open(&plugin, entry, &self.config.file, &self.services)
+        LoadedEncoder::open(&plugin, entry, &self.config.file, &self.services, watch)
     }
 }

@@ -83,7 +83,8 @@ impl Input {
         let (width, height) = decoder.dimensions();
         let (pixels, most) = (u64::from(width) * u64::from(height), self.max_pixels);
         if pixels > most {
-            return Err(ItemError::new(format!(
+            // With another limit it may work, and the limit is not part of the fingerprint.
+            return Err(ItemError::transient(format!(
                 "{width}x{height} is {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, \
                  or raise the limit in plugins.toml"
             )));

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::Source;
-use fusemix_sdk::{Encoder, Host, Item, Options, Outcome, check};
+use fusemix_sdk::{Encoder, Host, Item, Modality, Options, Outcome, check};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ fn open(options: &Options) -> CandleImage {
 }
 
 fn encode(encoder: &CandleImage, files: &[Vec<u8>]) -> Vec<Outcome> {
-    let items: Vec<Item<'_>> = files.iter().map(|bytes| Item { modality: "image", bytes }).collect();
+    let items: Vec<Item<'_>> = files.iter().map(|bytes| Item::new(&Modality::Image, bytes)).collect();
     encoder.encode(&items, &Host::detached()).unwrap().outcomes
 }
 

@@ -47,7 +47,7 @@ impl Hub {
         let at = |revision: &str| Repo::with_revision(id.into(), hf_hub::RepoType::Model, revision.into());
         let cache = Cache::new(self.cache.clone());
         let named = cache.repo(at(revision));
-        let label = format!("{id} (revision {revision}) of {}", self.endpoint);
+        let label = format!("{id} (revision {revision}) of {}", self.shown());
         let api = if self.offline { None } else { Some(self.api(&cache)?) };
 
         let reference = self.cache.join(at(revision).folder_name()).join("refs").join(revision);
@@ -80,7 +80,15 @@ impl Hub {
             .with_token(self.token.clone())
             .with_retries(RETRIES)
             .build()
-            .map_err(|error| Error::new(format!("no client for {}: {error}", self.endpoint)))
+            .map_err(|error| Error::new(format!("no client for {}: {error}", self.shown())))
+    }
+
+    /// The endpoint without a user's name and password.
+    fn shown(&self) -> String {
+        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit('@').next().unwrap_or(host);
+        if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") }
     }
 }
 

@@ -89,7 +89,7 @@ impl Encoder for CandleText {
             latents[text] = values;
         }
         let latents = texts.into_iter().zip(latents);
-        let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent { values, truncated: text?.truncated });
+        let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent::new(values, text?.truncated));
         let mut encoded: Encoded = latents.map(latent).collect();
         let tokens: usize = batches.iter().map(|batch| batch.ids.len()).sum();
         encoded.usage.insert("tokens".into(), tokens as f64);

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_kit::Source;
 use candle_kit::nn::Packing;
-use fusemix_sdk::{Encoded, Encoder, Host, Item, Options, check};
+use fusemix_sdk::{Encoded, Encoder, Host, Item, Modality, Options, check};
 use std::path::{Path, PathBuf};
 
 use crate::pooling::Pooling;
@@ -83,7 +83,7 @@ fn bad_texts_fail_alone() {
     let encoder = open(&minilm());
     let good = encode(&encoder, &["a red flower"]).outcomes;
     let items = ["", " \n", "a red flower"].map(Item::text);
-    let invalid = Item { modality: "text", bytes: b"caf\xe9" };
+    let invalid = Item::new(&Modality::Text, b"caf\xe9");
     let outcomes = encoder.encode(&[&items[..], &[invalid]].concat(), &Host::detached()).unwrap().outcomes;
     for (index, reason) in [(0, "empty text"), (1, "empty text"), (3, "invalid UTF-8 at byte 3")] {
         assert_eq!(outcomes[index].clone().unwrap_err().message, reason);
