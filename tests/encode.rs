@@ -157,7 +157,19 @@ fn a_damaged_row_is_found_and_encoded_again() {
     bytes[16 * 4 * 3] ^= 0x10;
     std::fs::write(&segment, bytes).unwrap();
     place.run("cache verify").fails(1, "1 of 20 rows are damaged");
-    place.run("cache verify --repair").fails(1, "1 damaged rows forgotten, 19 left");
+    let copy = place.path("copy");
+    std::process::Command::new("cp").arg("-r").args([&place.path(".fusemix/cache"), &copy]).status().unwrap();
+    let summary = place.json("encode --data items.tsv --encoder mock --cache copy");
+    assert_eq!((&summary["damaged"], &summary["encoded"], &summary["cached"]), (&json!(1), &json!(1), &json!(19)));
+    std::fs::File::options()
+        .write(true)
+        .open(copy.join(&entry).join("segment-000000.f32"))
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    assert_eq!(place.json("encode --data items.tsv --encoder mock --cache copy")["damaged"], 19);
+    assert_eq!(place.run("cache verify --cache copy").code, 0);
+    place.run("cache verify --repair").fails(0, "1 damaged rows forgotten, 19 left");
     assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 1);
     assert_eq!(place.run("cache verify").code, 0);
 }

@@ -41,6 +41,8 @@ pub struct HeldOut {
     pub sides: [Distinct; 2],
     /// Indices of the items that belong together; any number of matches on either side.
     pub matches: Vec<(usize, usize)>,
+    /// Rows in which an item has no latent.
+    pub dropped: usize,
 }
 
 impl Side {
@@ -86,12 +88,13 @@ impl HeldOut {
         let [first, second] = &sides;
         let pairs: Vec<(Key, Key)> =
             first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
+        let dropped = first.keys.len() - pairs.len();
         let sides = sides.map(Side::distinct);
         let mut matches: Vec<(usize, usize)> =
             pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
         matches.sort_unstable();
         matches.dedup();
-        Self { towers, sides, matches }
+        Self { towers, sides, matches, dropped }
     }
 
     /// The embeddings of both sides' items.

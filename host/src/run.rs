@@ -102,66 +102,70 @@ impl EncoderInfo {
 
 /// The paths of a run folder.
 #[derive(Clone, Debug)]
-pub struct RunFolder(PathBuf);
+pub struct RunFolder {
+    path: PathBuf,
+    /// Where the run is while it is made: another folder if `path` still holds the one that it replaces.
+    made: PathBuf,
+}
 
 impl RunFolder {
-    /// A folder to train into. One that holds a run already is refused unless `overwrite`.
+    /// A folder to train into. One that holds a run already is refused unless `overwrite`; that run stays until the new one
+    /// is finished.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
-        let folder = Self(path.to_owned());
-        if folder.info_path().exists() && !overwrite {
+        let there = path.join(INFO).exists();
+        if there && !overwrite {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        fs::create_dir_all(path).map_err(|cause| RunError::Write { path: path.to_owned(), cause })?;
-        Ok(folder)
-    }
-
-    /// Gives up the run that the folder holds: from here on it has none until [`RunFolder::finish`].
-    pub fn begin(&self) -> Result<(), RunError> {
-        // A run is finished when it has its run.json, so that goes first and comes last.
-        match fs::remove_file(self.info_path()) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(RunError::Write { path: self.info_path(), cause })
-            }
-            _ => Ok(()),
-        }
+        let made = if there { beside(path, ".new") } else { path.to_owned() };
+        fs::create_dir_all(&made).map_err(|cause| RunError::Write { path: made.clone(), cause })?;
+        Ok(Self { path: path.to_owned(), made })
     }
 
     /// A folder with a finished run.
     pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
-        let folder = Self(path.to_owned());
+        let folder = Self { path: path.to_owned(), made: path.to_owned() };
         let text =
-            fs::read_to_string(folder.info_path()).map_err(|cause| RunError::NoRun { path: path.to_owned(), cause })?;
-        let info =
-            serde_json::from_str(&text).map_err(|cause| RunError::Corrupt { path: folder.info_path(), cause })?;
+            fs::read_to_string(path.join(INFO)).map_err(|cause| RunError::NoRun { path: path.to_owned(), cause })?;
+        let info = serde_json::from_str(&text).map_err(|cause| RunError::Corrupt { path: path.join(INFO), cause })?;
         Ok((folder, info))
     }
 
-    /// Marks the run as finished.
-    pub fn finish(&self, info: &RunInfo) -> Result<(), RunError> {
-        let path = self.info_path();
-        let write = |cause| RunError::Write { path: path.clone(), cause };
+    /// Marks the run as finished, and puts it in the place of the one that it replaces.
+    pub fn finish(self, info: &RunInfo) -> Result<(), RunError> {
+        let write = |cause| RunError::Write { path: self.path.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
-        whole_file::write(&path, (json + "\n").as_bytes()).map_err(write)
-    }
-
-    fn info_path(&self) -> PathBuf {
-        self.0.join("run.json")
+        whole_file::write(&self.made.join(INFO), (json + "\n").as_bytes()).map_err(write)?;
+        if self.made == self.path {
+            return Ok(());
+        }
+        let old = beside(&self.path, ".old");
+        fs::rename(&self.path, &old).and_then(|()| fs::rename(&self.made, &self.path)).map_err(write)?;
+        fs::remove_dir_all(&old).map_err(write)
     }
 
     /// The recipe as resolved.
     pub fn recipe(&self) -> PathBuf {
-        self.0.join("recipe.toml")
+        self.made.join("recipe.toml")
     }
 
     /// The trained adapters.
     pub fn adapters(&self) -> PathBuf {
-        self.0.join("adapters.safetensors")
+        self.made.join("adapters.safetensors")
     }
 
     /// What training measured.
     pub fn metrics(&self) -> PathBuf {
-        self.0.join("metrics.jsonl")
+        self.made.join("metrics.jsonl")
     }
+}
+
+/// A finished run has this file, which comes last.
+const INFO: &str = "run.json";
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 #[cfg(test)]
@@ -180,14 +184,18 @@ mod tests {
     fn a_finished_run_is_not_overwritten_by_accident() {
         let folder = tempfile::tempdir().unwrap();
         let info = RunInfo { fusemix: "0".into(), seed: 1, device: "cpu".into(), pairs: 2, towers: vec![] };
-        let run = RunFolder::create(folder.path(), false).unwrap();
-        assert!(matches!(RunFolder::open(folder.path()), Err(RunError::NoRun { .. })));
+        let path = folder.path().join("run");
+        let run = RunFolder::create(&path, false).unwrap();
+        assert!(matches!(RunFolder::open(&path), Err(RunError::NoRun { .. })));
         run.finish(&info).unwrap();
-        assert_eq!(RunFolder::open(folder.path()).unwrap().1, info);
-        assert!(matches!(RunFolder::create(folder.path(), false), Err(RunError::Exists { .. })));
-        let run = RunFolder::create(folder.path(), true).unwrap();
-        assert!(RunFolder::open(folder.path()).is_ok(), "nothing is lost before the training begins");
-        run.begin().unwrap();
-        assert!(RunFolder::open(folder.path()).is_err());
+        assert_eq!(RunFolder::open(&path).unwrap().1, info);
+        assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })));
+        let run = RunFolder::create(&path, true).unwrap();
+        fs::write(run.metrics(), "new").unwrap();
+        assert_eq!(RunFolder::open(&path).unwrap().1, info, "the old run stays until the new one is there");
+        run.finish(&RunInfo { seed: 2, ..info }).unwrap();
+        let (run, info) = RunFolder::open(&path).unwrap();
+        assert_eq!((info.seed, fs::read_to_string(run.metrics()).unwrap().as_str()), (2, "new"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -32,9 +32,6 @@ pub enum CacheError {
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
              so in its fingerprint", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },
-    #[error("{} is shorter than its {rows} rows: it was cut by something else; move the folder away, and its items \
-             are encoded again", path.display())]
-    Short { path: PathBuf, rows: u64 },
 }
 
 impl CacheError {

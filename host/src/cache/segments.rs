@@ -3,7 +3,7 @@
 use bytemuck::cast_slice;
 use memmap2::Mmap;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::CacheError;
@@ -54,20 +54,19 @@ impl Segments {
         Ok(())
     }
 
-    /// Maps the first `rows` rows.
+    /// Maps the first `rows` rows, or those of them that are there.
     pub(super) fn map(&self, rows: u64) -> Result<Mapped, CacheError> {
         let segments = rows.div_ceil(self.rows_per_segment());
         let mut maps = Vec::new();
         for segment in 0..segments {
             let path = self.path(segment);
-            let rows_here = (rows - segment * self.rows_per_segment()).min(self.rows_per_segment());
-            let file = File::open(&path).map_err(|cause| CacheError::io("open", &path, cause))?;
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                file => file.map_err(|cause| CacheError::io("open", &path, cause))?,
+            };
             // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this
             // program's own folder. A user who truncates a file under a running program ends it with a bus error.
             let map = unsafe { Mmap::map(&file) }.map_err(|cause| CacheError::io("map", &path, cause))?;
-            if (map.len() as u64) < rows_here * self.row_bytes() as u64 {
-                return Err(CacheError::Short { path, rows: rows_here });
-            }
             maps.push(map);
         }
         Ok(Mapped { maps, rows_per_segment: self.rows_per_segment(), width: self.width })
@@ -83,11 +82,11 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
-    /// Row `row`, which must have been committed when the segments were mapped.
-    pub(super) fn row(&self, row: u64) -> &[f32] {
+    /// Row `row`; none if it was not committed when the segments were mapped, or somebody has cut them.
+    pub(super) fn row(&self, row: u64) -> Option<&[f32]> {
         let start = (row % self.rows_per_segment) as usize * self.width * size_of::<f32>();
-        let bytes = &self.maps[(row / self.rows_per_segment) as usize][start..start + self.width * size_of::<f32>()];
+        let map = self.maps.get((row / self.rows_per_segment) as usize)?;
         // A map starts at a page, and a row at a multiple of 4 bytes from it.
-        cast_slice(bytes)
+        Some(cast_slice(map.get(start..start + self.width * size_of::<f32>())?))
     }
 }

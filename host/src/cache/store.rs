@@ -3,13 +3,15 @@
 //! Rows are written and synced first, the index commits second. After a crash at any point, every row that the index
 //! knows is whole; what lies behind the last of them is overwritten by the next append.
 
+use rayon::prelude::*;
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageError, TableDefinition,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,15 +36,30 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// The latents of one fingerprint. One process at a time has it open.
 pub struct Store {
     folder: PathBuf,
-    index: Database,
+    index: Index,
+}
+
+enum Index {
+    Writable(Database),
+    /// Of a cache that this process may only read.
+    Readable(ReadOnlyDatabase),
 }
 
 /// What is known of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Its latent is this row.
+    /// Its latent is this row, which is whole.
     Row(u64),
+    /// It had one, which is not what was stored: it must be encoded again.
+    Damaged,
     /// It has none, for this reason.
+    Failed(String),
+}
+
+/// What the index says of an item.
+enum Indexed {
+    /// (row, checksum)
+    Row((u64, u64)),
     Failed(String),
 }
 
@@ -77,7 +94,7 @@ impl Store {
         let path = folder.join("entry.json");
         let mut info = read_info(&path)
             .unwrap_or(EntryInfo { fingerprint: fingerprint.parts().clone(), encoders: BTreeSet::new() });
-        if info.encoders.insert(encoder.to_owned()) {
+        if matches!(store.index, Index::Writable(_)) && info.encoders.insert(encoder.to_owned()) {
             let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON") + "\n";
             whole_file::write(&path, json.as_bytes()).map_err(|cause| CacheError::io("write", &path, cause))?;
         }
@@ -93,7 +110,13 @@ impl Store {
         let start = Instant::now();
         loop {
             match Database::open(&path) {
-                Ok(index) => return Ok(Self { folder: folder.to_owned(), index }),
+                Ok(index) => return Ok(Self { folder: folder.to_owned(), index: Index::Writable(index) }),
+                Err(DatabaseError::Storage(StorageError::Io(error)))
+                    if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+                {
+                    let index = ReadOnlyDatabase::open(&path).map_err(|error| CacheError::index(&path, error))?;
+                    return Ok(Self { folder: folder.to_owned(), index: Index::Readable(index) });
+                }
                 // Reading takes moments; what takes longer is an encoding.
                 Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(50));
@@ -104,19 +127,27 @@ impl Store {
         }
     }
 
-    /// What is known of each of `keys`.
+    /// What is known of each of `keys`; rows are held against their checksums.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
-        self.read(|read| {
-            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(vec![None; keys.len()]) };
+        let entries = self.read(|read| {
+            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(Vec::new()) };
             let failures = read.open_table(FAILURES)?;
-            let known = |key: &Key| {
-                if let Some(entry) = rows.get(&key.0)? {
-                    return Ok(Some(Known::Row(entry.value().0)));
-                }
-                Ok(failures.get(&key.0)?.map(|reason| Known::Failed(reason.value().to_owned())))
+            let entry = |key: &Key| match rows.get(&key.0)? {
+                Some(row) => Ok(Some(Indexed::Row(row.value()))),
+                None => Ok(failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned()))),
             };
-            keys.iter().map(known).collect()
-        })
+            keys.iter().map(entry).collect()
+        })?;
+        if entries.is_empty() {
+            return Ok(vec![None; keys.len()]);
+        }
+        let mapped = self.map()?;
+        let known = |entry| match entry {
+            Indexed::Row((row, sum)) if is_whole(&mapped, row, sum) => Known::Row(row),
+            Indexed::Row(_) => Known::Damaged,
+            Indexed::Failed(reason) => Known::Failed(reason),
+        };
+        Ok(entries.into_par_iter().with_min_len(16).map(|entry: Option<Indexed>| entry.map(known)).collect())
     }
 
     /// Values a row, once there is one.
@@ -166,7 +197,7 @@ impl Store {
         })
     }
 
-    /// The latents in these rows, in this order, mapped.
+    /// The latents in these rows, which must be known, in this order, mapped.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
         Ok(CachedLatents { mapped: Arc::new(self.map()?), rows })
     }
@@ -180,7 +211,7 @@ impl Store {
             for entry in rows.iter()? {
                 let (key, value) = entry?;
                 let (row, sum) = value.value();
-                if checksum(mapped.row(row)) != sum {
+                if !is_whole(&mapped, row, sum) {
                     bad.push(Key(*key.value()));
                 }
             }
@@ -222,13 +253,20 @@ impl Store {
     }
 
     fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, CacheError> {
-        let work = || work(&self.index.begin_read()?);
+        let read = || match &self.index {
+            Index::Writable(index) => index.begin_read(),
+            Index::Readable(index) => index.begin_read(),
+        };
+        let work = || work(&read()?);
         work().map_err(|error| CacheError::index(&self.folder, error))
     }
 
     fn write(&self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
+        let Index::Writable(index) = &self.index else {
+            return Err(CacheError::io("write", &self.folder, ErrorKind::ReadOnlyFilesystem.into()));
+        };
         let commit = || {
-            let write = self.index.begin_write()?;
+            let write = index.begin_write()?;
             work(&write)?;
             Ok::<_, redb::Error>(write.commit()?)
         };
@@ -242,7 +280,7 @@ fn create_index(folder: &Path, path: &Path) -> Result<(), CacheError> {
     let part = NamedTempFile::new_in(folder).map_err(make)?;
     drop(Database::create(part.path()).map_err(|error| CacheError::index(path, error))?);
     match part.persist_noclobber(path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(make(error.error)),
+        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(make(error.error)),
         _ => whole_file::sync_folder(path).map_err(make),
     }
 }
@@ -258,6 +296,10 @@ fn found<T>(table: Result<T, redb::TableError>) -> Result<Option<T>, redb::Error
 
 pub(super) fn read_info(path: &Path) -> Option<EntryInfo> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+fn is_whole(mapped: &Mapped, row: u64, sum: u64) -> bool {
+    mapped.row(row).is_some_and(|values| checksum(values) == sum)
 }
 
 fn checksum(row: &[f32]) -> u64 {
@@ -281,6 +323,6 @@ impl Latents for CachedLatents {
     }
 
     fn copy_row(&self, index: usize, out: &mut [f32]) {
-        out.copy_from_slice(self.mapped.row(self.rows[index]));
+        out.copy_from_slice(self.mapped.row(self.rows[index]).expect("a known row is there"));
     }
 }

@@ -124,12 +124,18 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn a_cut_segment_is_an_error_and_not_a_crash() {
+fn a_cut_segment_loses_what_was_cut_and_nothing_else() {
     let cache = tempfile::tempdir().unwrap();
     append(&open(&cache), 0..8);
     let path = cache.path().join(fingerprint().hex()).join("segment-000000.f32");
-    std::fs::write(&path, [0; 30]).unwrap();
-    assert!(matches!(open(&cache).verify(), Err(CacheError::Short { rows: 8, .. })));
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(30).unwrap();
+    let store = open(&cache);
+    assert_eq!(store.verify().unwrap().len(), 7);
+    let known = store.known(&(0..9).map(key).collect::<Vec<_>>()).unwrap();
+    assert_eq!((&known[0], &known[1], &known[8]), (&Some(Known::Row(0)), &Some(Known::Damaged), &None));
+    append(&store, 0..8);
+    assert!((0..8).all(|index| read(&store, index) == latent(index)));
+    assert!(store.verify().unwrap().is_empty());
 }
 
 #[test]

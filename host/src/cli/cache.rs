@@ -55,8 +55,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
 
 fn show(session: &Session) -> Result<u8> {
     let mut entries = Vec::new();
+    let mut unreadable = false;
     for Entry { fingerprint, info, store } in list(&session.cache)? {
         let counts = store.and_then(|store| store.counts());
+        unreadable |= counts.is_err();
         if !session.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
             match &counts {
@@ -78,7 +80,7 @@ fn show(session: &Session) -> Result<u8> {
     } else if entries.is_empty() {
         println!("nothing is stored in {}", session.cache.display());
     }
-    Ok(0)
+    Ok(if unreadable { exit::FAILED } else { 0 })
 }
 
 fn verify(session: &Session, repair: bool) -> Result<u8> {
@@ -102,7 +104,7 @@ fn verify(session: &Session, repair: bool) -> Result<u8> {
             }
             Err(error) => format!("error: {error}"),
         };
-        damaged |= !matches!(checked, Ok((_, 0)));
+        damaged |= !matches!(checked, Ok((_, bad)) if bad == 0 || repair);
         if !session.json {
             println!("{fingerprint}  {line}");
         }

@@ -91,9 +91,9 @@ pub(super) fn fill(
 
 /// A summary in one line.
 pub(super) fn line(encoder: &str, summary: &Summary) -> String {
-    let Summary { rows, encoded, cached, duplicates, truncated, failed, .. } = summary;
+    let Summary { rows, encoded, cached, duplicates, truncated, damaged, failed, .. } = summary;
     let mut line = format!("{encoder}: {rows} rows, {encoded} encoded, {cached} already cached, {failed} failed");
-    for (count, what) in [(duplicates, "duplicates"), (truncated, "truncated")] {
+    for (count, what) in [(duplicates, "duplicates"), (truncated, "truncated"), (damaged, "damaged in the cache")] {
         if *count > 0 {
             line += &format!(", {count} {what}");
         }

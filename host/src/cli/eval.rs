@@ -47,11 +47,11 @@ fn table(found: &[Retrieval]) -> String {
         retrieval.recall.keys().map(|k| format!(" {:>11.1}", recall(k))).collect::<String>()
     };
     for retrieval in found {
-        let Retrieval { queries, gallery, median_rank, .. } = retrieval;
+        let Retrieval { queries, gallery, median_rank, chance_median_rank, .. } = retrieval;
         let recall = numbers(&|k| retrieval.recall[k], retrieval);
         table += &format!("{:width$}{recall} {median_rank:>11} {queries:>11} {gallery:>11}\n", way(retrieval));
         let chance = numbers(&|k| retrieval.chance[k], retrieval);
-        table += &format!("{:width$}{chance} {:>11}\n", "  chance", (*gallery as f64 + 1.0) / 2.0);
+        table += &format!("{:width$}{chance} {:>11}\n", "  chance", (chance_median_rank * 10.0).round() / 10.0);
     }
     table
 }

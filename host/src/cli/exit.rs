@@ -29,7 +29,7 @@ Exit codes:
    1  failed                               14  plugin: version not met
    2  wrong arguments                      15  plugin: SHA-256 differs
    3  plugins.toml, recipe or data wrong   16  plugin panicked
-   4  done, but some items have no latent  17  plugin: wrong width or number of rows
+   4  encode, embed, export: items failed  17  plugin: wrong width or number of rows
    5  run and encoders do not match        18  done, but the encoder gave NaN or infinity
   10  plugin: no such file                 19  plugin hung: a call took longer than `timeout`
   11  plugin: not a library                20  encoder failed

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
-use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 use super::gallery::gallery;
 use super::session::Session;
@@ -35,7 +35,8 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let trained = Trained::open(&run, device)?;
     let write = || format!("cannot write {}", out.display());
     // Opened before the work, and left as it was until the page is whole.
-    let mut file = File::options().create(true).truncate(false).write(true).open(&out).with_context(write)?;
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder).with_context(write)?;
     let towers = trained.towers(session);
     let tested = trained.held_out(&towers, data.as_deref())?;
     let mut retrieval = Vec::new();
@@ -54,7 +55,8 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         gallery,
     };
     let html = page.html().map_err(|error| anyhow!("the curves cannot be drawn: {error}"))?;
-    file.set_len(0).and_then(|()| file.write_all(html.as_bytes())).with_context(write)?;
+    file.write_all(html.as_bytes()).with_context(write)?;
+    file.persist(&out).map_err(|error| error.error).with_context(write)?;
     if session.json {
         println!("{:#}", serde_json::json!({"page": out}));
     } else {

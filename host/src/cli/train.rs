@@ -47,6 +47,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     // With the rows that there may be: mistakes in [train] show before anything is paid for.
     let rows = files.iter().map(|files| files.rows).max().unwrap_or(0);
     let options = recipe.train.resolve(rows).map_err(|error| located(&recipe, error.into()))?;
+    if let Some((entry, files)) = recipe.pairs.iter().zip(&files).find(|(_, files)| files.rows < 4) {
+        let [first, second] = entry.ends.each_ref().map(|end| recipe.towers[end.tower].name.clone());
+        return Err(located(&recipe, TrainError::Few { first, second, pairs: files.rows }));
+    }
     let towers = Towers::new(session, &recipe, None);
     for (index, tower) in recipe.towers.iter().enumerate() {
         towers.modality(index)?;
@@ -79,7 +83,6 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let steps = trainer.planned_steps();
     eprintln!("training on {}: {pairs} pairs, {steps} steps", device.describe());
 
-    folder.begin()?;
     std::fs::write(folder.recipe(), recipe.to_toml(trainer.options())?)
         .with_context(|| format!("cannot write {}", folder.recipe().display()))?;
     let start = Instant::now();

@@ -79,8 +79,12 @@ impl Tested {
 /// The items of a pair set in `file`.
 pub(super) fn held_out(towers: &Towers<'_>, entry: &PairsEntry, file: &DataFile) -> Result<HeldOut> {
     let held_out = HeldOut::new(entry.ends.each_ref().map(|end| end.tower), towers.sides(&entry.ends, file)?);
+    let path = file.path().display();
     if held_out.matches.is_empty() {
-        bail!("{}: no pair has a latent on both sides", file.path().display());
+        bail!("{path}: no pair has a latent on both sides");
+    }
+    if held_out.dropped > 0 {
+        eprintln!("{path}: {} pairs are left out: an item has no latent", held_out.dropped);
     }
     Ok(held_out)
 }

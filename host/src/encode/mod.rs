@@ -75,6 +75,8 @@ pub struct Summary {
     pub failed: usize,
     /// Items that were not sent because they failed in an earlier run.
     pub remembered: usize,
+    /// Items whose latent in the cache was damaged, so that they were sent again.
+    pub damaged: usize,
     /// Items to which the encoder gave NaN or infinity in this run.
     pub not_finite: usize,
     /// The rows without a latent, in file order.
@@ -225,10 +227,11 @@ impl Run<'_> {
                 } else if matches!(known, Some(Known::Row(_))) {
                     self.summary.cached += 1;
                     self.advance(1);
-                } else if known.is_some() && !retry_failed {
+                } else if matches!(known, Some(Known::Failed(_))) && !retry_failed {
                     self.summary.remembered += 1;
                     self.advance(1);
                 } else {
+                    self.summary.damaged += usize::from(matches!(known, Some(Known::Damaged)));
                     batch.push(Sample { key, bytes });
                 }
                 if batch.is_full(self.encoder.description.batch) {
@@ -362,8 +365,8 @@ impl Run<'_> {
                         continue;
                     }
                     (_, Some(Known::Failed(reason))) => Some(reason),
-                    (Some(key), None) => self.failed.get(key).cloned(),
-                    (None, None) => self.unread.remove(&row),
+                    (Some(key), _) => self.failed.get(key).cloned(),
+                    (None, _) => self.unread.remove(&row),
                 };
                 rows.push(None);
                 // A row that a stopped run did not come to has no latent, and has not failed.

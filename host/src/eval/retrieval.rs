@@ -38,6 +38,8 @@ pub struct Retrieval {
     pub chance: BTreeMap<usize, f64>,
     /// The median over the queries of the rank of the best match, from 1.
     pub median_rank: f64,
+    /// The median over the queries of the rank that is expected of the best match in random order.
+    pub chance_median_rank: f64,
 }
 
 /// The mean of all R@k of several directions, in percent; 0 without any.
@@ -76,7 +78,13 @@ fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrie
         gallery,
         recall: share(&|k| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
         chance: share(&|k| queries.iter().map(|(_, wanted)| chance(gallery, wanted.len(), k)).sum::<f64>() / count),
-        median_rank: median(&ranks),
+        median_rank: median(&ranks.iter().map(|&rank| rank as f64).collect::<Vec<_>>()),
+        chance_median_rank: {
+            let mut expected: Vec<f64> =
+                queries.iter().map(|(_, wanted)| (gallery as f64 + 1.0) / (wanted.len() as f64 + 1.0)).collect();
+            expected.sort_unstable_by(f64::total_cmp);
+            median(&expected)
+        },
     }
 }
 
@@ -109,10 +117,10 @@ fn chance(gallery: usize, wanted: usize, k: usize) -> f64 {
     1.0 - (0..k.min(gallery)).map(miss).product::<f64>()
 }
 
-fn median(sorted: &[usize]) -> f64 {
+fn median(sorted: &[f64]) -> f64 {
     match sorted {
         [] => 0.0,
-        sorted => (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) as f64 / 2.0,
+        sorted => (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0,
     }
 }
 
@@ -134,6 +142,8 @@ mod tests {
         // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
         assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
         assert_eq!(forth.median_rank, 2.5);
+        // Of 3 items in random order, one of 2 matches comes at 4/3, a single one at 2.
+        assert!((forth.chance_median_rank - (4.0 / 3.0 + 2.0) / 2.0).abs() < 1e-12);
         // Item 0 is nearer to query 1, item 1 to query 0, item 2 to query 0.
         assert!((back.recall[&1] - 100.0 / 3.0).abs() < 1e-9);
         assert_eq!(back.median_rank, 2.0);

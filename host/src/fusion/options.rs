@@ -69,7 +69,7 @@ const SMALL: usize = 5_000;
 const STEPS: usize = 10_000;
 
 impl TrainOptions {
-    /// The options for training on `pairs` pairs, the smallest pair set that there is.
+    /// The options for training on `pairs` pairs, those of the largest pair set.
     pub fn resolve(&self, pairs: usize) -> Result<Options, OptionError> {
         let small = pairs < SMALL;
         let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
@@ -101,9 +101,7 @@ impl Options {
             Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
         };
         match &self {
-            o if o.batch < 2 => {
-                wrong("batch", &o.batch, &format!("a step needs 2 mixed pairs, drawn from 4; there are {pairs} pairs"))
-            }
+            o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
             o if o.expansion == 0 => wrong("expansion", &o.expansion, "must be at least 1"),
             o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
@@ -145,6 +143,7 @@ mod tests {
         let error = |options: TrainOptions, pairs| options.resolve(pairs).unwrap_err().to_string();
         let dropout = TrainOptions { dropout: Some(1.0), ..TrainOptions::default() };
         assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be from 0 to below 1");
-        assert!(error(TrainOptions::default(), 3).contains("there are 3 pairs"));
+        let batch = TrainOptions { batch: Some(1), ..TrainOptions::default() };
+        assert_eq!(error(batch, 100), "`batch = 1` in [train]: a step needs at least 2 mixed pairs");
     }
 }

@@ -106,7 +106,9 @@ fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> 
     let missing =
         |file, folders: &[PathBuf]| LoadError::Missing { plugin: entry.name.clone(), file, folders: folders.to_vec() };
     if let Some(path) = &entry.path {
-        return if path.is_file() { Ok(path.clone()) } else { Err(missing(path.clone(), &[])) };
+        // The loader would look for a name without a folder elsewhere.
+        let path = std::path::absolute(path).unwrap_or(path.clone());
+        return if path.is_file() { Ok(path) } else { Err(missing(path, &[])) };
     }
     let file = PathBuf::from(format!("{DLL_PREFIX}{}{DLL_SUFFIX}", entry.name.replace('-', "_")));
     let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());

@@ -98,7 +98,7 @@ impl Display for Table<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("<table><tr><th>from</th><th>to</th><th>R@1</th><th>R@5</th><th>R@10</th><th>median rank</th>")?;
         f.write_str("<th>queries</th><th>gallery</th></tr>")?;
-        for Retrieval { from, to, queries, gallery, recall, chance, median_rank } in self.0 {
+        for Retrieval { from, to, queries, gallery, recall, chance, median_rank, .. } in self.0 {
             write!(f, "<tr><td>{}</td><td>{}</td>", Escaped(from), Escaped(to))?;
             for (k, percent) in recall {
                 write!(f, "<td>{percent:.1} <small>chance {:.1}</small></td>", chance[k])?;
