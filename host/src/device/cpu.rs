@@ -1,18 +1,33 @@
 //! The CPU: a launch runs the kernel's twin on all cores.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
-use super::{Buffer, Device, DeviceError, Memory};
-use crate::kernels::Kernel;
+use super::buffer::{Buffer, Memory, Slice};
+use super::profile::Profile;
+use super::{Device, DeviceError};
+use crate::kernels::{Kernel, bf16};
 
 /// All cores of this machine.
-pub struct Cpu;
+#[derive(Default)]
+pub struct Cpu {
+    profile: Profile,
+}
 
-fn host(buffer: &Buffer) -> &RwLock<Vec<f32>> {
-    match &buffer.memory {
+fn memory<'a>(slice: &Slice<'a>) -> &'a RwLock<Vec<f32>> {
+    match &slice.buffer.memory {
         Memory::Host(values) => values,
         Memory::Wgpu(_) => panic!("a buffer of another device"),
     }
+}
+
+fn read<'a>(slice: &Slice<'a>) -> RwLockReadGuard<'a, Vec<f32>> {
+    memory(slice).read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock that is taken is a buffer that the launch has twice.
+fn write<'a>(slice: &Slice<'a>) -> RwLockWriteGuard<'a, Vec<f32>> {
+    memory(slice).try_write().expect("no buffer is both read and written")
 }
 
 impl Device for Cpu {
@@ -20,26 +35,53 @@ impl Device for Cpu {
         format!("CPU, {} threads", rayon::current_num_threads())
     }
 
+    fn has_bf16(&self) -> bool {
+        bf16::is_supported()
+    }
+
+    fn memory(&self) -> Option<u64> {
+        available_memory()
+    }
+
     fn zeros(&self, len: usize) -> Buffer {
         Buffer { len, memory: Memory::Host(RwLock::new(vec![0.0; len])) }
     }
 
-    fn write(&self, buffer: &Buffer, values: &[f32]) {
-        host(buffer).write().unwrap_or_else(PoisonError::into_inner)[..values.len()].copy_from_slice(values);
+    fn fill(&self, slice: Slice<'_>, fill: &mut dyn FnMut(&mut [f32])) {
+        fill(&mut write(&slice)[slice.start..slice.start + slice.len]);
     }
 
-    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>, DeviceError> {
-        Ok(host(buffer).read().unwrap_or_else(PoisonError::into_inner).clone())
+    fn read(&self, slice: Slice<'_>) -> Result<Vec<f32>, DeviceError> {
+        Ok(read(&slice)[slice.start..slice.start + slice.len].to_vec())
     }
 
-    fn launch(&self, kernel: &dyn Kernel, reads: &[&Buffer], writes: &[&Buffer]) {
-        let reads: Vec<_> =
-            reads.iter().map(|read| host(read).read().unwrap_or_else(PoisonError::into_inner)).collect();
-        // A lock that is taken is a buffer that the launch has twice.
-        let mut writes: Vec<_> =
-            writes.iter().map(|write| host(write).try_write().expect("each buffer once in a launch")).collect();
-        let reads: Vec<&[f32]> = reads.iter().map(|read| read.as_slice()).collect();
-        let mut writes: Vec<&mut [f32]> = writes.iter_mut().map(|write| write.as_mut_slice()).collect();
-        kernel.twin(&reads, &mut writes);
+    fn launch(&self, kernel: &dyn Kernel, reads: &[Slice<'_>], writes: &[Slice<'_>]) {
+        let start = Instant::now();
+        let guards: Vec<_> = reads.iter().map(read).collect();
+        let mut write_guards: Vec<_> = writes.iter().map(write).collect();
+        let values: Vec<&[f32]> =
+            guards.iter().zip(reads).map(|(guard, slice)| &guard[slice.start..slice.start + slice.len]).collect();
+        let mut written: Vec<&mut [f32]> = write_guards
+            .iter_mut()
+            .zip(writes)
+            .map(|(guard, slice)| &mut guard[slice.start..slice.start + slice.len])
+            .collect();
+        kernel.twin(&values, &mut written);
+        self.profile.add(kernel.name(), start.elapsed());
     }
+
+    fn submit(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+/// Bytes that the system would give, where it tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }

@@ -1,15 +1,19 @@
 //! Where the numbers are computed: one interface, over which all that is numeric is written once.
 
+mod buffer;
 mod cpu;
+mod profile;
 mod wgpu;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use crate::kernels::Kernel;
+pub use buffer::{Buffer, Slice};
 pub use cpu::Cpu;
-pub use wgpu::Wgpu;
+pub use profile::{KernelTime, Profile};
+pub use wgpu::{AdapterReport, Wgpu, adapters};
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,66 +60,61 @@ pub enum DeviceError {
     Failed { device: String, reason: String },
 }
 
-/// Something that computes. Launches run in the order in which they are made; only [`Device::read`] waits for them.
+/// Something that computes. Launches run in the order in which they are made, and fills and reads keep their place among
+/// them; only [`Device::read`] waits.
 pub trait Device: Send + Sync {
     /// What it is, for people.
     fn describe(&self) -> String;
 
+    /// Whether products of bf16 values are faster here than those of f32.
+    fn has_bf16(&self) -> bool;
+
+    /// Bytes that are free, where the device tells.
+    fn memory(&self) -> Option<u64>;
+
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Buffer;
 
-    /// Overwrites the start of a buffer.
-    fn write(&self, buffer: &Buffer, values: &[f32]);
+    /// Overwrites a slice with what `fill` writes, which is all of it.
+    fn fill(&self, slice: Slice<'_>, fill: &mut dyn FnMut(&mut [f32]));
 
-    /// The values of a buffer; waits for what was launched before, and reports what went wrong since the last time.
-    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>, DeviceError>;
+    /// The values of a slice, or what went wrong since the last time.
+    fn read(&self, slice: Slice<'_>) -> Result<Vec<f32>, DeviceError>;
 
     /// Launches a kernel. No buffer may be among both, nor twice among the `writes`.
-    fn launch(&self, kernel: &dyn Kernel, reads: &[&Buffer], writes: &[&Buffer]);
+    fn launch(&self, kernel: &dyn Kernel, reads: &[Slice<'_>], writes: &[Slice<'_>]);
+
+    /// The end of a step: what was launched is on its way, and no more than the step before it is still under way.
+    fn submit(&self) -> Result<(), DeviceError>;
+
+    /// Where the time goes.
+    fn profile(&self) -> &Profile;
 }
 
 impl dyn Device + '_ {
     /// A buffer that holds `values`.
     pub fn upload(&self, values: &[f32]) -> Buffer {
         let buffer = self.zeros(values.len());
-        self.write(&buffer, values);
+        self.write(buffer.all(), values);
         buffer
     }
-}
 
-/// f32 values in the memory of a device.
-pub struct Buffer {
-    len: usize,
-    memory: Memory,
-}
-
-enum Memory {
-    Host(RwLock<Vec<f32>>),
-    Wgpu(::wgpu::Buffer),
-}
-
-impl Buffer {
-    /// Values.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// Overwrites a slice.
+    pub fn write(&self, slice: Slice<'_>, values: &[f32]) {
+        self.fill(slice, &mut |out| out.copy_from_slice(values));
     }
 }
 
 /// The device that `choice` asks for.
 pub fn open(choice: DeviceChoice) -> Result<Arc<dyn Device>, DeviceError> {
     match choice {
-        DeviceChoice::Cpu => Ok(Arc::new(Cpu)),
+        DeviceChoice::Cpu => Ok(Arc::new(Cpu::default())),
         DeviceChoice::Wgpu => Ok(Arc::new(Wgpu::open(false)?)),
         DeviceChoice::Auto => match Wgpu::open(true) {
             Ok(device) => Ok(Arc::new(device)),
             Err(error) => {
                 tracing::info!("{error}");
-                Ok(Arc::new(Cpu))
+                Ok(Arc::new(Cpu::default()))
             }
         },
     }

@@ -7,9 +7,10 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
-@group(0) @binding(2) var<storage, read_write> value: array<f32>;
-@group(0) @binding(3) var<storage, read_write> first: array<f32>;
-@group(0) @binding(4) var<storage, read_write> second: array<f32>;
+@group(0) @binding(2) var<storage, read> factor: array<f32>;
+@group(0) @binding(3) var<storage, read_write> value: array<f32>;
+@group(0) @binding(4) var<storage, read_write> first: array<f32>;
+@group(0) @binding(5) var<storage, read_write> second: array<f32>;
 
 @compute @workgroup_size(256)
 fn adamw(
@@ -21,7 +22,7 @@ fn adamw(
     if at >= params.count {
         return;
     }
-    let g = gradient[at];
+    let g = gradient[at] * factor[0];
     let m = params.beta_1 * first[at] + (1.0 - params.beta_1) * g;
     let v = params.beta_2 * second[at] + (1.0 - params.beta_2) * g * g;
     first[at] = m;

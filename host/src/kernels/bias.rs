@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{Kernel, buffers, groups};
+use super::{Gpu, Kernel, Shader, groups, slices};
+
+const WGSL: &str = include_str!("bias.wgsl");
 
 /// `out += bias`, and `+= residual` where there is one. Reads `bias (width)` and the residual `(rows x width)`, or the bias
 /// alone; changes `out (rows x width)`.
@@ -15,29 +17,26 @@ pub struct AddBias {
 }
 
 impl Kernel for AddBias {
-    fn wgsl(&self) -> &'static str {
-        include_str!("bias.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         if self.residual { "add_bias_and_residual" } else { "add_bias" }
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.rows * self.width, 256)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: WGSL,
+            entry: self.name(),
+            params: vec![self.rows as u32, self.width as u32, 0],
+            workgroups: groups(self.rows * self.width, 256),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let bias = reads[0];
         let rows = writes[0][..self.rows * self.width].par_chunks_mut(self.width);
         if !self.residual {
-            return rows.for_each(|row| row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias));
+            return rows.with_min_len(8).for_each(|row| row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias));
         }
-        rows.zip(reads[1].par_chunks(self.width)).for_each(|(row, residual)| {
+        rows.zip(reads[1].par_chunks(self.width)).with_min_len(8).for_each(|(row, residual)| {
             for ((out, bias), residual) in row.iter_mut().zip(bias).zip(residual) {
                 *out += bias + residual;
             }
@@ -45,37 +44,38 @@ impl Kernel for AddBias {
     }
 }
 
-/// Reads `x (rows x width)`; writes the sum of its rows, `out (width)`.
+/// Reads `x (rows x width)`; writes the sum of its rows, `out (width)`, or adds it.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnSum {
     pub rows: usize,
     pub width: usize,
+    /// Whether the sum is added to what is there.
+    pub accumulate: bool,
 }
 
 /// Columns that a thread of the CPU sums.
 const COLUMNS: usize = 64;
 
 impl Kernel for ColumnSum {
-    fn wgsl(&self) -> &'static str {
-        include_str!("bias.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "column_sum"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.width, 64)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: WGSL,
+            entry: "column_sum",
+            params: vec![self.rows as u32, self.width as u32, self.accumulate.into()],
+            workgroups: groups(self.width, 64),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x], [out]) = buffers(reads, writes);
+        let ([x], [out]) = slices(reads, writes);
         out[..self.width].par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, out)| {
-            out.fill(0.0);
+            if !self.accumulate {
+                out.fill(0.0);
+            }
             for row in x[..self.rows * self.width].chunks_exact(self.width) {
                 out.iter_mut().zip(&row[chunk * COLUMNS..]).for_each(|(out, x)| *out += x);
             }

@@ -1,6 +1,6 @@
 // out += bias, a value a thread; the sum over the rows, a column a thread.
 
-struct Params { rows: u32, width: u32 }
+struct Params { rows: u32, width: u32, accumulate: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
@@ -49,6 +49,6 @@ fn column_sum(
         for (var row = 0u; row < params.rows; row += 1u) {
             total += x[row * params.width + column];
         }
-        out[column] = total;
+        out[column] = total + select(0.0, out[column], params.accumulate == 1u);
     }
 }

@@ -1,13 +1,15 @@
-//! GELU, then dropout: forward and backward.
+//! Bias, GELU, then dropout: forward and backward.
 //!
-//! A value is left out by a hash of its place, so that a mask is never stored: the backward pass, a recomputation and the
-//! other device all find the same one.
+//! A value is left out by a hash of its place in the batch, so that a mask is never stored: the backward pass, a
+//! recomputation in other micro-batches and the other device all find the same one.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{CHUNK, Kernel, buffers, groups};
+use super::{Gpu, Kernel, Shader, groups, slices};
+
+const WGSL: &str = include_str!("gelu.wgsl");
 
 /// Which values are left out.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +30,18 @@ impl Dropout {
         Self { threshold: (p * (1 << 24) as f32) as u32, scale: 1.0 / (1.0 - p), key }
     }
 
-    /// What the value at `at` is multiplied with.
+    /// Of row `row` of the batch.
     #[inline(always)]
-    fn factor(self, at: u32) -> f32 {
-        let hash = hash(hash(at).wrapping_add(self.key)) >> 8;
-        if hash >= self.threshold { self.scale } else { 0.0 }
+    fn row(self, row: u32) -> u32 {
+        hash(hash(row).wrapping_add(self.key))
     }
 
-    fn params(self) -> [u32; 3] {
-        [self.threshold, self.scale.to_bits(), self.key]
+    /// What the value in `column` is multiplied with.
+    #[inline(always)]
+    fn factor(self, row: u32, column: u32) -> f32 {
+        // An odd factor, so that no two rows are each other's shifted copies.
+        let hash = hash(column.wrapping_mul(0x9e37_79b9) ^ row) >> 8;
+        if hash >= self.threshold { self.scale } else { 0.0 }
     }
 }
 
@@ -59,40 +64,43 @@ fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { tail } else { 1.0 - tail }, e * 0.398_942_3)
 }
 
-/// `out = dropout(x Phi(x))`. Reads `x (count)`; writes `out (count)`.
+fn shader(entry: &'static str, rows: usize, width: usize, first: usize, dropout: Dropout) -> Shader {
+    let Dropout { threshold, scale, key } = dropout;
+    let params = vec![rows as u32, width as u32, first as u32, threshold, scale.to_bits(), key];
+    Shader { source: WGSL, entry, params, workgroups: groups(rows * width, 256) }
+}
+
+/// `out = dropout(gelu(x + bias))`. Reads `x (rows x width)`, `bias (width)`; writes `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Gelu {
-    pub count: usize,
+    pub rows: usize,
+    pub width: usize,
+    /// Row of the batch that the first of these is.
+    pub first: usize,
     pub dropout: Dropout,
 }
 
 impl Kernel for Gelu {
-    fn wgsl(&self) -> &'static str {
-        include_str!("gelu.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "gelu"
     }
 
-    fn params(&self) -> Vec<u32> {
-        [&[self.count as u32][..], &self.dropout.params()].concat()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.count, 256)
+    fn shader(&self, _: &Gpu) -> Shader {
+        shader("gelu", self.rows, self.width, self.first, self.dropout)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x], [out]) = buffers(reads, writes);
-        let (dropout, arch) = (self.dropout, Arch::new());
-        let chunks = out[..self.count].par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
-        chunks.for_each(|(chunk, (out, x))| {
+        let ([x, bias], [out]) = slices(reads, writes);
+        let (Self { width, first, dropout, .. }, arch) = (*self, Arch::new());
+        let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
+        rows.with_min_len(4).for_each(|(at, (out, x))| {
+            let row = dropout.row((first + at) as u32);
             arch.dispatch(
                 #[inline(always)]
                 || {
-                    for ((at, out), &x) in ((chunk * CHUNK) as u32..).zip(out).zip(x) {
-                        *out = x * normal(x).0 * dropout.factor(at);
+                    for (((column, out), x), bias) in (0..).zip(&mut *out).zip(x).zip(bias) {
+                        let x = x + bias;
+                        *out = x * normal(x).0 * dropout.factor(row, column);
                     }
                 },
             );
@@ -100,41 +108,42 @@ impl Kernel for Gelu {
     }
 }
 
-/// `gradient = dropout(gradient) (Phi(x) + x phi(x))`. Reads `x (count)`; changes `gradient (count)`.
+/// `gradient = dropout(gradient) gelu'(x + bias)`. Reads `x (rows x width)`, `bias (width)`; changes
+/// `gradient (rows x width)`, and writes once more what [`Gelu`] gave, `out (rows x width)`: nobody keeps it.
 #[derive(Clone, Copy, Debug)]
 pub struct GeluBackward {
-    pub count: usize,
+    pub rows: usize,
+    pub width: usize,
+    /// Row of the batch that the first of these is.
+    pub first: usize,
     pub dropout: Dropout,
 }
 
 impl Kernel for GeluBackward {
-    fn wgsl(&self) -> &'static str {
-        include_str!("gelu.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "gelu_backward"
     }
 
-    fn params(&self) -> Vec<u32> {
-        [&[self.count as u32][..], &self.dropout.params()].concat()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.count, 256)
+    fn shader(&self, _: &Gpu) -> Shader {
+        shader("gelu_backward", self.rows, self.width, self.first, self.dropout)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x], [gradient]) = buffers(reads, writes);
-        let (dropout, arch) = (self.dropout, Arch::new());
-        let chunks = gradient[..self.count].par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
-        chunks.for_each(|(chunk, (gradient, x))| {
+        let ([x, bias], [gradient, out]) = slices(reads, writes);
+        let (Self { width, first, dropout, .. }, arch) = (*self, Arch::new());
+        let rows = gradient.par_chunks_mut(width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(width)).enumerate();
+        rows.with_min_len(4).for_each(|(at, ((gradient, out), x))| {
+            let row = dropout.row((first + at) as u32);
             arch.dispatch(
                 #[inline(always)]
                 || {
-                    for ((at, gradient), &x) in ((chunk * CHUNK) as u32..).zip(gradient).zip(x) {
+                    let values = (0..).zip(&mut *gradient).zip(&mut *out).zip(x).zip(bias);
+                    for ((((column, gradient), out), x), bias) in values {
+                        let x = x + bias;
                         let (cumulated, density) = normal(x);
-                        *gradient *= (cumulated + x * density) * dropout.factor(at);
+                        let factor = dropout.factor(row, column);
+                        *out = x * cumulated * factor;
+                        *gradient *= (cumulated + x * density) * factor;
                     }
                 },
             );

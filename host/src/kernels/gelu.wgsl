@@ -1,10 +1,17 @@
-// out = dropout(x Phi(x)) and its gradient, a value a thread.
+// out = dropout(gelu(x + bias)) and its gradient, a value a thread.
 
-struct Params { count: u32, threshold: u32, scale: f32, key: u32 }
+struct Params { rows: u32, width: u32, first: u32, threshold: u32, scale: f32, key: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+
+// gelu
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+// gelu_backward
+@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(4) var<storage, read_write> again: array<f32>;
 
 fn hash(value: u32) -> u32 {
     var x = (value ^ (value >> 16u)) * 0x7feb352du;
@@ -13,7 +20,9 @@ fn hash(value: u32) -> u32 {
 }
 
 fn factor(at: u32) -> f32 {
-    return select(0.0, params.scale, (hash(hash(at) + params.key) >> 8u) >= params.threshold);
+    let row = hash(hash(params.first + at / params.width) + params.key);
+    let hash = hash(((at % params.width) * 0x9e3779b9u) ^ row);
+    return select(0.0, params.scale, (hash >> 8u) >= params.threshold);
 }
 
 // Phi(x) and phi(x)
@@ -33,8 +42,9 @@ fn gelu(
     @builtin(local_invocation_index) index: u32,
 ) {
     let at = (group.y * groups.x + group.x) * 256u + index;
-    if at < params.count {
-        out[at] = x[at] * normal(x[at]).x * factor(at);
+    if at < params.rows * params.width {
+        let value = x[at] + bias[at % params.width];
+        out[at] = value * normal(value).x * factor(at);
     }
 }
 
@@ -45,8 +55,11 @@ fn gelu_backward(
     @builtin(local_invocation_index) index: u32,
 ) {
     let at = (group.y * groups.x + group.x) * 256u + index;
-    if at < params.count {
-        let both = normal(x[at]);
-        out[at] *= (both.x + x[at] * both.y) * factor(at);
+    if at < params.rows * params.width {
+        let value = x[at] + bias[at % params.width];
+        let both = normal(value);
+        let kept = factor(at);
+        again[at] = value * both.x * kept;
+        gradient[at] *= (both.x + value * both.y) * kept;
     }
 }

@@ -1,78 +1,67 @@
-//! Symmetric InfoNCE over B pairs, in tiles of rows of the B x B cosines: O(B) values outlive a tile.
+//! Symmetric InfoNCE over B pairs, in tiles of the B x B cosines: O(B) values outlive a tile.
 //!
 //! With logits s = cos / tau, `loss = sum_i (row_i + column_i - 2 s_ii) / 2B`, where `row_i` and `column_i` are the log of
-//! the sum of the exponentials of a row and of a column. A first pass over the tiles finds those ([`RowSums`],
-//! [`ColumnSums`]), a second turns tiles of cosines into tiles of gradients ([`Gradient`]); [`Reduce`] ends it.
+//! the sum of the exponentials of a row and of a column. A first pass over the tiles finds those online ([`RowSums`],
+//! [`ColumnSums`], [`Diagonal`], then [`LogSums`]), a second turns tiles of cosines into tiles of gradients ([`Gradient`]);
+//! [`Reduce`] ends it.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Kernel, buffers, fold, groups};
-
-/// A tile: `rows` whole rows of the `pairs x pairs` cosines, from row `first` on.
-#[derive(Clone, Copy, Debug)]
-pub struct Tile {
-    pub first: usize,
-    pub rows: usize,
-    pub pairs: usize,
-}
-
-impl Tile {
-    fn params(&self) -> Vec<u32> {
-        vec![self.first as u32, self.rows as u32, self.pairs as u32]
-    }
-
-    fn values(&self) -> usize {
-        self.rows * self.pairs
-    }
-}
+use super::{Gpu, Kernel, Shader, fold, groups, slices};
 
 const WGSL: &str = include_str!("info_nce.wgsl");
 
-/// Reads `cosines (rows x pairs)`, `log_tau (1)`; writes the tile's part of `row (pairs)` and of `own (pairs)`, the logit of
-/// each pair.
+/// A tile of cosines, row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    pub rows: usize,
+    pub columns: usize,
+    /// Whether this is the first tile that its rows (in a kernel over columns, its columns) meet.
+    pub begin: bool,
+}
+
+impl Tile {
+    fn shader(self, entry: &'static str, workgroups: [u32; 3]) -> Shader {
+        let params = vec![self.rows as u32, self.columns as u32, self.begin.into(), 0, 0];
+        Shader { source: WGSL, entry, params, workgroups }
+    }
+}
+
+/// Brings the log-sum-exps of a tile's rows up to date: reads `cosines (rows x columns)`, `log_tau (1)`; changes
+/// `most (rows)`, the largest logit so far, and `sum (rows)`, that of the exponentials of the distances to it.
 #[derive(Clone, Copy, Debug)]
 pub struct RowSums(pub Tile);
 
 impl Kernel for RowSums {
-    fn wgsl(&self) -> &'static str {
-        WGSL
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "row_sums"
     }
 
-    fn params(&self) -> Vec<u32> {
-        self.0.params()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.0.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        self.0.shader("row_sums", groups(self.0.rows, 1))
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([cosines, log_tau], [row, own]) = buffers(reads, writes);
-        let (Tile { first, rows, pairs }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
-        let sums = row[first..first + rows].par_iter_mut().zip(&mut own[first..first + rows]);
-        let cosines = cosines[..self.0.values()].par_chunks(pairs);
-        sums.zip(cosines).enumerate().with_min_len(4).for_each(|(at, ((row, own), cosines))| {
+        let ([cosines, log_tau], [most, sum]) = slices(reads, writes);
+        let (Tile { columns, begin, .. }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
+        let sums = most.par_iter_mut().zip(sum).zip(cosines.par_chunks(columns));
+        sums.with_min_len(4).for_each(|((most, sum), cosines)| {
             arch.dispatch(
                 #[inline(always)]
                 || {
-                    let most = fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse;
-                    let sum = fold(cosines, 0.0, |sum, c| sum + exp(c * inverse - most), |a, b| a + b);
-                    *row = most + sum.ln();
-                    *own = cosines[first + at] * inverse;
+                    let (old, before) = if begin { (f32::NEG_INFINITY, 0.0) } else { (*most, *sum) };
+                    let new = old.max(fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse);
+                    let added = fold(cosines, 0.0, |sum, c| sum + exp(c * inverse - new), |a, b| a + b);
+                    (*most, *sum) = (new, before * exp(old - new) + added);
                 },
             );
         });
     }
 }
 
-/// Reads `cosines (rows x pairs)`, `log_tau (1)`; brings `most (pairs)` and `sum (pairs)` up to date: of each column's
-/// logits so far the largest, and the sum of the exponentials of their distances to it. The tile from row 0 on begins anew.
+/// The same for a tile's columns: changes `most (columns)` and `sum (columns)`.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnSums(pub Tile);
 
@@ -80,35 +69,26 @@ pub struct ColumnSums(pub Tile);
 const COLUMNS: usize = 128;
 
 impl Kernel for ColumnSums {
-    fn wgsl(&self) -> &'static str {
-        WGSL
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "column_sums"
     }
 
-    fn params(&self) -> Vec<u32> {
-        self.0.params()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.0.pairs, 64)
+    fn shader(&self, _: &Gpu) -> Shader {
+        self.0.shader("column_sums", groups(self.0.columns, 64))
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([cosines, log_tau], [most, sum]) = buffers(reads, writes);
-        let (Tile { first, pairs, .. }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
-        let cosines = &cosines[..self.0.values()];
-        let columns = most[..pairs].par_chunks_mut(COLUMNS).zip(sum.par_chunks_mut(COLUMNS)).enumerate();
-        columns.for_each(|(chunk, (most, sum))| {
-            let rows = || cosines.chunks_exact(pairs).map(|row| &row[chunk * COLUMNS..]);
+        let ([cosines, log_tau], [most, sum]) = slices(reads, writes);
+        let (Tile { columns, begin, .. }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
+        let parts = most.par_chunks_mut(COLUMNS).zip(sum.par_chunks_mut(COLUMNS)).enumerate();
+        parts.for_each(|(chunk, (most, sum))| {
+            let rows = || cosines.chunks_exact(columns).map(|row| &row[chunk * COLUMNS..]);
             arch.dispatch(
                 #[inline(always)]
                 || {
                     let mut old = [f32::NEG_INFINITY; COLUMNS];
                     let old = &mut old[..most.len()];
-                    if first > 0 {
+                    if !begin {
                         old.copy_from_slice(most);
                     }
                     most.copy_from_slice(old);
@@ -116,7 +96,7 @@ impl Kernel for ColumnSums {
                         most.iter_mut().zip(row).for_each(|(most, c)| *most = most.max(c * inverse));
                     }
                     for ((sum, old), most) in sum.iter_mut().zip(old).zip(&*most) {
-                        *sum = if first > 0 { *sum * exp(*old - most) } else { 0.0 };
+                        *sum = if begin { 0.0 } else { *sum * exp(*old - most) };
                     }
                     for row in rows() {
                         for ((sum, most), c) in sum.iter_mut().zip(&*most).zip(row) {
@@ -129,57 +109,105 @@ impl Kernel for ColumnSums {
     }
 }
 
-/// Reads `log_tau (1)`, `row (pairs)`, `most (pairs)`, `sum (pairs)`; turns `tile (rows x pairs)` from cosines into the
-/// gradients to them, and writes the tile's part of `slope (pairs)`: of each row the gradient to log tau.
+/// The logits of the pairs themselves: reads a tile on the diagonal, `cosines (count x count)`, and `log_tau (1)`; writes
+/// `own (count)`.
 #[derive(Clone, Copy, Debug)]
-pub struct Gradient(pub Tile);
+pub struct Diagonal {
+    pub count: usize,
+}
 
-impl Kernel for Gradient {
-    fn wgsl(&self) -> &'static str {
-        WGSL
+impl Kernel for Diagonal {
+    fn name(&self) -> &'static str {
+        "diagonal"
     }
 
-    fn entry(&self) -> &'static str {
-        "gradient"
-    }
-
-    fn params(&self) -> Vec<u32> {
-        self.0.params()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.0.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        let tile = Tile { rows: self.count, columns: self.count, begin: false };
+        tile.shader("diagonal", groups(self.count, 64))
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([log_tau, row, most, sum], [tile, slope]) = buffers(reads, writes);
-        let (Tile { first, rows, pairs }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
-        let share = inverse / (2.0 * pairs as f32);
-        let logs: Vec<f32> = most[..pairs].iter().zip(sum).map(|(most, sum)| most + sum.ln()).collect();
-        let (values, slopes) = (tile[..rows * pairs].par_chunks_mut(pairs), &mut slope[first..first + rows]);
-        values.zip(slopes).enumerate().with_min_len(4).for_each(|(at, (tile, slope))| {
-            let (own, row) = (tile[first + at], row[first + at]);
+        let ([cosines, log_tau], [own]) = slices(reads, writes);
+        let inverse = (-log_tau[0]).exp();
+        own.iter_mut().zip(cosines.iter().step_by(self.count + 1)).for_each(|(own, c)| *own = c * inverse);
+    }
+}
+
+/// Reads `sum (count)`; turns `most (count)` into the log of the sum of the exponentials.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSums {
+    pub count: usize,
+}
+
+impl Kernel for LogSums {
+    fn name(&self) -> &'static str {
+        "log_sums"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let params = vec![self.count as u32, 0, 0, 0, 0];
+        Shader { source: WGSL, entry: "log_sums", params, workgroups: groups(self.count, 64) }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([sum], [most]) = slices(reads, writes);
+        most.iter_mut().zip(sum).for_each(|(most, sum)| *most += sum.ln());
+    }
+}
+
+/// Reads `log_tau (1)`, `row (rows)`, `column (columns)`, the log-sum-exps; turns `tile (rows x columns)` from cosines into
+/// the gradients to them, and adds each row's gradient to log tau to `slope (rows)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradient {
+    pub tile: Tile,
+    /// B.
+    pub pairs: usize,
+    /// Whether the pairs themselves are on the tile's diagonal.
+    pub diagonal: bool,
+}
+
+impl Kernel for Gradient {
+    fn name(&self) -> &'static str {
+        "gradient"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let mut shader = self.tile.shader("gradient", groups(self.tile.rows, 1));
+        shader.params[3..].copy_from_slice(&[self.pairs as u32, self.diagonal.into()]);
+        shader
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([log_tau, row, column], [tile, slope]) = slices(reads, writes);
+        let (Tile { columns, begin, .. }, inverse, arch) = (self.tile, (-log_tau[0]).exp(), Arch::new());
+        let share = inverse / (2.0 * self.pairs as f32);
+        let rows = tile.par_chunks_mut(columns).zip(slope).zip(row).enumerate();
+        rows.with_min_len(4).for_each(|(at, ((tile, slope), &row))| {
+            let own = if self.diagonal { tile[at] } else { 0.0 };
             arch.dispatch(
                 #[inline(always)]
                 || {
                     let mut lanes = [0.0; 16];
-                    for (tile, logs) in tile.chunks_mut(lanes.len()).zip(logs.chunks(lanes.len())) {
-                        for ((value, log), lane) in tile.iter_mut().zip(logs).zip(&mut lanes) {
+                    for (tile, column) in tile.chunks_mut(lanes.len()).zip(column.chunks(lanes.len())) {
+                        for ((value, column), lane) in tile.iter_mut().zip(column).zip(&mut lanes) {
                             let c = *value;
-                            *value = share * (exp(c * inverse - row) + exp(c * inverse - log));
+                            *value = share * (exp(c * inverse - row) + exp(c * inverse - column));
                             *lane -= *value * c;
                         }
                     }
-                    tile[first + at] -= 2.0 * share;
-                    *slope = lanes.iter().sum::<f32>() + 2.0 * share * own;
+                    let before = if begin { 0.0 } else { *slope };
+                    *slope = before + lanes.iter().sum::<f32>() + 2.0 * share * own;
                 },
             );
+            if self.diagonal {
+                tile[at] -= 2.0 * share;
+            }
         });
     }
 }
 
-/// Reads `row`, `most`, `sum`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to
-/// `log_tau` to `to_log_tau (1)`.
+/// Reads `row`, `column`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to
+/// `to_log_tau (1)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reduce {
     pub pairs: usize,
@@ -187,26 +215,19 @@ pub struct Reduce {
 }
 
 impl Kernel for Reduce {
-    fn wgsl(&self) -> &'static str {
-        WGSL
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "reduce"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.step as u32, 1, self.pairs as u32]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+    fn shader(&self, _: &Gpu) -> Shader {
+        let params = vec![self.pairs as u32, self.step as u32, 0, 0, 0];
+        Shader { source: WGSL, entry: "reduce", params, workgroups: [1, 1, 1] }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([row, most, sum, own, slope], [losses, to_log_tau]) = buffers(reads, writes);
-        let loss = |at: usize| row[at] + most[at] + sum[at].ln() - 2.0 * own[at];
-        losses[self.step] = (0..self.pairs).map(loss).sum::<f32>() / (2.0 * self.pairs as f32);
-        to_log_tau[0] = slope[..self.pairs].iter().sum();
+        let ([row, column, own, slope], [losses, to_log_tau]) = slices(reads, writes);
+        let loss = |at: usize| f64::from(row[at]) + f64::from(column[at]) - 2.0 * f64::from(own[at]);
+        losses[self.step] = ((0..self.pairs).map(loss).sum::<f64>() / (2.0 * self.pairs as f64)) as f32;
+        to_log_tau[0] = slope[..self.pairs].iter().map(|&slope| f64::from(slope)).sum::<f64>() as f32;
     }
 }

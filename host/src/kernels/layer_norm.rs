@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Kernel, buffers, fold, groups};
+use super::{Gpu, Kernel, Shader, fold, groups, slices};
 
 /// `out = (x - mean) / deviation * gain + shift`. Reads `x (rows x width)`, `gain (width)`, `shift (width)`; writes
 /// `out (rows x width)` and `moments (rows x 2)`: the mean and 1 / deviation.
@@ -15,24 +15,21 @@ pub struct LayerNorm {
 const EPSILON: f32 = 1e-5;
 
 impl Kernel for LayerNorm {
-    fn wgsl(&self) -> &'static str {
-        include_str!("layer_norm.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "layer_norm"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("layer_norm.wgsl"),
+            entry: "layer_norm",
+            params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0],
+            workgroups: groups(self.rows, 1),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x, gain, shift], [out, moments]) = buffers(reads, writes);
+        let ([x, gain, shift], [out, moments]) = slices(reads, writes);
         let rows = out[..self.rows * self.width].par_chunks_mut(self.width).zip(x.par_chunks(self.width));
         rows.zip(moments.par_chunks_mut(2)).with_min_len(8).for_each(|((out, x), moments)| {
             let mean = fold(x, 0.0, |sum, x| sum + x, |a, b| a + b) / self.width as f32;
@@ -57,24 +54,21 @@ pub struct LayerNormBackward {
 }
 
 impl Kernel for LayerNormBackward {
-    fn wgsl(&self) -> &'static str {
-        include_str!("layer_norm.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "layer_norm_backward"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("layer_norm.wgsl"),
+            entry: "layer_norm_backward",
+            params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()],
+            workgroups: groups(self.rows, 1),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x, gain, moments, gradient], [out]) = buffers(reads, writes);
+        let ([x, gain, moments, gradient], [out]) = slices(reads, writes);
         let rows = out[..self.rows * self.width].par_chunks_mut(self.width).enumerate();
         rows.with_min_len(8).for_each(|(row, out)| {
             let part = row * self.width..(row + 1) * self.width;
@@ -94,40 +88,41 @@ impl Kernel for LayerNormBackward {
     }
 }
 
-/// The gradients to gain and shift. Reads `x (rows x width)`, `moments (rows x 2)`, `gradient (rows x width)`; writes
-/// `gain (width)` and `shift (width)`.
+/// The gradients to gain and shift. Reads `x (rows x width)`, `moments (rows x 2)`, `gradient (rows x width)`; adds to, or
+/// writes, `gain (width)` and `shift (width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormGains {
     pub rows: usize,
     pub width: usize,
+    /// Whether the gradients are added to what is there.
+    pub accumulate: bool,
 }
 
 /// Columns that a thread of the CPU sums.
 const COLUMNS: usize = 64;
 
 impl Kernel for LayerNormGains {
-    fn wgsl(&self) -> &'static str {
-        include_str!("layer_norm.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "layer_norm_gains"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.width, 64)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("layer_norm.wgsl"),
+            entry: "layer_norm_gains",
+            params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()],
+            workgroups: groups(self.width, 64),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x, moments, gradient], [gain, shift]) = buffers(reads, writes);
+        let ([x, moments, gradient], [gain, shift]) = slices(reads, writes);
         let columns = gain[..self.width].par_chunks_mut(COLUMNS).zip(shift.par_chunks_mut(COLUMNS)).enumerate();
         columns.for_each(|(chunk, (gain, shift))| {
-            gain.fill(0.0);
-            shift.fill(0.0);
+            if !self.accumulate {
+                gain.fill(0.0);
+                shift.fill(0.0);
+            }
             for row in 0..self.rows {
                 let at = row * self.width + chunk * COLUMNS;
                 let (mean, inverse) = (moments[2 * row], moments[2 * row + 1]);

@@ -110,6 +110,7 @@ fn layer_norm_gains(
         let g = all_gradients[row * params.width + column];
         sums += vec2(g * (x[row * params.width + column] - all_moments[2u * row]) * all_moments[2u * row + 1u], g);
     }
-    to_gain[column] = sums.x;
-    to_shift[column] = sums.y;
+    let add = params.accumulate == 1u;
+    to_gain[column] = sums.x + select(0.0, to_gain[column], add);
+    to_shift[column] = sums.y + select(0.0, to_shift[column], add);
 }

@@ -1,83 +1,86 @@
-//! Products of matrices: `out = a b`, or `out += a b`, of views that may be transposed and start anywhere in a buffer.
+//! Products of matrices: `out = a b`, or `out += a b`, of matrices that lie row by row or transposed.
 
 use gemm::Parallelism;
 
-use super::{Kernel, buffers};
+use super::{Gpu, Kernel, Shader, bf16, slices};
 
-/// Where a matrix lies in its buffer.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// Index of its first value.
-    pub start: usize,
-    /// From a row to the next.
-    pub row: usize,
-    /// From a column to the next.
-    pub column: usize,
+/// How a matrix lies in its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Row by row.
+    Rows,
+    /// Column by column: its transpose lies row by row.
+    Columns,
 }
 
-impl View {
-    /// Row by row, rows of `width` values.
-    pub fn rows(width: usize) -> Self {
-        Self { start: 0, row: width, column: 1 }
-    }
-
-    /// The transpose of a matrix with rows of `width` values.
-    pub fn transposed(width: usize) -> Self {
-        Self { start: 0, row: 1, column: width }
-    }
-
-    /// From value `start` on.
-    pub fn from(self, start: usize) -> Self {
-        Self { start, ..self }
-    }
-
-    /// Values that a matrix of these dimensions reaches to.
-    fn end(&self, rows: usize, columns: usize) -> usize {
-        self.start + (rows - 1) * self.row + (columns - 1) * self.column + 1
+impl Order {
+    /// From a row to the next and from a column to the next, in a matrix of these dimensions.
+    fn strides(self, rows: usize, columns: usize) -> [usize; 2] {
+        match self {
+            Self::Rows => [columns, 1],
+            Self::Columns => [1, rows],
+        }
     }
 }
 
-/// `out (m x n) = a (m x k) b (k x n)`. Reads `a`, `b`; writes `out`.
+/// What the factors of a product are rounded to; sums are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Not at all.
+    #[default]
+    F32,
+    /// 8 bits of mantissa.
+    Bf16,
+}
+
+/// `out (m x n) = a (m x k) b (k x n)`. Reads `a`, `b`; writes `out`, which lies row by row.
 #[derive(Clone, Copy, Debug)]
 pub struct Matmul {
     /// Rows, columns, and terms of a sum; none is 0.
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    pub a: View,
-    pub b: View,
-    /// First value of `out`, which lies row by row.
-    pub out: usize,
+    pub a: Order,
+    pub b: Order,
     /// Whether the product is added to what `out` holds.
     pub accumulate: bool,
+    pub precision: Precision,
 }
 
-/// Rows and columns of a workgroup's part of `out`.
-const TILE: usize = 64;
-
 impl Kernel for Matmul {
-    fn wgsl(&self) -> &'static str {
-        include_str!("matmul.wgsl")
+    fn name(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "matmul",
+            Precision::Bf16 => "matmul_bf16",
+        }
     }
 
-    fn entry(&self) -> &'static str {
-        "matmul"
-    }
-
-    fn params(&self) -> Vec<u32> {
-        let Self { m, n, k, a, b, out, accumulate } = *self;
-        [m, n, k, a.start, a.row, a.column, b.start, b.row, b.column, out, accumulate.into()].map(|p| p as u32).into()
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        [self.n.div_ceil(TILE) as u32, self.m.div_ceil(TILE) as u32, 1]
+    fn shader(&self, _: &Gpu) -> Shader {
+        let Self { m, n, k, a, b, accumulate, precision } = *self;
+        let ([a_row, a_column], [b_row, b_column]) = (a.strides(m, k), b.strides(k, n));
+        let flags = [accumulate, precision == Precision::Bf16].map(usize::from);
+        let params = [[m, n, k].as_slice(), &[a_row, a_column, b_row, b_column], &flags].concat();
+        /// Rows and columns of a workgroup's part of `out`.
+        const TILE: usize = 64;
+        Shader {
+            source: include_str!("matmul.wgsl"),
+            entry: "matmul",
+            params: params.into_iter().map(|p| p as u32).collect(),
+            workgroups: [n.div_ceil(TILE) as u32, m.div_ceil(TILE) as u32, 1],
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([a, b], [out]) = buffers(reads, writes);
-        let Self { m, n, k, .. } = *self;
-        let (a, b, out) = (&a[..self.a.end(m, k)], &b[..self.b.end(k, n)], &mut out[self.out..self.out + m * n]);
-        // SAFETY: the slices above hold all that the dimensions and strides reach, and `out` overlaps neither.
+        let ([a, b], [out]) = slices(reads, writes);
+        let Self { m, n, k, accumulate, precision, .. } = *self;
+        let ([a_row, a_column], [b_row, b_column]) = (self.a.strides(m, k), self.b.strides(k, n));
+        let (a, b, out) = (&a[..m * k], &b[..k * n], &mut out[..m * n]);
+        if precision == Precision::Bf16 {
+            let (a, b) = (bf16::Matrix { values: a, order: self.a }, bf16::Matrix { values: b, order: self.b });
+            return bf16::product([m, n, k], a, b, out, accumulate);
+        }
+        // SAFETY: the slices hold whole matrices of these dimensions and strides, and `out` overlaps neither.
         unsafe {
             gemm::gemm(
                 m,
@@ -86,13 +89,13 @@ impl Kernel for Matmul {
                 out.as_mut_ptr(),
                 1,
                 n as isize,
-                self.accumulate,
-                a.as_ptr().add(self.a.start),
-                self.a.column as isize,
-                self.a.row as isize,
-                b.as_ptr().add(self.b.start),
-                self.b.column as isize,
-                self.b.row as isize,
+                accumulate,
+                a.as_ptr(),
+                a_column as isize,
+                a_row as isize,
+                b.as_ptr(),
+                b_column as isize,
+                b_row as isize,
                 1.0,
                 1.0,
                 false,

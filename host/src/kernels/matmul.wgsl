@@ -2,9 +2,8 @@
 
 struct Params {
     m: u32, n: u32, k: u32,
-    a_start: u32, a_row: u32, a_column: u32,
-    b_start: u32, b_row: u32, b_column: u32,
-    out_start: u32, accumulate: u32,
+    a_row: u32, a_column: u32, b_row: u32, b_column: u32,
+    accumulate: u32, bf16: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -15,6 +14,13 @@ struct Params {
 // terms x rows of a, terms x columns of b
 var<workgroup> a_tile: array<f32, 1024>;
 var<workgroup> b_tile: array<f32, 1024>;
+
+// A factor as the product takes it: to the nearest bf16, ties to even, if that is asked for.
+fn factor(value: f32) -> f32 {
+    let bits = bitcast<u32>(value);
+    let rounded = bitcast<f32>((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u);
+    return select(value, rounded, params.bf16 == 1u);
+}
 
 @compute @workgroup_size(16, 16)
 fn matmul(
@@ -36,7 +42,7 @@ fn matmul(
             }
             var value = 0.0;
             if top + place < params.m && first + term < params.k {
-                value = a[params.a_start + (top + place) * params.a_row + (first + term) * params.a_column];
+                value = factor(a[(top + place) * params.a_row + (first + term) * params.a_column]);
             }
             a_tile[term * 64u + place] = value;
 
@@ -48,7 +54,7 @@ fn matmul(
             }
             value = 0.0;
             if left + place < params.n && first + term < params.k {
-                value = b[params.b_start + (first + term) * params.b_row + (left + place) * params.b_column];
+                value = factor(b[(first + term) * params.b_row + (left + place) * params.b_column]);
             }
             b_tile[term * 64u + place] = value;
         }
@@ -69,7 +75,7 @@ fn matmul(
         for (var j = 0u; j < 4u; j += 1u) {
             let column = left + local.x * 4u + j;
             if row < params.m && column < params.n {
-                let at = params.out_start + row * params.n + column;
+                let at = row * params.n + column;
                 out[at] = sums[i][j] + select(0.0, out[at], params.accumulate == 1u);
             }
         }

@@ -1,42 +1,62 @@
-//! FuseMix's mixing of latents (arXiv 2312.10144, section 4.2): `out = lambda z + (1 - lambda) z'`.
+//! FuseMix's mixing of latents (arXiv 2312.10144, section 4.2): `out = lambda z + (1 - lambda) z'`, gathered from where the
+//! latents lie.
 
 use rayon::prelude::*;
 
-use super::{CHUNK, Kernel, buffers, groups};
+use super::{Gpu, Kernel, Shader, groups, slices};
 
-/// Mixes the first half of the latents with the second. Reads `latents (2 count)`; writes `out (count)`.
+/// `lambda a + (1 - lambda) b`.
+#[inline(always)]
+pub fn mixed(lambda: f32, a: f32, b: f32) -> f32 {
+    lambda * a + (1.0 - lambda) * b
+}
+
+/// Gathers and mixes rows out of latents in the device's memory, which may lie in several chunks: a launch a chunk. Reads
+/// `latents (count x width)`, rows `first ..` of all; `pairs (2 rows)`, the bits of u32: the rows of z, then those of z';
+/// `lambdas (rows)`. Writes `out (rows x width)`, or adds a later chunk's share to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
-    /// Values of a half.
+    pub rows: usize,
+    pub width: usize,
+    pub first: usize,
     pub count: usize,
-    /// The weight of the first half: for all modalities of a step the same.
-    pub lambda: f32,
 }
 
 impl Kernel for Mix {
-    fn wgsl(&self) -> &'static str {
-        include_str!("mix.wgsl")
+    fn name(&self) -> &'static str {
+        "mix"
     }
 
-    fn entry(&self) -> &'static str {
-        "mix_halves"
-    }
-
-    fn params(&self) -> Vec<u32> {
-        vec![self.count as u32, self.lambda.to_bits()]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.count, 256)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("mix.wgsl"),
+            entry: "mix_rows",
+            params: [self.rows, self.width, self.first, self.count].map(|p| p as u32).into(),
+            workgroups: groups(self.rows * self.width, 256),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([latents], [out]) = buffers(reads, writes);
-        let (first, second) = latents[..2 * self.count].split_at(self.count);
-        let parts = out[..self.count].par_chunks_mut(CHUNK);
-        parts.zip(first.par_chunks(CHUNK)).zip(second.par_chunks(CHUNK)).for_each(|((out, first), second)| {
-            for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-                *out = self.lambda * a + (1.0 - self.lambda) * b;
+        let ([latents, pairs, lambdas], [out]) = slices(reads, writes);
+        let (first, second) = pairs.split_at(self.rows);
+        let chunk = self.first..self.first + self.count;
+        let row = |index: f32| {
+            let index = index.to_bits() as usize;
+            chunk.contains(&index).then(|| &latents[(index - self.first) * self.width..][..self.width])
+        };
+        let rows = out.par_chunks_mut(self.width).zip(first).zip(second).zip(lambdas);
+        rows.with_min_len(16).for_each(|(((out, &i), &j), &lambda)| {
+            if self.first == 0 {
+                out.fill(0.0);
+            }
+            match (row(i), row(j)) {
+                (Some(a), Some(b)) => {
+                    out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out += mixed(lambda, *a, *b));
+                }
+                (a, b) => {
+                    a.into_iter().for_each(|a| out.iter_mut().zip(a).for_each(|(out, a)| *out += lambda * a));
+                    b.into_iter().for_each(|b| out.iter_mut().zip(b).for_each(|(out, b)| *out += (1.0 - lambda) * b));
+                }
             }
         });
     }

@@ -1,11 +1,14 @@
 //! What a device computes: a kernel is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of
 //! it and holds its twin, the CPU's way and the oracle.
 //!
-//! All matrices are f32, row by row. A shader finds its parameters at binding 0, the buffers that it reads from binding
+//! All matrices are f32, row by row. A shader finds its parameters at binding 0, the slices that it reads from binding
 //! 1 on, and behind them those that it writes (or changes in place).
 
 mod adamw;
+pub(crate) mod bf16;
 mod bias;
+mod clip;
+mod ema;
 mod exp;
 mod gelu;
 mod info_nce;
@@ -18,30 +21,47 @@ mod tests;
 
 pub use adamw::AdamW;
 pub use bias::{AddBias, ColumnSum};
+pub use clip::{ClipFactor, SquareSums};
+pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward};
-pub use info_nce::{ColumnSums, Gradient, Reduce, RowSums, Tile};
+pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, Tile};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains};
-pub use matmul::{Matmul, View};
-pub use mix::Mix;
+pub use matmul::{Matmul, Order, Precision};
+pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};
 
 /// One launch of a kernel.
 pub trait Kernel {
-    /// The WGSL file's text.
-    fn wgsl(&self) -> &'static str;
+    /// What a profile calls it.
+    fn name(&self) -> &'static str;
 
-    /// The function in it; no two kernels have one of the same name.
-    fn entry(&self) -> &'static str;
-
-    /// `Params` of the shader, word by word.
-    fn params(&self) -> Vec<u32>;
-
-    /// Workgroups in x, y and z.
-    fn workgroups(&self) -> [u32; 3];
+    /// The launch on a GPU.
+    fn shader(&self, gpu: &Gpu) -> Shader;
 
     /// The same in Rust.
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]);
+}
+
+/// What a kernel may build on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gpu {
+    /// The GPU is a program on the CPU.
+    pub software: bool,
+    /// Invocations of a subgroup, where shaders may use them and the number is fixed.
+    pub subgroup: Option<u32>,
+}
+
+/// A launch on a GPU.
+pub struct Shader {
+    /// The text of a WGSL file.
+    pub source: &'static str,
+    /// The function in it; no two kernels have one of the same name.
+    pub entry: &'static str,
+    /// `Params` of the shader, word by word.
+    pub params: Vec<u32>,
+    /// In x, y and z.
+    pub workgroups: [u32; 3],
 }
 
 /// Values that a thread of the CPU takes at once, whatever the number of threads: the order of sums must not depend on it.
@@ -66,12 +86,12 @@ fn fold(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32, merge: impl 
     lanes.into_iter().reduce(merge).unwrap_or(start)
 }
 
-/// Checks that a launch has the buffers that its kernel takes.
-fn buffers<'a, 'b, const R: usize, const W: usize>(
+/// Checks that a launch has the slices that its kernel takes.
+fn slices<'a, 'b, const R: usize, const W: usize>(
     reads: &[&'a [f32]],
     writes: &'b mut [&mut [f32]],
 ) -> ([&'a [f32]; R], [&'b mut [f32]; W]) {
-    let reads = reads.try_into().expect("as many buffers to read as the kernel has");
+    let reads = reads.try_into().expect("as many slices to read as the kernel has");
     let writes: Vec<&mut [f32]> = writes.iter_mut().map(|write| &mut **write).collect();
-    (reads, writes.try_into().expect("as many buffers to write as the kernel has"))
+    (reads, writes.try_into().expect("as many slices to write as the kernel has"))
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Kernel, buffers, fold, groups};
+use super::{Gpu, Kernel, Shader, fold, groups, slices};
 
 /// Shorter rows are divided by this instead.
 const SHORTEST: f32 = 1e-12;
@@ -15,24 +15,21 @@ pub struct Normalize {
 }
 
 impl Kernel for Normalize {
-    fn wgsl(&self) -> &'static str {
-        include_str!("normalize.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "l2_normalize"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("normalize.wgsl"),
+            entry: "l2_normalize",
+            params: vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()],
+            workgroups: groups(self.rows, 1),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([x], [out, inverse]) = buffers(reads, writes);
+        let ([x], [out, inverse]) = slices(reads, writes);
         let rows = out[..self.rows * self.width].par_chunks_mut(self.width).zip(x.par_chunks(self.width));
         rows.zip(inverse).with_min_len(8).for_each(|((out, x), inverse)| {
             *inverse = 1.0 / fold(x, 0.0, |sum, x| sum + x * x, |a, b| a + b).sqrt().max(SHORTEST);
@@ -50,24 +47,21 @@ pub struct NormalizeBackward {
 }
 
 impl Kernel for NormalizeBackward {
-    fn wgsl(&self) -> &'static str {
-        include_str!("normalize.wgsl")
-    }
-
-    fn entry(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "l2_normalize_backward"
     }
 
-    fn params(&self) -> Vec<u32> {
-        vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()]
-    }
-
-    fn workgroups(&self) -> [u32; 3] {
-        groups(self.rows, 1)
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("normalize.wgsl"),
+            entry: "l2_normalize_backward",
+            params: vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()],
+            workgroups: groups(self.rows, 1),
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([y, inverse], [gradient]) = buffers(reads, writes);
+        let ([y, inverse], [gradient]) = slices(reads, writes);
         let rows = gradient[..self.rows * self.width].par_chunks_mut(self.width).zip(y.par_chunks(self.width));
         rows.zip(inverse).with_min_len(8).for_each(|((gradient, y), inverse)| {
             let along: f32 = gradient.iter().zip(y).map(|(g, y)| g * y).sum();
