@@ -43,6 +43,10 @@ impl Device for Cpu {
         available_memory()
     }
 
+    fn largest(&self) -> usize {
+        usize::MAX
+    }
+
     fn zeros(&self, len: usize) -> Buffer {
         Buffer { len, memory: Memory::Host(RwLock::new(vec![0.0; len])) }
     }

@@ -3,6 +3,7 @@
 mod buffer;
 mod cpu;
 mod profile;
+mod timestamps;
 mod wgpu;
 
 use std::fmt;
@@ -56,8 +57,12 @@ impl fmt::Display for DeviceChoice {
 pub enum DeviceError {
     #[error("wgpu finds no device ({0}); install its Vulkan driver, or use --device cpu")]
     Missing(String),
-    #[error("{device} failed: {reason}; a smaller `batch` needs less memory, and --device cpu does without it")]
+    #[error("{device} failed: {reason}; --device cpu does without it")]
     Failed { device: String, reason: String },
+    #[error("{device} has no memory left: {reason}; a smaller `micro_batch` in [train] needs less")]
+    Memory { device: String, reason: String },
+    #[error("{device} was lost: {reason}; `fusemix train --resume` goes on from the last checkpoint")]
+    Lost { device: String, reason: String },
 }
 
 /// Something that computes. Launches run in the order in which they are made, and fills and reads keep their place among
@@ -71,6 +76,9 @@ pub trait Device: Send + Sync {
 
     /// Bytes that are free, where the device tells.
     fn memory(&self) -> Option<u64>;
+
+    /// Values that a kernel can reach of a buffer at once.
+    fn largest(&self) -> usize;
 
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Buffer;
@@ -105,12 +113,12 @@ impl dyn Device + '_ {
     }
 }
 
-/// The device that `choice` asks for.
-pub fn open(choice: DeviceChoice) -> Result<Arc<dyn Device>, DeviceError> {
+/// The device that `choice` asks for; one that can time its kernels if `profile` says so.
+pub fn open(choice: DeviceChoice, profile: bool) -> Result<Arc<dyn Device>, DeviceError> {
     match choice {
         DeviceChoice::Cpu => Ok(Arc::new(Cpu::default())),
-        DeviceChoice::Wgpu => Ok(Arc::new(Wgpu::open(false)?)),
-        DeviceChoice::Auto => match Wgpu::open(true) {
+        DeviceChoice::Wgpu => Ok(Arc::new(Wgpu::open(false, profile)?)),
+        DeviceChoice::Auto => match Wgpu::open(true, profile) {
             Ok(device) => Ok(Arc::new(device)),
             Err(error) => {
                 tracing::info!("{error}");
@@ -130,21 +138,22 @@ pub(crate) mod tests {
         static DEVICE: OnceLock<Wgpu> = OnceLock::new();
         match std::env::var_os("FUSEMIX_NO_WGPU") {
             Some(_) => None,
-            None => Some(DEVICE.get_or_init(|| Wgpu::open(false).expect("set FUSEMIX_NO_WGPU=1 to leave wgpu out"))),
+            None => Some(DEVICE.get_or_init(|| Wgpu::open(false, false).expect("set FUSEMIX_NO_WGPU=1 to leave wgpu out"))),
         }
     }
 
     #[test]
     fn writes_and_launches_keep_their_order() {
         use crate::kernels::AddBias;
-        let devices = [Some(&Cpu as &dyn Device), wgpu().map(|device| device as &dyn Device)];
+        let cpu = Cpu::default();
+        let devices = [Some(&cpu as &dyn Device), wgpu().map(|device| device as &dyn Device)];
         for device in devices.into_iter().flatten() {
             let (bias, out) = (device.upload(&[1.0, 2.0]), device.zeros(2));
             let add = AddBias { rows: 1, width: 2, residual: false };
-            device.launch(&add, &[&bias], &[&out]);
-            device.write(&bias, &[10.0]);
-            device.launch(&add, &[&bias], &[&out]);
-            assert_eq!(device.read(&out).unwrap(), [11.0, 4.0], "{}", device.describe());
+            device.launch(&add, &[bias.all()], &[out.all()]);
+            device.write(bias.part(0, 1), &[10.0]);
+            device.launch(&add, &[bias.all()], &[out.all()]);
+            assert_eq!(device.read(out.all()).unwrap(), [11.0, 4.0], "{}", device.describe());
         }
     }
 
@@ -153,14 +162,14 @@ pub(crate) mod tests {
         use crate::kernels::AddBias;
         let Ok(device) = (match std::env::var_os("FUSEMIX_NO_WGPU") {
             Some(_) => return,
-            None => Wgpu::open(false),
+            None => Wgpu::open(false, false),
         }) else {
             panic!("set FUSEMIX_NO_WGPU=1 to leave wgpu out")
         };
         let out = device.zeros(2);
         // The shader reads a buffer that the launch does not give it.
-        device.launch(&AddBias { rows: 1, width: 2, residual: false }, &[], &[&out]);
-        let error = device.read(&out).unwrap_err().to_string();
+        device.launch(&AddBias { rows: 1, width: 2, residual: false }, &[], &[out.all()]);
+        let error = device.read(out.all()).unwrap_err().to_string();
         assert!(error.contains("--device cpu"), "{error}");
     }
 }

@@ -1,10 +1,10 @@
 //! The fusion adapter h: L blocks of `x + W2 dropout(gelu(W1 LayerNorm(x)))`, a LayerNorm, and a Linear into the shared
 //! space (arXiv 2312.10144, section 5.1 and appendix).
 
-use super::layers::{Linear, Norm, Normed};
-use super::parameter::{Parameter, Source};
-use crate::device::{Buffer, Device};
-use crate::kernels::{Dropout, Gelu, GeluBackward, hash};
+use super::layers::{Backward, Linear, Norm, Normed};
+use super::parameter::{Parameter, Source, Version};
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{AddBias, Dropout, Gelu, GeluBackward, Precision, hash};
 
 /// Dimensions of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Shape {
     pub(super) blocks: usize,
     /// Of the shared space.
     pub(super) shared: usize,
+    /// Whether its Linears have biases.
+    pub(super) bias: bool,
 }
 
 /// An adapter.
@@ -32,78 +34,105 @@ struct Block {
     down: Linear,
 }
 
-/// What a forward pass over `rows` rows leaves behind.
-pub(super) struct Passed {
-    rows: usize,
-    blocks: Vec<PassedBlock>,
+/// What a forward pass over a micro-batch leaves for the backward pass.
+pub(super) struct Activations {
+    blocks: Vec<BlockActivations>,
     norm: Normed,
-    gradients: Option<Gradients>,
 }
 
-struct PassedBlock {
+struct BlockActivations {
     norm: Normed,
-    /// Before and after GELU and dropout, `rows x inner`.
+    /// Before bias, GELU and dropout, `rows x inner`.
     up: Buffer,
-    gelu: Buffer,
     /// `rows x width`
     out: Buffer,
 }
 
-/// Room for gradients on their way back: to the stream, to a LayerNorm's output, and within a block.
+/// Room that a pass needs and leaves to the next.
+pub(super) struct Scratch {
+    /// Behind GELU and dropout, `rows x inner`.
+    gelu: Buffer,
+    gradients: Option<Gradients>,
+}
+
+/// Gradients on their way back: to the stream, to a LayerNorm's output, and within a block.
 struct Gradients {
     stream: Buffer,
     normed: Buffer,
     inner: Buffer,
 }
 
-impl Passed {
-    /// Room for `rows` rows, with that for a backward pass if it is for `training`.
-    pub(super) fn new(
-        device: &dyn Device,
-        Shape { width, inner, blocks, .. }: Shape,
-        rows: usize,
-        training: bool,
-    ) -> Self {
-        let block = |_| PassedBlock {
+impl Activations {
+    /// Values of a row.
+    pub(super) fn values(Shape { width, inner, blocks, .. }: Shape) -> usize {
+        blocks * (Normed::values(width) + inner + width) + Normed::values(width)
+    }
+
+    pub(super) fn new(device: &dyn Device, Shape { width, inner, blocks, .. }: Shape, rows: usize) -> Self {
+        let block = |_| BlockActivations {
             norm: Normed::new(device, rows, width),
             up: device.zeros(rows * inner),
-            gelu: device.zeros(rows * inner),
             out: device.zeros(rows * width),
         };
+        Self { blocks: (0..blocks).map(block).collect(), norm: Normed::new(device, rows, width) }
+    }
+}
+
+impl Scratch {
+    /// Values of a row, for training.
+    pub(super) fn values(Shape { width, inner, .. }: Shape) -> usize {
+        2 * inner + 2 * width
+    }
+
+    pub(super) fn new(device: &dyn Device, Shape { width, inner, .. }: Shape, rows: usize, training: bool) -> Self {
         let gradients = training.then(|| Gradients {
             stream: device.zeros(rows * width),
             normed: device.zeros(rows * width),
             inner: device.zeros(rows * inner),
         });
-        Self { rows, blocks: (0..blocks).map(block).collect(), norm: Normed::new(device, rows, width), gradients }
+        Self { gelu: device.zeros(rows * inner), gradients }
     }
 }
 
-/// A forward pass's dropout: the share, and the key of the tower in the step.
+/// How an adapter is used in a pass.
 #[derive(Clone, Copy)]
-pub(super) struct Drop {
-    pub(super) share: f32,
+pub(super) struct Mode {
+    pub(super) version: Version,
+    pub(super) precision: Precision,
+    /// The share that dropout leaves out.
+    pub(super) dropout: f32,
+    /// The key of the tower in the step.
     pub(super) key: u32,
 }
 
-impl Drop {
-    /// Of block `block`.
-    fn of(self, block: usize) -> Dropout {
-        if self.share > 0.0 { Dropout::new(self.share, hash(self.key ^ hash(block as u32 + 1))) } else { Dropout::NONE }
+impl Mode {
+    /// Block `block`'s dropout.
+    fn dropout(self, block: usize) -> Dropout {
+        match self.dropout {
+            0.0 => Dropout::NONE,
+            share => Dropout::new(share, hash(self.key ^ hash(block as u32 + 1))),
+        }
     }
+}
+
+/// Rows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub(super) first: usize,
+    pub(super) count: usize,
 }
 
 impl Mlp {
     pub(super) fn new(device: &dyn Device, source: &mut dyn Source, shape: Shape) -> Self {
-        let Shape { width, inner, blocks, shared } = shape;
+        let Shape { width, inner, blocks, shared, bias } = shape;
         let mut block = |index| Block {
             norm: Norm::new(device, source, &format!("blocks.{index}.norm"), width),
-            up: Linear::new(device, source, &format!("blocks.{index}.up"), width, inner),
-            down: Linear::new(device, source, &format!("blocks.{index}.down"), inner, width),
+            up: Linear::new(device, source, &format!("blocks.{index}.up"), [width, inner], bias),
+            down: Linear::new(device, source, &format!("blocks.{index}.down"), [inner, width], bias),
         };
         let blocks = (0..blocks).map(&mut block).collect();
         let norm = Norm::new(device, source, "norm", width);
-        Self { shape, blocks, norm, head: Linear::new(device, source, "head", width, shared) }
+        Self { shape, blocks, norm, head: Linear::new(device, source, "head", [width, shared], bias) }
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -112,40 +141,74 @@ impl Mlp {
 
     pub(super) fn parameters(&self) -> Vec<&Parameter> {
         let blocks = self.blocks.iter().flat_map(|Block { norm, up, down }| {
-            norm.parameters().into_iter().chain(up.parameters()).chain(down.parameters())
+            norm.parameters().chain(up.parameters()).chain(down.parameters())
         });
         blocks.chain(self.norm.parameters()).chain(self.head.parameters()).collect()
     }
 
-    /// Writes `out (rows x shared)` of the latents `x (rows x width)`.
-    pub(super) fn forward(&self, device: &dyn Device, x: &Buffer, drop: Drop, passed: &Passed, out: &Buffer) {
-        let rows = passed.rows;
+    /// Writes `out (count x shared)` of the latents `x (count x width)` of some rows.
+    pub(super) fn forward(
+        &self,
+        device: &dyn Device,
+        rows: Rows,
+        mode: Mode,
+        x: Slice<'_>,
+        (activations, scratch): (&Activations, &Scratch),
+        out: Slice<'_>,
+    ) {
+        let Shape { width, inner, shared, .. } = self.shape;
+        let Rows { first, count } = rows;
+        let use_ = (mode.version, mode.precision);
+        let gelu = scratch.gelu.part(0, count * inner);
         let mut stream = x;
-        for (index, (block, passed)) in self.blocks.iter().zip(&passed.blocks).enumerate() {
-            block.norm.forward(device, rows, stream, &passed.norm);
-            block.up.forward(device, rows, &passed.norm.out, None, &passed.up);
-            let gelu = Gelu { count: rows * self.shape.inner, dropout: drop.of(index) };
-            device.launch(&gelu, &[&passed.up], &[&passed.gelu]);
-            block.down.forward(device, rows, &passed.gelu, Some(stream), &passed.out);
-            stream = &passed.out;
+        for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate() {
+            let (up, down) = (passed.up.part(0, count * inner), passed.out.part(0, count * width));
+            block.norm.forward(device, count, mode.version, stream, &passed.norm);
+            block.up.forward(device, count, use_, passed.norm.out(count * width), up);
+            let kernel = Gelu { rows: count, width: inner, first, dropout: mode.dropout(index) };
+            device.launch(&kernel, &[up, block.up.bias.values(mode.version)], &[gelu]);
+            block.down.forward(device, count, use_, gelu, down);
+            let add = AddBias { rows: count, width, residual: true };
+            device.launch(&add, &[block.down.bias.values(mode.version), stream], &[down]);
+            stream = down;
         }
-        self.norm.forward(device, rows, stream, &passed.norm);
-        self.head.forward(device, rows, &passed.norm.out, None, out);
+        self.norm.forward(device, count, mode.version, stream, &activations.norm);
+        self.head.forward(device, count, use_, activations.norm.out(count * width), out);
+        let add = AddBias { rows: count, width: shared, residual: false };
+        device.launch(&add, &[self.head.bias.values(mode.version)], &[out]);
     }
 
-    /// The gradients to all parameters from `gradient (rows x shared)`, after [`Mlp::forward`] of the same.
-    pub(super) fn backward(&self, device: &dyn Device, x: &Buffer, drop: Drop, passed: &Passed, gradient: &Buffer) {
-        let rows = passed.rows;
-        let Gradients { stream, normed, inner } = passed.gradients.as_ref().expect("room for the backward pass");
-        let input = |block: usize| block.checked_sub(1).map_or(x, |before| &passed.blocks[before].out);
-        self.head.backward(device, rows, &passed.norm.out, gradient, Some(normed));
-        self.norm.backward(device, rows, input(self.blocks.len()), &passed.norm, normed, (stream, false));
-        for (index, (block, passed)) in self.blocks.iter().zip(&passed.blocks).enumerate().rev() {
-            block.down.backward(device, rows, &passed.gelu, stream, Some(inner));
-            let gelu = GeluBackward { count: rows * self.shape.inner, dropout: drop.of(index) };
-            device.launch(&gelu, &[&passed.up], &[inner]);
-            block.up.backward(device, rows, &passed.norm.out, inner, Some(normed));
-            block.norm.backward(device, rows, input(index), &passed.norm, normed, (stream, true));
+    /// The gradients to all parameters from `gradient (count x shared)`, after [`Mlp::forward`] of the same rows.
+    pub(super) fn backward(
+        &self,
+        pass: Backward<'_>,
+        first: usize,
+        mode: Mode,
+        x: Slice<'_>,
+        (activations, scratch): (&Activations, &Scratch),
+        gradient: Slice<'_>,
+    ) {
+        let Shape { width, inner, .. } = self.shape;
+        let (device, count) = (pass.device, pass.rows);
+        let gradients = scratch.gradients.as_ref().expect("room for the backward pass");
+        let (stream, normed) = (gradients.stream.part(0, count * width), gradients.normed.part(0, count * width));
+        let (to_inner, gelu) = (gradients.inner.part(0, count * inner), scratch.gelu.part(0, count * inner));
+        let input = |block: usize| match block.checked_sub(1) {
+            Some(before) => activations.blocks[before].out.part(0, count * width),
+            None => x,
+        };
+        self.head.backward_parameters(pass, activations.norm.out(count * width), gradient);
+        self.head.backward_input(pass, gradient, normed);
+        self.norm.backward(pass, (input(self.blocks.len()), &activations.norm), normed, (stream, false));
+        for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate().rev() {
+            block.down.backward_input(pass, stream, to_inner);
+            let kernel = GeluBackward { rows: count, width: inner, first, dropout: mode.dropout(index) };
+            let reads = [passed.up.part(0, count * inner), block.up.bias.values(mode.version)];
+            device.launch(&kernel, &reads, &[to_inner, gelu]);
+            block.down.backward_parameters(pass, gelu, stream);
+            block.up.backward_parameters(pass, passed.norm.out(count * width), to_inner);
+            block.up.backward_input(pass, to_inner, normed);
+            block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
         }
     }
 }

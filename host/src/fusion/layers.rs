@@ -1,80 +1,101 @@
 //! The layers of an adapter, forward and backward, over `rows` rows.
 
-use super::parameter::{Parameter, Source};
-use crate::device::{Buffer, Device};
-use crate::kernels::{AddBias, ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, View};
+use super::parameter::{Parameter, Source, Version};
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, Order, Precision};
 
-/// `y = x W^T + b`, with `W (outputs x inputs)`.
+/// `y = x W^T`, with `W (outputs x inputs)`, and a bias that the layer behind it adds.
 pub(super) struct Linear {
-    weight: Parameter,
-    bias: Parameter,
+    pub(super) weight: Parameter,
+    /// Zeros that nobody trains, in an adapter without biases.
+    pub(super) bias: Parameter,
+    biased: bool,
     inputs: usize,
     outputs: usize,
 }
 
+/// A backward pass over a micro-batch.
+#[derive(Clone, Copy)]
+pub(super) struct Backward<'a> {
+    pub(super) device: &'a dyn Device,
+    pub(super) rows: usize,
+    pub(super) precision: Precision,
+    /// Whether the gradients to the parameters are added to those of other micro-batches.
+    pub(super) accumulate: bool,
+}
+
 impl Linear {
-    pub(super) fn new(device: &dyn Device, source: &mut dyn Source, name: &str, inputs: usize, outputs: usize) -> Self {
-        let mut parameter = |part: &str, shape: &[usize]| {
+    pub(super) fn new(
+        device: &dyn Device,
+        source: &mut dyn Source,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        biased: bool,
+    ) -> Self {
+        let mut parameter = |part: &str, shape: &[usize], there: bool| {
             let name = format!("{name}.{part}");
-            let values = source.uniform(&name, shape, inputs);
+            let values = if there { source.uniform(&name, shape, inputs) } else { vec![0.0; outputs] };
             Parameter::new(device, name, shape, &values)
         };
-        let weight = parameter("weight", &[outputs, inputs]);
-        Self { weight, bias: parameter("bias", &[outputs]), inputs, outputs }
+        let weight = parameter("weight", &[outputs, inputs], true);
+        Self { weight, bias: parameter("bias", &[outputs], biased), biased, inputs, outputs }
     }
 
-    pub(super) fn parameters(&self) -> [&Parameter; 2] {
-        [&self.weight, &self.bias]
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [&self.weight].into_iter().chain(self.biased.then_some(&self.bias))
     }
 
-    /// Writes `y (rows x outputs)` of `x (rows x inputs)`, plus a residual `(rows x outputs)`.
-    pub(super) fn forward(&self, device: &dyn Device, rows: usize, x: &Buffer, residual: Option<&Buffer>, y: &Buffer) {
+    /// Writes `x W^T (rows x outputs)` of `x (rows x inputs)`.
+    pub(super) fn forward(
+        &self,
+        device: &dyn Device,
+        rows: usize,
+        (version, precision): (Version, Precision),
+        x: Slice<'_>,
+        y: Slice<'_>,
+    ) {
         let product = Matmul {
             m: rows,
             n: self.outputs,
             k: self.inputs,
-            a: View::rows(self.inputs),
-            b: View::transposed(self.inputs),
-            out: 0,
+            a: Order::Rows,
+            b: Order::Columns,
             accumulate: false,
+            precision,
         };
-        device.launch(&product, &[x, &self.weight.value], &[y]);
-        let bias = AddBias { rows, width: self.outputs, residual: residual.is_some() };
-        let reads: Vec<&Buffer> = [&self.bias.value].into_iter().chain(residual).collect();
-        device.launch(&bias, &reads, &[y]);
+        device.launch(&product, &[x, self.weight.values(version)], &[y]);
     }
 
-    /// The gradients to the parameters, and to `x` where somebody wants it, from `gradient (rows x outputs)`.
-    pub(super) fn backward(
-        &self,
-        device: &dyn Device,
-        rows: usize,
-        x: &Buffer,
-        gradient: &Buffer,
-        to_input: Option<&Buffer>,
-    ) {
-        let to_weight = Matmul {
+    /// The gradient to `x` from `gradient (rows x outputs)`.
+    pub(super) fn backward_input(&self, pass: Backward<'_>, gradient: Slice<'_>, to_input: Slice<'_>) {
+        let product = Matmul {
+            m: pass.rows,
+            n: self.inputs,
+            k: self.outputs,
+            a: Order::Rows,
+            b: Order::Rows,
+            accumulate: false,
+            precision: pass.precision,
+        };
+        pass.device.launch(&product, &[gradient, self.weight.values(Version::Trained)], &[to_input]);
+    }
+
+    /// The gradients to the parameters from `x (rows x inputs)` and `gradient (rows x outputs)`.
+    pub(super) fn backward_parameters(&self, pass: Backward<'_>, x: Slice<'_>, gradient: Slice<'_>) {
+        let Backward { device, rows, precision, accumulate } = pass;
+        let product = Matmul {
             m: self.outputs,
             n: self.inputs,
             k: rows,
-            a: View::transposed(self.outputs),
-            b: View::rows(self.inputs),
-            out: 0,
-            accumulate: false,
+            a: Order::Columns,
+            b: Order::Rows,
+            accumulate,
+            precision,
         };
-        device.launch(&to_weight, &[gradient, x], &[self.weight.gradient()]);
-        device.launch(&ColumnSum { rows, width: self.outputs }, &[gradient], &[self.bias.gradient()]);
-        if let Some(to_input) = to_input {
-            let product = Matmul {
-                m: rows,
-                n: self.inputs,
-                k: self.outputs,
-                a: View::rows(self.outputs),
-                b: View::rows(self.inputs),
-                out: 0,
-                accumulate: false,
-            };
-            device.launch(&product, &[gradient, &self.weight.value], &[to_input]);
+        device.launch(&product, &[gradient, x], &[self.weight.gradient()]);
+        if self.biased {
+            let sum = ColumnSum { rows, width: self.outputs, accumulate };
+            device.launch(&sum, &[gradient], &[self.bias.gradient()]);
         }
     }
 }
@@ -88,13 +109,22 @@ pub(super) struct Norm {
 
 /// What a [`Norm`] leaves for its backward pass: its output `(rows x width)`, and mean and 1 / deviation of each row.
 pub(super) struct Normed {
-    pub(super) out: Buffer,
+    out: Buffer,
     moments: Buffer,
 }
 
 impl Normed {
+    /// Values of a row.
+    pub(super) fn values(width: usize) -> usize {
+        width + 2
+    }
+
     pub(super) fn new(device: &dyn Device, rows: usize, width: usize) -> Self {
         Self { out: device.zeros(rows * width), moments: device.zeros(2 * rows) }
+    }
+
+    pub(super) fn out(&self, values: usize) -> Slice<'_> {
+        self.out.part(0, values)
     }
 }
 
@@ -108,29 +138,29 @@ impl Norm {
         Self { weight: parameter("weight", 1.0), bias: parameter("bias", 0.0), width }
     }
 
-    pub(super) fn parameters(&self) -> [&Parameter; 2] {
-        [&self.weight, &self.bias]
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        [&self.weight, &self.bias].into_iter()
     }
 
-    pub(super) fn forward(&self, device: &dyn Device, rows: usize, x: &Buffer, y: &Normed) {
+    pub(super) fn forward(&self, device: &dyn Device, rows: usize, version: Version, x: Slice<'_>, y: &Normed) {
         let kernel = LayerNorm { rows, width: self.width };
-        device.launch(&kernel, &[x, &self.weight.value, &self.bias.value], &[&y.out, &y.moments]);
+        let reads = [x, self.weight.values(version), self.bias.values(version)];
+        device.launch(&kernel, &reads, &[y.out(rows * self.width), y.moments.part(0, 2 * rows)]);
     }
 
-    /// The gradients to the parameters, and to `x`, which is written or added to `to_input`.
+    /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`.
     pub(super) fn backward(
         &self,
-        device: &dyn Device,
-        rows: usize,
-        x: &Buffer,
-        y: &Normed,
-        gradient: &Buffer,
-        (to_input, accumulate): (&Buffer, bool),
+        pass: Backward<'_>,
+        (x, y): (Slice<'_>, &Normed),
+        gradient: Slice<'_>,
+        (to_input, add): (Slice<'_>, bool),
     ) {
-        let width = self.width;
-        let gains = [self.weight.gradient(), self.bias.gradient()];
-        device.launch(&LayerNormGains { rows, width }, &[x, &y.moments, gradient], &gains);
-        let kernel = LayerNormBackward { rows, width, accumulate };
-        device.launch(&kernel, &[x, &self.weight.value, &y.moments, gradient], &[to_input]);
+        let (Backward { device, rows, accumulate, .. }, width) = (pass, self.width);
+        let moments = y.moments.part(0, 2 * rows);
+        let gains = LayerNormGains { rows, width, accumulate };
+        device.launch(&gains, &[x, moments, gradient], &[self.weight.gradient(), self.bias.gradient()]);
+        let kernel = LayerNormBackward { rows, width, accumulate: add };
+        device.launch(&kernel, &[x, self.weight.values(Version::Trained), moments, gradient], &[to_input]);
     }
 }
