@@ -16,5 +16,6 @@ pub mod plugin;
 pub mod recipe;
 pub mod report;
 pub mod run;
+mod tensor_file;
 pub mod toml_file;
 mod whole_file;

@@ -22,6 +22,8 @@ pub struct Paired {
     pub latents: [Box<dyn Latents>; 2],
     /// Rows that had to be left out.
     pub dropped: usize,
+    /// What tells these pairs, in this order, from others.
+    pub digest: String,
 }
 
 /// The distinct items of a side, in the order of their first rows.
@@ -65,6 +67,7 @@ impl Side {
 pub fn pair(sides: [Side; 2]) -> Paired {
     let rows = sides[0].keys.len();
     let (mut latents, mut chosen) = ([0, 0], [Vec::new(), Vec::new()]);
+    let mut digest = blake3::Hasher::new();
     for (a, b) in sides[0].keys.iter().zip(&sides[1].keys) {
         let present = [a.is_some(), b.is_some()];
         for side in 0..2 {
@@ -73,13 +76,16 @@ pub fn pair(sides: [Side; 2]) -> Paired {
             }
             latents[side] += usize::from(present[side]);
         }
+        if let (Some(a), Some(b)) = (a, b) {
+            digest.update(&a.0).update(&b.0);
+        }
     }
     let dropped = rows - chosen[0].len();
     let [first, second] = sides.map(|side| side.latents);
     let [of_first, of_second] = chosen;
     let latents: [Box<dyn Latents>; 2] =
         [Box::new(Selected::new(first, of_first)), Box::new(Selected::new(second, of_second))];
-    Paired { latents, dropped }
+    Paired { latents, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
 }
 
 impl HeldOut {
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn rows_without_a_latent_leave_no_pair() {
-        let Paired { latents: [first, second], dropped } = pair([side(&[1, 0, 2, 3]), side(&[0, 1, 2, 2])]);
+        let Paired { latents: [first, second], dropped, .. } = pair([side(&[1, 0, 2, 3]), side(&[0, 1, 2, 2])]);
         assert_eq!((values(&*first), values(&*second), dropped), (vec![10.0, 20.0], vec![10.0, 20.0], 2));
     }
 

@@ -1,6 +1,7 @@
 //! fusion.toml: the towers of a fusion, the pairs that tie them together, how to train.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::fusion::{Options, TrainError, TrainOptions};
@@ -26,6 +27,8 @@ pub struct TowerEntry {
     pub name: String,
     /// Where its latents come from.
     pub source: TowerSource,
+    /// `blocks = N`: those of its adapter, if they are not as many as `[train]` says.
+    pub blocks: Option<usize>,
     /// `adapter = "identity"`: the tower's space is the shared space, and the other towers come to it.
     pub identity: bool,
 }
@@ -50,6 +53,8 @@ pub struct PairsEntry {
     pub test: Option<PathBuf>,
     /// The two towers, in the order of [`Recipe::towers`].
     pub ends: [PairEnd; 2],
+    /// How often an epoch passes over the pairs.
+    pub weight: f32,
 }
 
 /// One side of a pair set.
@@ -80,6 +85,7 @@ struct TowerTable {
     precomputed: bool,
     #[serde(default)]
     adapter: Adapter,
+    blocks: Option<usize>,
 }
 
 #[derive(Default, Deserialize, PartialEq)]
@@ -91,6 +97,7 @@ enum Adapter {
 }
 
 const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
+const WEIGHT: &str = "weight";
 
 impl Recipe {
     /// Reads `path` and checks what can be checked without opening data or encoders.
@@ -126,6 +133,9 @@ impl Recipe {
             if tower.identity {
                 table.insert("adapter".into(), "identity".into());
             }
+            if let Some(blocks) = tower.blocks {
+                table.insert("blocks".into(), (blocks as i64).into());
+            }
             towers.insert(tower.name.clone(), table.into());
         }
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
@@ -136,6 +146,9 @@ impl Recipe {
             for (key, file) in PAIR_FILES.into_iter().zip(files) {
                 table.extend(file.map(|file| (key.to_owned(), absolute(file).into())));
             }
+            if entry.weight != 1.0 {
+                table.insert(WEIGHT.into(), shortest(entry.weight).into());
+            }
             for end in &entry.ends {
                 table.insert(self.towers[end.tower].name.clone(), end.column.clone().into());
             }
@@ -144,7 +157,13 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
-        document.insert("train".into(), toml::Value::try_from(options)?);
+        let mut train = toml::Table::try_from(options)?;
+        for (_, value) in &mut train {
+            if let toml::Value::Float(number) = value {
+                *number = shortest(*number as f32);
+            }
+        }
+        document.insert("train".into(), train.into());
         toml::to_string(&document)
     }
 
@@ -157,10 +176,33 @@ impl Recipe {
     }
 }
 
+/// The options of a resolved recipe, by name.
+pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
+    let document: toml::Table = resolved.parse().unwrap_or_default();
+    let train = document.get("train").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    train.into_iter().map(|(key, value)| (key, value.to_string())).collect()
+}
+
+/// The options of a training in a line.
+pub fn line(options: &Options) -> String {
+    let table = toml::Table::try_from(options).unwrap_or_default();
+    let option = |(key, value): (String, toml::Value)| match value {
+        toml::Value::Float(number) => format!("{key} {}", number as f32),
+        toml::Value::String(text) => format!("{key} {text}"),
+        value => format!("{key} {value}"),
+    };
+    table.into_iter().map(option).collect::<Vec<_>>().join(", ")
+}
+
+/// The number that reads as this one and has the fewest digits.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().expect("a number reads back")
+}
+
 fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry, ConfigError> {
     let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
-    if PAIR_FILES.contains(&name.as_str()) {
-        return Err(wrong("[[pairs]] needs this name for a file; call the tower otherwise".into()));
+    if PAIR_FILES.contains(&name.as_str()) || name == WEIGHT {
+        return Err(wrong("[[pairs]] has a key of this name; call the tower otherwise".into()));
     }
     let table: TowerTable = table
         .try_into()
@@ -172,7 +214,10 @@ fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry
         _ => return Err(wrong("give one of `encoder`, `encoders` and `precomputed = true`".into())),
     };
     let identity = table.adapter == Adapter::Identity;
-    Ok(TowerEntry { name, source, identity })
+    if identity && table.blocks.is_some() {
+        return Err(wrong("it has no adapter, and so no `blocks`".into()));
+    }
+    Ok(TowerEntry { name, source, blocks: table.blocks, identity })
 }
 
 fn pairs_entry(
@@ -185,7 +230,16 @@ fn pairs_entry(
     let at = |key: &str, message: String| file.error_at(&["pairs", &index, key], message);
     let mut files = [None, None, None];
     let mut ends = Vec::new();
+    let mut weight = 1.0;
     for (key, value) in &table {
+        if key == WEIGHT {
+            let number = value.as_float().or(value.as_integer().map(|number| number as f64));
+            weight = number
+                .filter(|weight| *weight > 0.0 && *weight < 1e6)
+                .ok_or_else(|| at(key, format!("`weight = {value}` of [[pairs]] must be a number above 0")))?
+                as f32;
+            continue;
+        }
         let Some(text) = value.as_str() else {
             return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
         };
@@ -194,7 +248,8 @@ fn pairs_entry(
             (Some(which), _) => files[which] = Some(file.folder().join(text)),
             (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
             (None, None) => {
-                let known = PAIR_FILES.into_iter().chain(towers.iter().map(|tower| tower.name.as_str()));
+                let known =
+                    PAIR_FILES.into_iter().chain([WEIGHT]).chain(towers.iter().map(|tower| tower.name.as_str()));
                 return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
             }
         }
@@ -225,5 +280,5 @@ fn pairs_entry(
         let (first, second) = (first.name.clone(), second.name.clone());
         return Err(at("", TrainError::Nothing { first, second }.to_string()));
     }
-    Ok(PairsEntry { train, validation, test, ends })
+    Ok(PairsEntry { train, validation, test, ends, weight })
 }

@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::fusion::checkpoint::differences;
 use crate::plugin::LoadedEncoder;
 use crate::whole_file;
 
@@ -57,6 +58,8 @@ pub struct EncoderInfo {
 pub enum RunError {
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
+    #[error("{} holds a finished run; there is nothing to resume", path.display())]
+    Finished { path: PathBuf },
     #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
     NoRun { path: PathBuf, cause: io::Error },
     #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
@@ -64,21 +67,12 @@ pub enum RunError {
     #[error("{} does not read: {cause}; it was changed or cut short, so train again", path.display())]
     Corrupt { path: PathBuf, cause: serde_json::Error },
     #[error(
-        "encoder `{encoder}` is not the one that this run was trained with: {}; configure that one again in \
-         plugins.toml, or train anew",
-        differences(trained, present)
+        "encoder `{encoder}` is not the one that this run was trained with: trained with {}; now {}; configure that one \
+         again in plugins.toml, or train anew",
+        differences(trained, present)[0],
+        differences(trained, present)[1]
     )]
     OtherEncoder { encoder: String, trained: BTreeMap<String, String>, present: BTreeMap<String, String> },
-}
-
-/// "trained with pooling = mean, now pooling = cls".
-fn differences(trained: &BTreeMap<String, String>, present: &BTreeMap<String, String>) -> String {
-    let side = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
-        let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
-        let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
-        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
-    };
-    format!("trained with {}; now {}", side(trained, present), side(present, trained))
 }
 
 impl EncoderInfo {
@@ -121,6 +115,16 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), made })
     }
 
+    /// The folder of an unfinished training, which may have to replace a finished run in the end.
+    pub fn resume(path: &Path) -> Result<Self, RunError> {
+        let new = beside(path, ".new");
+        match (path.join(INFO).exists(), new.is_dir()) {
+            (true, false) => Err(RunError::Finished { path: path.to_owned() }),
+            (true, true) => Ok(Self { path: path.to_owned(), made: new }),
+            (false, _) => Self::create(path, false),
+        }
+    }
+
     /// A folder with a finished run.
     pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
         let folder = Self { path: path.to_owned(), made: path.to_owned() };
@@ -153,6 +157,11 @@ impl RunFolder {
         self.made.join("adapters.safetensors")
     }
 
+    /// Where an unfinished training goes on from.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.made.join("checkpoint.safetensors")
+    }
+
     /// What training measured.
     pub fn metrics(&self) -> PathBuf {
         self.made.join("metrics.jsonl")
@@ -177,7 +186,7 @@ mod tests {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let trained = map(&[("plugin", "candle-text"), ("pooling", "mean")]);
         let present = map(&[("plugin", "candle-text"), ("pooling", "cls")]);
-        assert_eq!(differences(&trained, &present), "trained with pooling = mean; now pooling = cls");
+        assert_eq!(differences(&trained, &present), ["pooling = mean", "pooling = cls"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod eval;
 mod exit;
 mod gallery;
 mod plugins;
+mod profile;
 mod progress;
 mod report;
 mod search;

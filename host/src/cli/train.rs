@@ -2,13 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exit;
+use super::profile;
 use super::progress::Meter;
 use super::session::Session;
 use super::towers::Towers;
@@ -16,10 +18,12 @@ use super::trained::held_out;
 use crate::dataset::{DataError, DataFile};
 use crate::device::{self, DeviceChoice};
 use crate::eval::{Retrieval, mean_recall};
-use crate::fusion::{AdapterKind, EpochMetrics, Fusion, Observer, Outcome, PairSet, TowerSpec, TrainError, Trainer};
+use crate::fusion::{
+    AdapterKind, Checkpoints, EpochMetrics, Fusion, Observer, Outcome, PairSet, TowerSpec, TrainError, Trainer,
+};
 use crate::pairs::{HeldOut, Paired, pair};
 use crate::plugin::Services;
-use crate::recipe::{PairsEntry, Recipe};
+use crate::recipe::{self, PairsEntry, Recipe};
 use crate::run::{RunFolder, RunInfo};
 
 /// Encode what is missing, then train adapters into one shared space.
@@ -39,6 +43,12 @@ pub(super) struct Arguments {
     /// Replace the run that --out holds
     #[arg(long)]
     overwrite: bool,
+    /// Go on with the training in --out where its last checkpoint is
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Say where the device's time went
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
@@ -60,14 +70,20 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
             return Err(located(&recipe, TrainError::Identity { tower, latents, width }));
         }
     }
-    let device = device::open(arguments.device)?;
-    let folder = RunFolder::create(&arguments.out, arguments.overwrite)?;
+    let device = device::open(arguments.device, arguments.profile)?;
+    let folder = match arguments.resume {
+        true => RunFolder::resume(&arguments.out)?,
+        false => RunFolder::create(&arguments.out, arguments.overwrite)?,
+    };
 
     let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
+    let mut training = BTreeMap::from([("seed".to_owned(), arguments.seed.to_string())]);
     for (entry, files) in recipe.pairs.iter().zip(&files) {
         let paired = training_pairs(&towers, entry, &files.train)?;
         dropped += paired.dropped;
-        sets.push(PairSet { towers: entry.ends.each_ref().map(|end| end.tower), latents: paired.latents });
+        training.insert(format!("pairs {}", sets.len() + 1), paired.digest);
+        let ends = entry.ends.each_ref().map(|end| end.tower);
+        sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
         if let Some(file) = &files.validation {
             validation.push(held_out(&towers, entry, file)?);
         }
@@ -75,25 +91,60 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let infos = (0..recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<Vec<_>>>()?;
     let specs = recipe.towers.iter().zip(&infos).map(|(tower, info)| {
         let adapter = if tower.identity { AdapterKind::Identity } else { AdapterKind::Mlp };
-        TowerSpec { name: info.name.clone(), width: info.width, adapter }
+        TowerSpec { name: info.name.clone(), width: info.width, adapter, blocks: tower.blocks }
     });
     let pairs: usize = sets.iter().map(|set| set.latents[0].len()).sum();
     let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &recipe.train, arguments.seed)
         .map_err(|error| located(&recipe, error))?;
     let steps = trainer.planned_steps();
-    eprintln!("training on {}: {pairs} pairs, {steps} steps", device.describe());
-
-    std::fs::write(folder.recipe(), recipe.to_toml(trainer.options())?)
-        .with_context(|| format!("cannot write {}", folder.recipe().display()))?;
-    let start = Instant::now();
-    let mut watcher = Watcher::new(session, &folder, validation, steps)?;
-    let outcome = trainer.run(&mut watcher);
-    watcher.meter.end();
-    if let Outcome::Stopped(done) = outcome? {
-        eprintln!("stopped after {done} of {steps} steps; the latents are kept, the training begins anew next time");
-        return Ok(exit::STOPPED);
+    let resolved = recipe.to_toml(trainer.options())?;
+    // What makes no other training of it may change.
+    let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
+    training.extend(recipe::train_table(&resolved).into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
+    for (spec, info) in trainer.fusion().towers().zip(&infos) {
+        training.insert(format!("tower {}", spec.name), serde_json::to_string(&(spec, info))?);
     }
+    let checkpoints = Checkpoints {
+        path: folder.checkpoint(),
+        every: Duration::from_secs_f32(60.0 * trainer.options().checkpoint_minutes),
+        steps: trainer.options().checkpoint_steps,
+        training,
+    };
+    match arguments.resume && trainer.resume(&checkpoints)? {
+        true => eprintln!("going on after {} of {steps} steps", trainer.done().0),
+        false if arguments.resume => eprintln!("there is no checkpoint: beginning anew"),
+        false => checkpoints.remove(),
+    }
+    eprintln!("training on {}: {pairs} pairs, {steps} steps", device.describe());
+    eprintln!("{}", recipe::line(trainer.options()));
+
+    std::fs::write(folder.recipe(), resolved).with_context(|| format!("cannot write {}", folder.recipe().display()))?;
+    let start = Instant::now();
+    let mut watcher = Watcher::new(session, &folder, validation, steps, trainer.done().1)?;
+    let outcome = trainer.run(&mut watcher, Some(&checkpoints));
+    watcher.meter.end();
+    let last = match outcome {
+        Ok(Outcome::Stopped(done)) => {
+            eprintln!("stopped after {done} of {steps} steps; `--resume` goes on from there");
+            return Ok(exit::STOPPED);
+        }
+        Ok(Outcome::Ended(done)) => {
+            eprintln!("ended after {done} of {steps} steps: the recall on the validation pairs rose no more");
+            done
+        }
+        Ok(Outcome::Finished) => steps,
+        Err(error) if checkpoints.path.exists() => {
+            return Err(
+                anyhow::Error::from(error).context("the training failed; `--resume` goes on from its last checkpoint")
+            );
+        }
+        Err(error) => return Err(error.into()),
+    };
     trainer.fusion().save(&folder.adapters())?;
+    checkpoints.remove();
+    if arguments.profile {
+        profile::print(&device.profile().take());
+    }
     let info = RunInfo {
         fusemix: env!("CARGO_PKG_VERSION").to_owned(),
         seed: arguments.seed,
@@ -109,12 +160,12 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         println!(
             "{:#}",
             json!({"run": arguments.out, "device": info.device, "seed": info.seed, "pairs": pairs, "dropped": dropped,
-                "steps": steps, "loss": loss, "validation_mean_recall": recall, "seconds": seconds})
+                "steps": last, "loss": loss, "validation_mean_recall": recall, "seconds": seconds})
         );
     } else {
         let recall =
             recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
-        println!("{}: {steps} steps in {seconds:.1} s, loss {loss:.3}{recall}", arguments.out.display());
+        println!("{}: {last} steps in {seconds:.1} s, loss {loss:.3}{recall}", arguments.out.display());
     }
     Ok(0)
 }
@@ -180,9 +231,26 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(session: &Session, folder: &RunFolder, validation: Vec<HeldOut>, steps: usize) -> Result<Self> {
+    /// `epochs` epochs are done: what is known of them stays.
+    fn new(
+        session: &Session,
+        folder: &RunFolder,
+        validation: Vec<HeldOut>,
+        steps: usize,
+        epochs: usize,
+    ) -> Result<Self> {
         let path = folder.metrics();
-        let metrics = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let known = match epochs {
+            0 => String::new(),
+            _ => std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        let of_epoch = |line: &str| serde_json::from_str::<Value>(line).ok()?["epoch"].as_u64();
+        let known: String = known
+            .split_inclusive('\n')
+            .take_while(|line| of_epoch(line).is_some_and(|epoch| epoch <= epochs as u64))
+            .collect();
+        let mut metrics = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        metrics.write_all(known.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         let meter = Meter::new("training".to_owned(), steps, "steps");
         let services = session.services.clone();
         Ok(Self { services, meter, metrics, validation, steps, loss: None, recall: None })
@@ -209,9 +277,9 @@ impl Observer for Watcher {
             "pairs_per_second": pairs_per_second}))?)
     }
 
-    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<Option<f64>, Box<dyn Error + Send + Sync>> {
         if self.validation.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut found: Vec<Retrieval> = Vec::new();
         for pairs in &self.validation {
@@ -219,7 +287,8 @@ impl Observer for Watcher {
         }
         let recall = mean_recall(&found);
         self.recall = Some(recall);
-        Ok(self.write(&json!({"epoch": epoch, "mean_recall": recall, "validation": found}))?)
+        self.write(&json!({"epoch": epoch, "mean_recall": recall, "validation": found}))?;
+        Ok(Some(recall))
     }
 
     fn stop(&self) -> bool {

@@ -25,7 +25,7 @@ impl Trained {
     pub(super) fn open(path: &Path, device: DeviceChoice) -> Result<Self> {
         let (folder, info) = RunFolder::open(path)?;
         let recipe = Recipe::read(&folder.recipe())?;
-        let fusion = Fusion::load(device::open(device)?, &folder.adapters())?;
+        let fusion = Fusion::load(device::open(device, false)?, &folder.adapters())?;
         let of_recipe = recipe.towers.iter().map(|tower| &tower.name);
         if !of_recipe.clone().eq(info.towers.iter().map(|tower| &tower.name))
             || !of_recipe.eq(fusion.towers().map(|tower| &tower.name))

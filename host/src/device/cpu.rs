@@ -43,6 +43,10 @@ impl Device for Cpu {
         available_memory()
     }
 
+    fn shares_memory(&self) -> bool {
+        true
+    }
+
     fn largest(&self) -> usize {
         usize::MAX
     }

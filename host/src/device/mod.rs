@@ -77,6 +77,9 @@ pub trait Device: Send + Sync {
     /// Bytes that are free, where the device tells.
     fn memory(&self) -> Option<u64>;
 
+    /// Whether its memory is that of the program.
+    fn shares_memory(&self) -> bool;
+
     /// Values that a kernel can reach of a buffer at once.
     fn largest(&self) -> usize;
 
@@ -138,7 +141,9 @@ pub(crate) mod tests {
         static DEVICE: OnceLock<Wgpu> = OnceLock::new();
         match std::env::var_os("FUSEMIX_NO_WGPU") {
             Some(_) => None,
-            None => Some(DEVICE.get_or_init(|| Wgpu::open(false, false).expect("set FUSEMIX_NO_WGPU=1 to leave wgpu out"))),
+            None => {
+                Some(DEVICE.get_or_init(|| Wgpu::open(false, false).expect("set FUSEMIX_NO_WGPU=1 to leave wgpu out")))
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! The time that each launch takes on a GPU.
 
 use ::wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassTimestampWrites, Device, MapMode, PollType, QuerySet,
-    QuerySetDescriptor, QueryType, Queue,
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassTimestampWrites, Device, MapMode, PollType,
+    QuerySet, QuerySetDescriptor, QueryType, Queue,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

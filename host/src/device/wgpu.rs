@@ -2,10 +2,10 @@
 
 use ::wgpu::util::{BufferInitDescriptor, DeviceExt};
 use ::wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages, CommandEncoder,
-    ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor, DeviceDescriptor, DeviceType, Features, Instance,
-    InstanceDescriptor, MapMode, PollType, PowerPreference, RequestAdapterOptions, ShaderModuleDescriptor, ShaderSource,
-    SubmissionIndex,
+    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages,
+    CommandEncoder, ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor, DeviceDescriptor, DeviceType,
+    Features, Instance, InstanceDescriptor, MapMode, PollType, PowerPreference, RequestAdapterOptions,
+    ShaderModuleDescriptor, ShaderSource, SubmissionIndex,
 };
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -72,8 +72,7 @@ impl Wgpu {
             return Err(missing(&format!("only {}, which is software", info.name)));
         }
         let required_features = adapter.features() & (Features::SUBGROUP | Features::TIMESTAMP_QUERY);
-        let asked =
-            DeviceDescriptor { required_limits: adapter.limits(), required_features, ..Default::default() };
+        let asked = DeviceDescriptor { required_limits: adapter.limits(), required_features, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&asked)).map_err(|error| missing(&error))?;
         let name = format!("{} ({})", info.name, info.backend);
         let failure = Arc::new(Mutex::new(None));
@@ -167,6 +166,10 @@ impl Device for Wgpu {
 
     fn memory(&self) -> Option<u64> {
         None
+    }
+
+    fn shares_memory(&self) -> bool {
+        false
     }
 
     fn largest(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The nearest items to a query.
 
-use crate::kernels::{Kernel, Matmul, View};
+use crate::kernels::{Kernel, Matmul, Order, Precision};
 
 /// The `k` rows of `embeddings` nearest to `query` (both L2-normalised, of one width) and their cosines, nearest first;
 /// of equal ones the first.
@@ -20,8 +20,8 @@ pub(super) fn cosines(x: &[f32], y: &[f32], width: usize) -> Vec<f32> {
     let (m, n) = (x.len() / width, y.len() / width);
     let mut out = vec![0.0; m * n];
     if !out.is_empty() {
-        let (a, b) = (View::rows(width), View::transposed(width));
-        Matmul { m, n, k: width, a, b, out: 0, accumulate: false }.twin(&[x, y], &mut [&mut out]);
+        let (a, b, precision) = (Order::Rows, Order::Columns, Precision::F32);
+        Matmul { m, n, k: width, a, b, accumulate: false, precision }.twin(&[x, y], &mut [&mut out]);
     }
     out
 }

@@ -140,9 +140,10 @@ impl Mlp {
     }
 
     pub(super) fn parameters(&self) -> Vec<&Parameter> {
-        let blocks = self.blocks.iter().flat_map(|Block { norm, up, down }| {
-            norm.parameters().chain(up.parameters()).chain(down.parameters())
-        });
+        let blocks = self
+            .blocks
+            .iter()
+            .flat_map(|Block { norm, up, down }| norm.parameters().chain(up.parameters()).chain(down.parameters()));
         blocks.chain(self.norm.parameters()).chain(self.head.parameters()).collect()
     }
 

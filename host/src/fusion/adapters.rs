@@ -2,9 +2,9 @@
 //!
 //! The tensors of tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width), `.up.bias`,
 //! `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`, `T.head.weight`
-//! (shared x width), `.bias`, all f32, named and shaped as PyTorch's `LayerNorm` and `Linear` have them. Beside them lies
+//! (shared x width), `.bias` (no biases of Linears where the recipe says `bias = false`), all f32, named and shaped as PyTorch's `LayerNorm` and `Linear` have them. Beside them lies
 //! `log_temperature`. The metadata has `format = fusemix-adapters`, `version = 1`, and `towers`, a JSON list of
-//! `{name, width, adapter, inner, blocks, shared}`; an identity tower has no tensors. In PyTorch:
+//! `{name, width, adapter, inner, blocks, shared, bias}`; an identity tower has no tensors. In PyTorch:
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -20,20 +20,19 @@
 //!     return F.normalize(linear(norm(x, "norm"), "head"), dim=1)
 //! ```
 
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::adapter::Shape;
-use super::parameter::{Parameter, Source};
+use super::parameter::{Source, Version};
 use super::{Fusion, TowerSpec};
 use crate::device::{Device, DeviceError};
-use crate::whole_file;
+use crate::tensor_file::TensorFile;
 
 const FORMAT: &str = "fusemix-adapters";
 const VERSION: &str = "1";
@@ -41,7 +40,7 @@ const VERSION: &str = "1";
 /// What is wrong with a file of adapters.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
-pub enum CheckpointError {
+pub enum AdaptersError {
     #[error("cannot read {}: {cause}", path.display())]
     Read { path: PathBuf, cause: io::Error },
     #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
@@ -60,6 +59,12 @@ struct TowerEntry {
     inner: usize,
     blocks: usize,
     shared: usize,
+    #[serde(default = "yes")]
+    bias: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Values out of a file, and the first name that it does not have.
@@ -94,45 +99,36 @@ impl Source for Stored<'_> {
 }
 
 impl Fusion {
-    /// Writes the adapters to `path`; they appear there when they are whole and synced.
-    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+    /// Writes the adapters that are handed out to `path`; they appear there when they are whole and synced.
+    pub fn save(&self, path: &Path) -> Result<(), AdaptersError> {
         let shared = self.width;
         let entry = |tower: &super::tower::Tower| {
-            let shape = tower.shape().unwrap_or(Shape { width: tower.spec.width, inner: 0, blocks: 0, shared });
-            TowerEntry { spec: tower.spec.clone(), inner: shape.inner, blocks: shape.blocks, shared }
+            let (width, bias) = (tower.spec.width, true);
+            let shape = tower.shape().unwrap_or(Shape { width, inner: 0, blocks: 0, shared, bias });
+            let Shape { inner, blocks, bias, .. } = shape;
+            TowerEntry { spec: tower.spec.clone(), inner, blocks, shared, bias }
         };
         let towers: Vec<TowerEntry> = self.towers.iter().map(entry).collect();
-        let towers = serde_json::to_string(&towers).expect("a list of names and numbers is JSON");
-        let metadata = HashMap::from([
+        let metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("version".to_owned(), VERSION.to_owned()),
-            ("towers".to_owned(), towers),
+            ("towers".to_owned(), serde_json::to_string(&towers).expect("a list of names and numbers is JSON")),
         ]);
-        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-        let mut add = |name: String, parameter: &Parameter| {
-            tensors.push((name, parameter.shape.clone(), self.device.read(&parameter.value)?));
-            Ok::<_, DeviceError>(())
-        };
-        for tower in &self.towers {
-            let name = tower.spec.name.clone();
-            for parameter in tower.parameters() {
-                add(format!("{name}.{}", parameter.name), parameter)?;
-            }
+        let parameters = self.parameters();
+        let tensors: Vec<_> =
+            parameters.iter().map(|(name, parameter)| (name.clone(), parameter.shape.clone())).collect();
+        let write = |cause| AdaptersError::Write { path: path.to_owned(), cause };
+        let mut file = TensorFile::create(path, &tensors, &metadata, false).map_err(write)?;
+        for (_, parameter) in parameters {
+            file.tensor(&self.device.read(parameter.values(Version::Kept))?).map_err(write)?;
         }
-        add(self.log_tau.name.clone(), &self.log_tau)?;
-        let views = tensors.iter().map(|(name, shape, values)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-            (name, view.expect("a parameter has as many values as its shape says"))
-        });
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| CheckpointError::Format { path: path.to_owned(), reason: error.to_string() })?;
-        whole_file::write(path, &bytes).map_err(|cause| CheckpointError::Write { path: path.to_owned(), cause })
+        file.finish().map_err(write)
     }
 
     /// Reads adapters onto a device.
-    pub fn load(device: Arc<dyn Device>, path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(path).map_err(|cause| CheckpointError::Read { path: path.to_owned(), cause })?;
-        let wrong = |reason: String| CheckpointError::Format { path: path.to_owned(), reason };
+    pub fn load(device: Arc<dyn Device>, path: &Path) -> Result<Self, AdaptersError> {
+        let bytes = fs::read(path).map_err(|cause| AdaptersError::Read { path: path.to_owned(), cause })?;
+        let wrong = |reason: String| AdaptersError::Format { path: path.to_owned(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let value = |key: &str| metadata.get(key).map_or("", String::as_str);
@@ -148,6 +144,7 @@ impl Fusion {
             inner: entry.inner,
             blocks: entry.blocks,
             shared: entry.shared,
+            bias: entry.bias,
         };
         let towers = entries.into_iter().map(|entry| (shape(&entry), entry.spec)).collect();
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;

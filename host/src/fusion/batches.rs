@@ -1,46 +1,85 @@
 //! What the steps of an epoch draw: pairs in random order, and the weights that they are mixed with.
 
+use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
+
+use super::Options;
+use super::options::Mixup;
 
 /// What one step draws.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Batch {
     /// Index of the pair set.
     pub(super) set: usize,
-    /// Twice as many pairs as the step mixes: the first half with the second.
+    /// As many pairs as the step has rows; where they are mixed, then as many again to mix them with.
     pub(super) pairs: Vec<usize>,
-    /// The weight of the first half.
-    pub(super) lambda: f32,
+    /// The weights of the first pairs; none where nothing is mixed.
+    pub(super) lambdas: Vec<f32>,
 }
 
-/// A pair set: its number of pairs, and how many mixed pairs a step over it has.
+impl Batch {
+    /// Rows of the step: the paper's B.
+    pub(super) fn rows(&self) -> usize {
+        if self.lambdas.is_empty() { self.pairs.len() } else { self.lambdas.len() }
+    }
+}
+
+/// A pair set: its number of pairs, how many rows a step over it has, and how often an epoch passes over it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) pairs: usize,
     pub(super) batch: usize,
+    pub(super) weight: f32,
 }
 
 impl Size {
-    /// Steps of an epoch.
-    pub(super) fn steps(self) -> usize {
-        self.pairs / (2 * self.batch)
+    /// Steps of an epoch that mixes pairs or does not.
+    pub(super) fn steps(self, mixes: bool) -> usize {
+        let drawn = if mixes { 2 * self.batch } else { self.batch };
+        ((self.weight * (self.pairs / drawn) as f32).round() as usize).max(1)
     }
 }
 
-/// The steps of an epoch: each pair at most once, those that do not fill a batch left for other epochs; the sets' steps in
-/// random order.
-pub(super) fn epoch(rng: &mut ChaCha8Rng, sets: &[Size], mixing: &Beta<f32>) -> Vec<Batch> {
+/// Below this, a Beta distribution is 0 or 1 and nothing is mixed.
+const LEAST_ALPHA: f32 = 1e-3;
+
+/// Whether epoch `epoch` mixes.
+pub(super) fn mixes(options: &Options, epoch: usize) -> bool {
+    options.alpha(epoch) >= LEAST_ALPHA
+}
+
+/// The steps of epoch `epoch`, from 0, which follow from the seed: each pair as often as its set's weight says, those that
+/// do not fill a batch left for other epochs; the sets' steps in random order.
+pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -> Vec<Batch> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // The adapters began with stream 0.
+    rng.set_stream(1 + epoch as u64);
+    let mixes = mixes(options, epoch);
+    let mixing = Beta::new(options.alpha(epoch).max(LEAST_ALPHA), options.alpha(epoch).max(LEAST_ALPHA));
+    let mixing = mixing.expect("alpha is above 0");
     let mut batches = Vec::new();
-    for (set, &Size { pairs, batch }) in sets.iter().enumerate() {
-        let mut order: Vec<usize> = (0..pairs).collect();
-        order.shuffle(rng);
-        let chunks = order.chunks_exact(2 * batch);
-        batches.extend(chunks.map(|pairs| Batch { set, pairs: pairs.to_vec(), lambda: mixing.sample(rng) }));
+    for (set, size) in sets.iter().enumerate() {
+        let drawn = if mixes { 2 * size.batch } else { size.batch };
+        let (mut order, mut next) = ((0..size.pairs).collect::<Vec<_>>(), size.pairs);
+        for _ in 0..size.steps(mixes) {
+            if next + drawn > order.len() {
+                order.shuffle(&mut rng);
+                next = 0;
+            }
+            let pairs = order[next..next + drawn].to_vec();
+            next += drawn;
+            let lambdas = match (mixes, options.mixup) {
+                (false, _) => Vec::new(),
+                (true, Mixup::Batch) => vec![mixing.sample(&mut rng); size.batch],
+                (true, Mixup::Pair) => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
+            };
+            batches.push(Batch { set, pairs, lambdas });
+        }
     }
     if sets.len() > 1 {
-        batches.shuffle(rng);
+        batches.shuffle(&mut rng);
     }
     batches
 }
@@ -48,24 +87,53 @@ pub(super) fn epoch(rng: &mut ChaCha8Rng, sets: &[Size], mixing: &Beta<f32>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::SeedableRng;
+    use crate::fusion::TrainOptions;
+
+    fn draw(seed: u64, number: usize, sets: &[Size], options: TrainOptions) -> Vec<Batch> {
+        epoch(seed, number, sets, &options.resolve(100).unwrap())
+    }
+
+    /// The pairs of a set that were drawn, in order.
+    fn drawn(batches: &[Batch], set: usize) -> Vec<usize> {
+        let mut drawn: Vec<usize> =
+            batches.iter().filter(|batch| batch.set == set).flat_map(|batch| batch.pairs.clone()).collect();
+        drawn.sort_unstable();
+        drawn
+    }
 
     #[test]
-    fn an_epoch_draws_each_pair_once_and_depends_on_the_seed() {
-        let sets = [Size { pairs: 11, batch: 2 }, Size { pairs: 4, batch: 2 }];
-        let mixing = Beta::new(1.0, 1.0).unwrap();
-        let draw = |seed| epoch(&mut ChaCha8Rng::seed_from_u64(seed), &sets, &mixing);
-        let batches = draw(1);
+    fn an_epoch_draws_each_pair_once_and_depends_on_the_seed_and_its_number() {
+        let sets = [11, 4].map(|pairs| Size { pairs, batch: 2, weight: 1.0 });
+        let batches = draw(1, 0, &sets, TrainOptions::default());
         assert_eq!(batches.len(), 3);
         for (set, size) in sets.iter().enumerate() {
-            let mut drawn: Vec<usize> =
-                batches.iter().filter(|batch| batch.set == set).flat_map(|batch| batch.pairs.clone()).collect();
-            drawn.sort_unstable();
-            drawn.dedup();
-            assert_eq!(drawn.len(), 4 * size.steps());
+            let mut pairs = drawn(&batches, set);
+            pairs.dedup();
+            assert_eq!(pairs.len(), 4 * size.steps(true));
         }
-        assert!(batches.iter().all(|batch| (0.0..=1.0).contains(&batch.lambda)));
-        assert_eq!(batches, draw(1));
-        assert_ne!(batches, draw(2));
+        assert!(batches.iter().flat_map(|batch| &batch.lambdas).all(|lambda| (0.0..=1.0).contains(lambda)));
+        assert_eq!(batches, draw(1, 0, &sets, TrainOptions::default()));
+        assert_ne!(batches, draw(2, 0, &sets, TrainOptions::default()));
+        assert_ne!(batches, draw(1, 1, &sets, TrainOptions::default()));
+    }
+
+    #[test]
+    fn a_weight_is_how_often_an_epoch_passes_over_a_set() {
+        let sets = [3.0, 0.5].map(|weight| Size { pairs: 8, batch: 2, weight });
+        let batches = draw(1, 0, &sets, TrainOptions::default());
+        let thrice: Vec<usize> = (0..8).flat_map(|pair| [pair; 3]).collect();
+        assert_eq!((drawn(&batches, 0), drawn(&batches, 1).len()), (thrice, 4));
+    }
+
+    #[test]
+    fn one_lambda_for_a_batch_or_for_each_pair_or_none() {
+        let sets = [Size { pairs: 40, batch: 5, weight: 1.0 }];
+        let of = |options| draw(1, 0, &sets, options).remove(0);
+        let batch = of(TrainOptions { mixup: Some(Mixup::Batch), ..TrainOptions::default() });
+        assert!(batch.lambdas.len() == 5 && batch.lambdas.iter().all(|lambda| *lambda == batch.lambdas[0]));
+        let pair = of(TrainOptions { mixup: Some(Mixup::Pair), ..TrainOptions::default() });
+        assert!(pair.lambdas.len() == 5 && pair.lambdas[1..].iter().all(|lambda| *lambda != pair.lambdas[0]));
+        let none = of(TrainOptions { mixup_alpha: Some(0.0), ..TrainOptions::default() });
+        assert!(none.lambdas.is_empty() && none.pairs.len() == 5 && none.rows() == 5);
     }
 }

@@ -1,117 +1,154 @@
-//! Symmetric InfoNCE between two sides, in O(B) memory beside one tile of logits (see `kernels/info_nce.rs`).
+//! Symmetric InfoNCE between two sides, in O(B) memory beside some tiles of logits (see `kernels/info_nce.rs`).
 
 use super::tower::Pass;
-use crate::device::{Buffer, Device};
-use crate::kernels::{ColumnSums, Gradient, Matmul, Reduce, RowSums, Tile, View};
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, Tile};
 
-/// Logits of a tile, unless a row has more.
-const TILE: usize = 1 << 22;
+/// Rows and columns of a tile: its products are large enough for full speed, and it is 16 MiB.
+pub(super) const TILE: usize = 2048;
 
-/// The loss over `pairs` pairs of embeddings of `width` values.
+/// Room for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct InfoNce {
-    pairs: usize,
     width: usize,
-    tile_rows: usize,
-    tile: Buffer,
-    /// Log of each row's sum of exponentials, and each pair's own logit.
-    row: Buffer,
+    side: usize,
+    /// For the first tiles one each; the last is for all the others too, whose cosines are computed again.
+    tiles: Vec<Buffer>,
+    /// Log-sum-exps of rows and columns: the largest logit first, and the sum of exponentials relative to it.
+    row: [Buffer; 2],
+    column: [Buffer; 2],
+    /// Each pair's own logit.
     own: Buffer,
-    /// Each column's largest logit, and its sum of exponentials relative to that.
-    most: Buffer,
-    sum: Buffer,
     /// Each row's gradient to log tau.
     slope: Buffer,
 }
 
-impl InfoNce {
-    pub(super) fn new(device: &dyn Device, pairs: usize, width: usize) -> Self {
-        Self::with_tiles(device, pairs, width, TILE / pairs)
-    }
+/// A part of the cosines: tile `index`, rows and columns from here on.
+#[derive(Clone, Copy)]
+struct Part {
+    index: usize,
+    row: usize,
+    rows: usize,
+    column: usize,
+    columns: usize,
+}
 
-    pub(super) fn with_tiles(device: &dyn Device, pairs: usize, width: usize, rows: usize) -> Self {
-        let tile_rows = rows.clamp(1, pairs);
+impl InfoNce {
+    /// Keeps `kept` tiles, at least one, of `side` rows and columns.
+    pub(super) fn new(device: &dyn Device, pairs: usize, width: usize, side: usize, kept: usize) -> Self {
+        let side = side.min(pairs);
         let vector = || device.zeros(pairs);
-        let tile = device.zeros(tile_rows * pairs);
+        let tiles = pairs.div_ceil(side) * pairs.div_ceil(side);
         Self {
-            pairs,
             width,
-            tile_rows,
-            tile,
-            row: vector(),
+            side,
+            tiles: (0..kept.clamp(1, tiles)).map(|_| device.zeros(side * side)).collect(),
+            row: [vector(), vector()],
+            column: [vector(), vector()],
             own: vector(),
-            most: vector(),
-            sum: vector(),
             slope: vector(),
         }
     }
 
-    /// Writes the loss to `losses[at]`, and the gradients to both sides and to log tau.
+    /// Writes the loss over `pairs` pairs to `losses[at]`, and the gradients to both sides and to log tau.
     pub(super) fn launch(
         &self,
         device: &dyn Device,
+        (pairs, precision): (usize, Precision),
         [x, y]: [&Pass; 2],
-        (log_tau, to_log_tau): (&Buffer, &Buffer),
-        (losses, at): (&Buffer, usize),
+        (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
+        (losses, at): (Slice<'_>, usize),
     ) {
-        let (to_x, to_y) = (gradient(x), gradient(y));
-        for tile in self.tiles() {
-            self.cosines(device, tile, x, y);
-            device.launch(&RowSums(tile), &[&self.tile, log_tau], &[&self.row, &self.own]);
-            device.launch(&ColumnSums(tile), &[&self.tile, log_tau], &[&self.most, &self.sum]);
-        }
-        for tile in self.tiles() {
-            // A single tile still holds its cosines.
-            if self.tile_rows < self.pairs {
-                self.cosines(device, tile, x, y);
+        let width = self.width;
+        for part in self.parts(pairs) {
+            let tile = self.cosines(device, part, precision, [x, y]);
+            let (row, column) = (self.row_part(part), self.column_part(part));
+            let whole = Tile { rows: part.rows, columns: part.columns, begin: part.column == 0 };
+            device.launch(&RowSums(whole), &[tile, log_tau], &row);
+            device.launch(&ColumnSums(Tile { begin: part.row == 0, ..whole }), &[tile, log_tau], &column);
+            if part.row == part.column {
+                device.launch(&Diagonal { count: part.rows }, &[tile, log_tau], &[self.own.part(part.row, part.rows)]);
             }
-            device.launch(&Gradient(tile), &[log_tau, &self.row, &self.most, &self.sum], &[&self.tile, &self.slope]);
-            let (rows, columns) = (View::rows(self.pairs), View::transposed(self.pairs));
-            let embeddings = View::rows(self.width);
-            let first = tile.first * self.width;
-            let for_x = Matmul {
-                m: tile.rows,
-                n: self.width,
-                k: self.pairs,
-                a: rows,
-                b: embeddings,
-                out: first,
-                accumulate: false,
-            };
-            device.launch(&for_x, &[&self.tile, &y.embeddings], &[to_x]);
-            let for_y = Matmul {
-                m: self.pairs,
-                n: self.width,
-                k: tile.rows,
-                a: columns,
-                b: embeddings.from(first),
-                out: 0,
-                accumulate: tile.first > 0,
-            };
-            device.launch(&for_y, &[&self.tile, &x.embeddings], &[to_y]);
         }
-        let sums = [&self.row, &self.most, &self.sum, &self.own, &self.slope];
-        device.launch(&Reduce { pairs: self.pairs, step: at }, &sums, &[losses, to_log_tau]);
+        for [most, sum] in [&self.row, &self.column] {
+            device.launch(&LogSums { count: pairs }, &[sum.part(0, pairs)], &[most.part(0, pairs)]);
+        }
+        let last = self.parts(pairs).count() - 1;
+        let mut parts: Vec<Part> = self.parts(pairs).collect();
+        // The last tile came last, and is still there.
+        parts.reverse();
+        for part in parts {
+            let tile = match part.index + 1 >= self.tiles.len() && part.index < last {
+                true => self.cosines(device, part, precision, [x, y]),
+                false => self.tile(part),
+            };
+            let ([row, _], [column, _]) = (self.row_part(part), self.column_part(part));
+            let end = |first: usize, count: usize| first + count == pairs;
+            let begins = [end(part.column, part.columns), end(part.row, part.rows)];
+            let gradient = Gradient {
+                tile: Tile { rows: part.rows, columns: part.columns, begin: begins[0] },
+                pairs,
+                diagonal: part.row == part.column,
+            };
+            device.launch(&gradient, &[log_tau, row, column], &[tile, self.slope.part(part.row, part.rows)]);
+            let for_x = Matmul {
+                m: part.rows,
+                n: width,
+                k: part.columns,
+                a: Order::Rows,
+                b: Order::Rows,
+                accumulate: !begins[0],
+                precision,
+            };
+            let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
+            device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
+            let for_y = Matmul { m: part.columns, k: part.rows, a: Order::Columns, accumulate: !begins[1], ..for_x };
+            device.launch(&for_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+        }
+        let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
+        let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];
+        device.launch(&Reduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
     }
 
-    fn tiles(&self) -> impl Iterator<Item = Tile> {
-        let firsts = (0..self.pairs).step_by(self.tile_rows);
-        firsts.map(|first| Tile { first, rows: self.tile_rows.min(self.pairs - first), pairs: self.pairs })
+    /// The tiles of `pairs x pairs` cosines, row by row.
+    fn parts(&self, pairs: usize) -> impl Iterator<Item = Part> {
+        let side = self.side;
+        let firsts = move || (0..pairs).step_by(side);
+        let parts = firsts().flat_map(move |row| firsts().map(move |column| (row, column))).enumerate();
+        parts.map(move |(index, (row, column))| Part {
+            index,
+            row,
+            rows: side.min(pairs - row),
+            column,
+            columns: side.min(pairs - column),
+        })
     }
 
-    fn cosines(&self, device: &dyn Device, tile: Tile, x: &Pass, y: &Pass) {
+    fn tile(&self, part: Part) -> Slice<'_> {
+        self.tiles[part.index.min(self.tiles.len() - 1)].part(0, part.rows * part.columns)
+    }
+
+    fn row_part(&self, part: Part) -> [Slice<'_>; 2] {
+        self.row.each_ref().map(|buffer| buffer.part(part.row, part.rows))
+    }
+
+    fn column_part(&self, part: Part) -> [Slice<'_>; 2] {
+        self.column.each_ref().map(|buffer| buffer.part(part.column, part.columns))
+    }
+
+    fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, [x, y]: [&Pass; 2]) -> Slice<'_> {
+        let (tile, width) = (self.tile(part), self.width);
         let product = Matmul {
-            m: tile.rows,
-            n: self.pairs,
-            k: self.width,
-            a: View::rows(self.width).from(tile.first * self.width),
-            b: View::transposed(self.width),
-            out: 0,
+            m: part.rows,
+            n: part.columns,
+            k: width,
+            a: Order::Rows,
+            b: Order::Columns,
             accumulate: false,
+            precision,
         };
-        device.launch(&product, &[&x.embeddings, &y.embeddings], &[&self.tile]);
+        let x = x.embeddings(part.row * width, part.rows * width);
+        let y = y.embeddings(part.column * width, part.columns * width);
+        device.launch(&product, &[x, y], &[tile]);
+        tile
     }
-}
-
-fn gradient(pass: &Pass) -> &Buffer {
-    pass.gradient.as_ref().expect("a pass for training")
 }

@@ -2,10 +2,13 @@
 //! (Vouitsis et al., arXiv 2312.10144).
 
 mod adapter;
+pub mod adapters;
 mod batches;
 pub mod checkpoint;
+mod feed;
 mod layers;
 mod loss;
+mod memory;
 mod options;
 mod parameter;
 mod schedule;
@@ -19,12 +22,14 @@ use std::sync::Arc;
 
 use crate::device::{Device, DeviceError};
 use crate::latents::Latents;
-use adapter::{Drop, Shape};
-use parameter::{Fresh, Parameter, Source};
+use adapter::{Mode, Shape};
+use parameter::{Fresh, Parameter, Source, Version};
 use tower::Tower;
 
-pub use checkpoint::CheckpointError;
-pub use options::{OptionError, Options, TrainOptions};
+pub use crate::kernels::Precision;
+pub use adapters::AdaptersError;
+pub use checkpoint::{CheckpointError, Checkpoints};
+pub use options::{Bytes, Mixup, OptionError, Options, TrainOptions};
 pub use train::{EpochMetrics, Observer, Outcome, PairSet, TrainError, Trainer};
 
 /// What a tower puts on its latents.
@@ -46,6 +51,9 @@ pub struct TowerSpec {
     pub width: usize,
     /// What it puts on its latents.
     pub adapter: AdapterKind,
+    /// Blocks of its adapter, if they are not as many as the options say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<usize>,
 }
 
 /// Towers with their adapters on a device.
@@ -66,8 +74,9 @@ impl Fusion {
         let shape = |spec: &TowerSpec| Shape {
             width: spec.width,
             inner: spec.width * options.expansion,
-            blocks: options.blocks,
+            blocks: spec.blocks.unwrap_or(options.blocks),
             shared: options.width,
+            bias: options.bias,
         };
         let towers = towers.into_iter().map(|spec| (shape(&spec), spec)).collect();
         let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
@@ -90,6 +99,18 @@ impl Fusion {
         let log_tau = source.constant("log_temperature", &[1], temperature.ln());
         let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
         Self { device, towers, log_tau, width }
+    }
+
+    /// All parameters, by their names in a file of adapters.
+    fn parameters(&self) -> Vec<(String, &Parameter)> {
+        let of = |tower: &'_ Tower| tower.spec.name.clone();
+        let towers = self.towers.iter().flat_map(|tower| {
+            tower
+                .parameters()
+                .into_iter()
+                .map(move |parameter| (format!("{}.{}", of(tower), parameter.name), parameter))
+        });
+        towers.chain([(self.log_tau.name.clone(), &self.log_tau)]).collect()
     }
 
     /// The towers, in the recipe's order.
@@ -122,23 +143,21 @@ impl Fusion {
         let (device, tower) = (&*self.device, &self.towers[tower]);
         assert_eq!(latents.width(), tower.spec.width, "latents of another width than tower `{}`", tower.spec.name);
         let rows = CHUNK.min(latents.len());
-        let pass = tower.pass(device, rows, false);
-        for first in (0..latents.len()).step_by(rows.max(1)) {
-            let chunk: Vec<usize> = (first..latents.len().min(first + rows)).collect();
-            device.write(&pass.latents, &gather(latents, &chunk));
-            tower.forward(device, &pass, Drop { share: 0.0, key: 0 });
-            let embeddings = device.read(&pass.embeddings)?;
-            sink(&embeddings[..chunk.len() * self.width])?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let pass = tower.pass(device, [rows, rows], 1, false);
+        let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
+        for first in (0..latents.len()).step_by(rows) {
+            let count = rows.min(latents.len() - first);
+            tower.forward(device, &pass, count, mode, &|_, out| {
+                device.fill(out, &mut |values| {
+                    let rows = values.par_chunks_mut(latents.width()).enumerate().with_min_len(16);
+                    rows.for_each(|(at, out)| latents.copy_row(first + at, out));
+                });
+            });
+            sink(&device.read(pass.embeddings(0, count * self.width))?)?;
         }
         Ok(())
     }
-}
-
-/// The latents of these rows, end to end.
-fn gather(latents: &dyn Latents, rows: &[usize]) -> Vec<f32> {
-    let width = latents.width();
-    let mut values = vec![0.0; rows.len() * width];
-    let copy = |(out, &row): (&mut [f32], &usize)| latents.copy_row(row, out);
-    values.par_chunks_mut(width).zip(rows).with_min_len(16).for_each(copy);
-    values
 }

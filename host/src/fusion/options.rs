@@ -1,25 +1,42 @@
 //! `[train]` of a recipe, and the defaults that fit the number of pairs.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::kernels::Precision;
 
 /// `[train]` as the user wrote it; what is left out is chosen by [`TrainOptions::resolve`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainOptions {
-    /// Blocks of an adapter, the paper's L.
+    /// Blocks of an adapter, the paper's L. A tower may have its own number.
     pub blocks: Option<usize>,
     /// Inner width of a block in widths of its latents.
     pub expansion: Option<usize>,
     /// Width of the shared space.
     pub width: Option<usize>,
+    /// Whether the Linears of an adapter have biases.
+    pub bias: Option<bool>,
     /// The share of a block's inner values that are left out.
     pub dropout: Option<f32>,
     /// Passes over the pairs.
     pub epochs: Option<usize>,
+    /// Steps after which the training ends, whatever `epochs` says.
+    pub steps: Option<usize>,
     /// Mixed pairs a step, the paper's B; twice as many are drawn.
     pub batch: Option<usize>,
-    /// The mixing weight is drawn from Beta(alpha, alpha).
+    /// Mixed pairs that go through an adapter at once; changes nothing but rounding.
+    pub micro_batch: Option<usize>,
+    /// What the training may take, such as "4GiB"; activations that do not fit are computed again.
+    pub memory: Option<Bytes>,
+    /// What products are computed in: "f32" or "bf16".
+    pub precision: Option<Precision>,
+    /// The mixing weight is drawn from Beta(alpha, alpha); 0 leaves mixing out.
     pub mixup_alpha: Option<f32>,
+    /// Where `mixup_alpha` gets to in the last epoch, linearly.
+    pub mixup_alpha_end: Option<f32>,
+    /// What has a mixing weight of its own: each "pair", or each "batch".
+    pub mixup: Option<Mixup>,
     /// The learning rate after warm-up.
     pub lr: Option<f32>,
     /// The learning rate before the first step and after the last.
@@ -28,10 +45,34 @@ pub struct TrainOptions {
     pub warmup: Option<usize>,
     /// Decay of the weight matrices.
     pub weight_decay: Option<f32>,
+    /// Whether biases and LayerNorms decay too.
+    pub decay_vectors: Option<bool>,
+    /// AdamW's decay of the first moment.
+    pub beta1: Option<f32>,
+    /// AdamW's decay of the second moment.
+    pub beta2: Option<f32>,
+    /// AdamW's epsilon.
+    pub epsilon: Option<f32>,
+    /// The longest that all gradients together may be; 0 for no limit.
+    pub clip: Option<f32>,
+    /// Decay of an average of the weights that is evaluated and kept in their stead; 0 for none.
+    pub ema: Option<f32>,
     /// The temperature at the start.
     pub temperature: Option<f32>,
+    /// Whether the temperature is learned.
+    pub temperature_learned: Option<bool>,
+    /// The temperature stays from this ...
+    pub temperature_min: Option<f32>,
+    /// ... to this.
+    pub temperature_max: Option<f32>,
     /// Epochs between two evaluations on the validation pairs; 0 for none but the last.
     pub eval_every: Option<usize>,
+    /// Evaluations without a better recall after which the training ends, and the best adapters are kept; 0 for never.
+    pub patience: Option<usize>,
+    /// Minutes between two checkpoints; 0 for none but at a stop.
+    pub checkpoint_minutes: Option<f32>,
+    /// Steps between two checkpoints; 0 for none but by time.
+    pub checkpoint_steps: Option<usize>,
 }
 
 /// Training options with every value known. Written as TOML, it reads back as [`TrainOptions`] that resolve to itself.
@@ -41,16 +82,96 @@ pub struct Options {
     pub blocks: usize,
     pub expansion: usize,
     pub width: usize,
+    pub bias: bool,
     pub dropout: f32,
     pub epochs: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
     pub batch: usize,
+    pub micro_batch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    pub precision: Precision,
     pub mixup_alpha: f32,
+    pub mixup_alpha_end: f32,
+    pub mixup: Mixup,
     pub lr: f32,
     pub lr_end: f32,
     pub warmup: usize,
     pub weight_decay: f32,
+    pub decay_vectors: bool,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub epsilon: f32,
+    pub clip: f32,
+    pub ema: f32,
     pub temperature: f32,
+    pub temperature_learned: bool,
+    pub temperature_min: f32,
+    pub temperature_max: f32,
     pub eval_every: usize,
+    pub patience: usize,
+    pub checkpoint_minutes: f32,
+    pub checkpoint_steps: usize,
+}
+
+/// What has a mixing weight of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixup {
+    /// Each step, as in the reference implementation.
+    #[default]
+    Batch,
+    /// Each mixed pair.
+    Pair,
+}
+
+/// A size in memory, written as "4GiB", "512MiB", "2GB" or a number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bytes(pub u64);
+
+const UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (unit, size) = UNITS.iter().find(|(unit, _)| text.ends_with(unit)).copied().unwrap_or(("", 1));
+        let number = text.strip_suffix(unit).unwrap_or(text).trim().parse::<f64>().ok();
+        let bytes = number.map(|number| number * size as f64).filter(|bytes| *bytes >= 1.0 && *bytes < 1e18);
+        let wrong = || format!("`{text}` is no size; write it as \"4GiB\", \"512MiB\" or a number of bytes");
+        Ok(Self(bytes.ok_or_else(wrong)? as u64))
+    }
+}
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Bytes> for String {
+    fn from(bytes: Bytes) -> Self {
+        bytes.to_string()
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = UNITS.iter().find(|(_, size)| self.0.is_multiple_of(*size)).expect("bytes are whole");
+        write!(f, "{}{}", self.0 / whole.1, whole.0)
+    }
 }
 
 /// A training option that cannot be.
@@ -67,6 +188,8 @@ pub struct OptionError {
 const SMALL: usize = 5_000;
 /// Steps that the default number of epochs makes on large data, before the paper's 500 epochs cap it.
 const STEPS: usize = 10_000;
+/// Rows of a micro-batch: enough that reading the weights costs little beside multiplying with them.
+const MICRO_BATCH: usize = 1024;
 
 impl TrainOptions {
     /// The options for training on `pairs` pairs, those of the largest pair set.
@@ -74,21 +197,43 @@ impl TrainOptions {
         let small = pairs < SMALL;
         let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
         let epoch = (pairs / (2 * batch).max(1)).max(1);
-        let epochs = self.epochs.unwrap_or(if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) });
+        let enough = if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) };
+        let epochs = self.epochs.unwrap_or(self.steps.map_or(enough, |steps| steps.div_ceil(epoch).max(1)));
+        let steps = self.steps.unwrap_or(usize::MAX).min(epochs * epoch);
+        let mixup_alpha = self.mixup_alpha.unwrap_or(1.0);
         let options = Options {
             blocks: self.blocks.unwrap_or(if small { 1 } else { 4 }),
             expansion: self.expansion.unwrap_or(if small { 1 } else { 4 }),
             width: self.width.unwrap_or(if small { 1024 } else { 512 }),
+            bias: self.bias.unwrap_or(true),
             dropout: self.dropout.unwrap_or(0.6),
             epochs,
+            steps: self.steps,
             batch,
-            mixup_alpha: self.mixup_alpha.unwrap_or(1.0),
+            micro_batch: self.micro_batch.unwrap_or(MICRO_BATCH),
+            memory: self.memory,
+            precision: self.precision.unwrap_or_default(),
+            mixup_alpha,
+            mixup_alpha_end: self.mixup_alpha_end.unwrap_or(mixup_alpha),
+            mixup: self.mixup.unwrap_or_default(),
             lr: self.lr.unwrap_or(1e-3),
             lr_end: self.lr_end.unwrap_or(1e-6),
-            warmup: self.warmup.unwrap_or((epochs * epoch / 10).min(100)),
+            warmup: self.warmup.unwrap_or((steps / 10).min(100)),
             weight_decay: self.weight_decay.unwrap_or(0.1),
+            decay_vectors: self.decay_vectors.unwrap_or(false),
+            beta1: self.beta1.unwrap_or(0.9),
+            beta2: self.beta2.unwrap_or(0.999),
+            epsilon: self.epsilon.unwrap_or(1e-8),
+            clip: self.clip.unwrap_or(0.0),
+            ema: self.ema.unwrap_or(0.0),
             temperature: self.temperature.unwrap_or(0.07),
+            temperature_learned: self.temperature_learned.unwrap_or(true),
+            temperature_min: self.temperature_min.unwrap_or(0.001),
+            temperature_max: self.temperature_max.unwrap_or(0.5),
             eval_every: self.eval_every.unwrap_or(epochs.div_ceil(20)),
+            patience: self.patience.unwrap_or(0),
+            checkpoint_minutes: self.checkpoint_minutes.unwrap_or(10.0),
+            checkpoint_steps: self.checkpoint_steps.unwrap_or(0),
         };
         options.check(pairs)
     }
@@ -97,24 +242,51 @@ impl TrainOptions {
 impl Options {
     fn check(self, pairs: usize) -> Result<Self, OptionError> {
         let finite = |value: f32, least: f32| value.is_finite() && value >= least;
+        let share = |value: f32| (0.0..1.0).contains(&value);
         let wrong = |key, value: &dyn ToString, reason: &str| {
             Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
         };
         match &self {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
+            o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
             o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
             o if o.expansion == 0 => wrong("expansion", &o.expansion, "must be at least 1"),
             o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
-            o if !(0.0..1.0).contains(&o.dropout) => wrong("dropout", &o.dropout, "must be from 0 to below 1"),
-            o if !finite(o.mixup_alpha, f32::MIN_POSITIVE) => wrong("mixup_alpha", &o.mixup_alpha, "must be above 0"),
+            o if o.steps == Some(0) => wrong("steps", &0, "must be at least 1"),
+            o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be from 0 to below 1"),
+            o if !finite(o.mixup_alpha, 0.0) => wrong("mixup_alpha", &o.mixup_alpha, "must be a number from 0"),
+            o if !finite(o.mixup_alpha_end, 0.0) => {
+                wrong("mixup_alpha_end", &o.mixup_alpha_end, "must be a number from 0")
+            }
             o if !finite(o.lr, 0.0) => wrong("lr", &o.lr, "must be a number from 0"),
             o if !finite(o.lr_end, 0.0) => wrong("lr_end", &o.lr_end, "must be a number from 0"),
             o if !finite(o.weight_decay, 0.0) => wrong("weight_decay", &o.weight_decay, "must be a number from 0"),
-            o if !(0.001..=0.5).contains(&o.temperature) => {
-                wrong("temperature", &o.temperature, "must be from 0.001 to 0.5")
+            o if !share(o.beta1) => wrong("beta1", &o.beta1, "must be from 0 to below 1"),
+            o if !share(o.beta2) => wrong("beta2", &o.beta2, "must be from 0 to below 1"),
+            o if !finite(o.epsilon, f32::MIN_POSITIVE) => wrong("epsilon", &o.epsilon, "must be above 0"),
+            o if !finite(o.clip, 0.0) => wrong("clip", &o.clip, "must be a number from 0"),
+            o if !share(o.ema) => wrong("ema", &o.ema, "must be from 0 to below 1"),
+            o if !finite(o.temperature_min, 1e-4) => {
+                wrong("temperature_min", &o.temperature_min, "must be at least 0.0001")
+            }
+            o if !finite(o.temperature_max, o.temperature_min) => {
+                wrong("temperature_max", &o.temperature_max, "must not be below `temperature_min`")
+            }
+            o if !(o.temperature_min..=o.temperature_max).contains(&o.temperature) => {
+                let reason = format!("must be from {} to {}", o.temperature_min, o.temperature_max);
+                wrong("temperature", &o.temperature, &reason)
+            }
+            o if !finite(o.checkpoint_minutes, 0.0) => {
+                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be a number from 0")
             }
             _ => Ok(self),
         }
+    }
+
+    /// The mixing's alpha in epoch `epoch`, from 0.
+    pub(super) fn alpha(&self, epoch: usize) -> f32 {
+        let share = epoch as f32 / (self.epochs - 1).max(1) as f32;
+        self.mixup_alpha + (self.mixup_alpha_end - self.mixup_alpha) * share
     }
 }
 
@@ -125,9 +297,13 @@ mod tests {
     #[test]
     fn what_was_resolved_resolves_to_itself() {
         for pairs in [10, 516, 4_999, 5_000, 100_000, 3_000_000] {
-            let options = TrainOptions { blocks: Some(3), ..TrainOptions::default() }.resolve(pairs).unwrap();
-            let again: TrainOptions = toml::from_str(&toml::to_string(&options).unwrap()).unwrap();
-            assert_eq!(again.resolve(pairs).unwrap(), options);
+            let memory = Some("3GiB".parse().unwrap());
+            for steps in [None, Some(7)] {
+                let options = TrainOptions { blocks: Some(3), memory, steps, ..TrainOptions::default() };
+                let options = options.resolve(pairs).unwrap();
+                let again: TrainOptions = toml::from_str(&toml::to_string(&options).unwrap()).unwrap();
+                assert_eq!(again.resolve(pairs).unwrap(), options);
+            }
         }
     }
 
@@ -145,5 +321,24 @@ mod tests {
         assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be from 0 to below 1");
         let batch = TrainOptions { batch: Some(1), ..TrainOptions::default() };
         assert_eq!(error(batch, 100), "`batch = 1` in [train]: a step needs at least 2 mixed pairs");
+    }
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes) in
+            [("4GiB", 4 << 30), ("1.5GiB", 3 << 29), ("2GB", 2_000_000_000), ("77", 77), ("8 kB", 8000)]
+        {
+            let size: Bytes = text.parse().unwrap();
+            assert_eq!(size, Bytes(bytes));
+            assert_eq!(size.to_string().parse(), Ok(size));
+        }
+        assert!("much".parse::<Bytes>().unwrap_err().contains("4GiB"));
+    }
+
+    #[test]
+    fn alpha_gets_to_its_end_in_the_last_epoch() {
+        let options = TrainOptions { epochs: Some(5), mixup_alpha_end: Some(0.0), ..TrainOptions::default() };
+        let options = options.resolve(1000).unwrap();
+        assert_eq!([0, 2, 4].map(|epoch| options.alpha(epoch)), [1.0, 0.5, 0.0]);
     }
 }

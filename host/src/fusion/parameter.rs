@@ -66,6 +66,8 @@ pub(super) struct Step<'a> {
     /// Which step of this parameter it is, from 1.
     pub(super) number: usize,
     pub(super) lr: f32,
+    /// Of what decays: matrices, and vectors if the options say so.
+    pub(super) decay: f32,
     /// What gradients are multiplied with.
     pub(super) factor: Slice<'a>,
 }
@@ -133,16 +135,16 @@ impl Parameter {
         device.launch(&SquareSums { count: self.value.len() }, &[self.gradient()], &[parts]);
     }
 
-    /// Takes a step of the optimizer, and of the average. Matrices decay; vectors do only if the options say so.
+    /// Takes a step of the optimizer, and of the average.
     pub(super) fn update(&self, device: &dyn Device, step: Step<'_>, range: [f32; 2]) {
-        let Step { options, number, lr, factor } = step;
+        let Step { options, number, lr, decay, factor } = step;
         let decays = self.shape.len() > 1 || options.decay_vectors;
         let update = AdamW {
             count: self.value.len(),
             lr,
             betas: [options.beta1, options.beta2],
             epsilon: options.epsilon,
-            decay: if decays { options.weight_decay } else { 0.0 },
+            decay: if decays { decay } else { 0.0 },
             step: number as i32,
             range,
         };

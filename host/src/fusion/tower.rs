@@ -104,7 +104,8 @@ impl Tower {
     ) -> Slice<'a> {
         let latents = kept.latents.part(0, rows.count * self.spec.width);
         feed(rows, latents);
-        let (Some(adapter), Some((activations, out)), Some(scratch)) = (&self.adapter, &kept.activations, &pass.scratch)
+        let (Some(adapter), Some((activations, out)), Some(scratch)) =
+            (&self.adapter, &kept.activations, &pass.scratch)
         else {
             return latents;
         };
@@ -134,8 +135,7 @@ impl Tower {
             device.launch(&normalize, &[self.part(&pass.embeddings, rows), inverse], &[gradient]);
             let (activations, _) = kept.activations.as_ref().expect("a tower with an adapter has activations");
             let latents = kept.latents.part(0, rows.count * self.spec.width);
-            let backward =
-                Backward { device, rows: rows.count, precision: mode.precision, accumulate: index < last };
+            let backward = Backward { device, rows: rows.count, precision: mode.precision, accumulate: index < last };
             adapter.backward(backward, rows.first, mode, latents, (activations, scratch), gradient);
         }
     }

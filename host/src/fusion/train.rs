@@ -1,24 +1,23 @@
 //! The training loop.
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::Beta;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::adapter::Drop;
+use super::adapter::{Mode, Rows};
 use super::batches::{self, Batch, Size};
+use super::checkpoint::{CheckpointError, Checkpoints, Position};
+use super::feed::Feed;
 use super::loss::InfoNce;
+use super::memory::{self, Plan};
+use super::parameter::{Step, Version};
 use super::schedule::learning_rate;
 use super::tower::{Pass, Tower};
-use super::{AdapterKind, Fusion, OptionError, Options, TowerSpec, TrainOptions, gather};
-use crate::device::{Buffer, Device, DeviceError};
-use crate::kernels::{Mix, hash};
+use super::{AdapterKind, Fusion, OptionError, Options, TowerSpec, TrainOptions};
+use crate::device::{Buffer, Device, DeviceError, Slice};
+use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
 
-/// The temperature stays in here.
-const TEMPERATURES: [f32; 2] = [0.001, 0.5];
 /// Values without a range.
 const ANY: [f32; 2] = [f32::MIN, f32::MAX];
 
@@ -28,6 +27,8 @@ pub struct PairSet {
     pub towers: [usize; 2],
     /// The latents of either side, of equal length.
     pub latents: [Box<dyn Latents>; 2],
+    /// How often an epoch passes over the pairs.
+    pub weight: f32,
 }
 
 /// What an epoch came to.
@@ -55,8 +56,9 @@ pub trait Observer {
     /// An epoch is done.
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// The fusion as it is after epoch `epoch`, every `eval_every` epochs and after the last.
-    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<(), Box<dyn Error + Send + Sync>>;
+    /// The fusion as it is after epoch `epoch`, every `eval_every` epochs and after the last; returns the recall on the
+    /// validation pairs, if there are any.
+    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<Option<f64>, Box<dyn Error + Send + Sync>>;
 
     /// Whether to stop; asked before each step.
     fn stop(&self) -> bool;
@@ -67,6 +69,8 @@ pub trait Observer {
 pub enum Outcome {
     /// After all its epochs.
     Finished,
+    /// Because the recall on the validation pairs rose no more, after this many steps.
+    Ended(usize),
     /// Because its observer said so, after this many steps.
     Stopped(usize),
 }
@@ -79,6 +83,8 @@ pub enum TrainError {
     Option(#[from] OptionError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     #[error("the pairs of towers `{first}` and `{second}` are too few: {pairs}; mixing takes at least 4")]
     Few { first: String, second: String, pairs: usize },
     #[error(
@@ -88,7 +94,7 @@ pub enum TrainError {
     Identity { tower: String, latents: usize, width: usize },
     #[error("the towers `{first}` and `{second}` are both `adapter = \"identity\"`: nothing is left to train")]
     Nothing { first: String, second: String },
-    #[error("the loss of step {step} is {loss}; a lower `lr` in [train] keeps it finite")]
+    #[error("the loss of step {step} is {loss}; a lower `lr`, or a `clip`, in [train] keeps it finite")]
     Diverged { step: usize, loss: f32 },
     #[error("{0}")]
     Observer(Box<dyn Error + Send + Sync>),
@@ -101,20 +107,27 @@ pub struct Trainer {
     sets: Vec<TrainedSet>,
     options: Options,
     seed: u64,
+    position: Position,
+    /// Room for a step: a pass a tower, and the loss.
+    passes: Vec<Pass>,
+    loss: InfoNce,
     /// The losses of an epoch's steps.
     losses: Buffer,
-    /// Steps that each tower has taken.
-    taken: Vec<usize>,
+    clipping: Clipping,
 }
 
-/// A pair set, and room for a step over it.
+/// A pair set at work.
 struct TrainedSet {
-    pairs: PairSet,
+    towers: [usize; 2],
+    sides: [Feed; 2],
     size: Size,
-    /// The latents that a step draws, before they are mixed.
-    drawn: [Buffer; 2],
-    passes: [Pass; 2],
-    loss: InfoNce,
+}
+
+/// What gradients are multiplied with.
+struct Clipping {
+    /// Sums of squares of each parameter's gradient.
+    parts: Buffer,
+    factor: Buffer,
 }
 
 impl Trainer {
@@ -127,33 +140,42 @@ impl Trainer {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let pairs = sets.iter().map(PairSet::len).max().unwrap_or(0);
-        let options = options.resolve(pairs)?;
-        for tower in &towers {
-            if tower.adapter == AdapterKind::Identity && tower.width != options.width {
-                let (tower, latents, width) = (tower.name.clone(), tower.width, options.width);
-                return Err(TrainError::Identity { tower, latents, width });
-            }
-        }
-        for set in &sets {
-            let [first, second] = set.towers.map(|index| &towers[index]);
-            let names = || (first.name.clone(), second.name.clone());
-            if set.len() < 4 {
-                let ((first, second), pairs) = (names(), set.len());
-                return Err(TrainError::Few { first, second, pairs });
-            }
-            if first.adapter == AdapterKind::Identity && second.adapter == AdapterKind::Identity {
-                let (first, second) = names();
-                return Err(TrainError::Nothing { first, second });
-            }
+        let mut options = options.resolve(pairs)?;
+        check(&towers, &sets, &options)?;
+        if options.precision == Precision::Bf16 && !device.has_bf16() {
+            tracing::warn!("{} has no fast bf16 products: the training goes on in f32", device.describe());
+            options.precision = Precision::F32;
         }
         let taken = vec![0; towers.len()];
         let fusion = Fusion::fresh(device.clone(), towers, &options, seed);
-        let parameters = fusion.towers.iter().flat_map(Tower::parameters).chain([&fusion.log_tau]);
-        parameters.for_each(|parameter| parameter.train(&*device));
-        let sets: Vec<TrainedSet> =
-            sets.into_iter().map(|pairs| TrainedSet::new(&*device, &fusion, pairs, &options)).collect();
-        let losses = device.zeros(sets.iter().map(|set| set.size.steps()).sum());
-        Ok(Self { device, fusion, sets, options, seed, losses, taken })
+        fusion.parameters().iter().for_each(|(_, parameter)| parameter.train(&*device, &options));
+        let size = |set: &PairSet| {
+            let (pairs, weight) = (set.len(), set.weight);
+            Size { pairs, batch: options.batch.min(pairs / 2), weight }
+        };
+        let sizes: Vec<Size> = sets.iter().map(size).collect();
+        let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
+        let (plan, passes, loss) = room(&*device, &fusion, &mut options, batch)?;
+        let mut left = plan.left;
+        let mut feed = |latents: Box<dyn Latents>| {
+            let values = latents.len() * latents.width();
+            let feed = Feed::new(&*device, latents, plan.micro, left);
+            left = left.saturating_sub(values);
+            feed
+        };
+        let set = |(set, size): (PairSet, &Size)| {
+            let PairSet { towers, latents: [first, second], .. } = set;
+            TrainedSet { towers, sides: [feed(first), feed(second)], size: *size }
+        };
+        let sets: Vec<TrainedSet> = sets.into_iter().zip(&sizes).map(set).collect();
+        let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
+        let losses = device.zeros(most(true).max(most(false)));
+        let clipping = Clipping {
+            parts: device.zeros(fusion.parameters().len() * SquareSums::PARTS),
+            factor: device.upload(&[1.0]),
+        };
+        let position = Position { taken, ..Position::default() };
+        Ok(Self { device, fusion, sets, options, seed, position, passes, loss, losses, clipping })
     }
 
     /// The options with every value known.
@@ -168,81 +190,218 @@ impl Trainer {
 
     /// Steps of the whole training.
     pub fn planned_steps(&self) -> usize {
-        self.options.epochs * self.losses.len()
+        let sizes = self.sizes();
+        let steps = |epoch| {
+            let mixes = batches::mixes(&self.options, epoch);
+            sizes.iter().map(|size| size.steps(mixes)).sum::<usize>()
+        };
+        (0..self.options.epochs).map(steps).sum::<usize>().min(self.options.steps.unwrap_or(usize::MAX))
     }
 
-    /// Trains from the first epoch to the last.
-    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        let Options { epochs, eval_every, mixup_alpha, .. } = self.options;
-        let mixing = Beta::new(mixup_alpha, mixup_alpha).expect("alpha is checked with the options");
-        let sizes: Vec<Size> = self.sets.iter().map(|set| set.size).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        // The stream beside the one that the adapters began with.
-        rng.set_stream(1);
-        let mut step = 0;
-        for epoch in 0..epochs {
-            let start = Instant::now();
-            let plan = batches::epoch(&mut rng, &sizes, &mixing);
+    /// Steps that are done, and epochs.
+    pub fn done(&self) -> (usize, usize) {
+        (self.position.step, self.position.epoch)
+    }
+
+    /// Goes on from the last good checkpoint; says whether there is one.
+    pub fn resume(&mut self, checkpoints: &Checkpoints) -> Result<bool, TrainError> {
+        let Some((position, losses)) = checkpoints.load(&self.fusion)? else { return Ok(false) };
+        if !losses.is_empty() {
+            self.device.write(self.losses.part(0, losses.len()), &losses);
+        }
+        self.position = position;
+        Ok(true)
+    }
+
+    /// Trains to the last epoch, leaving checkpoints behind if it is told where.
+    pub fn run(
+        &mut self,
+        observer: &mut dyn Observer,
+        checkpoints: Option<&Checkpoints>,
+    ) -> Result<Outcome, TrainError> {
+        let (planned, sizes) = (self.planned_steps(), self.sizes());
+        let mut saved = Instant::now();
+        while self.position.epoch < self.options.epochs && self.position.step < planned {
+            let epoch = self.position.epoch;
+            let plan = batches::epoch(self.seed, epoch, &sizes, &self.options);
+            let (start, from) = (Instant::now(), self.position.at);
             let mut lr = 0.0;
-            for (at, batch) in plan.iter().enumerate() {
+            while self.position.at < plan.len() && self.position.step < planned {
                 if observer.stop() {
-                    return Ok(Outcome::Stopped(step));
+                    self.save(checkpoints)?;
+                    return Ok(Outcome::Stopped(self.position.step));
                 }
-                lr = learning_rate(&self.options, step, epoch);
-                self.step(batch, step, at, lr);
-                step += 1;
-                observer.step(step);
+                lr = learning_rate(&self.options, self.position.step, epoch);
+                self.step(&plan[self.position.at], lr)?;
+                observer.step(self.position.step);
+                let due = |checkpoints: &Checkpoints| {
+                    let steps = checkpoints.steps > 0 && self.position.step.is_multiple_of(checkpoints.steps);
+                    steps || !checkpoints.every.is_zero() && saved.elapsed() >= checkpoints.every
+                };
+                if checkpoints.is_some_and(due) {
+                    self.save(checkpoints)?;
+                    saved = Instant::now();
+                }
             }
-            let losses = self.device.read(&self.losses)?;
-            let temperature = self.device.read(&self.fusion.log_tau.value)?[0].exp();
-            if let Some(at) = losses.iter().position(|loss| !loss.is_finite()) {
-                return Err(TrainError::Diverged { step: step - losses.len() + at + 1, loss: losses[at] });
-            }
-            let drawn: usize = plan.iter().map(|batch| batch.pairs.len()).sum();
+            let losses = self.losses()?;
+            let temperature = self.device.read(self.fusion.log_tau.values(Version::Trained))?[0].exp();
+            let drawn: usize = plan[from..self.position.at].iter().map(|batch| batch.pairs.len()).sum();
             let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64();
-            let metrics = EpochMetrics { epoch: epoch + 1, steps: step, losses, temperature, lr, pairs_per_second };
+            (self.position.epoch, self.position.at) = (epoch + 1, 0);
+            let steps = self.position.step;
+            let metrics = EpochMetrics { epoch: epoch + 1, steps, losses, temperature, lr, pairs_per_second };
             observer.epoch(&metrics).map_err(TrainError::Observer)?;
-            let last = epoch + 1 == epochs;
-            if last || eval_every > 0 && (epoch + 1).is_multiple_of(eval_every) {
-                observer.evaluate(epoch + 1, &self.fusion).map_err(TrainError::Observer)?;
+            let last = epoch + 1 == self.options.epochs || steps == planned;
+            if last || self.options.eval_every > 0 && (epoch + 1).is_multiple_of(self.options.eval_every) {
+                let recall = observer.evaluate(epoch + 1, &self.fusion).map_err(TrainError::Observer)?;
+                if !self.goes_on(recall) {
+                    return Ok(Outcome::Ended(steps));
+                }
             }
         }
         Ok(Outcome::Finished)
     }
 
-    /// Step `step` of the training, `at` in its epoch.
-    fn step(&mut self, batch: &Batch, step: usize, at: usize, lr: f32) {
-        self.gradients(batch, step, at);
-        let (device, fusion, decay) = (&*self.device, &self.fusion, self.options.weight_decay);
-        for tower in self.sets[batch.set].pairs.towers {
-            self.taken[tower] += 1;
-            for parameter in fusion.towers[tower].parameters() {
-                parameter.update(device, self.taken[tower], lr, decay, ANY);
-            }
+    /// Keeps the best adapters so far; says whether better ones may still come.
+    fn goes_on(&mut self, recall: Option<f64>) -> bool {
+        let (patience, Some(recall)) = (self.options.patience, recall) else { return true };
+        if patience == 0 {
+            return true;
         }
-        fusion.log_tau.update(device, step + 1, lr, 0.0, TEMPERATURES.map(f32::ln));
+        self.position.best = match self.position.best {
+            Some((best, since)) if recall <= best => Some((best, since + 1)),
+            _ => {
+                self.fusion.parameters().iter().for_each(|(_, parameter)| parameter.keep(&*self.device));
+                Some((recall, 0))
+            }
+        };
+        self.position.best.is_none_or(|(_, since)| since < patience)
     }
 
-    /// The loss of a step, and its gradients to the parameters of both towers.
-    fn gradients(&self, batch: &Batch, step: usize, at: usize) {
-        let (device, fusion, set) = (&*self.device, &self.fusion, &self.sets[batch.set]);
-        let share = self.options.dropout;
-        let sides = [0, 1].map(|side| {
-            let tower = set.pairs.towers[side];
-            (&fusion.towers[tower], &set.passes[side], Drop { share, key: key(self.seed, step, tower) })
-        });
-        for (side, (tower, pass, drop)) in sides.iter().enumerate() {
-            let latents = &*set.pairs.latents[side];
-            device.write(&set.drawn[side], &gather(latents, &batch.pairs));
-            // The same lambda on both sides: a mixed pair is a pair.
-            let mix = Mix { count: set.size.batch * latents.width(), lambda: batch.lambda };
-            device.launch(&mix, &[&set.drawn[side]], &[&pass.latents]);
-            tower.forward(device, pass, *drop);
+    /// The losses of the epoch so far, all finite.
+    fn losses(&self) -> Result<Vec<f32>, TrainError> {
+        let Position { step, at, .. } = self.position;
+        if at == 0 {
+            return Ok(Vec::new());
         }
-        let log_tau = (&fusion.log_tau.value, fusion.log_tau.gradient());
-        set.loss.launch(device, sides.map(|(_, pass, _)| pass), log_tau, (&self.losses, at));
-        for (tower, pass, drop) in sides {
-            tower.backward(device, pass, drop);
+        let losses = self.device.read(self.losses.part(0, at))?;
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(bad) => Err(TrainError::Diverged { step: step - at + bad + 1, loss: losses[bad] }),
+            None => Ok(losses),
+        }
+    }
+
+    fn save(&self, checkpoints: Option<&Checkpoints>) -> Result<(), TrainError> {
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
+        Ok(checkpoints.save(&self.fusion, &self.position, &self.losses()?)?)
+    }
+
+    fn sizes(&self) -> Vec<Size> {
+        self.sets.iter().map(|set| set.size).collect()
+    }
+
+    /// Takes the next step.
+    pub(super) fn step(&mut self, batch: &Batch, lr: f32) -> Result<(), TrainError> {
+        self.gradients(batch);
+        let towers = self.sets[batch.set].towers;
+        towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
+        self.position.step += 1;
+        self.position.at += 1;
+        let (device, fusion, options) = (&*self.device, &self.fusion, &self.options);
+        let log_tau = options.temperature_learned.then_some(&fusion.log_tau);
+        if options.clip > 0.0 {
+            let parameters = towers.iter().flat_map(|&tower| fusion.towers[tower].parameters()).chain(log_tau);
+            let mut count = 0;
+            for (at, parameter) in parameters.enumerate() {
+                parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
+                count += SquareSums::PARTS;
+            }
+            let factor = ClipFactor { count, longest: options.clip };
+            device.launch(&factor, &[self.clipping.parts.all()], &[self.clipping.factor.all()]);
+        }
+        let factor = self.clipping.factor.all();
+        for tower in towers {
+            let (number, decay) = (self.position.taken[tower], options.weight_decay);
+            let step = Step { options, number, lr, decay, factor };
+            fusion.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
+        }
+        if let Some(log_tau) = log_tau {
+            let step = Step { options, number: self.position.step, lr, decay: 0.0, factor };
+            log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
+        }
+        Ok(device.submit()?)
+    }
+
+    /// The loss of the next step, and its gradients to the parameters of both towers.
+    pub(super) fn gradients(&self, batch: &Batch) {
+        let (device, fusion, set) = (&*self.device, &self.fusion, &self.sets[batch.set]);
+        let (rows, &Position { step, at, .. }) = (batch.rows(), &self.position);
+        let Options { dropout, precision, .. } = self.options;
+        let mode = |tower| {
+            let key = key(self.seed, step, tower);
+            Mode { version: Version::Trained, precision, dropout, key }
+        };
+        // The same rows and lambdas on both sides: a mixed pair is a pair.
+        let feeds =
+            set.sides.each_ref().map(|side| move |rows: Rows, out: Slice<'_>| side.write(device, batch, rows, out));
+        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
+            fusion.towers[tower].forward(device, &self.passes[tower], rows, mode(tower), feed);
+        }
+        let log_tau = (fusion.log_tau.values(Version::Trained), fusion.log_tau.gradient());
+        let passes = set.towers.map(|tower| &self.passes[tower]);
+        self.loss.launch(device, (rows, precision), passes, log_tau, (self.losses.all(), at));
+        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
+            fusion.towers[tower].backward(device, &self.passes[tower], rows, mode(tower), feed);
+        }
+    }
+}
+
+/// What cannot be trained.
+fn check(towers: &[TowerSpec], sets: &[PairSet], options: &Options) -> Result<(), TrainError> {
+    for tower in towers {
+        if tower.adapter == AdapterKind::Identity && tower.width != options.width {
+            let (tower, latents, width) = (tower.name.clone(), tower.width, options.width);
+            return Err(TrainError::Identity { tower, latents, width });
+        }
+    }
+    for set in sets {
+        let [first, second] = set.towers.map(|index| &towers[index]);
+        let names = || (first.name.clone(), second.name.clone());
+        if set.len() < 4 {
+            let ((first, second), pairs) = (names(), set.len());
+            return Err(TrainError::Few { first, second, pairs });
+        }
+        if first.adapter == AdapterKind::Identity && second.adapter == AdapterKind::Identity {
+            let (first, second) = names();
+            return Err(TrainError::Nothing { first, second });
+        }
+    }
+    Ok(())
+}
+
+/// Room for steps of up to `batch` rows. Where the device has none, in smaller micro-batches.
+fn room(
+    device: &dyn Device,
+    fusion: &Fusion,
+    options: &mut Options,
+    batch: usize,
+) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
+    loop {
+        let mut plan = memory::plan(device, fusion, options, batch, options.micro_batch);
+        let pass = |(tower, &kept): (&Tower, &usize)| tower.pass(device, [batch, plan.micro], kept, true);
+        let passes = fusion.towers.iter().zip(&plan.kept).map(pass).collect();
+        let loss = InfoNce::new(device, batch, fusion.width, plan.tile, plan.tiles);
+        match device.submit() {
+            Err(DeviceError::Memory { device, reason }) if options.micro_batch >= 128 && plan.micro >= 128 => {
+                options.micro_batch = plan.micro / 2;
+                let micro = options.micro_batch;
+                tracing::warn!("{device} has no memory left ({reason}): trying with micro-batches of {micro}");
+                plan.left = 0;
+            }
+            other => {
+                other?;
+                return Ok((plan, passes, loss));
+            }
         }
     }
 }
@@ -250,18 +409,6 @@ impl Trainer {
 impl PairSet {
     fn len(&self) -> usize {
         self.latents[0].len()
-    }
-}
-
-impl TrainedSet {
-    fn new(device: &dyn Device, fusion: &Fusion, pairs: PairSet, options: &Options) -> Self {
-        let [first, second] = &pairs.latents;
-        assert_eq!(first.len(), second.len(), "sides of different lengths do not pair");
-        let size = Size { pairs: pairs.len(), batch: options.batch.min(pairs.len() / 2) };
-        let drawn = [first, second].map(|latents| device.zeros(2 * size.batch * latents.width()));
-        let passes = pairs.towers.map(|tower| fusion.towers[tower].pass(device, size.batch, true));
-        let loss = InfoNce::new(device, size.batch, fusion.width);
-        Self { pairs, size, drawn, passes, loss }
     }
 }
 

@@ -30,13 +30,7 @@ fn round(value: f32) -> f32 {
 }
 
 /// `out (m x n) = a (m x k) b (k x n)`, or added to it. Without the instructions in f32, from the same rounded factors.
-pub(crate) fn product(
-    [m, n, k]: [usize; 3],
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: &mut [f32],
-    accumulate: bool,
-) {
+pub(crate) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
     assert!(a.values.len() == m * k && b.values.len() == k * n && out.len() == m * n, "matrices of other dimensions");
     #[cfg(target_arch = "x86_64")]
     if is_supported() {
@@ -76,13 +70,7 @@ mod x86 {
     /// Panels of a, and of b, of a task's block at the most.
     const BLOCK: [usize; 2] = [40, 16];
 
-    pub(super) fn product(
-        [m, n, k]: [usize; 3],
-        a: Matrix<'_>,
-        b: Matrix<'_>,
-        out: &mut [f32],
-        accumulate: bool,
-    ) {
+    pub(super) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
         let pairs = k.div_ceil(2);
         let panels = [m.div_ceil(ROWS), n.div_ceil(COLUMNS)];
         with_panels(panels[0] * ROWS * pairs, |packed_a| {

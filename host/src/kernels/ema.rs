@@ -28,7 +28,10 @@ impl Kernel for Ema {
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([value], [average]) = slices(reads, writes);
         average.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(average, value)| {
-            average.iter_mut().zip(value).for_each(|(average, v)| *average = self.decay * *average + (1.0 - self.decay) * v);
+            average
+                .iter_mut()
+                .zip(value)
+                .for_each(|(average, v)| *average = self.decay * *average + (1.0 - self.decay) * v);
         });
     }
 }

@@ -3,20 +3,23 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
+use crate::fusion::Bytes;
 
 /// Latents in memory.
-struct Rows {
+struct Stored {
     values: Vec<f32>,
     width: usize,
 }
 
-impl Latents for Rows {
+impl Latents for Stored {
     fn len(&self) -> usize {
         self.values.len() / self.width
     }
@@ -41,12 +44,14 @@ fn linear(pairs: usize, widths: [usize; 2]) -> PairSet {
     let text = image.chunks(widths[0]).flat_map(|row| {
         map.chunks(widths[0]).map(|map| row.iter().zip(map).map(|(a, b)| a * b).sum::<f32>()).collect::<Vec<_>>()
     });
-    let text = Rows { values: text.collect(), width: widths[1] };
-    PairSet { towers: [0, 1], latents: [Box::new(Rows { values: image, width: widths[0] }), Box::new(text)] }
+    let text = Stored { values: text.collect(), width: widths[1] };
+    let latents: [Box<dyn Latents>; 2] = [Box::new(Stored { values: image, width: widths[0] }), Box::new(text)];
+    PairSet { towers: [0, 1], latents, weight: 1.0 }
 }
 
 fn towers(widths: [usize; 2]) -> Vec<TowerSpec> {
-    let spec = |(name, width): (&str, usize)| TowerSpec { name: name.into(), width, adapter: AdapterKind::Mlp };
+    let spec =
+        |(name, width): (&str, usize)| TowerSpec { name: name.into(), width, adapter: AdapterKind::Mlp, blocks: None };
     ["image", "text"].into_iter().zip(widths).map(spec).collect()
 }
 
@@ -71,13 +76,15 @@ fn trainer(device: Arc<dyn Device>, options: &TrainOptions, seed: u64) -> Traine
 struct Watch {
     losses: Vec<f32>,
     evaluated: Vec<usize>,
+    /// What the evaluations find.
+    recalls: Vec<f64>,
     stop_at: usize,
     steps: usize,
 }
 
 impl Watch {
     fn new() -> Self {
-        Self { losses: Vec::new(), evaluated: Vec::new(), stop_at: usize::MAX, steps: 0 }
+        Self { losses: Vec::new(), evaluated: Vec::new(), recalls: Vec::new(), stop_at: usize::MAX, steps: 0 }
     }
 }
 
@@ -92,9 +99,9 @@ impl Observer for Watch {
         Ok(())
     }
 
-    fn evaluate(&mut self, epoch: usize, _: &Fusion) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn evaluate(&mut self, epoch: usize, _: &Fusion) -> Result<Option<f64>, Box<dyn Error + Send + Sync>> {
         self.evaluated.push(epoch);
-        Ok(())
+        Ok(self.recalls.get(self.evaluated.len() - 1).copied())
     }
 
     fn stop(&self) -> bool {
@@ -104,63 +111,263 @@ impl Observer for Watch {
 
 fn losses(mut trainer: Trainer) -> Vec<f32> {
     let mut watch = Watch::new();
-    assert_eq!(trainer.run(&mut watch).unwrap(), Outcome::Finished);
+    assert_eq!(trainer.run(&mut watch, None).unwrap(), Outcome::Finished);
     watch.losses
+}
+
+/// The loss of a step over this batch, and its gradients to all parameters.
+fn evaluated(trainer: &Trainer, batch: &Batch) -> (f32, Vec<Vec<f32>>) {
+    trainer.gradients(batch);
+    let read = |slice| trainer.device.read(slice).unwrap();
+    let gradients = trainer.fusion.parameters().into_iter().map(|(_, parameter)| read(parameter.gradient())).collect();
+    (read(trainer.losses.part(0, 1))[0], gradients)
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    let trainer = trainer(Arc::new(Cpu), &options(), 3);
-    let device = &*trainer.device;
-    let batch = Batch { set: 0, pairs: (0..66).rev().collect(), lambda: 0.3 };
-    let loss = || {
-        trainer.gradients(&batch, 5, 0);
-        f64::from(device.read(&trainer.losses).unwrap()[0])
-    };
-    let parameters = trainer.fusion.towers.iter().flat_map(Tower::parameters).chain([&trainer.fusion.log_tau]);
-    for (seed, parameter) in (0..).zip(parameters) {
-        loss();
-        let value = device.read(&parameter.value).unwrap();
-        let gradient = device.read(parameter.gradient()).unwrap();
-        let direction = random(value.len(), seed);
-        let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
-        let at = |step: f32| {
-            let moved: Vec<f32> = value.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
-            device.write(&parameter.value, &moved);
-            loss()
-        };
-        let step = 2e-3;
-        let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        device.write(&parameter.value, &value);
-        let tolerance = 0.02 * expected.abs() + 1e-3;
-        assert!((slope - expected).abs() < tolerance, "{}: {slope} and not {expected}", parameter.name);
+    for bias in [true, false] {
+        let trainer = trainer(Arc::new(Cpu::default()), &TrainOptions { bias: Some(bias), ..options() }, 3);
+        let device = &*trainer.device;
+        let lambdas: Vec<f32> = random(33, 4).iter().map(|x| 0.5 + 0.5 * x).collect();
+        let batch = Batch { set: 0, pairs: (0..66).rev().collect(), lambdas };
+        let loss = || f64::from(evaluated(&trainer, &batch).0);
+        assert_eq!(trainer.fusion.parameters().iter().any(|(name, _)| name.ends_with("up.bias")), bias);
+        for (seed, (name, parameter)) in (0..).zip(trainer.fusion.parameters()) {
+            loss();
+            let slice = parameter.values(Version::Trained);
+            let (value, gradient) = (device.read(slice).unwrap(), device.read(parameter.gradient()).unwrap());
+            let direction = random(value.len(), seed);
+            let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+            let at = |step: f32| {
+                let moved: Vec<f32> = value.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
+                device.write(slice, &moved);
+                loss()
+            };
+            let step = 2e-3;
+            let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
+            device.write(slice, &value);
+            let tolerance = 0.02 * expected.abs() + 1e-3;
+            assert!((slope - expected).abs() < tolerance, "{name}: {slope} and not {expected}");
+        }
     }
 }
 
-#[test]
-fn the_loss_does_not_depend_on_the_tiles() {
-    let trainer = trainer(Arc::new(Cpu), &options(), 3);
-    let (device, set) = (&*trainer.device, &trainer.sets[0]);
-    trainer.gradients(&Batch { set: 0, pairs: (0..66).collect(), lambda: 0.6 }, 0, 0);
-    let log_tau = (&trainer.fusion.log_tau.value, trainer.fusion.log_tau.gradient());
-    let result = |rows| {
-        let loss = InfoNce::with_tiles(device, 33, 24, rows);
-        loss.launch(device, [&set.passes[0], &set.passes[1]], log_tau, (&trainer.losses, 0));
-        let gradients = set.passes.iter().map(|pass| pass.gradient.as_ref().unwrap());
-        let buffers = gradients.chain([&trainer.losses, log_tau.1]);
-        buffers.flat_map(|buffer| device.read(buffer).unwrap()).collect::<Vec<f32>>()
-    };
-    let whole = result(33);
-    for rows in [1, 8, 32] {
-        for (tiled, whole) in result(rows).iter().zip(&whole) {
-            assert!((tiled - whole).abs() < 1e-5, "{tiled} and not {whole}");
+/// A trainer over 600 pairs in batches of 257, and a batch.
+fn large(device: Arc<dyn Device>, options: TrainOptions) -> (Trainer, Batch) {
+    let options = TrainOptions { batch: Some(257), ..options };
+    let widths = [19, 35];
+    let trainer = Trainer::new(device, towers(widths), vec![linear(600, widths)], &options, 3).unwrap();
+    let batch = Batch { set: 0, pairs: (0..514).map(|pair| pair * 7 % 600).collect(), lambdas: vec![0.7; 257] };
+    (trainer, batch)
+}
+
+fn near(values: &[Vec<f32>], expected: &[Vec<f32>], tolerance: f32) {
+    for (at, (values, expected)) in values.iter().zip(expected).enumerate() {
+        let most = expected.iter().fold(1e-6, |most: f32, value| most.max(value.abs()));
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() <= tolerance * most, "parameter {at}: {value} and not {expected}");
         }
     }
 }
 
 #[test]
+fn a_step_does_not_depend_on_micro_batches_nor_on_what_is_kept() {
+    let step = |micro, memory: Option<Bytes>| {
+        let options = TrainOptions { micro_batch: Some(micro), memory, ..options() };
+        let (trainer, batch) = large(Arc::new(Cpu::default()), options);
+        evaluated(&trainer, &batch)
+    };
+    let (loss, gradients) = step(1024, None);
+    for micro in [64, 128, 192] {
+        let (other, others) = step(micro, None);
+        assert!((other - loss).abs() <= 1e-6 * loss, "{other} and not {loss}");
+        near(&others, &gradients, 1e-5);
+        // Computed again they are the same bit for bit.
+        assert_eq!(step(micro, Some(Bytes(1))), (other, others));
+    }
+}
+
+#[test]
+fn both_devices_find_the_same_gradients_in_micro_batches() {
+    if wgpu().is_none() {
+        return;
+    }
+    let step = |device| {
+        let (trainer, batch) = large(device, TrainOptions { micro_batch: Some(128), ..options() });
+        evaluated(&trainer, &batch)
+    };
+    let (loss, gradients) = step(Arc::new(Cpu::default()));
+    let (other, others) = step(Arc::new(Wgpu::open(false, false).unwrap()));
+    assert!((other - loss).abs() <= 1e-5 * loss, "{other} and not {loss}");
+    near(&others, &gradients, 1e-3);
+}
+
+/// The loss and its gradients to `x`, `y` (`pairs x width`) and log tau, by the definition, in f64.
+fn dense(x: &[f32], y: &[f32], width: usize, log_tau: f32) -> (f64, [Vec<f64>; 2], f64) {
+    let (pairs, tau) = (x.len() / width, f64::from(log_tau).exp());
+    let rows = |values: &[f32]| -> Vec<Vec<f64>> {
+        values.chunks(width).map(|row| row.iter().map(|&value| f64::from(value)).collect()).collect()
+    };
+    let (x, y) = (rows(x), rows(y));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let logits: Vec<Vec<f64>> = x.iter().map(|x| y.iter().map(|y| dot(x, y) / tau).collect()).collect();
+    let log_sum = |values: &mut dyn Iterator<Item = f64>| values.map(f64::exp).sum::<f64>().ln();
+    let row: Vec<f64> = logits.iter().map(|row| log_sum(&mut row.iter().copied())).collect();
+    let column: Vec<f64> = (0..pairs).map(|j| log_sum(&mut logits.iter().map(|row| row[j]))).collect();
+    let share = 1.0 / (2.0 * pairs as f64);
+    let loss = (0..pairs).map(|i| row[i] + column[i] - 2.0 * logits[i][i]).sum::<f64>() * share;
+    let (mut to_x, mut to_y, mut to_log_tau) = (vec![0.0; pairs * width], vec![0.0; pairs * width], 0.0);
+    for (i, j) in (0..pairs).flat_map(|i| (0..pairs).map(move |j| (i, j))) {
+        let own = if i == j { 2.0 } else { 0.0 };
+        let g = share * ((logits[i][j] - row[i]).exp() + (logits[i][j] - column[j]).exp() - own);
+        to_log_tau -= g * logits[i][j];
+        for at in 0..width {
+            to_x[i * width + at] += g / tau * y[j][at];
+            to_y[j * width + at] += g / tau * x[i][at];
+        }
+    }
+    (loss, [to_x, to_y], to_log_tau)
+}
+
+#[test]
+fn the_streaming_loss_is_the_dense_one_in_any_tiles() {
+    let width = 24;
+    let unit = |pairs: usize, seed| {
+        let rows = random(pairs * width, seed);
+        let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        rows.chunks(width).flat_map(|row| row.iter().map(|x| x / length(row)).collect::<Vec<_>>()).collect::<Vec<f32>>()
+    };
+    for (pairs, log_tau) in [(257, -2.66), (1000, -4.0)] {
+        let (x, y) = (unit(pairs, 1), unit(pairs, 2));
+        let (loss, to_sides, to_log_tau) = dense(&x, &y, width, log_tau);
+        let device = Cpu::default();
+        let device: &dyn Device = &device;
+        let spec = TowerSpec { name: String::new(), width, adapter: AdapterKind::Identity, blocks: None };
+        let shape = crate::fusion::adapter::Shape { width, inner: 0, blocks: 0, shared: width, bias: true };
+        let tower = Tower::new(device, &mut crate::fusion::parameter::Fresh(ChaCha8Rng::seed_from_u64(0)), spec, shape);
+        for (side, kept) in [(pairs, 1), (64, 1), (64, 3), (128, 1), (192, 100), (512, 1)] {
+            let sides = [&x, &y].map(|values| {
+                let pass = tower.pass(device, [pairs, pairs], 1, true);
+                device.write(pass.embeddings(0, pairs * width), values);
+                pass
+            });
+            let (tau, slope, losses) = (device.upload(&[log_tau]), device.zeros(1), device.zeros(1));
+            let info_nce = InfoNce::new(device, pairs, width, side, kept);
+            let passes = [&sides[0], &sides[1]];
+            let precision = Precision::F32;
+            info_nce.launch(device, (pairs, precision), passes, (tau.all(), slope.all()), (losses.all(), 0));
+            let found = f64::from(device.read(losses.all()).unwrap()[0]);
+            assert!((found / loss - 1.0).abs() < 1e-5, "{pairs} in tiles of {side}: {found} and not {loss}");
+            let found = f64::from(device.read(slope.all()).unwrap()[0]);
+            assert!((found - to_log_tau).abs() < 1e-4, "{pairs} in tiles of {side}: {found} and not {to_log_tau}");
+            for (pass, expected) in sides.iter().zip(&to_sides) {
+                let most = expected.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+                for (found, expected) in device.read(pass.gradient(0, pairs * width)).unwrap().iter().zip(expected) {
+                    assert!((f64::from(*found) - expected).abs() < 1e-4 * most, "{found} and not {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions { ema: Some(0.9), patience: Some(9), eval_every: Some(1), clip: Some(1.0), ..options() };
+    let sets = || vec![linear(200, [19, 35]), PairSet { weight: 2.0, ..linear(70, [19, 35]) }];
+    let fresh = || Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), sets(), &options, 5).unwrap();
+    let state = |trainer: &Trainer| {
+        let parameters = trainer.fusion.parameters();
+        let slices: Vec<_> = parameters.iter().flat_map(|(_, parameter)| parameter.state()).collect();
+        slices.into_iter().map(|(_, slice)| trainer.device.read(slice).unwrap()).collect::<Vec<_>>()
+    };
+    let recalls = vec![10.0, 30.0, 20.0, 40.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0];
+    let mut whole = fresh();
+    let mut watch = Watch { recalls: recalls.clone(), ..Watch::new() };
+    whole.run(&mut watch, None).unwrap();
+    let training = BTreeMap::from([("seed".to_owned(), "5".to_owned())]);
+    let path = folder.path().join("checkpoint.safetensors");
+    let checkpoints = Checkpoints { path, every: Duration::ZERO, steps: 0, training };
+    let (mut losses, mut evaluated) = (Vec::new(), 0);
+    // Stopped in the middle of an epoch, at its end, at its beginning, and twice at the same step.
+    for stop_at in [3, 7, 8, 8, 30, usize::MAX] {
+        let mut trainer = fresh();
+        trainer.resume(&checkpoints).unwrap();
+        let recalls = recalls[evaluated..].to_vec();
+        let mut part = Watch { recalls, stop_at, steps: trainer.done().0, ..Watch::new() };
+        let outcome = trainer.run(&mut part, Some(&checkpoints)).unwrap();
+        losses.extend(part.losses);
+        evaluated += part.evaluated.len();
+        if stop_at == usize::MAX {
+            assert_eq!(outcome, Outcome::Finished);
+            assert_eq!(state(&trainer), state(&whole));
+        }
+    }
+    assert_eq!(losses, watch.losses);
+}
+
+#[test]
+fn a_checkpoint_that_is_not_the_trainings_is_refused_and_the_one_before_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let training = |seed: &str| BTreeMap::from([("seed".to_owned(), seed.to_owned())]);
+    let checkpoints = Checkpoints { path: path.clone(), every: Duration::ZERO, steps: 2, training: training("7") };
+    let fresh = || trainer(Arc::new(Cpu::default()), &options(), 7);
+    assert!(!fresh().resume(&checkpoints).unwrap());
+    fresh().run(&mut Watch { stop_at: 4, ..Watch::new() }, Some(&checkpoints)).unwrap();
+
+    let mut resumed = fresh();
+    assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == 4);
+    let foreign = Checkpoints { training: training("8"), ..checkpoints.clone() };
+    let error = fresh().resume(&foreign).unwrap_err().to_string();
+    assert!(error.ends_with("it is of another training: then seed = 7; now seed = 8"), "{error}");
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let mut resumed = fresh();
+    assert!(resumed.resume(&checkpoints).unwrap());
+    assert_eq!(resumed.done().0, 4, "the stop wrote one more of the same step");
+    std::fs::write(path.with_extension("previous.safetensors"), &bytes[..middle]).unwrap();
+    let error = fresh().resume(&checkpoints).unwrap_err().to_string();
+    assert!(error.contains("checkpoint.safetensors is refused: it is not what was written"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_leaves_the_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let checkpoints = Checkpoints { path, every: Duration::ZERO, steps: 2, training: BTreeMap::new() };
+    let fresh = || trainer(Arc::new(Cpu::default()), &options(), 7);
+    let mut stopped = fresh();
+    stopped.run(&mut Watch { stop_at: 3, ..Watch::new() }, Some(&checkpoints)).unwrap();
+    let (_, parameter) = stopped.fusion.parameters().remove(0);
+    let len = parameter.values(Version::Trained).len();
+    stopped.device.write(parameter.values(Version::Trained), &vec![f32::NAN; len]);
+    let error = stopped.run(&mut Watch::new(), Some(&checkpoints)).unwrap_err().to_string();
+    assert!(error.starts_with("the loss of step 4 is NaN"), "{error}");
+    let mut resumed = fresh();
+    assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == 3);
+}
+
+#[test]
+fn patience_ends_a_training_and_keeps_the_best() {
+    let options = TrainOptions { patience: Some(2), eval_every: Some(1), ..options() };
+    let mut trainer = trainer(Arc::new(Cpu::default()), &options, 1);
+    let mut watch = Watch { recalls: vec![10.0, 30.0, 20.0, 25.0, 50.0], ..Watch::new() };
+    assert_eq!(trainer.run(&mut watch, None).unwrap(), Outcome::Ended(4));
+    let mut short = self::trainer(Arc::new(Cpu::default()), &options, 1);
+    short.run(&mut Watch { stop_at: 2, recalls: vec![10.0, 30.0], ..Watch::new() }, None).unwrap();
+    for ((_, kept), (_, short)) in trainer.fusion.parameters().iter().zip(short.fusion.parameters()) {
+        let read = |slice| trainer.device.read(slice).unwrap();
+        assert_eq!(read(kept.values(Version::Kept)), read(short.values(Version::Trained)));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_losses_and_another_does_not() {
-    let run = |seed| losses(trainer(Arc::new(Cpu), &options(), seed));
+    let run = |seed| losses(trainer(Arc::new(Cpu::default()), &options(), seed));
     let first = run(7);
     assert_eq!(first.len(), 10);
     assert_eq!(first, run(7));
@@ -172,8 +379,8 @@ fn both_devices_take_the_same_ten_steps() {
     if wgpu().is_none() {
         return;
     }
-    let cpu = losses(trainer(Arc::new(Cpu), &options(), 7));
-    let gpu = losses(trainer(Arc::new(Wgpu::open(false).unwrap()), &options(), 7));
+    let cpu = losses(trainer(Arc::new(Cpu::default()), &options(), 7));
+    let gpu = losses(trainer(Arc::new(Wgpu::open(false, false).unwrap()), &options(), 7));
     for (cpu, gpu) in cpu.iter().zip(&gpu) {
         assert!((cpu - gpu).abs() < 1e-3 * cpu, "{gpu} and not {cpu}");
     }
@@ -187,22 +394,22 @@ fn a_step_is_pytorchs() {
     let values = |name: &str| bytemuck::pod_collect_to_vec::<u8, f32>(file.tensor(name).unwrap().data());
     let side = |name: &str| {
         let width = file.tensor(name).unwrap().shape()[1];
-        Box::new(Rows { values: values(name), width }) as Box<dyn Latents>
+        Box::new(Stored { values: values(name), width }) as Box<dyn Latents>
     };
-    let pairs = PairSet { towers: [0, 1], latents: [side("image"), side("text")] };
+    let pairs = PairSet { towers: [0, 1], latents: [side("image"), side("text")], weight: 1.0 };
     let options = TrainOptions { dropout: Some(0.0), ..options() };
-    let mut trainer = Trainer::new(Arc::new(Cpu), towers([19, 35]), vec![pairs], &options, 0).unwrap();
+    let mut trainer = Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), vec![pairs], &options, 0).unwrap();
     let begin = Fusion::load(trainer.device.clone(), &golden).unwrap();
-    for (tower, begin) in trainer.fusion.towers.iter().zip(&begin.towers) {
-        for (parameter, begin) in tower.parameters().into_iter().zip(begin.parameters()) {
-            trainer.device.write(&parameter.value, &trainer.device.read(&begin.value).unwrap());
-        }
+    for ((_, parameter), (_, begin)) in trainer.fusion.parameters().into_iter().zip(begin.parameters()) {
+        let begin = trainer.device.read(begin.values(Version::Trained)).unwrap();
+        trainer.device.write(parameter.values(Version::Trained), &begin);
     }
     let (orders, lambdas, expected) = (values("orders"), values("lambdas"), values("losses"));
     for (step, (order, &lambda)) in orders.chunks(66).zip(&lambdas).enumerate() {
-        let batch = Batch { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambda };
-        trainer.step(&batch, step, 0, learning_rate(&trainer.options, step, step));
-        let loss = trainer.device.read(&trainer.losses).unwrap()[0];
+        let batch = Batch { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambdas: vec![lambda; 33] };
+        trainer.position.at = 0;
+        trainer.step(&batch, learning_rate(&trainer.options, step, step)).unwrap();
+        let loss = trainer.device.read(trainer.losses.part(0, 1)).unwrap()[0];
         assert!(
             (loss - expected[step]).abs() < 1e-4 * expected[step],
             "step {step}: {loss} and not {}",
@@ -214,15 +421,15 @@ fn a_step_is_pytorchs() {
 
 #[test]
 fn a_checkpoint_embeds_like_the_fusion_that_it_was_written_from() {
-    let mut trainer = trainer(Arc::new(Cpu), &options(), 1);
-    trainer.run(&mut Watch::new()).unwrap();
+    let mut trainer = trainer(Arc::new(Cpu::default()), &options(), 1);
+    trainer.run(&mut Watch::new(), None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapters.safetensors");
     trainer.fusion().save(&path).unwrap();
-    let read = Fusion::load(Arc::new(Cpu), &path).unwrap();
+    let read = Fusion::load(Arc::new(Cpu::default()), &path).unwrap();
     assert!(read.towers().eq(trainer.fusion().towers()));
     // More rows than a chunk.
-    let latents = Rows { values: random(600 * 35, 9), width: 35 };
+    let latents = Stored { values: random(600 * 35, 9), width: 35 };
     let embeddings = read.embed(1, &latents).unwrap();
     assert_eq!(embeddings, trainer.fusion().embed(1, &latents).unwrap());
     assert_eq!(embeddings.len(), 600 * 24);
@@ -230,23 +437,29 @@ fn a_checkpoint_embeds_like_the_fusion_that_it_was_written_from() {
         assert!((row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
     }
     std::fs::write(&path, b"nothing of the kind").unwrap();
-    assert!(Fusion::load(Arc::new(Cpu), &path).err().unwrap().to_string().contains("adapters.safetensors"));
+    assert!(Fusion::load(Arc::new(Cpu::default()), &path).err().unwrap().to_string().contains("adapters.safetensors"));
 }
 
 #[test]
 fn three_towers_train_to_one_that_stays() {
-    let spec = |(name, width, adapter): (&str, usize, AdapterKind)| TowerSpec { name: name.into(), width, adapter };
+    let spec = |(name, width, adapter): (&str, usize, AdapterKind)| TowerSpec {
+        name: name.into(),
+        width,
+        adapter,
+        blocks: None,
+    };
     let towers =
         [("image", 19, AdapterKind::Mlp), ("text", 24, AdapterKind::Identity), ("audio", 19, AdapterKind::Mlp)];
     let sets = || vec![linear(70, [19, 24]), PairSet { towers: [2, 1], ..linear(9, [19, 24]) }];
-    let train = |options: &TrainOptions| Trainer::new(Arc::new(Cpu), towers.map(spec).into(), sets(), options, 1);
+    let train =
+        |options: &TrainOptions| Trainer::new(Arc::new(Cpu::default()), towers.map(spec).into(), sets(), options, 1);
     let mut trainer = train(&options()).unwrap();
     let mut watch = Watch::new();
-    trainer.run(&mut watch).unwrap();
+    trainer.run(&mut watch, None).unwrap();
     // The small set's step mixes 4 pairs.
     assert_eq!((trainer.planned_steps(), watch.losses.len()), (20, 20));
     assert_eq!(watch.evaluated, (1..=10).collect::<Vec<_>>());
-    let latents = Rows { values: vec![3.0; 24], width: 24 };
+    let latents = Stored { values: vec![3.0; 24], width: 24 };
     let embedding = trainer.fusion().embed(1, &latents).unwrap();
     assert!(embedding.iter().all(|value| (value - 24f32.sqrt().recip()).abs() < 1e-6));
     let error = train(&TrainOptions { width: Some(16), ..options() }).err().unwrap().to_string();
@@ -255,16 +468,16 @@ fn three_towers_train_to_one_that_stays() {
 
 #[test]
 fn training_stops_when_its_observer_says_so() {
-    let mut trainer = trainer(Arc::new(Cpu), &options(), 1);
+    let mut trainer = trainer(Arc::new(Cpu::default()), &options(), 1);
     let mut watch = Watch { stop_at: 4, ..Watch::new() };
-    assert_eq!(trainer.run(&mut watch).unwrap(), Outcome::Stopped(4));
+    assert_eq!(trainer.run(&mut watch, None).unwrap(), Outcome::Stopped(4));
     assert_eq!(watch.losses.len(), 4);
 }
 
 #[test]
 fn a_linear_relation_is_learned() {
     let options = TrainOptions { dropout: Some(0.0), epochs: Some(60), lr: Some(3e-3), ..options() };
-    let losses = losses(trainer(Arc::new(Cpu), &options, 1));
+    let losses = losses(trainer(Arc::new(Cpu::default()), &options, 1));
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.3 * first, "from {first} to {last}");
 }

@@ -1,0 +1,178 @@
+//! `checkpoint.safetensors`: a training between two steps, from which it goes on as if it had never stopped.
+//!
+//! For each tensor of the adapters there are `NAME.value`, `NAME.first` and `NAME.second` (AdamW's moments), and where they are
+//! kept `NAME.average` and `NAME.best`; then `losses`, those of the epoch so far. The metadata has `format =
+//! fusemix-checkpoint`, `version`, `training`, what must be the same for the training to go on, and `position`. The last
+//! tensor is the BLAKE3 of the file before it.
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Fusion;
+use crate::device::{DeviceError, Slice};
+use crate::tensor_file::{TensorFile, is_whole};
+
+const FORMAT: &str = "fusemix-checkpoint";
+const VERSION: &str = "1";
+
+/// Where a training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Steps that are done.
+    pub(super) step: usize,
+    /// Epochs that are done.
+    pub(super) epoch: usize,
+    /// Steps of this epoch that are done.
+    pub(super) at: usize,
+    /// Steps that each tower has taken.
+    pub(super) taken: Vec<usize>,
+    /// The best recall so far, and the evaluations since.
+    pub(super) best: Option<(f64, usize)>,
+}
+
+/// Where a training's checkpoints go, and what they are of.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// The file; the one before it lies beside it.
+    pub path: PathBuf,
+    /// Time between two; none but at a stop if it is zero.
+    pub every: Duration,
+    /// Steps between two; 0 for none.
+    pub steps: usize,
+    /// What must be the same for a training to go on: options, seed, pairs, encoders.
+    pub training: BTreeMap<String, String>,
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CheckpointError {
+    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("{} is refused: {reason}", path.display())]
+    Refused { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+impl Checkpoints {
+    /// The checkpoint before the last.
+    fn previous(&self) -> PathBuf {
+        self.path.with_extension("previous.safetensors")
+    }
+
+    /// Takes the checkpoints away.
+    pub fn remove(&self) {
+        for path in [&self.path, &self.previous()] {
+            // What is not there need not go, and what stays does no harm.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Writes a checkpoint; the one before it stays.
+    pub(super) fn save(&self, fusion: &Fusion, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
+        let write = |cause| CheckpointError::Write { path: self.path.clone(), cause };
+        let metadata = BTreeMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("version".to_owned(), VERSION.to_owned()),
+            ("training".to_owned(), serde_json::to_string(&self.training).expect("a map of strings is JSON")),
+            ("position".to_owned(), serde_json::to_string(position).expect("numbers are JSON")),
+        ]);
+        let state = state(fusion);
+        let mut tensors: Vec<_> = state.iter().map(|(name, slice)| (name.clone(), vec![slice.len()])).collect();
+        tensors.push(("losses".to_owned(), vec![losses.len()]));
+        let next = self.path.with_extension("next.safetensors");
+        let mut file = TensorFile::create(&next, &tensors, &metadata, true).map_err(write)?;
+        for (_, slice) in state {
+            file.tensor(&fusion.device.read(slice)?).map_err(write)?;
+        }
+        file.tensor(losses).map_err(write)?;
+        file.finish().map_err(write)?;
+        match fs::rename(&self.path, self.previous()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+            _ => {}
+        }
+        fs::rename(&next, &self.path).map_err(write)?;
+        crate::whole_file::sync_folder(&self.path).map_err(write)
+    }
+
+    /// Brings a fusion to where its last good checkpoint is; none if there is no checkpoint. One that is refused is said
+    /// so, and the one before it is taken; if that is refused too, so is the first.
+    pub(super) fn load(&self, fusion: &Fusion) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
+        let mut refused = None;
+        for path in [self.path.clone(), self.previous()] {
+            match self.read(&path, fusion) {
+                Err(CheckpointError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    if refused.is_none() {
+                        tracing::warn!("{error}");
+                    }
+                    refused.get_or_insert(error);
+                }
+                Ok(found) => return Ok(Some(found)),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+
+    fn read(&self, path: &Path, fusion: &Fusion) -> Result<(Position, Vec<f32>), CheckpointError> {
+        let read = |cause| CheckpointError::Read { path: path.to_owned(), cause };
+        let file = File::open(path).map_err(read)?;
+        // SAFETY: the file is this program's own and is only ever replaced as a whole.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(read)?;
+        let refused = |reason: String| CheckpointError::Refused { path: path.to_owned(), reason };
+        if !is_whole(&bytes) {
+            return Err(refused("it is not what was written: it was cut short or changed".to_owned()));
+        }
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| refused(error.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let value = |key: &str| metadata.get(key).map_or("", String::as_str);
+        if (value("format"), value("version")) != (FORMAT, VERSION) {
+            return Err(refused(format!("its format is `{}` {}", value("format"), value("version"))));
+        }
+        let training: BTreeMap<String, String> =
+            serde_json::from_str(value("training")).map_err(|error| refused(error.to_string()))?;
+        if training != self.training {
+            let [then, now] = differences(&training, &self.training);
+            return Err(refused(format!("it is of another training: then {then}; now {now}")));
+        }
+        let position: Position = serde_json::from_str(value("position")).map_err(|error| refused(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| refused(error.to_string()))?;
+        let values = |name: &str| tensors.tensor(name).map(|tensor| bytemuck::pod_collect_to_vec(tensor.data()));
+        for (name, slice) in state(fusion) {
+            match values(&name) {
+                Ok(values) if values.len() == slice.len() => fusion.device.write(slice, &values),
+                _ => return Err(refused(format!("tensor `{name}` is missing or of another size"))),
+            }
+        }
+        let losses = values("losses").map_err(|error| refused(error.to_string()))?;
+        Ok((position, losses))
+    }
+}
+
+/// All that a training has to remember, by name.
+fn state(fusion: &Fusion) -> Vec<(String, Slice<'_>)> {
+    let parameters = fusion.parameters().into_iter();
+    let states = parameters.flat_map(|(name, parameter)| {
+        parameter.state().into_iter().map(move |(part, slice)| (format!("{name}.{part}"), slice))
+    });
+    states.collect()
+}
+
+/// The parts that one has and the other has not, of either: `["batch = 256", "batch = 512"]`.
+pub(crate) fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> [String; 2] {
+    let side = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
+        let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
+        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
+    };
+    [side(then, now), side(now, then)]
+}

@@ -1,0 +1,51 @@
+//! What a training keeps in memory: as many activations and tiles of logits as its budget allows.
+
+use super::loss::TILE;
+use super::tower::Tower;
+use super::{Fusion, Options};
+use crate::device::Device;
+
+/// The budget if nobody says another, in bytes; no more than half of what is free.
+const BUDGET: u64 = 4 << 30;
+
+/// What is kept of a step for its backward pass; the rest is computed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Rows of a micro-batch.
+    pub(super) micro: usize,
+    /// Micro-batches of each tower whose activations are kept.
+    pub(super) kept: Vec<usize>,
+    /// Rows and columns of a tile of logits.
+    pub(super) tile: usize,
+    /// Tiles that are kept.
+    pub(super) tiles: usize,
+    /// Values that are left.
+    pub(super) left: usize,
+}
+
+/// Plans steps of up to `batch` rows, in micro-batches of `micro`.
+pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, micro: usize) -> Plan {
+    let free = device.memory().map_or(u64::MAX, |free| free / 2);
+    let budget = options.memory.map_or(BUDGET.min(free), |memory| memory.0);
+    // Parts of a buffer start at multiples of 64 values.
+    let micro = if batch <= micro { batch } else { micro / 64 * 64 };
+    let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
+    let copies = 4 + usize::from(options.ema > 0.0) + usize::from(options.patience > 0);
+    let parameters =
+        fusion.parameters().iter().map(|(_, parameter)| copies * parameter.gradient().len()).sum::<usize>();
+    let sizes: Vec<(usize, usize)> = fusion.towers.iter().map(|tower| Tower::values(tower, batch, micro)).collect();
+    let least = parameters + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
+    let mut left = ((budget / 4) as usize).saturating_sub(least);
+    if (budget / 4) < least as u64 {
+        let (budget, least) = (super::Bytes(budget), super::Bytes(4 * least as u64));
+        tracing::warn!("the training takes at least {least}, and its `memory` is {budget}");
+    }
+    // The activations first: what they save is worth more.
+    let wanted = sizes.iter().map(|(_, kept)| (micro_batches - 1) * kept).sum::<usize>();
+    let share = left.min(wanted) as f64 / wanted.max(1) as f64;
+    let kept = ((micro_batches - 1) as f64 * share) as usize;
+    left -= sizes.iter().map(|(_, size)| kept * size).sum::<usize>();
+    let tiles = (batch.div_ceil(tile).pow(2) - 1).min(left / 2 / (tile * tile));
+    left -= tiles * tile * tile;
+    Plan { micro, kept: vec![1 + kept; fusion.towers.len()], tile, tiles: 1 + tiles, left }
+}

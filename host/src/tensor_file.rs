@@ -1,0 +1,89 @@
+//! A .safetensors file of f32 tensors, written one after the other: it is never in memory as a whole.
+
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::whole_file;
+
+/// Bytes of a seal: the BLAKE3 of all that is before it.
+const SEAL: usize = 32;
+
+/// A file that takes its tensors in the order in which they were announced, and appears under its name when it is whole.
+pub(crate) struct TensorFile {
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    sealed: bool,
+}
+
+impl TensorFile {
+    /// Announces all tensors, by name and shape. A `sealed` file ends in a tensor `seal`, by which [`is_whole`] knows it.
+    pub(crate) fn create(
+        path: &Path,
+        tensors: &[(String, Vec<usize>)],
+        metadata: &BTreeMap<String, String>,
+        sealed: bool,
+    ) -> io::Result<Self> {
+        let mut header = Map::from_iter([("__metadata__".to_owned(), json!(metadata))]);
+        let mut end = 0;
+        let mut announce = |name: &str, dtype: &str, shape: &[usize], bytes: usize| {
+            let offsets = [end, end + bytes];
+            end += bytes;
+            let entry: Value = json!({"dtype": dtype, "shape": shape, "data_offsets": offsets});
+            header.insert(name.to_owned(), entry);
+        };
+        for (name, shape) in tensors {
+            announce(name, "F32", shape, shape.iter().product::<usize>() * size_of::<f32>());
+        }
+        if sealed {
+            announce("seal", "U8", &[SEAL], SEAL);
+        }
+        let mut json = Value::Object(header).to_string().into_bytes();
+        json.resize(json.len().next_multiple_of(8), b' ');
+        let part = whole_file::part(path);
+        let file = BufWriter::new(File::create(&part)?);
+        let mut file = Self { path: path.to_owned(), part, file, hasher: blake3::Hasher::new(), sealed };
+        file.write(&(json.len() as u64).to_le_bytes())?;
+        file.write(&json)?;
+        Ok(file)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.sealed {
+            self.hasher.update_rayon(bytes);
+        }
+        self.file.write_all(bytes)
+    }
+
+    /// Writes the next tensor.
+    pub(crate) fn tensor(&mut self, values: &[f32]) -> io::Result<()> {
+        self.write(bytemuck::cast_slice(values))
+    }
+
+    /// Makes the file appear, whole and synced.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if self.sealed {
+            let seal = self.hasher.finalize();
+            self.file.write_all(seal.as_bytes())?;
+        }
+        self.file.flush()?;
+        whole_file::put_in_place(self.file.get_ref(), &self.part, &self.path)
+    }
+}
+
+impl Drop for TensorFile {
+    fn drop(&mut self) {
+        // Nothing is there after a rename, and nothing must stay after a failure.
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+/// Whether the bytes of a sealed file are those that were written.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    let Some((content, seal)) = bytes.split_last_chunk::<SEAL>() else { return false };
+    blake3::Hasher::new().update_rayon(content).finalize() == blake3::Hash::from_bytes(*seal)
+}
