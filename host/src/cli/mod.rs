@@ -1,6 +1,8 @@
 //! The command line: its arguments, one file a command.
 
+mod bench;
 mod cache;
+mod devices;
 mod embed;
 mod encode;
 mod eval;
@@ -69,6 +71,10 @@ enum Command {
     Report(report::Arguments),
     /// Show, export or verify what the latent cache holds
     Cache(cache::Arguments),
+    /// List what training can compute on, and which of it `--device auto` takes
+    Devices(devices::Arguments),
+    /// Time what training is made of
+    Bench(bench::Arguments),
 }
 
 /// Runs the program on this process's arguments.
@@ -89,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(&session, arguments),
         Command::Report(arguments) => report::run(&session, arguments),
         Command::Cache(arguments) => cache::run(&session, arguments),
+        Command::Devices(arguments) => devices::run(&session, arguments),
+        Command::Bench(arguments) => bench::run(&session, arguments),
     });
     match done {
         Ok(code) => ExitCode::from(code),

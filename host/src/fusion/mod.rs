@@ -4,6 +4,7 @@
 mod adapter;
 pub mod adapters;
 mod batches;
+mod bench;
 pub mod checkpoint;
 mod feed;
 mod layers;
@@ -28,6 +29,7 @@ use tower::Tower;
 
 pub use crate::kernels::Precision;
 pub use adapters::AdaptersError;
+pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
 pub use options::{Bytes, Mixup, OptionError, Options, TrainOptions};
 pub use train::{EpochMetrics, Observer, Outcome, PairSet, TrainError, Trainer};

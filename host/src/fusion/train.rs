@@ -103,11 +103,11 @@ pub enum TrainError {
 /// A training, ready to run.
 pub struct Trainer {
     device: Arc<dyn Device>,
-    fusion: Fusion,
-    sets: Vec<TrainedSet>,
-    options: Options,
-    seed: u64,
-    position: Position,
+    pub(super) fusion: Fusion,
+    pub(super) sets: Vec<TrainedSet>,
+    pub(super) options: Options,
+    pub(super) seed: u64,
+    pub(super) position: Position,
     /// Room for a step: a pass a tower, and the loss.
     passes: Vec<Pass>,
     loss: InfoNce,
@@ -117,10 +117,10 @@ pub struct Trainer {
 }
 
 /// A pair set at work.
-struct TrainedSet {
-    towers: [usize; 2],
+pub(super) struct TrainedSet {
+    pub(super) towers: [usize; 2],
     sides: [Feed; 2],
-    size: Size,
+    pub(super) size: Size,
 }
 
 /// What gradients are multiplied with.
@@ -279,7 +279,7 @@ impl Trainer {
     }
 
     /// The losses of the epoch so far, all finite.
-    fn losses(&self) -> Result<Vec<f32>, TrainError> {
+    pub(super) fn losses(&self) -> Result<Vec<f32>, TrainError> {
         let Position { step, at, .. } = self.position;
         if at == 0 {
             return Ok(Vec::new());
@@ -296,7 +296,7 @@ impl Trainer {
         Ok(checkpoints.save(&self.fusion, &self.position, &self.losses()?)?)
     }
 
-    fn sizes(&self) -> Vec<Size> {
+    pub(super) fn sizes(&self) -> Vec<Size> {
         self.sets.iter().map(|set| set.size).collect()
     }
 

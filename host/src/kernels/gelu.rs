@@ -98,9 +98,10 @@ impl Kernel for Gelu {
             arch.dispatch(
                 #[inline(always)]
                 || {
-                    for (((column, out), x), bias) in (0..).zip(&mut *out).zip(x).zip(bias) {
-                        let x = x + bias;
-                        *out = x * normal(x).0 * dropout.factor(row, column);
+                    let (out, x, bias) = (&mut out[..width], &x[..width], &bias[..width]);
+                    for at in 0..width {
+                        let x = x[at] + bias[at];
+                        out[at] = x * normal(x).0 * dropout.factor(row, at as u32);
                     }
                 },
             );
@@ -137,13 +138,14 @@ impl Kernel for GeluBackward {
             arch.dispatch(
                 #[inline(always)]
                 || {
-                    let values = (0..).zip(&mut *gradient).zip(&mut *out).zip(x).zip(bias);
-                    for ((((column, gradient), out), x), bias) in values {
-                        let x = x + bias;
+                    let (gradient, out) = (&mut gradient[..width], &mut out[..width]);
+                    let (x, bias) = (&x[..width], &bias[..width]);
+                    for at in 0..width {
+                        let x = x[at] + bias[at];
                         let (cumulated, density) = normal(x);
-                        let factor = dropout.factor(row, column);
-                        *out = x * cumulated * factor;
-                        *gradient *= (cumulated + x * density) * factor;
+                        let factor = dropout.factor(row, at as u32);
+                        out[at] = x * cumulated * factor;
+                        gradient[at] *= (cumulated + x * density) * factor;
                     }
                 },
             );

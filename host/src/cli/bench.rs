@@ -1,0 +1,171 @@
+//! `fusemix bench`: how fast this machine trains.
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::profile;
+use super::session::Session;
+use crate::device::{self, Device, DeviceChoice};
+use crate::fusion::{AdapterKind, Bytes, PairSet, Precision, TowerSpec, TrainOptions, Trainer};
+use crate::latents::Latents;
+
+/// Time what training is made of.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Time training steps on random latents
+    Step(Step),
+}
+
+#[derive(clap::Args)]
+struct Step {
+    /// Values of the two sides' latents
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1280,384")]
+    dims: Vec<usize>,
+    /// Blocks of an adapter
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    blocks: usize,
+    /// Mixed pairs a step
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    batch: usize,
+    /// Inner width of a block in widths of its latents
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    expansion: usize,
+    /// Width of the shared space
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    width: usize,
+    /// What products are computed in: f32 or bf16
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    precision: String,
+    /// What training may take, such as 4GiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Bytes>,
+    /// Mixed pairs that go through an adapter at once
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Where to compute: auto, cpu or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+    /// Steps to time, after one that is not
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    steps: usize,
+    /// Threads of the CPU, if not all
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+    let Command::Step(arguments) = arguments.command;
+    let &[first, second] = &arguments.dims[..] else { bail!("--dims takes two numbers: 1280,384") };
+    let precision = match arguments.precision.as_str() {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        other => bail!("`--precision {other}`: there are f32 and bf16"),
+    };
+    if let Some(threads) = arguments.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
+    }
+    let device = device::open(arguments.device, true)?;
+    let options = TrainOptions {
+        blocks: Some(arguments.blocks),
+        expansion: Some(arguments.expansion),
+        width: Some(arguments.width),
+        batch: Some(arguments.batch),
+        micro_batch: arguments.micro_batch,
+        memory: arguments.memory,
+        precision: Some(precision),
+        ..TrainOptions::default()
+    };
+    let spec = |(name, width): (&str, usize)| {
+        TowerSpec { name: name.to_owned(), width, adapter: AdapterKind::Mlp, blocks: None }
+    };
+    let side = |width| Box::new(Random::new(2 * arguments.batch, width)) as Box<dyn Latents>;
+    let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 };
+    let towers = [("first", first), ("second", second)].map(spec).into();
+    let mut trainer = Trainer::new(device.clone(), towers, vec![pairs], &options, 0)?;
+    trainer.time_steps(1)?;
+    device.profile().take();
+    let mut times = trainer.time_steps(arguments.steps.max(1))?;
+    let kernels = device.profile().take();
+    times.sort_unstable();
+    let seconds = times[times.len() / 2].as_secs_f64();
+    let (pairs, flops) = (arguments.batch as f64 / seconds, trainer.step_flops() / seconds);
+    let resident = peak_resident();
+    let peak = peak_flops(&device, trainer.options().precision)?;
+    if session.json {
+        println!(
+            "{:#}",
+            json!({"device": device.describe(), "dims": arguments.dims, "blocks": arguments.blocks,
+                "batch": arguments.batch, "precision": trainer.options().precision, "steps": times.len(),
+                "median_step_seconds": seconds, "pairs_per_second": pairs, "flops_per_second": flops,
+                "peak_flops_per_second": peak, "peak_resident_bytes": resident,
+                "kernels": profile::to_json(&kernels, times.len())})
+        );
+    } else {
+        println!("{}: {seconds:.3} s a step, {pairs:.0} pairs/s", device.describe());
+        println!("{:.0} GFLOP/s, {:.0} % of the {:.0} of large products", flops / 1e9, 100.0 * flops / peak, peak / 1e9);
+        if let Some(resident) = resident {
+            println!("peak resident {:.2} GiB", resident as f64 / f64::from(1 << 30));
+        }
+        profile::print(&kernels);
+    }
+    Ok(0)
+}
+
+/// Random latents of which only some are in memory, and come again and again.
+struct Random {
+    len: usize,
+    width: usize,
+    rows: Vec<f32>,
+}
+
+impl Random {
+    fn new(len: usize, width: usize) -> Self {
+        let mut state = width as u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        Self { len, width, rows: (0..len.min(8192) * width).map(|_| random()).collect() }
+    }
+}
+
+impl Latents for Random {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        let row = index % (self.rows.len() / self.width);
+        out.copy_from_slice(&self.rows[row * self.width..(row + 1) * self.width]);
+    }
+}
+
+/// What the device reaches in a product of two matrices of 2048 x 2048, the best of three; of 512 x 512 in software.
+fn peak_flops(device: &Arc<dyn Device>, precision: Precision) -> Result<f64> {
+    let mut best = Duration::MAX;
+    let side = if device.describe().contains("llvmpipe") { 512 } else { 2048 };
+    for _ in 0..3 {
+        best = best.min(crate::fusion::time_product(&**device, side, precision)?);
+    }
+    Ok(2.0 * (side as f64).powi(3) / best.as_secs_f64())
+}
+
+/// The most memory that this process has had, where the system tells.
+fn peak_resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}

@@ -1,0 +1,45 @@
+//! `fusemix devices`: where training can compute.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::session::Session;
+use crate::device::{self, AdapterReport, Device, DeviceChoice, adapters};
+
+/// List what training can compute on, and which of it `--device auto` takes.
+#[derive(clap::Args)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
+    let (cpu, adapters) = (device::Cpu::default(), adapters());
+    let auto = device::open(DeviceChoice::Auto, false)?;
+    let why = match adapters.iter().find(|adapter| adapter.kind != "cpu") {
+        Some(_) if auto.describe() != cpu.describe() => "the GPU of the highest performance",
+        Some(_) => "no GPU opens",
+        None if adapters.is_empty() => "there is no GPU that wgpu finds",
+        None => "the only GPUs are software, slower than the CPU itself",
+    };
+    if session.json {
+        let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_bf16(), "memory_bytes": cpu.memory()});
+        println!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
+        return Ok(0);
+    }
+    println!("{}{}", cpu.describe(), if cpu.has_bf16() { ", bf16 products" } else { "" });
+    for adapter in &adapters {
+        let AdapterReport { name, backend, kind, driver, max_binding_bytes, workgroup_bytes, subgroup, .. } = adapter;
+        println!("{name} ({backend}, {kind}, {driver})");
+        let subgroup = subgroup.map_or("none".to_owned(), |[least, most]| {
+            if least == most { format!("of {least}") } else { format!("of {least} to {most}") }
+        });
+        println!(
+            "    binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, f16 {}, timestamps {}",
+            max_binding_bytes >> 20,
+            adapter.max_buffer_bytes >> 20,
+            workgroup_bytes >> 10,
+            if adapter.f16 { "yes" } else { "no" },
+            if adapter.timestamps { "yes" } else { "no" },
+        );
+    }
+    println!("--device auto takes {}: {why}", auto.describe());
+    Ok(0)
+}
