@@ -1,6 +1,7 @@
 //! The fusion adapter h: L blocks of `x + W2 dropout(gelu(W1 LayerNorm(x)))`, a LayerNorm, and a Linear into the shared
 //! space (arXiv 2312.10144, section 5.1 and appendix).
 
+use super::Options;
 use super::layers::{Backward, Linear, Norm, Normed};
 use super::parameter::{Parameter, Source, Version};
 use crate::device::{Buffer, Device, Slice};
@@ -207,9 +208,29 @@ impl Mlp {
             let reads = [passed.up.part(0, count * inner), block.up.bias.values(mode.version)];
             device.launch(&kernel, &reads, &[to_inner, gelu]);
             block.down.backward_parameters(pass, gelu, stream);
-            block.up.backward_parameters(pass, passed.norm.out(count * width), to_inner);
-            block.up.backward_input(pass, to_inner, normed);
-            block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
+            if index > 0 {
+                block.up.backward_parameters(pass, passed.norm.out(count * width), to_inner);
+                block.up.backward_input(pass, to_inner, normed);
+                block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
+            } else {
+                // Nobody trains the latents, which saves a product; `finish` does the rest.
+                block.norm.standardize(device, count, x, &passed.norm, normed);
+                block.up.backward_parameters(pass, normed, to_inner);
+            }
         }
+    }
+
+    /// Ends the backward passes of a step.
+    pub(super) fn finish(&self, device: &dyn Device) {
+        if let Some(Block { norm, up, .. }) = self.blocks.first() {
+            norm.unfold(device, up);
+        }
+    }
+
+    /// Makes room for what is trained, and for what is computed beside it.
+    pub(super) fn train(&self, device: &dyn Device, options: &Options) {
+        self.parameters().into_iter().for_each(|parameter| parameter.train(device, options));
+        let linears = self.blocks.iter().flat_map(|block| [&block.up, &block.down]).chain([&self.head]);
+        linears.for_each(|linear| linear.train(device, options));
     }
 }

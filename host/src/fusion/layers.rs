@@ -1,8 +1,9 @@
 //! The layers of an adapter, forward and backward, over `rows` rows.
 
+use super::Options;
 use super::parameter::{Parameter, Source, Version};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, Order, Precision};
+use crate::kernels::{ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, Order, Precision, Standardize, Unfold};
 
 /// `y = x W^T`, with `W (outputs x inputs)`, and a bias that the layer behind it adds.
 pub(super) struct Linear {
@@ -43,6 +44,11 @@ impl Linear {
 
     pub(super) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         [&self.weight].into_iter().chain(self.biased.then_some(&self.bias))
+    }
+
+    /// Room for the gradient to the bias, which is computed even where it trains nothing.
+    pub(super) fn train(&self, device: &dyn Device, options: &Options) {
+        self.bias.train(device, options);
     }
 
     /// Writes `x W^T (rows x outputs)` of `x (rows x inputs)`.
@@ -93,10 +99,8 @@ impl Linear {
             precision,
         };
         device.launch(&product, &[gradient, x], &[self.weight.gradient()]);
-        if self.biased {
-            let sum = ColumnSum { rows, width: self.outputs, accumulate };
-            device.launch(&sum, &[gradient], &[self.bias.gradient()]);
-        }
+        let sum = ColumnSum { rows, width: self.outputs, accumulate };
+        device.launch(&sum, &[gradient], &[self.bias.gradient()]);
     }
 }
 
@@ -146,6 +150,23 @@ impl Norm {
         let kernel = LayerNorm { rows, width: self.width };
         let reads = [x, self.weight.values(version), self.bias.values(version)];
         device.launch(&kernel, &reads, &[y.out(rows * self.width), y.moments.part(0, 2 * rows)]);
+    }
+
+    /// Writes the rows without gain and shift, again.
+    pub(super) fn standardize(&self, device: &dyn Device, rows: usize, x: Slice<'_>, y: &Normed, out: Slice<'_>) {
+        let kernel = Standardize { rows, width: self.width };
+        device.launch(&kernel, &[x, y.moments.part(0, 2 * rows)], &[out]);
+    }
+
+    /// The gradients to the parameters, and to those of the Linear behind, whose weight's gradient so far is that of the
+    /// standardised rows.
+    pub(super) fn unfold(&self, device: &dyn Device, linear: &Linear) {
+        let kernel = Unfold { rows: linear.outputs, width: self.width };
+        let version = Version::Trained;
+        let (gain, shift) = (self.weight.values(version), self.bias.values(version));
+        let reads = [linear.weight.values(version), gain, shift, linear.bias.gradient()];
+        let writes = [linear.weight.gradient(), self.weight.gradient(), self.bias.gradient()];
+        device.launch(&kernel, &reads, &writes);
     }
 
     /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`.

@@ -4,7 +4,7 @@
 use super::adapter::{Activations, Mlp, Mode, Rows, Scratch, Shape};
 use super::layers::Backward;
 use super::parameter::{Parameter, Source};
-use super::{AdapterKind, TowerSpec};
+use super::{AdapterKind, Options, TowerSpec};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{Normalize, NormalizeBackward};
 
@@ -51,6 +51,11 @@ impl Tower {
 
     pub(super) fn parameters(&self) -> Vec<&Parameter> {
         self.adapter.as_ref().map(Mlp::parameters).unwrap_or_default()
+    }
+
+    /// Makes room for what is trained.
+    pub(super) fn train(&self, device: &dyn Device, options: &Options) {
+        self.adapter.iter().for_each(|adapter| adapter.train(device, options));
     }
 
     /// Values that a pass takes for batches of `rows` rows, and for each micro-batch that is kept.
@@ -138,6 +143,7 @@ impl Tower {
             let backward = Backward { device, rows: rows.count, precision: mode.precision, accumulate: index < last };
             adapter.backward(backward, rows.first, mode, latents, (activations, scratch), gradient);
         }
+        adapter.finish(device);
     }
 
     /// Some rows of a matrix `rows x shared`.

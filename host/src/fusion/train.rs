@@ -148,7 +148,8 @@ impl Trainer {
         }
         let taken = vec![0; towers.len()];
         let fusion = Fusion::fresh(device.clone(), towers, &options, seed);
-        fusion.parameters().iter().for_each(|(_, parameter)| parameter.train(&*device, &options));
+        fusion.towers.iter().for_each(|tower| tower.train(&*device, &options));
+        fusion.log_tau.train(&*device, &options);
         let size = |set: &PairSet| {
             let (pairs, weight) = (set.len(), set.weight);
             Size { pairs, batch: options.batch.min(pairs / 2), weight }

@@ -1,5 +1,6 @@
 //! A step of AdamW (Loshchilov & Hutter, arXiv 1711.05101), as PyTorch takes it.
 
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::{CHUNK, Gpu, Kernel, Shader, groups, slices};
@@ -48,22 +49,36 @@ impl Kernel for AdamW {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([gradient, factor], [value, first, second]) = slices(reads, writes);
-        let ([length, root, kept], [low, high]) = (self.factors(), self.range);
-        let (Self { betas: [beta, beta_2], epsilon, .. }, factor) = (*self, factor[0]);
+        let (kernel, factors, factor) = (*self, self.factors(), factor[0]);
         let values = value[..self.count].par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
         let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
-        values.zip(moments).for_each(|((value, gradient), (first, second))| {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for (((value, g), m), v) in value.iter_mut().zip(gradient).zip(&mut *first).zip(&mut *second) {
-                        let g = g * factor;
-                        *m = beta * *m + (1.0 - beta) * g;
-                        *v = beta_2 * *v + (1.0 - beta_2) * g * g;
-                        *value = (*value * kept - length * *m / (v.sqrt() / root + epsilon)).clamp(low, high);
-                    }
-                },
-            );
+        values.zip(moments).for_each(|((value, gradient), moments)| {
+            update(value, gradient, moments.0, moments.1, kernel, factors, factor);
         });
+    }
+}
+
+/// A chunk of the step.
+#[pulp::with_simd(update = Arch::new())]
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "what `with_simd` takes is a plain list")]
+fn update_with<'a, S: Simd>(
+    _: S,
+    value: &'a mut [f32],
+    gradient: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    AdamW { betas: [beta, beta_2], epsilon, range: [low, high], .. }: AdamW,
+    [length, root, kept]: [f32; 3],
+    factor: f32,
+) {
+    let count = value.len();
+    let (gradient, first, second) = (&gradient[..count], &mut first[..count], &mut second[..count]);
+    for at in 0..count {
+        let g = gradient[at] * factor;
+        let m = beta * first[at] + (1.0 - beta) * g;
+        let v = beta_2 * second[at] + (1.0 - beta_2) * g * g;
+        (first[at], second[at]) = (m, v);
+        value[at] = (value[at] * kept - length * m / (v.sqrt() / root + epsilon)).clamp(low, high);
     }
 }

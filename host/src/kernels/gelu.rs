@@ -3,7 +3,7 @@
 //! A value is left out by a hash of its place in the batch, so that a mask is never stored: the backward pass, a
 //! recomputation in other micro-batches and the other device all find the same one.
 
-use pulp::Arch;
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -91,21 +91,21 @@ impl Kernel for Gelu {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias], [out]) = slices(reads, writes);
-        let (Self { width, first, dropout, .. }, arch) = (*self, Arch::new());
+        let Self { width, first, dropout, .. } = *self;
         let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
-        rows.with_min_len(4).for_each(|(at, (out, x))| {
-            let row = dropout.row((first + at) as u32);
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let (out, x, bias) = (&mut out[..width], &x[..width], &bias[..width]);
-                    for at in 0..width {
-                        let x = x[at] + bias[at];
-                        out[at] = x * normal(x).0 * dropout.factor(row, at as u32);
-                    }
-                },
-            );
-        });
+        rows.with_min_len(4).for_each(|(at, (out, x))| forward(out, x, bias, dropout, dropout.row((first + at) as u32)));
+    }
+}
+
+/// A row of [`Gelu`].
+#[pulp::with_simd(forward = Arch::new())]
+#[inline(always)]
+fn forward_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [f32], dropout: Dropout, row: u32) {
+    let (width, x) = (out.len(), &x[..out.len()]);
+    let bias = &bias[..width];
+    for at in 0..width {
+        let x = x[at] + bias[at];
+        out[at] = x * normal(x).0 * dropout.factor(row, at as u32);
     }
 }
 
@@ -131,24 +131,33 @@ impl Kernel for GeluBackward {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias], [gradient, out]) = slices(reads, writes);
-        let (Self { width, first, dropout, .. }, arch) = (*self, Arch::new());
+        let Self { width, first, dropout, .. } = *self;
         let rows = gradient.par_chunks_mut(width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(width)).enumerate();
         rows.with_min_len(4).for_each(|(at, ((gradient, out), x))| {
-            let row = dropout.row((first + at) as u32);
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let (gradient, out) = (&mut gradient[..width], &mut out[..width]);
-                    let (x, bias) = (&x[..width], &bias[..width]);
-                    for at in 0..width {
-                        let x = x[at] + bias[at];
-                        let (cumulated, density) = normal(x);
-                        let factor = dropout.factor(row, at as u32);
-                        out[at] = x * cumulated * factor;
-                        gradient[at] *= (cumulated + x * density) * factor;
-                    }
-                },
-            );
+            backward(gradient, out, x, bias, dropout, dropout.row((first + at) as u32));
         });
+    }
+}
+
+/// A row of [`GeluBackward`].
+#[pulp::with_simd(backward = Arch::new())]
+#[inline(always)]
+fn backward_with<'a, S: Simd>(
+    _: S,
+    gradient: &'a mut [f32],
+    out: &'a mut [f32],
+    x: &'a [f32],
+    bias: &'a [f32],
+    dropout: Dropout,
+    row: u32,
+) {
+    let width = out.len();
+    let (gradient, x, bias) = (&mut gradient[..width], &x[..width], &bias[..width]);
+    for at in 0..width {
+        let x = x[at] + bias[at];
+        let (cumulated, density) = normal(x);
+        let factor = dropout.factor(row, at as u32);
+        out[at] = x * cumulated * factor;
+        gradient[at] *= (cumulated + x * density) * factor;
     }
 }

@@ -5,7 +5,7 @@
 //! [`ColumnSums`], [`Diagonal`], then [`LogSums`]), a second turns tiles of cosines into tiles of gradients ([`Gradient`]);
 //! [`Reduce`] ends it.
 
-use pulp::Arch;
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -45,20 +45,22 @@ impl Kernel for RowSums {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([cosines, log_tau], [most, sum]) = slices(reads, writes);
-        let (Tile { columns, begin, .. }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
+        let (Tile { columns, begin, .. }, inverse) = (self.0, (-log_tau[0]).exp());
         let sums = most.par_iter_mut().zip(sum).zip(cosines.par_chunks(columns));
         sums.with_min_len(4).for_each(|((most, sum), cosines)| {
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let (old, before) = if begin { (f32::NEG_INFINITY, 0.0) } else { (*most, *sum) };
-                    let new = old.max(fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse);
-                    let added = fold(cosines, 0.0, |sum, c| sum + exp(c * inverse - new), |a, b| a + b);
-                    (*most, *sum) = (new, before * exp(old - new) + added);
-                },
-            );
+            let before = if begin { (f32::NEG_INFINITY, 0.0) } else { (*most, *sum) };
+            (*most, *sum) = add_row(before, cosines, inverse);
         });
     }
+}
+
+/// A row's largest logit and its sum, with those of more cosines.
+#[pulp::with_simd(add_row = Arch::new())]
+#[inline(always)]
+fn add_row_with<'a, S: Simd>(_: S, (old, before): (f32, f32), cosines: &'a [f32], inverse: f32) -> (f32, f32) {
+    let new = old.max(fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse);
+    let added = fold(cosines, 0.0, |sum, c| sum + exp(c * inverse - new), |a, b| a + b);
+    (new, before * exp(old - new) + added)
 }
 
 /// The same for a tile's columns: changes `most (columns)` and `sum (columns)`.
@@ -79,33 +81,42 @@ impl Kernel for ColumnSums {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([cosines, log_tau], [most, sum]) = slices(reads, writes);
-        let (Tile { columns, begin, .. }, inverse, arch) = (self.0, (-log_tau[0]).exp(), Arch::new());
+        let (Tile { columns, begin, .. }, inverse) = (self.0, (-log_tau[0]).exp());
         let parts = most.par_chunks_mut(COLUMNS).zip(sum.par_chunks_mut(COLUMNS)).enumerate();
         parts.for_each(|(chunk, (most, sum))| {
-            let rows = || cosines.chunks_exact(columns).map(|row| &row[chunk * COLUMNS..]);
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let mut old = [f32::NEG_INFINITY; COLUMNS];
-                    let old = &mut old[..most.len()];
-                    if !begin {
-                        old.copy_from_slice(most);
-                    }
-                    most.copy_from_slice(old);
-                    for row in rows() {
-                        most.iter_mut().zip(row).for_each(|(most, c)| *most = most.max(c * inverse));
-                    }
-                    for ((sum, old), most) in sum.iter_mut().zip(old).zip(&*most) {
-                        *sum = if begin { 0.0 } else { *sum * exp(*old - most) };
-                    }
-                    for row in rows() {
-                        for ((sum, most), c) in sum.iter_mut().zip(&*most).zip(row) {
-                            *sum += exp(c * inverse - most);
-                        }
-                    }
-                },
-            );
+            if begin {
+                most.fill(f32::NEG_INFINITY);
+                sum.fill(0.0);
+            }
+            add_columns(most, sum, &cosines[chunk * COLUMNS..], columns, inverse);
         });
+    }
+}
+
+/// As many columns as `most` has, with those of more rows, `stride` apart.
+#[pulp::with_simd(add_columns = Arch::new())]
+#[inline(always)]
+fn add_columns_with<'a, S: Simd>(
+    _: S,
+    most: &'a mut [f32],
+    sum: &'a mut [f32],
+    cosines: &'a [f32],
+    stride: usize,
+    inverse: f32,
+) {
+    let mut old = [0.0; COLUMNS];
+    let old = &mut old[..most.len()];
+    old.copy_from_slice(most);
+    for row in cosines.chunks(stride) {
+        most.iter_mut().zip(row).for_each(|(most, c)| *most = most.max(c * inverse));
+    }
+    for ((sum, old), most) in sum.iter_mut().zip(old).zip(&*most) {
+        *sum *= exp(*old - most);
+    }
+    for row in cosines.chunks(stride) {
+        for ((sum, most), c) in sum.iter_mut().zip(&*most).zip(row) {
+            *sum += exp(c * inverse - most);
+        }
     }
 }
 
@@ -179,31 +190,40 @@ impl Kernel for Gradient {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([log_tau, row, column], [tile, slope]) = slices(reads, writes);
-        let (Tile { columns, begin, .. }, inverse, arch) = (self.tile, (-log_tau[0]).exp(), Arch::new());
+        let (Tile { columns, begin, .. }, inverse) = (self.tile, (-log_tau[0]).exp());
         let share = inverse / (2.0 * self.pairs as f32);
         let rows = tile.par_chunks_mut(columns).zip(slope).zip(row).enumerate();
         rows.with_min_len(4).for_each(|(at, ((tile, slope), &row))| {
             let own = if self.diagonal { tile[at] } else { 0.0 };
-            arch.dispatch(
-                #[inline(always)]
-                || {
-                    let mut lanes = [0.0; 16];
-                    for (tile, column) in tile.chunks_mut(lanes.len()).zip(column.chunks(lanes.len())) {
-                        for ((value, column), lane) in tile.iter_mut().zip(column).zip(&mut lanes) {
-                            let c = *value;
-                            *value = share * (exp(c * inverse - row) + exp(c * inverse - column));
-                            *lane -= *value * c;
-                        }
-                    }
-                    let before = if begin { 0.0 } else { *slope };
-                    *slope = before + lanes.iter().sum::<f32>() + 2.0 * share * own;
-                },
-            );
+            let before = if begin { 0.0 } else { *slope };
+            *slope = before + differentiate(tile, column, row, inverse, share) + 2.0 * share * own;
             if self.diagonal {
                 tile[at] -= 2.0 * share;
             }
         });
     }
+}
+
+/// A row of cosines into that of their gradients but for the pair itself; returns its gradient to log tau.
+#[pulp::with_simd(differentiate = Arch::new())]
+#[inline(always)]
+fn differentiate_with<'a, S: Simd>(
+    _: S,
+    tile: &'a mut [f32],
+    column: &'a [f32],
+    row: f32,
+    inverse: f32,
+    share: f32,
+) -> f32 {
+    let mut lanes = [0.0; 16];
+    for (tile, column) in tile.chunks_mut(lanes.len()).zip(column.chunks(lanes.len())) {
+        for ((value, column), lane) in tile.iter_mut().zip(column).zip(&mut lanes) {
+            let c = *value;
+            *value = share * (exp(c * inverse - row) + exp(c * inverse - column));
+            *lane -= *value * c;
+        }
+    }
+    lanes.iter().sum()
 }
 
 /// Reads `row`, `column`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to

@@ -43,6 +43,36 @@ impl Kernel for LayerNorm {
     }
 }
 
+/// The rows without gain and shift: reads `x (rows x width)`, `moments (rows x 2)`; writes `out (rows x width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Standardize {
+    pub rows: usize,
+    pub width: usize,
+}
+
+impl Kernel for Standardize {
+    fn name(&self) -> &'static str {
+        "standardize"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("layer_norm.wgsl"),
+            entry: "standardize",
+            params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0],
+            workgroups: groups(self.rows * self.width, 64),
+        }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, moments], [out]) = slices(reads, writes);
+        let rows = out.par_chunks_mut(self.width).zip(x.par_chunks(self.width)).zip(moments.par_chunks(2));
+        rows.with_min_len(8).for_each(|((out, x), moments)| {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = (x - moments[0]) * moments[1]);
+        });
+    }
+}
+
 /// The gradient to the input. Reads `x (rows x width)`, `gain (width)`, `moments (rows x 2)`, `gradient (rows x width)` to
 /// the output; adds to, or writes, `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,10 @@ struct Params { rows: u32, width: u32, epsilon: f32, accumulate: u32 }
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 @group(0) @binding(5) var<storage, read_write> moments: array<f32>;
 
+// standardize
+@group(0) @binding(2) var<storage, read> known_moments: array<f32>;
+@group(0) @binding(3) var<storage, read_write> standardized: array<f32>;
+
 // layer_norm_backward, beside `gain`
 @group(0) @binding(3) var<storage, read> row_moments: array<f32>;
 @group(0) @binding(4) var<storage, read> gradient: array<f32>;
@@ -113,4 +117,17 @@ fn layer_norm_gains(
     let add = params.accumulate == 1u;
     to_gain[column] = sums.x + select(0.0, to_gain[column], add);
     to_shift[column] = sums.y + select(0.0, to_shift[column], add);
+}
+
+@compute @workgroup_size(64)
+fn standardize(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let at = (group.y * groups.x + group.x) * 64u + index;
+    let row = at / params.width;
+    if row < params.rows {
+        standardized[at] = (x[at] - known_moments[2u * row]) * known_moments[2u * row + 1u];
+    }
 }

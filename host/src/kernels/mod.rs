@@ -16,6 +16,7 @@ mod layer_norm;
 mod matmul;
 mod mix;
 mod normalize;
+mod unfold;
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +27,11 @@ pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, Tile};
-pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains};
+pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};
+pub use unfold::Unfold;
 
 /// One launch of a kernel.
 pub trait Kernel {

@@ -176,6 +176,12 @@ fn rows() {
         let (gradient, moments, inverse) = (random(rows * width, 4), vec![0.0; 2 * rows], vec![0.0; rows]);
         let written = both(&LayerNorm { rows, width }, &[&x, &gain, &shift], &[&gradient, &moments], 1e-4);
         let [_, moments] = &written[..] else { panic!("two writes") };
+        let standardized = both(&Standardize { rows, width }, &[&x, moments], &[&gradient], 1e-4).remove(0);
+        let expected = x.iter().enumerate().map(|(at, x)| {
+            let (mean, inverse) = (moments[2 * (at / width)], moments[2 * (at / width) + 1]);
+            (x - mean) * inverse
+        });
+        near(&standardized, &expected.collect::<Vec<_>>(), 1e-5, "standardized");
         for accumulate in [false, true] {
             let kernel = LayerNormBackward { rows, width, accumulate };
             both(&kernel, &[&x, &gain, moments, &gradient], &[&x], 1e-3);
@@ -185,6 +191,23 @@ fn rows() {
         }
         let written = both(&Normalize { rows, width }, &[&x], &[&gradient, &inverse], 1e-5);
         both(&NormalizeBackward { rows, width }, &[&written[0], &written[1]], &[&gradient], 1e-4);
+    }
+}
+
+#[test]
+fn unfold_is_its_definition() {
+    for (rows, width) in SIZES {
+        let (weight, s, to_bias) = (random(rows * width, 1), random(rows * width, 2), random(rows, 3));
+        let (gain, shift) = (random(width, 4), random(width, 5));
+        let reads: [&[f32]; 4] = [&weight, &gain, &shift, &to_bias];
+        let written = both(&Unfold { rows, width }, &reads, &[&s, &shift, &gain], 1e-4);
+        let sum = |term: &dyn Fn(usize, usize) -> f64| -> Vec<f32> {
+            (0..width).map(|column| (0..rows).map(|row| term(row, row * width + column)).sum::<f64>() as f32).collect()
+        };
+        near(&written[1], &sum(&|_, at| f64::from(s[at]) * f64::from(weight[at])), 1e-4, "to gain");
+        near(&written[2], &sum(&|row, at| f64::from(to_bias[row]) * f64::from(weight[at])), 1e-4, "to shift");
+        let to_weight = (0..rows * width).map(|at| s[at] * gain[at % width] + to_bias[at / width] * shift[at % width]);
+        near(&written[0], &to_weight.collect::<Vec<_>>(), 1e-5, "to weight");
     }
 }
 

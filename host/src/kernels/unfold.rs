@@ -1,0 +1,64 @@
+//! The gradients of a LayerNorm and of the Linear behind it, where nobody needs that to the LayerNorm's input.
+//!
+//! With `y = (x' gain + shift) W^T + b`, x' the standardised rows, and G the gradient to y, all of them follow from
+//! `S = G^T x'` and the sums of G's columns, so that the product `G W` is never computed: `dW = S gain + db shift`,
+//! `dgain = sum_i S_i W_i`, `dshift = sum_i db_i W_i`, with i over the rows of W.
+
+use rayon::prelude::*;
+
+use super::{Gpu, Kernel, Shader, groups, slices};
+
+/// Reads `weight (rows x width)`, `gain (width)`, `shift (width)`, `to_bias (rows)`; turns `s (rows x width)` into the gradient
+/// to the weight, and writes `to_gain (width)` and `to_shift (width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfold {
+    pub rows: usize,
+    pub width: usize,
+}
+
+/// Columns that a thread of the CPU takes.
+const COLUMNS: usize = 64;
+
+/// A part of a matrix that a thread changes: some columns of all rows.
+struct Columns(*mut f32);
+
+// SAFETY: threads change columns of their own.
+unsafe impl Sync for Columns {}
+
+impl Kernel for Unfold {
+    fn name(&self) -> &'static str {
+        "unfold"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        Shader {
+            source: include_str!("unfold.wgsl"),
+            entry: "unfold",
+            params: vec![self.rows as u32, self.width as u32],
+            workgroups: groups(self.width, 64),
+        }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([weight, gain, shift, to_bias], [s, to_gain, to_shift]) = slices(reads, writes);
+        let Self { rows, width } = *self;
+        let s = Columns(s[..rows * width].as_mut_ptr());
+        let columns = to_gain[..width].par_chunks_mut(COLUMNS).zip(to_shift.par_chunks_mut(COLUMNS)).enumerate();
+        columns.for_each(|(chunk, (to_gain, to_shift))| {
+            let (s, first, count) = (&s, chunk * COLUMNS, to_gain.len());
+            to_gain.fill(0.0);
+            to_shift.fill(0.0);
+            for (row, &to_bias) in to_bias[..rows].iter().enumerate() {
+                let at = row * width + first;
+                // SAFETY: `count` values of row `row` from column `first` on, which are this thread's alone.
+                let s = unsafe { std::slice::from_raw_parts_mut(s.0.add(at), count) };
+                let (weight, gain, shift) = (&weight[at..], &gain[first..], &shift[first..]);
+                for column in 0..count {
+                    to_gain[column] += s[column] * weight[column];
+                    to_shift[column] += to_bias * weight[column];
+                    s[column] = s[column] * gain[column] + to_bias * shift[column];
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,32 @@
+// dW = S gain + db shift, dgain = sum_i S_i W_i, dshift = sum_i db_i W_i, a column a thread.
+
+struct Params { rows: u32, width: u32 }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read> gain: array<f32>;
+@group(0) @binding(3) var<storage, read> shift: array<f32>;
+@group(0) @binding(4) var<storage, read> to_bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> s: array<f32>;
+@group(0) @binding(6) var<storage, read_write> to_gain: array<f32>;
+@group(0) @binding(7) var<storage, read_write> to_shift: array<f32>;
+
+@compute @workgroup_size(64)
+fn unfold(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let column = (group.y * groups.x + group.x) * 64u + index;
+    if column >= params.width {
+        return;
+    }
+    var sums = vec2(0.0);
+    for (var row = 0u; row < params.rows; row += 1u) {
+        let at = row * params.width + column;
+        sums += vec2(s[at], to_bias[row]) * weight[at];
+        s[at] = s[at] * gain[column] + to_bias[row] * shift[column];
+    }
+    to_gain[column] = sums.x;
+    to_shift[column] = sums.y;
+}
