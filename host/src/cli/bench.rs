@@ -84,8 +84,11 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         precision: Some(precision),
         ..TrainOptions::default()
     };
-    let spec = |(name, width): (&str, usize)| {
-        TowerSpec { name: name.to_owned(), width, adapter: AdapterKind::Mlp, blocks: None }
+    let spec = |(name, width): (&str, usize)| TowerSpec {
+        name: name.to_owned(),
+        width,
+        adapter: AdapterKind::Mlp,
+        blocks: None,
     };
     let side = |width| Box::new(Random::new(2 * arguments.batch, width)) as Box<dyn Latents>;
     let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 };
@@ -111,7 +114,12 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         );
     } else {
         println!("{}: {seconds:.3} s a step, {pairs:.0} pairs/s", device.describe());
-        println!("{:.0} GFLOP/s, {:.0} % of the {:.0} of large products", flops / 1e9, 100.0 * flops / peak, peak / 1e9);
+        println!(
+            "{:.0} GFLOP/s, {:.0} % of the {:.0} of large products",
+            flops / 1e9,
+            100.0 * flops / peak,
+            peak / 1e9
+        );
         if let Some(resident) = resident {
             println!("peak resident {:.2} GiB", resident as f64 / f64::from(1 << 30));
         }

@@ -3,7 +3,9 @@
 use super::Options;
 use super::parameter::{Parameter, Source, Version};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, Order, Precision, Standardize, Unfold};
+use crate::kernels::{
+    ColumnSum, LayerNorm, LayerNormBackward, LayerNormGains, Matmul, Order, Precision, Standardize, Unfold,
+};
 
 /// `y = x W^T`, with `W (outputs x inputs)`, and a bias that the layer behind it adds.
 pub(super) struct Linear {

@@ -136,19 +136,22 @@ mod x86 {
                     *out = bf16(pair[0]) | pair.get(1).map_or(0, |&value| bf16(value) << 16);
                 }
             }
-        } else if whole && row == 1 && WIDTH.is_multiple_of(16) {
+        } else if whole && row == 1 {
             for (pair, out) in packed.chunks_exact_mut(WIDTH).enumerate() {
                 let even = &values[2 * pair * term + first..][..WIDTH];
                 let odd = (2 * pair + 1 < k).then(|| &values[(2 * pair + 1) * term + first..][..WIDTH]);
                 for at in (0..WIDTH).step_by(16) {
-                    // SAFETY: all three have `WIDTH` values, a multiple of 16, and any bits are integers.
+                    let lanes = ((1u32 << (WIDTH - at).min(16)) - 1) as u16;
+                    // SAFETY: all three have `WIDTH` values, of which no more than `lanes` says are touched, and any bits
+                    // are integers.
                     unsafe {
                         let half = |values: &[f32]| {
-                            let half = _mm512_cvtneps_pbh(_mm512_loadu_ps(values.as_ptr().add(at)));
+                            let half = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, values.as_ptr().add(at)));
                             _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(half))
                         };
                         let odd = odd.map_or(_mm512_setzero_si512(), |odd| _mm512_slli_epi32::<16>(half(odd)));
-                        _mm512_storeu_si512(out.as_mut_ptr().add(at).cast(), _mm512_or_si512(half(even), odd));
+                        let pair = _mm512_or_si512(half(even), odd);
+                        _mm512_mask_storeu_epi32(out.as_mut_ptr().add(at).cast(), lanes, pair);
                     }
                 }
             }

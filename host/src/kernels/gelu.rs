@@ -93,7 +93,8 @@ impl Kernel for Gelu {
         let ([x, bias], [out]) = slices(reads, writes);
         let Self { width, first, dropout, .. } = *self;
         let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
-        rows.with_min_len(4).for_each(|(at, (out, x))| forward(out, x, bias, dropout, dropout.row((first + at) as u32)));
+        rows.with_min_len(4)
+            .for_each(|(at, (out, x))| forward(out, x, bias, dropout, dropout.row((first + at) as u32)));
     }
 }
 

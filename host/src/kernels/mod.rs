@@ -16,9 +16,9 @@ mod layer_norm;
 mod matmul;
 mod mix;
 mod normalize;
-mod unfold;
 #[cfg(test)]
 mod tests;
+mod unfold;
 
 pub use adamw::AdamW;
 pub use bias::{AddBias, ColumnSum};

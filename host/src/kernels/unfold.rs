@@ -4,6 +4,7 @@
 //! `S = G^T x'` and the sums of G's columns, so that the product `G W` is never computed: `dW = S gain + db shift`,
 //! `dgain = sum_i S_i W_i`, `dshift = sum_i db_i W_i`, with i over the rows of W.
 
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::{Gpu, Kernel, Shader, groups, slices};
@@ -17,7 +18,7 @@ pub struct Unfold {
 }
 
 /// Columns that a thread of the CPU takes.
-const COLUMNS: usize = 64;
+const COLUMNS: usize = 128;
 
 /// A part of a matrix that a thread changes: some columns of all rows.
 struct Columns(*mut f32);
@@ -45,20 +46,36 @@ impl Kernel for Unfold {
         let s = Columns(s[..rows * width].as_mut_ptr());
         let columns = to_gain[..width].par_chunks_mut(COLUMNS).zip(to_shift.par_chunks_mut(COLUMNS)).enumerate();
         columns.for_each(|(chunk, (to_gain, to_shift))| {
-            let (s, first, count) = (&s, chunk * COLUMNS, to_gain.len());
+            let first = chunk * COLUMNS;
             to_gain.fill(0.0);
             to_shift.fill(0.0);
             for (row, &to_bias) in to_bias[..rows].iter().enumerate() {
                 let at = row * width + first;
-                // SAFETY: `count` values of row `row` from column `first` on, which are this thread's alone.
-                let s = unsafe { std::slice::from_raw_parts_mut(s.0.add(at), count) };
-                let (weight, gain, shift) = (&weight[at..], &gain[first..], &shift[first..]);
-                for column in 0..count {
-                    to_gain[column] += s[column] * weight[column];
-                    to_shift[column] += to_bias * weight[column];
-                    s[column] = s[column] * gain[column] + to_bias * shift[column];
-                }
+                // SAFETY: as many values of row `row` from column `first` on, which are this thread's alone.
+                let s = unsafe { std::slice::from_raw_parts_mut((&s).0.add(at), to_gain.len()) };
+                add_row(s, [&weight[at..], &gain[first..], &shift[first..]], to_bias, to_gain, to_shift);
             }
         });
+    }
+}
+
+/// Some columns of a row.
+#[pulp::with_simd(add_row = Arch::new())]
+#[inline(always)]
+fn add_row_with<'a, S: Simd>(
+    _: S,
+    s: &'a mut [f32],
+    [weight, gain, shift]: [&'a [f32]; 3],
+    to_bias: f32,
+    to_gain: &'a mut [f32],
+    to_shift: &'a mut [f32],
+) {
+    let count = s.len();
+    let (weight, gain, shift) = (&weight[..count], &gain[..count], &shift[..count]);
+    let (to_gain, to_shift) = (&mut to_gain[..count], &mut to_shift[..count]);
+    for at in 0..count {
+        to_gain[at] += s[at] * weight[at];
+        to_shift[at] += to_bias * weight[at];
+        s[at] = s[at] * gain[at] + to_bias * shift[at];
     }
 }
