@@ -4,6 +4,8 @@
 
 mod author;
 mod common;
+mod devices;
 mod encode;
 mod plugins;
+mod resume;
 mod train;

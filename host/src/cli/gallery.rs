@@ -20,7 +20,7 @@ const HITS: usize = 5;
 pub(super) fn gallery(trained: &Trained, towers: &Towers<'_>, tested: &[Tested]) -> Result<(String, Vec<Found>)> {
     let mut ways = Vec::new();
     for tested in tested {
-        let [first, second] = &tested.entry.ends;
+        let [first, second] = &tested.ends;
         let modalities = [towers.modality(first.tower)?, towers.modality(second.tower)?];
         ways.extend([(1, 0), (0, 1)].map(|(from, to)| Way { tested, modalities: modalities.clone(), from, to }));
     }
@@ -78,7 +78,7 @@ impl Way<'_> {
 
     /// Item `item` of a side as a reader sees it.
     fn shown(&self, side: usize, item: usize) -> Result<Shown> {
-        let (file, column) = (&self.tested.file, &self.tested.entry.ends[side].column);
+        let (file, column) = (&*self.tested.file, &self.tested.ends[side].column);
         let row = self.tested.pairs.sides[side].rows[item];
         let name = name(file, column, row)?;
         let (Some("image"), DataFile::Table(table)) = (self.modalities[side].as_deref(), file) else {

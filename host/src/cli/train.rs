@@ -85,7 +85,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         let ends = entry.ends.each_ref().map(|end| end.tower);
         sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
         if let Some(file) = &files.validation {
-            validation.push(held_out(&towers, entry, file)?);
+            validation.push(held_out(&towers, &entry.ends, file)?);
         }
     }
     let infos = (0..recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<Vec<_>>>()?;

@@ -1,5 +1,6 @@
 //! Where a device's time goes, kernel by kernel.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Profile {
     pub fn take(&self) -> Vec<(&'static str, KernelTime)> {
         let kernels = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut kernels: Vec<_> = kernels.into_iter().collect();
-        kernels.sort_by(|a, b| b.1.time.cmp(&a.1.time));
+        kernels.sort_by_key(|(_, kernel)| Reverse(kernel.time));
         kernels
     }
 }

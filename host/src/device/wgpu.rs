@@ -49,7 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn memory<'a>(buffer: &'a Buffer) -> &'a ::wgpu::Buffer {
+fn memory(buffer: &Buffer) -> &::wgpu::Buffer {
     match &buffer.memory {
         Memory::Wgpu(memory) => memory,
         Memory::Host(_) => panic!("a buffer of another device"),

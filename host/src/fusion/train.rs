@@ -226,13 +226,12 @@ impl Trainer {
             let epoch = self.position.epoch;
             let plan = batches::epoch(self.seed, epoch, &sizes, &self.options);
             let (start, from) = (Instant::now(), self.position.at);
-            let mut lr = 0.0;
             while self.position.at < plan.len() && self.position.step < planned {
                 if observer.stop() {
                     self.save(checkpoints)?;
                     return Ok(Outcome::Stopped(self.position.step));
                 }
-                lr = learning_rate(&self.options, self.position.step, epoch);
+                let lr = learning_rate(&self.options, self.position.step, epoch);
                 self.step(&plan[self.position.at], lr)?;
                 observer.step(self.position.step);
                 let due = |checkpoints: &Checkpoints| {
@@ -250,6 +249,7 @@ impl Trainer {
             let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64();
             (self.position.epoch, self.position.at) = (epoch + 1, 0);
             let steps = self.position.step;
+            let lr = learning_rate(&self.options, steps - 1, epoch);
             let metrics = EpochMetrics { epoch: epoch + 1, steps, losses, temperature, lr, pairs_per_second };
             observer.epoch(&metrics).map_err(TrainError::Observer)?;
             let last = epoch + 1 == self.options.epochs || steps == planned;

@@ -4,6 +4,8 @@
 //! All matrices are f32, row by row. A shader finds its parameters at binding 0, the slices that it reads from binding
 //! 1 on, and behind them those that it writes (or changes in place).
 
+#![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
+
 mod adamw;
 pub(crate) mod bf16;
 mod bias;

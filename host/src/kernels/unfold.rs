@@ -20,8 +20,20 @@ pub struct Unfold {
 /// Columns that a thread of the CPU takes.
 const COLUMNS: usize = 128;
 
-/// A part of a matrix that a thread changes: some columns of all rows.
+/// A matrix of which each thread changes some columns of all rows.
 struct Columns(*mut f32);
+
+impl Columns {
+    /// `count` values from value `at` on.
+    ///
+    /// # Safety
+    /// They must be within the matrix, and nobody else's.
+    #[allow(clippy::mut_from_ref, reason = "threads share the matrix, and no part of it")]
+    unsafe fn part(&self, at: usize, count: usize) -> &mut [f32] {
+        // SAFETY: as the caller vouches.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at), count) }
+    }
+}
 
 // SAFETY: threads change columns of their own.
 unsafe impl Sync for Columns {}
@@ -52,7 +64,7 @@ impl Kernel for Unfold {
             for (row, &to_bias) in to_bias[..rows].iter().enumerate() {
                 let at = row * width + first;
                 // SAFETY: as many values of row `row` from column `first` on, which are this thread's alone.
-                let s = unsafe { std::slice::from_raw_parts_mut((&s).0.add(at), to_gain.len()) };
+                let s = unsafe { s.part(at, to_gain.len()) };
                 add_row(s, [&weight[at..], &gain[first..], &shift[first..]], to_bias, to_gain, to_shift);
             }
         });

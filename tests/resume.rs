@@ -1,0 +1,78 @@
+//! `fusemix train --resume`: a training that is stopped anywhere ends as if it had never been.
+
+use std::time::Duration;
+
+use crate::common::Place;
+use crate::train::{ENCODERS, RECIPE, place};
+
+/// A place whose training takes some thousand steps, with checkpoints in between.
+fn long() -> Place {
+    let place = place();
+    let recipe = RECIPE.replace("epochs = 60", "epochs = 1500\neval_every = 100\nema = 0.99\ncheckpoint_steps = 20");
+    place.write("fusion.toml", recipe);
+    place
+}
+
+fn epochs(place: &Place, run: &str) -> usize {
+    place.read(&format!("{run}/metrics.jsonl")).lines().count()
+}
+
+/// The metrics without what the clock said.
+fn metrics(place: &Place, run: &str) -> Vec<serde_json::Value> {
+    let line = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("pairs_per_second");
+        line
+    };
+    place.read(&format!("{run}/metrics.jsonl")).lines().map(line).collect()
+}
+
+#[test]
+fn killed_at_twenty_moments_the_weights_are_those_of_an_uninterrupted_run() {
+    let place = long();
+    place.json("train fusion.toml --out whole --device cpu");
+    let mut resumed = 0;
+    for kill in 0..20 {
+        let mut running = place.start("train fusion.toml --out run --device cpu --resume");
+        // Moments all over a run, other ones each time that this test runs.
+        let jitter = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() % 90;
+        std::thread::sleep(Duration::from_millis(u64::from(60 + 7 * kill + jitter)));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        resumed += usize::from(place.path("run/checkpoint.safetensors").exists());
+    }
+    assert!(resumed > 0, "no checkpoint was written between the kills");
+    place.run("train fusion.toml --out run --device cpu --resume");
+    let adapters = |run: &str| std::fs::read(place.path(run).join("adapters.safetensors")).unwrap();
+    assert!(adapters("run") == adapters("whole"), "other weights");
+    assert!(metrics(&place, "run") == metrics(&place, "whole"), "other metrics");
+    assert!(!place.path("run/checkpoint.safetensors").exists(), "a finished run needs no checkpoint");
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "there is nothing to resume");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    let old = place.read("run/run.json");
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 100000"));
+    let mut running = place.start("train fusion.toml --out run --device cpu --overwrite");
+    while epochs(&place, "run.new") < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    assert_eq!(place.read("run/run.json"), old);
+    place.json("eval run");
+
+    place.run("train fusion.toml --out run --device cpu --resume --seed 1").fails(1, "then seed = 0; now seed = 1");
+    place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "it is of another training");
+    place.write("plugins.toml", ENCODERS);
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 100000\nlr_end = 1e-5"));
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "lr_end = 0.00001");
+    place.write("fusion.toml", RECIPE);
+    place.json("train fusion.toml --out run --device cpu --overwrite");
+    assert!(!place.path("run.new").exists());
+}
