@@ -54,9 +54,12 @@ struct Step {
     /// Where to compute: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// Steps to time, after one that is not
+    /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 5)]
     steps: usize,
+    /// Steps before those
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    warmup: usize,
     /// Threads of the CPU, if not all
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -94,7 +97,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 };
     let towers = [("first", first), ("second", second)].map(spec).into();
     let mut trainer = Trainer::new(device.clone(), towers, vec![pairs], &options, 0)?;
-    trainer.time_steps(1)?;
+    trainer.time_steps(arguments.warmup)?;
     device.profile().take();
     let mut times = trainer.time_steps(arguments.steps.max(1))?;
     let kernels = device.profile().take();

@@ -8,6 +8,9 @@ use crate::device::Device;
 /// The budget if nobody says another, in bytes; no more than half of what is free.
 const BUDGET: u64 = 4 << 30;
 
+/// What goes to everything else: packed factors of products, what is read and written, the program.
+const OTHERS: u64 = 256 << 20;
+
 /// What is kept of a step for its backward pass; the rest is computed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -35,11 +38,12 @@ pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batc
         fusion.parameters().iter().map(|(_, parameter)| copies * parameter.gradient().len()).sum::<usize>();
     let sizes: Vec<(usize, usize)> = fusion.towers.iter().map(|tower| Tower::values(tower, batch, micro)).collect();
     let least = parameters + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    let mut left = ((budget / 4) as usize).saturating_sub(least);
-    if (budget / 4) < least as u64 {
-        let (budget, least) = (super::Bytes(budget), super::Bytes(4 * least as u64));
-        tracing::warn!("the training takes at least {least}, and its `memory` is {budget}");
+    let mut left = (budget.saturating_sub(OTHERS) / 4) as usize;
+    if left < least && options.memory.is_some() {
+        let least = (4 * least as u64 + OTHERS).div_ceil(1 << 20);
+        tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", super::Bytes(budget));
     }
+    left = left.saturating_sub(least);
     // The activations first: what they save is worth more.
     let wanted = sizes.iter().map(|(_, kept)| (micro_batches - 1) * kept).sum::<usize>();
     let share = left.min(wanted) as f64 / wanted.max(1) as f64;
