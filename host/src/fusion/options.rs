@@ -120,9 +120,9 @@ pub struct Options {
 #[serde(rename_all = "snake_case")]
 pub enum Mixup {
     /// Each step, as in the reference implementation.
-    #[default]
     Batch,
-    /// Each mixed pair.
+    /// Each mixed pair: found more where we measured it.
+    #[default]
     Pair,
 }
 
