@@ -3,7 +3,8 @@
     python3 tests/golden/fusemix_step.py        needs torch, safetensors
 
 The tensors of the adapters are those of an adapters.safetensors before the first step; `image` and `text` are the latents,
-`orders` the rows that each step draws (the first half mixed with the second), `lambdas` and `losses` one a step.
+`orders` the rows that each step draws (the first half mixed with the second), `lambdas` and `losses` one a step, and
+`gradient.NAME` the gradients of the first.
 """
 import json
 import math
@@ -67,6 +68,9 @@ for step in range(STEPS):
         group["lr"] = learning_rate(step, step)
     optimizer.zero_grad()
     loss.backward()
+    if step == 0:
+        gradients = {f"gradient.{name}": value.grad.clone() for name, value in towers.named_parameters()}
+        gradients["gradient.log_temperature"] = log_tau.grad.clone().reshape(1)
     optimizer.step()
     orders.append(order.float())
     lambdas.append(lam)
@@ -76,4 +80,4 @@ entries = [{"name": name, "width": width, "adapter": "mlp", "inner": 2 * width, 
            for name, width in WIDTHS.items()]
 steps = {"orders": torch.stack(orders), "lambdas": torch.stack(lambdas), "losses": torch.stack(losses)}
 metadata = {"format": "fusemix-adapters", "version": "1", "towers": json.dumps(entries)}
-save_file(begin | latents | steps, pathlib.Path(__file__).with_suffix(".safetensors"), metadata)
+save_file(begin | gradients | latents | steps, pathlib.Path(__file__).with_suffix(".safetensors"), metadata)

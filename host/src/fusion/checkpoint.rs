@@ -176,3 +176,6 @@ pub(crate) fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String
     };
     [side(then, now), side(now, then)]
 }
+
+#[cfg(test)]
+mod tests;

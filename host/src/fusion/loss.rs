@@ -152,3 +152,6 @@ impl InfoNce {
         tile
     }
 }
+
+#[cfg(test)]
+mod tests;

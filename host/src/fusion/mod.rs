@@ -10,6 +10,7 @@ mod feed;
 mod layers;
 mod loss;
 mod memory;
+mod observer;
 mod options;
 mod parameter;
 mod schedule;
@@ -31,8 +32,9 @@ pub use crate::kernels::Precision;
 pub use adapters::AdaptersError;
 pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
+pub use observer::{EpochMetrics, Observer, Outcome};
 pub use options::{Bytes, Mixup, OptionError, Options, TrainOptions};
-pub use train::{EpochMetrics, Observer, Outcome, PairSet, TrainError, Trainer};
+pub use train::{PairSet, TrainError, Trainer};
 
 /// What a tower puts on its latents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -3,11 +3,9 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::SafeTensors;
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
@@ -33,13 +31,13 @@ impl Latents for Stored {
     }
 }
 
-fn random(len: usize, seed: u64) -> Vec<f32> {
+pub(in crate::fusion) fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
 /// `pairs` pairs of towers "image" and "text": the second side is a linear map of the first.
-fn linear(pairs: usize, widths: [usize; 2]) -> PairSet {
+pub(in crate::fusion) fn linear(pairs: usize, widths: [usize; 2]) -> PairSet {
     let (image, map) = (random(pairs * widths[0], 1), random(widths[0] * widths[1], 2));
     let text = image.chunks(widths[0]).flat_map(|row| {
         map.chunks(widths[0]).map(|map| row.iter().zip(map).map(|(a, b)| a * b).sum::<f32>()).collect::<Vec<_>>()
@@ -49,13 +47,13 @@ fn linear(pairs: usize, widths: [usize; 2]) -> PairSet {
     PairSet { towers: [0, 1], latents, weight: 1.0 }
 }
 
-fn towers(widths: [usize; 2]) -> Vec<TowerSpec> {
+pub(in crate::fusion) fn towers(widths: [usize; 2]) -> Vec<TowerSpec> {
     let spec =
         |(name, width): (&str, usize)| TowerSpec { name: name.into(), width, adapter: AdapterKind::Mlp, blocks: None };
     ["image", "text"].into_iter().zip(widths).map(spec).collect()
 }
 
-fn options() -> TrainOptions {
+pub(in crate::fusion) fn options() -> TrainOptions {
     TrainOptions {
         blocks: Some(2),
         expansion: Some(2),
@@ -67,23 +65,23 @@ fn options() -> TrainOptions {
     }
 }
 
-fn trainer(device: Arc<dyn Device>, options: &TrainOptions, seed: u64) -> Trainer {
+pub(in crate::fusion) fn trainer(device: Arc<dyn Device>, options: &TrainOptions, seed: u64) -> Trainer {
     let widths = [19, 35];
     Trainer::new(device, towers(widths), vec![linear(70, widths)], options, seed).unwrap()
 }
 
 /// Keeps the losses; stops before a step.
-struct Watch {
-    losses: Vec<f32>,
-    evaluated: Vec<usize>,
+pub(in crate::fusion) struct Watch {
+    pub(in crate::fusion) losses: Vec<f32>,
+    pub(in crate::fusion) evaluated: Vec<usize>,
     /// What the evaluations find.
-    recalls: Vec<f64>,
-    stop_at: usize,
-    steps: usize,
+    pub(in crate::fusion) recalls: Vec<f64>,
+    pub(in crate::fusion) stop_at: usize,
+    pub(in crate::fusion) steps: usize,
 }
 
 impl Watch {
-    fn new() -> Self {
+    pub(in crate::fusion) fn new() -> Self {
         Self { losses: Vec::new(), evaluated: Vec::new(), recalls: Vec::new(), stop_at: usize::MAX, steps: 0 }
     }
 }
@@ -202,155 +200,6 @@ fn both_devices_find_the_same_gradients_in_micro_batches() {
     near(&others, &gradients, 1e-3);
 }
 
-/// The loss and its gradients to `x`, `y` (`pairs x width`) and log tau, by the definition, in f64.
-fn dense(x: &[f32], y: &[f32], width: usize, log_tau: f32) -> (f64, [Vec<f64>; 2], f64) {
-    let (pairs, tau) = (x.len() / width, f64::from(log_tau).exp());
-    let rows = |values: &[f32]| -> Vec<Vec<f64>> {
-        values.chunks(width).map(|row| row.iter().map(|&value| f64::from(value)).collect()).collect()
-    };
-    let (x, y) = (rows(x), rows(y));
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let logits: Vec<Vec<f64>> = x.iter().map(|x| y.iter().map(|y| dot(x, y) / tau).collect()).collect();
-    let log_sum = |values: &mut dyn Iterator<Item = f64>| values.map(f64::exp).sum::<f64>().ln();
-    let row: Vec<f64> = logits.iter().map(|row| log_sum(&mut row.iter().copied())).collect();
-    let column: Vec<f64> = (0..pairs).map(|j| log_sum(&mut logits.iter().map(|row| row[j]))).collect();
-    let share = 1.0 / (2.0 * pairs as f64);
-    let loss = (0..pairs).map(|i| row[i] + column[i] - 2.0 * logits[i][i]).sum::<f64>() * share;
-    let (mut to_x, mut to_y, mut to_log_tau) = (vec![0.0; pairs * width], vec![0.0; pairs * width], 0.0);
-    for (i, j) in (0..pairs).flat_map(|i| (0..pairs).map(move |j| (i, j))) {
-        let own = if i == j { 2.0 } else { 0.0 };
-        let g = share * ((logits[i][j] - row[i]).exp() + (logits[i][j] - column[j]).exp() - own);
-        to_log_tau -= g * logits[i][j];
-        for at in 0..width {
-            to_x[i * width + at] += g / tau * y[j][at];
-            to_y[j * width + at] += g / tau * x[i][at];
-        }
-    }
-    (loss, [to_x, to_y], to_log_tau)
-}
-
-#[test]
-fn the_streaming_loss_is_the_dense_one_in_any_tiles() {
-    let width = 24;
-    let unit = |pairs: usize, seed| {
-        let rows = random(pairs * width, seed);
-        let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        rows.chunks(width).flat_map(|row| row.iter().map(|x| x / length(row)).collect::<Vec<_>>()).collect::<Vec<f32>>()
-    };
-    for (pairs, log_tau) in [(257, -2.66), (1000, -4.0)] {
-        let (x, y) = (unit(pairs, 1), unit(pairs, 2));
-        let (loss, to_sides, to_log_tau) = dense(&x, &y, width, log_tau);
-        let device = Cpu::default();
-        let device: &dyn Device = &device;
-        let spec = TowerSpec { name: String::new(), width, adapter: AdapterKind::Identity, blocks: None };
-        let shape = crate::fusion::adapter::Shape { width, inner: 0, blocks: 0, shared: width, bias: true };
-        let tower = Tower::new(device, &mut crate::fusion::parameter::Fresh(ChaCha8Rng::seed_from_u64(0)), spec, shape);
-        for (side, kept) in [(pairs, 1), (64, 1), (64, 3), (128, 1), (192, 100), (512, 1)] {
-            let sides = [&x, &y].map(|values| {
-                let pass = tower.pass(device, [pairs, pairs], 1, true);
-                device.write(pass.embeddings(0, pairs * width), values);
-                pass
-            });
-            let (tau, slope, losses) = (device.upload(&[log_tau]), device.zeros(1), device.zeros(1));
-            let info_nce = InfoNce::new(device, pairs, width, side, kept);
-            let passes = [&sides[0], &sides[1]];
-            let precision = Precision::F32;
-            info_nce.launch(device, (pairs, precision), passes, (tau.all(), slope.all()), (losses.all(), 0));
-            let found = f64::from(device.read(losses.all()).unwrap()[0]);
-            assert!((found / loss - 1.0).abs() < 1e-5, "{pairs} in tiles of {side}: {found} and not {loss}");
-            let found = f64::from(device.read(slope.all()).unwrap()[0]);
-            assert!((found - to_log_tau).abs() < 1e-4, "{pairs} in tiles of {side}: {found} and not {to_log_tau}");
-            for (pass, expected) in sides.iter().zip(&to_sides) {
-                let most = expected.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-                for (found, expected) in device.read(pass.gradient(0, pairs * width)).unwrap().iter().zip(expected) {
-                    assert!((f64::from(*found) - expected).abs() < 1e-4 * most, "{found} and not {expected}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = TrainOptions { ema: Some(0.9), patience: Some(9), eval_every: Some(1), clip: Some(1.0), ..options() };
-    let sets = || vec![linear(200, [19, 35]), PairSet { weight: 2.0, ..linear(70, [19, 35]) }];
-    let fresh = || Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), sets(), &options, 5).unwrap();
-    let state = |trainer: &Trainer| {
-        let parameters = trainer.fusion.parameters();
-        let slices: Vec<_> = parameters.iter().flat_map(|(_, parameter)| parameter.state()).collect();
-        slices.into_iter().map(|(_, slice)| trainer.device.read(slice).unwrap()).collect::<Vec<_>>()
-    };
-    let recalls = vec![10.0, 30.0, 20.0, 40.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0];
-    let mut whole = fresh();
-    let mut watch = Watch { recalls: recalls.clone(), ..Watch::new() };
-    whole.run(&mut watch, None).unwrap();
-    let training = BTreeMap::from([("seed".to_owned(), "5".to_owned())]);
-    let path = folder.path().join("checkpoint.safetensors");
-    let checkpoints = Checkpoints { path, every: Duration::ZERO, steps: 0, training };
-    let (mut losses, mut evaluated) = (Vec::new(), 0);
-    // Stopped in the middle of an epoch, at its end, at its beginning, and twice at the same step.
-    for stop_at in [3, 7, 8, 8, 30, usize::MAX] {
-        let mut trainer = fresh();
-        trainer.resume(&checkpoints).unwrap();
-        let recalls = recalls[evaluated..].to_vec();
-        let mut part = Watch { recalls, stop_at, steps: trainer.done().0, ..Watch::new() };
-        let outcome = trainer.run(&mut part, Some(&checkpoints)).unwrap();
-        losses.extend(part.losses);
-        evaluated += part.evaluated.len();
-        if stop_at == usize::MAX {
-            assert_eq!(outcome, Outcome::Finished);
-            assert_eq!(state(&trainer), state(&whole));
-        }
-    }
-    assert_eq!(losses, watch.losses);
-}
-
-#[test]
-fn a_checkpoint_that_is_not_the_trainings_is_refused_and_the_one_before_it_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("checkpoint.safetensors");
-    let training = |seed: &str| BTreeMap::from([("seed".to_owned(), seed.to_owned())]);
-    let checkpoints = Checkpoints { path: path.clone(), every: Duration::ZERO, steps: 2, training: training("7") };
-    let fresh = || trainer(Arc::new(Cpu::default()), &options(), 7);
-    assert!(!fresh().resume(&checkpoints).unwrap());
-    fresh().run(&mut Watch { stop_at: 4, ..Watch::new() }, Some(&checkpoints)).unwrap();
-
-    let mut resumed = fresh();
-    assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == 4);
-    let foreign = Checkpoints { training: training("8"), ..checkpoints.clone() };
-    let error = fresh().resume(&foreign).unwrap_err().to_string();
-    assert!(error.ends_with("it is of another training: then seed = 7; now seed = 8"), "{error}");
-
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&path, &bytes).unwrap();
-    let mut resumed = fresh();
-    assert!(resumed.resume(&checkpoints).unwrap());
-    assert_eq!(resumed.done().0, 4, "the stop wrote one more of the same step");
-    std::fs::write(path.with_extension("previous.safetensors"), &bytes[..middle]).unwrap();
-    let error = fresh().resume(&checkpoints).unwrap_err().to_string();
-    assert!(error.contains("checkpoint.safetensors is refused: it is not what was written"), "{error}");
-}
-
-#[test]
-fn a_loss_that_is_not_finite_stops_and_leaves_the_good_checkpoint() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("checkpoint.safetensors");
-    let checkpoints = Checkpoints { path, every: Duration::ZERO, steps: 2, training: BTreeMap::new() };
-    let fresh = || trainer(Arc::new(Cpu::default()), &options(), 7);
-    let mut stopped = fresh();
-    stopped.run(&mut Watch { stop_at: 3, ..Watch::new() }, Some(&checkpoints)).unwrap();
-    let (_, parameter) = stopped.fusion.parameters().remove(0);
-    let len = parameter.values(Version::Trained).len();
-    stopped.device.write(parameter.values(Version::Trained), &vec![f32::NAN; len]);
-    let error = stopped.run(&mut Watch::new(), Some(&checkpoints)).unwrap_err().to_string();
-    assert!(error.starts_with("the loss of step 4 is NaN"), "{error}");
-    let mut resumed = fresh();
-    assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == 3);
-}
-
 #[test]
 fn patience_ends_a_training_and_keeps_the_best() {
     let options = TrainOptions { patience: Some(2), eval_every: Some(1), ..options() };
@@ -408,6 +257,11 @@ fn a_step_is_pytorchs() {
     for (step, (order, &lambda)) in orders.chunks(66).zip(&lambdas).enumerate() {
         let batch = Batch { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambdas: vec![lambda; 33] };
         trainer.position.at = 0;
+        if step == 0 {
+            let names = trainer.fusion.parameters().into_iter().map(|(name, _)| name);
+            let gradients: Vec<Vec<f32>> = names.map(|name| values(&format!("gradient.{name}"))).collect();
+            near(&evaluated(&trainer, &batch).1, &gradients, 1e-4);
+        }
         trainer.step(&batch, learning_rate(&trainer.options, step, step)).unwrap();
         let loss = trainer.device.read(trainer.losses.part(0, 1)).unwrap()[0];
         assert!(
