@@ -49,7 +49,8 @@ pub struct Column<'a> {
 impl Table {
     /// Reads the whole of `path`; the ending tells the format.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let tabs = match path.extension().and_then(|ending| ending.to_str()) {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let tabs = match ending.as_deref() {
             Some("tsv") => true,
             Some("csv") => false,
             _ => return Err(DataError::Format { path: path.to_owned() }),
@@ -77,6 +78,9 @@ impl Table {
             String::from_utf8_lossy(bytes).trim().to_owned()
         };
         let names: Vec<String> = record.iter().enumerate().map(name).collect();
+        if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            return Err(malformed(1, format!("two columns are called `{name}`; rename one")));
+        }
         let mut columns: Vec<Cells> = names.iter().map(|_| Cells::default()).collect();
         let mut line = reader.position().line();
         while next(&mut reader, &mut record)? {
@@ -206,6 +210,8 @@ mod tests {
         let error = |name, content: &[u8]| read(name, content).map(drop).unwrap_err();
         assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 fields, but the header has 2");
         assert!(error("a.tsv", b"").contains("the file is empty"));
+        assert_eq!(error("a.tsv", b"a\tb\ta\n"), "a.tsv:1: two columns are called `a`; rename one");
+        assert!(read("a.TSV", b"a\tb\n1\t2\n").is_ok());
         assert!(error("a.json", b"{}").contains("must end in .tsv, .csv or .safetensors"));
         let table = read("a.tsv", b"file\tcaption\n").unwrap();
         let error = table.column("captoin").err().unwrap().to_string();
