@@ -7,5 +7,6 @@ mod common;
 mod devices;
 mod encode;
 mod plugins;
+mod recipe;
 mod resume;
 mod train;

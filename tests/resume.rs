@@ -8,7 +8,7 @@ use crate::train::{ENCODERS, RECIPE, place};
 /// A place whose training takes some thousand steps, with checkpoints in between.
 fn long() -> Place {
     let place = place();
-    let recipe = RECIPE.replace("epochs = 60", "epochs = 1500\neval_every = 100\nema = 0.99\ncheckpoint_steps = 20");
+    let recipe = RECIPE.replace("epochs = 60", "epochs = 4000\neval_every = 100\nema = 0.99\ncheckpoint_steps = 20");
     place.write("fusion.toml", recipe);
     place
 }

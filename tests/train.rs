@@ -224,7 +224,7 @@ lr = 0.003
 }
 
 /// Row i of the second side is a fixed linear map of row i of the first.
-fn precomputed(place: &Place, name: &str, rows: usize, salt: u64) {
+pub(crate) fn precomputed(place: &Place, name: &str, rows: usize, salt: u64) {
     let mut state = salt;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -390,47 +390,6 @@ epochs = 3
     place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
 }
 
-#[test]
-fn an_impossible_recipe_costs_nothing() {
-    let place = place();
-    precomputed(&place, "latents.safetensors", 40, 1);
-    let identity = |tower: &str| (format!("[tower.{tower}]\n"), format!("[tower.{tower}]\nadapter = 'identity'\n"));
-    let (left, right) = (identity("left"), identity("right"));
-    let one = RECIPE.replace(&left.0, &left.1);
-    place.write("one.toml", &one);
-    place.write("both.toml", one.replace(&right.0, &right.1));
-    place.write("kind.toml", RECIPE.replace("'validation.tsv'", "'latents.safetensors'"));
-    let cases = [
-        ("one", "one.toml:2: tower `left` is `adapter = \"identity\"` and its latents have 48 values"),
-        ("both", "both.toml:7: the towers `left` and `right` are both `adapter = \"identity\"`"),
-        ("kind", "kind.toml:7: tower `left` has encoders: its pair files must be .tsv or .csv"),
-    ];
-    for (recipe, message) in cases {
-        place.run(&format!("train {recipe}.toml --out run --device cpu")).fails(3, message);
-    }
-    assert!(place.read("calls").is_empty() && !place.path("run").exists());
-}
-
-#[test]
-fn mistakes_in_a_recipe_are_named_by_file_and_line() {
-    let place = place();
-    let cases = [
-        ("epochs", "epoch", "fusion.toml:12: unknown key `epoch`; did you mean `epochs`?"),
-        ("dropout = 0.2", "dropout = 1.5", "fusion.toml:14: `dropout = 1.5` in [train]: must be from 0 to below 1"),
-        ("left = 'a'", "lfet = 'a'", "fusion.toml:9: unknown key `lfet` of [[pairs]]; did you mean `left`?"),
-        ("left = 'a'", "left = 'c'", "train.tsv: no column `c`"),
-        ("'one'", "'oen'", "no encoder is called `oen`; did you mean `one`?"),
-        ("encoder = 'two'", "", "tower `right`: give one of `encoder`, `encoders` and `precomputed = true`"),
-        ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
-    ];
-    for (right, wrong, message) in cases {
-        place.write("fusion.toml", RECIPE.replacen(right, wrong, 1));
-        place.run("train fusion.toml --out run --device cpu").fails(3, message);
-        assert_eq!(place.read("calls"), "", "nothing is paid for before {message}");
-        assert!(!place.path("run").exists());
-    }
-}
-
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_a_training() {
@@ -443,4 +402,5 @@ fn ctrl_c_stops_a_training() {
     std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
     place.run("eval run").fails(1, "holds no finished run");
+    place.run("train fusion.toml --out run --device cpu").fails(1, "--resume goes on with it");
 }

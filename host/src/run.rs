@@ -58,6 +58,8 @@ pub struct EncoderInfo {
 pub enum RunError {
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
+    #[error("{} holds an unfinished training; --resume goes on with it, --overwrite begins anew", path.display())]
+    Unfinished { path: PathBuf },
     #[error("{} holds a finished run; there is nothing to resume", path.display())]
     Finished { path: PathBuf },
     #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
@@ -110,6 +112,9 @@ impl RunFolder {
         if there && !overwrite {
             return Err(RunError::Exists { path: path.to_owned() });
         }
+        if path.join(CHECKPOINT).exists() && !overwrite {
+            return Err(RunError::Unfinished { path: path.to_owned() });
+        }
         let made = if there { beside(path, ".new") } else { path.to_owned() };
         fs::create_dir_all(&made).map_err(|cause| RunError::Write { path: made.clone(), cause })?;
         Ok(Self { path: path.to_owned(), made })
@@ -121,7 +126,7 @@ impl RunFolder {
         match (path.join(INFO).exists(), new.is_dir()) {
             (true, false) => Err(RunError::Finished { path: path.to_owned() }),
             (true, true) => Ok(Self { path: path.to_owned(), made: new }),
-            (false, _) => Self::create(path, false),
+            (false, _) => Self::create(path, true),
         }
     }
 
@@ -159,7 +164,7 @@ impl RunFolder {
 
     /// Where an unfinished training goes on from.
     pub fn checkpoint(&self) -> PathBuf {
-        self.made.join("checkpoint.safetensors")
+        self.made.join(CHECKPOINT)
     }
 
     /// What training measured.
@@ -170,6 +175,8 @@ impl RunFolder {
 
 /// A finished run has this file, which comes last.
 const INFO: &str = "run.json";
+/// An unfinished training may have this one.
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -16,8 +16,8 @@ const OTHERS: u64 = 256 << 20;
 pub(super) struct Plan {
     /// Rows of a micro-batch.
     pub(super) micro: usize,
-    /// Micro-batches of each tower whose activations are kept.
-    pub(super) kept: Vec<usize>,
+    /// Micro-batches whose activations are kept.
+    pub(super) kept: usize,
     /// Rows and columns of a tile of logits.
     pub(super) tile: usize,
     /// Tiles that are kept.
@@ -51,5 +51,5 @@ pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batc
     left -= sizes.iter().map(|(_, size)| kept * size).sum::<usize>();
     let tiles = (batch.div_ceil(tile).pow(2) - 1).min(left / 2 / (tile * tile));
     left -= tiles * tile * tile;
-    Plan { micro, kept: vec![1 + kept; fusion.towers.len()], tile, tiles: 1 + tiles, left }
+    Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left }
 }

@@ -345,16 +345,15 @@ fn room(
     batch: usize,
 ) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
     loop {
-        let mut plan = memory::plan(device, fusion, options, batch, options.micro_batch);
-        let pass = |(tower, &kept): (&Tower, &usize)| tower.pass(device, [batch, plan.micro], kept, true);
-        let passes = fusion.towers.iter().zip(&plan.kept).map(pass).collect();
+        let plan = memory::plan(device, fusion, options, batch, options.micro_batch);
+        let pass = |tower: &Tower| tower.pass(device, [batch, plan.micro], plan.kept, true);
+        let passes = fusion.towers.iter().map(pass).collect();
         let loss = InfoNce::new(device, batch, fusion.width, plan.tile, plan.tiles);
         match device.submit() {
             Err(DeviceError::Memory { device, reason }) if options.micro_batch >= 128 && plan.micro >= 128 => {
                 options.micro_batch = plan.micro / 2;
                 let micro = options.micro_batch;
                 tracing::warn!("{device} has no memory left ({reason}): trying with micro-batches of {micro}");
-                plan.left = 0;
             }
             other => {
                 other?;
