@@ -20,11 +20,11 @@ pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
         None => "the only GPUs are software, slower than the CPU itself",
     };
     if session.json {
-        let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_bf16(), "memory_bytes": cpu.memory()});
+        let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_16_bit(), "memory_bytes": cpu.memory()});
         println!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
         return Ok(0);
     }
-    println!("{}{}", cpu.describe(), if cpu.has_bf16() { ", bf16 products" } else { "" });
+    println!("{}{}", cpu.describe(), if cpu.has_16_bit() { ", bf16 products" } else { "" });
     for adapter in &adapters {
         let AdapterReport { name, backend, kind, driver, max_binding_bytes, workgroup_bytes, subgroup, .. } = adapter;
         println!("{name} ({backend}, {kind}, {driver})");

@@ -35,7 +35,7 @@ impl Device for Cpu {
         format!("CPU, {} threads", rayon::current_num_threads())
     }
 
-    fn has_bf16(&self) -> bool {
+    fn has_16_bit(&self) -> bool {
         bf16::is_supported()
     }
 

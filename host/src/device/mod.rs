@@ -71,8 +71,8 @@ pub trait Device: Send + Sync {
     /// What it is, for people.
     fn describe(&self) -> String;
 
-    /// Whether products of bf16 values are faster here than those of f32.
-    fn has_bf16(&self) -> bool;
+    /// Whether products of 16-bit factors are faster here than those of f32.
+    fn has_16_bit(&self) -> bool;
 
     /// Bytes that are free, where the device tells.
     fn memory(&self) -> Option<u64>;

@@ -71,7 +71,8 @@ impl Wgpu {
         if real && software {
             return Err(missing(&format!("only {}, which is software", info.name)));
         }
-        let required_features = adapter.features() & (Features::SUBGROUP | Features::TIMESTAMP_QUERY);
+        let required_features =
+            adapter.features() & (Features::SUBGROUP | Features::SHADER_F16 | Features::TIMESTAMP_QUERY);
         let asked = DeviceDescriptor { required_limits: adapter.limits(), required_features, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&asked)).map_err(|error| missing(&error))?;
         let name = format!("{} ({})", info.name, info.backend);
@@ -94,7 +95,7 @@ impl Wgpu {
         let timed = profile && required_features.contains(Features::TIMESTAMP_QUERY);
         Ok(Self {
             name,
-            gpu: Gpu { software, subgroup },
+            gpu: Gpu { software, subgroup, f16: required_features.contains(Features::SHADER_F16) },
             timestamps: timed.then(|| Timestamps::new(&device, &queue)),
             device,
             queue,
@@ -160,8 +161,8 @@ impl Device for Wgpu {
         self.name.clone()
     }
 
-    fn has_bf16(&self) -> bool {
-        false
+    fn has_16_bit(&self) -> bool {
+        self.gpu.f16 && !self.gpu.software
     }
 
     fn memory(&self) -> Option<u64> {

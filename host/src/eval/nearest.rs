@@ -21,7 +21,7 @@ pub(super) fn cosines(x: &[f32], y: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; m * n];
     if !out.is_empty() {
         let (a, b, precision) = (Order::Rows, Order::Columns, Precision::F32);
-        Matmul { m, n, k: width, a, b, accumulate: false, precision }.twin(&[x, y], &mut [&mut out]);
+        Matmul { m, n, k: width, a, b, accumulate: false, precision, scale: 1.0 }.twin(&[x, y], &mut [&mut out]);
     }
     out
 }

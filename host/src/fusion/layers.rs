@@ -23,6 +23,8 @@ pub(super) struct Backward<'a> {
     pub(super) device: &'a dyn Device,
     pub(super) rows: usize,
     pub(super) precision: Precision,
+    /// What brings gradients to the order of 1.
+    pub(super) scale: f32,
     /// Whether the gradients to the parameters are added to those of other micro-batches.
     pub(super) accumulate: bool,
 }
@@ -70,6 +72,7 @@ impl Linear {
             b: Order::Columns,
             accumulate: false,
             precision,
+            scale: 1.0,
         };
         device.launch(&product, &[x, self.weight.values(version)], &[y]);
     }
@@ -84,13 +87,14 @@ impl Linear {
             b: Order::Rows,
             accumulate: false,
             precision: pass.precision,
+            scale: pass.scale,
         };
         pass.device.launch(&product, &[gradient, self.weight.values(Version::Trained)], &[to_input]);
     }
 
     /// The gradients to the parameters from `x (rows x inputs)` and `gradient (rows x outputs)`.
     pub(super) fn backward_parameters(&self, pass: Backward<'_>, x: Slice<'_>, gradient: Slice<'_>) {
-        let Backward { device, rows, precision, accumulate } = pass;
+        let Backward { device, rows, precision, scale, accumulate } = pass;
         let product = Matmul {
             m: self.outputs,
             n: self.inputs,
@@ -99,6 +103,7 @@ impl Linear {
             b: Order::Rows,
             accumulate,
             precision,
+            scale,
         };
         device.launch(&product, &[gradient, x], &[self.weight.gradient()]);
         let sum = ColumnSum { rows, width: self.outputs, accumulate };

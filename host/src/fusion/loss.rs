@@ -7,6 +7,11 @@ use crate::kernels::{ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Pre
 /// Rows and columns of a tile: its products are large enough for full speed, and it is 16 MiB.
 pub(super) const TILE: usize = 2048;
 
+/// What brings gradients of the loss over `pairs` pairs to the order of 1, without rounding.
+pub(super) fn scale(pairs: usize) -> f32 {
+    pairs.next_power_of_two() as f32
+}
+
 /// Room for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct InfoNce {
     width: usize,
@@ -98,6 +103,7 @@ impl InfoNce {
                 b: Order::Rows,
                 accumulate: !begins[0],
                 precision,
+                scale: scale(pairs),
             };
             let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
             device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
@@ -145,6 +151,7 @@ impl InfoNce {
             b: Order::Columns,
             accumulate: false,
             precision,
+            scale: 1.0,
         };
         let x = x.embeddings(part.row * width, part.rows * width);
         let y = y.embeddings(part.column * width, part.columns * width);

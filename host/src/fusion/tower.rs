@@ -3,6 +3,7 @@
 
 use super::adapter::{Activations, Mlp, Mode, Rows, Scratch, Shape};
 use super::layers::Backward;
+use super::loss;
 use super::parameter::{Parameter, Source};
 use super::{AdapterKind, Options, TowerSpec};
 use crate::device::{Buffer, Device, Slice};
@@ -140,7 +141,8 @@ impl Tower {
             device.launch(&normalize, &[self.part(&pass.embeddings, rows), inverse], &[gradient]);
             let (activations, _) = kept.activations.as_ref().expect("a tower with an adapter has activations");
             let latents = kept.latents.part(0, rows.count * self.spec.width);
-            let backward = Backward { device, rows: rows.count, precision: mode.precision, accumulate: index < last };
+            let (precision, scale) = (mode.precision, loss::scale(batch));
+            let backward = Backward { device, rows: rows.count, precision, scale, accumulate: index < last };
             adapter.backward(backward, rows.first, mode, latents, (activations, scratch), gradient);
         }
         adapter.finish(device);

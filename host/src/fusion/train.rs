@@ -99,8 +99,8 @@ impl Trainer {
         let pairs = sets.iter().map(PairSet::len).max().unwrap_or(0);
         let mut options = options.resolve(pairs)?;
         check(&towers, &sets, &options)?;
-        if options.precision == Precision::Bf16 && !device.has_bf16() {
-            tracing::warn!("{} has no fast bf16 products: the training goes on in f32", device.describe());
+        if options.precision == Precision::Bf16 && !device.has_16_bit() {
+            tracing::warn!("{} has no fast 16-bit products: the training goes on in f32", device.describe());
             options.precision = Precision::F32;
         }
         let taken = vec![0; towers.len()];

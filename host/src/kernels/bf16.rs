@@ -37,7 +37,8 @@ pub(crate) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: 
         return x86::product([m, n, k], a, b, out, accumulate);
     }
     let rounded = |matrix: Matrix<'_>| matrix.values.par_iter().map(|&value| round(value)).collect::<Vec<f32>>();
-    let kernel = super::Matmul { m, n, k, a: a.order, b: b.order, accumulate, precision: super::Precision::F32 };
+    let (precision, scale) = (super::Precision::F32, 1.0);
+    let kernel = super::Matmul { m, n, k, a: a.order, b: b.order, accumulate, precision, scale };
     super::Kernel::twin(&kernel, &[&rounded(a), &rounded(b)], &mut [out]);
 }
 

@@ -23,14 +23,14 @@ impl Order {
     }
 }
 
-/// What the factors of a product are rounded to; sums are f32 in any case.
+/// What the factors of a product are rounded to; sums are f32, on a GPU in f16 those of 16 terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// Not at all.
     #[default]
     F32,
-    /// 8 bits of mantissa.
+    /// 16 bits: bf16 on the CPU; f16 on a GPU, where it has that, and f32 elsewhere.
     Bf16,
 }
 
@@ -46,6 +46,18 @@ pub struct Matmul {
     /// Whether the product is added to what `out` holds.
     pub accumulate: bool,
     pub precision: Precision,
+    /// What `a` is multiplied with on its way to f16, and the product divided by, for a gradient to be in its range.
+    pub scale: f32,
+}
+
+impl Matmul {
+    /// Whether all that is next to each other in memory comes in fours.
+    fn is_in_fours(&self) -> bool {
+        let Self { m, n, k, .. } = *self;
+        let a = if self.a == Order::Rows { k } else { m };
+        let b = if self.b == Order::Rows { n } else { k };
+        [a, b, n].iter().all(|length| length.is_multiple_of(4))
+    }
 }
 
 impl Kernel for Matmul {
@@ -56,18 +68,22 @@ impl Kernel for Matmul {
         }
     }
 
-    fn shader(&self, _: &Gpu) -> Shader {
-        let Self { m, n, k, a, b, accumulate, precision } = *self;
+    fn shader(&self, gpu: &Gpu) -> Shader {
+        let Self { m, n, k, a, b, accumulate, precision, scale } = *self;
         let ([a_row, a_column], [b_row, b_column]) = (a.strides(m, k), b.strides(k, n));
-        let flags = [accumulate, precision == Precision::Bf16].map(usize::from);
-        let params = [[m, n, k].as_slice(), &[a_row, a_column, b_row, b_column], &flags].concat();
-        /// Rows and columns of a workgroup's part of `out`.
-        const TILE: usize = 64;
+        let sizes = [m, n, k, a_row, a_column, b_row, b_column, usize::from(accumulate)];
+        let (source, entry, [rows, columns]) = match precision {
+            Precision::Bf16 if gpu.f16 => (include_str!("matmul_f16.wgsl"), "matmul_f16", [64, 64]),
+            _ if gpu.software && gpu.subgroup == Some(8) && self.is_in_fours() => {
+                (include_str!("matmul_software.wgsl"), "matmul_software", [32, 16])
+            }
+            _ => (include_str!("matmul.wgsl"), "matmul", [64, 64]),
+        };
         Shader {
-            source: include_str!("matmul.wgsl"),
-            entry: "matmul",
-            params: params.into_iter().map(|p| p as u32).collect(),
-            workgroups: [n.div_ceil(TILE) as u32, m.div_ceil(TILE) as u32, 1],
+            source,
+            entry,
+            params: sizes.iter().map(|&size| size as u32).chain([scale.to_bits()]).collect(),
+            workgroups: [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1],
         }
     }
 

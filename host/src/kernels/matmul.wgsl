@@ -1,9 +1,10 @@
-// out = a b: a workgroup computes 64 x 64 values of out, a thread 4 x 4 of them, 16 terms of the sums at a time.
+// out = a b: a workgroup of 8 x 8 threads computes 64 x 64 values of out, a thread two by two blocks of 4 x 4 of them,
+// 16 terms of the sums at a time, which it finds in workgroup memory.
 
 struct Params {
     m: u32, n: u32, k: u32,
     a_row: u32, a_column: u32, b_row: u32, b_column: u32,
-    accumulate: u32, bf16: u32,
+    accumulate: u32, scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -11,18 +12,49 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-// terms x rows of a, terms x columns of b
-var<workgroup> a_tile: array<f32, 1024>;
-var<workgroup> b_tile: array<f32, 1024>;
+const TERMS = 16u;
+// Blocks of 4 values of a term, and one that keeps the terms apart in the memory's banks.
+const PITCH = 17u;
 
-// A factor as the product takes it: to the nearest bf16, ties to even, if that is asked for.
-fn factor(value: f32) -> f32 {
-    let bits = bitcast<u32>(value);
-    let rounded = bitcast<f32>((bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u);
-    return select(value, rounded, params.bf16 == 1u);
+var<workgroup> a_tile: array<vec4<f32>, 272>;
+var<workgroup> b_tile: array<vec4<f32>, 272>;
+
+fn a_value(row: u32, term: u32) -> f32 {
+    if row < params.m && term < params.k {
+        return a[row * params.a_row + term * params.a_column];
+    }
+    return 0.0;
 }
 
-@compute @workgroup_size(16, 16)
+fn b_value(term: u32, column: u32) -> f32 {
+    if term < params.k && column < params.n {
+        return b[term * params.b_row + column * params.b_column];
+    }
+    return 0.0;
+}
+
+fn add(sums: mat4x4<f32>, rows: vec4<f32>, columns: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4(
+        fma(vec4(rows.x), columns, sums[0]),
+        fma(vec4(rows.y), columns, sums[1]),
+        fma(vec4(rows.z), columns, sums[2]),
+        fma(vec4(rows.w), columns, sums[3]),
+    );
+}
+
+fn put(row: u32, column: u32, sums: mat4x4<f32>) {
+    var block = sums;
+    for (var i = 0u; i < 4u; i += 1u) {
+        for (var j = 0u; j < 4u; j += 1u) {
+            if row + i < params.m && column + j < params.n {
+                let at = (row + i) * params.n + column + j;
+                out[at] = block[i][j] + select(0.0, out[at], params.accumulate == 1u);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(8, 8)
 fn matmul(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
@@ -30,54 +62,40 @@ fn matmul(
 ) {
     let top = group.y * 64u;
     let left = group.x * 64u;
-    var sums = array<vec4<f32>, 4>();
-    for (var first = 0u; first < params.k; first += 16u) {
-        for (var slot = index; slot < 1024u; slot += 256u) {
+    var sums_00 = mat4x4<f32>();
+    var sums_01 = mat4x4<f32>();
+    var sums_10 = mat4x4<f32>();
+    var sums_11 = mat4x4<f32>();
+    for (var first = 0u; first < params.k; first += TERMS) {
+        for (var slot = index; slot < 256u; slot += 64u) {
             // Neighbouring threads read neighbouring values, whichever way the matrix lies.
-            var term = slot % 16u;
-            var place = slot / 16u;
-            if params.a_column != 1u {
-                term = slot / 64u;
-                place = slot % 64u;
-            }
-            var value = 0.0;
-            if top + place < params.m && first + term < params.k {
-                value = factor(a[(top + place) * params.a_row + (first + term) * params.a_column]);
-            }
-            a_tile[term * 64u + place] = value;
-
-            term = slot / 64u;
-            place = slot % 64u;
-            if params.b_column != 1u {
-                term = slot % 16u;
-                place = slot / 16u;
-            }
-            value = 0.0;
-            if left + place < params.n && first + term < params.k {
-                value = factor(b[(first + term) * params.b_row + (left + place) * params.b_column]);
-            }
-            b_tile[term * 64u + place] = value;
+            var place = select(vec2(slot / 16u, slot % 16u), vec2(slot % 16u, slot / 16u), params.a_column == 1u);
+            let row = top + 4u * place.y;
+            var term = first + place.x;
+            a_tile[place.x * PITCH + place.y] =
+                vec4(a_value(row, term), a_value(row + 1u, term), a_value(row + 2u, term), a_value(row + 3u, term));
+            place = select(vec2(slot % 16u, slot / 16u), vec2(slot / 16u, slot % 16u), params.b_column == 1u);
+            let column = left + 4u * place.y;
+            term = first + place.x;
+            b_tile[place.x * PITCH + place.y] = vec4(
+                b_value(term, column), b_value(term, column + 1u), b_value(term, column + 2u), b_value(term, column + 3u),
+            );
         }
         workgroupBarrier();
-        for (var term = 0u; term < 16u; term += 1u) {
-            let row = term * 64u + local.y * 4u;
-            let column = term * 64u + local.x * 4u;
-            let values = vec4(b_tile[column], b_tile[column + 1u], b_tile[column + 2u], b_tile[column + 3u]);
-            sums[0] += a_tile[row] * values;
-            sums[1] += a_tile[row + 1u] * values;
-            sums[2] += a_tile[row + 2u] * values;
-            sums[3] += a_tile[row + 3u] * values;
+        for (var term = 0u; term < TERMS; term += 1u) {
+            let row = term * PITCH + local.y;
+            let column = term * PITCH + local.x;
+            sums_00 = add(sums_00, a_tile[row], b_tile[column]);
+            sums_01 = add(sums_01, a_tile[row], b_tile[column + 8u]);
+            sums_10 = add(sums_10, a_tile[row + 8u], b_tile[column]);
+            sums_11 = add(sums_11, a_tile[row + 8u], b_tile[column + 8u]);
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < 4u; i += 1u) {
-        let row = top + local.y * 4u + i;
-        for (var j = 0u; j < 4u; j += 1u) {
-            let column = left + local.x * 4u + j;
-            if row < params.m && column < params.n {
-                let at = row * params.n + column;
-                out[at] = sums[i][j] + select(0.0, out[at], params.accumulate == 1u);
-            }
-        }
-    }
+    let row = top + 4u * local.y;
+    let column = left + 4u * local.x;
+    put(row, column, sums_00);
+    put(row, column + 32u, sums_01);
+    put(row + 32u, column, sums_10);
+    put(row + 32u, column + 32u, sums_11);
 }

@@ -54,6 +54,8 @@ pub struct Gpu {
     pub software: bool,
     /// Invocations of a subgroup, where shaders may use them and the number is fixed.
     pub subgroup: Option<u32>,
+    /// Shaders may compute with f16.
+    pub f16: bool,
 }
 
 /// A launch on a GPU.

@@ -64,21 +64,51 @@ fn product(kernel: &Matmul, a: &[f32], b: &[f32], out: &[f32]) -> Vec<f32> {
     (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| value(i, j)).collect()
 }
 
-const PRODUCTS: [(usize, usize, usize); 7] =
-    [(1, 1, 1), (63, 65, 257), (65, 63, 1), (1, 257, 65), (130, 70, 17), (25, 33, 2), (513, 40, 300)];
+const PRODUCTS: [(usize, usize, usize); 9] = [
+    (1, 1, 1),
+    (4, 4, 4),
+    (68, 60, 28),
+    (63, 65, 257),
+    (65, 63, 1),
+    (1, 257, 65),
+    (130, 70, 17),
+    (25, 33, 2),
+    (513, 40, 300),
+];
+
+/// Both orders of both factors, and whether the product is added.
+fn orders() -> impl Iterator<Item = (Order, Order, bool)> {
+    let orders = [Order::Rows, Order::Columns];
+    let pairs = orders.into_iter().flat_map(move |a| orders.map(|b| (a, b)));
+    pairs.flat_map(|(a, b)| [(a, b, false), (a, b, true)])
+}
+
+/// A kernel as another GPU takes it.
+struct On<'a>(&'a dyn Kernel, Gpu);
+
+impl Kernel for On<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        self.0.shader(&self.1)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        self.0.twin(reads, writes);
+    }
+}
 
 #[test]
 fn matmul() {
     for (m, n, k) in PRODUCTS {
         let (x, y, out) = (random(m * k, 1), random(k * n, 2), random(m * n, 3));
-        for (a, b) in
-            [Order::Rows, Order::Columns].into_iter().flat_map(|a| [Order::Rows, Order::Columns].map(|b| (a, b)))
-        {
-            for accumulate in [false, true] {
-                let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::F32 };
-                let written = both(&kernel, &[&x, &y], &[&out], 2e-5).remove(0);
-                near(&written, &product(&kernel, &x, &y, &out), 2e-5, &format!("{kernel:?}"));
-            }
+        for (a, b, accumulate) in orders() {
+            let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::F32, scale: 1.0 };
+            let written = both(&kernel, &[&x, &y], &[&out], 2e-5).remove(0);
+            near(&written, &product(&kernel, &x, &y, &out), 2e-5, &format!("{kernel:?}"));
+            both(&On(&kernel, Gpu::default()), &[&x, &y], &[&out], 2e-5);
         }
     }
 }
@@ -93,13 +123,30 @@ fn matmul_in_bf16_is_the_product_of_rounded_factors() {
         let (x, y, out) = (random(m * k, 1), random(k * n, 2), random(m * n, 3));
         let [rounded_x, rounded_y] =
             [&x, &y].map(|values| values.iter().map(|&value| round(value)).collect::<Vec<_>>());
-        for (a, b) in
-            [Order::Rows, Order::Columns].into_iter().flat_map(|a| [Order::Rows, Order::Columns].map(|b| (a, b)))
-        {
-            for accumulate in [false, true] {
-                let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::Bf16 };
-                let written = both(&kernel, &[&x, &y], &[&out], 2e-5).remove(0);
-                near(&written, &product(&kernel, &rounded_x, &rounded_y, &out), 2e-5, &format!("{kernel:?}"));
+        for (a, b, accumulate) in orders() {
+            let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::Bf16, scale: 1.0 };
+            let written = launch(&Cpu::default(), &kernel, &[&x, &y], &[&out]).remove(0);
+            near(&written, &product(&kernel, &rounded_x, &rounded_y, &out), 2e-5, &format!("{kernel:?}"));
+        }
+    }
+}
+
+#[test]
+fn matmul_in_f16_takes_gradients_that_f16_does_not_reach() {
+    let Some(device) = wgpu() else { return };
+    for (m, n, k) in PRODUCTS {
+        // The smallest f16 is 6e-8.
+        for (magnitude, scale) in [(1.0, 1.0), (1e-9, (1 << 29) as f32)] {
+            let gradient: Vec<f32> = random(m * k, 1).iter().map(|value| magnitude * value).collect();
+            let (y, out) =
+                (random(k * n, 2), random(m * n, 3).iter().map(|value| magnitude * value).collect::<Vec<_>>());
+            for (a, b, accumulate) in orders() {
+                let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::Bf16, scale };
+                let f16 = On(&kernel, Gpu { f16: true, ..Gpu::default() });
+                let written = launch(device, &f16, &[&gradient, &y], &[&out]).remove(0);
+                let same = |values: Vec<f32>| values.iter().map(|value| value / magnitude).collect::<Vec<_>>();
+                let expected = product(&kernel, &gradient, &y, &out);
+                near(&same(written), &same(expected), 3e-2, &format!("{kernel:?}"));
             }
         }
     }
