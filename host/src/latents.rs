@@ -1,5 +1,8 @@
 //! Rows of latents that training and export read, wherever they live.
 
+use memmap2::Mmap;
+use std::ops::Range;
+
 /// `len` latents of `width` f32 each, in row order: a column of a pair file seen through the cache, a tensor of a
 /// safetensors file, or several of these side by side.
 pub trait Latents: Send + Sync {
@@ -11,6 +14,9 @@ pub trait Latents: Send + Sync {
 
     /// Copies row `index` into `out`, which is `width` long.
     fn copy_row(&self, index: usize, out: &mut [f32]);
+
+    /// Row `index` will be copied soon: whatever is slow about that may begin. Returns at once.
+    fn read_ahead(&self, _index: usize) {}
 
     /// Whether there are no rows.
     fn is_empty(&self) -> bool {
@@ -43,6 +49,10 @@ impl Latents for Selected {
     fn copy_row(&self, index: usize, out: &mut [f32]) {
         self.latents.copy_row(self.rows[index], out);
     }
+
+    fn read_ahead(&self, index: usize) {
+        self.latents.read_ahead(self.rows[index]);
+    }
 }
 
 /// Several columns of the same length side by side: what a tower with more than one encoder reads.
@@ -72,4 +82,18 @@ impl Latents for Concatenated {
             out = tail;
         }
     }
+
+    fn read_ahead(&self, index: usize) {
+        self.0.iter().for_each(|part| part.read_ahead(index));
+    }
+}
+
+/// Has the operating system read these bytes of a map, where one can ask it to.
+pub(crate) fn advise(map: &Mmap, bytes: Range<usize>) {
+    #[cfg(unix)]
+    if let Err(error) = map.advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len()) {
+        tracing::debug!("no reading ahead: {error}");
+    }
+    #[cfg(not(unix))]
+    let _ = (map, bytes);
 }

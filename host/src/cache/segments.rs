@@ -4,9 +4,11 @@ use bytemuck::cast_slice;
 use memmap2::Mmap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::CacheError;
+use crate::latents::advise;
 
 /// The most that a segment holds, in bytes.
 const SEGMENT: usize = 1 << 30;
@@ -84,9 +86,21 @@ pub(super) struct Mapped {
 impl Mapped {
     /// Row `row`; none if it was not committed when the segments were mapped, or somebody has cut them.
     pub(super) fn row(&self, row: u64) -> Option<&[f32]> {
-        let start = (row % self.rows_per_segment) as usize * self.width * size_of::<f32>();
-        let map = self.maps.get((row / self.rows_per_segment) as usize)?;
+        let (map, bytes) = self.place(row)?;
         // A map starts at a page, and a row at a multiple of 4 bytes from it.
-        Some(cast_slice(map.get(start..start + self.width * size_of::<f32>())?))
+        Some(cast_slice(map.get(bytes)?))
+    }
+
+    /// Begins to read row `row`.
+    pub(super) fn read_ahead(&self, row: u64) {
+        if let Some((map, bytes)) = self.place(row) {
+            advise(map, bytes);
+        }
+    }
+
+    fn place(&self, row: u64) -> Option<(&Mmap, Range<usize>)> {
+        let bytes = self.width * size_of::<f32>();
+        let start = (row % self.rows_per_segment) as usize * bytes;
+        Some((self.maps.get((row / self.rows_per_segment) as usize)?, start..start + bytes))
     }
 }

@@ -325,4 +325,8 @@ impl Latents for CachedLatents {
     fn copy_row(&self, index: usize, out: &mut [f32]) {
         out.copy_from_slice(self.mapped.row(self.rows[index]).expect("a known row is there"));
     }
+
+    fn read_ahead(&self, index: usize) {
+        self.mapped.read_ahead(self.rows[index]);
+    }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::DataError;
-use crate::latents::Latents;
+use crate::latents::{Latents, advise};
 use crate::toml_file::suggest;
 
 /// A .safetensors file in memory.
@@ -111,5 +111,11 @@ impl Latents for PrecomputedLatents {
 
     fn copy_row(&self, index: usize, out: &mut [f32]) {
         out.iter_mut().zip(self.values(index)).for_each(|(out, value)| *out = value);
+    }
+
+    fn read_ahead(&self, index: usize) {
+        let row = self.width * size_of::<f32>();
+        let start = self.bytes.start + index * row;
+        advise(&self.map, start..start + row);
     }
 }

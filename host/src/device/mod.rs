@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::kernels::Kernel;
 pub use buffer::{Buffer, Slice};
 pub use cpu::Cpu;
+pub(crate) use cpu::available_memory;
 pub use profile::{KernelTime, Profile};
 pub use wgpu::{AdapterReport, Wgpu, adapters};
 

@@ -88,7 +88,8 @@ impl Wgpu {
         }));
         let device_name = name.clone();
         device.set_device_lost_callback(move |_, reason| {
-            lock(&losses).get_or_insert(DeviceError::Lost { device: device_name.clone(), reason });
+            // Whatever else failed did so because of this.
+            *lock(&losses) = Some(DeviceError::Lost { device: device_name.clone(), reason });
         });
         let fixed = info.subgroup_min_size == info.subgroup_max_size && required_features.contains(Features::SUBGROUP);
         let subgroup = fixed.then_some(info.subgroup_min_size);
@@ -104,6 +105,12 @@ impl Wgpu {
             failure,
             profile: Profile::default(),
         })
+    }
+
+    /// Loses the GPU, as a driver that crashes does.
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
+        self.device.destroy();
     }
 
     fn pipeline(&self, source: &'static str, entry: &'static str) -> ComputePipeline {

@@ -1,16 +1,18 @@
 //! How a step's latents get to the device: mapped rows are mixed on their way there; latents that are resident are mixed there.
 
 use rayon::prelude::*;
+use std::sync::Arc;
+use std::thread;
 
 use super::adapter::Rows;
 use super::batches::Batch;
-use crate::device::{Buffer, Device, Slice};
+use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{Mix, mixed};
 use crate::latents::Latents;
 
 /// One side of a pair set.
 pub(super) struct Feed {
-    latents: Box<dyn Latents>,
+    latents: Arc<dyn Latents>,
     resident: Option<Resident>,
 }
 
@@ -24,26 +26,50 @@ struct Resident {
 }
 
 impl Feed {
-    /// Latents that are fed in micro-batches of `micro` rows; resident if `device` has memory of its own and they are no
-    /// more than `room` values.
-    pub(super) fn new(device: &dyn Device, latents: Box<dyn Latents>, micro: usize, room: usize) -> Self {
-        let (rows, width) = (latents.len(), latents.width());
-        if device.shares_memory() || rows * width > room {
-            return Self { latents, resident: None };
+    /// Latents that are fed in micro-batches of `micro` rows; resident if `device` has memory of its own, they are no more
+    /// than `room` values, and it has room for them indeed.
+    pub(super) fn new(
+        device: &dyn Device,
+        latents: Box<dyn Latents>,
+        micro: usize,
+        room: usize,
+    ) -> Result<Self, DeviceError> {
+        let latents: Arc<dyn Latents> = latents.into();
+        if device.shares_memory() || latents.len() * latents.width() > room {
+            return Ok(Self { latents, resident: None });
         }
-        let at_once = (device.largest() / width).clamp(1, rows);
-        let chunk = |first| {
-            let count = at_once.min(rows - first);
-            let buffer = device.zeros(count * width);
-            device.fill(buffer.all(), &mut |values| {
-                let rows = values.par_chunks_mut(width).enumerate();
-                rows.with_min_len(16).for_each(|(at, out)| latents.copy_row(first + at, out));
-            });
-            (first, count, buffer)
-        };
-        let chunks = (0..rows).step_by(at_once).map(chunk).collect();
-        let resident = Resident { chunks, pairs: device.zeros(2 * micro), lambdas: device.zeros(micro) };
-        Self { latents, resident: Some(resident) }
+        match Resident::new(device, &*latents, micro) {
+            Ok(resident) => Ok(Self { latents, resident: Some(resident) }),
+            Err(DeviceError::Memory { device, reason }) => {
+                tracing::warn!(
+                    "{device} has no memory for the latents ({reason}): they come from the host in each step"
+                );
+                Ok(Self { latents, resident: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Values that it keeps on the device.
+    pub(super) fn resident(&self) -> usize {
+        self.resident.as_ref().map_or(0, |_| self.latents.len() * self.latents.width())
+    }
+
+    /// Bytes that it maps.
+    pub(super) fn mapped(&self) -> u64 {
+        let values = self.latents.len() * self.latents.width();
+        ((values - self.resident()) * size_of::<f32>()) as u64
+    }
+
+    /// Begins to read what a later step draws, beside whatever the device does.
+    pub(super) fn read_ahead(&self, batch: &Batch) {
+        if self.resident.is_none() {
+            let (latents, pairs) = (self.latents.clone(), batch.pairs.clone());
+            let read = move || pairs.into_iter().for_each(|pair| latents.read_ahead(pair));
+            if let Err(error) = thread::Builder::new().name("read ahead".to_owned()).spawn(read) {
+                tracing::debug!("no reading ahead: {error}");
+            }
+        }
     }
 
     /// Writes the mixed latents of some rows of a batch to `out (count x width)`.
@@ -84,5 +110,26 @@ impl Feed {
             let mix = Mix { rows: count, width, first: *first, count: *rows };
             device.launch(&mix, &[chunk.all(), indices, weights], &[out]);
         }
+    }
+}
+
+impl Resident {
+    fn new(device: &dyn Device, latents: &dyn Latents, micro: usize) -> Result<Self, DeviceError> {
+        let (rows, width) = (latents.len(), latents.width());
+        let at_once = (device.largest() / width).clamp(1, rows);
+        let mut chunks = Vec::new();
+        for first in (0..rows).step_by(at_once) {
+            let count = at_once.min(rows - first);
+            let buffer = device.zeros(count * width);
+            // Nothing is put where there is no room, and what is on its way to one chunk is gone before the next.
+            device.submit()?;
+            device.fill(buffer.all(), &mut |values| {
+                let rows = values.par_chunks_mut(width).enumerate();
+                rows.with_min_len(16).for_each(|(at, out)| latents.copy_row(first + at, out));
+            });
+            device.submit()?;
+            chunks.push((first, count, buffer));
+        }
+        Ok(Self { chunks, pairs: device.zeros(2 * micro), lambdas: device.zeros(micro) })
     }
 }

@@ -15,7 +15,7 @@ use super::parameter::{Step, Version};
 use super::schedule::learning_rate;
 use super::tower::{Pass, Tower};
 use super::{AdapterKind, Fusion, OptionError, Options, TowerSpec, TrainOptions};
-use crate::device::{Buffer, Device, DeviceError, Slice};
+use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
 
@@ -65,6 +65,8 @@ pub struct Trainer {
     pub(super) options: Options,
     pub(super) seed: u64,
     pub(super) position: Position,
+    /// The latents are more than memory holds: each epoch reads them from the disk.
+    cold: bool,
     /// Room for a step: a pass a tower, and the loss.
     passes: Vec<Pass>,
     loss: InfoNce,
@@ -116,16 +118,17 @@ impl Trainer {
         let (plan, passes, loss) = room(&*device, &fusion, &mut options, batch)?;
         let mut left = plan.left;
         let mut feed = |latents: Box<dyn Latents>| {
-            let values = latents.len() * latents.width();
-            let feed = Feed::new(&*device, latents, plan.micro, left);
-            left = left.saturating_sub(values);
-            feed
+            let feed = Feed::new(&*device, latents, plan.micro, left)?;
+            left -= feed.resident();
+            Ok::<_, DeviceError>(feed)
         };
         let set = |(set, size): (PairSet, &Size)| {
             let PairSet { towers, latents: [first, second], .. } = set;
-            TrainedSet { towers, sides: [feed(first), feed(second)], size: *size }
+            Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], size: *size })
         };
-        let sets: Vec<TrainedSet> = sets.into_iter().zip(&sizes).map(set).collect();
+        let sets = sets.into_iter().zip(&sizes).map(set).collect::<Result<Vec<_>, DeviceError>>()?;
+        let mapped = sets.iter().flat_map(|set| &set.sides).map(Feed::mapped).sum::<u64>();
+        let cold = available_memory().is_some_and(|available| mapped > available);
         let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
         let losses = device.zeros(most(true).max(most(false)));
         let clipping = Clipping {
@@ -133,7 +136,7 @@ impl Trainer {
             factor: device.upload(&[1.0]),
         };
         let position = Position { taken, ..Position::default() };
-        Ok(Self { device, fusion, sets, options, seed, position, passes, loss, losses, clipping })
+        Ok(Self { device, fusion, sets, options, seed, position, cold, passes, loss, losses, clipping })
     }
 
     /// The options with every value known.
@@ -177,7 +180,7 @@ impl Trainer {
         observer: &mut dyn Observer,
         checkpoints: Option<&Checkpoints>,
     ) -> Result<Outcome, TrainError> {
-        let (planned, sizes) = (self.planned_steps(), self.sizes());
+        let (planned, sizes, first) = (self.planned_steps(), self.sizes(), self.position.epoch);
         let mut saved = Instant::now();
         while self.position.epoch < self.options.epochs && self.position.step < planned {
             let epoch = self.position.epoch;
@@ -187,6 +190,10 @@ impl Trainer {
                 if observer.stop() {
                     self.save(checkpoints)?;
                     return Ok(Outcome::Stopped(self.position.step));
+                }
+                let next = plan.get(self.position.at + 1).filter(|_| self.cold || epoch == first);
+                if let Some(next) = next {
+                    self.sets[next.set].sides.iter().for_each(|side| side.read_ahead(next));
                 }
                 let lr = learning_rate(&self.options, self.position.step, epoch);
                 self.step(&plan[self.position.at], lr)?;
