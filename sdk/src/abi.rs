@@ -41,6 +41,9 @@ pub trait RawEncoder: Send + Sync + 'static {
     /// JSON of [`crate::Description`].
     fn describe(&self) -> RString;
 
+    /// JSON of a [`crate::Size`] for each item, or of the [`crate::Error`] that prevents it.
+    fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString>;
+
     /// Encodes a batch, or returns the JSON of the [`crate::Error`] that stopped it.
     #[sabi(last_prefix_field)]
     fn encode(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RawRows, RString>;

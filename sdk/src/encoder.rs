@@ -21,6 +21,12 @@ pub trait Encoder: Sized + Send + Sync + 'static {
     /// What this encoder is. It must not change while the encoder is open.
     fn describe(&self) -> Description;
 
+    /// How large each item is, in the units of [`Description::limits`] and [`Description::price`]. The host asks if there
+    /// are such, before it makes batches or says what an encoding would cost. The default says the items' own bytes.
+    fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
+        items.iter().map(|item| Size { bytes: item.bytes.len() as u64, tokens: 0 }).collect()
+    }
+
     /// Turns items into latents: one outcome an item, in order. An `Err` of the whole batch stops the run, so keep
     /// it for what no other item could survive; a bad item is an `Err` in its own outcome.
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error>;
@@ -45,6 +51,15 @@ pub struct Description {
     /// truncation, normalisation. The host keeps latents of different fingerprints apart; never put a secret in it.
     #[serde(default)]
     pub fingerprint: BTreeMap<String, String>,
+    /// What a batch may hold beside `batch` items.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What a minute may hold: the encoder waits by itself, the host foretells how long an encoding takes.
+    #[serde(default)]
+    pub rate: Rate,
+    /// What items cost: the host foretells it, and stops before `--max-cost` is exceeded.
+    #[serde(default)]
+    pub price: Option<Price>,
     /// How far a latent may be from the one that the same item gets in another batch, relative to its length (L2).
     #[serde(default = "tolerance")]
     pub tolerance: f32,
@@ -62,7 +77,17 @@ impl Description {
     /// An encoder of `modality` whose latents have `width` values.
     pub fn new(modality: Modality, width: impl Into<Option<usize>>) -> Self {
         let fingerprint = BTreeMap::new();
-        Self { modality, width: width.into(), batch: 1, concurrency: 1, fingerprint, tolerance: tolerance() }
+        Self {
+            modality,
+            width: width.into(),
+            batch: 1,
+            concurrency: 1,
+            fingerprint,
+            limits: Limits::default(),
+            rate: Rate::default(),
+            price: None,
+            tolerance: tolerance(),
+        }
     }
 
     /// Sets [`Description::batch`].
@@ -83,9 +108,78 @@ impl Description {
         self
     }
 
+    /// Sets [`Description::limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets [`Description::rate`].
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Sets [`Description::price`].
+    pub fn price(mut self, price: impl Into<Option<Price>>) -> Self {
+        self.price = price.into();
+        self
+    }
+
     /// Sets [`Description::tolerance`].
     pub fn tolerance(mut self, relative: f32) -> Self {
         self.tolerance = relative;
         self
+    }
+}
+
+/// How large an item is for its encoder: as it is sent, if it is sent somewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Tokens, or the encoder's estimate of them; 0 where nothing is counted in tokens.
+    #[serde(default)]
+    pub tokens: u64,
+}
+
+/// The most that all items of a batch may come to, by [`Encoder::measure`]; an item that is larger gets a batch of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// Tokens.
+    #[serde(default)]
+    pub tokens: Option<u64>,
+}
+
+/// The most that a minute may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Batches.
+    #[serde(default)]
+    pub requests: Option<f64>,
+    /// Tokens.
+    #[serde(default)]
+    pub tokens: Option<f64>,
+}
+
+/// What items cost, in the currency of whoever wrote it into plugins.toml.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    /// A million tokens.
+    #[serde(default)]
+    pub million_tokens: f64,
+    /// An item.
+    #[serde(default)]
+    pub item: f64,
+}
+
+impl Price {
+    /// What this many tokens and items cost.
+    pub fn of(&self, tokens: f64, items: f64) -> f64 {
+        self.million_tokens * tokens / 1e6 + self.item * items
     }
 }

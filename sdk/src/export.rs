@@ -133,14 +133,15 @@ impl<E: Encoder> RawEncoder for Opened<E> {
         self.description.clone()
     }
 
+    fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString> {
+        match guard(|| Ok(json(&self.encoder.measure(&safe(&items))))) {
+            Ok(sizes) => ROk(sizes),
+            Err(error) => RErr(json(&error)),
+        }
+    }
+
     fn encode(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RawRows, RString> {
-        let answered = guard(|| {
-            let items: Vec<Item<'_>> = items
-                .iter()
-                .map(|item| Item { modality: item.modality.as_str(), bytes: item.bytes.as_slice() })
-                .collect();
-            rows(self.encoder.encode(&items, &self.host)?, items.len())
-        });
+        let answered = guard(|| rows(self.encoder.encode(&safe(&items), &self.host)?, items.len()));
         match answered {
             Ok(rows) => ROk(rows),
             Err(error) => RErr(json(&error)),
@@ -155,6 +156,10 @@ impl<E: Encoder> Drop for Opened<E> {
         // A panic while closing costs nothing that is still needed; the hook has logged it.
         let _ = catch_unwind(drop);
     }
+}
+
+fn safe<'a>(items: &'a [RawItem<'a>]) -> Vec<Item<'a>> {
+    items.iter().map(|item| Item { modality: item.modality.as_str(), bytes: item.bytes.as_slice() }).collect()
 }
 
 /// Lays the outcomes of `items` items out as one block of rows.

@@ -66,7 +66,7 @@ pub mod host;
 mod item;
 mod options;
 
-pub use encoder::{Description, Encoder};
+pub use encoder::{Description, Encoder, Limits, Price, Rate, Size};
 pub use error::{Error, ErrorKind, ItemError};
 pub use host::Host;
 pub use item::{Encoded, Item, Latent, Modality, Outcome};

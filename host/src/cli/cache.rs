@@ -11,6 +11,7 @@ use super::session::Session;
 use crate::array_file::ArrayFile;
 use crate::cache::{Entry, list};
 use crate::dataset::Table;
+use crate::encode::Wanted;
 use crate::latents::Latents;
 
 /// Show, export or verify what the latent cache holds.
@@ -125,7 +126,7 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     let column = column(&table, name.as_deref(), &encoder)?;
     let file = ArrayFile::create(&out)?;
     let store = session.store(&encoder)?;
-    let encoding = fill(session, &encoder, &store, column, false)?;
+    let encoding = fill(session, &encoder, &store, column, Wanted::default())?;
     if encoding.summary.stopped {
         return Ok(exit::STOPPED);
     }

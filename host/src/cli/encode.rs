@@ -1,15 +1,17 @@
 //! `fusemix encode`: fill the cache.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use indicatif::HumanDuration;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exit;
 use super::progress::Meter;
 use super::session::Session;
 use crate::cache::Store;
 use crate::dataset::{Column, Items, Table};
-use crate::encode::{Encoding, Summary, encode};
+use crate::encode::{Encoding, Forecast, Summary, Wanted, encode, forecast};
 use crate::plugin::LoadedEncoder;
 
 /// Failures are listed up to this many; `--json` has them all.
@@ -30,6 +32,19 @@ pub(super) struct Arguments {
     /// Send items again that failed before
     #[arg(long)]
     retry_failed: bool,
+    /// Say what would be sent, and what it would cost and take; send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Send no more than so many items
+    #[arg(long, value_name = "N")]
+    max_items: Option<usize>,
+    /// Send no more than costs this, by the encoder's price in plugins.toml
+    #[arg(long, value_name = "COST", value_parser = cost)]
+    max_cost: Option<f64>,
+}
+
+fn cost(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|cost| (0.0..f64::INFINITY).contains(cost)).ok_or_else(|| "not a sum of money".to_owned())
 }
 
 pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
@@ -37,7 +52,19 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let encoder = session.open(&arguments.encoder)?;
     let column = column(&table, arguments.column.as_deref(), &encoder)?;
     let store = session.store(&encoder)?;
-    let Encoding { summary, .. } = fill(session, &encoder, &store, column, arguments.retry_failed)?;
+    let Arguments { retry_failed, max_items, max_cost, .. } = arguments;
+    if max_cost.is_some() && encoder.description.price.is_none() {
+        bail!(
+            "--max-cost needs a price: say in [encoder.{}] of plugins.toml what the encoder costs, if its plugin has a key \
+             for it",
+            encoder.name
+        );
+    }
+    if arguments.dry_run {
+        return foretell(session, &encoder, &store, column, retry_failed);
+    }
+    let wanted = Wanted { retry_failed, max_items, max_cost };
+    let Encoding { summary, .. } = fill(session, &encoder, &store, column, wanted)?;
     if session.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
@@ -54,18 +81,57 @@ pub(super) fn column<'a>(table: &'a Table, name: Option<&str>, encoder: &LoadedE
     })
 }
 
+/// Prints what an encoding would come to.
+fn foretell(
+    session: &Session,
+    encoder: &LoadedEncoder,
+    store: &Store,
+    column: Column<'_>,
+    retry_failed: bool,
+) -> Result<u8> {
+    let items = Items::new(column, &encoder.description.modality);
+    let (rows, services) = (items.len(), &session.services);
+    let mut meter = Meter::new(format!("looking at {}", column.source().display()), rows, "rows");
+    let forecast = forecast(items, encoder, store, retry_failed, services, &mut |done| meter.show(done, rows, ""));
+    meter.end();
+    let Some(forecast) = forecast? else { return Ok(exit::STOPPED) };
+    if session.json {
+        println!("{}", serde_json::to_string_pretty(&forecast)?);
+        return Ok(0);
+    }
+    let Forecast { distinct, cached, remembered, unreadable, items, requests, tokens, cost, seconds, .. } = forecast;
+    println!(
+        "{rows} rows, {distinct} different items: {cached} cached, {remembered} failed before, {unreadable} unreadable"
+    );
+    println!("{items} items to send in {requests} requests");
+    if tokens > 0 {
+        println!("about {tokens} tokens");
+    }
+    match cost {
+        Some(cost) => println!("cost: about {cost:.4}"),
+        None => println!("cost: unknown, as the encoder has no price"),
+    }
+    match seconds {
+        Some(seconds) => {
+            println!("time: {} at least, under the limits to its rate", HumanDuration(Duration::from_secs_f64(seconds)))
+        }
+        None => println!("time: no limit to its rate is known"),
+    }
+    Ok(0)
+}
+
 /// Encodes a column under a progress bar, and lists on standard error what failed.
 pub(super) fn fill(
     session: &Session,
     encoder: &Arc<LoadedEncoder>,
     store: &Store,
     column: Column<'_>,
-    retry_failed: bool,
+    wanted: Wanted,
 ) -> Result<Encoding> {
     let items = Items::new(column, &encoder.description.modality);
     let services = &session.services;
     let mut meter = Meter::new(format!("encoding with {}", encoder.name), items.len(), "rows");
-    let encoding = encode(items, encoder, store, retry_failed, services, &mut |progress| {
+    let encoding = encode(items, encoder, store, wanted, services, &mut |progress| {
         let mut note = services.status();
         if progress.failed > 0 {
             note = format!("({} failed) {note}", progress.failed);
@@ -101,6 +167,12 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
     for (unit, amount) in &summary.usage {
         line += &format!(", {amount} {unit}");
     }
+    if let Some(cost) = summary.cost {
+        line += &format!(", cost {cost:.4}");
+    }
+    if summary.bounded {
+        line += "; ended before it would exceed --max-items or --max-cost";
+    }
     if summary.stopped {
         line += "; stopped: run it again to go on";
     }
@@ -111,6 +183,7 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
 pub(super) fn code(summary: &Summary) -> u8 {
     match summary {
         Summary { stopped: true, .. } => exit::STOPPED,
+        Summary { bounded: true, .. } => exit::BOUNDED,
         Summary { not_finite: 1.., .. } => exit::NOT_FINITE,
         Summary { failed: 1.., .. } => exit::SOME_FAILED,
         _ => 0,

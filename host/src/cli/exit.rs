@@ -17,6 +17,8 @@ pub(super) const SOME_FAILED: u8 = 4;
 const CONFIG: u8 = 3;
 /// A run and the encoders that are configured now do not match.
 const OTHER_ENCODER: u8 = 5;
+/// Ended where --max-items or --max-cost said so.
+pub(super) const BOUNDED: u8 = 6;
 /// Done, but the encoder gave NaN or infinity to some items.
 pub(super) const NOT_FINITE: u8 = 18;
 /// Stopped by the user; the next run goes on.
@@ -31,9 +33,10 @@ Exit codes:
    3  plugins.toml, recipe or data wrong   16  plugin panicked
    4  encode, embed, export: items failed  17  plugin: wrong width or number of rows
    5  run and encoders do not match        18  done, but the encoder gave NaN or infinity
-  10  plugin: no such file                 19  plugin hung: a call took longer than `timeout`
-  11  plugin: not a library                20  encoder failed
-  12  plugin: not a fusemix plugin        130  stopped; the next run goes on";
+   6  --max-items or --max-cost reached    19  plugin hung: a call took longer than `timeout`
+  10  plugin: no such file                 20  encoder failed
+  11  plugin: not a library               130  stopped; the next run goes on
+  12  plugin: not a fusemix plugin";
 
 /// The exit code of an error.
 pub(super) fn code(error: &anyhow::Error) -> u8 {

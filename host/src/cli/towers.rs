@@ -9,6 +9,7 @@ use super::encode::{fill, line};
 use super::session::Session;
 use crate::cache::{Key, Store};
 use crate::dataset::{Column, DataError, DataFile, Table};
+use crate::encode::Wanted;
 use crate::latents::{Concatenated, Latents};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
@@ -157,7 +158,7 @@ impl<'a> Towers<'a> {
                 None => Arc::new(self.session.store(&encoder)?),
             };
             self.stores.borrow_mut().insert(encoder.fingerprint.clone(), store.clone());
-            let encoding = fill(self.session, &encoder, &store, column, false)?;
+            let encoding = fill(self.session, &encoder, &store, column, Wanted::default())?;
             if encoding.summary.stopped {
                 bail!(Stopped);
             }

@@ -1,26 +1,27 @@
-//! From a column of items to rows of the cache: read ahead, skip what is known, batch, call, store.
+//! From a column of items to rows of the cache: what is not known is sent in batches, and stored as it comes back.
 
+mod batches;
 mod calls;
+mod forecast;
 
 use fusemix_sdk::ErrorKind;
-use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use crate::cache::{CacheError, Key, Known, Store};
 use crate::dataset::Items;
 use crate::plugin::{EncoderError, LoadedEncoder, Services};
-use calls::{Answer, Calls, Sample};
+use batches::{Batch, Batches, Sample, read_ahead};
+use calls::{Answer, Calls};
 
 pub use calls::call;
+pub use forecast::{Forecast, forecast};
 
-/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
-const CHUNK: (usize, usize) = (256, 1 << 26);
-/// Bytes of a batch, but for its last item.
-const BATCH_BYTES: usize = 1 << 27;
+/// Chunks of items that are read while others are encoded.
+const READ_AHEAD: usize = 2;
 /// How long to wait for an answer before looking whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -83,8 +84,12 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// What the encoder used in this run, by unit.
     pub usage: BTreeMap<String, f64>,
+    /// What that cost, where the encoder has a price.
+    pub cost: Option<f64>,
     /// Whether it was stopped before the end.
     pub stopped: bool,
+    /// Whether it ended because more would have gone beyond its bounds.
+    pub bounded: bool,
     /// Seconds from the first item read to the last latent stored.
     pub seconds: f64,
 }
@@ -100,190 +105,139 @@ pub struct Failure {
     pub reason: String,
 }
 
-/// An item as it comes from the reading threads.
-struct Read {
-    row: usize,
-    item: Result<(Key, Vec<u8>), String>,
+/// What is to be encoded of a column.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Items that failed in an earlier run too.
+    pub retry_failed: bool,
+    /// Items at the most.
+    pub max_items: Option<usize>,
+    /// No more than costs this, by the encoder's price and its measure of the items.
+    pub max_cost: Option<f64>,
 }
 
-/// Encodes what `store` does not know of `items`; failures that it remembers are tried again if `retry_failed`.
+/// Encodes what is `wanted` of `items` and `store` does not know.
 pub fn encode(
     items: Items<'_>,
     encoder: &Arc<LoadedEncoder>,
     store: &Store,
-    retry_failed: bool,
+    wanted: Wanted,
     services: &Services,
     watch: &mut dyn FnMut(Progress),
 ) -> Result<Encoding, EncodeError> {
     let start = Instant::now();
+    let (chunks, reads) = sync_channel(READ_AHEAD);
+    let mut batches = Batches::new(reads, items.len(), encoder, store, wanted.retry_failed);
     let mut run = Run {
         encoder,
         store,
-        keys: vec![None; items.len()],
+        services,
+        wanted,
         failed: HashMap::new(),
-        unread: HashMap::new(),
         summary: Summary { rows: items.len(), ..Summary::default() },
-        done: 0,
+        sent: 0,
+        expected: 0.0,
+        answered: 0,
         watch,
     };
-    let stopped = std::thread::scope(|scope| {
-        let rows = encoder.description.batch.min(CHUNK.0);
-        let (chunks, reads) = sync_channel::<Vec<Read>>(2);
-        scope.spawn(move || read_ahead(items, rows, chunks));
-        run.drive(reads.into_iter(), retry_failed, services)
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
+        let outcome = run.drive(&mut batches);
+        // Nobody reads on for a run that has ended.
+        batches.close();
+        outcome
     })?;
-    run.summary.stopped = stopped;
-    let rows = run.settle(items)?;
+    let rows = run.settle(items, &mut batches)?;
     run.summary.seconds = start.elapsed().as_secs_f64();
-    Ok(Encoding { keys: run.keys, rows, summary: run.summary })
-}
-
-/// Reads items on all cores, in order, `most` to a chunk, until nobody listens any more.
-fn read_ahead(items: Items<'_>, most: usize, chunks: SyncSender<Vec<Read>>) {
-    let read = |row| {
-        let item = items.read(row).map(|bytes| (Key::of(items.modality(), &bytes), bytes.into_owned()));
-        Read { row, item }
-    };
-    let at_once = 2 * rayon::current_num_threads();
-    let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
-    while next < items.len() {
-        let rows = next..items.len().min(next + at_once.min(most - chunk.len()));
-        next = rows.end;
-        chunk.par_extend(rows.clone().into_par_iter().map(read));
-        bytes += chunk[chunk.len() - rows.len()..]
-            .iter()
-            .flat_map(|read| &read.item)
-            .map(|item| item.1.len())
-            .sum::<usize>();
-        if chunk.len() == most || bytes >= CHUNK.1 || next == items.len() {
-            if chunks.send(std::mem::take(&mut chunk)).is_err() {
-                return;
-            }
-            bytes = 0;
-        }
-    }
-}
-
-/// Items for a call.
-#[derive(Default)]
-struct Batch {
-    samples: Vec<Sample>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn push(&mut self, sample: Sample) {
-        self.bytes += sample.bytes.len();
-        self.samples.push(sample);
-    }
-
-    /// Whether it has `most` items, or as many bytes as should be in memory.
-    fn is_full(&self, most: usize) -> bool {
-        self.samples.len() >= most || self.bytes >= BATCH_BYTES
-    }
+    Ok(Encoding { keys: batches.keys, rows, summary: run.summary })
 }
 
 struct Run<'a> {
     encoder: &'a Arc<LoadedEncoder>,
     store: &'a Store,
-    keys: Vec<Option<Key>>,
+    services: &'a Services,
+    wanted: Wanted,
     /// Items that failed in this run, and may work next time.
     failed: HashMap<Key, String>,
-    /// Rows that could not be read.
-    unread: HashMap<usize, String>,
     summary: Summary,
-    done: usize,
+    /// Items that were sent, and what those of them that have no answer yet will cost.
+    sent: usize,
+    expected: f64,
+    /// Items with an answer.
+    answered: usize,
     watch: &'a mut dyn FnMut(Progress),
 }
 
 impl Run<'_> {
-    /// Sends what is not known; returns whether the user stopped it.
-    fn drive(
-        &mut self,
-        chunks: impl Iterator<Item = Vec<Read>>,
-        retry_failed: bool,
-        services: &Services,
-    ) -> Result<bool, EncodeError> {
-        let mut calls = Calls::new(self.encoder.clone());
-        let mut batch = Batch::default();
-        let mut seen = HashSet::new();
-        for chunk in chunks {
-            let keys: Vec<Key> = chunk.iter().filter_map(|read| Some(read.item.as_ref().ok()?.0)).collect();
-            let mut known = self.store.known(&keys)?.into_iter();
-            for Read { row, item } in chunk {
-                let (key, bytes) = match item {
-                    Ok(item) => item,
-                    Err(reason) => {
-                        self.unread.insert(row, reason);
-                        self.advance(1);
-                        continue;
-                    }
-                };
-                self.keys[row] = Some(key);
-                let known = known.next().flatten();
-                if !seen.insert(key) {
-                    self.summary.duplicates += 1;
-                    self.advance(1);
-                } else if matches!(known, Some(Known::Row(_))) {
-                    self.summary.cached += 1;
-                    self.advance(1);
-                } else if matches!(known, Some(Known::Failed(_))) && !retry_failed {
-                    self.summary.remembered += 1;
-                    self.advance(1);
-                } else {
-                    self.summary.damaged += usize::from(matches!(known, Some(Known::Damaged)));
-                    batch.push(Sample { key, bytes });
-                }
-                if batch.is_full(self.encoder.description.batch) {
-                    self.call(&mut calls, std::mem::take(&mut batch), services)?;
-                }
-                if services.should_stop() || calls.failed() {
-                    return self.finish(calls, services);
-                }
+    /// Sends what is not known.
+    fn drive(&mut self, batches: &mut Batches<'_>) -> Result<(), EncodeError> {
+        let mut calls = Calls::new(self.encoder.clone(), self.services.clone());
+        while !self.ends(&calls) {
+            let Some(mut batch) = batches.next(&mut self.summary)? else { break };
+            self.report(batches);
+            if let Some(most) = self.wanted.max_items {
+                batch.truncate(most.saturating_sub(self.sent));
             }
-            self.report();
+            while calls.is_full() && !self.ends(&calls) {
+                self.collect(&mut calls, TICK, batches)?;
+            }
+            while !self.ends(&calls) && !self.affords(&batch) && calls.under_way() > 0 {
+                // What is under way may cost less than expected.
+                self.collect(&mut calls, TICK, batches)?;
+            }
+            if self.ends(&calls) {
+                break;
+            }
+            if batch.samples.is_empty() || !self.affords(&batch) {
+                self.summary.bounded = true;
+                break;
+            }
+            self.sent += batch.samples.len();
+            self.expected += self.cost(&batch);
+            calls.start(batch);
+            self.collect(&mut calls, Duration::ZERO, batches)?;
         }
-        if !batch.samples.is_empty() {
-            self.call(&mut calls, batch, services)?;
+        if self.ends(&calls) {
+            calls.close();
         }
-        self.finish(calls, services)
+        // What the calls that run answer is kept, whatever happened to the others.
+        while calls.under_way() > 0 {
+            self.collect(&mut calls, TICK, batches)?;
+            if self.ends(&calls) {
+                calls.close();
+            }
+        }
+        match calls.into_error() {
+            Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,
+            Some(error) => return Err(error.into()),
+            None => self.summary.stopped = self.services.should_stop(),
+        }
+        Ok(())
     }
 
-    /// Starts a call once there is room for it, unless the encoding is to end; then stores what was answered meanwhile, so
-    /// that the encoder does not wait for the disk.
-    fn call(&mut self, calls: &mut Calls, batch: Batch, services: &Services) -> Result<(), EncodeError> {
-        let mut answers = Vec::new();
-        let ends = |calls: &Calls| calls.failed() || services.should_stop();
-        while calls.running() == self.encoder.description.concurrency && !ends(calls) {
-            answers.extend(calls.wait(TICK));
-            self.report();
-        }
-        if !ends(calls) {
-            calls.start(batch.samples);
-        }
+    fn ends(&self, calls: &Calls) -> bool {
+        calls.failed() || self.services.should_stop()
+    }
+
+    /// What a batch will cost.
+    fn cost(&self, batch: &Batch) -> f64 {
+        let price = self.encoder.description.price.unwrap_or_default();
+        price.of(batch.size.tokens as f64, batch.samples.len() as f64)
+    }
+
+    fn affords(&self, batch: &Batch) -> bool {
+        let spent = self.summary.cost.unwrap_or(0.0) + self.expected;
+        self.wanted.max_cost.is_none_or(|most| spent + self.cost(batch) <= most)
+    }
+
+    /// Waits no longer than `limit` for an answer, and stores all that are there in one durable step.
+    fn collect(&mut self, calls: &mut Calls, limit: Duration, batches: &Batches<'_>) -> Result<(), EncodeError> {
+        let mut answers = Vec::from_iter(calls.wait(limit));
         while let Some(answer) = calls.wait(Duration::ZERO) {
             answers.push(answer);
         }
-        self.store(answers, calls)
-    }
-
-    /// Waits for the calls that are still running: what they answer is kept, whatever happened to the others.
-    fn finish(&mut self, mut calls: Calls, services: &Services) -> Result<bool, EncodeError> {
-        while calls.running() > 0 {
-            self.collect(&mut calls)?;
-        }
-        match calls.into_error() {
-            Some(error) if error.kind() == Some(ErrorKind::Stopped) => Ok(true),
-            Some(error) => Err(error.into()),
-            None => Ok(services.should_stop()),
-        }
-    }
-
-    /// Waits a moment for an answer and stores it.
-    fn collect(&mut self, calls: &mut Calls) -> Result<(), EncodeError> {
-        let answers = calls.wait(TICK).into_iter().collect();
         self.store(answers, calls)?;
-        self.report();
+        self.report(batches);
         Ok(())
     }
 
@@ -296,8 +250,9 @@ impl Run<'_> {
             self.encoder.description.width.map_or_else(|| self.store.width(), |width| Ok(Some(width)))?;
         let mut latents: Vec<(Key, Vec<f32>)> = Vec::new();
         let mut failures: Vec<(Key, String)> = Vec::new();
-        let (mut truncated, mut answered) = (0, 0);
-        for Answer { samples, encoded } in answers {
+        let mut truncated = 0;
+        for Answer { batch, encoded } in answers {
+            self.expected -= self.cost(&batch);
             let widths = || encoded.outcomes.iter().flatten().map(|latent| latent.values.len());
             let width = expected.or_else(|| widths().next());
             if let Some(got) = widths().find(|&got| Some(got) != width) {
@@ -306,11 +261,11 @@ impl Run<'_> {
                 continue;
             }
             expected = width;
-            answered += samples.len();
+            self.answered += batch.samples.len();
             for (unit, amount) in encoded.usage {
                 *self.summary.usage.entry(unit).or_default() += amount;
             }
-            for (Sample { key, .. }, outcome) in samples.into_iter().zip(encoded.outcomes) {
+            for (Sample { key, .. }, outcome) in batch.samples.into_iter().zip(encoded.outcomes) {
                 match outcome {
                     Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
                         Some(at) => {
@@ -336,24 +291,24 @@ impl Run<'_> {
         self.store.append(&rows, &reasons)?;
         self.summary.encoded += latents.len();
         self.summary.truncated += truncated;
-        self.advance(answered);
+        self.summary.cost = self.encoder.description.price.map(|price| {
+            let tokens = self.summary.usage.get("tokens").copied().unwrap_or(0.0);
+            price.of(tokens, self.summary.encoded as f64)
+        });
         Ok(())
     }
 
-    fn advance(&mut self, rows: usize) {
-        self.done += rows;
-    }
-
-    fn report(&mut self) {
+    fn report(&mut self, batches: &Batches<'_>) {
         let Summary { rows: total, encoded, cached, duplicates, .. } = self.summary;
-        let failed = self.done - encoded - cached - duplicates;
-        (self.watch)(Progress { done: self.done, total, encoded, failed });
+        let done = batches.settled + self.answered;
+        let failed = done - encoded - cached - duplicates;
+        (self.watch)(Progress { done, total, encoded, failed });
     }
 
     /// The store's row for each row of the column; those that have none are listed in the summary.
-    fn settle(&mut self, items: Items<'_>) -> Result<Vec<Option<u64>>, EncodeError> {
-        let mut rows = Vec::with_capacity(self.keys.len());
-        for chunk in self.keys.chunks(1 << 16) {
+    fn settle(&mut self, items: Items<'_>, batches: &mut Batches<'_>) -> Result<Vec<Option<u64>>, EncodeError> {
+        let mut rows = Vec::with_capacity(items.len());
+        for chunk in batches.keys.chunks(1 << 16) {
             let keys: Vec<Key> = chunk.iter().flatten().copied().collect();
             let mut known = self.store.known(&keys)?.into_iter();
             for key in chunk {
@@ -366,7 +321,7 @@ impl Run<'_> {
                     }
                     (_, Some(Known::Failed(reason))) => Some(reason),
                     (Some(key), _) => self.failed.get(key).cloned(),
-                    (None, _) => self.unread.remove(&row),
+                    (None, _) => batches.unread.remove(&row),
                 };
                 rows.push(None);
                 // A row that a stopped run did not come to has no latent, and has not failed.

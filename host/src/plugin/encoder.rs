@@ -4,7 +4,7 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use fusemix_sdk::abi::{RawEncoderBox, RawHost_TO, RawItem, RawRows};
 use fusemix_sdk::export::{OpenRequest, Report};
-use fusemix_sdk::{Description, Encoded, Error, ErrorKind, Item, Latent, OptionKind, OptionSpec, Options};
+use fusemix_sdk::{Description, Encoded, Error, ErrorKind, Item, Latent, OptionKind, OptionSpec, Options, Size};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -124,6 +124,37 @@ impl LoadedEncoder {
         }
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
         Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit: limit, raw })
+    }
+
+    /// Whether batches are made, and costs told, by what the items measure.
+    pub fn is_measured(&self) -> bool {
+        let Description { limits, rate, price, .. } = &self.description;
+        limits.bytes.or(limits.tokens).is_some() || rate.tokens.is_some() || price.is_some()
+    }
+
+    /// How large each item is; for an encoder that does not care, only in bytes.
+    pub fn measure(&self, items: &[&[u8]]) -> Result<Vec<Size>, EncoderError> {
+        if !self.is_measured() {
+            return Ok(items.iter().map(|item| Size { bytes: item.len() as u64, tokens: 0 }).collect());
+        }
+        let modality = self.description.modality.name();
+        let raw_items: Vec<RawItem<'_>> = items
+            .iter()
+            .map(|item| RawItem { modality: RStr::from_str(modality), bytes: RSlice::from_slice(item) })
+            .collect();
+        let protocol = |reason: String| EncoderError::Protocol { encoder: self.name.clone(), reason };
+        let sizes: Vec<Size> = match self.raw.measure(RSlice::from_slice(&raw_items)) {
+            RResult::ROk(json) => {
+                serde_json::from_str(&json).map_err(|error| protocol(format!("its sizes do not read: {error}")))?
+            }
+            RResult::RErr(error) => {
+                return Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) });
+            }
+        };
+        match sizes.len() == items.len() {
+            true => Ok(sizes),
+            false => Err(protocol(format!("{} sizes for {} items", sizes.len(), items.len()))),
+        }
     }
 
     /// Encodes a batch. The rows have the width that the plugin says they have; whether that is the described width,

@@ -1,0 +1,225 @@
+//! From a column of items to batches of those that the cache does not know: read ahead, look up, measure, pack.
+
+use fusemix_sdk::{Description, Size};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use super::{EncodeError, Summary};
+use crate::cache::{Key, Known, Store};
+use crate::dataset::Items;
+use crate::plugin::LoadedEncoder;
+
+/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
+const CHUNK: (usize, usize) = (256, 1 << 26);
+/// Bytes of a batch, but for its last item.
+const BATCH_BYTES: u64 = 1 << 27;
+
+/// An item as it comes from the reading threads.
+pub(super) struct Read {
+    row: usize,
+    item: Result<(Key, Vec<u8>), String>,
+}
+
+/// Reads items on all cores, in order, until nobody listens any more; at most `batch` of them to a chunk.
+pub(super) fn read_ahead(items: Items<'_>, batch: usize, chunks: SyncSender<Vec<Read>>) {
+    let read = |row| {
+        let item = items.read(row).map(|bytes| (Key::of(items.modality(), &bytes), bytes.into_owned()));
+        Read { row, item }
+    };
+    let most = batch.min(CHUNK.0);
+    let at_once = 2 * rayon::current_num_threads();
+    let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
+    while next < items.len() {
+        let rows = next..items.len().min(next + at_once.min(most - chunk.len()));
+        next = rows.end;
+        chunk.par_extend(rows.clone().into_par_iter().map(read));
+        bytes += chunk[chunk.len() - rows.len()..]
+            .iter()
+            .flat_map(|read| &read.item)
+            .map(|item| item.1.len())
+            .sum::<usize>();
+        if chunk.len() == most || bytes >= CHUNK.1 || next == items.len() {
+            if chunks.send(std::mem::take(&mut chunk)).is_err() {
+                return;
+            }
+            bytes = 0;
+        }
+    }
+}
+
+/// An item on its way to the encoder.
+pub(super) struct Sample {
+    pub(super) key: Key,
+    pub(super) bytes: Vec<u8>,
+    pub(super) size: Size,
+}
+
+/// Items for a call.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) samples: Vec<Sample>,
+    /// Of all of them.
+    pub(super) size: Size,
+}
+
+impl Batch {
+    /// The first `items` of them.
+    pub(super) fn truncate(&mut self, items: usize) {
+        for Sample { size, .. } in self.samples.drain(items.min(self.samples.len())..) {
+            self.size.bytes -= size.bytes;
+            self.size.tokens -= size.tokens;
+        }
+    }
+}
+
+/// The batches of a column.
+pub(super) struct Batches<'a> {
+    /// None once they are of no interest.
+    chunks: Option<Receiver<Vec<Read>>>,
+    encoder: &'a LoadedEncoder,
+    store: &'a Store,
+    retry_failed: bool,
+    seen: HashSet<Key>,
+    /// Items that are in no batch yet.
+    pending: VecDeque<Sample>,
+    /// For each row, the item's key; `None` where it could not be read, or was not yet.
+    pub(super) keys: Vec<Option<Key>>,
+    /// Rows that could not be read.
+    pub(super) unread: HashMap<usize, String>,
+    /// Rows that need no call.
+    pub(super) settled: usize,
+}
+
+impl<'a> Batches<'a> {
+    /// Of `rows` rows that come in `chunks`; failures that the store remembers come again if `retry_failed`.
+    pub(super) fn new(
+        chunks: Receiver<Vec<Read>>,
+        rows: usize,
+        encoder: &'a LoadedEncoder,
+        store: &'a Store,
+        retry_failed: bool,
+    ) -> Self {
+        Self {
+            chunks: Some(chunks),
+            encoder,
+            store,
+            retry_failed,
+            seen: HashSet::new(),
+            pending: VecDeque::new(),
+            keys: vec![None; rows],
+            unread: HashMap::new(),
+            settled: 0,
+        }
+    }
+
+    /// The next batch, or none behind the last. What needs no call is counted in `summary`.
+    pub(super) fn next(&mut self, summary: &mut Summary) -> Result<Option<Batch>, EncodeError> {
+        loop {
+            let packed = pack(&self.pending, &self.encoder.description);
+            let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
+                let samples: Vec<Sample> = self.pending.drain(..packed.items).collect();
+                return Ok((!samples.is_empty()).then_some(Batch { samples, size: packed.size }));
+            };
+            match chunks.recv() {
+                Ok(chunk) => self.take(chunk, summary)?,
+                Err(_) => self.close(),
+            }
+        }
+    }
+
+    /// Takes no more items.
+    pub(super) fn close(&mut self) {
+        self.chunks = None;
+    }
+
+    fn take(&mut self, chunk: Vec<Read>, summary: &mut Summary) -> Result<(), EncodeError> {
+        let keys: Vec<Key> = chunk.iter().filter_map(|read| Some(read.item.as_ref().ok()?.0)).collect();
+        let mut known = self.store.known(&keys)?.into_iter();
+        let mut new = Vec::new();
+        for Read { row, item } in chunk {
+            self.settled += 1;
+            let (key, bytes) = match item {
+                Ok(item) => item,
+                Err(reason) => {
+                    self.unread.insert(row, reason);
+                    continue;
+                }
+            };
+            self.keys[row] = Some(key);
+            let known = known.next().flatten();
+            if !self.seen.insert(key) {
+                summary.duplicates += 1;
+            } else if matches!(known, Some(Known::Row(_))) {
+                summary.cached += 1;
+            } else if matches!(known, Some(Known::Failed(_))) && !self.retry_failed {
+                summary.remembered += 1;
+            } else {
+                summary.damaged += usize::from(matches!(known, Some(Known::Damaged)));
+                self.settled -= 1;
+                new.push((key, bytes));
+            }
+        }
+        let items: Vec<&[u8]> = new.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        let sizes = self.encoder.measure(&items)?;
+        self.pending.extend(new.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size }));
+        Ok(())
+    }
+}
+
+/// How many of the first samples make a batch.
+#[derive(Debug, Default, PartialEq)]
+struct Packed {
+    items: usize,
+    size: Size,
+    /// Whether nothing more fits in.
+    full: bool,
+}
+
+fn pack(samples: &VecDeque<Sample>, description: &Description) -> Packed {
+    let within = |sum: u64, most: Option<u64>| most.is_none_or(|most| sum <= most);
+    let mut packed = Packed::default();
+    for Sample { size, .. } in samples {
+        let Size { bytes: sum, tokens } = packed.size;
+        let size = Size { bytes: sum + size.bytes, tokens: tokens + size.tokens };
+        let fits = within(size.bytes, description.limits.bytes) && within(size.tokens, description.limits.tokens);
+        if packed.items > 0 && !fits {
+            return Packed { full: true, ..packed };
+        }
+        packed = Packed { items: packed.items + 1, size, full: false };
+        if packed.items >= description.batch || size.bytes >= BATCH_BYTES || !fits {
+            return Packed { full: true, ..packed };
+        }
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use fusemix_sdk::{Limits, Modality};
+
+    use super::*;
+
+    fn packed(sizes: &[(u64, u64)], description: &Description) -> (usize, bool) {
+        let sample = |&(bytes, tokens): &(u64, u64)| {
+            let size = Size { bytes, tokens };
+            Sample { key: Key([0; 32]), bytes: Vec::new(), size }
+        };
+        let Packed { items, full, .. } = pack(&sizes.iter().map(sample).collect(), description);
+        (items, full)
+    }
+
+    #[test]
+    fn a_batch_is_full_with_items_or_bytes_or_tokens() {
+        let limits = Limits { bytes: Some(100), tokens: Some(10) };
+        let description = Description::new(Modality::Text, 4).batch(3).limits(limits);
+        assert_eq!(packed(&[], &description), (0, false));
+        assert_eq!(packed(&[(1, 1); 2], &description), (2, false));
+        assert_eq!(packed(&[(1, 1); 5], &description), (3, true));
+        assert_eq!(packed(&[(60, 1), (40, 1), (1, 1)], &description), (2, true));
+        assert_eq!(packed(&[(1, 5), (1, 6)], &description), (1, true));
+        // What is too large for any batch comes alone: the encoder says what is wrong with it.
+        assert_eq!(packed(&[(1000, 1), (1, 1)], &description), (1, true));
+        assert_eq!(packed(&[(1, 1), (1000, 1)], &description), (1, true));
+    }
+}

@@ -1,0 +1,73 @@
+//! What an encoding would send, cost and take, before anything is sent.
+
+use serde::Serialize;
+use std::sync::mpsc::sync_channel;
+
+use super::batches::{Batches, read_ahead};
+use super::{EncodeError, READ_AHEAD, Summary};
+use crate::cache::Store;
+use crate::dataset::Items;
+use crate::plugin::{LoadedEncoder, Services};
+
+/// What `fusemix encode --dry-run` says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Rows of the column.
+    pub rows: usize,
+    /// Different items in them.
+    pub distinct: usize,
+    /// Items whose latent is there.
+    pub cached: usize,
+    /// Items that would not be sent because they failed before.
+    pub remembered: usize,
+    /// Rows that cannot be read.
+    pub unreadable: usize,
+    /// Items to send.
+    pub items: usize,
+    /// Batches that they make.
+    pub requests: usize,
+    /// Tokens in them, where the encoder counts or estimates them.
+    pub tokens: u64,
+    /// What they cost, where the encoder has a price.
+    pub cost: Option<f64>,
+    /// Seconds that they take at least, where the encoder has a limit to its rate.
+    pub seconds: Option<f64>,
+}
+
+/// Looks at all `items`, and sends none; none if it was stopped meanwhile.
+pub fn forecast(
+    items: Items<'_>,
+    encoder: &LoadedEncoder,
+    store: &Store,
+    retry_failed: bool,
+    services: &Services,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Option<Forecast>, EncodeError> {
+    let (chunks, reads) = sync_channel(READ_AHEAD);
+    let mut batches = Batches::new(reads, items.len(), encoder, store, retry_failed);
+    let mut summary = Summary::default();
+    let mut forecast = Forecast { rows: items.len(), ..Forecast::default() };
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
+        while !services.should_stop() {
+            let Some(batch) = batches.next(&mut summary)? else { break };
+            forecast.items += batch.samples.len();
+            forecast.requests += 1;
+            forecast.tokens += batch.size.tokens;
+            watch(batches.settled + forecast.items);
+        }
+        batches.close();
+        Ok::<_, EncodeError>(())
+    })?;
+    forecast.cached = summary.cached;
+    forecast.remembered = summary.remembered;
+    forecast.unreadable = batches.unread.len();
+    forecast.distinct = forecast.rows - forecast.unreadable - summary.duplicates;
+    let price = encoder.description.price;
+    forecast.cost = price.map(|price| price.of(forecast.tokens as f64, forecast.items as f64));
+    let rate = encoder.description.rate;
+    let minutes = |count: f64, a_minute: Option<f64>| Some(count / a_minute?);
+    let minutes = [minutes(forecast.requests as f64, rate.requests), minutes(forecast.tokens as f64, rate.tokens)];
+    forecast.seconds = minutes.into_iter().flatten().map(|minutes| 60.0 * minutes).reduce(f64::max);
+    Ok((!services.should_stop()).then_some(forecast))
+}

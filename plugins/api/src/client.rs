@@ -1,0 +1,333 @@
+//! One exchange over HTTP: where the key may go, and what each failure means.
+
+use fusemix_sdk::Error;
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{StatusCode, Url, redirect};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::settings::{Secret, Settings};
+
+/// The longest that a server may ask to wait; beyond it, the quota of a day or a month is used up.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Where requests go.
+pub(crate) struct Endpoint {
+    /// Behind the base address.
+    pub(crate) path: String,
+    /// The header with the key, and what comes before the key in it.
+    pub(crate) key: (String, String),
+}
+
+impl Endpoint {
+    /// With `Authorization: Bearer KEY`.
+    pub(crate) fn bearer(path: impl Into<String>) -> Self {
+        Self { path: path.into(), key: ("authorization".to_owned(), "Bearer ".to_owned()) }
+    }
+}
+
+/// What came back.
+pub(crate) struct Reply {
+    pub(crate) body: Vec<u8>,
+    pub(crate) allowance: Allowance,
+}
+
+/// What the server says is left of a minute, and when there is more.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Allowance {
+    pub(crate) requests: Option<(u64, Duration)>,
+    pub(crate) tokens: Option<(u64, Duration)>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// It may work if it is sent again; `limited` if the server only wants it later, after as long as it says.
+    Again { reason: String, limited: bool, after: Option<Duration> },
+    /// The request is too large, or the server minds something in it.
+    Refused(String),
+    /// No other request will work either.
+    Fatal(String),
+}
+
+pub(crate) struct Client {
+    http: reqwest::blocking::Client,
+    base: Url,
+    key: Option<Secret>,
+    key_env: Option<String>,
+    retries: u32,
+}
+
+impl Client {
+    pub(crate) fn open(settings: &Settings, default_base: Option<&str>) -> Result<Self, Error> {
+        let base = settings.base_url.as_deref().or(default_base).ok_or_else(|| {
+            Error::config(format!("provider `{}` needs a `base_url`; add it in plugins.toml", settings.provider))
+        })?;
+        let url = Url::parse(base.trim_end_matches('/')).ok().filter(|url| url.has_host());
+        let base = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
+            Error::config(format!("`base_url = {base:?}` is no address such as https://host/v1; change it in plugins.toml"))
+        })?;
+        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
+            return Err(Error::config("`base_url` must hold no password and no query: the key goes into a header"));
+        }
+        if settings.key.is_some() && base.scheme() == "http" && !is_loopback(&base) && !settings.allow_http {
+            return Err(Error::config(format!(
+                "the key would go to {base} without TLS; use https, or say `allow_http = true` in plugins.toml"
+            )));
+        }
+        // An `Err` means that another encoder of this library has installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::blocking::Client::builder()
+            .user_agent(concat!("fusemix/", env!("CARGO_PKG_VERSION")))
+            .timeout(settings.request_timeout)
+            .connect_timeout(settings.connect_timeout)
+            // No other host gets to see the key.
+            .redirect(redirect::Policy::none());
+        if let Some(path) = &settings.ca_file {
+            let pem = std::fs::read(path).map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
+            builder = certificates.into_iter().fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
+        }
+        let http = builder.build().map_err(|error| Error::new(format!("no HTTP client: {error}")))?;
+        let (key, key_env) = (settings.key.clone(), settings.key_env.clone());
+        Ok(Self { http, base, key, key_env, retries: settings.retries })
+    }
+
+    /// Where requests go, for people.
+    pub(crate) fn address(&self) -> String {
+        self.base.host_str().unwrap_or_default().to_owned()
+    }
+
+    /// Sends a request.
+    pub(crate) fn post(&self, endpoint: &Endpoint, body: &Value) -> Result<Reply, Failure> {
+        self.exchange(self.http.post(self.url(&endpoint.path)).json_body(body), endpoint)
+    }
+
+    /// Asks for something, as often as may help.
+    pub(crate) fn get(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
+        let mut left = self.retries;
+        loop {
+            match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
+                Ok(reply) => return Ok(reply.body),
+                Err(Failure::Again { after, .. }) if left > 0 => {
+                    left -= 1;
+                    std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
+                }
+                Err(Failure::Again { reason, .. } | Failure::Refused(reason) | Failure::Fatal(reason)) => return Err(reason),
+            }
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
+    }
+
+    fn exchange(&self, request: RequestBuilder, endpoint: &Endpoint) -> Result<Reply, Failure> {
+        let request = match &self.key {
+            Some(key) => {
+                let (name, prefix) = &endpoint.key;
+                let name = HeaderName::from_bytes(name.as_bytes());
+                let value = HeaderValue::from_str(&format!("{prefix}{}", key.expose()));
+                let (Ok(name), Ok(mut value)) = (name, value) else {
+                    return Err(Failure::Fatal("the API's key, or its header's name, does not fit into a header".to_owned()));
+                };
+                value.set_sensitive(true);
+                request.header(name, value)
+            }
+            None => request,
+        };
+        let again = |error: reqwest::Error| {
+            let reason = if error.is_timeout() { "no answer in time".to_owned() } else { chain(&error.without_url()) };
+            Failure::Again { reason, limited: false, after: None }
+        };
+        let response = request.send().map_err(again)?;
+        let status = response.status();
+        if status.is_success() {
+            let allowance = Allowance::of(response.headers());
+            return Ok(Reply { body: response.bytes().map_err(again)?.to_vec(), allowance });
+        }
+        Err(self.failure(status, response))
+    }
+
+    fn failure(&self, status: StatusCode, response: Response) -> Failure {
+        let after = retry_after(response.headers(), SystemTime::now());
+        let elsewhere = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
+        let body = response.bytes().unwrap_or_default();
+        let words = self.key.as_ref().map_or_else(|| words(&body), |key| key.redact(&words(&body)));
+        let said = format!("{status}: {words}");
+        match status.as_u16() {
+            300..=399 => Failure::Fatal(format!(
+                "{status}: the server sends requests on to {}; if you trust it, make it the `base_url`",
+                elsewhere.as_deref().unwrap_or("somewhere else")
+            )),
+            401 | 403 => Failure::Fatal(match &self.key_env {
+                Some(name) => format!("{said}; the key is the one in {name}"),
+                None => format!("{said}; name the variable with the key: `api_key_env`"),
+            }),
+            402 | 404 | 405 => Failure::Fatal(said),
+            429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
+            429 => Failure::Again { reason: said, limited: true, after: after.or_else(|| retry_info(&body)) },
+            503 | 529 if after.is_some() => Failure::Again { reason: said, limited: true, after },
+            408 | 424 | 425 | 498 | 499 | 500..=599 => Failure::Again { reason: said, limited: false, after },
+            _ => Failure::Refused(said),
+        }
+    }
+}
+
+/// JSON in a request, without reqwest's feature for it.
+trait JsonBody {
+    fn json_body(self, body: &Value) -> Self;
+}
+
+impl JsonBody for RequestBuilder {
+    fn json_body(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An error and what is behind it.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// What a server says is wrong, in its own words.
+pub(crate) fn words(body: &[u8]) -> String {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let said = json.as_ref().and_then(|json| {
+        let places = ["/error/message", "/error", "/message", "/detail"];
+        let said = places.iter().find_map(|place| json.pointer(place))?;
+        Some(said.as_str().map_or_else(|| said.to_string(), str::to_owned))
+    });
+    let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None if text.is_empty() => "no further words".to_owned(),
+        None => text,
+    }
+}
+
+/// Whether waiting will not help.
+fn is_used_up(body: &[u8], after: Option<Duration>) -> bool {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let codes = ["/error/code", "/error/type"].map(|place| json.pointer(place).and_then(Value::as_str));
+    codes.contains(&Some("insufficient_quota")) || after.is_some_and(|after| after > PATIENCE)
+}
+
+/// `Retry-After`: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let milliseconds = headers.get("retry-after-ms").and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
+    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+    let seconds = milliseconds.map(|ms| ms / 1000.0).or_else(|| text?.parse::<f64>().ok());
+    if let Some(seconds) = seconds.filter(|seconds| (0.0..1e9).contains(seconds)) {
+        return Some(Duration::from_secs_f64(seconds));
+    }
+    let date = httpdate::parse_http_date(text?).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// Google's way to say the same: `details` with a `retryDelay` such as "34s".
+fn retry_info(body: &[u8]) -> Option<Duration> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let details = json.pointer("/error/details")?.as_array()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    duration(delay)
+}
+
+/// "1s", "6m0s", "120ms", "1h2m3.5s", or seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| (0.0..1e9).contains(seconds)) {
+        return Some(Duration::from_secs_f64(seconds));
+    }
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let unit = rest[end..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |next| end + next);
+        total += number
+            * match &rest[end..unit] {
+                "ms" => 1e-3,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => 86400.0,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    (total < 1e9).then(|| Duration::from_secs_f64(total))
+}
+
+impl Allowance {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name: String| headers.get(name).and_then(|value| value.to_str().ok());
+        let of = |what: &str| {
+            let left = text(format!("x-ratelimit-remaining-{what}"))?.trim().parse().ok()?;
+            Some((left, duration(text(format!("x-ratelimit-reset-{what}"))?)?))
+        };
+        Self { requests: of("requests"), tokens: of("tokens") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_comes_as_seconds_or_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let after = |name: &'static str, value: &str| {
+            retry_after(&HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]), now)
+        };
+        assert_eq!(after("retry-after", "3"), Some(Duration::from_secs(3)));
+        assert_eq!(after("retry-after", " 0.25 "), Some(Duration::from_millis(250)));
+        assert_eq!(after("retry-after-ms", "120"), Some(Duration::from_millis(120)));
+        assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
+        assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        for nonsense in ["soon", "-1", "NaN", "1e99"] {
+            assert_eq!(after("retry-after", nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn durations_as_providers_write_them() {
+        let cases = [("1s", 1.0), ("6m0s", 360.0), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("34", 34.0), ("2d", 172_800.0)];
+        for (text, seconds) in cases {
+            assert_eq!(duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for nonsense in ["s", "1x", "1.2.3s", "-3s", "nan", "9999999999999h", "1s2"] {
+            assert_eq!(duration(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_servers_own_words() {
+        let cases = [
+            (r#"{"error": {"message": "no  such model", "code": "x"}}"#, "no such model"),
+            (r#"{"error": "overloaded", "error_type": "overloaded"}"#, "overloaded"),
+            (r#"{"message": "invalid api token", "id": "1"}"#, "invalid api token"),
+            (r#"{"detail": [{"msg": "field required"}]}"#, r#"[{"msg":"field required"}]"#),
+            ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
+            ("", "no further words"),
+        ];
+        for (body, said) in cases {
+            assert_eq!(words(body.as_bytes()), said);
+        }
+        assert_eq!(words("é".repeat(1000).as_bytes()).chars().count(), 303);
+    }
+}

@@ -1,0 +1,195 @@
+//! What plugins.toml says that does not depend on the provider.
+
+use fusemix_sdk::{Error, Modality, OptionKind, OptionSpec, Options, Price};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::provider;
+
+/// An API key: it has no way into a log or an error.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// For the one header that it goes into.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` without the key, should the provider have repeated it.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "[key]")
+    }
+}
+
+pub(crate) struct Settings {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) modality: Modality,
+    /// Values of a latent, if they are asked for.
+    pub(crate) dimensions: Option<usize>,
+    pub(crate) input_type: Option<String>,
+    pub(crate) truncate: Option<bool>,
+    /// Put before each text.
+    pub(crate) prompt: Option<String>,
+    pub(crate) base_url: Option<String>,
+    pub(crate) key: Option<Secret>,
+    /// The variable that the key comes from.
+    pub(crate) key_env: Option<String>,
+    pub(crate) allow_http: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) base64: bool,
+    pub(crate) tokenizer: Option<PathBuf>,
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) requests_per_minute: Option<f64>,
+    pub(crate) tokens_per_minute: Option<f64>,
+    pub(crate) price: Option<Price>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Duration,
+}
+
+/// All keys, those of single providers included.
+pub(crate) fn options() -> Vec<OptionSpec> {
+    use OptionKind::{Any, Boolean, Integer, Number, Text};
+    let providers: Vec<&str> = provider::NAMES.to_vec();
+    vec![
+        OptionSpec::new("provider", Text, "whose wire format").required().choices(&providers),
+        OptionSpec::new("model", Text, "the model's name at the provider"),
+        OptionSpec::new("modality", Text, "text (default), image or audio"),
+        OptionSpec::new("dimensions", Integer, "values of a latent; sent only if set"),
+        OptionSpec::new("input_type", Text, "what the provider calls input_type, task, taskType or prompt_name"),
+        OptionSpec::new("truncate", Boolean, "whether the provider may cut long items (default: the provider's own)"),
+        OptionSpec::new("prompt", Text, "put before each text"),
+        OptionSpec::new("base_url", Text, "where the API is (default: the provider's own)"),
+        OptionSpec::new("api_key_env", Text, "the environment variable with the key (default: the provider's own)"),
+        OptionSpec::new("allow_http", Boolean, "send the key without TLS to a host that is not this one (default: false)"),
+        OptionSpec::new("ca_file", Text, "a PEM file with a certificate to trust beside the system's"),
+        OptionSpec::new("encoding", Text, "how vectors come, where the provider offers both (default: base64)")
+            .choices(&["base64", "float"]),
+        OptionSpec::new("tokenizer", Text, "a tokenizer.json to count tokens with (default: the model's, or an estimate)"),
+        OptionSpec::new("max_tokens", Integer, "tokens of a request (default: the provider's own limit)"),
+        OptionSpec::new("max_bytes", Integer, "bytes of a request (default: the provider's own limit)"),
+        OptionSpec::new("requests_per_minute", Number, "no more requests than these are sent"),
+        OptionSpec::new("tokens_per_minute", Number, "no more tokens than these are sent"),
+        OptionSpec::new("price_per_million_tokens", Number, "what they cost, for --dry-run and --max-cost"),
+        OptionSpec::new("price_per_item", Number, "what an item costs"),
+        OptionSpec::new("request_timeout", Number, "seconds that an answer may take (default: 60)"),
+        OptionSpec::new("connect_timeout", Number, "seconds that a connection may take (default: 10)"),
+        OptionSpec::new("retries", Integer, "how often a request is sent again that may yet work (default: 8)"),
+        OptionSpec::new("backoff", Number, "seconds before the first of them; they double, up to 60 (default: 0.5)"),
+        OptionSpec::new("api_version", Text, "openai: of an Azure deployment, whose address is base_url"),
+        OptionSpec::new("path", Text, "http: behind base_url"),
+        OptionSpec::new("body", Any, "http: the request, with \"{inputs}\", or \"{input}\" for one item a request"),
+        OptionSpec::new("vectors", Text, "http: JSON pointer to the vectors, * for each; such as /data/*/embedding"),
+        OptionSpec::new("tokens", Text, "http: JSON pointer to the number of tokens used"),
+        OptionSpec::new("key_header", Text, "http: the header with the key (default: authorization)"),
+        OptionSpec::new("key_prefix", Text, "http: what comes before the key (default: \"Bearer \")"),
+    ]
+}
+
+impl Settings {
+    pub(crate) fn read(options: &Options) -> Result<Self, Error> {
+        let provider: String = options.need("provider")?;
+        let defaults = provider::defaults(&provider);
+        let above_zero = |key: &str| match options.get::<f64>(key)? {
+            Some(value) if !(value > 0.0 && value.is_finite()) => {
+                Err(Error::config(format!("`{key} = {value}` must be above 0; change it in plugins.toml")))
+            }
+            value => Ok(value),
+        };
+        let count = |key: &str| match options.get::<i64>(key)? {
+            Some(value) if value < 1 => {
+                Err(Error::config(format!("`{key} = {value}` must be at least 1; change it in plugins.toml")))
+            }
+            value => Ok(value.map(|value| value as u64)),
+        };
+        let price = |key: &str| match options.get::<f64>(key)? {
+            Some(value) if !(value >= 0.0 && value.is_finite()) => {
+                Err(Error::config(format!("`{key} = {value}` must not be below 0; change it in plugins.toml")))
+            }
+            value => Ok(value),
+        };
+        let seconds = |key: &str, default: f64| -> Result<Duration, Error> {
+            Ok(Duration::from_secs_f64(above_zero(key)?.unwrap_or(default).min(1e6)))
+        };
+        let prices = (price("price_per_million_tokens")?, price("price_per_item")?);
+        let price = match prices {
+            (None, None) => None,
+            (million_tokens, item) => {
+                let mut price = Price::default();
+                price.million_tokens = million_tokens.unwrap_or(0.0);
+                price.item = item.unwrap_or(0.0);
+                Some(price)
+            }
+        };
+        let base_url: Option<String> = options.get("base_url")?;
+        let given: Option<String> = options.get("api_key_env")?;
+        let key_env = given.clone().or_else(|| defaults.key_env.map(str::to_owned));
+        let key = key_env.as_ref().and_then(|name| std::env::var(name).ok()).filter(|key| !key.trim().is_empty());
+        // A server of one's own, such as vLLM, mostly asks for none.
+        let needed = given.is_some() || defaults.key_env.is_some() && base_url.is_none();
+        if let (true, None, Some(name)) = (needed, &key, &key_env) {
+            return Err(Error::config(format!(
+                "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
+            )));
+        }
+        let modality = options.get_or("modality", Modality::Text)?;
+        if !defaults.modalities.contains(&modality.name()) {
+            return Err(Error::config(format!(
+                "provider `{provider}` takes {}, and not `modality = \"{modality}\"`",
+                defaults.modalities.join(" or ")
+            )));
+        }
+        let model: Option<String> = options.get("model")?;
+        let model = match model {
+            None if defaults.needs_model => {
+                return Err(Error::config(format!("provider `{provider}` needs a `model`; add it in plugins.toml")));
+            }
+            model => model.unwrap_or_default(),
+        };
+        Ok(Self {
+            model,
+            modality,
+            dimensions: count("dimensions")?.map(|dimensions| dimensions as usize),
+            input_type: options.get("input_type")?,
+            truncate: options.get("truncate")?,
+            prompt: options.get("prompt")?,
+            base_url,
+            key: key.map(|key| Secret(key.trim().to_owned())),
+            key_env,
+            allow_http: options.get_or("allow_http", false)?,
+            ca_file: options.get::<String>("ca_file")?.map(|path| options.resolve(&path)),
+            base64: options.get_or("encoding", "base64".to_owned())? == "base64",
+            tokenizer: options.get::<String>("tokenizer")?.map(|path| options.resolve(&path)),
+            max_tokens: count("max_tokens")?,
+            max_bytes: count("max_bytes")?,
+            requests_per_minute: above_zero("requests_per_minute")?,
+            tokens_per_minute: above_zero("tokens_per_minute")?,
+            price,
+            request_timeout: seconds("request_timeout", 60.0)?,
+            connect_timeout: seconds("connect_timeout", 10.0)?,
+            retries: options.get_or("retries", 8)?,
+            backoff: seconds("backoff", 0.5)?,
+            provider,
+        })
+    }
+
+    /// What latents depend on, whoever provides them.
+    pub(crate) fn fingerprint(&self) -> Vec<(&'static str, String)> {
+        let text = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
+        let mut parts = vec![
+            ("provider", self.provider.clone()),
+            ("model", self.model.clone()),
+            ("dimensions", text(self.dimensions.map(|dimensions| dimensions.to_string()))),
+            ("input_type", text(self.input_type.clone())),
+            ("truncate", text(self.truncate.map(|truncate| truncate.to_string()))),
+            ("prompt", self.prompt.clone().unwrap_or_default()),
+        ];
+        // Two servers may well have two models of one name.
+        parts.extend(self.base_url.clone().map(|url| ("base_url", url)));
+        parts
+    }
+}
