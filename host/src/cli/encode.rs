@@ -39,9 +39,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let store = session.store(&encoder)?;
     let Encoding { summary, .. } = fill(session, &encoder, &store, column, arguments.retry_failed)?;
     if session.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        println!("{}", line(&encoder.name, &summary));
+        say!("{}", line(&encoder.name, &summary));
     }
     Ok(code(&summary))
 }
