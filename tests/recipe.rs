@@ -34,6 +34,12 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
         ("'one'", "'oen'", "no encoder is called `oen`; did you mean `one`?"),
         ("encoder = 'two'", "", "tower `right`: give one of `encoder`, `encoders` and `precomputed = true`"),
         ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
+        (
+            "dropout = 0.2",
+            "patience = 1.5",
+            "fusion.toml:14: the wrong kind of value: number `1.5`, expected a whole number",
+        ),
+        ("dropout = 0.2", "lr_end = 1", "fusion.toml:14: `lr_end = 1` in [train]: must be from 0 to `lr`"),
     ];
     for (right, wrong, message) in cases {
         place.write("fusion.toml", RECIPE.replacen(right, wrong, 1));
@@ -41,4 +47,20 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
         assert_eq!(place.read("calls"), "", "nothing is paid for before {message}");
         assert!(!place.path("run").exists());
     }
+}
+
+#[test]
+fn patience_without_pairs_to_look_at_is_a_mistake() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("validation = 'validation.tsv'\n", "") + "patience = 3\n");
+    let message = "fusion.toml:15: `patience = 3` in [train]: no [[pairs]] has `validation` pairs";
+    place.run("train fusion.toml --out run --device cpu").fails(3, message);
+}
+
+#[test]
+fn a_tower_with_blocks_of_its_own_trains_and_evaluates() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("encoder = 'one'", "encoder = 'one'\nblocks = 3"));
+    place.json("train fusion.toml --out run --device cpu");
+    place.json("eval run");
 }

@@ -57,7 +57,7 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
     place.json("train fusion.toml --out run --device cpu");
     let old = place.read("run/run.json");
     place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 100000"));
-    let mut running = place.start("train fusion.toml --out run --device cpu --overwrite");
+    let mut running = place.start("train fusion.toml --out run --device cpu --overwrite --seed 7");
     while epochs(&place, "run.new") < 5 {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -66,7 +66,7 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
     assert_eq!(place.read("run/run.json"), old);
     place.json("eval run");
 
-    place.run("train fusion.toml --out run --device cpu --resume --seed 1").fails(1, "then seed = 0; now seed = 1");
+    place.run("train fusion.toml --out run --device cpu --resume --seed 1").fails(1, "then seed = 7; now seed = 1");
     place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));
     place.run("train fusion.toml --out run --device cpu --resume").fails(1, "it is of another training");
     place.write("plugins.toml", ENCODERS);
@@ -75,4 +75,22 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
     place.write("fusion.toml", RECIPE);
     place.json("train fusion.toml --out run --device cpu --overwrite");
     assert!(!place.path("run.new").exists());
+}
+
+#[test]
+fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
+    let place = place();
+    place.json("train fusion.toml --out whole --device cpu --seed 7");
+    place.write("fusion.toml", RECIPE.to_owned() + "checkpoint_steps = 5\n");
+    let mut running = place.start("train fusion.toml --out run --device cpu --seed 7");
+    while !place.path("run/checkpoint.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(running.try_wait().unwrap().is_none(), "the training was over too soon");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    std::fs::remove_file(place.path("run/metrics.jsonl")).unwrap();
+    assert_eq!(place.json("train fusion.toml --out run --device cpu --resume")["seed"], 7);
+    let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
+    assert!(weights("run") == weights("whole"));
 }

@@ -59,7 +59,7 @@ impl TomlFile {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text).map_err(|error| {
             let line = error.span().map_or(1, |span| self.line_at(span.start));
-            self.at_line(line, with_nearest_key(error.message()))
+            self.at_line(line, in_words(&with_nearest_key(error.message())))
         })
     }
 
@@ -100,6 +100,21 @@ impl TomlFile {
         }
         self.line_at(byte)
     }
+}
+
+/// What serde says of types, as one says it of TOML.
+fn in_words(message: &str) -> String {
+    let words = [
+        ("expected usize", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected f32", "expected a number"),
+        ("expected a string", "expected text, in quotes"),
+        ("expected a boolean", "expected true or false"),
+        ("floating point `", "number `"),
+        ("invalid type: ", "the wrong kind of value: "),
+        ("invalid value: ", "not a value for this key: "),
+    ];
+    words.iter().fold(message.to_owned(), |message, (serde, toml)| message.replace(serde, toml))
 }
 
 /// "; did you mean `key`?" if one of `keys` is near to `wrong`, then what there is.

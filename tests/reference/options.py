@@ -47,6 +47,14 @@ def fusemix(*arguments):
     return json.loads(done.stdout)
 
 
+def mean(found):
+    return statistics.mean(value for way in found for value in way["recall"].values())
+
+
+def spread(values):
+    return f"{statistics.mean(values):6.2f} +- {statistics.stdev(values) / len(values) ** 0.5:.2f}"
+
+
 tested = {line for path in args.folder.glob("split*_test.tsv") for line in path.read_text().splitlines()}
 free = np.array([row for row, line in enumerate(lines("split0_train.tsv")) if line not in tested])
 latents = {name: rows[free] for name, rows in load_file(args.folder / "split0_train.safetensors").items()}
@@ -64,14 +72,6 @@ for repeat in range(args.repeats):
             run = args.folder / "fold_run"
             fusemix("train", args.folder / "fold.toml", "--out", run, "--overwrite", "--seed", repeat, "--device", args.device)
             found[option].append(mean(fusemix("eval", run)["retrieval"]))
-
-
-def mean(found):
-    return statistics.mean(value for way in found for value in way["recall"].values())
-
-
-def spread(values):
-    return f"{statistics.mean(values):6.2f} +- {statistics.stdev(values) / len(values) ** 0.5:.2f}"
 
 
 for option, recalls in found.items():

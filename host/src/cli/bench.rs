@@ -76,6 +76,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
     }
+    if first.min(second) == 0 || arguments.batch < 2 || arguments.steps == 0 {
+        bail!("--dims and --steps must be at least 1, --batch at least 2");
+    }
     let device = device::open(arguments.device, true)?;
     let options = TrainOptions {
         blocks: Some(arguments.blocks),
@@ -107,7 +110,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let resident = peak_resident();
     let peak = peak_flops(&device, trainer.options().precision)?;
     if session.json {
-        println!(
+        say!(
             "{:#}",
             json!({"device": device.describe(), "dims": arguments.dims, "blocks": arguments.blocks,
                 "batch": arguments.batch, "precision": trainer.options().precision, "steps": times.len(),
@@ -116,17 +119,12 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
                 "kernels": profile::to_json(&kernels, times.len())})
         );
     } else {
-        println!("{}: {seconds:.3} s a step, {pairs:.0} pairs/s", device.describe());
-        println!(
-            "{:.0} GFLOP/s, {:.0} % of the {:.0} of large products",
-            flops / 1e9,
-            100.0 * flops / peak,
-            peak / 1e9
-        );
+        say!("{}: {seconds:.3} s a step, {pairs:.0} pairs/s", device.describe());
+        say!("{:.0} GFLOP/s, {:.0} % of the {:.0} of large products", flops / 1e9, 100.0 * flops / peak, peak / 1e9);
         if let Some(resident) = resident {
-            println!("peak resident {:.2} GiB", resident as f64 / f64::from(1 << 30));
+            say!("peak resident {:.2} GiB", resident as f64 / f64::from(1 << 30));
         }
-        profile::print(&kernels);
+        profile::print(&kernels, times.len());
     }
     Ok(0)
 }

@@ -63,11 +63,14 @@ fn show(session: &Session) -> Result<u8> {
         if !session.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
             match &counts {
-                Ok(counts) => println!(
+                Ok(counts) => say!(
                     "{fingerprint}  {names:<16} {:>9} rows of {:<5} {:>5} failed {:>13} bytes",
-                    counts.rows, counts.width, counts.failures, counts.bytes
+                    counts.rows,
+                    counts.width,
+                    counts.failures,
+                    counts.bytes
                 ),
-                Err(error) => println!("{fingerprint}  {names:<16} error: {error}"),
+                Err(error) => say!("{fingerprint}  {names:<16} error: {error}"),
             }
         }
         entries.push(match counts {
@@ -77,9 +80,9 @@ fn show(session: &Session) -> Result<u8> {
         });
     }
     if session.json {
-        println!("{:#}", json!({"cache": session.cache, "entries": entries}));
+        say!("{:#}", json!({"cache": session.cache, "entries": entries}));
     } else if entries.is_empty() {
-        println!("nothing is stored in {}", session.cache.display());
+        say!("nothing is stored in {}", session.cache.display());
     }
     Ok(if unreadable { exit::FAILED } else { 0 })
 }
@@ -107,7 +110,7 @@ fn verify(session: &Session, repair: bool) -> Result<u8> {
         };
         damaged |= !matches!(checked, Ok((_, bad)) if bad == 0 || repair);
         if !session.json {
-            println!("{fingerprint}  {line}");
+            say!("{fingerprint}  {line}");
         }
         entries.push(match checked {
             Ok((rows, bad)) => json!({"fingerprint": fingerprint, "rows": rows, "damaged": bad}),
@@ -115,7 +118,7 @@ fn verify(session: &Session, repair: bool) -> Result<u8> {
         });
     }
     if session.json {
-        println!("{:#}", json!({"entries": entries}));
+        say!("{:#}", json!({"entries": entries}));
     }
     Ok(if damaged { exit::FAILED } else { 0 })
 }
@@ -142,13 +145,13 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     written.finish()?;
     let failed = encoding.summary.failed;
     if session.json {
-        println!(
+        say!(
             "{:#}",
             json!({"file": out, "rows": encoding.rows.len(), "width": width, "failed": failed,
             "failures": encoding.summary.failures})
         );
     } else {
-        println!("{}: {} rows of {width} values, {failed} failed", out.display(), encoding.rows.len());
+        say!("{}: {} rows of {width} values, {failed} failed", out.display(), encoding.rows.len());
     }
     Ok(code(&encoding.summary))
 }

@@ -21,17 +21,17 @@ pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
     };
     if session.json {
         let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_16_bit(), "memory_bytes": cpu.memory()});
-        println!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
+        say!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
         return Ok(0);
     }
-    println!("{}{}", cpu.describe(), if cpu.has_16_bit() { ", bf16 products" } else { "" });
+    say!("{}{}", cpu.describe(), if cpu.has_16_bit() { ", bf16 products" } else { "" });
     for adapter in &adapters {
         let AdapterReport { name, backend, kind, driver, max_binding_bytes, workgroup_bytes, subgroup, .. } = adapter;
-        println!("{name} ({backend}, {kind}, {driver})");
+        say!("{name} ({backend}, {kind}, {driver})");
         let subgroup = subgroup.map_or("none".to_owned(), |[least, most]| {
             if least == most { format!("of {least}") } else { format!("of {least} to {most}") }
         });
-        println!(
+        say!(
             "    binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, f16 {}, timestamps {}",
             max_binding_bytes >> 20,
             adapter.max_buffer_bytes >> 20,
@@ -40,6 +40,6 @@ pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
             if adapter.timestamps { "yes" } else { "no" },
         );
     }
-    println!("--device auto takes {}: {why}", auto.describe());
+    say!("--device auto takes {}: {why}", auto.describe());
     Ok(0)
 }

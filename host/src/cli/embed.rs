@@ -52,9 +52,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     })?;
     written.finish()?;
     if session.json {
-        println!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
+        say!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
     } else {
-        println!("{}: {rows} rows of {width} values, {} failed", out.display(), failed.len());
+        say!("{}: {rows} rows of {width} values, {} failed", out.display(), failed.len());
     }
     Ok(if failed.is_empty() { 0 } else { exit::SOME_FAILED })
 }

@@ -66,9 +66,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let wanted = Wanted { retry_failed, max_items, max_cost };
     let Encoding { summary, .. } = fill(session, &encoder, &store, column, wanted)?;
     if session.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        println!("{}", line(&encoder.name, &summary));
+        say!("{}", line(&encoder.name, &summary));
     }
     Ok(code(&summary))
 }

@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         found.extend(tested.pairs.retrieval(&trained.fusion)?);
     }
     if session.json {
-        println!("{:#}", json!({"retrieval": found}));
+        say!("{:#}", json!({"retrieval": found}));
     } else {
         print!("{}", table(&found));
     }

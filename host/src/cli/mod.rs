@@ -1,5 +1,10 @@
 //! The command line: its arguments, one file a command.
 
+/// Prints a line to standard output.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::cli::print_line(format_args!($($words)*)) };
+}
+
 mod bench;
 mod cache;
 mod devices;
@@ -19,7 +24,7 @@ mod train;
 mod trained;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -75,6 +80,17 @@ enum Command {
     Devices(devices::Arguments),
     /// Time what training is made of
     Bench(bench::Arguments),
+}
+
+/// Prints a line. Whoever does not read on, such as `head`, ends the program quietly.
+fn print_line(line: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !quiet {
+            eprintln!("error: cannot write to standard output: {error}");
+        }
+        std::process::exit(if quiet { 0 } else { exit::FAILED.into() });
+    }
 }
 
 /// Runs the program on this process's arguments.

@@ -41,26 +41,28 @@ fn list(session: &Session) -> Result<u8> {
         let plugins: Vec<Value> = plugins.iter().map(|(entry, plugin)| plugin_json(&entry.name, plugin)).collect();
         let encoders: Vec<Value> =
             encoders.iter().map(|(entry, encoder)| encoder_json(&entry.name, &entry.host.plugin, encoder)).collect();
-        println!("{:#}", json!({"plugins": plugins, "encoders": encoders}));
+        say!("{:#}", json!({"plugins": plugins, "encoders": encoders}));
     } else {
         for (entry, plugin) in &plugins {
             match plugin {
                 Ok(plugin) => {
-                    println!("plugin  {:<16} {:<8} {}", entry.name, plugin.info.version, plugin.path.display())
+                    say!("plugin  {:<16} {:<8} {}", entry.name, plugin.info.version, plugin.path.display())
                 }
-                Err(error) => println!("plugin  {:<16} error: {error}", entry.name),
+                Err(error) => say!("plugin  {:<16} error: {error}", entry.name),
             }
         }
         for (entry, encoder) in &encoders {
             match encoder {
                 Ok(LoadedEncoder { description, .. }) => {
                     let width = description.width.map_or("told by the first answer".into(), |width| width.to_string());
-                    println!(
+                    say!(
                         "encoder {:<16} {:<8} width {width}, by {}",
-                        entry.name, description.modality, entry.host.plugin
+                        entry.name,
+                        description.modality,
+                        entry.host.plugin
                     );
                 }
-                Err(error) => println!("encoder {:<16} error: {error}", entry.name),
+                Err(error) => say!("encoder {:<16} error: {error}", entry.name),
             }
         }
     }
@@ -112,12 +114,12 @@ fn check(session: &Session, name: &str) -> Result<u8> {
             .iter()
             .map(|check| json!({"promise": check.promise, "kept": check.broken.is_none(), "broken": check.broken}))
             .collect();
-        println!("{:#}", json!({"encoder": name, "checks": checks}));
+        say!("{:#}", json!({"encoder": name, "checks": checks}));
     } else {
         for check in &checks {
             match &check.broken {
-                None => println!("kept    {}", check.promise),
-                Some(how) => println!("BROKEN  {}: {how}", check.promise),
+                None => say!("kept    {}", check.promise),
+                Some(how) => say!("BROKEN  {}: {how}", check.promise),
             }
         }
     }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::device::KernelTime;
 
-/// A table on standard error.
-pub(super) fn print(kernels: &[(&'static str, KernelTime)]) {
+/// A table on standard error, of all `steps` steps together.
+pub(super) fn print(kernels: &[(&'static str, KernelTime)], steps: usize) {
+    eprintln!("{steps} steps:");
     let all: f64 = kernels.iter().map(|(_, kernel)| kernel.time.as_secs_f64()).sum();
     for (name, KernelTime { time, launches }) in kernels {
         let (seconds, share) = (time.as_secs_f64(), 100.0 * time.as_secs_f64() / all.max(1e-9));

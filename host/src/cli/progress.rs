@@ -1,6 +1,6 @@
 //! Progress of long work: a bar on a terminal, a line now and then elsewhere. Both on standard error.
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,13 @@ impl Meter {
     /// Work on `total` things called `unit`.
     pub(super) fn new(name: String, total: usize, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{prefix} [{bar:30}] {pos}/{len} {per_sec}, {eta} left {wide_msg}";
+            let style = "{prefix} [{bar:30}] {pos}/{len} {rate}, {eta} left {wide_msg}";
             let style = ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> ");
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // A bar that cannot be written shows nothing else either.
+                let _ = write!(out, "{:.1}/s", state.per_sec());
+            };
+            let style = style.with_key("rate", rate);
             ProgressBar::new(total as u64).with_style(style).with_prefix(name.clone())
         });
         Self { name, unit, bar, start: Instant::now(), said: Instant::now() }

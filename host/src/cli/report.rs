@@ -4,7 +4,6 @@ use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 use super::gallery::gallery;
 use super::session::Session;
@@ -36,7 +35,11 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let write = || format!("cannot write {}", out.display());
     // Opened before the work, and left as it was until the page is whole.
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).with_context(write)?;
+    let mut builder = tempfile::Builder::new();
+    // A page is there to be shown: what the user's mask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).with_context(write)?;
     let towers = trained.towers(session);
     let tested = trained.held_out(&towers, data.as_deref())?;
     let mut retrieval = Vec::new();
@@ -58,9 +61,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     file.write_all(html.as_bytes()).with_context(write)?;
     file.persist(&out).map_err(|error| error.error).with_context(write)?;
     if session.json {
-        println!("{:#}", serde_json::json!({"page": out}));
+        say!("{:#}", serde_json::json!({"page": out}));
     } else {
-        println!("{}", out.display());
+        say!("{}", out.display());
     }
     Ok(0)
 }

@@ -52,12 +52,12 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         let row = items.rows[item];
         let name = name(&file, &column, row)?;
         if !session.json {
-            println!("{rank:>3}  {score:>6.3}  {name}");
+            say!("{rank:>3}  {score:>6.3}  {name}");
         }
         found.push(json!({"rank": rank, "score": score, "row": row + 1, "item": name}));
     }
     if session.json {
-        println!("{:#}", json!({"found": found}));
+        say!("{:#}", json!({"found": found}));
     }
     Ok(0)
 }

@@ -19,7 +19,8 @@ use crate::dataset::{DataError, DataFile};
 use crate::device::{self, DeviceChoice};
 use crate::eval::{Retrieval, mean_recall};
 use crate::fusion::{
-    AdapterKind, Checkpoints, EpochMetrics, Fusion, Observer, Outcome, PairSet, TowerSpec, TrainError, Trainer,
+    AdapterKind, Checkpoints, EpochMetrics, Fusion, Observer, OptionError, Options, Outcome, PairSet, TowerSpec,
+    TrainError, Trainer,
 };
 use crate::pairs::{HeldOut, Paired, pair};
 use crate::plugin::Services;
@@ -37,9 +38,10 @@ pub(super) struct Arguments {
     /// Where to compute: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// What the adapters' beginnings, the order of the pairs, mixing and dropout follow from
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// What the adapters' beginnings, the order of the pairs, mixing and dropout follow from [default: 0, or that of the
+    /// training that is resumed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Replace the run that --out holds
     #[arg(long)]
     overwrite: bool,
@@ -61,6 +63,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         let [first, second] = entry.ends.each_ref().map(|end| recipe.towers[end.tower].name.clone());
         return Err(located(&recipe, TrainError::Few { first, second, pairs: files.rows }));
     }
+    check_effects(&recipe, &options)?;
     let towers = Towers::new(session, &recipe, None);
     for (index, tower) in recipe.towers.iter().enumerate() {
         towers.modality(index)?;
@@ -77,7 +80,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     };
 
     let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
-    let mut training = BTreeMap::from([("seed".to_owned(), arguments.seed.to_string())]);
+    let begun_with = arguments.resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
+    let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
+    let seed = arguments.seed.or(begun).unwrap_or(0);
+    let mut training = BTreeMap::from([("seed".to_owned(), seed.to_string())]);
     for (entry, files) in recipe.pairs.iter().zip(&files) {
         let paired = training_pairs(&towers, entry, &files.train)?;
         dropped += paired.dropped;
@@ -94,9 +100,15 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         TowerSpec { name: info.name.clone(), width: info.width, adapter, blocks: tower.blocks }
     });
     let pairs: usize = sets.iter().map(|set| set.latents[0].len()).sum();
-    let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &recipe.train, arguments.seed)
+    let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &recipe.train, seed)
         .map_err(|error| located(&recipe, error))?;
     let steps = trainer.planned_steps();
+    if let Some(wanted) = recipe.train.steps.filter(|&wanted| wanted > steps) {
+        tracing::warn!("`steps = {wanted}` is more than the epochs have: {steps}");
+    }
+    if trainer.options().warmup >= steps {
+        tracing::warn!("`warmup = {}` is all of the {steps} steps: `lr` is never reached", trainer.options().warmup);
+    }
     let resolved = recipe.to_toml(trainer.options())?;
     // What makes no other training of it may change.
     let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
@@ -142,32 +154,49 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     };
     trainer.fusion().save(&folder.adapters())?;
     checkpoints.remove();
+    let kernels = device.profile().take();
     if arguments.profile {
-        profile::print(&device.profile().take());
+        profile::print(&kernels, last.max(1));
     }
     let info = RunInfo {
         fusemix: env!("CARGO_PKG_VERSION").to_owned(),
-        seed: arguments.seed,
-        device: device.describe(),
+        seed,
+        device: trainer.devices(),
         pairs,
         towers: infos,
     };
     folder.finish(&info)?;
 
     let (loss, recall) = (watcher.loss.expect("a training has at least one epoch"), watcher.recall);
-    let seconds = start.elapsed().as_secs_f64();
+    let (seconds, kept) = (start.elapsed().as_secs_f64(), trainer.kept_recall());
     if session.json {
-        println!(
+        let kernels = arguments.profile.then(|| profile::to_json(&kernels, last.max(1)));
+        say!(
             "{:#}",
             json!({"run": arguments.out, "device": info.device, "seed": info.seed, "pairs": pairs, "dropped": dropped,
-                "steps": last, "loss": loss, "validation_mean_recall": recall, "seconds": seconds})
+                "steps": last, "loss": loss, "validation_mean_recall": recall, "kept_recall": kept, "seconds": seconds,
+                "options": trainer.options(), "kernels": kernels})
         );
     } else {
         let recall =
             recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
-        println!("{}: {last} steps in {seconds:.1} s, loss {loss:.3}{recall}", arguments.out.display());
+        let recall = recall + &kept.map_or(String::new(), |kept| format!(", kept from where it was {kept:.1}%"));
+        say!("{}: {last} steps in {seconds:.1} s, loss {loss:.3}{recall}", arguments.out.display());
     }
     Ok(0)
+}
+
+/// What is asked for and cannot have the effect that it is asked for.
+fn check_effects(recipe: &Recipe, options: &Options) -> Result<()> {
+    if options.patience > 0 && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
+        let (value, reason) =
+            (options.patience.to_string(), "no [[pairs]] has `validation` pairs to look at".to_owned());
+        return Err(located(recipe, OptionError { key: "patience", value, reason }.into()));
+    }
+    if let Some(batch) = recipe.train.batch.filter(|&batch| batch > options.batch) {
+        tracing::warn!("`batch = {batch}` draws more pairs than there are: it is {} instead", options.batch);
+    }
+    Ok(())
 }
 
 /// The files of a pair set, opened and with the columns that they must have, before anything is paid for.
@@ -242,7 +271,10 @@ impl Watcher {
         let path = folder.metrics();
         let known = match epochs {
             0 => String::new(),
-            _ => std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
+            _ => match std::fs::read_to_string(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+                read => read.with_context(|| format!("cannot read {}", path.display()))?,
+            },
         };
         let of_epoch = |line: &str| serde_json::from_str::<Value>(line).ok()?["epoch"].as_u64();
         let known: String = known

@@ -1,5 +1,6 @@
 //! Latents that somebody else computed: the tensors of a .safetensors file, row i pairing with row i.
 
+use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -54,20 +55,25 @@ impl Precomputed {
         })
     }
 
-    /// The tensor called `name`: f32 `[rows, width]`, all finite.
+    /// The tensor called `name`: f32, f16 or bf16 `[rows, width]`, all finite.
     pub fn column(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
         let tensors = self.tensors()?;
         let wrong = |reason: String| DataError::Tensors { path: self.path.clone(), reason };
         let tensor = self.tensor(&tensors, name)?;
-        let (Dtype::F32, &[rows, width @ (1..)]) = (tensor.dtype(), tensor.shape()) else {
-            let (dtype, shape) = (tensor.dtype(), tensor.shape());
-            return Err(wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; it must be F32 [rows, width]")));
+        let dtype = tensor.dtype();
+        let (Dtype::F32 | Dtype::F16 | Dtype::BF16, &[rows, width @ (1..)]) = (dtype, tensor.shape()) else {
+            let shape = tensor.shape();
+            return Err(wrong(format!(
+                "tensor `{name}` is {dtype:?} {shape:?}; it must be F32, F16 or BF16 [rows, width]"
+            )));
         };
         let start = tensor.data().as_ptr() as usize - self.map.as_ptr() as usize;
-        let latents =
-            PrecomputedLatents { map: self.map.clone(), bytes: start..start + tensor.data().len(), rows, width };
+        let bytes = start..start + tensor.data().len();
+        let latents = PrecomputedLatents { map: self.map.clone(), bytes, dtype, rows, width };
+        let mut values = vec![0.0; width];
         for row in 0..rows {
-            if let Some(column) = latents.values(row).position(|value| !value.is_finite()) {
+            latents.copy_row(row, &mut values);
+            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
                 return Err(wrong(format!(
                     "tensor `{name}` has a value that is not finite in row {}, column {}",
                     row + 1,
@@ -83,6 +89,7 @@ impl Precomputed {
 pub struct PrecomputedLatents {
     map: Arc<Mmap>,
     bytes: Range<usize>,
+    dtype: Dtype,
     rows: usize,
     width: usize,
 }
@@ -90,13 +97,14 @@ pub struct PrecomputedLatents {
 impl PrecomputedLatents {
     /// The bytes of row `index`.
     pub fn row_bytes(&self, index: usize) -> &[u8] {
-        let row = self.width * size_of::<f32>();
-        &self.map[self.bytes.clone()][index * row..(index + 1) * row]
+        &self.map[self.row(index)]
     }
 
-    fn values(&self, index: usize) -> impl Iterator<Item = f32> {
-        // The format aligns tensors to no more than the header's length, so a row is read byte by byte.
-        self.row_bytes(index).chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    /// Where row `index` is in the file.
+    fn row(&self, index: usize) -> Range<usize> {
+        let row = self.bytes.len() / self.rows;
+        let start = self.bytes.start + index * row;
+        start..start + row
     }
 }
 
@@ -110,12 +118,61 @@ impl Latents for PrecomputedLatents {
     }
 
     fn copy_row(&self, index: usize, out: &mut [f32]) {
-        out.iter_mut().zip(self.values(index)).for_each(|(out, value)| *out = value);
+        // The format aligns tensors to no more than the header's length, so a row is read byte by byte.
+        let bytes = self.row_bytes(index);
+        let halves = || bytes.as_chunks::<2>().0.iter();
+        match self.dtype {
+            Dtype::F16 => {
+                out.iter_mut().zip(halves()).for_each(|(out, &half)| *out = f16::from_le_bytes(half).to_f32())
+            }
+            Dtype::BF16 => {
+                out.iter_mut().zip(halves()).for_each(|(out, &half)| *out = bf16::from_le_bytes(half).to_f32())
+            }
+            _ => {
+                out.iter_mut().zip(bytes.as_chunks::<4>().0).for_each(|(out, &value)| *out = f32::from_le_bytes(value))
+            }
+        }
     }
 
     fn read_ahead(&self, index: usize) {
-        let row = self.width * size_of::<f32>();
-        let start = self.bytes.start + index * row;
-        advise(&self.map, start..start + row);
+        advise(&self.map, self.row(index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_read_as_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latents.safetensors");
+        let values = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
+        let all = || values.as_flattened().iter();
+        let tensors = [
+            ("f32", Dtype::F32, all().flat_map(|value: &f32| value.to_le_bytes()).collect::<Vec<u8>>()),
+            ("f16", Dtype::F16, all().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
+            ("bf16", Dtype::BF16, all().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
+            ("f64", Dtype::F64, all().flat_map(|value| f64::from(*value).to_le_bytes()).collect()),
+            ("bad", Dtype::F16, [0, 0, 0, 0x7c, 0, 0].to_vec()),
+        ];
+        let views = tensors.iter().map(|(name, dtype, bytes)| {
+            let rows = if *name == "bad" { 1 } else { 2 };
+            (*name, TensorView::new(*dtype, vec![rows, 3], bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let file = Precomputed::open(&path).unwrap();
+        for name in ["f32", "f16", "bf16"] {
+            let latents = file.column(name).unwrap();
+            let mut row = [0.0; 3];
+            for (index, expected) in values.iter().enumerate() {
+                latents.copy_row(index, &mut row);
+                latents.read_ahead(index);
+                assert_eq!(row, *expected, "{name}");
+            }
+        }
+        let error = |name| file.column(name).map(drop).unwrap_err().to_string();
+        assert!(error("f64").contains("`f64` is F64 [2, 3]; it must be F32, F16 or BF16"), "{}", error("f64"));
+        assert!(error("bad").contains("row 1, column 2"), "{}", error("bad"));
     }
 }

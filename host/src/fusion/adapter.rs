@@ -1,9 +1,9 @@
 //! The fusion adapter h: L blocks of `x + W2 dropout(gelu(W1 LayerNorm(x)))`, a LayerNorm, and a Linear into the shared
 //! space (arXiv 2312.10144, section 5.1 and appendix).
 
-use super::Options;
 use super::layers::{Backward, Linear, Norm, Normed};
 use super::parameter::{Parameter, Source, Version};
+use super::{Options, TowerSpec};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{AddBias, Dropout, Gelu, GeluBackward, Precision, hash};
 
@@ -19,6 +19,25 @@ pub(super) struct Shape {
     pub(super) shared: usize,
     /// Whether its Linears have biases.
     pub(super) bias: bool,
+}
+
+impl Shape {
+    /// The adapter of a tower.
+    pub(super) fn of(spec: &TowerSpec, options: &Options) -> Self {
+        Self {
+            width: spec.width,
+            inner: spec.width * options.expansion,
+            blocks: spec.blocks.unwrap_or(options.blocks),
+            shared: options.width,
+            bias: options.bias,
+        }
+    }
+
+    /// Values of its parameters.
+    pub(super) fn values(self) -> u64 {
+        let [width, inner, blocks, shared] = [self.width, self.inner, self.blocks, self.shared].map(|size| size as u64);
+        blocks.saturating_mul(2 * width * inner + inner + 3 * width) + 2 * width + width * shared + shared
+    }
 }
 
 /// An adapter.

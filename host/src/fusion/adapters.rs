@@ -13,11 +13,13 @@
 //! def embed(x, path, tower):                      # x: n x width latents
 //!     w = {k.removeprefix(tower + "."): v for k, v in load_file(path).items() if k.startswith(tower + ".")}
 //!     norm = lambda x, n: F.layer_norm(x, x.shape[-1:], w[n + ".weight"], w[n + ".bias"])
-//!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w[n + ".bias"])
-//!     for i in range(sum(k.endswith("up.bias") for k in w)):
+//!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w.get(n + ".bias"))
+//!     for i in range(sum(k.endswith("up.weight") for k in w)):
 //!         b = f"blocks.{i}."
 //!         x = x + linear(F.gelu(linear(norm(x, b + "norm"), b + "up")), b + "down")
-//!     return F.normalize(linear(norm(x, "norm"), "head"), dim=1)
+//!     if w:                                       # an identity tower has none
+//!         x = linear(norm(x, "norm"), "head")
+//!     return F.normalize(x, dim=1)
 //! ```
 
 use safetensors::{Dtype, SafeTensors};
@@ -30,7 +32,7 @@ use std::sync::Arc;
 
 use super::adapter::Shape;
 use super::parameter::{Source, Version};
-use super::{Fusion, TowerSpec};
+use super::{AdapterKind, Fusion, TowerSpec};
 use crate::device::{Device, DeviceError};
 use crate::tensor_file::TensorFile;
 
@@ -54,8 +56,9 @@ pub enum AdaptersError {
 /// A tower in the metadata.
 #[derive(Serialize, Deserialize)]
 struct TowerEntry {
-    #[serde(flatten)]
-    spec: TowerSpec,
+    name: String,
+    width: usize,
+    adapter: AdapterKind,
     inner: usize,
     blocks: usize,
     shared: usize,
@@ -103,10 +106,10 @@ impl Fusion {
     pub fn save(&self, path: &Path) -> Result<(), AdaptersError> {
         let shared = self.width;
         let entry = |tower: &super::tower::Tower| {
-            let (width, bias) = (tower.spec.width, true);
-            let shape = tower.shape().unwrap_or(Shape { width, inner: 0, blocks: 0, shared, bias });
+            let TowerSpec { name, width, adapter, .. } = tower.spec.clone();
+            let shape = tower.shape().unwrap_or(Shape { width, inner: 0, blocks: 0, shared, bias: true });
             let Shape { inner, blocks, bias, .. } = shape;
-            TowerEntry { spec: tower.spec.clone(), inner, blocks, shared, bias }
+            TowerEntry { name, width, adapter, inner, blocks, shared, bias }
         };
         let towers: Vec<TowerEntry> = self.towers.iter().map(entry).collect();
         let metadata = BTreeMap::from([
@@ -139,14 +142,11 @@ impl Fusion {
         let entries: Vec<TowerEntry> =
             serde_json::from_str(value("towers")).map_err(|error| wrong(format!("`towers`: {error}")))?;
         let width = entries.first().map_or(0, |entry| entry.shared);
-        let shape = |entry: &TowerEntry| Shape {
-            width: entry.spec.width,
-            inner: entry.inner,
-            blocks: entry.blocks,
-            shared: entry.shared,
-            bias: entry.bias,
+        let tower = |entry: TowerEntry| {
+            let TowerEntry { name, width, adapter, inner, blocks, shared, bias } = entry;
+            (Shape { width, inner, blocks, shared, bias }, TowerSpec { name, width, adapter, blocks: Some(blocks) })
         };
-        let towers = entries.into_iter().map(|entry| (shape(&entry), entry.spec)).collect();
+        let towers = entries.into_iter().map(tower).collect();
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
         let mut stored = Stored { tensors, tower: String::new(), wrong: None };
         let fusion = Self::new(device, towers, width, 1.0, &mut stored);

@@ -34,6 +34,9 @@ pub(super) struct Position {
     pub(super) taken: Vec<usize>,
     /// The best recall so far, and the evaluations since.
     pub(super) best: Option<(f64, usize)>,
+    /// What it was computed on, one after the other.
+    #[serde(default)]
+    pub(super) devices: Vec<String>,
 }
 
 /// Where a training's checkpoints go, and what they are of.
@@ -77,6 +80,15 @@ impl Checkpoints {
         }
     }
 
+    /// What a training whose checkpoint is at `path` was begun with.
+    pub fn begun_with(path: &Path) -> Option<BTreeMap<String, String>> {
+        let file = File::open(path).ok()?;
+        // SAFETY: the file is this program's own and is only ever replaced as a whole.
+        let bytes = unsafe { Mmap::map(&file) }.ok()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
+    }
+
     /// Writes a checkpoint; the one before it stays.
     pub(super) fn save(&self, fusion: &Fusion, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
         let write = |cause| CheckpointError::Write { path: self.path.clone(), cause };
@@ -112,12 +124,14 @@ impl Checkpoints {
             match self.read(&path, fusion) {
                 Err(CheckpointError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    if refused.is_none() {
-                        tracing::warn!("{error}");
-                    }
                     refused.get_or_insert(error);
                 }
-                Ok(found) => return Ok(Some(found)),
+                Ok(found) => {
+                    if let Some(refused) = refused {
+                        tracing::warn!("{refused}; going on from the one before it");
+                    }
+                    return Ok(Some(found));
+                }
             }
         }
         refused.map_or(Ok(None), Err)

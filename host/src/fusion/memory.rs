@@ -1,8 +1,9 @@
 //! What a training keeps in memory: as many activations and tiles of logits as its budget allows.
 
+use super::adapter::Shape;
 use super::loss::TILE;
 use super::tower::Tower;
-use super::{Fusion, Options};
+use super::{AdapterKind, Fusion, Options, TowerSpec};
 use crate::device::Device;
 
 /// The budget if nobody says another, in bytes; no more than half of what is free.
@@ -26,6 +27,17 @@ pub(super) struct Plan {
     pub(super) left: usize,
 }
 
+/// Copies of a parameter: the value, its gradient and moments, and what else is asked for.
+fn copies(options: &Options) -> usize {
+    4 + usize::from(options.ema > 0.0) + usize::from(options.patience > 0)
+}
+
+/// Bytes of all parameters of a training.
+pub(super) fn parameters(towers: &[TowerSpec], options: &Options) -> u64 {
+    let trained = towers.iter().filter(|spec| spec.adapter == AdapterKind::Mlp);
+    4 * copies(options) as u64 * trained.map(|spec| Shape::of(spec, options).values()).sum::<u64>()
+}
+
 /// Plans steps of up to `batch` rows, in micro-batches of `micro`.
 pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, micro: usize) -> Plan {
     let free = device.memory().map_or(u64::MAX, |free| free / 2);
@@ -33,17 +45,15 @@ pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batc
     // Parts of a buffer start at multiples of 64 values.
     let micro = if batch <= micro { batch } else { micro / 64 * 64 };
     let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
-    let copies = 4 + usize::from(options.ema > 0.0) + usize::from(options.patience > 0);
     let parameters =
-        fusion.parameters().iter().map(|(_, parameter)| copies * parameter.gradient().len()).sum::<usize>();
+        copies(options) * fusion.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
     let sizes: Vec<(usize, usize)> = fusion.towers.iter().map(|tower| Tower::values(tower, batch, micro)).collect();
     let least = parameters + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    let mut left = (budget.saturating_sub(OTHERS) / 4) as usize;
-    if left < least && options.memory.is_some() {
-        let least = (4 * least as u64 + OTHERS).div_ceil(1 << 20);
+    if budget < 4 * least as u64 && options.memory.is_some() {
+        let least = (4 * least as u64).div_ceil(1 << 20);
         tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", super::Bytes(budget));
     }
-    left = left.saturating_sub(least);
+    let mut left = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
     // The activations first: what they save is worth more.
     let wanted = sizes.iter().map(|(_, kept)| (micro_batches - 1) * kept).sum::<usize>();
     let share = left.min(wanted) as f64 / wanted.max(1) as f64;

@@ -75,14 +75,7 @@ const CHUNK: usize = 512;
 impl Fusion {
     /// A fusion before its training.
     fn fresh(device: Arc<dyn Device>, towers: Vec<TowerSpec>, options: &Options, seed: u64) -> Self {
-        let shape = |spec: &TowerSpec| Shape {
-            width: spec.width,
-            inner: spec.width * options.expansion,
-            blocks: spec.blocks.unwrap_or(options.blocks),
-            shared: options.width,
-            bias: options.bias,
-        };
-        let towers = towers.into_iter().map(|spec| (shape(&spec), spec)).collect();
+        let towers = towers.into_iter().map(|spec| (Shape::of(&spec, options), spec)).collect();
         let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
         Self::new(device, towers, options.width, options.temperature, &mut source)
     }

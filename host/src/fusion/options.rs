@@ -121,7 +121,7 @@ pub struct Options {
 pub enum Mixup {
     /// Each step, as in the reference implementation.
     Batch,
-    /// Each mixed pair: found more where we measured it.
+    /// Each mixed pair: as good where we measured it.
     #[default]
     Pair,
 }
@@ -130,6 +130,13 @@ pub enum Mixup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// For people: in whole MiB.
+    pub(super) fn rounded(bytes: u64) -> Self {
+        Self(bytes.div_ceil(1 << 20) << 20)
+    }
+}
 
 const UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
@@ -217,7 +224,7 @@ impl TrainOptions {
             mixup_alpha_end: self.mixup_alpha_end.unwrap_or(mixup_alpha),
             mixup: self.mixup.unwrap_or_default(),
             lr: self.lr.unwrap_or(1e-3),
-            lr_end: self.lr_end.unwrap_or(1e-6),
+            lr_end: self.lr_end.unwrap_or(1e-6_f32.min(self.lr.unwrap_or(1.0)).max(0.0)),
             warmup: self.warmup.unwrap_or((steps / 10).min(100)),
             weight_decay: self.weight_decay.unwrap_or(0.1),
             decay_vectors: self.decay_vectors.unwrap_or(false),
@@ -258,8 +265,8 @@ impl Options {
             o if !finite(o.mixup_alpha_end, 0.0) => {
                 wrong("mixup_alpha_end", &o.mixup_alpha_end, "must be a number from 0")
             }
-            o if !finite(o.lr, 0.0) => wrong("lr", &o.lr, "must be a number from 0"),
-            o if !finite(o.lr_end, 0.0) => wrong("lr_end", &o.lr_end, "must be a number from 0"),
+            o if !finite(o.lr, f32::MIN_POSITIVE) => wrong("lr", &o.lr, "must be above 0"),
+            o if !(0.0..=o.lr).contains(&o.lr_end) => wrong("lr_end", &o.lr_end, "must be from 0 to `lr`"),
             o if !finite(o.weight_decay, 0.0) => wrong("weight_decay", &o.weight_decay, "must be a number from 0"),
             o if !share(o.beta1) => wrong("beta1", &o.beta1, "must be from 0 to below 1"),
             o if !share(o.beta2) => wrong("beta2", &o.beta2, "must be from 0 to below 1"),

@@ -151,7 +151,9 @@ impl Parameter {
         let Training { gradient, moments: [first, second], average, .. } = self.training();
         device.launch(&update, &[gradient.all(), factor], &[self.value.all(), first.all(), second.all()]);
         if let Some(average) = average {
-            let ema = Ema { count: self.value.len(), decay: options.ema };
+            // At first an average of few steps: the adapters' beginnings weigh nothing in it.
+            let ramp = (number as f32 - 1.0) / (number as f32 + 9.0);
+            let ema = Ema { count: self.value.len(), decay: options.ema.min(ramp) };
             device.launch(&ema, &[self.value.all()], &[average.all()]);
         }
     }

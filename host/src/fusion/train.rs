@@ -14,7 +14,7 @@ use super::observer::{EpochMetrics, Observer, Outcome};
 use super::parameter::{Step, Version};
 use super::schedule::learning_rate;
 use super::tower::{Pass, Tower};
-use super::{AdapterKind, Fusion, OptionError, Options, TowerSpec, TrainOptions};
+use super::{AdapterKind, Bytes, Fusion, OptionError, Options, TowerSpec, TrainOptions};
 use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
@@ -51,6 +51,10 @@ pub enum TrainError {
     Identity { tower: String, latents: usize, width: usize },
     #[error("the towers `{first}` and `{second}` are both `adapter = \"identity\"`: nothing is left to train")]
     Nothing { first: String, second: String },
+    #[error(
+        "the adapters take {needed}, and {free} are free; fewer `blocks`, or a smaller `expansion` or `width`, in [train] take less"
+    )]
+    Large { needed: Bytes, free: Bytes },
     #[error("the loss of step {step} is {loss}; a lower `lr`, or a `clip`, in [train] keeps it finite")]
     Diverged { step: usize, loss: f32 },
     #[error("{0}")]
@@ -106,6 +110,10 @@ impl Trainer {
             options.precision = Precision::F32;
         }
         let taken = vec![0; towers.len()];
+        let needed = memory::parameters(&towers, &options);
+        if let Some(free) = device.memory().filter(|free| *free < needed) {
+            return Err(TrainError::Large { needed: Bytes::rounded(needed), free: Bytes::rounded(free) });
+        }
         let fusion = Fusion::fresh(device.clone(), towers, &options, seed);
         fusion.towers.iter().for_each(|tower| tower.train(&*device, &options));
         fusion.log_tau.train(&*device, &options);
@@ -135,7 +143,7 @@ impl Trainer {
             parts: device.zeros(fusion.parameters().len() * SquareSums::PARTS),
             factor: device.upload(&[1.0]),
         };
-        let position = Position { taken, ..Position::default() };
+        let position = Position { taken, devices: vec![device.describe()], ..Position::default() };
         Ok(Self { device, fusion, sets, options, seed, position, cold, passes, loss, losses, clipping })
     }
 
@@ -159,6 +167,16 @@ impl Trainer {
         (0..self.options.epochs).map(steps).sum::<usize>().min(self.options.steps.unwrap_or(usize::MAX))
     }
 
+    /// The recall of the adapters that are kept, where `patience` chooses them.
+    pub fn kept_recall(&self) -> Option<f64> {
+        self.position.best.map(|(recall, _)| recall)
+    }
+
+    /// What it was computed on.
+    pub fn devices(&self) -> String {
+        self.position.devices.join(", then ")
+    }
+
     /// Steps that are done, and epochs.
     pub fn done(&self) -> (usize, usize) {
         (self.position.step, self.position.epoch)
@@ -171,6 +189,11 @@ impl Trainer {
             self.device.write(self.losses.part(0, losses.len()), &losses);
         }
         self.position = position;
+        let device = self.device.describe();
+        if let Some(before) = self.position.devices.last().filter(|before| **before != device) {
+            tracing::warn!("the training ran on {before} before: on {device} it goes on with other rounding");
+            self.position.devices.push(device);
+        }
         Ok(true)
     }
 

@@ -1,6 +1,12 @@
 // out = a b for GPUs in software, where a subgroup is 8 threads in a vector and loads are what costs: a subgroup computes
 // 32 x 16 values of out, a thread 4 rows of them. For 8 terms of the sums a thread loads two blocks of 4 x 4 values of a,
 // its own, and one of b, which all take a share of.
+//
+// Shapes tried with Mesa 22.3 on 2 cores, products of 480 to 960 a side, in GFLOP/s: one value a thread 0.9; 64 x 64 in
+// workgroup memory 2.4 to 3.7; a broadcast, b loaded one by one, 8 x 16 to 12 x 16 values a subgroup 13 to 17; the same with
+// b in fours, 8 x 32 19; b broadcast, a its own: 8 x 16 24, 16 x 16 30 to 33, 24 x 12 34, 32 x 16 (this one) 33 to 41,
+// 32 x 20 35 to 41, 32 x 24 34 to 37, 32 x 32 29 to 35, 64 x 16 23 to 37. With loads one by one 22; with sums that a loop
+// indexes 4.
 
 struct Params {
     m: u32, n: u32, k: u32,
