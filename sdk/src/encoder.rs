@@ -24,7 +24,7 @@ pub trait Encoder: Sized + Send + Sync + 'static {
     /// How large each item is, in the units of [`Description::limits`] and [`Description::price`]. The host asks if there
     /// are such, before it makes batches or says what an encoding would cost. The default says the items' own bytes.
     fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
-        items.iter().map(|item| Size { bytes: item.bytes.len() as u64, tokens: 0 }).collect()
+        items.iter().map(|item| Size::new(item.bytes.len() as u64, 0)).collect()
     }
 
     /// Turns items into latents: one outcome an item, in order. An `Err` of the whole batch stops the run, so keep
@@ -135,6 +135,7 @@ impl Description {
 
 /// How large an item is for its encoder: as it is sent, if it is sent somewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Size {
     /// Bytes.
     #[serde(default)]
@@ -144,8 +145,16 @@ pub struct Size {
     pub tokens: u64,
 }
 
+impl Size {
+    /// This many bytes and tokens.
+    pub fn new(bytes: u64, tokens: u64) -> Self {
+        Self { bytes, tokens }
+    }
+}
+
 /// The most that all items of a batch may come to, by [`Encoder::measure`]; an item that is larger gets a batch of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes.
     #[serde(default)]
@@ -155,8 +164,16 @@ pub struct Limits {
     pub tokens: Option<u64>,
 }
 
+impl Limits {
+    /// These limits.
+    pub fn new(bytes: Option<u64>, tokens: Option<u64>) -> Self {
+        Self { bytes, tokens }
+    }
+}
+
 /// The most that a minute may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rate {
     /// Batches.
     #[serde(default)]
@@ -166,8 +183,16 @@ pub struct Rate {
     pub tokens: Option<f64>,
 }
 
+impl Rate {
+    /// These rates.
+    pub fn new(requests: Option<f64>, tokens: Option<f64>) -> Self {
+        Self { requests, tokens }
+    }
+}
+
 /// What items cost, in the currency of whoever wrote it into plugins.toml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Price {
     /// A million tokens.
     #[serde(default)]
@@ -178,6 +203,11 @@ pub struct Price {
 }
 
 impl Price {
+    /// These prices.
+    pub fn new(million_tokens: f64, item: f64) -> Self {
+        Self { million_tokens, item }
+    }
+
     /// What this many tokens and items cost.
     pub fn of(&self, tokens: f64, items: f64) -> f64 {
         self.million_tokens * tokens / 1e6 + self.item * items

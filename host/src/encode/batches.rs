@@ -180,8 +180,8 @@ fn pack(samples: &VecDeque<Sample>, description: &Description) -> Packed {
     let within = |sum: u64, most: Option<u64>| most.is_none_or(|most| sum <= most);
     let mut packed = Packed::default();
     for Sample { size, .. } in samples {
-        let Size { bytes: sum, tokens } = packed.size;
-        let size = Size { bytes: sum + size.bytes, tokens: tokens + size.tokens };
+        let Size { bytes: sum, tokens, .. } = packed.size;
+        let size = Size::new(sum + size.bytes, tokens + size.tokens);
         let fits = within(size.bytes, description.limits.bytes) && within(size.tokens, description.limits.tokens);
         if packed.items > 0 && !fits {
             return Packed { full: true, ..packed };
@@ -202,7 +202,7 @@ mod tests {
 
     fn packed(sizes: &[(u64, u64)], description: &Description) -> (usize, bool) {
         let sample = |&(bytes, tokens): &(u64, u64)| {
-            let size = Size { bytes, tokens };
+            let size = Size::new(bytes, tokens);
             Sample { key: Key([0; 32]), bytes: Vec::new(), size }
         };
         let Packed { items, full, .. } = pack(&sizes.iter().map(sample).collect(), description);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_full_with_items_or_bytes_or_tokens() {
-        let limits = Limits { bytes: Some(100), tokens: Some(10) };
+        let limits = Limits::new(Some(100), Some(10));
         let description = Description::new(Modality::Text, 4).batch(3).limits(limits);
         assert_eq!(packed(&[], &description), (0, false));
         assert_eq!(packed(&[(1, 1); 2], &description), (2, false));

@@ -135,7 +135,7 @@ impl LoadedEncoder {
     /// How large each item is; for an encoder that does not care, only in bytes.
     pub fn measure(&self, items: &[&[u8]]) -> Result<Vec<Size>, EncoderError> {
         if !self.is_measured() {
-            return Ok(items.iter().map(|item| Size { bytes: item.len() as u64, tokens: 0 }).collect());
+            return Ok(items.iter().map(|item| Size::new(item.len() as u64, 0)).collect());
         }
         let modality = self.description.modality.name();
         let raw_items: Vec<RawItem<'_>> = items

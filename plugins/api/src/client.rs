@@ -67,7 +67,9 @@ impl Client {
         })?;
         let url = Url::parse(base.trim_end_matches('/')).ok().filter(|url| url.has_host());
         let base = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
-            Error::config(format!("`base_url = {base:?}` is no address such as https://host/v1; change it in plugins.toml"))
+            Error::config(format!(
+                "`base_url = {base:?}` is no address such as https://host/v1; change it in plugins.toml"
+            ))
         })?;
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
             return Err(Error::config("`base_url` must hold no password and no query: the key goes into a header"));
@@ -86,10 +88,13 @@ impl Client {
             // No other host gets to see the key.
             .redirect(redirect::Policy::none());
         if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path).map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
+            let pem =
+                std::fs::read(path).map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
-            builder = certificates.into_iter().fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
+            builder = certificates
+                .into_iter()
+                .fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
         }
         let http = builder.build().map_err(|error| Error::new(format!("no HTTP client: {error}")))?;
         let (key, key_env) = (settings.key.clone(), settings.key_env.clone());
@@ -116,7 +121,9 @@ impl Client {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
                 }
-                Err(Failure::Again { reason, .. } | Failure::Refused(reason) | Failure::Fatal(reason)) => return Err(reason),
+                Err(Failure::Again { reason, .. } | Failure::Refused(reason) | Failure::Fatal(reason)) => {
+                    return Err(reason);
+                }
             }
         }
     }
@@ -132,7 +139,9 @@ impl Client {
                 let name = HeaderName::from_bytes(name.as_bytes());
                 let value = HeaderValue::from_str(&format!("{prefix}{}", key.expose()));
                 let (Ok(name), Ok(mut value)) = (name, value) else {
-                    return Err(Failure::Fatal("the API's key, or its header's name, does not fit into a header".to_owned()));
+                    return Err(Failure::Fatal(
+                        "the API's key, or its header's name, does not fit into a header".to_owned(),
+                    ));
                 };
                 value.set_sensitive(true);
                 request.header(name, value)
@@ -306,7 +315,8 @@ mod tests {
 
     #[test]
     fn durations_as_providers_write_them() {
-        let cases = [("1s", 1.0), ("6m0s", 360.0), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("34", 34.0), ("2d", 172_800.0)];
+        let cases =
+            [("1s", 1.0), ("6m0s", 360.0), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("34", 34.0), ("2d", 172_800.0)];
         for (text, seconds) in cases {
             assert_eq!(duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
         }

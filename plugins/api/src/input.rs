@@ -13,7 +13,10 @@ const AROUND: u64 = 64;
 pub(crate) enum Input {
     Text(String),
     /// A file: its MIME type, and its bytes in base64.
-    File { mime: &'static str, base64: String },
+    File {
+        mime: &'static str,
+        base64: String,
+    },
 }
 
 impl Input {

@@ -49,14 +49,15 @@ impl Encoder for Api {
     }
 
     fn describe(&self) -> Description {
-        let Settings { modality, dimensions, max_bytes, max_tokens, requests_per_minute, tokens_per_minute, price, .. } =
-            &self.settings;
+        let Settings {
+            modality, dimensions, max_bytes, max_tokens, requests_per_minute, tokens_per_minute, price, ..
+        } = &self.settings;
         let own = self.sender.provider().limits();
         let description = Description::new(modality.clone(), *dimensions)
             .batch(own.items)
             .concurrency(CONCURRENCY)
-            .limits(Limits { bytes: max_bytes.or(own.bytes), tokens: max_tokens.or(own.tokens) })
-            .rate(Rate { requests: *requests_per_minute, tokens: *tokens_per_minute })
+            .limits(Limits::new(max_bytes.or(own.bytes), max_tokens.or(own.tokens)))
+            .rate(Rate::new(*requests_per_minute, *tokens_per_minute))
             .price(*price)
             // Servers batch as they like, and their arithmetic is not always the same.
             .tolerance(1e-2);
@@ -75,7 +76,10 @@ impl Encoder for Api {
         let tokens: Vec<u64> = places.iter().map(|&place| input::size(&items[place], &self.tokens).tokens).collect();
         let sent = self.sender.send(&good, &tokens, host)?;
         let mut encoded = Encoded::new(
-            inputs.iter().map(|input| Err(input.as_ref().err().cloned().unwrap_or(ItemError::new("not sent")))).collect(),
+            inputs
+                .iter()
+                .map(|input| Err(input.as_ref().err().cloned().unwrap_or(ItemError::new("not sent"))))
+                .collect(),
             sent.usage,
         );
         for (place, outcome) in places.into_iter().zip(sent.outcomes) {

@@ -30,7 +30,8 @@ struct State {
 
 impl Pace {
     pub(crate) fn new(requests_per_minute: Option<f64>, tokens_per_minute: Option<f64>) -> Self {
-        let between = |rate: Option<f64>| rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(60.0 / rate / SHARE));
+        let between =
+            |rate: Option<f64>| rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(60.0 / rate / SHARE));
         let now = Instant::now();
         let state = State { request: now, token: now, paused: now, reason: "" };
         Self { request: between(requests_per_minute), token: between(tokens_per_minute), state: Mutex::new(state) }

@@ -110,7 +110,8 @@ impl Sender {
         let ended = match inputs.len() {
             0 => Ok(()),
             count => {
-                let first = self.width.get().is_none().then(|| self.first.lock().unwrap_or_else(PoisonError::into_inner));
+                let first =
+                    self.width.get().is_none().then(|| self.first.lock().unwrap_or_else(PoisonError::into_inner));
                 match first.filter(|_| self.width.get().is_none()) {
                     Some(_lock) => self.find_width(&mut job),
                     None => self.part(0..count, &mut job),
@@ -141,7 +142,11 @@ impl Sender {
                 }
                 // One answer, or none: nothing contradicts it, and the host knows the width of what it has.
                 [] | [_] => return Ok(()),
-                _ => job.outcomes.iter_mut().filter(|outcome| matches!(outcome, Some(Ok(_)))).for_each(|outcome| *outcome = None),
+                _ => job
+                    .outcomes
+                    .iter_mut()
+                    .filter(|outcome| matches!(outcome, Some(Ok(_))))
+                    .for_each(|outcome| *outcome = None),
             }
         }
         Err(Error::new(format!("the answers have different widths: {:?}", job.widths)))
@@ -167,7 +172,8 @@ impl Sender {
                 if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= IN_A_ROW {
                     return Err(Error::new(format!("{IN_A_ROW} items in a row have failed, the last with: {reason}")));
                 }
-                job.outcomes[inputs.start] = Some(Err(ItemError { transient, ..ItemError::new(reason) }));
+                let error = if transient { ItemError::transient(reason) } else { ItemError::new(reason) };
+                job.outcomes[inputs.start] = Some(Err(error));
                 Ok(())
             }
             Err(Trouble::Stop(error)) => Err(error),

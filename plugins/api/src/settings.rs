@@ -65,11 +65,19 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         OptionSpec::new("prompt", Text, "put before each text"),
         OptionSpec::new("base_url", Text, "where the API is (default: the provider's own)"),
         OptionSpec::new("api_key_env", Text, "the environment variable with the key (default: the provider's own)"),
-        OptionSpec::new("allow_http", Boolean, "send the key without TLS to a host that is not this one (default: false)"),
+        OptionSpec::new(
+            "allow_http",
+            Boolean,
+            "send the key without TLS to a host that is not this one (default: false)",
+        ),
         OptionSpec::new("ca_file", Text, "a PEM file with a certificate to trust beside the system's"),
         OptionSpec::new("encoding", Text, "how vectors come, where the provider offers both (default: base64)")
             .choices(&["base64", "float"]),
-        OptionSpec::new("tokenizer", Text, "a tokenizer.json to count tokens with (default: the model's, or an estimate)"),
+        OptionSpec::new(
+            "tokenizer",
+            Text,
+            "a tokenizer.json to count tokens with (default: the model's, or an estimate)",
+        ),
         OptionSpec::new("max_tokens", Integer, "tokens of a request (default: the provider's own limit)"),
         OptionSpec::new("max_bytes", Integer, "bytes of a request (default: the provider's own limit)"),
         OptionSpec::new("requests_per_minute", Number, "no more requests than these are sent"),
@@ -118,12 +126,7 @@ impl Settings {
         let prices = (price("price_per_million_tokens")?, price("price_per_item")?);
         let price = match prices {
             (None, None) => None,
-            (million_tokens, item) => {
-                let mut price = Price::default();
-                price.million_tokens = million_tokens.unwrap_or(0.0);
-                price.item = item.unwrap_or(0.0);
-                Some(price)
-            }
+            (million_tokens, item) => Some(Price::new(million_tokens.unwrap_or(0.0), item.unwrap_or(0.0))),
         };
         let base_url: Option<String> = options.get("base_url")?;
         let given: Option<String> = options.get("api_key_env")?;

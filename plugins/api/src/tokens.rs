@@ -37,7 +37,9 @@ impl Tokens {
         };
         match self {
             Self::Cl100k(bpe) => bpe.encode_ordinary(text).len() as u64,
-            Self::File(tokenizer) => tokenizer.encode_fast(text, true).map_or_else(|_| estimate(), |found| found.len() as u64),
+            Self::File(tokenizer) => {
+                tokenizer.encode_fast(text, true).map_or_else(|_| estimate(), |found| found.len() as u64)
+            }
             Self::Estimate => estimate(),
         }
     }

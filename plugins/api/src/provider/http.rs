@@ -1,0 +1,148 @@
+//! Any other API: a request as plugins.toml has it, and pointers into the answer.
+
+use fusemix_sdk::{Error, Options};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use super::{Most, Provider};
+use crate::answer::{Answer, BadAnswer, Vector, json};
+use crate::client::Endpoint;
+use crate::input::Input;
+use crate::settings::Settings;
+
+/// What stands for all inputs of a request, and for the only one.
+const ALL: &str = "{inputs}";
+const ONE: &str = "{input}";
+
+pub(super) struct Http {
+    path: String,
+    key: (String, String),
+    body: Value,
+    prompt: String,
+    /// Keys and `*`, from the answer's root to a vector.
+    vectors: Vec<String>,
+    tokens: Option<String>,
+    single: bool,
+}
+
+impl Http {
+    pub(super) fn open(settings: &Settings, options: &Options) -> Result<Self, Error> {
+        let body: Value = options.need("body")?;
+        let (all, one) = (count(&body, ALL), count(&body, ONE));
+        let single = one == 1;
+        if all + one != 1 {
+            return Err(Error::config(format!(
+                "`body` must say once where the items go: \"{ALL}\", or \"{ONE}\" for one item a request"
+            )));
+        }
+        let vectors: String = options.need("vectors")?;
+        if !vectors.is_empty() && !vectors.starts_with('/') {
+            return Err(Error::config(format!(
+                "`vectors = {vectors:?}` must begin with a slash, as /data/*/embedding"
+            )));
+        }
+        let vectors: Vec<String> = vectors.split('/').skip(1).map(str::to_owned).collect();
+        if !single && vectors.iter().filter(|key| *key == "*").count() != 1 {
+            return Err(Error::config("`vectors` must have one `*`, for each of the items, as /data/*/embedding"));
+        }
+        let key_header = options.get_or("key_header", "authorization".to_owned())?;
+        let prefix = if key_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
+        Ok(Self {
+            path: options.get_or("path", String::new())?,
+            key: (key_header.to_lowercase(), options.get_or("key_prefix", prefix.to_owned())?),
+            body,
+            prompt: settings.prompt.clone().unwrap_or_default(),
+            vectors,
+            tokens: options.get("tokens")?,
+            single,
+        })
+    }
+
+    fn item(&self, input: &Input) -> Value {
+        match input {
+            Input::Text(text) => format!("{}{text}", self.prompt).into(),
+            Input::File { .. } => input.or_uri().into(),
+        }
+    }
+}
+
+/// How often a text is in there.
+fn count(value: &Value, wanted: &str) -> usize {
+    match value {
+        Value::String(text) => usize::from(text == wanted),
+        Value::Array(values) => values.iter().map(|value| count(value, wanted)).sum(),
+        Value::Object(values) => values.values().map(|value| count(value, wanted)).sum(),
+        _ => 0,
+    }
+}
+
+/// Puts `inputs` where they go.
+fn fill(value: &mut Value, inputs: &[Value]) {
+    match value {
+        Value::String(text) if text == ALL => *value = Value::Array(inputs.to_vec()),
+        Value::String(text) if text == ONE => *value = inputs[0].clone(),
+        Value::Array(values) => values.iter_mut().for_each(|value| fill(value, inputs)),
+        Value::Object(values) => values.values_mut().for_each(|value| fill(value, inputs)),
+        _ => {}
+    }
+}
+
+/// All values that a path leads to.
+fn follow<'a>(value: &'a Value, path: &[String], found: &mut Vec<&'a Value>) {
+    let Some((key, rest)) = path.split_first() else { return found.push(value) };
+    match value {
+        Value::Array(values) if key == "*" => values.iter().for_each(|value| follow(value, rest, found)),
+        Value::Array(values) => {
+            if let Some(value) = key.parse().ok().and_then(|index: usize| values.get(index)) {
+                follow(value, rest, found);
+            }
+        }
+        Value::Object(values) => {
+            let key = key.replace("~1", "/").replace("~0", "~");
+            if let Some(value) = values.get(&key) {
+                follow(value, rest, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Provider for Http {
+    fn base(&self) -> Option<&str> {
+        None
+    }
+
+    fn limits(&self) -> Most {
+        let items = if self.single { 1 } else { 64 };
+        Most { items, bytes: Some(8 << 20), tokens: None }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { path: self.path.clone(), key: self.key.clone() }
+    }
+
+    fn body(&self, inputs: &[&Input]) -> Value {
+        let inputs: Vec<Value> = inputs.iter().map(|input| self.item(input)).collect();
+        let mut body = self.body.clone();
+        fill(&mut body, &inputs);
+        body
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
+        let answer: Value = json(body)?;
+        let mut found = Vec::new();
+        follow(&answer, &self.vectors, &mut found);
+        let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
+        let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
+        let vector = |value: &&Value| Vector::deserialize(*value).map(|vector| vector.0);
+        match found.iter().map(vector).collect::<Result<_, _>>() {
+            Ok(vectors) => Ok(Answer { vectors, usage }),
+            Err(error) => Err(BadAnswer { reason: format!("what `vectors` leads to is no vector: {error}"), usage }),
+        }
+    }
+
+    fn fingerprint(&self) -> Vec<(&'static str, String)> {
+        vec![("path", self.path.clone()), ("body", self.body.to_string())]
+    }
+}

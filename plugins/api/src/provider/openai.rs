@@ -1,0 +1,86 @@
+//! OpenAI, and all that speak its language: vLLM, llama.cpp, LM Studio, Infinity with its `modality`, Azure.
+
+use fusemix_sdk::{Error, Options};
+use serde_json::{Value, json};
+
+use super::{Most, Provider, set};
+use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
+use crate::client::Endpoint;
+use crate::input::Input;
+use crate::settings::Settings;
+
+pub(super) struct OpenAi {
+    model: String,
+    prompt: String,
+    dimensions: Option<usize>,
+    base64: bool,
+    /// What is not text says so, as Infinity wants it.
+    modality: Option<String>,
+    /// Of an Azure deployment.
+    api_version: Option<String>,
+}
+
+impl OpenAi {
+    pub(super) fn open(settings: &Settings, options: &Options) -> Result<Self, Error> {
+        let api_version: Option<String> = options.get("api_version")?;
+        if api_version.is_some() && settings.base_url.is_none() {
+            return Err(Error::config(
+                "`api_version` is for Azure: `base_url` must be https://RESOURCE.openai.azure.com/openai/deployments/NAME",
+            ));
+        }
+        let modality = settings.modality.name().to_owned();
+        if modality != "text" && settings.base_url.is_none() {
+            return Err(Error::config(format!("OpenAI itself embeds no {modality}: say `base_url`, as for Infinity")));
+        }
+        Ok(Self {
+            model: settings.model.clone(),
+            prompt: settings.prompt.clone().unwrap_or_default(),
+            dimensions: settings.dimensions,
+            base64: settings.base64,
+            modality: Some(modality).filter(|modality| modality != "text"),
+            api_version,
+        })
+    }
+}
+
+impl Provider for OpenAi {
+    fn base(&self) -> Option<&str> {
+        Some("https://api.openai.com/v1")
+    }
+
+    fn limits(&self) -> Most {
+        // Infinity takes 32 files; 300,000 tokens a request, and they are counted by more than one tokenizer.
+        let items = if self.modality.is_some() { 32 } else { 2048 };
+        Most { items, bytes: Some(8 << 20), tokens: Some(250_000) }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match &self.api_version {
+            Some(version) => Endpoint {
+                path: format!("/embeddings?api-version={version}"),
+                key: ("api-key".to_owned(), String::new()),
+            },
+            None => Endpoint::bearer("/embeddings"),
+        }
+    }
+
+    fn body(&self, inputs: &[&Input]) -> Value {
+        let inputs: Vec<String> = match &self.modality {
+            Some(_) => inputs.iter().map(|input| input.or_uri()).collect(),
+            None => inputs.iter().map(|input| format!("{}{}", self.prompt, input.text())).collect(),
+        };
+        let encoding = if self.base64 { "base64" } else { "float" };
+        let mut body = json!({"model": self.model, "input": inputs, "encoding_format": encoding});
+        set(&mut body, "dimensions", self.dimensions);
+        set(&mut body, "modality", self.modality.clone());
+        body
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
+        OpenAiAnswer::read(body)
+    }
+
+    fn fingerprint(&self) -> Vec<(&'static str, String)> {
+        self.modality.iter().map(|modality| ("modality", modality.clone())).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! Hugging Face's text-embeddings-inference: its own route, whose limits it tells.
+
+use fusemix_sdk::Error;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use super::{Most, Provider, set};
+use crate::answer::{Answer, BadAnswer, Vector, json};
+use crate::client::{Client, Endpoint};
+use crate::input::Input;
+use crate::settings::Settings;
+
+pub(super) struct Tei {
+    prompt: String,
+    prompt_name: Option<String>,
+    dimensions: Option<usize>,
+    truncate: bool,
+    /// Of plugins.toml; the server serves one.
+    model: String,
+    info: Info,
+}
+
+#[derive(Default, Deserialize)]
+struct Info {
+    #[serde(default)]
+    model_id: String,
+    #[serde(default)]
+    model_sha: Option<String>,
+    #[serde(default)]
+    model_dtype: String,
+    #[serde(default)]
+    max_client_batch_size: Option<usize>,
+    #[serde(default)]
+    max_batch_tokens: Option<u64>,
+}
+
+impl Tei {
+    pub(super) fn open(settings: &Settings) -> Self {
+        Self {
+            prompt: settings.prompt.clone().unwrap_or_default(),
+            prompt_name: settings.input_type.clone(),
+            dimensions: settings.dimensions,
+            truncate: settings.truncate.unwrap_or(false),
+            model: settings.model.clone(),
+            info: Info::default(),
+        }
+    }
+}
+
+impl Provider for Tei {
+    fn base(&self) -> Option<&str> {
+        None
+    }
+
+    fn limits(&self) -> Most {
+        let items = self.info.max_client_batch_size.unwrap_or(32).max(1);
+        Most { items, bytes: Some(2 << 20), tokens: self.info.max_batch_tokens }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::bearer("/embed")
+    }
+
+    fn body(&self, inputs: &[&Input]) -> Value {
+        let inputs: Vec<String> = inputs.iter().map(|input| format!("{}{}", self.prompt, input.text())).collect();
+        let mut body = json!({"inputs": inputs, "truncate": self.truncate});
+        set(&mut body, "prompt_name", self.prompt_name.clone());
+        set(&mut body, "dimensions", self.dimensions);
+        body
+    }
+
+    fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
+        let vectors: Vec<Vector> = json(body)?;
+        Ok(Answer { vectors: vectors.into_iter().map(|vector| vector.0).collect(), usage: BTreeMap::new() })
+    }
+
+    fn greet(&mut self, client: &Client) -> Result<(), Error> {
+        let told = client.get(&Endpoint::bearer("/info"));
+        let told =
+            told.map_err(|reason| Error::new(format!("{} does not tell its limits: {reason}", client.address())))?;
+        self.info = serde_json::from_slice(&told)
+            .map_err(|error| Error::new(format!("what {} tells of itself does not read: {error}", client.address())))?;
+        if !self.model.is_empty() && self.model != self.info.model_id {
+            return Err(Error::config(format!(
+                "the server has model `{}`, and plugins.toml wants `model = \"{}\"`",
+                self.info.model_id, self.model
+            )));
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> Vec<(&'static str, String)> {
+        let Info { model_id, model_sha, model_dtype, .. } = &self.info;
+        vec![
+            ("model", model_id.clone()),
+            ("revision", model_sha.clone().unwrap_or_default()),
+            ("dtype", model_dtype.clone()),
+            ("normalize", "true".to_owned()),
+        ]
+    }
+}
