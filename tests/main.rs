@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![allow(missing_docs, reason = "a test's name says what it is for")]
 
+mod api;
 mod author;
 mod common;
 mod devices;
@@ -9,4 +10,5 @@ mod encode;
 mod plugins;
 mod recipe;
 mod resume;
+mod server;
 mod train;

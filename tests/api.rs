@@ -1,0 +1,313 @@
+//! Encoders behind APIs: every format, every fault, and nothing paid for twice.
+
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::common::{Place, Ran};
+use crate::server::{Fault, KEY, Server, WIDTH, Wire, vector};
+
+/// A place with an encoder `api` behind `server`.
+fn place(server: &Server, wire: Wire, options: &str) -> Place {
+    let (provider, address, base) = (wire.provider(), &server.address, wire.base());
+    let model = if wire == Wire::Gemini { "gemini-embedding-001" } else { "m" };
+    let model = if matches!(wire, Wire::Tei | Wire::Own) { String::new() } else { format!("model = '{model}'\n") };
+    let own = match wire {
+        Wire::Azure => "api_version = '2024-10-21'\n",
+        Wire::Infinity => "modality = 'image'\n",
+        Wire::Cohere => "input_type = 'search_document'\n",
+        Wire::Own => {
+            "path = '/vectors'\nkey_header = 'x-key'\nvectors = '/result/items/*/v'\ntokens = '/used'\n\
+             body = { engine = 'x', documents = '{inputs}' }\n"
+        }
+        _ => "",
+    };
+    Place::new(&format!(
+        "[[plugin]]\nname = 'api'\n[encoder.api]\nplugin = 'api'\nprovider = '{provider}'\nbase_url = '{address}{base}'\n\
+         api_key_env = 'TEST_KEY'\nbackoff = 0.01\nrequest_timeout = 2\n{model}{own}{options}"
+    ))
+}
+
+/// `count` different texts, some of them twice, one of them empty.
+fn table(count: usize) -> String {
+    (0..count).fold("text\n".to_owned(), |mut table, row| {
+        writeln!(table, "caption \"{row}\" of something, no. {}", row * 7919 % 10_007).unwrap();
+        table
+    })
+}
+
+fn lines(table: &str) -> Vec<String> {
+    table.lines().skip(1).map(str::to_owned).collect()
+}
+
+fn run(place: &Place, arguments: &str) -> Ran {
+    Ran::from(place.command(arguments).env("TEST_KEY", KEY).output().unwrap())
+}
+
+/// Runs the program, which must end with `code`, and reads the JSON that it prints.
+fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Value {
+    let ran = run(place, &format!("{arguments} --json"));
+    assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
+    ran.json()
+}
+
+/// Holds what the cache has against what the server should have said.
+fn stored_right(place: &Place, texts: &[String]) {
+    json(place, "cache export --data data.tsv --encoder api --out out.safetensors", 0);
+    let bytes = std::fs::read(place.path("out.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let (_, tensor) = tensors.iter().next().unwrap();
+    assert_eq!(tensor.shape(), [texts.len(), WIDTH]);
+    let rows = tensor.data().chunks_exact(4 * WIDTH);
+    for (text, row) in texts.iter().zip(rows) {
+        let row: Vec<f32> = row.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        assert_eq!(row, vector(text), "the vector of {text:?}");
+    }
+}
+
+#[test]
+fn every_format_is_spoken_to_the_letter() {
+    let wires = [
+        Wire::OpenAi,
+        Wire::Azure,
+        Wire::Cohere,
+        Wire::Voyage,
+        Wire::Jina,
+        Wire::Gemini,
+        Wire::Tei,
+        Wire::Ollama,
+        Wire::Own,
+    ];
+    for wire in wires {
+        for options in ["", "encoding = 'float'\nbatch = 7\ndimensions = 24\n"] {
+            if wire == Wire::Tei && !options.is_empty() || wire == Wire::Own && !options.is_empty() {
+                continue;
+            }
+            let server = Server::faultless(wire);
+            let place = place(&server, wire, options);
+            let text = table(40) + &table(3);
+            place.write("data.tsv", text.replace("text\ncaption", "caption").replacen("caption", "text\ncaption", 1));
+            let texts = lines(&place.read("data.tsv"));
+            let summary = json(&place, "encode --data data.tsv --encoder api", 0);
+            assert_eq!((&summary["encoded"], &summary["duplicates"]), (&40.into(), &3.into()), "{wire:?}");
+            stored_right(&place, &texts);
+            let requests = server.requests().len();
+            assert_eq!(summary["usage"]["requests"], requests, "{wire:?}");
+            assert!(server.answered().values().all(|&times| times == 1), "{wire:?}");
+            if !matches!(wire, Wire::Gemini | Wire::Tei) {
+                let tokens: usize = server.answered().keys().map(|input| input.len().div_ceil(4)).sum();
+                assert_eq!(summary["usage"]["tokens"], tokens as f64, "{wire:?}");
+            }
+            assert_eq!(json(&place, "encode --data data.tsv --encoder api", 0)["cached"], 40);
+            assert_eq!(server.requests().len(), requests, "a second run asks for nothing");
+        }
+    }
+}
+
+#[test]
+fn every_fault_passes_or_is_said() {
+    let passing = [
+        Fault::Limited,
+        Fault::LimitedUntil,
+        Fault::LimitedSomehow,
+        Fault::Broken,
+        Fault::Busy,
+        Fault::Reset,
+        Fault::Stalled,
+        Fault::Cut,
+        Fault::Html,
+        Fault::Few,
+        Fault::Shuffled,
+        Fault::Twice,
+        Fault::Narrow,
+        Fault::NotANumber,
+        Fault::Empty,
+        Fault::TooLarge,
+        Fault::Unprocessable,
+    ];
+    std::thread::scope(|scope| {
+        for fault in passing {
+            scope.spawn(move || {
+                for (wire, first) in [(Wire::OpenAi, true), (Wire::Cohere, false)] {
+                    // With this fault in the very first answer, or in the second.
+                    let server =
+                        Server::start(wire, Duration::ZERO, move |n| (n % 3 == usize::from(!first)).then_some(fault));
+                    let place = place(&server, wire, "batch = 5\nrequest_timeout = 1\nencoding = 'float'\n");
+                    place.write("data.tsv", table(40));
+                    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
+                    assert_eq!(summary["encoded"], 40, "{fault:?}");
+                    stored_right(&place, &lines(&table(40)));
+                    assert!(server.answered().values().all(|&times| times <= 2), "{fault:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
+    for (fault, words) in
+        [(Fault::Unauthorized, "Incorrect API key provided: [key]"), (Fault::UsedUp, "You exceeded your quota")]
+    {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| Some(fault));
+        let place = place(&server, Wire::OpenAi, "batch = 5\n");
+        place.write("data.tsv", table(100));
+        let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
+        ran.fails(20, words);
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
+        // Those that were under way.
+        assert!(server.requests().len() <= 8, "{}", server.requests().len());
+    }
+}
+
+#[test]
+fn an_item_at_fault_fails_alone() {
+    let server = Server::faultless(Wire::Voyage);
+    let place = place(&server, Wire::Voyage, "");
+    let texts = table(60).replace("no. 7919\n", "poison\n") + "a second poison\n";
+    place.write("data.tsv", &texts);
+    let summary = json(&place, "encode --data data.tsv --encoder api", 4);
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&59.into(), &2.into()));
+    assert_eq!(summary["failures"][0]["row"], 2);
+    assert!(summary["failures"][0]["reason"].as_str().unwrap().contains("an input is not allowed"));
+    let requests = server.requests().len();
+    assert!(requests < 30, "{requests} requests");
+    json(&place, "encode --data data.tsv --encoder api", 4);
+    assert_eq!(server.requests().len(), requests, "what failed for good is not sent again");
+}
+
+#[test]
+fn a_dry_run_prices_what_then_comes() {
+    let server = Server::faultless(Wire::OpenAi);
+    let options = "batch = 10\nprice_per_million_tokens = 1000\nrequests_per_minute = 6000\nconcurrency = 2\n";
+    let place = place(&server, Wire::OpenAi, options);
+    place.write("data.tsv", table(95) + &lines(&table(2)).join("\n"));
+    let forecast = json(&place, "encode --data data.tsv --encoder api --dry-run", 0);
+    assert!(server.requests().is_empty());
+    let wanted = [("rows", 97), ("distinct", 95), ("cached", 0), ("items", 95), ("requests", 10)];
+    for (key, count) in wanted {
+        assert_eq!(forecast[key], count, "{forecast}");
+    }
+    let (tokens, cost) = (forecast["tokens"].as_f64().unwrap(), forecast["cost"].as_f64().unwrap());
+    assert!((cost - tokens / 1000.0).abs() < 1e-9 && (forecast["seconds"].as_f64().unwrap() - 0.1).abs() < 1e-9);
+
+    let summary = json(&place, "encode --data data.tsv --encoder api --max-items 15", 6);
+    assert_eq!((&summary["encoded"], &summary["bounded"]), (&15.into(), &true.into()));
+    let summary = json(&place, &format!("encode --data data.tsv --encoder api --max-cost {}", cost / 2.0), 6);
+    let spent = summary["cost"].as_f64().unwrap();
+    assert!(spent > cost / 4.0 && spent <= cost / 2.0, "{spent} of {cost}");
+    let summary = json(&place, "encode --data data.tsv --encoder api --max-cost 1000 --max-items 1000", 0);
+    assert_eq!(summary["encoded"].as_u64().unwrap() + summary["cached"].as_u64().unwrap(), 95);
+    assert!(server.answered().values().all(|&times| times == 1));
+    run(&place, "encode --data data.tsv --encoder api --max-cost=-1").fails(2, "not a sum of money");
+}
+
+#[test]
+fn mistakes_are_named_before_anything_is_sent() {
+    let server = Server::faultless(Wire::OpenAi);
+    let cases = [
+        (
+            "provider = 'openai'",
+            "provider = 'opnai'",
+            3,
+            "`provider` of encoder `api` cannot be `opnai`; did you mean `openai`?",
+        ),
+        ("TEST_KEY", "NO_SUCH_KEY", 3, "the environment has no NO_SUCH_KEY"),
+        ("model = 'm'\n", "", 3, "provider `openai` needs a `model`"),
+        ("model = 'm'", "model = 'm'\ndimensions = 0", 3, "`dimensions = 0` must be at least 1"),
+        ("model = 'm'", "model = 'm'\nmodality = 'smell'", 3, "provider `openai` takes text or image or audio"),
+        ("http://127.0.0.1", "http://example.com", 3, "without TLS; use https, or say `allow_http = true`"),
+        ("http://127", "ftp://127", 3, "is no address"),
+        ("model = 'm'", "model = 'm'\nca_file = 'none.pem'", 3, "none.pem"),
+        ("model = 'm'", "model = 'm'\ntokenizer = 'none.json'", 3, "none.json"),
+        ("model = 'm'", "model = 'm'\nrequests_per_minute = 0", 3, "must be above 0"),
+    ];
+    for (right, wrong, code, message) in cases {
+        let place = place(&server, Wire::OpenAi, "");
+        let toml = place.read("plugins.toml");
+        assert!(toml.contains(right), "{right}");
+        place.write("plugins.toml", toml.replacen(right, wrong, 1));
+        place.write("data.tsv", table(3));
+        let ran = run(&place, "encode --data data.tsv --encoder api");
+        ran.fails(code, message);
+        assert!(!ran.stderr.contains(KEY));
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn ctrl_c_ends_a_wait_at_once() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 3).then_some(Fault::LimitedSomehow));
+    let place = place(&server, Wire::OpenAi, "batch = 5\nbackoff = 50\nconcurrency = 2\n");
+    place.write("data.tsv", table(100));
+    let mut command = place.command("encode --data data.tsv --encoder api");
+    let running = command.env("TEST_KEY", KEY).stderr(Stdio::piped()).spawn().unwrap();
+    while server.requests().len() < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let asked = Instant::now();
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(10), "the wait was for 25 s and more");
+    let stored = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
+    assert!(stored >= 10, "{stored} of those that were answered are there");
+}
+
+#[test]
+fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again() {
+    let faults = [
+        Fault::Limited,
+        Fault::LimitedUntil,
+        Fault::LimitedSomehow,
+        Fault::Broken,
+        Fault::Busy,
+        Fault::Reset,
+        Fault::Cut,
+        Fault::Html,
+        Fault::Few,
+        Fault::Shuffled,
+        Fault::Twice,
+        Fault::Narrow,
+        Fault::NotANumber,
+        Fault::Empty,
+        Fault::TooLarge,
+        Fault::Unprocessable,
+    ];
+    // The same for all runs: 30 % of the requests.
+    let script = move |n: usize| {
+        let random = u64::from_le_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap());
+        (random % 10 < 3).then(|| faults[(random / 10) as usize % faults.len()])
+    };
+    let server = Server::start(Wire::OpenAi, Duration::from_millis(2), script);
+    let place = place(&server, Wire::OpenAi, "batch = 20\nretries = 12\nencoding = 'float'\n");
+    let count = 5000;
+    place.write("data.tsv", table(count));
+    let mut stored = BTreeMap::new();
+    for kill in 0..10 {
+        let goal = server.requests().len() + 25;
+        let mut command = place.command("encode --data data.tsv --encoder api");
+        let mut running = command.env("TEST_KEY", KEY).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        while server.requests().len() < goal && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1 + kill % 3));
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+        // What is stored now may not be asked for later.
+        let known = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
+        stored.insert(server.requests().len(), known);
+    }
+    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
+    let (encoded, cached) = (summary["encoded"].as_u64().unwrap(), summary["cached"].as_u64().unwrap());
+    assert_eq!((encoded + cached, &summary["failed"]), (count as u64, &0.into()));
+    stored_right(&place, &lines(&table(count)));
+    // After each kill, what was asked for is what was not stored then.
+    let log = server.requests();
+    for (requests, known) in stored {
+        let later: std::collections::BTreeSet<&String> =
+            log[requests..].iter().flat_map(|entry| &entry.inputs).collect();
+        assert_eq!(later.len() as u64, count as u64 - known, "after request {requests}");
+    }
+}

@@ -1,0 +1,261 @@
+//! A local server that speaks an embedding API strictly, logs what it is asked, and fails by script.
+
+mod wire;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub use wire::Wire;
+
+/// The key that every server wants.
+pub const KEY: &str = "sk-test-c0ffee";
+/// Values of a vector.
+pub const WIDTH: usize = 24;
+
+/// The vector of an input: what the right answer is.
+pub fn vector(input: &str) -> Vec<f32> {
+    let mut random = blake3::Hasher::new().update(input.as_bytes()).finalize_xof();
+    let mut bytes = [0; 4 * WIDTH];
+    random.fill(&mut bytes);
+    bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes) as f32 / i32::MAX as f32).collect()
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 429 with `Retry-After` in seconds, as a date, and without.
+    Limited,
+    LimitedUntil,
+    LimitedSomehow,
+    /// 500 and 503.
+    Broken,
+    Busy,
+    /// The connection ends in the middle of the answer.
+    Reset,
+    /// The answer never ends.
+    Stalled,
+    /// 200, and half of the JSON.
+    Cut,
+    /// 200, and a page in HTML.
+    Html,
+    /// A vector too few.
+    Few,
+    /// The right vectors in another order, with their indices where the format has them.
+    Shuffled,
+    /// An index twice.
+    Twice,
+    /// Vectors of another width.
+    Narrow,
+    /// A NaN, and an empty vector.
+    NotANumber,
+    Empty,
+    /// 413 and 422.
+    TooLarge,
+    Unprocessable,
+    /// 401, and a quota that is used up.
+    Unauthorized,
+    UsedUp,
+}
+
+/// What happens with request `n`, from 0.
+pub type Script = Box<dyn Fn(usize) -> Option<Fault> + Send + Sync>;
+
+/// A request that came, and what it was answered.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: Instant,
+    pub inputs: Vec<String>,
+    /// Whether it was answered with right vectors.
+    pub answered: bool,
+    pub status: u16,
+}
+
+pub struct Server {
+    pub address: String,
+    pub log: Arc<Mutex<Vec<Entry>>>,
+    ends: Arc<AtomicBool>,
+}
+
+struct Served {
+    wire: Wire,
+    script: Script,
+    latency: Duration,
+    requests: AtomicUsize,
+    log: Arc<Mutex<Vec<Entry>>>,
+}
+
+impl Server {
+    /// Serves one format until it is dropped.
+    pub fn start(
+        wire: Wire,
+        latency: Duration,
+        script: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (log, ends) = (Arc::<Mutex<Vec<Entry>>>::default(), Arc::<AtomicBool>::default());
+        let requests = AtomicUsize::new(0);
+        let served = Arc::new(Served { wire, script: Box::new(script), latency, requests, log: log.clone() });
+        let ended = ends.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let served = served.clone();
+                std::thread::spawn(move || served.serve(stream.unwrap()));
+            }
+        });
+        Self { address, log, ends }
+    }
+
+    /// One that makes no mistakes.
+    pub fn faultless(wire: Wire) -> Self {
+        Self::start(wire, Duration::ZERO, |_| None)
+    }
+
+    pub fn requests(&self) -> Vec<Entry> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How often each input was answered with its vector.
+    pub fn answered(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.requests().into_iter().filter(|entry| entry.answered) {
+            entry.inputs.into_iter().for_each(|input| *counts.entry(input).or_default() += 1);
+        }
+        counts
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        // Wakes the listener.
+        let _ = TcpStream::connect(self.address.trim_start_matches("http://"));
+    }
+}
+
+/// A request as it came.
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+fn read(reader: &mut impl BufRead) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|&bytes| bytes > 0)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.insert(name.trim().to_lowercase(), value.trim().to_owned());
+    }
+    let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { method, path, headers, body })
+}
+
+fn answer(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat())
+}
+
+impl Served {
+    fn serve(&self, mut stream: TcpStream) {
+        stream.set_nodelay(true).unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some(request) = read(&mut reader) {
+            if self.exchange(&request, &mut stream).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// An `Err` ends the connection.
+    fn exchange(&self, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
+        let at = Instant::now();
+        if request.method == "GET" {
+            return match self.wire.info(request) {
+                Some(body) => answer(stream, 200, "", body.to_string().as_bytes()),
+                None => answer(stream, 404, "", b"{\"error\": \"no such route\"}"),
+            };
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let log = |inputs: &[String], answered, status| {
+            self.log.lock().unwrap().push(Entry { at, inputs: inputs.to_vec(), answered, status });
+        };
+        std::thread::sleep(self.latency);
+        let asked = match self.wire.read(request) {
+            Ok(asked) => asked,
+            Err((status, reason)) => {
+                log(&[], false, status);
+                return answer(stream, status, "", self.wire.complaint(&reason).to_string().as_bytes());
+            }
+        };
+        let inputs = &asked.inputs;
+        if inputs.iter().any(|input| input.contains("poison")) {
+            log(inputs, false, 400);
+            return answer(stream, 400, "", self.wire.complaint("an input is not allowed").to_string().as_bytes());
+        }
+        let whole = |fault| self.wire.answer(&asked, fault);
+        let say = |reason: &str| self.wire.complaint(reason).to_string().into_bytes();
+        let fault = (self.script)(number);
+        let right = matches!(fault, None | Some(Fault::Shuffled));
+        let (status, headers, body) = match fault {
+            None => (200, String::new(), whole(None)),
+            Some(Fault::Limited) => (429, "retry-after: 0\r\n".to_owned(), say("too many requests")),
+            Some(Fault::LimitedUntil) => {
+                (429, "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n".to_owned(), say("too many requests"))
+            }
+            Some(Fault::LimitedSomehow) => (429, String::new(), say("too many requests")),
+            Some(Fault::Broken) => (500, String::new(), say("internal error")),
+            Some(Fault::Busy) => (503, "retry-after: 0\r\n".to_owned(), b"<html>503</html>".to_vec()),
+            Some(Fault::Html) => (200, String::new(), b"<html><body>Bad gateway</body></html>".to_vec()),
+            Some(Fault::TooLarge) => (413, String::new(), say("the request is too large")),
+            Some(Fault::Unprocessable) => (422, String::new(), say("batch size > maximum allowed batch size")),
+            Some(Fault::Unauthorized) => (401, String::new(), say(&format!("Incorrect API key provided: {KEY}"))),
+            Some(Fault::UsedUp) => {
+                let error =
+                    serde_json::json!({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}});
+                (429, String::new(), error.to_string().into_bytes())
+            }
+            Some(Fault::Cut) => {
+                let body = whole(None);
+                (200, String::new(), body[..body.len() / 2].to_vec())
+            }
+            Some(Fault::Reset | Fault::Stalled) => {
+                log(inputs, false, 200);
+                let body = whole(None);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat())?;
+                if fault == Some(Fault::Stalled) {
+                    std::thread::sleep(Duration::from_secs(5));
+                }
+                stream.shutdown(Shutdown::Both)?;
+                return Err(std::io::ErrorKind::ConnectionReset.into());
+            }
+            other => (200, String::new(), whole(other)),
+        };
+        // Logged first: what the other side has stored is in the log by then.
+        log(inputs, right && status == 200, status);
+        answer(stream, status, &headers, &body)
+    }
+}
+
+/// What a request asked for.
+pub struct Asked {
+    pub inputs: Vec<String>,
+    pub base64: bool,
+    pub body: Value,
+}
