@@ -83,13 +83,20 @@ fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
     place.json("train fusion.toml --out whole --device cpu --seed 7");
     place.write("fusion.toml", RECIPE.to_owned() + "checkpoint_steps = 5\n");
     let mut running = place.start("train fusion.toml --out run --device cpu --seed 7");
-    while !place.path("run/checkpoint.safetensors").exists() {
+    while !place.path("run/checkpoint.previous.safetensors").exists() {
         std::thread::sleep(Duration::from_millis(1));
         assert!(running.try_wait().unwrap().is_none(), "the training was over too soon");
     }
     running.kill().unwrap();
     running.wait().unwrap();
     std::fs::remove_file(place.path("run/metrics.jsonl")).unwrap();
+    // The machine went down between two writes.
+    std::fs::remove_file(place.path("run/checkpoint.safetensors")).unwrap();
+    place.run("train fusion.toml --out run --device cpu").fails(1, "run holds an unfinished training");
+    let recipe = place.read("fusion.toml");
+    place.write("fusion.toml", recipe.replace("left = 'a'", "left = 'a'\nweight = 2.0"));
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "weight of pairs 1 = 2");
+    place.write("fusion.toml", recipe);
     assert_eq!(place.json("train fusion.toml --out run --device cpu --resume")["seed"], 7);
     let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
     assert!(weights("run") == weights("whole"));

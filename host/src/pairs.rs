@@ -45,6 +45,8 @@ pub struct HeldOut {
     pub matches: Vec<(usize, usize)>,
     /// Rows in which an item has no latent.
     pub dropped: usize,
+    /// What tells these pairs from others.
+    pub digest: String,
 }
 
 impl Side {
@@ -95,12 +97,17 @@ impl HeldOut {
         let pairs: Vec<(Key, Key)> =
             first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
         let dropped = first.keys.len() - pairs.len();
+        let mut digest = blake3::Hasher::new();
+        for (a, b) in &pairs {
+            digest.update(&a.0).update(&b.0);
+        }
+        let digest = digest.finalize().to_hex()[..16].to_owned();
         let sides = sides.map(Side::distinct);
         let mut matches: Vec<(usize, usize)> =
             pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
         matches.sort_unstable();
         matches.dedup();
-        Self { towers, sides, matches, dropped }
+        Self { towers, sides, matches, dropped, digest }
     }
 
     /// The embeddings of both sides' items.

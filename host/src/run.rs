@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `recipe.toml` | the recipe as resolved: absolute paths, every training option with its value |
 //! | `run.json` | program version, seed, device, and for each tower the fingerprints of its encoders |
-//! | `adapters.safetensors` | the adapters (see `fusion/checkpoint.rs`) |
+//! | `adapters.safetensors` | the adapters (see `fusion/adapters.rs`) |
 //! | `metrics.jsonl` | a JSON object a line: losses by epoch, recall on the validation pairs |
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::fusion::Checkpoints;
 use crate::fusion::checkpoint::differences;
 use crate::plugin::LoadedEncoder;
 use crate::whole_file;
@@ -112,7 +113,7 @@ impl RunFolder {
         if there && !overwrite {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        if path.join(CHECKPOINT).exists() && !overwrite {
+        if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
             return Err(RunError::Unfinished { path: path.to_owned() });
         }
         let made = if there { beside(path, ".new") } else { path.to_owned() };

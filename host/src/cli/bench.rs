@@ -102,7 +102,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let mut trainer = Trainer::new(device.clone(), towers, vec![pairs], &options, 0)?;
     trainer.time_steps(arguments.warmup)?;
     device.profile().take();
-    let mut times = trainer.time_steps(arguments.steps.max(1))?;
+    let mut times = trainer.time_steps(arguments.steps)?;
     let kernels = device.profile().take();
     times.sort_unstable();
     let seconds = times[times.len() / 2].as_secs_f64();

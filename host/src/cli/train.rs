@@ -57,8 +57,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let recipe = Recipe::read(&arguments.recipe)?;
     let files = recipe.pairs.iter().map(Files::open).collect::<Result<Vec<_>, _>>()?;
     // With the rows that there may be: mistakes in [train] show before anything is paid for.
-    let rows = files.iter().map(|files| files.rows).max().unwrap_or(0);
-    let options = recipe.train.resolve(rows).map_err(|error| located(&recipe, error.into()))?;
+    let rows: Vec<(usize, f32)> =
+        recipe.pairs.iter().zip(&files).map(|(entry, files)| (files.rows, entry.weight)).collect();
+    let options = recipe.train.resolve(&rows).map_err(|error| located(&recipe, error.into()))?;
     if let Some((entry, files)) = recipe.pairs.iter().zip(&files).find(|(_, files)| files.rows < 4) {
         let [first, second] = entry.ends.each_ref().map(|end| recipe.towers[end.tower].name.clone());
         return Err(located(&recipe, TrainError::Few { first, second, pairs: files.rows }));
@@ -88,10 +89,15 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         let paired = training_pairs(&towers, entry, &files.train)?;
         dropped += paired.dropped;
         training.insert(format!("pairs {}", sets.len() + 1), paired.digest);
+        training.insert(format!("weight of pairs {}", sets.len() + 1), entry.weight.to_string());
         let ends = entry.ends.each_ref().map(|end| end.tower);
         sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
         if let Some(file) = &files.validation {
-            validation.push(held_out(&towers, &entry.ends, file)?);
+            let pairs = held_out(&towers, &entry.ends, file)?;
+            if options.patience > 0 {
+                training.insert(format!("validation of pairs {}", sets.len()), pairs.digest.clone());
+            }
+            validation.push(pairs);
         }
     }
     let infos = (0..recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<Vec<_>>>()?;
@@ -99,7 +105,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         let adapter = if tower.identity { AdapterKind::Identity } else { AdapterKind::Mlp };
         TowerSpec { name: info.name.clone(), width: info.width, adapter, blocks: tower.blocks }
     });
-    let pairs: usize = sets.iter().map(|set| set.latents[0].len()).sum();
+    let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.latents[0].len(), set.weight)).collect();
+    let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
+    // As they are asked for: what a device makes of them is no other training.
+    let asked = recipe.train.resolve(&sizes).map_err(|error| located(&recipe, error.into()))?;
     let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &recipe.train, seed)
         .map_err(|error| located(&recipe, error))?;
     let steps = trainer.planned_steps();
@@ -112,7 +121,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let resolved = recipe.to_toml(trainer.options())?;
     // What makes no other training of it may change.
     let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
-    training.extend(recipe::train_table(&resolved).into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
+    training.extend(
+        recipe::train_table(&recipe.to_toml(&asked)?).into_iter().filter(|(key, _)| !free.contains(&key.as_str())),
+    );
     for (spec, info) in trainer.fusion().towers().zip(&infos) {
         training.insert(format!("tower {}", spec.name), serde_json::to_string(&(spec, info))?);
     }
@@ -131,7 +142,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     eprintln!("{}", recipe::line(trainer.options()));
 
     std::fs::write(folder.recipe(), resolved).with_context(|| format!("cannot write {}", folder.recipe().display()))?;
-    let start = Instant::now();
+    let (start, begun) = (Instant::now(), trainer.done().0);
     let mut watcher = Watcher::new(session, &folder, validation, steps, trainer.done().1)?;
     let outcome = trainer.run(&mut watcher, Some(&checkpoints));
     watcher.meter.end();
@@ -145,6 +156,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
             done
         }
         Ok(Outcome::Finished) => steps,
+        Err(error @ TrainError::Diverged { .. }) => return Err(error.into()),
         Err(error) if checkpoints.path.exists() => {
             return Err(
                 anyhow::Error::from(error).context("the training failed; `--resume` goes on from its last checkpoint")
@@ -156,7 +168,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     checkpoints.remove();
     let kernels = device.profile().take();
     if arguments.profile {
-        profile::print(&kernels, last.max(1));
+        profile::print(&kernels, (last - begun).max(1));
     }
     let info = RunInfo {
         fusemix: env!("CARGO_PKG_VERSION").to_owned(),
@@ -167,10 +179,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     };
     folder.finish(&info)?;
 
-    let (loss, recall) = (watcher.loss.expect("a training has at least one epoch"), watcher.recall);
+    let (loss, recall) = (watcher.loss.unwrap_or(f32::NAN), watcher.recall);
     let (seconds, kept) = (start.elapsed().as_secs_f64(), trainer.kept_recall());
     if session.json {
-        let kernels = arguments.profile.then(|| profile::to_json(&kernels, last.max(1)));
+        let kernels = arguments.profile.then(|| profile::to_json(&kernels, (last - begun).max(1)));
         say!(
             "{:#}",
             json!({"run": arguments.out, "device": info.device, "seed": info.seed, "pairs": pairs, "dropped": dropped,

@@ -60,7 +60,7 @@ pub enum DeviceError {
     Missing(String),
     #[error("{device} failed: {reason}; --device cpu does without it")]
     Failed { device: String, reason: String },
-    #[error("{device} has no memory left: {reason}; a smaller `micro_batch` in [train] needs less")]
+    #[error("{device} has no memory left: {reason}; a smaller `memory`, or `batch`, in [train] needs less")]
     Memory { device: String, reason: String },
     #[error("{device} was lost: {reason}; `fusemix train --resume` goes on from the last checkpoint")]
     Lost { device: String, reason: String },

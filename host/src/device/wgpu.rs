@@ -274,7 +274,7 @@ pub struct AdapterReport {
     pub kind: &'static str,
     /// The driver's name and version.
     pub driver: String,
-    /// Bytes of a buffer, and of what a kernel may bind of it.
+    /// Bytes of a buffer.
     pub max_buffer_bytes: u64,
     /// Bytes of what a kernel may bind of a buffer.
     pub max_binding_bytes: u64,

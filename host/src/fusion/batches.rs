@@ -43,7 +43,7 @@ impl Size {
 }
 
 /// Below this, a Beta distribution is 0 or 1 and nothing is mixed.
-const LEAST_ALPHA: f32 = 1e-3;
+pub(super) const LEAST_ALPHA: f32 = 1e-3;
 
 /// Whether epoch `epoch` mixes.
 pub(super) fn mixes(options: &Options, epoch: usize) -> bool {
@@ -90,7 +90,7 @@ mod tests {
     use crate::fusion::TrainOptions;
 
     fn draw(seed: u64, number: usize, sets: &[Size], options: TrainOptions) -> Vec<Batch> {
-        epoch(seed, number, sets, &options.resolve(100).unwrap())
+        epoch(seed, number, sets, &options.resolve(&[(100, 1.0)]).unwrap())
     }
 
     /// The pairs of a set that were drawn, in order.

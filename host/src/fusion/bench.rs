@@ -23,8 +23,9 @@ impl Trainer {
         Ok(times)
     }
 
-    /// Multiplications and additions of a step over the first pair set: three products a weight matrix, and three of all
-    /// embeddings with all others. What is computed again to save memory does not count.
+    /// Multiplications and additions of a step over the first pair set: three products a weight matrix, but two of the
+    /// first, whose input needs no gradient, and three of all embeddings with all others. What is computed again to save
+    /// memory does not count.
     pub fn step_flops(&self) -> f64 {
         let set = &self.sets[0];
         let rows = set.size.batch as f64;
@@ -33,7 +34,9 @@ impl Trainer {
             .filter(|parameter| parameter.shape.len() > 1)
             .map(|parameter| parameter.values(Version::Trained).len())
             .sum();
-        6.0 * weights as f64 * rows + 6.0 * rows * rows * self.fusion.width as f64
+        let shapes = set.towers.iter().filter_map(|&tower| self.fusion.towers[tower].shape());
+        let first: usize = shapes.filter(|shape| shape.blocks > 0).map(|shape| shape.width * shape.inner).sum();
+        (6 * weights - 2 * first) as f64 * rows + 6.0 * rows * rows * self.fusion.width as f64
     }
 }
 

@@ -32,11 +32,12 @@ pub(super) struct Position {
     pub(super) at: usize,
     /// Steps that each tower has taken.
     pub(super) taken: Vec<usize>,
-    /// The best recall so far, and the evaluations since.
-    pub(super) best: Option<(f64, usize)>,
+    /// The bits of the best recall so far, and the evaluations since.
+    pub(super) best: Option<(u64, usize)>,
     /// What it was computed on, one after the other.
-    #[serde(default)]
     pub(super) devices: Vec<String>,
+    /// Rows of a micro-batch.
+    pub(super) micro_batch: usize,
 }
 
 /// Where a training's checkpoints go, and what they are of.
@@ -67,14 +68,9 @@ pub enum CheckpointError {
 }
 
 impl Checkpoints {
-    /// The checkpoint before the last.
-    fn previous(&self) -> PathBuf {
-        self.path.with_extension("previous.safetensors")
-    }
-
     /// Takes the checkpoints away.
     pub fn remove(&self) {
-        for path in [&self.path, &self.previous()] {
+        for path in [&self.path, &previous(&self.path)] {
             // What is not there need not go, and what stays does no harm.
             let _ = fs::remove_file(path);
         }
@@ -82,11 +78,22 @@ impl Checkpoints {
 
     /// What a training whose checkpoint is at `path` was begun with.
     pub fn begun_with(path: &Path) -> Option<BTreeMap<String, String>> {
-        let file = File::open(path).ok()?;
-        // SAFETY: the file is this program's own and is only ever replaced as a whole.
-        let bytes = unsafe { Mmap::map(&file) }.ok()?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
-        serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
+        let training = |path: &Path| {
+            let file = File::open(path).ok()?;
+            // SAFETY: the file is this program's own and is only ever replaced as a whole.
+            let bytes = unsafe { Mmap::map(&file) }.ok()?;
+            if !is_whole(&bytes) {
+                return None;
+            }
+            let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+            serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
+        };
+        training(path).or_else(|| training(&previous(path)))
+    }
+
+    /// Whether there is a checkpoint at `path`.
+    pub fn exist(path: &Path) -> bool {
+        path.exists() || previous(path).exists()
     }
 
     /// Writes a checkpoint; the one before it stays.
@@ -108,9 +115,16 @@ impl Checkpoints {
         }
         file.tensor(losses).map_err(write)?;
         file.finish().map_err(write)?;
-        match fs::rename(&self.path, self.previous()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
-            _ => {}
+        if self.path.exists() {
+            // The last one keeps its name until the next one has it.
+            let previous = previous(&self.path);
+            match fs::remove_file(&previous) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+                _ => {}
+            }
+            fs::hard_link(&self.path, &previous)
+                .or_else(|_| fs::copy(&self.path, &previous).map(drop))
+                .map_err(write)?;
         }
         fs::rename(&next, &self.path).map_err(write)?;
         crate::whole_file::sync_folder(&self.path).map_err(write)
@@ -120,7 +134,7 @@ impl Checkpoints {
     /// so, and the one before it is taken; if that is refused too, so is the first.
     pub(super) fn load(&self, fusion: &Fusion) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
         let mut refused = None;
-        for path in [self.path.clone(), self.previous()] {
+        for path in [self.path.clone(), previous(&self.path)] {
             match self.read(&path, fusion) {
                 Err(CheckpointError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -170,6 +184,11 @@ impl Checkpoints {
         let losses = values("losses").map_err(|error| refused(error.to_string()))?;
         Ok((position, losses))
     }
+}
+
+/// The checkpoint before the last.
+fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous.safetensors")
 }
 
 /// All that a training has to remember, by name.

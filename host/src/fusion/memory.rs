@@ -23,8 +23,24 @@ pub(super) struct Plan {
     pub(super) tile: usize,
     /// Tiles that are kept.
     pub(super) tiles: usize,
-    /// Values that are left.
+    /// Values that are left for latents.
     pub(super) left: usize,
+    /// Bytes that it takes if nothing is kept that can be computed again.
+    pub(super) least: u64,
+    /// Bytes of what is kept.
+    kept_bytes: u64,
+}
+
+impl Plan {
+    /// Whether it keeps anything that can be computed again.
+    pub(super) fn keeps(&self) -> bool {
+        self.kept > 1 || self.tiles > 1
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn used(&self) -> u64 {
+        self.least + OTHERS + self.kept_bytes
+    }
 }
 
 /// Copies of a parameter: the value, its gradient and moments, and what else is asked for.
@@ -38,28 +54,40 @@ pub(super) fn parameters(towers: &[TowerSpec], options: &Options) -> u64 {
     4 * copies(options) as u64 * trained.map(|spec| Shape::of(spec, options).values()).sum::<u64>()
 }
 
-/// Plans steps of up to `batch` rows, in micro-batches of `micro`.
-pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, micro: usize) -> Plan {
+/// What the options allow, or the device.
+pub(super) fn budget(device: &dyn Device, options: &Options) -> u64 {
     let free = device.memory().map_or(u64::MAX, |free| free / 2);
-    let budget = options.memory.map_or(BUDGET.min(free), |memory| memory.0);
+    options.memory.map_or(BUDGET.min(free), |memory| memory.0)
+}
+
+/// Plans steps of up to `batch` rows within `budget` bytes, if that can be.
+pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, budget: u64) -> Plan {
     // Parts of a buffer start at multiples of 64 values.
-    let micro = if batch <= micro { batch } else { micro / 64 * 64 };
+    let micro = if batch <= options.micro_batch { batch } else { options.micro_batch / 64 * 64 };
     let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
     let parameters =
         copies(options) * fusion.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
     let sizes: Vec<(usize, usize)> = fusion.towers.iter().map(|tower| Tower::values(tower, batch, micro)).collect();
-    let least = parameters + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    if budget < 4 * least as u64 && options.memory.is_some() {
+    // A GPU's latents wait in memory for up to three steps.
+    let widths: usize = fusion.towers.iter().map(|tower| tower.spec.width).sum();
+    let staged = if device.shares_memory() { 0 } else { 3 * batch * widths };
+    let least =
+        parameters + staged + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
+    if budget < 4 * least as u64 && options.memory == Some(super::Bytes(budget)) {
         let least = (4 * least as u64).div_ceil(1 << 20);
         tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", super::Bytes(budget));
     }
-    let mut left = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
+    let all = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
+    let mut left = all;
     // The activations first: what they save is worth more.
     let wanted = sizes.iter().map(|(_, kept)| (micro_batches - 1) * kept).sum::<usize>();
     let share = left.min(wanted) as f64 / wanted.max(1) as f64;
     let kept = ((micro_batches - 1) as f64 * share) as usize;
     left -= sizes.iter().map(|(_, size)| kept * size).sum::<usize>();
-    let tiles = (batch.div_ceil(tile).pow(2) - 1).min(left / 2 / (tile * tile));
+    // A GPU has use for the latents too.
+    let for_tiles = if device.shares_memory() { left } else { left / 2 };
+    let tiles = (batch.div_ceil(tile).pow(2) - 1).min(for_tiles / (tile * tile));
     left -= tiles * tile * tile;
-    Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left }
+    let (least, kept_bytes) = (4 * least as u64, 4 * (all - left) as u64);
+    Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left, least, kept_bytes }
 }

@@ -1,5 +1,6 @@
 //! `[train]` of a recipe, and the defaults that fit the number of pairs.
 
+use super::batches;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -199,11 +200,14 @@ const STEPS: usize = 10_000;
 const MICRO_BATCH: usize = 1024;
 
 impl TrainOptions {
-    /// The options for training on `pairs` pairs, those of the largest pair set.
-    pub fn resolve(&self, pairs: usize) -> Result<Options, OptionError> {
+    /// The options for training on sets of so many pairs, with their weights; what scales does so with the largest.
+    pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
+        let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
         let small = pairs < SMALL;
         let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
-        let epoch = (pairs / (2 * batch).max(1)).max(1);
+        let mixes = self.mixup_alpha.is_none_or(|alpha| alpha >= batches::LEAST_ALPHA);
+        let size = |&(pairs, weight)| batches::Size { pairs, batch: batch.min(pairs / 2).max(1), weight };
+        let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
         let enough = if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) };
         let epochs = self.epochs.unwrap_or(self.steps.map_or(enough, |steps| steps.div_ceil(epoch).max(1)));
         let steps = self.steps.unwrap_or(usize::MAX).min(epochs * epoch);
@@ -257,7 +261,7 @@ impl Options {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
             o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
-            o if o.expansion == 0 => wrong("expansion", &o.expansion, "must be at least 1"),
+            o if !(1..=1024).contains(&o.expansion) => wrong("expansion", &o.expansion, "must be from 1 to 1024"),
             o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
             o if o.steps == Some(0) => wrong("steps", &0, "must be at least 1"),
             o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be from 0 to below 1"),
@@ -283,8 +287,8 @@ impl Options {
                 let reason = format!("must be from {} to {}", o.temperature_min, o.temperature_max);
                 wrong("temperature", &o.temperature, &reason)
             }
-            o if !finite(o.checkpoint_minutes, 0.0) => {
-                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be a number from 0")
+            o if !(0.0..=1e6).contains(&o.checkpoint_minutes) => {
+                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be from 0 to a million")
             }
             _ => Ok(self),
         }
@@ -307,23 +311,36 @@ mod tests {
             let memory = Some("3GiB".parse().unwrap());
             for steps in [None, Some(7)] {
                 let options = TrainOptions { blocks: Some(3), memory, steps, ..TrainOptions::default() };
-                let options = options.resolve(pairs).unwrap();
+                let options = options.resolve(&[(pairs, 1.0)]).unwrap();
                 let again: TrainOptions = toml::from_str(&toml::to_string(&options).unwrap()).unwrap();
-                assert_eq!(again.resolve(pairs).unwrap(), options);
+                assert_eq!(again.resolve(&[(pairs, 1.0)]).unwrap(), options);
             }
         }
     }
 
     #[test]
+    fn steps_are_those_of_all_sets_as_they_are_mixed_and_weighed() {
+        let epochs = |alpha, sets: &[(usize, f32)]| {
+            let options =
+                TrainOptions { mixup_alpha: alpha, batch: Some(10), steps: Some(100), ..TrainOptions::default() };
+            options.resolve(sets).unwrap().epochs
+        };
+        assert_eq!(epochs(None, &[(200, 1.0)]), 10);
+        assert_eq!(epochs(Some(0.0), &[(200, 1.0)]), 5);
+        assert_eq!(epochs(None, &[(200, 0.5)]), 20);
+        assert_eq!(epochs(None, &[(200, 1.0), (200, 1.0)]), 5);
+    }
+
+    #[test]
     fn large_data_gets_the_papers_recipe() {
-        let options = TrainOptions::default().resolve(5_000_000).unwrap();
+        let options = TrainOptions::default().resolve(&[(5_000_000, 1.0)]).unwrap();
         assert_eq!((options.batch, options.blocks, options.expansion, options.width), (20_480, 4, 4, 512));
         assert_eq!(options.warmup, 100);
     }
 
     #[test]
     fn impossible_options_are_named() {
-        let error = |options: TrainOptions, pairs| options.resolve(pairs).unwrap_err().to_string();
+        let error = |options: TrainOptions, pairs| options.resolve(&[(pairs, 1.0)]).unwrap_err().to_string();
         let dropout = TrainOptions { dropout: Some(1.0), ..TrainOptions::default() };
         assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be from 0 to below 1");
         let batch = TrainOptions { batch: Some(1), ..TrainOptions::default() };
@@ -345,7 +362,7 @@ mod tests {
     #[test]
     fn alpha_gets_to_its_end_in_the_last_epoch() {
         let options = TrainOptions { epochs: Some(5), mixup_alpha_end: Some(0.0), ..TrainOptions::default() };
-        let options = options.resolve(1000).unwrap();
+        let options = options.resolve(&[(1000, 1.0)]).unwrap();
         assert_eq!([0, 2, 4].map(|epoch| options.alpha(epoch)), [1.0, 0.5, 0.0]);
     }
 }

@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn it_warms_up_by_step_and_falls_by_epoch() {
         let options = TrainOptions { warmup: Some(4), epochs: Some(10), ..TrainOptions::default() };
-        let options = options.resolve(1000).unwrap();
+        let options = options.resolve(&[(1000, 1.0)]).unwrap();
         let rate = |step, epoch| learning_rate(&options, step, epoch);
         assert_eq!([rate(0, 0), rate(4, 0)], [1e-6, 1e-3]);
         assert!((rate(2, 0) - 5.005e-4).abs() < 1e-8);

@@ -155,6 +155,12 @@ impl Tower {
 }
 
 impl Pass {
+    /// Micro-batches that keep their activations.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     fn micro_batches(&self, batch: usize) -> impl Iterator<Item = (usize, Rows)> {
         assert!(batch <= self.rows, "a batch of {batch} rows, and room for {}", self.rows);
         let micro = self.micro;

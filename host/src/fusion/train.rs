@@ -19,6 +19,9 @@ use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
 
+/// Steps after which the losses are looked at, so that one that is not finite does not cost a long epoch.
+const LOOK: usize = 256;
+
 /// Values without a range.
 const ANY: [f32; 2] = [f32::MIN, f32::MAX];
 
@@ -52,10 +55,11 @@ pub enum TrainError {
     #[error("the towers `{first}` and `{second}` are both `adapter = \"identity\"`: nothing is left to train")]
     Nothing { first: String, second: String },
     #[error(
-        "the adapters take {needed}, and {free} are free; fewer `blocks`, or a smaller `expansion` or `width`, in [train] take less"
+        "the training takes {needed}, and {free} are free; a smaller `batch`, fewer `blocks`, or a smaller `expansion` or \
+         `width`, in [train] take less"
     )]
     Large { needed: Bytes, free: Bytes },
-    #[error("the loss of step {step} is {loss}; a lower `lr`, or a `clip`, in [train] keeps it finite")]
+    #[error("the loss of step {step} is {loss}; train anew with a lower `lr` or a `clip` in [train], and --overwrite")]
     Diverged { step: usize, loss: f32 },
     #[error("{0}")]
     Observer(Box<dyn Error + Send + Sync>),
@@ -102,8 +106,8 @@ impl Trainer {
         options: &TrainOptions,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let pairs = sets.iter().map(PairSet::len).max().unwrap_or(0);
-        let mut options = options.resolve(pairs)?;
+        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let mut options = options.resolve(&sizes)?;
         check(&towers, &sets, &options)?;
         if options.precision == Precision::Bf16 && !device.has_16_bit() {
             tracing::warn!("{} has no fast 16-bit products: the training goes on in f32", device.describe());
@@ -143,7 +147,8 @@ impl Trainer {
             parts: device.zeros(fusion.parameters().len() * SquareSums::PARTS),
             factor: device.upload(&[1.0]),
         };
-        let position = Position { taken, devices: vec![device.describe()], ..Position::default() };
+        let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
+        let position = Position { taken, devices, micro_batch, ..Position::default() };
         Ok(Self { device, fusion, sets, options, seed, position, cold, passes, loss, losses, clipping })
     }
 
@@ -169,7 +174,7 @@ impl Trainer {
 
     /// The recall of the adapters that are kept, where `patience` chooses them.
     pub fn kept_recall(&self) -> Option<f64> {
-        self.position.best.map(|(recall, _)| recall)
+        self.position.best.map(|(recall, _)| f64::from_bits(recall))
     }
 
     /// What it was computed on.
@@ -190,9 +195,15 @@ impl Trainer {
         }
         self.position = position;
         let device = self.device.describe();
-        if let Some(before) = self.position.devices.last().filter(|before| **before != device) {
+        let before = self.position.devices.last().cloned();
+        if let Some(before) = before.filter(|before| *before != device) {
             tracing::warn!("the training ran on {before} before: on {device} it goes on with other rounding");
             self.position.devices.push(device);
+        }
+        let (then, now) = (self.position.micro_batch, self.options.micro_batch);
+        if then != now {
+            tracing::warn!("the training took micro-batches of {then} before: those of {now} round otherwise");
+            self.position.micro_batch = now;
         }
         Ok(true)
     }
@@ -205,7 +216,8 @@ impl Trainer {
     ) -> Result<Outcome, TrainError> {
         let (planned, sizes, first) = (self.planned_steps(), self.sizes(), self.position.epoch);
         let mut saved = Instant::now();
-        while self.position.epoch < self.options.epochs && self.position.step < planned {
+        // An epoch whose steps are done may still have its end before it.
+        while self.position.epoch < self.options.epochs && (self.position.step < planned || self.position.at > 0) {
             let epoch = self.position.epoch;
             let plan = batches::epoch(self.seed, epoch, &sizes, &self.options);
             let (start, from) = (Instant::now(), self.position.at);
@@ -220,6 +232,9 @@ impl Trainer {
                 }
                 let lr = learning_rate(&self.options, self.position.step, epoch);
                 self.step(&plan[self.position.at], lr)?;
+                if self.position.at.is_multiple_of(LOOK) {
+                    self.losses()?;
+                }
                 observer.step(self.position.step);
                 let due = |checkpoints: &Checkpoints| {
                     let steps = checkpoints.steps > 0 && self.position.step.is_multiple_of(checkpoints.steps);
@@ -233,7 +248,7 @@ impl Trainer {
             let losses = self.losses()?;
             let temperature = self.device.read(self.fusion.log_tau.values(Version::Trained))?[0].exp();
             let drawn: usize = plan[from..self.position.at].iter().map(|batch| batch.pairs.len()).sum();
-            let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64();
+            let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64().max(1e-9);
             (self.position.epoch, self.position.at) = (epoch + 1, 0);
             let steps = self.position.step;
             let lr = learning_rate(&self.options, steps - 1, epoch);
@@ -257,10 +272,10 @@ impl Trainer {
             return true;
         }
         self.position.best = match self.position.best {
-            Some((best, since)) if recall <= best => Some((best, since + 1)),
+            Some((best, since)) if recall <= f64::from_bits(best) => Some((best, since + 1)),
             _ => {
                 self.fusion.parameters().iter().for_each(|(_, parameter)| parameter.keep(&*self.device));
-                Some((recall, 0))
+                Some((recall.to_bits(), 0))
             }
         };
         self.position.best.is_none_or(|(_, since)| since < patience)
@@ -374,16 +389,25 @@ fn room(
     options: &mut Options,
     batch: usize,
 ) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
+    let mut budget = memory::budget(device, options);
     loop {
-        let plan = memory::plan(device, fusion, options, batch, options.micro_batch);
+        let plan = memory::plan(device, fusion, options, batch, budget);
+        if let Some(free) = device.memory().filter(|free| *free < plan.least) {
+            return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
+        }
         let pass = |tower: &Tower| tower.pass(device, [batch, plan.micro], plan.kept, true);
         let passes = fusion.towers.iter().map(pass).collect();
         let loss = InfoNce::new(device, batch, fusion.width, plan.tile, plan.tiles);
         match device.submit() {
-            Err(DeviceError::Memory { device, reason }) if options.micro_batch >= 128 && plan.micro >= 128 => {
+            Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
+                budget = plan.used() / 2;
+                let less = Bytes::rounded(budget);
+                tracing::warn!("{device} has no memory left: trying with {less}, and computing more again");
+            }
+            Err(DeviceError::Memory { device, .. }) if options.micro_batch >= 128 && plan.micro >= 128 => {
                 options.micro_batch = plan.micro / 2;
                 let micro = options.micro_batch;
-                tracing::warn!("{device} has no memory left ({reason}): trying with micro-batches of {micro}");
+                tracing::warn!("{device} has no memory left: trying with micro-batches of {micro}");
             }
             other => {
                 other?;

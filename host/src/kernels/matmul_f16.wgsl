@@ -1,7 +1,7 @@
 enable f16;
 
 // out = a b of factors rounded to f16: matmul.wgsl with twice the values an instruction. 16 terms are summed in f16, the
-// rest in f32. `scale` brings a, a gradient, into the range of f16; what is beyond it counts as its largest value.
+// rest in f32. `scale` brings a, a gradient, into the range of f16; a factor beyond it counts as its largest value.
 
 struct Params {
     m: u32, n: u32, k: u32,

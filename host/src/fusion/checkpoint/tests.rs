@@ -1,12 +1,13 @@
 //! Trainings that stop and go on.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use super::*;
 use crate::device::Cpu;
 use crate::fusion::parameter::Version;
 use crate::fusion::train::tests::{Watch, linear, options, towers, trainer};
-use crate::fusion::{Outcome, PairSet, TrainOptions, Trainer};
+use crate::fusion::{EpochMetrics, Observer, Outcome, PairSet, TrainOptions, Trainer};
 
 #[test]
 fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
@@ -19,7 +20,9 @@ fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
         let slices: Vec<_> = parameters.iter().flat_map(|(_, parameter)| parameter.state()).collect();
         slices.into_iter().map(|(_, slice)| trainer.device.read(slice).unwrap()).collect::<Vec<_>>()
     };
-    let recalls = vec![10.0, 30.0, 20.0, 40.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0];
+    // The best comes twice, and is no round number.
+    let best = 63.205_128_205_128_204;
+    let recalls = vec![10.0, 30.0, best, 40.0, best, 6.0, 7.0, 8.0, 9.0, 10.0];
     let mut whole = fresh();
     let mut watch = Watch { recalls: recalls.clone(), ..Watch::new() };
     whole.run(&mut watch, None).unwrap();
@@ -42,6 +45,43 @@ fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
         }
     }
     assert_eq!(losses, watch.losses);
+}
+
+/// Cannot write what it is told of the last epoch.
+struct FullDisk(Watch);
+
+impl Observer for FullDisk {
+    fn step(&mut self, steps: usize) {
+        self.0.step(steps);
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if metrics.epoch == 10 { Err("no space left".into()) } else { self.0.epoch(metrics) }
+    }
+
+    fn evaluate(&mut self, epoch: usize, fusion: &Fusion) -> Result<Option<f64>, Box<dyn Error + Send + Sync>> {
+        self.0.evaluate(epoch, fusion)
+    }
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_training_whose_last_step_is_done_still_has_its_last_epoch_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let checkpoints = Checkpoints { path, every: Duration::ZERO, steps: 1, training: BTreeMap::new() };
+    let options = TrainOptions { patience: Some(3), eval_every: Some(10), ..options() };
+    let fresh = || trainer(Arc::new(Cpu::default()), &options, 7);
+    let mut disk = FullDisk(Watch { recalls: vec![30.0], ..Watch::new() });
+    assert!(fresh().run(&mut disk, Some(&checkpoints)).is_err());
+    let mut resumed = fresh();
+    assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == resumed.planned_steps());
+    let mut watch = Watch { recalls: vec![30.0], ..Watch::new() };
+    assert_eq!(resumed.run(&mut watch, Some(&checkpoints)).unwrap(), Outcome::Finished);
+    assert_eq!((watch.losses.len(), watch.evaluated.as_slice(), resumed.kept_recall()), (1, &[10][..], Some(30.0)));
 }
 
 #[test]
