@@ -4,7 +4,7 @@ mod wire;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,6 @@ pub struct Entry {
     pub inputs: Vec<String>,
     /// Whether it was answered with right vectors.
     pub answered: bool,
-    pub status: u16,
 }
 
 pub struct Server {
@@ -192,25 +191,27 @@ impl Served {
             };
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let log = |inputs: &[String], answered, status| {
-            self.log.lock().unwrap().push(Entry { at, inputs: inputs.to_vec(), answered, status });
+        let log = |inputs: &[String], answered| {
+            self.log.lock().unwrap().push(Entry { at, inputs: inputs.to_vec(), answered });
         };
         std::thread::sleep(self.latency);
         let asked = match self.wire.read(request) {
             Ok(asked) => asked,
             Err((status, reason)) => {
-                log(&[], false, status);
+                log(&[], false);
                 return answer(stream, status, "", self.wire.complaint(&reason).to_string().as_bytes());
             }
         };
         let inputs = &asked.inputs;
         if inputs.iter().any(|input| input.contains("poison")) {
-            log(inputs, false, 400);
+            log(inputs, false);
             return answer(stream, 400, "", self.wire.complaint("an input is not allowed").to_string().as_bytes());
         }
         let whole = |fault| self.wire.answer(&asked, fault);
         let say = |reason: &str| self.wire.complaint(reason).to_string().into_bytes();
-        let fault = (self.script)(number);
+        // One item is never too many.
+        let many = |fault: &Fault| inputs.len() > 1 || !matches!(fault, Fault::TooLarge | Fault::Unprocessable);
+        let fault = (self.script)(number).filter(many);
         let right = matches!(fault, None | Some(Fault::Shuffled));
         let (status, headers, body) = match fault {
             None => (200, String::new(), whole(None)),
@@ -235,7 +236,7 @@ impl Served {
                 (200, String::new(), body[..body.len() / 2].to_vec())
             }
             Some(Fault::Reset | Fault::Stalled) => {
-                log(inputs, false, 200);
+                log(inputs, false);
                 let body = whole(None);
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat())?;
@@ -248,7 +249,7 @@ impl Served {
             other => (200, String::new(), whole(other)),
         };
         // Logged first: what the other side has stored is in the log by then.
-        log(inputs, right && status == 200, status);
+        log(inputs, right);
         answer(stream, status, &headers, &body)
     }
 }

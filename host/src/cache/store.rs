@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
 /// Key -> why the item has no latent.
 const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("failures");
-/// "rows": rows ever appended; "width": values a row.
+/// "rows": rows ever appended, "unit": those of them of length 1; "width": values a row.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// The latents of one fingerprint. One process at a time has it open.
@@ -83,6 +83,8 @@ pub struct Counts {
     pub width: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Whether all rows, or none, have length 1; none if some have.
+    pub normalized: Option<bool>,
 }
 
 impl Store {
@@ -190,6 +192,8 @@ impl Store {
                 }
             }
             numbers.insert("rows", first + fresh.len() as u64)?;
+            let unit = numbers.get("unit")?.map_or(0, |unit| unit.value());
+            numbers.insert("unit", unit + fresh.iter().filter(|(_, row)| is_unit(row)).count() as u64)?;
             if let Some(width) = width {
                 numbers.insert("width", width as u64)?;
             }
@@ -237,7 +241,13 @@ impl Store {
         })?;
         let files = fs::read_dir(&self.folder).map_err(|cause| CacheError::io("read", &self.folder, cause))?;
         let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
-        Ok(Counts { rows, failures, width, bytes })
+        let normalized = match (self.number("rows")?.unwrap_or(0), self.number("unit")?) {
+            (0, _) => None,
+            (all, Some(unit)) if unit == all => Some(true),
+            (_, Some(0)) => Some(false),
+            _ => None,
+        };
+        Ok(Counts { rows, failures, width, bytes, normalized })
     }
 
     fn map(&self) -> Result<Mapped, CacheError> {
@@ -300,6 +310,10 @@ pub(super) fn read_info(path: &Path) -> Option<EntryInfo> {
 
 fn is_whole(mapped: &Mapped, row: u64, sum: u64) -> bool {
     mapped.row(row).is_some_and(|values| checksum(values) == sum)
+}
+
+fn is_unit(row: &[f32]) -> bool {
+    (row.iter().map(|value| f64::from(value * value)).sum::<f64>() - 1.0).abs() < 1e-3
 }
 
 fn checksum(row: &[f32]) -> u64 {

@@ -64,18 +64,20 @@ fn show(session: &Session) -> Result<u8> {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
             match &counts {
                 Ok(counts) => say!(
-                    "{fingerprint}  {names:<16} {:>9} rows of {:<5} {:>5} failed {:>13} bytes",
+                    "{fingerprint}  {names:<16} {:>9} rows of {:<5} {:>5} failed {:>13} bytes{}",
                     counts.rows,
                     counts.width,
                     counts.failures,
-                    counts.bytes
+                    counts.bytes,
+                    if counts.normalized == Some(true) { ", of length 1" } else { "" }
                 ),
                 Err(error) => say!("{fingerprint}  {names:<16} error: {error}"),
             }
         }
         entries.push(match counts {
             Ok(counts) => json!({"fingerprint": fingerprint, "parts": info.fingerprint, "encoders": info.encoders,
-                "rows": counts.rows, "failures": counts.failures, "width": counts.width, "bytes": counts.bytes}),
+                "rows": counts.rows, "failures": counts.failures, "width": counts.width, "bytes": counts.bytes,
+                "normalized": counts.normalized}),
             Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string()}),
         });
     }

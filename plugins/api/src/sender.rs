@@ -34,6 +34,8 @@ pub(crate) struct Sender {
     first: Mutex<()>,
     /// Items that failed since the last one that did not.
     failing: AtomicU32,
+    /// Why no request will work any more.
+    fatal: OnceLock<String>,
 }
 
 /// What became of a batch.
@@ -85,6 +87,7 @@ impl Sender {
             width,
             first: Mutex::default(),
             failing: AtomicU32::new(0),
+            fatal: OnceLock::new(),
         })
     }
 
@@ -187,6 +190,9 @@ impl Sender {
         let (mut failed, mut delayed) = (0, 0);
         loop {
             self.pace.take(tokens, job.host)?;
+            if let Some(reason) = self.fatal.get() {
+                return Err(Error::new(reason).into());
+            }
             let replied = self.client.post(&self.provider.endpoint(), &body);
             *job.usage.entry("requests".to_owned()).or_default() += 1.0;
             let (reason, trouble) = match replied {
@@ -198,7 +204,7 @@ impl Sender {
                     }
                 }
                 Err(Failure::Refused(reason)) => return Err(Trouble::Items { reason, transient: false }),
-                Err(Failure::Fatal(reason)) => return Err(Error::new(reason).into()),
+                Err(Failure::Fatal(reason)) => return Err(Error::new(self.fatal.get_or_init(|| reason)).into()),
                 Err(Failure::Again { reason, limited: true, after }) => {
                     delayed += 1;
                     if delayed > DELAYS {

@@ -1,1 +1,123 @@
+//! Whatever a server answers: no panic, and no vectors but those of a whole answer.
 
+use fusemix_sdk::{Error, Host, Options};
+use rand::{Rng, RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::provider::Provider;
+
+fn options(provider: &str) -> Options {
+    let options = Options::default()
+        .with("provider", provider)
+        .with("model", "m")
+        .with("base_url", "http://localhost:1")
+        .with("input_type", "search_document");
+    match provider {
+        "http" => options.with("body", json!({"texts": "{inputs}"})).with("vectors", "/data/*/embedding"),
+        _ => options,
+    }
+}
+
+fn open(options: &Options) -> Result<Box<dyn Provider>, Error> {
+    provider::open(&Settings::read(options)?, options)
+}
+
+/// What each provider answers for three inputs.
+fn answers() -> Vec<(Box<dyn Provider>, String)> {
+    let rows = json!([[0.1, -0.2], [0.3, 0.4], [-0.5, 0.6]]);
+    let row = |at: usize| rows[at].clone();
+    let data: Vec<Value> = (0..3).map(|at| json!({"index": at, "embedding": row(at)})).collect();
+    let base64: Vec<Value> = (0..3).map(|at| json!({"index": at, "embedding": "zczMPc3MTL4="})).collect();
+    let usage = json!({"prompt_tokens": 7, "total_tokens": 7});
+    let answers = [
+        ("openai", json!({"data": data, "usage": usage})),
+        ("openai", json!({"data": base64, "usage": usage})),
+        ("voyage", json!({"data": data, "usage": {"total_tokens": 7}})),
+        ("jina", json!({"data": data, "usage": usage})),
+        ("http", json!({"data": data})),
+        ("cohere", json!({"embeddings": {"float": rows}, "meta": {"billed_units": {"input_tokens": 7}}})),
+        ("gemini", json!({"embeddings": (0..3).map(|at| json!({"values": row(at)})).collect::<Vec<_>>()})),
+        ("tei", rows.clone()),
+        ("ollama", json!({"embeddings": rows, "prompt_eval_count": 7})),
+    ];
+    answers.into_iter().map(|(name, answer)| (open(&options(name)).unwrap(), answer.to_string())).collect()
+}
+
+#[test]
+fn a_whole_answer_reads() {
+    for (provider, body) in answers() {
+        let answer = provider.answer(body.as_bytes()).unwrap();
+        assert_eq!(answer.check(3), Ok(2), "{body}");
+        assert_eq!(answer.vectors[0], [0.1, -0.2], "{body}");
+        assert!(answer.usage.values().all(|&tokens| tokens == 7.0), "{body}");
+        assert!(answer.check(2).unwrap_err().contains("3 vectors for 2 inputs"));
+    }
+}
+
+#[test]
+fn a_mutated_answer_is_refused_or_whole() {
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(1);
+    let answers = answers();
+    let fragments = [
+        "null",
+        "NaN",
+        "1e999",
+        "-0",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"index\":",
+        "\"embedding\":",
+        "0.1",
+        ",",
+        "]",
+        "}",
+        "\u{e9}",
+        "true",
+        "18446744073709551616",
+        "-1",
+        "[[[[[[[[",
+        "\"zczM\"",
+    ];
+    let (mut refused, mut whole) = (0, 0);
+    for number in 0..120_000 {
+        let (provider, body) = &answers[number % answers.len()];
+        let mut bytes = body.clone().into_bytes();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..=bytes.len());
+            let end = rng.random_range(at..=bytes.len().min(at + 12));
+            match rng.random_range(0..5) {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.drain(at..end)),
+                2 => drop(bytes.splice(at..end, fragments[rng.random_range(0..fragments.len())].bytes())),
+                3 => bytes.extend_from_within(at..end),
+                _ => bytes[at..end].iter_mut().for_each(|byte| *byte = rng.next_u32() as u8),
+            }
+        }
+        match provider.answer(&bytes).map_err(|bad| bad.reason).and_then(|answer| Ok((answer.check(3)?, answer))) {
+            Ok((width, answer)) => {
+                whole += 1;
+                assert!(answer.vectors.len() == 3 && answer.vectors.iter().all(|vector| vector.len() == width));
+                assert!(answer.vectors.iter().all(|vector| vector.iter().all(|value| value.is_finite())));
+                assert!(answer.vectors.iter().all(|vector| vector.iter().any(|&value| value != 0.0)));
+            }
+            Err(reason) => {
+                refused += 1;
+                assert!(reason.len() < 1000, "{reason}");
+            }
+        }
+    }
+    assert!(refused > 50_000 && whole > 1000, "{refused} refused, {whole} whole");
+}
+
+#[test]
+fn sizes_are_those_of_what_is_sent() {
+    let api = Api::open(&options("openai").with("model", "text-embedding-3-small"), &Host::detached()).unwrap();
+    let sizes = api.measure(&[Item::text("hello world"), Item::text("\"a\\b\"")]);
+    assert_eq!(sizes[0].tokens, 2, "as cl100k_base has it");
+    assert!(sizes[1].bytes >= 9);
+    let estimated = Api::open(&options("ollama"), &Host::detached()).unwrap();
+    let sizes = estimated.measure(&[Item::text("hello world"), Item::text("\u{5317}\u{4eac}")]);
+    assert_eq!([sizes[0].tokens, sizes[1].tokens], [3, 2]);
+}
