@@ -113,8 +113,12 @@ impl Calls {
     }
 
     /// Begins no other call.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
+        // Workers that hang take nothing more from the queue. One that has the lock waits for what is in it.
+        if let Ok(queued) = self.queued.try_lock() {
+            self.under_way -= queued.try_iter().count();
+        }
     }
 
     /// Starts a call, now or when another has ended.

@@ -176,7 +176,9 @@ impl Run<'_> {
             let Some(mut batch) = batches.next(&mut self.summary)? else { break };
             self.report(batches);
             if let Some(most) = self.wanted.max_items {
-                batch.truncate(most.saturating_sub(self.sent));
+                let left = most.saturating_sub(self.sent);
+                self.summary.bounded |= batch.samples.len() > left;
+                batch.truncate(left);
             }
             while calls.is_full() && !self.ends(&calls) {
                 self.collect(&mut calls, TICK, batches)?;
@@ -252,7 +254,8 @@ impl Run<'_> {
         let mut failures: Vec<(Key, String)> = Vec::new();
         let mut truncated = 0;
         for Answer { batch, encoded } in answers {
-            self.expected -= self.cost(&batch);
+            let foreseen = self.cost(&batch);
+            self.expected -= foreseen;
             let widths = || encoded.outcomes.iter().flatten().map(|latent| latent.values.len());
             let width = expected.or_else(|| widths().next());
             if let Some(got) = widths().find(|&got| Some(got) != width) {
@@ -262,6 +265,11 @@ impl Run<'_> {
             }
             expected = width;
             self.answered += batch.samples.len();
+            if let Some(price) = self.encoder.description.price {
+                // What an answer does not tell was measured before.
+                let told = encoded.usage.get("tokens").map(|&tokens| price.of(tokens, batch.samples.len() as f64));
+                *self.summary.cost.get_or_insert(0.0) += told.unwrap_or(foreseen);
+            }
             for (unit, amount) in encoded.usage {
                 *self.summary.usage.entry(unit).or_default() += amount;
             }
@@ -291,10 +299,6 @@ impl Run<'_> {
         self.store.append(&rows, &reasons)?;
         self.summary.encoded += latents.len();
         self.summary.truncated += truncated;
-        self.summary.cost = self.encoder.description.price.map(|price| {
-            let tokens = self.summary.usage.get("tokens").copied().unwrap_or(0.0);
-            price.of(tokens, self.summary.encoded as f64)
-        });
         Ok(())
     }
 

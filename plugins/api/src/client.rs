@@ -87,6 +87,9 @@ impl Client {
             .connect_timeout(settings.connect_timeout)
             // No other host gets to see the key.
             .redirect(redirect::Policy::none());
+        if is_loopback(&base) {
+            builder = builder.no_proxy();
+        }
         if let Some(path) = &settings.ca_file {
             let pem =
                 std::fs::read(path).map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
@@ -99,6 +102,11 @@ impl Client {
         let http = builder.build().map_err(|error| Error::new(format!("no HTTP client: {error}")))?;
         let (key, key_env) = (settings.key.clone(), settings.key_env.clone());
         Ok(Self { http, base, key, key_env, retries: settings.retries })
+    }
+
+    /// `text` without the key, should the server have repeated it.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
     /// Where requests go, for people.
@@ -165,19 +173,24 @@ impl Client {
         let after = retry_after(response.headers(), SystemTime::now());
         let elsewhere = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
         let body = response.bytes().unwrap_or_default();
-        let words = self.key.as_ref().map_or_else(|| words(&body), |key| key.redact(&words(&body)));
+        let words = words(self.redact(&String::from_utf8_lossy(&body)).as_bytes());
         let said = format!("{status}: {words}");
         match status.as_u16() {
             300..=399 => Failure::Fatal(format!(
                 "{status}: the server sends requests on to {}; if you trust it, make it the `base_url`",
-                elsewhere.as_deref().unwrap_or("somewhere else")
+                elsewhere.map_or("somewhere else".to_owned(), |place| self.redact(&place))
             )),
             401 | 403 => Failure::Fatal(match &self.key_env {
                 Some(name) => format!("{said}; the key is the one in {name}"),
                 None => format!("{said}; name the variable with the key: `api_key_env`"),
             }),
-            402 | 404 | 405 => Failure::Fatal(said),
+            402 | 404 | 405 | 407 => Failure::Fatal(said),
+            // Google says so of a key that is wrong.
+            400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
             429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
+            429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
+                Failure::Fatal(format!("{said}; it asks to wait for more than an hour"))
+            }
             429 => Failure::Again { reason: said, limited: true, after: after.or_else(|| retry_info(&body)) },
             503 | 529 if after.is_some() => Failure::Again { reason: said, limited: true, after },
             408 | 424 | 425 | 498 | 499 | 500..=599 => Failure::Again { reason: said, limited: false, after },

@@ -47,14 +47,14 @@ impl Input {
     }
 }
 
-/// What an item takes of a request's limits.
-pub(crate) fn size(item: &Item<'_>, tokens: &Tokens) -> Size {
+/// What an item takes of a request's limits, with `prompt` before it if it is a text.
+pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens) -> Size {
     let mut size = Size::default();
     match (item.modality, std::str::from_utf8(item.bytes)) {
         ("text", Ok(text)) => {
-            let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f)).count();
-            size.bytes = (text.len() + escaped) as u64 + AROUND;
-            size.tokens = tokens.count(text);
+            let text = format!("{prompt}{text}");
+            size.bytes = serde_json::Value::from(&*text).to_string().len() as u64 + AROUND;
+            size.tokens = tokens.count(&text);
         }
         ("text", Err(_)) => size.bytes = AROUND,
         _ => size.bytes = (item.bytes.len() as u64).div_ceil(3) * 4 + AROUND,

@@ -53,10 +53,13 @@ impl Encoder for Api {
             modality, dimensions, max_bytes, max_tokens, requests_per_minute, tokens_per_minute, price, ..
         } = &self.settings;
         let own = self.sender.provider().limits();
+        // No request is larger than what a minute may hold.
+        let a_minute = tokens_per_minute.map(|tokens| (tokens as u64).max(1));
+        let tokens = [max_tokens.or(own.tokens), a_minute].into_iter().flatten().min();
         let description = Description::new(modality.clone(), *dimensions)
             .batch(own.items)
             .concurrency(CONCURRENCY)
-            .limits(Limits::new(max_bytes.or(own.bytes), max_tokens.or(own.tokens)))
+            .limits(Limits::new(max_bytes.or(own.bytes), tokens))
             .rate(Rate::new(*requests_per_minute, *tokens_per_minute))
             .price(*price)
             // Servers batch as they like, and their arithmetic is not always the same.
@@ -66,14 +69,14 @@ impl Encoder for Api {
     }
 
     fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
-        items.iter().map(|item| input::size(item, &self.tokens)).collect()
+        items.iter().map(|item| self.size(item)).collect()
     }
 
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
         let inputs: Vec<Result<Input, ItemError>> = items.iter().map(Input::of).collect();
         let (places, good): (Vec<usize>, Vec<&Input>) =
             inputs.iter().enumerate().filter_map(|(place, input)| Some((place, input.as_ref().ok()?))).unzip();
-        let tokens: Vec<u64> = places.iter().map(|&place| input::size(&items[place], &self.tokens).tokens).collect();
+        let tokens: Vec<u64> = places.iter().map(|&place| self.size(&items[place]).tokens).collect();
         let sent = self.sender.send(&good, &tokens, host)?;
         let mut encoded = Encoded::new(
             inputs
@@ -86,6 +89,12 @@ impl Encoder for Api {
             encoded.outcomes[place] = outcome;
         }
         Ok(encoded)
+    }
+}
+
+impl Api {
+    fn size(&self, item: &Item<'_>) -> Size {
+        input::size(item, self.settings.prompt.as_deref().unwrap_or_default(), &self.tokens)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::client::Allowance;
 
 /// How long to wait before looking whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(50);
+/// The longest pause; then the server is asked again.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Of the configured rate: requests arrive a little earlier or later than they are sent.
 const SHARE: f64 = 0.98;
 
@@ -65,7 +67,7 @@ impl Pace {
 
     /// No request goes for a while.
     pub(crate) fn pause(&self, time: Duration, reason: &'static str) {
-        let until = Instant::now() + time;
+        let until = Instant::now() + time.min(LONGEST);
         let mut state = self.state();
         if until > state.paused {
             (state.paused, state.reason) = (until, reason);

@@ -4,7 +4,7 @@ use fusemix_sdk::{Error, Host, ItemError, Outcome, tracing};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(crate) struct Sender {
     first: Mutex<()>,
     /// Items that failed since the last one that did not.
     failing: AtomicU32,
+    /// Whether any request was answered: before that, what fails is perhaps not the items' fault.
+    works: AtomicBool,
     /// Why no request will work any more.
     fatal: OnceLock<String>,
 }
@@ -87,6 +89,7 @@ impl Sender {
             width,
             first: Mutex::default(),
             failing: AtomicU32::new(0),
+            works: AtomicBool::new(false),
             fatal: OnceLock::new(),
         })
     }
@@ -157,9 +160,16 @@ impl Sender {
 
     /// Sends some inputs that have no outcome yet.
     fn part(&self, inputs: Range<usize>, job: &mut Job<'_>) -> Result<(), Error> {
+        // However many items plugins.toml wants in a call, the provider takes no more of them at once.
+        let most = self.provider.limits().items;
+        if inputs.len() > most {
+            self.part(inputs.start..inputs.start + most, job)?;
+            return self.part(inputs.start + most..inputs.end, job);
+        }
         match self.request(inputs.clone(), job) {
             Ok(vectors) => {
                 self.failing.store(0, Ordering::Relaxed);
+                self.works.store(true, Ordering::Relaxed);
                 for (place, vector) in inputs.zip(vectors) {
                     job.outcomes[place] = Some(Ok(vector.into()));
                 }
@@ -175,6 +185,7 @@ impl Sender {
                 if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= IN_A_ROW {
                     return Err(Error::new(format!("{IN_A_ROW} items in a row have failed, the last with: {reason}")));
                 }
+                let transient = transient || !self.works.load(Ordering::Relaxed);
                 let error = if transient { ItemError::transient(reason) } else { ItemError::new(reason) };
                 job.outcomes[inputs.start] = Some(Err(error));
                 Ok(())
@@ -210,7 +221,9 @@ impl Sender {
                     if delayed > DELAYS {
                         return Err(Error::new(format!("asked to wait {DELAYS} times: {reason}")).into());
                     }
-                    let time = after.unwrap_or_else(|| self.pause(delayed));
+                    // A server that asks for no pause, again and again, gets one.
+                    let least = if delayed > 2 { self.pause(delayed - 2) } else { Duration::ZERO };
+                    let time = after.map_or_else(|| self.pause(delayed), |after| after.max(least));
                     self.pace.pause(time, "as the server asks");
                     continue;
                 }
@@ -244,7 +257,7 @@ impl Sender {
         for (unit, amount) in usage {
             *job.usage.entry(unit.clone()).or_default() += amount;
         }
-        let answer = answer.map_err(|bad| bad.reason)?;
+        let answer = answer.map_err(|bad| self.client.redact(&bad.reason).chars().take(300).collect::<String>())?;
         let width = answer.check(inputs)?;
         match self.width.get() {
             Some(&known) if known != width => Err(format!("vectors of {width} values, and not of {known}")),

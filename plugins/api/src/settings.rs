@@ -64,7 +64,11 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         OptionSpec::new("truncate", Boolean, "whether the provider may cut long items (default: the provider's own)"),
         OptionSpec::new("prompt", Text, "put before each text"),
         OptionSpec::new("base_url", Text, "where the API is (default: the provider's own)"),
-        OptionSpec::new("api_key_env", Text, "the environment variable with the key (default: the provider's own)"),
+        OptionSpec::new(
+            "api_key_env",
+            Text,
+            "the environment variable with the key (default: the provider's, without base_url)",
+        ),
         OptionSpec::new(
             "allow_http",
             Boolean,
@@ -128,13 +132,13 @@ impl Settings {
             (None, None) => None,
             (million_tokens, item) => Some(Price::new(million_tokens.unwrap_or(0.0), item.unwrap_or(0.0))),
         };
-        let base_url: Option<String> = options.get("base_url")?;
+        let base_url = options.get::<String>("base_url")?.map(|url| url.trim_end_matches('/').to_owned());
         let given: Option<String> = options.get("api_key_env")?;
-        let key_env = given.clone().or_else(|| defaults.key_env.map(str::to_owned));
+        // The provider's own key goes to the provider, not to whoever speaks its language.
+        let own = defaults.key_env.filter(|_| base_url.is_none()).map(str::to_owned);
+        let key_env = given.clone().or(own);
         let key = key_env.as_ref().and_then(|name| std::env::var(name).ok()).filter(|key| !key.trim().is_empty());
-        // A server of one's own, such as vLLM, mostly asks for none.
-        let needed = given.is_some() || defaults.key_env.is_some() && base_url.is_none();
-        if let (true, None, Some(name)) = (needed, &key, &key_env) {
+        if let (None, Some(name)) = (&key, &key_env) {
             return Err(Error::config(format!(
                 "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
             )));

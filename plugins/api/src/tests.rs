@@ -117,6 +117,8 @@ fn sizes_are_those_of_what_is_sent() {
     let sizes = api.measure(&[Item::text("hello world"), Item::text("\"a\\b\"")]);
     assert_eq!(sizes[0].tokens, 2, "as cl100k_base has it");
     assert!(sizes[1].bytes >= 9);
+    let prompted = Api::open(&options("ollama").with("prompt", "query: "), &Host::detached()).unwrap();
+    assert_eq!(prompted.measure(&[Item::text("hello world")])[0].tokens, 5);
     let estimated = Api::open(&options("ollama"), &Host::detached()).unwrap();
     let sizes = estimated.measure(&[Item::text("hello world"), Item::text("\u{5317}\u{4eac}")]);
     assert_eq!([sizes[0].tokens, sizes[1].tokens], [3, 2]);

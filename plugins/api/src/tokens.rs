@@ -19,8 +19,11 @@ pub(crate) enum Tokens {
 impl Tokens {
     pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
         if let Some(path) = &settings.tokenizer {
-            let tokenizer = Tokenizer::from_file(path)
-                .map_err(|error| Error::config(format!("tokenizer {}: {error}", path.display())))?;
+            let wrong = |error| Error::config(format!("tokenizer {}: {error}", path.display()));
+            let mut tokenizer = Tokenizer::from_file(path).map_err(wrong)?;
+            // The file may say how its model is fed; here the whole text counts, and nothing else.
+            tokenizer.with_truncation(None).map_err(wrong)?;
+            tokenizer.with_padding(None);
             return Ok(Self::File(Box::new(tokenizer)));
         }
         let openai = ["text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"];

@@ -143,6 +143,6 @@ impl Provider for Http {
     }
 
     fn fingerprint(&self) -> Vec<(&'static str, String)> {
-        vec![("path", self.path.clone()), ("body", self.body.to_string())]
+        vec![("path", self.path.clone()), ("body", self.body.to_string()), ("vectors", self.vectors.join("/"))]
     }
 }
