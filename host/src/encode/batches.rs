@@ -3,9 +3,9 @@
 use fusemix_sdk::{Description, Size};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
-use super::{EncodeError, Summary};
+use super::{EncodeError, Summary, TICK};
 use crate::cache::{Key, Known, Store};
 use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
@@ -73,6 +73,14 @@ impl Batch {
     }
 }
 
+/// What comes next of a column.
+pub(super) enum Next {
+    Batch(Batch),
+    /// Nothing yet: there is time to look after what is under way.
+    Later,
+    End,
+}
+
 /// The batches of a column.
 pub(super) struct Batches<'a> {
     /// None once they are of no interest.
@@ -113,19 +121,20 @@ impl<'a> Batches<'a> {
         }
     }
 
-    /// The next batch, or none behind the last. What needs no call is counted in `summary`.
-    pub(super) fn next(&mut self, summary: &mut Summary) -> Result<Option<Batch>, EncodeError> {
-        loop {
-            let packed = pack(&self.pending, &self.encoder.description);
-            let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
-                let samples: Vec<Sample> = self.pending.drain(..packed.items).collect();
-                return Ok((!samples.is_empty()).then_some(Batch { samples, size: packed.size }));
-            };
-            match chunks.recv() {
-                Ok(chunk) => self.take(chunk, summary)?,
-                Err(_) => self.close(),
-            }
+    /// The next batch, after no more than a moment. What needs no call is counted in `summary`.
+    pub(super) fn next(&mut self, summary: &mut Summary) -> Result<Next, EncodeError> {
+        let packed = pack(&self.pending, &self.encoder.description);
+        let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
+            let samples: Vec<Sample> = self.pending.drain(..packed.items).collect();
+            let batch = Batch { samples, size: packed.size };
+            return Ok(if batch.samples.is_empty() { Next::End } else { Next::Batch(batch) });
+        };
+        match chunks.recv_timeout(TICK) {
+            Ok(chunk) => self.take(chunk, summary)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.close(),
         }
+        Ok(Next::Later)
     }
 
     /// Takes no more items.

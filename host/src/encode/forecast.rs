@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::sync::mpsc::sync_channel;
 
-use super::batches::{Batches, read_ahead};
+use super::batches::{Batches, Next, read_ahead};
 use super::{EncodeError, READ_AHEAD, Summary};
 use crate::cache::Store;
 use crate::dataset::Items;
@@ -50,10 +50,15 @@ pub fn forecast(
     std::thread::scope(|scope| {
         scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
         while !services.should_stop() {
-            let Some(batch) = batches.next(&mut summary)? else { break };
-            forecast.items += batch.samples.len();
-            forecast.requests += 1;
-            forecast.tokens += batch.size.tokens;
+            match batches.next(&mut summary)? {
+                Next::Batch(batch) => {
+                    forecast.items += batch.samples.len();
+                    forecast.requests += 1;
+                    forecast.tokens += batch.size.tokens;
+                }
+                Next::Later => {}
+                Next::End => break,
+            }
             watch(batches.settled + forecast.items);
         }
         batches.close();

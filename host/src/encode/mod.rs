@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{CacheError, Key, Known, Store};
 use crate::dataset::Items;
 use crate::plugin::{EncoderError, LoadedEncoder, Services};
-use batches::{Batch, Batches, Sample, read_ahead};
+use batches::{Batch, Batches, Next, Sample, read_ahead};
 use calls::{Answer, Calls};
 
 pub use calls::call;
@@ -172,9 +172,21 @@ impl Run<'_> {
     /// Sends what is not known.
     fn drive(&mut self, batches: &mut Batches<'_>) -> Result<(), EncodeError> {
         let mut calls = Calls::new(self.encoder.clone(), self.services.clone());
+        let mut broken = None;
         while !self.ends(&calls) {
-            let Some(mut batch) = batches.next(&mut self.summary)? else { break };
-            self.report(batches);
+            let mut batch = match batches.next(&mut self.summary) {
+                Ok(Next::Batch(batch)) => batch,
+                Ok(Next::Later) => {
+                    self.collect(&mut calls, Duration::ZERO, batches)?;
+                    continue;
+                }
+                Ok(Next::End) => break,
+                Err(error) => {
+                    calls.close();
+                    broken = Some(error);
+                    break;
+                }
+            };
             if let Some(most) = self.wanted.max_items {
                 let left = most.saturating_sub(self.sent);
                 self.summary.bounded |= batch.samples.len() > left;
@@ -208,6 +220,9 @@ impl Run<'_> {
             if self.ends(&calls) {
                 calls.close();
             }
+        }
+        if let Some(error) = broken {
+            return Err(error);
         }
         match calls.into_error() {
             Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,

@@ -29,6 +29,9 @@ struct Info {
     model_sha: Option<String>,
     #[serde(default)]
     model_dtype: String,
+    /// With the pooling.
+    #[serde(default)]
+    model_type: Value,
     #[serde(default)]
     max_client_batch_size: Option<usize>,
     #[serde(default)]
@@ -91,11 +94,12 @@ impl Provider for Tei {
     }
 
     fn fingerprint(&self) -> Vec<(&'static str, String)> {
-        let Info { model_id, model_sha, model_dtype, .. } = &self.info;
+        let Info { model_id, model_sha, model_dtype, model_type, .. } = &self.info;
         vec![
             ("model", model_id.clone()),
             ("revision", model_sha.clone().unwrap_or_default()),
             ("dtype", model_dtype.clone()),
+            ("type", model_type.to_string()),
             ("normalize", "true".to_owned()),
         ]
     }
