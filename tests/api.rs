@@ -11,8 +11,29 @@ use std::time::{Duration, Instant};
 use crate::common::{Place, Ran, repository};
 use crate::server::{Fault, KEY, Server, WIDTH, Wire, vector};
 
+/// What goes away if the request is sent again, or in parts.
+const PASSING: [Fault; 17] = [
+    Fault::Limited,
+    Fault::LimitedUntil,
+    Fault::LimitedSomehow,
+    Fault::Broken,
+    Fault::Busy,
+    Fault::Reset,
+    Fault::Stalled,
+    Fault::Cut,
+    Fault::Html,
+    Fault::Few,
+    Fault::Shuffled,
+    Fault::Twice,
+    Fault::Narrow,
+    Fault::NotANumber,
+    Fault::Empty,
+    Fault::TooLarge,
+    Fault::Unprocessable,
+];
+
 /// A place with an encoder `api` behind `server`.
-fn place(server: &Server, wire: Wire, options: &str) -> Place {
+pub(crate) fn place(server: &Server, wire: Wire, options: &str) -> Place {
     let (provider, address, base) = (wire.provider(), &server.address, wire.base());
     let model = if wire == Wire::Gemini { "gemini-embedding-001" } else { "m" };
     let model = if matches!(wire, Wire::Tei | Wire::Own) { String::new() } else { format!("model = '{model}'\n") };
@@ -34,7 +55,7 @@ fn place(server: &Server, wire: Wire, options: &str) -> Place {
 }
 
 /// `count` different texts, some of them twice, one of them empty.
-fn table(count: usize) -> String {
+pub(crate) fn table(count: usize) -> String {
     (0..count).fold("text\n".to_owned(), |mut table, row| {
         writeln!(table, "caption \"{row}\" of something, no. {}", row * 7919 % 10_007).unwrap();
         table
@@ -50,7 +71,7 @@ fn run(place: &Place, arguments: &str) -> Ran {
 }
 
 /// Runs the program, which must end with `code`, and reads the JSON that it prints.
-fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Value {
+pub(crate) fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Value {
     let ran = run(place, &format!("{arguments} --json"));
     assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
     ran.json()
@@ -227,27 +248,8 @@ fn two_processes_never_ask_for_the_same() {
 
 #[test]
 fn every_fault_passes_or_is_said() {
-    let passing = [
-        Fault::Limited,
-        Fault::LimitedUntil,
-        Fault::LimitedSomehow,
-        Fault::Broken,
-        Fault::Busy,
-        Fault::Reset,
-        Fault::Stalled,
-        Fault::Cut,
-        Fault::Html,
-        Fault::Few,
-        Fault::Shuffled,
-        Fault::Twice,
-        Fault::Narrow,
-        Fault::NotANumber,
-        Fault::Empty,
-        Fault::TooLarge,
-        Fault::Unprocessable,
-    ];
     std::thread::scope(|scope| {
-        for fault in passing {
+        for fault in PASSING {
             scope.spawn(move || {
                 for (wire, first) in [(Wire::OpenAi, true), (Wire::Cohere, false)] {
                     // With this fault in the very first answer, or in the second.
@@ -377,29 +379,10 @@ fn ctrl_c_ends_a_wait_at_once() {
 
 #[test]
 fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again() {
-    let faults = [
-        Fault::Limited,
-        Fault::LimitedUntil,
-        Fault::LimitedSomehow,
-        Fault::Broken,
-        Fault::Busy,
-        Fault::Reset,
-        Fault::Stalled,
-        Fault::Cut,
-        Fault::Html,
-        Fault::Few,
-        Fault::Shuffled,
-        Fault::Twice,
-        Fault::Narrow,
-        Fault::NotANumber,
-        Fault::Empty,
-        Fault::TooLarge,
-        Fault::Unprocessable,
-    ];
     // The same for all runs: 30 % of the requests.
     let script = move |n: usize| {
         let random = u64::from_le_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap());
-        (random % 10 < 3).then(|| faults[(random / 10) as usize % faults.len()])
+        (random % 10 < 3).then(|| PASSING[(random / 10) as usize % PASSING.len()])
     };
     let server = Server::start(Wire::OpenAi, Duration::from_millis(2), script);
     let place = place(&server, Wire::OpenAi, "batch = 20\nretries = 12\nencoding = 'float'\n");
@@ -429,50 +412,5 @@ fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again()
         let later: std::collections::BTreeSet<&String> =
             log[requests..].iter().flat_map(|entry| &entry.inputs).collect();
         assert_eq!(later.len() as u64, count as u64 - known, "after request {requests}");
-    }
-}
-
-/// `cargo test --release -p fusemix-tests -- --ignored --nocapture rates` prints what is reached of what is possible.
-#[test]
-#[ignore = "a measurement"]
-fn rates() {
-    let time = |options: &str, latency, count| {
-        let server = Server::start(Wire::OpenAi, latency, |_| None);
-        let place = place(&server, Wire::OpenAi, options);
-        place.write("data.tsv", table(count));
-        json(&place, "encode --data data.tsv --encoder api", 0);
-        let times: Vec<Instant> = server.requests().into_iter().map(|entry| entry.at).collect();
-        let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-        (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
-    };
-    let rate = time("batch = 1\nrequests_per_minute = 3000\n", Duration::from_millis(20), 1000);
-    println!("at a limit of 50 requests a second: {rate:.2}, {:.3} of it", rate / 50.0);
-    for concurrency in [8, 32] {
-        let options = format!("batch = 10\nconcurrency = {concurrency}\n");
-        let rate = time(&options, Duration::from_millis(50), 20_000);
-        let most = f64::from(concurrency) / 0.05;
-        println!("{concurrency} at once, 50 ms each: {rate:.1} requests a second, {:.3} of {most}", rate / most);
-    }
-}
-
-/// `cargo test --release -p fusemix-tests -- --ignored --nocapture a_million` takes minutes.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_captions() {
-    for count in [10_000, 100_000, 1_000_000] {
-        let server = Server::faultless(Wire::OpenAi);
-        let place = place(&server, Wire::OpenAi, "");
-        place.write("data.tsv", table(count));
-        let mut running = place.command("encode --data data.tsv --encoder api").env("TEST_KEY", KEY).spawn().unwrap();
-        let start = Instant::now();
-        let mut peak = 0;
-        while running.try_wait().unwrap().is_none() {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-            peak = peak.max(line.map_or(0, |kilobytes| kilobytes.parse::<u64>().unwrap()));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        println!("{count}: {:.1} us an item, peak {} MiB", 1e6 * seconds / count as f64, peak >> 10);
     }
 }

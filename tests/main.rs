@@ -7,6 +7,7 @@ mod author;
 mod common;
 mod devices;
 mod encode;
+mod pace;
 mod plugins;
 mod recipe;
 mod resume;

@@ -1,10 +1,11 @@
 //! What a training keeps in memory: as many activations and tiles of logits as its budget allows.
 
 use super::adapter::Shape;
-use super::loss::TILE;
-use super::tower::Tower;
-use super::{AdapterKind, Fusion, Options, TowerSpec};
-use crate::device::Device;
+use super::loss::{InfoNce, TILE};
+use super::tower::{Pass, Tower};
+use super::train::TrainError;
+use super::{AdapterKind, Bytes, Fusion, Options, TowerSpec};
+use crate::device::{Device, DeviceError};
 
 /// The budget if nobody says another, in bytes; no more than half of what is free.
 const BUDGET: u64 = 4 << 30;
@@ -55,13 +56,13 @@ pub(super) fn parameters(towers: &[TowerSpec], options: &Options) -> u64 {
 }
 
 /// What the options allow, or the device.
-pub(super) fn budget(device: &dyn Device, options: &Options) -> u64 {
+fn budget(device: &dyn Device, options: &Options) -> u64 {
     let free = device.memory().map_or(u64::MAX, |free| free / 2);
     options.memory.map_or(BUDGET.min(free), |memory| memory.0)
 }
 
 /// Plans steps of up to `batch` rows within `budget` bytes, if that can be.
-pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, budget: u64) -> Plan {
+fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batch: usize, budget: u64) -> Plan {
     // Parts of a buffer start at multiples of 64 values.
     let micro = if batch <= options.micro_batch { batch } else { options.micro_batch / 64 * 64 };
     let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
@@ -73,9 +74,9 @@ pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batc
     let staged = if device.shares_memory() { 0 } else { 3 * batch * widths };
     let least =
         parameters + staged + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    if budget < 4 * least as u64 && options.memory == Some(super::Bytes(budget)) {
+    if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {
         let least = (4 * least as u64).div_ceil(1 << 20);
-        tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", super::Bytes(budget));
+        tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", Bytes(budget));
     }
     let all = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
     let mut left = all;
@@ -90,4 +91,39 @@ pub(super) fn plan(device: &dyn Device, fusion: &Fusion, options: &Options, batc
     left -= tiles * tile * tile;
     let (least, kept_bytes) = (4 * least as u64, 4 * (all - left) as u64);
     Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left, least, kept_bytes }
+}
+
+/// Room for steps of up to `batch` rows. Where the device has none, in smaller micro-batches.
+pub(super) fn room(
+    device: &dyn Device,
+    fusion: &Fusion,
+    options: &mut Options,
+    batch: usize,
+) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
+    let mut budget = budget(device, options);
+    loop {
+        let plan = plan(device, fusion, options, batch, budget);
+        if let Some(free) = device.memory().filter(|free| *free < plan.least) {
+            return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
+        }
+        let pass = |tower: &Tower| tower.pass(device, [batch, plan.micro], plan.kept, true);
+        let passes = fusion.towers.iter().map(pass).collect();
+        let loss = InfoNce::new(device, batch, fusion.width, plan.tile, plan.tiles);
+        match device.submit() {
+            Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
+                budget = plan.used() / 2;
+                let less = Bytes::rounded(budget);
+                tracing::warn!("{device} has no memory left: trying with {less}, and computing more again");
+            }
+            Err(DeviceError::Memory { device, .. }) if options.micro_batch >= 128 && plan.micro >= 128 => {
+                options.micro_batch = plan.micro / 2;
+                let micro = options.micro_batch;
+                tracing::warn!("{device} has no memory left: trying with micro-batches of {micro}");
+            }
+            other => {
+                other?;
+                return Ok((plan, passes, loss));
+            }
+        }
+    }
 }

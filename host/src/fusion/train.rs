@@ -9,11 +9,11 @@ use super::batches::{self, Batch, Size};
 use super::checkpoint::{CheckpointError, Checkpoints, Position};
 use super::feed::Feed;
 use super::loss::InfoNce;
-use super::memory::{self, Plan};
+use super::memory;
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::parameter::{Step, Version};
 use super::schedule::learning_rate;
-use super::tower::{Pass, Tower};
+use super::tower::Pass;
 use super::{AdapterKind, Bytes, Fusion, OptionError, Options, TowerSpec, TrainOptions};
 use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
@@ -127,7 +127,7 @@ impl Trainer {
         };
         let sizes: Vec<Size> = sets.iter().map(size).collect();
         let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
-        let (plan, passes, loss) = room(&*device, &fusion, &mut options, batch)?;
+        let (plan, passes, loss) = memory::room(&*device, &fusion, &mut options, batch)?;
         let mut left = plan.left;
         let mut feed = |latents: Box<dyn Latents>| {
             let feed = Feed::new(&*device, latents, plan.micro, left)?;
@@ -380,41 +380,6 @@ fn check(towers: &[TowerSpec], sets: &[PairSet], options: &Options) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Room for steps of up to `batch` rows. Where the device has none, in smaller micro-batches.
-fn room(
-    device: &dyn Device,
-    fusion: &Fusion,
-    options: &mut Options,
-    batch: usize,
-) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
-    let mut budget = memory::budget(device, options);
-    loop {
-        let plan = memory::plan(device, fusion, options, batch, budget);
-        if let Some(free) = device.memory().filter(|free| *free < plan.least) {
-            return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
-        }
-        let pass = |tower: &Tower| tower.pass(device, [batch, plan.micro], plan.kept, true);
-        let passes = fusion.towers.iter().map(pass).collect();
-        let loss = InfoNce::new(device, batch, fusion.width, plan.tile, plan.tiles);
-        match device.submit() {
-            Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
-                budget = plan.used() / 2;
-                let less = Bytes::rounded(budget);
-                tracing::warn!("{device} has no memory left: trying with {less}, and computing more again");
-            }
-            Err(DeviceError::Memory { device, .. }) if options.micro_batch >= 128 && plan.micro >= 128 => {
-                options.micro_batch = plan.micro / 2;
-                let micro = options.micro_batch;
-                tracing::warn!("{device} has no memory left: trying with micro-batches of {micro}");
-            }
-            other => {
-                other?;
-                return Ok((plan, passes, loss));
-            }
-        }
-    }
 }
 
 impl PairSet {

@@ -1,0 +1,51 @@
+//! What the encoding through an API reaches of what is possible: measurements, run by hand.
+
+use std::time::{Duration, Instant};
+
+use crate::api::{json, place, table};
+use crate::server::{KEY, Server, Wire};
+
+/// `cargo test --release -p fusemix-tests -- --ignored --nocapture rates` prints what is reached of what is possible.
+#[test]
+#[ignore = "a measurement"]
+fn rates() {
+    let time = |options: &str, latency, count| {
+        let server = Server::start(Wire::OpenAi, latency, |_| None);
+        let place = place(&server, Wire::OpenAi, options);
+        place.write("data.tsv", table(count));
+        json(&place, "encode --data data.tsv --encoder api", 0);
+        let times: Vec<Instant> = server.requests().into_iter().map(|entry| entry.at).collect();
+        let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
+    };
+    let rate = time("batch = 1\nrequests_per_minute = 3000\n", Duration::from_millis(20), 1000);
+    println!("at a limit of 50 requests a second: {rate:.2}, {:.3} of it", rate / 50.0);
+    for concurrency in [8, 32] {
+        let options = format!("batch = 10\nconcurrency = {concurrency}\n");
+        let rate = time(&options, Duration::from_millis(50), 20_000);
+        let most = f64::from(concurrency) / 0.05;
+        println!("{concurrency} at once, 50 ms each: {rate:.1} requests a second, {:.3} of {most}", rate / most);
+    }
+}
+
+/// `cargo test --release -p fusemix-tests -- --ignored --nocapture a_million` takes minutes.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_captions() {
+    for count in [10_000, 100_000, 1_000_000] {
+        let server = Server::faultless(Wire::OpenAi);
+        let place = place(&server, Wire::OpenAi, "");
+        place.write("data.tsv", table(count));
+        let mut running = place.command("encode --data data.tsv --encoder api").env("TEST_KEY", KEY).spawn().unwrap();
+        let start = Instant::now();
+        let mut peak = 0;
+        while running.try_wait().unwrap().is_none() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+            peak = peak.max(line.map_or(0, |kilobytes| kilobytes.parse::<u64>().unwrap()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{count}: {:.1} us an item, peak {} MiB", 1e6 * seconds / count as f64, peak >> 10);
+    }
+}
