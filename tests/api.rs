@@ -3,34 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use safetensors::SafeTensors;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::{Place, Ran, repository};
 use crate::server::{Fault, KEY, Server, WIDTH, Wire, vector};
-
-/// What goes away if the request is sent again, or in parts.
-const PASSING: [Fault; 17] = [
-    Fault::Limited,
-    Fault::LimitedUntil,
-    Fault::LimitedSomehow,
-    Fault::Broken,
-    Fault::Busy,
-    Fault::Reset,
-    Fault::Stalled,
-    Fault::Cut,
-    Fault::Html,
-    Fault::Few,
-    Fault::Shuffled,
-    Fault::Twice,
-    Fault::Narrow,
-    Fault::NotANumber,
-    Fault::Empty,
-    Fault::TooLarge,
-    Fault::Unprocessable,
-];
 
 /// A place with an encoder `api` behind `server`.
 pub(crate) fn place(server: &Server, wire: Wire, options: &str) -> Place {
@@ -62,11 +40,11 @@ pub(crate) fn table(count: usize) -> String {
     })
 }
 
-fn lines(table: &str) -> Vec<String> {
+pub(crate) fn lines(table: &str) -> Vec<String> {
     table.lines().skip(1).map(str::to_owned).collect()
 }
 
-fn run(place: &Place, arguments: &str) -> Ran {
+pub(crate) fn run(place: &Place, arguments: &str) -> Ran {
     Ran::from(place.command(arguments).env("TEST_KEY", KEY).output().unwrap())
 }
 
@@ -78,7 +56,7 @@ pub(crate) fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Val
 }
 
 /// Holds what the cache has against what the server should have said.
-fn stored_right(place: &Place, texts: &[String]) {
+pub(crate) fn stored_right(place: &Place, texts: &[String]) {
     json(place, "cache export --data data.tsv --encoder api --out out.safetensors", 0);
     let bytes = std::fs::read(place.path("out.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -124,7 +102,7 @@ fn every_format_is_spoken_to_the_letter() {
                 let tokens: usize = server.answered().keys().map(|input| input.len().div_ceil(4)).sum();
                 assert_eq!(summary["usage"]["tokens"], tokens as f64, "{wire:?}");
             }
-            assert_eq!(json(&place, "encode --data data.tsv --encoder api", 0)["cached"], 40);
+            assert_eq!(json(&place, "encode --data data.tsv --encoder api", 0)["cached"], 43);
             assert_eq!(server.requests().len(), requests, "a second run asks for nothing");
         }
     }
@@ -247,59 +225,6 @@ fn two_processes_never_ask_for_the_same() {
 }
 
 #[test]
-fn every_fault_passes_or_is_said() {
-    std::thread::scope(|scope| {
-        for fault in PASSING {
-            scope.spawn(move || {
-                for (wire, first) in [(Wire::OpenAi, true), (Wire::Cohere, false)] {
-                    // With this fault in the very first answer, or in the second.
-                    let server =
-                        Server::start(wire, Duration::ZERO, move |n| (n % 3 == usize::from(!first)).then_some(fault));
-                    let place = place(&server, wire, "batch = 5\nencoding = 'float'\n");
-                    place.write("data.tsv", table(40));
-                    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
-                    assert_eq!(summary["encoded"], 40, "{fault:?}");
-                    stored_right(&place, &lines(&table(40)));
-                    assert!(server.answered().values().all(|&times| times <= 2), "{fault:?}");
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
-    for (fault, words) in
-        [(Fault::Unauthorized, "Incorrect API key provided: [key]"), (Fault::UsedUp, "You exceeded your quota")]
-    {
-        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| Some(fault));
-        let place = place(&server, Wire::OpenAi, "batch = 5\n");
-        place.write("data.tsv", table(100));
-        let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
-        ran.fails(20, words);
-        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
-        // Those that were under way.
-        assert!(server.requests().len() <= 8, "{}", server.requests().len());
-    }
-}
-
-#[test]
-fn an_item_at_fault_fails_alone() {
-    let server = Server::faultless(Wire::Voyage);
-    let place = place(&server, Wire::Voyage, "");
-    let texts = table(60).replace("no. 7919\n", "poison\n") + "a second poison\n";
-    place.write("data.tsv", &texts);
-    let summary = json(&place, "encode --data data.tsv --encoder api", 4);
-    assert_eq!((&summary["encoded"], &summary["failed"]), (&59.into(), &2.into()));
-    assert_eq!(summary["failures"][0]["row"], 2);
-    assert!(summary["failures"][0]["reason"].as_str().unwrap().contains("an input is not allowed"));
-    let requests = server.requests().len();
-    assert!(requests < 30, "{requests} requests");
-    json(&place, "encode --data data.tsv --encoder api", 4);
-    assert_eq!(server.requests().len(), requests, "what failed for good is not sent again");
-}
-
-#[test]
 fn a_dry_run_prices_what_then_comes() {
     let server = Server::faultless(Wire::OpenAi);
     let options = "batch = 10\nprice_per_million_tokens = 1000\nrequests_per_minute = 6000\nconcurrency = 2\n";
@@ -320,7 +245,8 @@ fn a_dry_run_prices_what_then_comes() {
     let spent = summary["cost"].as_f64().unwrap();
     assert!(spent > cost / 4.0 && spent <= cost / 2.0, "{spent} of {cost}");
     let summary = json(&place, "encode --data data.tsv --encoder api --max-cost 1000 --max-items 1000", 0);
-    assert_eq!(summary["encoded"].as_u64().unwrap() + summary["cached"].as_u64().unwrap(), 95);
+    let counts = ["encoded", "cached", "duplicates"].map(|key| summary[key].as_u64().unwrap());
+    assert_eq!(counts.iter().sum::<u64>(), 97, "{summary}");
     assert!(server.answered().values().all(|&times| times == 1));
     run(&place, "encode --data data.tsv --encoder api --max-cost=-1").fails(2, "not a sum of money");
 }
@@ -375,42 +301,4 @@ fn ctrl_c_ends_a_wait_at_once() {
     assert!(asked.elapsed() < Duration::from_secs(10), "the wait was for 25 s and more");
     let stored = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
     assert!(stored >= 10, "{stored} of those that were answered are there");
-}
-
-#[test]
-fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again() {
-    // The same for all runs: 30 % of the requests.
-    let script = move |n: usize| {
-        let random = u64::from_le_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap());
-        (random % 10 < 3).then(|| PASSING[(random / 10) as usize % PASSING.len()])
-    };
-    let server = Server::start(Wire::OpenAi, Duration::from_millis(2), script);
-    let place = place(&server, Wire::OpenAi, "batch = 20\nretries = 12\nencoding = 'float'\n");
-    let count = 5000;
-    place.write("data.tsv", table(count));
-    let mut stored = BTreeMap::new();
-    for kill in 0..10 {
-        let goal = server.requests().len() + 25;
-        let mut command = place.command("encode --data data.tsv --encoder api");
-        let mut running = command.env("TEST_KEY", KEY).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        while server.requests().len() < goal && running.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1 + kill % 3));
-        }
-        running.kill().unwrap();
-        running.wait().unwrap();
-        // What is stored now may not be asked for later.
-        let known = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
-        stored.insert(server.requests().len(), known);
-    }
-    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
-    let (encoded, cached) = (summary["encoded"].as_u64().unwrap(), summary["cached"].as_u64().unwrap());
-    assert_eq!((encoded + cached, &summary["failed"]), (count as u64, &0.into()));
-    stored_right(&place, &lines(&table(count)));
-    // After each kill, what was asked for is what was not stored then.
-    let log = server.requests();
-    for (requests, known) in stored {
-        let later: std::collections::BTreeSet<&String> =
-            log[requests..].iter().flat_map(|entry| &entry.inputs).collect();
-        assert_eq!(later.len() as u64, count as u64 - known, "after request {requests}");
-    }
 }

@@ -7,6 +7,7 @@ mod author;
 mod common;
 mod devices;
 mod encode;
+mod faults;
 mod pace;
 mod plugins;
 mod recipe;

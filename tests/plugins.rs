@@ -52,7 +52,7 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("hang-open", 19, "did not open within 1s"),
         ("fail", 20, "the model fell over"),
         ("panic", 16, "panicked: on purpose, while encoding"),
-        ("width", 17, "encoder `bad` gave a latent of 5 values, not 4"),
+        ("width", 17, "encoder `bad` gave latents of 5 values, not 4: it describes itself otherwise"),
         ("count", 17, "outcomes for"),
         ("hang", 19, "within 1s"),
     ];

@@ -57,22 +57,21 @@ pub struct HostKeys {
     pub batch: Option<usize>,
     /// Calls that may run at once, instead of what the plugin allows.
     pub concurrency: Option<usize>,
-    /// Seconds after which a call counts as hung.
-    #[serde(default = "timeout")]
-    pub timeout: f64,
+    /// Seconds without a sign of life after which a call counts as hung, instead of what the plugin expects.
+    pub timeout: Option<f64>,
 }
 
 /// The names of [`HostKeys`].
 pub const HOST_KEYS: [&str; 4] = ["plugin", "batch", "concurrency", "timeout"];
 
-fn timeout() -> f64 {
-    300.0
-}
+/// Seconds that any call may take without a sign of life.
+const PATIENCE: f64 = 300.0;
 
 impl HostKeys {
-    /// [`HostKeys::timeout`] as a duration.
-    pub fn time_limit(&self) -> Duration {
-        Duration::from_secs_f64(self.timeout)
+    /// How long a call may take without a sign of life if the plugin expects `patience` seconds.
+    pub fn time_limit(&self, patience: Option<f64>) -> Duration {
+        let expected = patience.unwrap_or(0.0).clamp(PATIENCE, 1e9);
+        Duration::from_secs_f64(self.timeout.unwrap_or(expected))
     }
 }
 
@@ -211,7 +210,7 @@ mod tests {
     fn what_the_host_does_not_know_is_left_to_the_plugin() {
         let config = read("[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\ntimeout = 2\npooling = 'cls'").unwrap();
         let encoder = config.encoder("x").unwrap();
-        assert_eq!(encoder.host.time_limit(), Duration::from_secs(2));
+        assert_eq!(encoder.host.time_limit(Some(600.0)), Duration::from_secs(2));
         assert_eq!(encoder.options.keys().collect::<Vec<_>>(), ["pooling"]);
         assert!(config.encoder("y").unwrap_err().to_string().contains("no encoder is called `y`; did you mean `x`?"));
     }

@@ -60,6 +60,10 @@ pub struct Description {
     /// What items cost: the host foretells it, and stops before `--max-cost` is exceeded.
     #[serde(default)]
     pub price: Option<Price>,
+    /// Seconds that a call may take without a sign of life, if that is more than the host allows by itself and plugins.toml
+    /// says no `timeout`.
+    #[serde(default)]
+    pub patience: Option<f64>,
     /// How far a latent may be from the one that the same item gets in another batch, relative to its length (L2).
     #[serde(default = "tolerance")]
     pub tolerance: f32,
@@ -86,6 +90,7 @@ impl Description {
             limits: Limits::default(),
             rate: Rate::default(),
             price: None,
+            patience: None,
             tolerance: tolerance(),
         }
     }
@@ -123,6 +128,12 @@ impl Description {
     /// Sets [`Description::price`].
     pub fn price(mut self, price: impl Into<Option<Price>>) -> Self {
         self.price = price.into();
+        self
+    }
+
+    /// Sets [`Description::patience`].
+    pub fn patience(mut self, seconds: f64) -> Self {
+        self.patience = Some(seconds);
         self
     }
 

@@ -92,6 +92,9 @@ pub struct Report {
     /// What the batch used, by unit.
     #[serde(default)]
     pub usage: BTreeMap<String, f64>,
+    /// The items that are to come again, by index, in groups.
+    #[serde(default)]
+    pub rest: Vec<Vec<usize>>,
 }
 
 /// The [`PluginInfo`] of a plugin with encoder `E`, as JSON.
@@ -169,7 +172,7 @@ fn rows(encoded: Encoded, items: usize) -> Result<RawRows, Error> {
     }
     let width = encoded.outcomes.iter().flatten().next().map_or(0, |latent| latent.values.len());
     let mut values = RVec::with_capacity(items * width);
-    let mut report = Report { usage: encoded.usage, ..Report::default() };
+    let mut report = Report { usage: encoded.usage, rest: encoded.rest, ..Report::default() };
     for (index, outcome) in encoded.outcomes.into_iter().enumerate() {
         match outcome {
             Ok(latent) if latent.values.len() != width => {

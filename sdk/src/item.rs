@@ -122,18 +122,27 @@ pub struct Encoded {
     pub outcomes: Vec<Outcome>,
     /// What the batch used, by unit (`"tokens"`, `"requests"`): the host adds it up and reports it.
     pub usage: BTreeMap<String, f64>,
+    /// Items that were not encoded yet, by index, in groups: once the others' latents are stored, the host sends each group
+    /// as a batch of its own. Their outcomes are errors, which stand should nothing come of it.
+    pub rest: Vec<Vec<usize>>,
 }
 
 impl Encoded {
     /// These outcomes, and what they used.
     pub fn new(outcomes: Vec<Outcome>, usage: BTreeMap<String, f64>) -> Self {
-        Self { outcomes, usage }
+        Self { outcomes, usage, rest: Vec::new() }
+    }
+
+    /// Sets [`Encoded::rest`].
+    pub fn rest(mut self, groups: Vec<Vec<usize>>) -> Self {
+        self.rest = groups;
+        self
     }
 }
 
 impl<L: Into<Latent>> FromIterator<Result<L, ItemError>> for Encoded {
     fn from_iter<I: IntoIterator<Item = Result<L, ItemError>>>(outcomes: I) -> Self {
         let outcomes = outcomes.into_iter().map(|outcome| outcome.map(Into::into)).collect();
-        Self { outcomes, usage: BTreeMap::new() }
+        Self::new(outcomes, BTreeMap::new())
     }
 }

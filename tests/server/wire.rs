@@ -102,10 +102,16 @@ impl Wire {
 
     /// What a request for information is answered.
     pub fn info(self, request: &Request) -> Option<Value> {
-        (self == Self::Tei && request.path == "/info").then(|| {
-            json!({"model_id": "test/model", "model_sha": "abc", "model_dtype": "float32", "max_client_batch_size": 8,
-                "max_batch_tokens": 512, "max_input_length": 128, "version": "1.7"})
-        })
+        match (self, request.path.as_str()) {
+            (Self::Tei, "/info") => {
+                Some(json!({"model_id": "test/model", "model_sha": "abc", "model_dtype": "float32",
+                    "max_client_batch_size": 8, "max_batch_tokens": 512, "max_input_length": 128, "version": "1.7"}))
+            }
+            (Self::Ollama, "/api/tags") => {
+                Some(json!({"models": [{"name": "m:latest", "model": "m:latest", "size": 1, "digest": "a2af6cc3"}]}))
+            }
+            _ => None,
+        }
     }
 
     pub fn complaint(self, reason: &str) -> Value {
@@ -292,6 +298,12 @@ impl Wire {
             self,
             Self::OpenAi | Self::Azure | Self::Infinity | Self::Voyage | Self::VoyageMultimodal | Self::Jina
         );
+        for (place, row) in &mut rows {
+            // An input that the model has no vector for.
+            if inputs[*place].ends_with("hollow") {
+                row[3] = f32::NAN;
+            }
+        }
         match fault {
             Some(Fault::Few) => drop(rows.pop()),
             Some(Fault::Shuffled) if indexed => rows.reverse(),

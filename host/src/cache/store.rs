@@ -9,7 +9,7 @@ use redb::{
     StorageError, TableDefinition,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -157,18 +157,27 @@ impl Store {
         self.number("width").map(|width| width.map(|width| width as usize))
     }
 
+    /// The row that the next latent gets.
+    pub fn next_row(&self) -> Result<u64, CacheError> {
+        Ok(self.number("rows")?.unwrap_or(0))
+    }
+
     /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk.
-    /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure.
-    pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<(), CacheError> {
+    /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure. Returns each latent's row.
+    pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<Vec<u64>, CacheError> {
         let known = self.known(&latents.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
-        let mut seen = HashSet::new();
-        let fresh: Vec<(Key, &[f32])> = latents
-            .iter()
-            .zip(known)
-            .filter(|((key, _), known)| !matches!(known, Some(Known::Row(_))) && seen.insert(*key))
-            .map(|(latent, _)| *latent)
-            .collect();
-        let first = self.number("rows")?.unwrap_or(0);
+        let first = self.next_row()?;
+        let (mut fresh, mut seen): (Vec<(Key, &[f32])>, HashMap<Key, u64>) = Default::default();
+        let mut places = Vec::with_capacity(latents.len());
+        for (&(key, row), known) in latents.iter().zip(known) {
+            places.push(match known {
+                Some(Known::Row(at)) => at,
+                _ => *seen.entry(key).or_insert_with(|| {
+                    fresh.push((key, row));
+                    first + fresh.len() as u64 - 1
+                }),
+            });
+        }
         let stored = self.width()?;
         let width = stored.or(fresh.first().map(|(_, row)| row.len()));
         if let Some((_, row)) = fresh.iter().find(|(_, row)| Some(row.len()) != width) {
@@ -198,7 +207,8 @@ impl Store {
                 numbers.insert("width", width as u64)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(places)
     }
 
     /// The latents in these rows, which must be known, in this order, mapped.
@@ -251,8 +261,7 @@ impl Store {
     }
 
     fn map(&self) -> Result<Mapped, CacheError> {
-        let rows = self.number("rows")?.unwrap_or(0);
-        Segments::new(&self.folder, self.width()?.unwrap_or(1)).map(rows)
+        Segments::new(&self.folder, self.width()?.unwrap_or(1)).map(self.next_row()?)
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>, CacheError> {

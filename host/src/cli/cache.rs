@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::array_file::ArrayFile;
 use crate::cache::{Entry, list};
 use crate::dataset::Table;
-use crate::encode::Wanted;
+use crate::encode::{Encoding, Wanted};
 use crate::latents::Latents;
 
 /// Show, export or verify what the latent cache holds.
@@ -131,13 +131,14 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     let column = column(&table, name.as_deref(), &encoder)?;
     let file = ArrayFile::create(&out)?;
     let store = session.store(&encoder)?;
-    let encoding = fill(session, &encoder, &store, column, Wanted::default())?;
-    if encoding.summary.stopped {
+    let wanted = Wanted { places: true, ..Wanted::default() };
+    let Encoding { places, summary } = fill(session, &encoder, &store, column, wanted)?;
+    if summary.stopped {
         return Ok(exit::STOPPED);
     }
     let Some(width) = store.width()? else { bail!("no item of {} has a latent", data.display()) };
-    let latents = store.latents(encoding.rows.iter().flatten().copied().collect())?;
-    let present = encoding.rows.iter().map(Option::is_some).collect();
+    let latents = store.latents(places.rows.iter().flatten().copied().collect())?;
+    let present = places.rows.iter().map(Option::is_some).collect();
     let mut written = file.begin("latents", width, present)?;
     let mut values = vec![0.0; width];
     for index in 0..latents.len() {
@@ -145,15 +146,15 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
         written.row(&values)?;
     }
     written.finish()?;
-    let failed = encoding.summary.failed;
+    let failed = summary.failed;
     if session.json {
         say!(
             "{:#}",
-            json!({"file": out, "rows": encoding.rows.len(), "width": width, "failed": failed,
-            "failures": encoding.summary.failures})
+            json!({"file": out, "rows": places.rows.len(), "width": width, "failed": failed,
+            "failures": summary.failures})
         );
     } else {
-        say!("{}: {} rows of {width} values, {failed} failed", out.display(), encoding.rows.len());
+        say!("{}: {} rows of {width} values, {failed} failed", out.display(), places.rows.len());
     }
-    Ok(code(&encoding.summary))
+    Ok(code(&summary))
 }

@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     if arguments.dry_run {
         return foretell(session, &encoder, &store, column, retry_failed);
     }
-    let wanted = Wanted { retry_failed, max_items, max_cost };
+    let wanted = Wanted { retry_failed, max_items, max_cost, places: false };
     let Encoding { summary, .. } = fill(session, &encoder, &store, column, wanted)?;
     if session.json {
         say!("{}", serde_json::to_string_pretty(&summary)?);

@@ -158,7 +158,7 @@ impl<'a> Towers<'a> {
                 None => Arc::new(self.session.store(&encoder)?),
             };
             self.stores.borrow_mut().insert(encoder.fingerprint.clone(), store.clone());
-            let encoding = fill(self.session, &encoder, &store, column, Wanted::default())?;
+            let encoding = fill(self.session, &encoder, &store, column, Wanted { places: true, ..Wanted::default() })?;
             if encoding.summary.stopped {
                 bail!(Stopped);
             }
@@ -168,10 +168,11 @@ impl<'a> Towers<'a> {
                 eprintln!("{path}, column `{name}`: {}", line(&encoder.name, summary));
             }
             if parts.is_empty() {
-                keys = encoding.keys;
+                keys = encoding.places.keys;
             }
-            keys.iter_mut().zip(&encoding.rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
-            parts.push((store, encoding.rows));
+            let rows = encoding.places.rows;
+            keys.iter_mut().zip(&rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
+            parts.push((store, rows));
         }
         // Whoever else wants to read or encode may do so now.
         self.stores.borrow_mut().clear();

@@ -2,11 +2,12 @@
 
 use fusemix_sdk::{Description, Size};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 
-use super::{EncodeError, Summary, TICK};
-use crate::cache::{Key, Known, Store};
+use super::column::ColumnRows;
+use super::{EncodeError, TICK};
+use crate::cache::{Key, Store};
 use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
 
@@ -73,6 +74,15 @@ impl Batch {
     }
 }
 
+impl FromIterator<Sample> for Batch {
+    fn from_iter<I: IntoIterator<Item = Sample>>(samples: I) -> Self {
+        let samples: Vec<Sample> = samples.into_iter().collect();
+        let sum = |of: fn(&Size) -> u64| samples.iter().map(|sample| of(&sample.size)).sum();
+        let size = Size::new(sum(|size| size.bytes), sum(|size| size.tokens));
+        Self { samples, size }
+    }
+}
+
 /// What comes next of a column.
 pub(super) enum Next {
     Batch(Batch),
@@ -87,42 +97,18 @@ pub(super) struct Batches<'a> {
     chunks: Option<Receiver<Vec<Read>>>,
     encoder: &'a LoadedEncoder,
     store: &'a Store,
-    retry_failed: bool,
-    seen: HashSet<Key>,
     /// Items that are in no batch yet.
     pending: VecDeque<Sample>,
-    /// For each row, the item's key; `None` where it could not be read, or was not yet.
-    pub(super) keys: Vec<Option<Key>>,
-    /// Rows that could not be read.
-    pub(super) unread: HashMap<usize, String>,
-    /// Rows that need no call.
-    pub(super) settled: usize,
 }
 
 impl<'a> Batches<'a> {
-    /// Of `rows` rows that come in `chunks`; failures that the store remembers come again if `retry_failed`.
-    pub(super) fn new(
-        chunks: Receiver<Vec<Read>>,
-        rows: usize,
-        encoder: &'a LoadedEncoder,
-        store: &'a Store,
-        retry_failed: bool,
-    ) -> Self {
-        Self {
-            chunks: Some(chunks),
-            encoder,
-            store,
-            retry_failed,
-            seen: HashSet::new(),
-            pending: VecDeque::new(),
-            keys: vec![None; rows],
-            unread: HashMap::new(),
-            settled: 0,
-        }
+    /// Of items that come in `chunks`.
+    pub(super) fn new(chunks: Receiver<Vec<Read>>, encoder: &'a LoadedEncoder, store: &'a Store) -> Self {
+        Self { chunks: Some(chunks), encoder, store, pending: VecDeque::new() }
     }
 
-    /// The next batch, after no more than a moment. What needs no call is counted in `summary`.
-    pub(super) fn next(&mut self, summary: &mut Summary) -> Result<Next, EncodeError> {
+    /// The next batch, after no more than a moment. `rows` learns of every row.
+    pub(super) fn next(&mut self, rows: &mut ColumnRows<'_>) -> Result<Next, EncodeError> {
         let packed = pack(&self.pending, &self.encoder.description);
         let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
             let samples: Vec<Sample> = self.pending.drain(..packed.items).collect();
@@ -130,7 +116,7 @@ impl<'a> Batches<'a> {
             return Ok(if batch.samples.is_empty() { Next::End } else { Next::Batch(batch) });
         };
         match chunks.recv_timeout(TICK) {
-            Ok(chunk) => self.take(chunk, summary)?,
+            Ok(chunk) => self.take(chunk, rows)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.close(),
         }
@@ -142,31 +128,18 @@ impl<'a> Batches<'a> {
         self.chunks = None;
     }
 
-    fn take(&mut self, chunk: Vec<Read>, summary: &mut Summary) -> Result<(), EncodeError> {
+    fn take(&mut self, chunk: Vec<Read>, rows: &mut ColumnRows<'_>) -> Result<(), EncodeError> {
         let keys: Vec<Key> = chunk.iter().filter_map(|read| Some(read.item.as_ref().ok()?.0)).collect();
         let mut known = self.store.known(&keys)?.into_iter();
         let mut new = Vec::new();
         for Read { row, item } in chunk {
-            self.settled += 1;
-            let (key, bytes) = match item {
-                Ok(item) => item,
-                Err(reason) => {
-                    self.unread.insert(row, reason);
-                    continue;
+            match item {
+                Err(reason) => rows.unread(row, reason),
+                Ok((key, bytes)) => {
+                    if rows.read(row, key, known.next().flatten()) {
+                        new.push((key, bytes));
+                    }
                 }
-            };
-            self.keys[row] = Some(key);
-            let known = known.next().flatten();
-            if !self.seen.insert(key) {
-                summary.duplicates += 1;
-            } else if matches!(known, Some(Known::Row(_))) {
-                summary.cached += 1;
-            } else if matches!(known, Some(Known::Failed(_))) && !self.retry_failed {
-                summary.remembered += 1;
-            } else {
-                summary.damaged += usize::from(matches!(known, Some(Known::Damaged)));
-                self.settled -= 1;
-                new.push((key, bytes));
             }
         }
         let items: Vec<&[u8]> = new.iter().map(|(_, bytes)| bytes.as_slice()).collect();

@@ -1,11 +1,13 @@
 //! What an encoding would send, cost and take, before anything is sent.
 
+use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::mpsc::sync_channel;
 
 use super::batches::{Batches, Next, read_ahead};
-use super::{EncodeError, READ_AHEAD, Summary};
-use crate::cache::Store;
+use super::column::{ColumnRows, Places};
+use super::{EncodeError, READ_AHEAD};
+use crate::cache::{Key, Store};
 use crate::dataset::Items;
 use crate::plugin::{LoadedEncoder, Services};
 
@@ -44,13 +46,13 @@ pub fn forecast(
     watch: &mut dyn FnMut(usize),
 ) -> Result<Option<Forecast>, EncodeError> {
     let (chunks, reads) = sync_channel(READ_AHEAD);
-    let mut batches = Batches::new(reads, items.len(), encoder, store, retry_failed);
-    let mut summary = Summary::default();
+    let mut batches = Batches::new(reads, encoder, store);
+    let mut rows = ColumnRows::new(items, u64::MAX, retry_failed, true);
     let mut forecast = Forecast { rows: items.len(), ..Forecast::default() };
     std::thread::scope(|scope| {
         scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
         while !services.should_stop() {
-            match batches.next(&mut summary)? {
+            match batches.next(&mut rows)? {
                 Next::Batch(batch) => {
                     forecast.items += batch.samples.len();
                     forecast.requests += 1;
@@ -59,15 +61,19 @@ pub fn forecast(
                 Next::Later => {}
                 Next::End => break,
             }
-            watch(batches.settled + forecast.items);
+            watch(rows.settled + forecast.items);
         }
         batches.close();
         Ok::<_, EncodeError>(())
     })?;
-    forecast.cached = summary.cached;
-    forecast.remembered = summary.remembered;
-    forecast.unreadable = batches.unread.len();
-    forecast.distinct = forecast.rows - forecast.unreadable - summary.duplicates;
+    (forecast.remembered, forecast.unreadable) = (rows.remembered, rows.unreadable);
+    let Places { keys, rows } = rows.end().1;
+    let mut distinct: Vec<(Key, bool)> =
+        keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key?, row.is_some()))).collect();
+    distinct.par_sort_unstable();
+    distinct.dedup();
+    forecast.distinct = distinct.len();
+    forecast.cached = distinct.iter().filter(|(_, cached)| *cached).count();
     let price = encoder.description.price;
     forecast.cost = price.map(|price| price.of(forecast.tokens as f64, forecast.items as f64));
     let rate = encoder.description.rate;

@@ -48,8 +48,12 @@ pub enum EncoderError {
         "encoder `{encoder}` did not answer within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
     )]
     Hang { encoder: String, limit: Duration },
-    #[error("encoder `{encoder}` gave a latent of {got} values, not {expected}; tell the plugin's author")]
-    Width { encoder: String, expected: usize, got: usize },
+    #[error("encoder `{encoder}` gave latents of {got} values, not {expected}: {}", if *described {
+        "it describes itself otherwise; tell the plugin's author"
+    } else {
+        "its model is no longer the one behind the latents in the cache; set it back, or name another folder with --cache"
+    })]
+    Width { encoder: String, expected: usize, got: usize, described: bool },
     #[error("encoder `{encoder}`: {cause}")]
     Call { encoder: String, cause: Error },
     #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
@@ -88,7 +92,7 @@ impl LoadedEncoder {
         let open = plugin.module.open();
         let (answer, opened) = channel();
         std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
-        let limit = entry.host.time_limit();
+        let limit = entry.host.time_limit(None);
         let failed = |cause| EncoderError::Open { encoder: entry.name.clone(), cause };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
         let raw = loop {
@@ -123,7 +127,8 @@ impl LoadedEncoder {
             fingerprint.insert("library".into(), digest);
         }
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
-        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit: limit, raw })
+        let time_limit = entry.host.time_limit(description.patience);
+        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit, raw })
     }
 
     /// Whether batches are made, and costs told, by what the items measure.
@@ -180,7 +185,13 @@ fn sdk_error(json: &str) -> Error {
 fn encoded(rows: RawRows, items: usize) -> Result<Encoded, String> {
     let report: Report =
         serde_json::from_str(&rows.report).map_err(|error| format!("its report does not read: {error}"))?;
-    let Report { mut failures, truncated, usage } = report;
+    let Report { mut failures, truncated, usage, rest } = report;
+    let mut again: Vec<usize> = rest.iter().flatten().copied().collect();
+    again.sort_unstable();
+    let is_some_items = again.is_sorted_by(|a, b| a < b) && again.iter().all(|index| failures.contains_key(index));
+    if !is_some_items || rest.iter().any(|group| group.is_empty() || group.len() == items) {
+        return Err(format!("of {items} items it wants these again: {rest:?}"));
+    }
     if items.checked_mul(rows.width) != Some(rows.values.len()) || (rows.width == 0 && failures.len() < items) {
         return Err(format!("{} values for {items} items of width {}", rows.values.len(), rows.width));
     }
@@ -191,7 +202,7 @@ fn encoded(rows: RawRows, items: usize) -> Result<Encoded, String> {
             Ok(Latent::new(values, truncated.binary_search(&index).is_ok()))
         }
     };
-    Ok(Encoded::new((0..items).map(outcome).collect(), usage))
+    Ok(Encoded::new((0..items).map(outcome).collect(), usage).rest(rest))
 }
 
 fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {

@@ -2,15 +2,18 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// A vector, or what is wrong with it.
+pub(crate) type Judged = Result<Vec<f32>, String>;
+
 /// The vectors of a request, in the order of its inputs, and what it used by unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
-    pub(crate) vectors: Vec<Vec<f32>>,
+    pub(crate) vectors: Vec<Vector>,
     pub(crate) usage: BTreeMap<String, f64>,
 }
 
@@ -27,9 +30,9 @@ impl From<String> for BadAnswer {
     }
 }
 
-/// A vector as JSON has it: numbers, or f32 little-endian in base64.
+/// A vector as JSON has it: numbers, or f32 little-endian in base64. Whatever else is there costs this vector only.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Vector(pub(crate) Vec<f32>);
+pub(crate) struct Vector(Judged);
 
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -44,23 +47,81 @@ impl<'de> Deserialize<'de> for Vector {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Vector, A::Error> {
                 let mut values = Vec::new();
-                while let Some(value) = numbers.next_element::<f64>()? {
-                    values.push(value as f32);
+                while let Some(Value(value)) = numbers.next_element()? {
+                    values.push(value);
                 }
-                Ok(Vector(values))
+                Ok(Vector(Ok(values)))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vector, E> {
-                let bytes = STANDARD.decode(text).map_err(|error| E::custom(format!("not base64: {error}")))?;
-                let (values, rest) = bytes.as_chunks::<4>();
-                match rest.is_empty() {
-                    true => Ok(Vector(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())),
-                    false => Err(E::custom(format!("{} bytes, which are no f32", bytes.len()))),
-                }
+                Ok(Vector(match STANDARD.decode(text) {
+                    Ok(bytes) => match bytes.as_chunks::<4>() {
+                        (values, []) => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+                        _ => Err(format!("has {} bytes, which are no f32", bytes.len())),
+                    },
+                    Err(error) => Err(format!("is not base64: {error}")),
+                }))
+            }
+
+            fn visit_unit<E>(self) -> Result<Vector, E> {
+                Ok(Vector(Err("is null".to_owned())))
             }
         }
 
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// A number of a vector; NaN for what is none, such as the `null` that some servers make of it.
+struct Value(f32);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl<'de> Visitor<'de> for Number {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(Value(value as f32))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(Value(value as f32))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(Value(value as f32))
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value(f32::NAN))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+                Ok(Value(f32::NAN))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Value, E> {
+                Ok(Value(f32::NAN))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
+                while values.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Value(f32::NAN))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
+                while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Value(f32::NAN))
+            }
+        }
+
+        deserializer.deserialize_any(Number)
     }
 }
 
@@ -98,25 +159,52 @@ pub(crate) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTre
     Ok(object.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_f64()?))).collect())
 }
 
-/// An answer's JSON.
-pub(crate) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadAnswer> {
-    serde_json::from_slice(body).map_err(|error| {
+/// An answer's JSON, with the NaN and Infinity that Python adds to it read as null.
+pub(crate) fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, BadAnswer> {
+    let read = serde_json::from_slice(body);
+    let read = read.or_else(|error| without_names(body).map_or(Err(error), |body| serde_json::from_slice(&body)));
+    read.map_err(|error| {
         let start = String::from_utf8_lossy(&body[..body.len().min(80)]).trim().to_owned();
         BadAnswer::from(format!("the answer does not read: {error}; it begins with {start:?}"))
     })
 }
 
+/// `body` with null for each name of a number outside of texts; none if there is no such name.
+fn without_names(body: &[u8]) -> Option<Vec<u8>> {
+    let (mut out, mut at, mut in_text) = (Vec::with_capacity(body.len()), 0, false);
+    let mut found = false;
+    while at < body.len() {
+        let name = [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|name| body[at..].starts_with(name));
+        match (body[at], name) {
+            (_, Some(name)) if !in_text => {
+                out.extend_from_slice(b"null");
+                (at, found) = (at + name.len(), true);
+                continue;
+            }
+            (b'"', _) => in_text = !in_text,
+            (b'\\', _) if in_text => {
+                out.push(body[at]);
+                at += 1;
+            }
+            _ => {}
+        }
+        out.extend(body.get(at));
+        at += 1;
+    }
+    found.then_some(out)
+}
+
 /// Vectors by their indices; if none has one, as they come.
-fn in_order(data: Vec<Indexed>) -> Result<Vec<Vec<f32>>, String> {
+fn in_order(data: Vec<Indexed>) -> Result<Vec<Vector>, String> {
     let count = data.len();
     if data.iter().all(|row| row.index.is_none()) {
-        return Ok(data.into_iter().map(|row| row.embedding.0).collect());
+        return Ok(data.into_iter().map(|row| row.embedding).collect());
     }
-    let mut places: Vec<Option<Vec<f32>>> = vec![None; count];
+    let mut places: Vec<Option<Vector>> = vec![None; count];
     for Indexed { index, embedding } in data {
         let index = index.ok_or("an answer with and without indices")?;
         let place = places.get_mut(index).ok_or_else(|| format!("index {index} among {count} vectors"))?;
-        if place.replace(embedding.0).is_some() {
+        if place.replace(embedding).is_some() {
             return Err(format!("index {index} is there twice"));
         }
     }
@@ -124,27 +212,35 @@ fn in_order(data: Vec<Indexed>) -> Result<Vec<Vec<f32>>, String> {
 }
 
 impl Answer {
-    /// Checks what came for `inputs` inputs; returns the vectors' width.
-    pub(crate) fn check(&self, inputs: usize) -> Result<usize, String> {
+    /// Judges each vector of what came for `inputs` inputs: the good ones have one width.
+    pub(crate) fn judge(self, inputs: usize) -> Result<Vec<Judged>, String> {
         let Self { vectors, .. } = self;
         if vectors.len() != inputs {
             return Err(format!("{} vectors for {inputs} inputs", vectors.len()));
         }
-        let width = vectors.first().map_or(0, Vec::len);
-        for (place, vector) in vectors.iter().enumerate() {
-            if vector.is_empty() {
-                return Err(format!("vector {place} is empty"));
-            }
-            if vector.len() != width {
-                return Err(format!("vectors of {width} and of {} values in one answer", vector.len()));
-            }
-            if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
-                return Err(format!("vector {place} has {} at position {at}", vector[at]));
-            }
-            if vector.iter().all(|&value| value == 0.0) {
-                return Err(format!("vector {place} is all zeros"));
-            }
+        let judged: Vec<Judged> = vectors.into_iter().map(Vector::judge).collect();
+        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+        judged.iter().flatten().for_each(|vector| *widths.entry(vector.len()).or_default() += 1);
+        let Some((&width, &most)) = widths.iter().max_by_key(|(_, count)| **count) else { return Ok(judged) };
+        if let Some((other, _)) = widths.iter().find(|(other, count)| **other != width && **count == most) {
+            return Err(format!("vectors of {width} and of {other} values in one answer"));
         }
-        Ok(width)
+        let of_one_width = |vector: Vec<f32>| match vector.len() == width {
+            true => Ok(vector),
+            false => Err(format!("has {} values, and the others of its answer {width}", vector.len())),
+        };
+        Ok(judged.into_iter().map(|vector| vector.and_then(of_one_width)).collect())
+    }
+}
+
+impl Vector {
+    fn judge(self) -> Judged {
+        let values = self.0?;
+        match values.iter().position(|value| !value.is_finite()) {
+            _ if values.is_empty() => Err("is empty".to_owned()),
+            Some(at) => Err(format!("has no finite number at position {at}")),
+            None if values.iter().all(|&value| value == 0.0) => Err("is all zeros".to_owned()),
+            None => Ok(values),
+        }
     }
 }

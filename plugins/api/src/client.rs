@@ -44,10 +44,16 @@ pub(crate) struct Allowance {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// It may work if it is sent again; `limited` if the server only wants it later, after as long as it says.
-    Again { reason: String, limited: bool, after: Option<Duration> },
+    /// There is no connection.
+    Unreachable(String),
+    /// It may work if it is sent again.
+    Again { reason: String, after: Option<Duration> },
+    /// The server only wants it later, after as long as it says.
+    Later { reason: String, after: Option<Duration> },
     /// The request is too large, or the server minds something in it.
     Refused(String),
+    /// Either the key may not do this, or the server minds something in the request.
+    Forbidden(String),
     /// No other request will work either.
     Fatal(String),
 }
@@ -125,13 +131,18 @@ impl Client {
         loop {
             match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
                 Ok(reply) => return Ok(reply.body),
-                Err(Failure::Again { after, .. }) if left > 0 => {
+                Err(Failure::Again { after, .. } | Failure::Later { after, .. }) if left > 0 => {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
                 }
-                Err(Failure::Again { reason, .. } | Failure::Refused(reason) | Failure::Fatal(reason)) => {
-                    return Err(reason);
-                }
+                Err(
+                    Failure::Unreachable(reason)
+                    | Failure::Again { reason, .. }
+                    | Failure::Later { reason, .. }
+                    | Failure::Refused(reason)
+                    | Failure::Forbidden(reason)
+                    | Failure::Fatal(reason),
+                ) => return Err(reason),
             }
         }
     }
@@ -156,9 +167,10 @@ impl Client {
             }
             None => request,
         };
-        let again = |error: reqwest::Error| {
-            let reason = if error.is_timeout() { "no answer in time".to_owned() } else { chain(&error.without_url()) };
-            Failure::Again { reason, limited: false, after: None }
+        let again = |error: reqwest::Error| match (error.is_connect(), error.is_timeout()) {
+            (true, _) => Failure::Unreachable(chain(&error.without_url())),
+            (false, true) => Failure::Again { reason: "no answer in time".to_owned(), after: None },
+            (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
         };
         let response = request.send().map_err(again)?;
         let status = response.status();
@@ -180,10 +192,13 @@ impl Client {
                 "{status}: the server sends requests on to {}; if you trust it, make it the `base_url`",
                 elsewhere.map_or("somewhere else".to_owned(), |place| self.redact(&place))
             )),
-            401 | 403 => Failure::Fatal(match &self.key_env {
-                Some(name) => format!("{said}; the key is the one in {name}"),
-                None => format!("{said}; name the variable with the key: `api_key_env`"),
-            }),
+            code @ (401 | 403) => {
+                let said = match &self.key_env {
+                    Some(name) => format!("{said}; the key is the one in {name}"),
+                    None => format!("{said}; name the variable with the key: `api_key_env`"),
+                };
+                if code == 401 { Failure::Fatal(said) } else { Failure::Forbidden(said) }
+            }
             402 | 404 | 405 | 407 => Failure::Fatal(said),
             // Google says so of a key that is wrong.
             400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
@@ -191,9 +206,9 @@ impl Client {
             429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
                 Failure::Fatal(format!("{said}; it asks to wait for more than an hour"))
             }
-            429 => Failure::Again { reason: said, limited: true, after: after.or_else(|| retry_info(&body)) },
-            503 | 529 if after.is_some() => Failure::Again { reason: said, limited: true, after },
-            408 | 424 | 425 | 498 | 499 | 500..=599 => Failure::Again { reason: said, limited: false, after },
+            429 => Failure::Later { reason: said, after: after.or_else(|| retry_info(&body)) },
+            503 | 529 if after.is_some() => Failure::Later { reason: said, after },
+            408 | 424 | 425 | 498 | 499 | 500..=599 => Failure::Again { reason: said, after },
             _ => Failure::Refused(said),
         }
     }

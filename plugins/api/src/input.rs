@@ -47,8 +47,9 @@ impl Input {
     }
 }
 
-/// What an item takes of a request's limits, with `prompt` before it if it is a text.
-pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens) -> Size {
+/// What an item takes of a request's limits, with `prompt` before it if it is a text; an image of so many pixels a token if
+/// its tokens count.
+pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens, pixels_per_token: Option<f64>) -> Size {
     let mut size = Size::default();
     match (item.modality, std::str::from_utf8(item.bytes)) {
         ("text", Ok(text)) => {
@@ -57,7 +58,14 @@ pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens) -> Size {
             size.tokens = tokens.count(&text);
         }
         ("text", Err(_)) => size.bytes = AROUND,
-        _ => size.bytes = (item.bytes.len() as u64).div_ceil(3) * 4 + AROUND,
+        (modality, _) => {
+            size.bytes = (item.bytes.len() as u64).div_ceil(3) * 4 + AROUND;
+            if let Some(pixels_per_token) = pixels_per_token.filter(|_| modality == "image") {
+                // What does not tell its size is not sent.
+                let pixels = imagesize::blob_size(item.bytes).map_or(0, |size| size.width * size.height);
+                size.tokens = (pixels as f64 / pixels_per_token).ceil() as u64;
+            }
+        }
     }
     size
 }

@@ -1,6 +1,6 @@
 //! Encoders behind embedding APIs, configured in plugins.toml with no code.
 //!
-//! One call of the host is one request, as a rule: what was paid for is on the host's disk before more is sent. From items to
+//! One call of the host is one answer with vectors: what was paid for is on the host's disk before more is sent. From items to
 //! latents: `input` (items as they are sent, and their sizes), `sender` (retries, batches halved down to the item at
 //! fault), `pace` (when a request may go), `client` (one exchange over HTTP), `provider` (the wire formats), `answer`
 //! (what is checked before a vector counts).
@@ -15,7 +15,8 @@ mod settings;
 mod tokens;
 
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Limits, OptionSpec, Options, Rate, Size, tracing,
+    Description, Encoded, Encoder, Error, Host, Item, ItemError, Limits, Modality, OptionSpec, Options, Outcome, Rate,
+    Size, tracing,
 };
 
 use input::Input;
@@ -27,10 +28,13 @@ fusemix_sdk::export!(Api);
 
 /// Requests that run at once unless plugins.toml says otherwise.
 const CONCURRENCY: usize = 8;
+/// Seconds beyond a request's own time limits before its call counts as hung.
+const MARGIN: f64 = 60.0;
 
 struct Api {
     settings: Settings,
     tokens: Tokens,
+    pixels_per_token: Option<f64>,
     sender: Sender,
 }
 
@@ -43,16 +47,31 @@ impl Encoder for Api {
         let settings = Settings::read(options)?;
         let tokens = Tokens::open(&settings)?;
         let provider = provider::open(&settings, options)?;
+        let pixels_per_token = settings.pixels_per_token.or(provider.pixels_per_token());
+        let has_tokens = match settings.modality {
+            Modality::Text => true,
+            Modality::Image => pixels_per_token.is_some(),
+            _ => false,
+        };
+        if settings.price.is_some_and(|price| price.million_tokens > 0.0 && price.item == 0.0) && !has_tokens {
+            return Err(Error::config(format!(
+                "`price_per_million_tokens`: how many tokens {} items have is not known, so nothing can be priced; say \
+                 `price_per_item`{}",
+                settings.modality,
+                if settings.modality == Modality::Image { " or `pixels_per_token`" } else { "" }
+            )));
+        }
         let sender = Sender::open(&settings, provider)?;
         tracing::info!("{} of {}: tokens {tokens}", settings.model, sender.address());
-        Ok(Self { settings, tokens, sender })
+        Ok(Self { settings, tokens, pixels_per_token, sender })
     }
 
     fn describe(&self) -> Description {
         let Settings {
             modality, dimensions, max_bytes, max_tokens, requests_per_minute, tokens_per_minute, price, ..
         } = &self.settings;
-        let own = self.sender.provider().limits();
+        let provider = self.sender.provider();
+        let own = provider.limits();
         // No request is larger than what a minute may hold.
         let a_minute = tokens_per_minute.map(|tokens| (tokens as u64).max(1));
         let tokens = [max_tokens.or(own.tokens), a_minute].into_iter().flatten().min();
@@ -62,9 +81,13 @@ impl Encoder for Api {
             .limits(Limits::new(max_bytes.or(own.bytes), tokens))
             .rate(Rate::new(*requests_per_minute, *tokens_per_minute))
             .price(*price)
+            .patience((self.settings.connect_timeout + self.settings.request_timeout).as_secs_f64() + MARGIN)
             // Servers batch as they like, and their arithmetic is not always the same.
             .tolerance(1e-2);
-        let parts = self.settings.fingerprint().into_iter().chain(self.sender.provider().fingerprint());
+        // Two servers may well have two models of one name.
+        let elsewhere = self.settings.base_url.as_ref().filter(|url| provider.base() != Some(url.as_str()));
+        let elsewhere = elsewhere.filter(|_| !provider.is_identified()).map(|url| ("base_url", url.clone()));
+        let parts = self.settings.fingerprint().into_iter().chain(elsewhere).chain(provider.fingerprint());
         parts.fold(description, |description, (key, value)| description.fingerprint(key, value))
     }
 
@@ -78,23 +101,22 @@ impl Encoder for Api {
             inputs.iter().enumerate().filter_map(|(place, input)| Some((place, input.as_ref().ok()?))).unzip();
         let tokens: Vec<u64> = places.iter().map(|&place| self.size(&items[place]).tokens).collect();
         let sent = self.sender.send(&good, &tokens, host)?;
-        let mut encoded = Encoded::new(
-            inputs
-                .iter()
-                .map(|input| Err(input.as_ref().err().cloned().unwrap_or(ItemError::new("not sent"))))
-                .collect(),
-            sent.usage,
-        );
-        for (place, outcome) in places.into_iter().zip(sent.outcomes) {
-            encoded.outcomes[place] = outcome;
+        let mut outcomes: Vec<Outcome> = inputs
+            .iter()
+            .map(|input| Err(input.as_ref().err().cloned().unwrap_or(ItemError::new("not sent"))))
+            .collect();
+        for (&place, outcome) in places.iter().zip(sent.outcomes) {
+            outcomes[place] = outcome;
         }
-        Ok(encoded)
+        let rest = sent.rest.into_iter().map(|group| group.into_iter().map(|index| places[index]).collect());
+        Ok(Encoded::new(outcomes, sent.usage).rest(rest.collect()))
     }
 }
 
 impl Api {
     fn size(&self, item: &Item<'_>) -> Size {
-        input::size(item, self.settings.prompt.as_deref().unwrap_or_default(), &self.tokens)
+        let prompt = self.settings.prompt.as_deref().unwrap_or_default();
+        input::size(item, prompt, &self.tokens, self.pixels_per_token)
     }
 }
 

@@ -1,14 +1,17 @@
 //! A batch on its way to vectors: sent again where that may help, halved down to the item at fault where it is refused.
+//!
+//! No more than one answer with vectors is waited for: it is paid for, so it goes to the host's disk before the rest of the
+//! batch is sent.
 
 use fusemix_sdk::{Error, Host, ItemError, Outcome, tracing};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::answer::{Answer, BadAnswer};
+use crate::answer::{BadAnswer, Judged};
 use crate::client::{Client, Failure};
 use crate::input::Input;
 use crate::pace::{self, Pace};
@@ -19,8 +22,8 @@ use crate::settings::Settings;
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often a server may say that it only wants a request later.
 const DELAYS: u32 = 100;
-/// Items that fail one after the other before it is no longer put down to the items.
-const IN_A_ROW: u32 = 16;
+/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as good ones.
+const ANSWERS: [u32; 2] = [3, 5];
 
 pub(crate) struct Sender {
     provider: Box<dyn Provider>,
@@ -28,13 +31,9 @@ pub(crate) struct Sender {
     pace: Pace,
     retries: u32,
     backoff: Duration,
-    /// Values of a latent, once that is certain.
-    width: OnceLock<usize>,
-    /// Held while that is being found out.
-    first: Mutex<()>,
     /// Items that failed since the last one that did not.
     failing: AtomicU32,
-    /// Whether any request was answered: before that, what fails is perhaps not the items' fault.
+    /// Whether any item has got its vector: before that, what fails is perhaps not the items' fault.
     works: AtomicBool,
     /// Why no request will work any more.
     fatal: OnceLock<String>,
@@ -44,6 +43,8 @@ pub(crate) struct Sender {
 pub(crate) struct Sent {
     /// One an input.
     pub(crate) outcomes: Vec<Outcome>,
+    /// Inputs that were not sent, or whose vectors were no good, in groups that are to be sent as they are.
+    pub(crate) rest: Vec<Vec<usize>>,
     pub(crate) usage: BTreeMap<String, f64>,
 }
 
@@ -53,16 +54,24 @@ struct Job<'a> {
     tokens: &'a [u64],
     host: &'a Host,
     outcomes: Vec<Option<Outcome>>,
-    /// The widths of the answers.
-    widths: Vec<usize>,
     usage: BTreeMap<String, f64>,
+}
+
+/// Some of a batch's inputs.
+#[derive(Clone, Debug)]
+struct Part {
+    inputs: Range<usize>,
+    /// Whether more was refused before.
+    halved: bool,
 }
 
 /// Why some inputs have no vectors.
 enum Trouble {
-    /// It is perhaps one of them; with a word whether that may pass.
-    Items { reason: String, transient: bool },
-    /// It is not.
+    /// The server does not want one of them.
+    Refused(String),
+    /// It is perhaps one of them.
+    Unsure(String),
+    /// It is none of them.
     Stop(Error),
 }
 
@@ -76,18 +85,12 @@ impl Sender {
     pub(crate) fn open(settings: &Settings, mut provider: Box<dyn Provider>) -> Result<Self, Error> {
         let client = Client::open(settings, provider.base())?;
         provider.greet(&client)?;
-        let width = OnceLock::new();
-        if let Some(dimensions) = settings.dimensions {
-            width.get_or_init(|| dimensions);
-        }
         Ok(Self {
             provider,
             client,
             pace: Pace::new(settings.requests_per_minute, settings.tokens_per_minute),
             retries: settings.retries,
             backoff: settings.backoff,
-            width,
-            first: Mutex::default(),
             failing: AtomicU32::new(0),
             works: AtomicBool::new(false),
             fatal: OnceLock::new(),
@@ -102,102 +105,76 @@ impl Sender {
         self.client.address()
     }
 
-    /// The vectors of `inputs`, which have so many `tokens`. What was answered before something went wrong with the rest is
-    /// returned: it is paid for.
+    /// The vectors of as many of `inputs`, which have so many `tokens`, as the first answer with vectors has.
     pub(crate) fn send(&self, inputs: &[&Input], tokens: &[u64], host: &Host) -> Result<Sent, Error> {
-        let mut job = Job {
-            inputs,
-            tokens,
-            host,
-            outcomes: vec![None; inputs.len()],
-            widths: Vec::new(),
-            usage: BTreeMap::new(),
-        };
-        let ended = match inputs.len() {
-            0 => Ok(()),
-            count => {
-                let first =
-                    self.width.get().is_none().then(|| self.first.lock().unwrap_or_else(PoisonError::into_inner));
-                match first.filter(|_| self.width.get().is_none()) {
-                    Some(_lock) => self.find_width(&mut job),
-                    None => self.part(0..count, &mut job),
-                }
-            }
-        };
-        let rest = match ended {
-            Err(error) if job.outcomes.iter().all(Option::is_none) => return Err(error),
-            Err(error) => error.message,
-            Ok(()) => String::new(),
-        };
-        let outcome = |outcome: Option<Outcome>| outcome.unwrap_or_else(|| Err(ItemError::transient(rest.clone())));
-        Ok(Sent { outcomes: job.outcomes.into_iter().map(outcome).collect(), usage: job.usage })
-    }
-
-    /// The first batch: two answers must agree on the width before either counts.
-    fn find_width(&self, job: &mut Job<'_>) -> Result<(), Error> {
-        for _ in 0..=self.retries {
-            job.widths.clear();
-            self.part(0..1, job)?;
-            if job.inputs.len() > 1 {
-                self.part(1..job.inputs.len(), job)?;
-            }
-            match job.widths[..] {
-                [width, ref others @ ..] if !others.is_empty() && others.iter().all(|&other| other == width) => {
-                    self.width.get_or_init(|| width);
-                    return Ok(());
-                }
-                // One answer, or none: nothing contradicts it, and the host knows the width of what it has.
-                [] | [_] => return Ok(()),
-                _ => job
-                    .outcomes
-                    .iter_mut()
-                    .filter(|outcome| matches!(outcome, Some(Ok(_))))
-                    .for_each(|outcome| *outcome = None),
-            }
-        }
-        Err(Error::new(format!("the answers have different widths: {:?}", job.widths)))
-    }
-
-    /// Sends some inputs that have no outcome yet.
-    fn part(&self, inputs: Range<usize>, job: &mut Job<'_>) -> Result<(), Error> {
+        let mut job = Job { inputs, tokens, host, outcomes: vec![None; inputs.len()], usage: BTreeMap::new() };
         // However many items plugins.toml wants in a call, the provider takes no more of them at once.
         let most = self.provider.limits().items;
-        if inputs.len() > most {
-            self.part(inputs.start..inputs.start + most, job)?;
-            return self.part(inputs.start + most..inputs.end, job);
-        }
-        match self.request(inputs.clone(), job) {
-            Ok(vectors) => {
-                self.failing.store(0, Ordering::Relaxed);
-                self.works.store(true, Ordering::Relaxed);
-                for (place, vector) in inputs.zip(vectors) {
-                    job.outcomes[place] = Some(Ok(vector.into()));
+        let starts = (0..inputs.len()).step_by(most).rev();
+        let mut parts: Vec<Part> =
+            starts.map(|start| Part { inputs: start..inputs.len().min(start + most), halved: false }).collect();
+        let mut bad = Vec::new();
+        while let Some(part) = parts.pop() {
+            match self.request(&part, &mut job) {
+                Ok(vectors) => {
+                    self.failing.store(0, Ordering::Relaxed);
+                    self.works.store(true, Ordering::Relaxed);
+                    for (place, vector) in part.inputs.zip(vectors) {
+                        match vector {
+                            Ok(vector) => job.outcomes[place] = Some(Ok(vector.into())),
+                            Err(_) => bad.push(place),
+                        }
+                    }
+                    break;
                 }
-                Ok(())
-            }
-            Err(Trouble::Items { reason, .. }) if inputs.len() > 1 => {
-                let middle = inputs.start + inputs.len() / 2;
-                tracing::debug!("{} items are sent in halves: {reason}", inputs.len());
-                self.part(inputs.start..middle, job)?;
-                self.part(middle..inputs.end, job)
-            }
-            Err(Trouble::Items { reason, transient }) => {
-                if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= IN_A_ROW {
-                    return Err(Error::new(format!("{IN_A_ROW} items in a row have failed, the last with: {reason}")));
+                Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.inputs.len() > 1 => {
+                    tracing::debug!("{} items are sent in halves: {reason}", part.inputs.len());
+                    let Range { start, end } = part.inputs;
+                    let middle = start + (end - start) / 2;
+                    parts.extend([middle..end, start..middle].map(|inputs| Part { inputs, halved: true }));
                 }
-                let transient = transient || !self.works.load(Ordering::Relaxed);
-                let error = if transient { ItemError::transient(reason) } else { ItemError::new(reason) };
-                job.outcomes[inputs.start] = Some(Err(error));
-                Ok(())
+                Err(Trouble::Refused(reason)) => {
+                    let error = match self.works.load(Ordering::Relaxed) {
+                        true => ItemError::new(reason),
+                        false => ItemError::transient(reason),
+                    };
+                    self.fail(part.inputs.start, error, 256, &mut job)?;
+                }
+                Err(Trouble::Unsure(reason)) => {
+                    self.fail(part.inputs.start, ItemError::transient(reason), 16, &mut job)?;
+                }
+                Err(Trouble::Stop(error)) => return Err(told(error, &job)),
             }
-            Err(Trouble::Stop(error)) => Err(error),
         }
+        let rest = parts.into_iter().rev().map(|part| part.inputs.collect()).chain([bad]);
+        let outcome = |outcome: Option<Outcome>| outcome.unwrap_or_else(|| Err(ItemError::transient("not sent yet")));
+        Ok(Sent {
+            outcomes: job.outcomes.into_iter().map(outcome).collect(),
+            rest: rest.filter(|group: &Vec<usize>| !group.is_empty()).collect(),
+            usage: job.usage,
+        })
     }
 
-    /// One request, sent again as often as may help.
-    fn request(&self, inputs: Range<usize>, job: &mut Job<'_>) -> Result<Vec<Vec<f32>>, Trouble> {
+    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
+    /// down to the items.
+    fn fail(&self, place: usize, error: ItemError, most: u32, job: &mut Job<'_>) -> Result<(), Error> {
+        let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = if self.works.load(Ordering::Relaxed) { most } else { most.min(16) };
+        if failing >= most {
+            let reason = error.message;
+            let error = format!("{failing} items in a row have failed, the last with: {reason}");
+            return Err(told(Error::new(error), job));
+        }
+        job.outcomes[place] = Some(Err(error));
+        Ok(())
+    }
+
+    /// One request, sent again as often as may help: one of its vectors at least is good.
+    fn request(&self, part: &Part, job: &mut Job<'_>) -> Result<Vec<Judged>, Trouble> {
+        let inputs = part.inputs.clone();
         let tokens = job.tokens[inputs.clone()].iter().sum();
         let body = self.provider.body(&job.inputs[inputs.clone()]);
+        let answers = ANSWERS[usize::from(inputs.len() == 1)];
         let (mut failed, mut delayed) = (0, 0);
         loop {
             self.pace.take(tokens, job.host)?;
@@ -206,17 +183,27 @@ impl Sender {
             }
             let replied = self.client.post(&self.provider.endpoint(), &body);
             *job.usage.entry("requests".to_owned()).or_default() += 1.0;
-            let (reason, trouble) = match replied {
+            let (trouble, tries) = match replied {
                 Ok(reply) => {
                     self.pace.heed(reply.allowance, tokens);
                     match self.read(&reply.body, inputs.len(), job) {
-                        Ok(vectors) => return Ok(vectors),
-                        Err(reason) => (reason.clone(), Trouble::Items { reason, transient: true }),
+                        Ok(vectors) => {
+                            if failed > 0 {
+                                job.host.status("");
+                            }
+                            return Ok(vectors);
+                        }
+                        Err(trouble) => (trouble, answers),
                     }
                 }
-                Err(Failure::Refused(reason)) => return Err(Trouble::Items { reason, transient: false }),
-                Err(Failure::Fatal(reason)) => return Err(Error::new(self.fatal.get_or_init(|| reason)).into()),
-                Err(Failure::Again { reason, limited: true, after }) => {
+                Err(Failure::Refused(reason)) => return Err(Trouble::Refused(reason)),
+                Err(Failure::Forbidden(reason)) if self.works.load(Ordering::Relaxed) => {
+                    return Err(Trouble::Refused(reason));
+                }
+                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => {
+                    return Err(Error::new(self.fatal.get_or_init(|| reason)).into());
+                }
+                Err(Failure::Later { reason, after }) => {
                     delayed += 1;
                     if delayed > DELAYS {
                         return Err(Error::new(format!("asked to wait {DELAYS} times: {reason}")).into());
@@ -227,44 +214,62 @@ impl Sender {
                     self.pace.pause(time, "as the server asks");
                     continue;
                 }
-                Err(Failure::Again { reason, after, .. }) => {
-                    // Some servers fail on what is too large for them.
-                    let trouble = match reason.starts_with("500") && inputs.len() > 1 {
-                        true => Trouble::Items { reason: reason.clone(), transient: true },
-                        false => Trouble::Stop(Error::new(format!("{reason}; tried {} times", self.retries + 1))),
-                    };
+                Err(Failure::Unreachable(reason)) => {
+                    (Error::new(format!("{reason}; tried {} times", self.retries + 1)).into(), u32::MAX)
+                }
+                Err(Failure::Again { reason, after }) => {
                     if let Some(after) = after {
                         self.pace.pause(after, "as the server asks");
                     }
-                    (reason, trouble)
+                    // Some servers fail on what is too large for them, some on an item.
+                    let trouble = match part.halved || inputs.len() > 1 || self.works.load(Ordering::Relaxed) {
+                        true => Trouble::Unsure(reason),
+                        false => Error::new(format!("{reason}; tried {} times", self.retries + 1)).into(),
+                    };
+                    (trouble, if part.halved { answers } else { u32::MAX })
                 }
             };
             failed += 1;
-            if failed > self.retries {
+            // What was tried whole is not tried as often in halves, down to the single item.
+            let tries = if part.halved && inputs.len() > 1 { 1 } else { tries.min(self.retries.saturating_add(1)) };
+            if failed >= tries && !matches!(trouble, Trouble::Stop(_)) || failed > self.retries {
                 return Err(trouble);
             }
+            let reason = match &trouble {
+                Trouble::Refused(reason) | Trouble::Unsure(reason) => reason,
+                Trouble::Stop(error) => &error.message,
+            };
             tracing::debug!("sent again: {reason}");
+            job.host.status(&format!("sending again ({failed}): {reason}"));
             pace::wait(Instant::now() + self.pause(failed), &format!("before sending again: {reason}"), job.host)?;
         }
     }
 
-    /// The vectors of an answer that is as it must be.
-    fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_>) -> Result<Vec<Vec<f32>>, String> {
-        let answer = self.provider.answer(body);
-        let usage = match &answer {
-            Ok(Answer { usage, .. }) | Err(BadAnswer { usage, .. }) => usage,
+    /// The vectors of an answer that has good ones.
+    fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_>) -> Result<Vec<Judged>, Trouble> {
+        let (answer, usage) = match self.provider.answer(body) {
+            Ok(mut answer) => {
+                let usage = std::mem::take(&mut answer.usage);
+                (Ok(answer), usage)
+            }
+            Err(BadAnswer { reason, usage }) => (Err(reason), usage),
         };
         for (unit, amount) in usage {
-            *job.usage.entry(unit.clone()).or_default() += amount;
+            *job.usage.entry(unit).or_default() += amount;
         }
-        let answer = answer.map_err(|bad| self.client.redact(&bad.reason).chars().take(300).collect::<String>())?;
-        let width = answer.check(inputs)?;
-        match self.width.get() {
-            Some(&known) if known != width => Err(format!("vectors of {width} values, and not of {known}")),
-            _ => {
-                job.widths.push(width);
-                Ok(answer.vectors)
+        let judged = answer.and_then(|answer| answer.judge(inputs));
+        let judged = judged.map_err(|reason| {
+            let reason: String = self.client.redact(&reason).chars().take(300).collect();
+            Trouble::Unsure(reason)
+        })?;
+        match judged.iter().all(Result::is_err) {
+            // The model has no vector for it.
+            true if inputs == 1 => {
+                let reason = judged.into_iter().find_map(Result::err).unwrap_or_default();
+                Err(Trouble::Refused(format!("its vector {reason}")))
             }
+            true => Err(Trouble::Unsure("none of its vectors is good".to_owned())),
+            false => Ok(judged),
         }
     }
 
@@ -273,4 +278,12 @@ impl Sender {
         let longest = self.backoff.saturating_mul(1 << number.saturating_sub(1).min(16)).min(LONGEST);
         longest.mul_f64(rand::rng().random_range(0.5..1.0))
     }
+}
+
+/// `error`, with what was used up to it.
+fn told(mut error: Error, job: &Job<'_>) -> Error {
+    if let Some(tokens) = job.usage.get("tokens").filter(|&&tokens| tokens > 0.0) {
+        error.message += &format!(" ({tokens} tokens were used for answers that could not be)");
+    }
+    error
 }

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) requests_per_minute: Option<f64>,
     pub(crate) tokens_per_minute: Option<f64>,
     pub(crate) price: Option<Price>,
+    /// The pixels of an image that count as a token.
+    pub(crate) pixels_per_token: Option<f64>,
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) retries: u32,
@@ -88,6 +90,11 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         OptionSpec::new("tokens_per_minute", Number, "no more tokens than these are sent"),
         OptionSpec::new("price_per_million_tokens", Number, "what they cost, for --dry-run and --max-cost"),
         OptionSpec::new("price_per_item", Number, "what an item costs"),
+        OptionSpec::new(
+            "pixels_per_token",
+            Number,
+            "images: pixels that count as a token (default: the provider's own)",
+        ),
         OptionSpec::new("request_timeout", Number, "seconds that an answer may take (default: 60)"),
         OptionSpec::new("connect_timeout", Number, "seconds that a connection may take (default: 10)"),
         OptionSpec::new("retries", Integer, "how often a request is sent again that may yet work (default: 8)"),
@@ -176,6 +183,7 @@ impl Settings {
             requests_per_minute: above_zero("requests_per_minute")?,
             tokens_per_minute: above_zero("tokens_per_minute")?,
             price,
+            pixels_per_token: above_zero("pixels_per_token")?,
             request_timeout: seconds("request_timeout", 60.0)?,
             connect_timeout: seconds("connect_timeout", 10.0)?,
             retries: options.get_or("retries", 8)?,
@@ -187,16 +195,13 @@ impl Settings {
     /// What latents depend on, whoever provides them.
     pub(crate) fn fingerprint(&self) -> Vec<(&'static str, String)> {
         let text = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-        let mut parts = vec![
+        vec![
             ("provider", self.provider.clone()),
             ("model", self.model.clone()),
             ("dimensions", text(self.dimensions.map(|dimensions| dimensions.to_string()))),
             ("input_type", text(self.input_type.clone())),
             ("truncate", text(self.truncate.map(|truncate| truncate.to_string()))),
             ("prompt", self.prompt.clone().unwrap_or_default()),
-        ];
-        // Two servers may well have two models of one name.
-        parts.extend(self.base_url.clone().map(|url| ("base_url", url)));
-        parts
+        ]
     }
 }

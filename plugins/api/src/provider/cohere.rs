@@ -104,6 +104,6 @@ impl Provider for Cohere {
                 *usage.entry(ours.to_owned()).or_default() += amount;
             }
         }
-        Ok(Answer { vectors: embeddings.float.into_iter().map(|vector| vector.0).collect(), usage })
+        Ok(Answer { vectors: embeddings.float, usage })
     }
 }

@@ -68,7 +68,7 @@ impl Provider for Gemini {
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings } = json(body)?;
-        let vectors = embeddings.into_iter().map(|embedding| embedding.values.0).collect();
+        let vectors = embeddings.into_iter().map(|embedding| embedding.values).collect();
         Ok(Answer { vectors, usage: BTreeMap::new() })
     }
 }

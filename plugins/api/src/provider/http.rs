@@ -135,8 +135,7 @@ impl Provider for Http {
         follow(&answer, &self.vectors, &mut found);
         let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
-        let vector = |value: &&Value| Vector::deserialize(*value).map(|vector| vector.0);
-        match found.iter().map(vector).collect::<Result<_, _>>() {
+        match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
             Ok(vectors) => Ok(Answer { vectors, usage }),
             Err(error) => Err(BadAnswer { reason: format!("what `vectors` leads to is no vector: {error}"), usage }),
         }

@@ -42,6 +42,16 @@ pub(crate) trait Provider: Send + Sync {
     fn fingerprint(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+
+    /// Whether that tells the model's files, so that it does not matter which server has them.
+    fn is_identified(&self) -> bool {
+        false
+    }
+
+    /// The pixels of an image that count as a token, as the provider documents it.
+    fn pixels_per_token(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// The most that a request may hold, as the provider documents it.

@@ -1,12 +1,13 @@
 //! Ollama's own route.
 
+use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, Vector, json};
-use crate::client::Endpoint;
+use crate::client::{Client, Endpoint};
 use crate::input::Input;
 use crate::settings::Settings;
 
@@ -15,6 +16,8 @@ pub(super) struct Ollama {
     prompt: String,
     dimensions: Option<usize>,
     truncate: Option<bool>,
+    /// Of the model's files.
+    digest: String,
 }
 
 impl Ollama {
@@ -24,8 +27,21 @@ impl Ollama {
             prompt: settings.prompt.clone().unwrap_or_default(),
             dimensions: settings.dimensions,
             truncate: settings.truncate,
+            digest: String::new(),
         }
     }
+}
+
+/// The models that are there.
+#[derive(Deserialize)]
+struct Tags {
+    models: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    name: String,
+    digest: String,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +74,33 @@ impl Provider for Ollama {
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings, prompt_eval_count } = json(body)?;
         let usage: BTreeMap<_, _> = prompt_eval_count.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
-        Ok(Answer { vectors: embeddings.into_iter().map(|vector| vector.0).collect(), usage })
+        Ok(Answer { vectors: embeddings, usage })
+    }
+
+    fn greet(&mut self, client: &Client) -> Result<(), Error> {
+        let place = client.address();
+        let told = client.get(&Endpoint::bearer("/api/tags"));
+        let told = told.map_err(|reason| Error::new(format!("{place} does not tell its models: {reason}")))?;
+        let Tags { models } = serde_json::from_slice(&told)
+            .map_err(|error| Error::new(format!("what {place} tells of its models does not read: {error}")))?;
+        let names = [self.model.clone(), format!("{}:latest", self.model)];
+        let Some(tag) = models.iter().find(|tag| names.contains(&tag.name)) else {
+            let names: Vec<&str> = models.iter().map(|tag| tag.name.as_str()).collect();
+            return Err(Error::config(format!(
+                "{place} has no model `{}`: run `ollama pull {0}`, or take one of: {}",
+                self.model,
+                names.join(", ")
+            )));
+        };
+        self.digest = tag.digest.clone();
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> Vec<(&'static str, String)> {
+        vec![("digest", self.digest.clone())]
+    }
+
+    fn is_identified(&self) -> bool {
+        true
     }
 }

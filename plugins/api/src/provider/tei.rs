@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::{Most, Provider, set};
-use crate::answer::{Answer, BadAnswer, Vector, json};
+use crate::answer::{Answer, BadAnswer, json};
 use crate::client::{Client, Endpoint};
 use crate::input::Input;
 use crate::settings::Settings;
@@ -74,8 +74,7 @@ impl Provider for Tei {
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
-        let vectors: Vec<Vector> = json(body)?;
-        Ok(Answer { vectors: vectors.into_iter().map(|vector| vector.0).collect(), usage: BTreeMap::new() })
+        Ok(Answer { vectors: json(body)?, usage: BTreeMap::new() })
     }
 
     fn greet(&mut self, client: &Client) -> Result<(), Error> {
@@ -102,5 +101,9 @@ impl Provider for Tei {
             ("type", model_type.to_string()),
             ("normalize", "true".to_owned()),
         ]
+    }
+
+    fn is_identified(&self) -> bool {
+        self.info.model_sha.is_some()
     }
 }

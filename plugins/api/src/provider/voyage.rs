@@ -71,4 +71,8 @@ impl Provider for Voyage {
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         OpenAiAnswer::read(body)
     }
+
+    fn pixels_per_token(&self) -> Option<f64> {
+        Some(560.0)
+    }
 }

@@ -1,0 +1,148 @@
+//! What is known of each row of a column, as it becomes known.
+
+use serde::Serialize;
+use std::collections::HashMap;
+
+use crate::cache::{Key, Known};
+use crate::dataset::Items;
+
+/// A row without a latent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The row, from 1; the header does not count.
+    pub row: usize,
+    /// The item: the start of the text, or the file.
+    pub item: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Each row's item, and where its latent is.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// For each row, the item's key; `None` where it could not be read, or was not yet.
+    pub keys: Vec<Option<Key>>,
+    /// For each row, the row of its latent in the store; `None` where it has none.
+    pub rows: Vec<Option<u64>>,
+}
+
+/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the rows.
+pub(super) struct ColumnRows<'a> {
+    items: Items<'a>,
+    retry_failed: bool,
+    /// The store's rows from here on are this run's.
+    first: u64,
+    places: Option<Places>,
+    /// Rows of the items that are on their way.
+    waiting: HashMap<Key, Vec<usize>>,
+    /// Items that have no latent, and why.
+    failed: HashMap<Key, String>,
+    pub(super) failures: Vec<Failure>,
+    /// Rows that need nothing more.
+    pub(super) settled: usize,
+    /// Those of them whose latent was there before.
+    pub(super) cached: usize,
+    /// Those of them whose latent an earlier row has got in this run.
+    pub(super) duplicates: usize,
+    /// Items that failed in an earlier run.
+    pub(super) remembered: usize,
+    /// Items whose latent was damaged.
+    pub(super) damaged: usize,
+    /// Rows that could not be read.
+    pub(super) unreadable: usize,
+}
+
+impl<'a> ColumnRows<'a> {
+    /// Of `items`, before a run that appends from the store's row `first` on; failures that the store remembers count as
+    /// unknown if `retry_failed`, and each row's place is kept if `placed`.
+    pub(super) fn new(items: Items<'a>, first: u64, retry_failed: bool, placed: bool) -> Self {
+        let places = || Places { keys: vec![None; items.len()], rows: vec![None; items.len()] };
+        Self {
+            items,
+            retry_failed,
+            first,
+            places: placed.then(places),
+            waiting: HashMap::new(),
+            failed: HashMap::new(),
+            failures: Vec::new(),
+            settled: 0,
+            cached: 0,
+            duplicates: 0,
+            remembered: 0,
+            damaged: 0,
+            unreadable: 0,
+        }
+    }
+
+    /// The item of `row` cannot be read.
+    pub(super) fn unread(&mut self, row: usize, reason: String) {
+        self.unreadable += 1;
+        self.fail(row, reason);
+    }
+
+    /// The item of `row` is `key`, of which the store has `known`; whether it must be encoded.
+    pub(super) fn read(&mut self, row: usize, key: Key, known: Option<Known>) -> bool {
+        if let Some(places) = &mut self.places {
+            places.keys[row] = Some(key);
+        }
+        if let Some(rows) = self.waiting.get_mut(&key) {
+            rows.push(row);
+            return false;
+        }
+        if let Some(reason) = self.failed.get(&key) {
+            self.fail(row, reason.clone());
+            return false;
+        }
+        match known {
+            Some(Known::Row(at)) => {
+                self.cached += usize::from(at < self.first);
+                self.duplicates += usize::from(at >= self.first);
+                self.place(row, at);
+                return false;
+            }
+            Some(Known::Failed(reason)) if !self.retry_failed => {
+                self.remembered += 1;
+                self.fail(row, reason.clone());
+                self.failed.insert(key, reason);
+                return false;
+            }
+            Some(Known::Damaged) => self.damaged += 1,
+            Some(Known::Failed(_)) | None => {}
+        }
+        self.waiting.insert(key, vec![row]);
+        true
+    }
+
+    /// The latent of `key` is the store's row `at`.
+    pub(super) fn stored(&mut self, key: &Key, at: u64) {
+        let rows = self.waiting.remove(key).unwrap_or_default();
+        self.duplicates += rows.len().saturating_sub(1);
+        rows.into_iter().for_each(|row| self.place(row, at));
+    }
+
+    /// `key` has no latent.
+    pub(super) fn failed(&mut self, key: Key, reason: String) {
+        for row in self.waiting.remove(&key).unwrap_or_default() {
+            self.fail(row, reason.clone());
+        }
+        self.failed.insert(key, reason);
+    }
+
+    fn place(&mut self, row: usize, at: u64) {
+        self.settled += 1;
+        if let Some(places) = &mut self.places {
+            places.rows[row] = Some(at);
+        }
+    }
+
+    fn fail(&mut self, row: usize, reason: String) {
+        self.settled += 1;
+        self.failures.push(Failure { row: row + 1, item: self.items.name(row), reason });
+    }
+
+    /// The failures in file order, and the places.
+    pub(super) fn end(mut self) -> (Vec<Failure>, Places) {
+        self.failures.sort_unstable_by_key(|failure| failure.row);
+        (self.failures, self.places.unwrap_or_default())
+    }
+}

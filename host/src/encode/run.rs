@@ -1,0 +1,347 @@
+//! An encoding from its first item to its last: what is sent, what comes back, what is stored.
+
+use fusemix_sdk::ErrorKind;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use super::batches::{Batch, Batches, Next, Sample, read_ahead};
+use super::calls::{Answer, Calls};
+use super::column::{ColumnRows, Failure, Places};
+use super::width::{Judged, Width};
+use super::{EncodeError, READ_AHEAD, TICK};
+use crate::cache::{Key, Store};
+use crate::dataset::Items;
+use crate::plugin::{EncoderError, LoadedEncoder, Services};
+
+/// How far an encoding is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Rows that need nothing more.
+    pub done: usize,
+    /// All rows.
+    pub total: usize,
+    /// Those without a latent.
+    pub failed: usize,
+}
+
+/// What became of a column.
+#[derive(Debug)]
+pub struct Encoding {
+    /// Where each row's latent is; empty unless it was asked for.
+    pub places: Places,
+    /// The counts.
+    pub summary: Summary,
+}
+
+/// Counts of an encoding, as `--json` prints them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Rows of the column.
+    pub rows: usize,
+    /// Items that this run encoded.
+    pub encoded: usize,
+    /// Rows whose latent was there before.
+    pub cached: usize,
+    /// Rows whose latent this run made for an earlier row with the same item.
+    pub duplicates: usize,
+    /// Items encoded by this run of which the model read only the beginning.
+    pub truncated: usize,
+    /// Rows without a latent.
+    pub failed: usize,
+    /// Items that were not sent because they failed in an earlier run.
+    pub remembered: usize,
+    /// Items whose latent in the cache was damaged, so that they were sent again.
+    pub damaged: usize,
+    /// Items to which the encoder gave NaN or infinity in this run.
+    pub not_finite: usize,
+    /// The rows without a latent, in file order.
+    pub failures: Vec<Failure>,
+    /// What the encoder used in this run, by unit.
+    pub usage: BTreeMap<String, f64>,
+    /// What that cost, where the encoder has a price.
+    pub cost: Option<f64>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+    /// Whether it ended because more would have gone beyond its bounds.
+    pub bounded: bool,
+    /// Seconds from the first item read to the last latent stored.
+    pub seconds: f64,
+}
+
+/// What is to be encoded of a column.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Items that failed in an earlier run too.
+    pub retry_failed: bool,
+    /// Items at the most.
+    pub max_items: Option<usize>,
+    /// No more than costs this, by the encoder's price and its measure of the items.
+    pub max_cost: Option<f64>,
+    /// Whether to tell where each row's latent is.
+    pub places: bool,
+}
+
+/// Encodes what is `wanted` of `items` and `store` does not know.
+pub fn encode(
+    items: Items<'_>,
+    encoder: &Arc<LoadedEncoder>,
+    store: &Store,
+    wanted: Wanted,
+    services: &Services,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Encoding, EncodeError> {
+    let start = Instant::now();
+    let (chunks, reads) = sync_channel(READ_AHEAD);
+    let mut batches = Batches::new(reads, encoder, store);
+    let mut run = Run {
+        encoder,
+        store,
+        services,
+        wanted,
+        rows: ColumnRows::new(items, store.next_row()?, wanted.retry_failed, wanted.places),
+        width: Width::new(encoder, store.width()?),
+        again: VecDeque::new(),
+        summary: Summary { rows: items.len(), ..Summary::default() },
+        sent: 0,
+        expected: 0.0,
+        full: false,
+        closed: false,
+        watch,
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
+        let outcome = run.drive(&mut batches);
+        // Nobody reads on for a run that has ended.
+        batches.close();
+        outcome
+    })?;
+    let ColumnRows { cached, duplicates, remembered, damaged, .. } = run.rows;
+    let (failures, places) = run.rows.end();
+    let seconds = start.elapsed().as_secs_f64();
+    let failed = failures.len();
+    let summary = Summary { cached, duplicates, remembered, damaged, failed, failures, seconds, ..run.summary };
+    Ok(Encoding { places, summary })
+}
+
+struct Run<'a> {
+    encoder: &'a Arc<LoadedEncoder>,
+    store: &'a Store,
+    services: &'a Services,
+    wanted: Wanted,
+    rows: ColumnRows<'a>,
+    width: Width,
+    /// Batches that must be sent once more.
+    again: VecDeque<Batch>,
+    summary: Summary,
+    /// Items that were sent, and what those of them that have no answer yet will cost.
+    sent: usize,
+    expected: f64,
+    /// No new item may be sent; nothing may be sent.
+    full: bool,
+    closed: bool,
+    watch: &'a mut dyn FnMut(Progress),
+}
+
+impl Run<'_> {
+    /// Sends what is not known.
+    fn drive(&mut self, batches: &mut Batches<'_>) -> Result<(), EncodeError> {
+        let mut calls = Calls::new(self.encoder.clone(), self.services.clone());
+        let mut broken = None;
+        while !self.ends(&calls) {
+            let batch = match self.next(batches) {
+                Ok(Next::Batch(batch)) => batch,
+                Ok(Next::Later) => {
+                    self.collect(&mut calls, Duration::ZERO)?;
+                    continue;
+                }
+                Ok(Next::End) if calls.under_way() > 0 => {
+                    self.collect(&mut calls, TICK)?;
+                    continue;
+                }
+                Ok(Next::End) => {
+                    self.conclude(&mut calls)?;
+                    if self.again.is_empty() || self.closed {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            };
+            while calls.is_full() && !self.ends(&calls) {
+                self.collect(&mut calls, TICK)?;
+            }
+            while !self.ends(&calls) && !self.affords(&batch) && calls.under_way() > 0 {
+                // What is under way may cost less than expected.
+                self.collect(&mut calls, TICK)?;
+            }
+            if self.ends(&calls) {
+                break;
+            }
+            if !self.affords(&batch) {
+                (self.summary.bounded, self.closed) = (true, true);
+                continue;
+            }
+            self.expected += self.cost(&batch);
+            calls.start(batch);
+            self.collect(&mut calls, Duration::ZERO)?;
+        }
+        // What the calls that run answer is kept, whatever happened to the others.
+        calls.close();
+        while calls.under_way() > 0 {
+            self.collect(&mut calls, TICK)?;
+            calls.close();
+        }
+        self.conclude(&mut calls)?;
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        match calls.into_error() {
+            Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,
+            Some(error) => return Err(error.into()),
+            None => self.summary.stopped = self.services.should_stop(),
+        }
+        Ok(())
+    }
+
+    fn ends(&self, calls: &Calls) -> bool {
+        calls.failed() || self.services.should_stop()
+    }
+
+    /// What may be sent next.
+    fn next(&mut self, batches: &mut Batches<'_>) -> Result<Next, EncodeError> {
+        if let Some(batch) = self.again.pop_front().filter(|_| !self.closed) {
+            return Ok(Next::Batch(batch));
+        }
+        if self.full || self.closed {
+            return Ok(Next::End);
+        }
+        let mut batch = match batches.next(&mut self.rows)? {
+            Next::Batch(batch) => batch,
+            other => return Ok(other),
+        };
+        if let Some(most) = self.wanted.max_items {
+            let left = most.saturating_sub(self.sent);
+            self.full = batch.samples.len() > left;
+            self.summary.bounded |= self.full;
+            batch.truncate(left);
+        }
+        self.sent += batch.samples.len();
+        Ok(if batch.samples.is_empty() { Next::End } else { Next::Batch(batch) })
+    }
+
+    /// What a batch will cost.
+    fn cost(&self, batch: &Batch) -> f64 {
+        let price = self.encoder.description.price.unwrap_or_default();
+        price.of(batch.size.tokens as f64, batch.samples.len() as f64)
+    }
+
+    fn affords(&self, batch: &Batch) -> bool {
+        let spent = self.summary.cost.unwrap_or(0.0) + self.expected;
+        self.wanted.max_cost.is_none_or(|most| spent + self.cost(batch) <= most)
+    }
+
+    /// Waits no longer than `limit` for an answer, and stores all that are there in one durable step.
+    fn collect(&mut self, calls: &mut Calls, limit: Duration) -> Result<(), EncodeError> {
+        let mut answers = Vec::from_iter(calls.wait(limit));
+        while let Some(answer) = calls.wait(Duration::ZERO) {
+            answers.push(answer);
+        }
+        let mut good = Vec::new();
+        for answer in answers {
+            self.pay(&answer);
+            let judged = self.width.judge(answer);
+            good.extend(self.heed(judged, calls));
+        }
+        self.store(good)?;
+        (self.watch)(Progress { done: self.rows.settled, total: self.summary.rows, failed: self.rows.failures.len() });
+        Ok(())
+    }
+
+    /// No other answer will come.
+    fn conclude(&mut self, calls: &mut Calls) -> Result<(), EncodeError> {
+        let judged = self.width.conclude();
+        let good = self.heed(judged, calls);
+        self.store(good)
+    }
+
+    /// The answers that count; the others' batches are sent again.
+    fn heed(&mut self, judged: Result<Judged, EncoderError>, calls: &mut Calls) -> Vec<Answer> {
+        match judged {
+            Ok(Judged { good, again }) => {
+                self.again.extend(again);
+                good
+            }
+            Err(error) => {
+                calls.fail(error);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Adds up what an answer used, whether it can be used or not.
+    fn pay(&mut self, Answer { batch, encoded }: &Answer) {
+        let foreseen = self.cost(batch);
+        self.expected -= foreseen;
+        if let Some(price) = self.encoder.description.price {
+            let items = batch.samples.len() - encoded.rest.iter().map(Vec::len).sum::<usize>();
+            // What an answer does not tell was measured before.
+            let told = encoded.usage.get("tokens").map(|&tokens| price.of(tokens, items as f64));
+            *self.summary.cost.get_or_insert(0.0) += told.unwrap_or(foreseen);
+        }
+        for (unit, amount) in &encoded.usage {
+            *self.summary.usage.entry(unit.clone()).or_default() += amount;
+        }
+    }
+
+    /// Stores answers in one durable step.
+    fn store(&mut self, answers: Vec<Answer>) -> Result<(), EncodeError> {
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let mut latents: Vec<(Key, Vec<f32>)> = Vec::new();
+        let mut failures: Vec<(Key, String)> = Vec::new();
+        for Answer { batch, encoded } in answers {
+            let mut samples: Vec<Option<(Sample, _)>> =
+                batch.samples.into_iter().zip(encoded.outcomes).map(Some).collect();
+            for group in encoded.rest {
+                let group = group.into_iter().flat_map(|index| Some(samples[index].take()?.0));
+                self.again.push_back(group.collect());
+            }
+            for (Sample { key, .. }, outcome) in samples.into_iter().flatten() {
+                match outcome {
+                    Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
+                        Some(at) => {
+                            self.summary.not_finite += 1;
+                            let value = if latent.values[at].is_nan() { "NaN" } else { "infinity" };
+                            let reason = format!("encoder `{}` gave {value} at position {at}", self.encoder.name);
+                            failures.push((key, reason));
+                        }
+                        None => {
+                            self.summary.truncated += usize::from(latent.truncated);
+                            latents.push((key, latent.values));
+                        }
+                    },
+                    Err(error) if error.transient => self.rows.failed(key, error.message),
+                    Err(error) => failures.push((key, error.message)),
+                }
+            }
+        }
+        let rows: Vec<(Key, &[f32])> = latents.iter().map(|(key, row)| (*key, row.as_slice())).collect();
+        let reasons: Vec<(Key, &str)> = failures.iter().map(|(key, reason)| (*key, reason.as_str())).collect();
+        let places = self.store.append(&rows, &reasons)?;
+        self.summary.encoded += latents.len();
+        for ((key, _), at) in latents.iter().zip(places) {
+            self.rows.stored(key, at);
+        }
+        for (key, reason) in failures {
+            self.rows.failed(key, reason);
+        }
+        Ok(())
+    }
+}

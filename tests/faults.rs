@@ -1,0 +1,179 @@
+//! Encoders behind APIs that fail in every way: what passes is mended, what does not is said, and nothing is lost or paid twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::api::{json, lines, place, run, stored_right, table};
+use crate::server::{Fault, KEY, Server, Wire};
+
+/// What goes away if the request is sent again, or in parts.
+const PASSING: [Fault; 17] = [
+    Fault::Limited,
+    Fault::LimitedUntil,
+    Fault::LimitedSomehow,
+    Fault::Broken,
+    Fault::Busy,
+    Fault::Reset,
+    Fault::Stalled,
+    Fault::Cut,
+    Fault::Html,
+    Fault::Few,
+    Fault::Shuffled,
+    Fault::Twice,
+    Fault::Narrow,
+    Fault::NotANumber,
+    Fault::Empty,
+    Fault::TooLarge,
+    Fault::Unprocessable,
+];
+
+#[test]
+fn every_fault_passes_or_is_said() {
+    std::thread::scope(|scope| {
+        for fault in PASSING {
+            scope.spawn(move || {
+                for (wire, first) in [(Wire::OpenAi, true), (Wire::Cohere, false)] {
+                    // With this fault in the very first answer, or in the second.
+                    let server =
+                        Server::start(wire, Duration::ZERO, move |n| (n % 4 == usize::from(!first)).then_some(fault));
+                    let place = place(&server, wire, "batch = 5\nencoding = 'float'\n");
+                    place.write("data.tsv", table(40));
+                    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
+                    assert_eq!(summary["encoded"], 40, "{fault:?}");
+                    stored_right(&place, &lines(&table(40)));
+                    assert!(server.answered().values().all(|&times| times <= 2), "{fault:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
+    for (fault, words) in
+        [(Fault::Unauthorized, "Incorrect API key provided: [key]"), (Fault::UsedUp, "You exceeded your quota")]
+    {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| Some(fault));
+        let place = place(&server, Wire::OpenAi, "batch = 5\n");
+        place.write("data.tsv", table(100));
+        let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
+        ran.fails(20, words);
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
+        // Those that were under way.
+        assert!(server.requests().len() <= 8, "{}", server.requests().len());
+    }
+}
+
+#[test]
+fn an_item_at_fault_fails_alone() {
+    let server = Server::faultless(Wire::Voyage);
+    let place = place(&server, Wire::Voyage, "");
+    let texts = table(60).replace("no. 7919\n", "poison\n") + "a second poison\n";
+    place.write("data.tsv", &texts);
+    let summary = json(&place, "encode --data data.tsv --encoder api", 4);
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&59.into(), &2.into()));
+    assert_eq!(summary["failures"][0]["row"], 2);
+    assert!(summary["failures"][0]["reason"].as_str().unwrap().contains("an input is not allowed"));
+    let requests = server.requests().len();
+    assert!(requests < 30, "{requests} requests");
+    json(&place, "encode --data data.tsv --encoder api", 4);
+    assert_eq!(server.requests().len(), requests, "what failed for good is not sent again");
+}
+
+#[test]
+fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again() {
+    // The same for all runs: 30 % of the requests.
+    let script = move |n: usize| {
+        let random = u64::from_le_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap());
+        (random % 10 < 3).then(|| PASSING[(random / 10) as usize % PASSING.len()])
+    };
+    let server = Server::start(Wire::OpenAi, Duration::from_millis(2), script);
+    let place = place(&server, Wire::OpenAi, "batch = 20\nretries = 12\nencoding = 'float'\n");
+    let count = 5000;
+    place.write("data.tsv", table(count));
+    let mut stored = BTreeMap::new();
+    for kill in 0..10 {
+        let goal = server.requests().len() + 25;
+        let mut command = place.command("encode --data data.tsv --encoder api");
+        let mut running = command.env("TEST_KEY", KEY).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        while server.requests().len() < goal && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1 + kill % 3));
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+        // What is stored now may not be asked for later.
+        let known = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
+        stored.insert(server.requests().len(), known);
+    }
+    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
+    let (encoded, cached) = (summary["encoded"].as_u64().unwrap(), summary["cached"].as_u64().unwrap());
+    assert_eq!((encoded + cached, &summary["failed"]), (count as u64, &0.into()));
+    stored_right(&place, &lines(&table(count)));
+    // After each kill, what was asked for is what was not stored then.
+    let log = server.requests();
+    for (requests, known) in stored {
+        let later: BTreeSet<&String> = log[requests..].iter().flat_map(|entry| &entry.inputs).collect();
+        assert_eq!(later.len() as u64, count as u64 - known, "after request {requests}");
+    }
+}
+
+#[test]
+fn a_bad_vector_costs_the_others_of_its_answer_nothing() {
+    for (wire, options) in [(Wire::OpenAi, "encoding = 'float'\n"), (Wire::OpenAi, ""), (Wire::Ollama, "")] {
+        let server = Server::faultless(wire);
+        let place = place(&server, wire, &format!("batch = 20\nbackoff = 0.01\n{options}"));
+        place.write("data.tsv", table(60).replace("no. 7919\n", "hollow\n"));
+        let summary = json(&place, "encode --data data.tsv --encoder api", 4);
+        assert_eq!((&summary["encoded"], &summary["failed"]), (&59.into(), &1.into()));
+        let reason = summary["failures"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("its vector has no finite number at position 3"), "{reason}");
+        let mut asked = BTreeMap::new();
+        server
+            .requests()
+            .into_iter()
+            .flat_map(|entry| entry.inputs)
+            .for_each(|input| *asked.entry(input).or_insert(0) += 1);
+        assert!(asked.iter().all(|(input, &times)| times == 1 || input.ends_with("hollow")), "{asked:?}");
+        json(&place, "encode --data data.tsv --encoder api", 4);
+        assert_eq!(server.requests().len(), 3 + 5, "once with the others, five times alone, and no more");
+    }
+}
+
+#[test]
+fn many_items_at_fault_in_a_row_do_not_end_a_run() {
+    let server = Server::faultless(Wire::Cohere);
+    let place = place(&server, Wire::Cohere, "batch = 20\nconcurrency = 1\n");
+    let texts = (0..40).fold(table(20), |texts, row| texts + &format!("poison {row}\n")) + "a last one\n";
+    place.write("data.tsv", texts);
+    let summary = json(&place, "encode --data data.tsv --encoder api", 4);
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&21.into(), &40.into()));
+}
+
+#[test]
+fn a_server_that_refuses_everything_is_soon_left_alone() {
+    for (fault, most, message) in [
+        (None, 60, "16 items in a row have failed, the last with: 400 Bad Request: an input is not allowed"),
+        (Some(Fault::Few), 90, "16 items in a row have failed, the last with: "),
+        (Some(Fault::Broken), 20, "500 Internal Server Error: internal error"),
+    ] {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| fault);
+        let place = place(&server, Wire::OpenAi, "batch = 1\nconcurrency = 1\nbackoff = 0.001\nretries = 4\n");
+        place.write("data.tsv", table(100).replace("no. ", if fault.is_none() { "poison " } else { "no. " }));
+        run(&place, "encode --data data.tsv --encoder api").fails(20, message);
+        assert!(server.requests().len() <= most, "{fault:?}: {}", server.requests().len());
+        let known = json(&place, "encode --data data.tsv --encoder api --dry-run", 0);
+        assert_eq!((&known["cached"], &known["remembered"]), (&0.into(), &0.into()), "{fault:?}");
+    }
+}
+
+#[test]
+fn another_width_than_that_of_the_cache_stops_with_both_numbers() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 2).then_some(Fault::Narrow));
+    let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\nencoding = 'float'\n");
+    place.write("data.tsv", table(40));
+    let ran = run(&place, "encode --data data.tsv --encoder api");
+    ran.fails(17, "encoder `api` gave latents of 8 values, not 24: its model is no longer the one behind the latents");
+    assert_eq!(json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"], 10);
+    assert!(server.requests().len() < 8, "{}", server.requests().len());
+}
