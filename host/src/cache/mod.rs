@@ -3,9 +3,12 @@
 //! ```text
 //! CACHE/<fingerprint>/entry.json           whose latents these are
 //!                     index.redb           item -> row and checksum, or why it has none
+//!                     journal              the same of the newest rows, in the order in which they came
 //!                     segment-000000.f32   rows, raw little-endian
 //! ```
 
+mod index;
+mod journal;
 mod key;
 mod segments;
 mod store;
@@ -64,7 +67,7 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        if folder.join(store::INDEX).is_file() {
+        if folder.join(index::FILE).is_file() {
             let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             entries.push(Entry { fingerprint, info, store: Store::at(&folder) });

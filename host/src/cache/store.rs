@@ -1,48 +1,39 @@
 //! One encoder's latents on disk.
 //!
-//! Rows are written and synced first, the index commits second. After a crash at any point, every row that the index
-//! knows is whole; what lies behind the last of them is overwritten by the next append.
+//! Rows are written and synced first, then the journal says whose they are; the index learns of many at a time. After a
+//! crash at any point, every row that index or journal know is whole; what lies behind the last of them is overwritten by
+//! the next append.
 
 use rayon::prelude::*;
-use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageError, TableDefinition,
-};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tempfile::NamedTempFile;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::index::{Index, Indexed, Numbers, Row};
+use super::journal::Journal;
 use super::segments::{Mapped, Segments};
 use super::{CacheError, Fingerprint, Key};
 use crate::latents::Latents;
 use crate::whole_file;
 
-/// The file of a store's index.
-pub(super) const INDEX: &str = "index.redb";
-/// How long an index that another process holds is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Key -> (row, checksum of the row).
-const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
-/// Key -> why the item has no latent.
-const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("failures");
-/// "rows": rows ever appended, "unit": those of them of length 1; "width": values a row.
-const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+/// Rows that the journal holds before the index learns of them.
+const JOURNAL: usize = 1 << 16;
 
 /// The latents of one fingerprint. One process at a time has it open.
 pub struct Store {
     folder: PathBuf,
     index: Index,
+    recent: Mutex<Recent>,
 }
 
-enum Index {
-    Writable(Database),
-    /// Of a cache that this process may only read.
-    Readable(ReadOnlyDatabase),
+/// What the index does not know yet.
+struct Recent {
+    journal: Journal,
+    rows: HashMap<Key, Row>,
+    /// Of the index, and of these rows.
+    numbers: Numbers,
 }
 
 /// What is known of an item.
@@ -53,13 +44,6 @@ pub enum Known {
     /// It had one, which is not what was stored: it must be encoded again.
     Damaged,
     /// It has none, for this reason.
-    Failed(String),
-}
-
-/// What the index says of an item.
-enum Indexed {
-    /// (row, checksum)
-    Row((u64, u64)),
     Failed(String),
 }
 
@@ -96,7 +80,7 @@ impl Store {
         let path = folder.join("entry.json");
         let mut info = read_info(&path)
             .unwrap_or(EntryInfo { fingerprint: fingerprint.parts().clone(), encoders: BTreeSet::new() });
-        if matches!(store.index, Index::Writable(_)) && info.encoders.insert(encoder.to_owned()) {
+        if store.index.is_writable() && info.encoders.insert(encoder.to_owned()) {
             let json = serde_json::to_string_pretty(&info).expect("a map of strings is JSON") + "\n";
             whole_file::write(&path, json.as_bytes()).map_err(|cause| CacheError::io("write", &path, cause))?;
         }
@@ -105,47 +89,46 @@ impl Store {
 
     /// Opens the store in `folder`.
     pub(super) fn at(folder: &Path) -> Result<Self, CacheError> {
-        let path = folder.join(INDEX);
-        if !path.exists() {
-            create_index(folder, &path)?;
+        let index = Index::open(folder)?;
+        let mut numbers = index.numbers()?;
+        let (journal, records) = Journal::open(folder, index.is_writable())?;
+        // Those before were put into the index before a crash kept the journal from being cleared.
+        let records: Vec<(Key, Row)> = records.into_iter().filter(|(_, row)| row.at >= numbers.rows).collect();
+        if let Some((_, last)) = records.last() {
+            numbers.rows = last.at + 1;
+            let mapped = Segments::new(folder, numbers.width as usize).map(numbers.rows)?;
+            let unit = |(_, row): &&(Key, Row)| mapped.row(row.at).is_some_and(is_unit);
+            numbers.unit += records.iter().filter(unit).count() as u64;
         }
-        let start = Instant::now();
-        loop {
-            match Database::open(&path) {
-                Ok(index) => return Ok(Self { folder: folder.to_owned(), index: Index::Writable(index) }),
-                Err(DatabaseError::Storage(StorageError::Io(error)))
-                    if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
-                {
-                    let index = ReadOnlyDatabase::open(&path).map_err(|error| CacheError::index(&path, error))?;
-                    return Ok(Self { folder: folder.to_owned(), index: Index::Readable(index) });
-                }
-                // Reading takes moments; what takes longer is an encoding.
-                Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
-                Err(error) => return Err(CacheError::index(&path, error)),
-            }
+        let recent = Recent { journal, rows: records.into_iter().collect(), numbers };
+        let store = Self { folder: folder.to_owned(), index, recent: Mutex::new(recent) };
+        if store.index.is_writable() {
+            store.settle(&[])?;
         }
+        Ok(store)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of each of `keys`; rows are held against their checksums.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
-        let entries = self.read(|read| {
-            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(Vec::new()) };
-            let failures = read.open_table(FAILURES)?;
-            let entry = |key: &Key| match rows.get(&key.0)? {
-                Some(row) => Ok(Some(Indexed::Row(row.value()))),
-                None => Ok(failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned()))),
-            };
-            keys.iter().map(entry).collect()
-        })?;
-        if entries.is_empty() {
+        let mut entries = self.index.look_up(keys)?;
+        {
+            let recent = self.recent();
+            for (key, entry) in keys.iter().zip(&mut entries) {
+                if let Some(&row) = recent.rows.get(key) {
+                    *entry = Some(Indexed::Row(row));
+                }
+            }
+        }
+        if entries.iter().all(Option::is_none) {
             return Ok(vec![None; keys.len()]);
         }
         let mapped = self.map()?;
         let known = |entry| match entry {
-            Indexed::Row((row, sum)) if is_whole(&mapped, row, sum) => Known::Row(row),
+            Indexed::Row(row) if is_whole(&mapped, row) => Known::Row(row.at),
             Indexed::Row(_) => Known::Damaged,
             Indexed::Failed(reason) => Known::Failed(reason),
         };
@@ -153,21 +136,22 @@ impl Store {
     }
 
     /// Values a row, once there is one.
-    pub fn width(&self) -> Result<Option<usize>, CacheError> {
-        self.number("width").map(|width| width.map(|width| width as usize))
+    pub fn width(&self) -> Option<usize> {
+        Some(self.recent().numbers.width as usize).filter(|&width| width > 0)
     }
 
     /// The row that the next latent gets.
-    pub fn next_row(&self) -> Result<u64, CacheError> {
-        Ok(self.number("rows")?.unwrap_or(0))
+    pub fn next_row(&self) -> u64 {
+        self.recent().numbers.rows
     }
 
     /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk.
     /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure. Returns each latent's row.
     pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<Vec<u64>, CacheError> {
         let known = self.known(&latents.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
-        let first = self.next_row()?;
-        let (mut fresh, mut seen): (Vec<(Key, &[f32])>, HashMap<Key, u64>) = Default::default();
+        let first = self.next_row();
+        let mut fresh: Vec<(Key, &[f32])> = Vec::new();
+        let mut seen: HashMap<Key, u64> = HashMap::new();
         let mut places = Vec::with_capacity(latents.len());
         for (&(key, row), known) in latents.iter().zip(known) {
             places.push(match known {
@@ -178,37 +162,44 @@ impl Store {
                 }),
             });
         }
-        let stored = self.width()?;
+        let stored = self.width();
         let width = stored.or(fresh.first().map(|(_, row)| row.len()));
         if let Some((_, row)) = fresh.iter().find(|(_, row)| Some(row.len()) != width) {
             return Err(CacheError::Width { path: self.folder.clone(), stored: width.unwrap_or(0), got: row.len() });
         }
-        if let Some(width) = width {
+        if let Some(width) = width.filter(|_| !fresh.is_empty()) {
             let block: Vec<f32> = fresh.iter().flat_map(|(_, row)| row.iter().copied()).collect();
             Segments::new(&self.folder, width).write(first, &block)?;
+            let records: Vec<(Key, Row)> =
+                (first..).zip(&fresh).map(|(at, (key, row))| (*key, Row { at, sum: checksum(row) })).collect();
+            let mut recent = self.recent();
+            // The journal does not tell a width: the index does, from the first row on.
+            if stored.is_some() {
+                recent.journal.append(&records)?;
+            }
+            recent.numbers.rows += records.len() as u64;
+            recent.numbers.unit += fresh.iter().filter(|(_, row)| is_unit(row)).count() as u64;
+            recent.numbers.width = width as u64;
+            recent.rows.extend(records);
         }
-        self.write(|write| {
-            let mut rows = write.open_table(ROWS)?;
-            let mut failed = write.open_table(FAILURES)?;
-            let mut numbers = write.open_table(NUMBERS)?;
-            for (row, (key, values)) in (first..).zip(&fresh) {
-                rows.insert(&key.0, (row, checksum(values)))?;
-                failed.remove(&key.0)?;
-            }
-            for (key, reason) in failures {
-                if rows.get(&key.0)?.is_none() {
-                    failed.insert(&key.0, *reason)?;
-                }
-            }
-            numbers.insert("rows", first + fresh.len() as u64)?;
-            let unit = numbers.get("unit")?.map_or(0, |unit| unit.value());
-            numbers.insert("unit", unit + fresh.iter().filter(|(_, row)| is_unit(row)).count() as u64)?;
-            if let Some(width) = width {
-                numbers.insert("width", width as u64)?;
-            }
-            Ok(())
-        })?;
+        if !failures.is_empty() || stored.is_none() || self.recent().rows.len() >= JOURNAL {
+            self.settle(failures)?;
+        }
         Ok(places)
+    }
+
+    /// Tells the index what it does not know yet, and `failures`.
+    fn settle(&self, failures: &[(Key, &str)]) -> Result<(), CacheError> {
+        let mut recent = self.recent();
+        if recent.rows.is_empty() && failures.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<(Key, Row)> = recent.rows.iter().map(|(key, row)| (*key, *row)).collect();
+        // In the index's own order, pages are written once.
+        rows.par_sort_unstable_by_key(|(key, _)| *key);
+        self.index.put(&rows, failures, recent.numbers)?;
+        recent.rows.clear();
+        recent.journal.clear()
     }
 
     /// The latents in these rows, which must be known, in this order, mapped.
@@ -219,97 +210,46 @@ impl Store {
     /// Holds every row against its checksum; returns the keys of those that differ.
     pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
         let mapped = self.map()?;
-        self.read(|read| {
-            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(Vec::new()) };
-            let mut bad = Vec::new();
-            for entry in rows.iter()? {
-                let (key, value) = entry?;
-                let (row, sum) = value.value();
-                if !is_whole(&mapped, row, sum) {
-                    bad.push(Key(*key.value()));
-                }
-            }
-            Ok(bad)
-        })
+        let recent = self.recent();
+        let mut bad = self.index.keys(|row| !is_whole(&mapped, row))?;
+        bad.retain(|key| !recent.rows.contains_key(key));
+        bad.extend(recent.rows.iter().filter(|(_, row)| !is_whole(&mapped, **row)).map(|(key, _)| *key));
+        Ok(bad)
     }
 
     /// Forgets items, so that the next run encodes them again.
     pub fn forget(&self, keys: &[Key]) -> Result<(), CacheError> {
-        self.write(|write| {
-            let mut rows = write.open_table(ROWS)?;
-            keys.iter().try_for_each(|key| rows.remove(&key.0).map(drop))?;
-            Ok(())
-        })
+        self.settle(&[])?;
+        self.index.remove(keys)
     }
 
     /// Sizes.
     pub fn counts(&self) -> Result<Counts, CacheError> {
-        let width = self.number("width")?.unwrap_or(0);
-        let (rows, failures) = self.read(|read| match found(read.open_table(ROWS))? {
-            Some(rows) => Ok((rows.len()?, read.open_table(FAILURES)?.len()?)),
-            None => Ok((0, 0)),
-        })?;
+        let (indexed, failures) = self.index.counts()?;
         let files = fs::read_dir(&self.folder).map_err(|cause| CacheError::io("read", &self.folder, cause))?;
         let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
-        let normalized = match (self.number("rows")?.unwrap_or(0), self.number("unit")?) {
+        let recent = self.recent();
+        let Numbers { rows, unit, width } = recent.numbers;
+        let normalized = match (rows, unit) {
             (0, _) => None,
-            (all, Some(unit)) if unit == all => Some(true),
-            (_, Some(0)) => Some(false),
+            (all, unit) if unit == all => Some(true),
+            (_, 0) => Some(false),
             _ => None,
         };
-        Ok(Counts { rows, failures, width, bytes, normalized })
+        Ok(Counts { rows: indexed + recent.rows.len() as u64, failures, width, bytes, normalized })
     }
 
     fn map(&self) -> Result<Mapped, CacheError> {
-        Segments::new(&self.folder, self.width()?.unwrap_or(1)).map(self.next_row()?)
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, CacheError> {
-        self.read(|read| match found(read.open_table(NUMBERS))? {
-            Some(numbers) => Ok(numbers.get(name)?.map(|number| number.value())),
-            None => Ok(None),
-        })
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, CacheError> {
-        let read = || match &self.index {
-            Index::Writable(index) => index.begin_read(),
-            Index::Readable(index) => index.begin_read(),
-        };
-        let work = || work(&read()?);
-        work().map_err(|error| CacheError::index(&self.folder, error))
-    }
-
-    fn write(&self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
-        let Index::Writable(index) = &self.index else {
-            return Err(CacheError::io("write", &self.folder, ErrorKind::ReadOnlyFilesystem.into()));
-        };
-        let commit = || {
-            let write = index.begin_write()?;
-            work(&write)?;
-            Ok::<_, redb::Error>(write.commit()?)
-        };
-        commit().map_err(|error| CacheError::index(&self.folder, error))
+        Segments::new(&self.folder, self.width().unwrap_or(1)).map(self.next_row())
     }
 }
 
-/// Makes an empty index beside `path` and gives it its name when it is whole; another process may be faster.
-fn create_index(folder: &Path, path: &Path) -> Result<(), CacheError> {
-    let make = |cause| CacheError::io("make", path, cause);
-    let part = NamedTempFile::new_in(folder).map_err(make)?;
-    drop(Database::create(part.path()).map_err(|error| CacheError::index(path, error))?);
-    match part.persist_noclobber(path) {
-        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(make(error.error)),
-        _ => whole_file::sync_folder(path).map_err(make),
-    }
-}
-
-/// `None` for a table that was never written.
-fn found<T>(table: Result<T, redb::TableError>) -> Result<Option<T>, redb::Error> {
-    match table {
-        Ok(table) => Ok(Some(table)),
-        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.index.is_writable() {
+            // What does not come to the index now is in the journal.
+            let _ = self.settle(&[]);
+        }
     }
 }
 
@@ -317,8 +257,8 @@ pub(super) fn read_info(path: &Path) -> Option<EntryInfo> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-fn is_whole(mapped: &Mapped, row: u64, sum: u64) -> bool {
-    mapped.row(row).is_some_and(|values| checksum(values) == sum)
+fn is_whole(mapped: &Mapped, Row { at, sum }: Row) -> bool {
+    mapped.row(at).is_some_and(|values| checksum(values) == sum)
 }
 
 fn is_unit(row: &[f32]) -> bool {

@@ -149,3 +149,78 @@ fn the_list_names_every_store() {
     assert!(stores[0].info.encoders.contains("mock"));
     assert!(list(&cache.path().join("nowhere")).unwrap().is_empty());
 }
+
+/// What a machine that stops now would leave behind.
+fn crashed(cache: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let folder = copy.path().join(fingerprint().hex());
+    std::fs::create_dir(&folder).unwrap();
+    for file in std::fs::read_dir(cache.path().join(fingerprint().hex())).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn what_only_the_journal_knows_survives_a_crash() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..3);
+    append(&store, 3..10);
+    append(&store, 8..20);
+    let (whole, cut) = (crashed(&cache), crashed(&cache));
+    drop(store);
+    let store = open(&whole);
+    assert!((0..20).all(|index| read(&store, index) == latent(index)));
+    assert_eq!((store.counts().unwrap().rows, store.next_row()), (20, 20));
+    drop(store);
+
+    // The last record was not completed.
+    let journal = cut.path().join(fingerprint().hex()).join("journal");
+    let length = std::fs::metadata(&journal).unwrap().len();
+    assert_eq!(length % 56, 0);
+    std::fs::File::options().write(true).open(&journal).unwrap().set_len(length - 1).unwrap();
+    let store = open(&cut);
+    assert_eq!(store.known(&[key(18), key(19)]).unwrap(), [Some(Known::Row(18)), None]);
+    append(&store, 15..30);
+    let again = crashed(&cut);
+    for store in [store, open(&again)] {
+        assert!((0..30).all(|index| read(&store, index) == latent(index)));
+        assert_eq!(store.counts().unwrap().rows, 30);
+        assert_eq!(store.verify().unwrap(), []);
+    }
+}
+
+#[test]
+fn a_journal_that_outlived_its_clearing_is_passed_over() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..3);
+    append(&store, 3..10);
+    let journal = cache.path().join(fingerprint().hex()).join("journal");
+    let records = std::fs::read(&journal).unwrap();
+    drop(store);
+    assert_eq!(std::fs::metadata(&journal).unwrap().len(), 0);
+    std::fs::write(&journal, records).unwrap();
+    let store = open(&cache);
+    assert_eq!((store.next_row(), store.counts().unwrap().rows), (10, 10));
+    append(&store, 10..12);
+    let crashed = crashed(&cache);
+    let store = open(&crashed);
+    assert!((0..12).all(|index| read(&store, index) == latent(index)));
+}
+
+#[test]
+fn the_index_learns_of_many_rows_at_a_time() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..1);
+    append(&store, 1..70_000);
+    append(&store, 70_000..70_010);
+    let journal = cache.path().join(fingerprint().hex()).join("journal");
+    assert_eq!(std::fs::metadata(&journal).unwrap().len(), 10 * 56);
+    assert_eq!(store.counts().unwrap().rows, 70_010);
+    assert_eq!(read(&store, 69_999), latent(69_999));
+    assert_eq!(read(&store, 70_009), latent(70_009));
+}

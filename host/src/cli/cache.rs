@@ -136,7 +136,7 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     if summary.stopped {
         return Ok(exit::STOPPED);
     }
-    let Some(width) = store.width()? else { bail!("no item of {} has a latent", data.display()) };
+    let Some(width) = store.width() else { bail!("no item of {} has a latent", data.display()) };
     let latents = store.latents(places.rows.iter().flatten().copied().collect())?;
     let present = places.rows.iter().map(Option::is_some).collect();
     let mut written = file.begin("latents", width, present)?;

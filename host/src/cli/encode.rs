@@ -92,7 +92,8 @@ fn foretell(
     let items = Items::new(column, &encoder.description.modality);
     let (rows, services) = (items.len(), &session.services);
     let mut meter = Meter::new(format!("looking at {}", column.source().display()), rows, "rows");
-    let forecast = forecast(items, encoder, store, retry_failed, services, &mut |done| meter.show(done, rows, ""));
+    let forecast =
+        forecast(items, encoder, store, retry_failed, services, &mut |done| meter.show(done, rows, done, ""));
     meter.end();
     let Some(forecast) = forecast? else { return Ok(exit::STOPPED) };
     if session.json {
@@ -103,7 +104,7 @@ fn foretell(
     println!(
         "{rows} rows, {distinct} different items: {cached} cached, {remembered} failed before, {unreadable} unreadable"
     );
-    println!("{items} items to send in {requests} requests");
+    println!("{items} items to send in {requests} request{}", if requests == 1 { "" } else { "s" });
     if tokens > 0 {
         println!("about {tokens} tokens");
     }
@@ -136,7 +137,7 @@ pub(super) fn fill(
         if progress.failed > 0 {
             note = format!("({} failed) {note}", progress.failed);
         }
-        meter.show(progress.done, progress.total, &note);
+        meter.show(progress.done, progress.total, progress.worked, &note);
     });
     meter.end();
     let encoding = encoding?;

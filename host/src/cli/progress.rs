@@ -1,6 +1,6 @@
 //! Progress of long work: a bar on a terminal, a line now and then elsewhere. Both on standard error.
 
-use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -54,30 +54,38 @@ impl Meter {
     /// Work on `total` things called `unit`.
     pub(super) fn new(name: String, total: usize, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{prefix} [{bar:30}] {pos}/{len} {rate}, {eta} left {wide_msg}";
-            let style = ProgressStyle::with_template(style).expect("the template is a constant").progress_chars("=> ");
-            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                // A bar that cannot be written shows nothing else either.
-                let _ = write!(out, "{:.1}/s", state.per_sec());
-            };
-            let style = style.with_key("rate", rate);
+            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {wide_msg}");
+            let style = style.expect("the template is a constant").progress_chars("=> ");
             ProgressBar::new(total as u64).with_style(style).with_prefix(name.clone())
         });
         Self { name, unit, bar, start: Instant::now(), said: Instant::now() }
     }
 
-    /// `done` of `total` are done; `note` is shown beside.
-    pub(super) fn show(&mut self, done: usize, total: usize, note: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(done as u64);
-            bar.set_message(note.to_owned());
-        } else if self.said.elapsed() >= BETWEEN_LINES {
-            self.said = Instant::now();
-            let seconds = self.start.elapsed().as_secs_f64();
-            let rate = done as f64 / seconds;
-            let left = Duration::from_secs_f64((total - done) as f64 / rate.max(1e-9));
-            let (name, unit, left) = (&self.name, self.unit, HumanDuration(left));
-            eprintln!("{name}: {done}/{total} {unit}, {rate:.1}/s, {left} left {note}");
+    /// `done` of `total` are done, `worked` of them by this run's own work; `note` is shown beside.
+    pub(super) fn show(&mut self, done: usize, total: usize, worked: usize, note: &str) {
+        if self.bar.is_none() && self.said.elapsed() < BETWEEN_LINES {
+            return;
+        }
+        let rate = worked as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let pace = match worked {
+            // Nothing yet tells how long it will take.
+            0 => String::new(),
+            _ => {
+                let left = Duration::from_secs_f64(((total - done) as f64 / rate).min(1e9));
+                format!("{rate:.1}/s, {} left", HumanDuration(left))
+            }
+        };
+        let note = [pace.as_str(), note].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.set_message(note);
+            }
+            None => {
+                self.said = Instant::now();
+                let (name, unit) = (&self.name, self.unit);
+                eprintln!("{name}: {done}/{total} {unit}{}{note}", if note.is_empty() { "" } else { ", " });
+            }
         }
     }
 

@@ -265,6 +265,8 @@ struct Watcher {
     metrics: File,
     validation: Vec<HeldOut>,
     steps: usize,
+    /// The step from which this run goes on.
+    first: Option<usize>,
     /// Of the last epoch.
     loss: Option<f32>,
     /// Of the last evaluation.
@@ -297,7 +299,7 @@ impl Watcher {
         metrics.write_all(known.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
         let meter = Meter::new("training".to_owned(), steps, "steps");
         let services = session.services.clone();
-        Ok(Self { services, meter, metrics, validation, steps, loss: None, recall: None })
+        Ok(Self { services, meter, metrics, validation, steps, first: None, loss: None, recall: None })
     }
 
     /// A line that is on its way to the disk when this returns.
@@ -310,7 +312,8 @@ impl Observer for Watcher {
     fn step(&mut self, steps: usize) {
         let loss = self.loss.map_or(String::new(), |loss| format!("loss {loss:.3}"));
         let recall = self.recall.map_or(String::new(), |recall| format!(", validation recall {recall:.1}%"));
-        self.meter.show(steps, self.steps, &(loss + &recall));
+        let first = *self.first.get_or_insert(steps - 1);
+        self.meter.show(steps, self.steps, steps - first, &(loss + &recall));
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>> {

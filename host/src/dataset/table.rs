@@ -58,6 +58,7 @@ impl Table {
         let read = |cause| DataError::Read { path: path.to_owned(), cause };
         let mut file = File::open(path).map_err(read)?;
         let ends_in_newline = ends_in_newline(&mut file).map_err(read)?;
+        let size = file.metadata().map_err(read)?.len() as usize;
         let delimiter = if tabs { b'\t' } else { b',' };
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter)
@@ -82,6 +83,10 @@ impl Table {
             return Err(malformed(1, format!("two columns are called `{name}`; rename one")));
         }
         let mut columns: Vec<Cells> = names.iter().map(|_| Cells::default()).collect();
+        if let [column] = &mut columns[..] {
+            // All of the file is this column.
+            column.bytes.reserve(size);
+        }
         let mut line = reader.position().line();
         while next(&mut reader, &mut record)? {
             if let [column] = &mut columns[..] {

@@ -23,6 +23,8 @@ pub struct Progress {
     pub done: usize,
     /// All rows.
     pub total: usize,
+    /// Items that the encoder has answered in this run.
+    pub worked: usize,
     /// Those without a latent.
     pub failed: usize,
 }
@@ -101,12 +103,13 @@ pub fn encode(
         store,
         services,
         wanted,
-        rows: ColumnRows::new(items, store.next_row()?, wanted.retry_failed, wanted.places),
-        width: Width::new(encoder, store.width()?),
+        rows: ColumnRows::new(items, store.next_row(), wanted.retry_failed, wanted.places),
+        width: Width::new(encoder, store.width()),
         again: VecDeque::new(),
         summary: Summary { rows: items.len(), ..Summary::default() },
         sent: 0,
         expected: 0.0,
+        worked: 0,
         full: false,
         closed: false,
         watch,
@@ -139,6 +142,8 @@ struct Run<'a> {
     /// Items that were sent, and what those of them that have no answer yet will cost.
     sent: usize,
     expected: f64,
+    /// Items with an answer.
+    worked: usize,
     /// No new item may be sent; nothing may be sent.
     full: bool,
     closed: bool,
@@ -259,7 +264,8 @@ impl Run<'_> {
             good.extend(self.heed(judged, calls));
         }
         self.store(good)?;
-        (self.watch)(Progress { done: self.rows.settled, total: self.summary.rows, failed: self.rows.failures.len() });
+        let (done, failed) = (self.rows.settled, self.rows.failures.len());
+        (self.watch)(Progress { done, total: self.summary.rows, worked: self.worked, failed });
         Ok(())
     }
 
@@ -314,6 +320,7 @@ impl Run<'_> {
                 self.again.push_back(group.collect());
             }
             for (Sample { key, .. }, outcome) in samples.into_iter().flatten() {
+                self.worked += 1;
                 match outcome {
                     Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
                         Some(at) => {

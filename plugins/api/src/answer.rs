@@ -15,6 +15,8 @@ pub(crate) type Judged = Result<Vec<f32>, String>;
 pub(crate) struct Answer {
     pub(crate) vectors: Vec<Vector>,
     pub(crate) usage: BTreeMap<String, f64>,
+    /// The model that the server says it is from.
+    pub(crate) model: Option<String>,
 }
 
 /// Why an answer cannot be used; it may have been paid for all the same.
@@ -136,17 +138,19 @@ pub(crate) struct Indexed {
 #[derive(Deserialize)]
 pub(crate) struct OpenAiAnswer {
     data: Vec<Indexed>,
+    #[serde(default)]
+    model: Option<String>,
     #[serde(default, deserialize_with = "numbers")]
     usage: BTreeMap<String, f64>,
 }
 
 impl OpenAiAnswer {
     pub(crate) fn read(body: &[u8]) -> Result<Answer, BadAnswer> {
-        let Self { data, usage } = json(body)?;
+        let Self { data, model, usage } = json(body)?;
         let tokens = usage.get("prompt_tokens").or_else(|| usage.get("total_tokens"));
         let usage = tokens.map(|tokens| ("tokens".to_owned(), *tokens)).into_iter().collect();
         match in_order(data) {
-            Ok(vectors) => Ok(Answer { vectors, usage }),
+            Ok(vectors) => Ok(Answer { vectors, usage, model }),
             Err(reason) => Err(BadAnswer { reason, usage }),
         }
     }

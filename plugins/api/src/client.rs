@@ -13,6 +13,9 @@ use crate::settings::{Secret, Settings};
 /// The longest that a server may ask to wait; beyond it, the quota of a day or a month is used up.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// What is said of a request that takes longer than `request_timeout`.
+pub(crate) const SLOW: &str = "no answer within `request_timeout`";
+
 /// Where requests go.
 pub(crate) struct Endpoint {
     /// Behind the base address.
@@ -46,6 +49,8 @@ pub(crate) struct Allowance {
 pub(crate) enum Failure {
     /// There is no connection.
     Unreachable(String),
+    /// There is no answer in time.
+    Slow,
     /// It may work if it is sent again.
     Again { reason: String, after: Option<Duration> },
     /// The server only wants it later, after as long as it says.
@@ -135,6 +140,7 @@ impl Client {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
                 }
+                Err(Failure::Slow) => return Err(SLOW.to_owned()),
                 Err(
                     Failure::Unreachable(reason)
                     | Failure::Again { reason, .. }
@@ -168,8 +174,8 @@ impl Client {
             None => request,
         };
         let again = |error: reqwest::Error| match (error.is_connect(), error.is_timeout()) {
-            (true, _) => Failure::Unreachable(chain(&error.without_url())),
-            (false, true) => Failure::Again { reason: "no answer in time".to_owned(), after: None },
+            (true, _) => Failure::Unreachable(format!("{}; is the server there?", chain(&error.without_url()))),
+            (false, true) => Failure::Slow,
             (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
         };
         let response = request.send().map_err(again)?;
@@ -247,7 +253,12 @@ pub(crate) fn words(body: &[u8]) -> String {
     let said = json.as_ref().and_then(|json| {
         let places = ["/error/message", "/error", "/message", "/detail"];
         let said = places.iter().find_map(|place| json.pointer(place))?;
-        Some(said.as_str().map_or_else(|| said.to_string(), str::to_owned))
+        // FastAPI's way: a list of what is wrong, each with the whole input beside it.
+        let wrong = said.as_array().map(|list| list.iter().filter_map(|wrong| wrong.get("msg")?.as_str()).collect());
+        let wrong: Option<Vec<&str>> = wrong.filter(|list: &Vec<&str>| !list.is_empty());
+        Some(
+            wrong.map_or_else(|| said.as_str().map_or_else(|| said.to_string(), str::to_owned), |list| list.join("; ")),
+        )
     });
     let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -359,7 +370,11 @@ mod tests {
             (r#"{"error": {"message": "no  such model", "code": "x"}}"#, "no such model"),
             (r#"{"error": "overloaded", "error_type": "overloaded"}"#, "overloaded"),
             (r#"{"message": "invalid api token", "id": "1"}"#, "invalid api token"),
-            (r#"{"detail": [{"msg": "field required"}]}"#, r#"[{"msg":"field required"}]"#),
+            (
+                r#"{"detail": [{"input": "long", "msg": "at most 9 characters"}, {"msg": "no"}]}"#,
+                "at most 9 characters; no",
+            ),
+            (r#"{"detail": [1]}"#, "[1]"),
             ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
             ("", "no further words"),
         ];

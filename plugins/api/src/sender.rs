@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::answer::{BadAnswer, Judged};
-use crate::client::{Client, Failure};
+use crate::client::{Client, Failure, SLOW};
 use crate::input::Input;
 use crate::pace::{self, Pace};
 use crate::provider::Provider;
@@ -29,6 +29,9 @@ pub(crate) struct Sender {
     provider: Box<dyn Provider>,
     client: Client,
     pace: Pace,
+    model: String,
+    /// Whether it was said that the server has another.
+    warned: AtomicBool,
     retries: u32,
     backoff: Duration,
     /// Items that failed since the last one that did not.
@@ -89,6 +92,8 @@ impl Sender {
             provider,
             client,
             pace: Pace::new(settings.requests_per_minute, settings.tokens_per_minute),
+            model: settings.model.clone(),
+            warned: AtomicBool::new(false),
             retries: settings.retries,
             backoff: settings.backoff,
             failing: AtomicU32::new(0),
@@ -174,13 +179,17 @@ impl Sender {
         let inputs = part.inputs.clone();
         let tokens = job.tokens[inputs.clone()].iter().sum();
         let body = self.provider.body(&job.inputs[inputs.clone()]);
-        let answers = ANSWERS[usize::from(inputs.len() == 1)];
+        // What was tried whole is not tried as often in halves, down to the single item.
+        let half = part.halved && inputs.len() > 1;
+        let [most, answers] = [u32::MAX, ANSWERS[usize::from(inputs.len() == 1)]]
+            .map(|tries| if half { 1 } else { tries.min(self.retries.saturating_add(1)) });
         let (mut failed, mut delayed) = (0, 0);
         loop {
             self.pace.take(tokens, job.host)?;
             if let Some(reason) = self.fatal.get() {
                 return Err(Error::new(reason).into());
             }
+            let works = self.works.load(Ordering::Relaxed);
             let replied = self.client.post(&self.provider.endpoint(), &body);
             *job.usage.entry("requests".to_owned()).or_default() += 1.0;
             let (trouble, tries) = match replied {
@@ -196,12 +205,21 @@ impl Sender {
                         Err(trouble) => (trouble, answers),
                     }
                 }
-                Err(Failure::Refused(reason)) => return Err(Trouble::Refused(reason)),
-                Err(Failure::Forbidden(reason)) if self.works.load(Ordering::Relaxed) => {
-                    return Err(Trouble::Refused(reason));
+                Err(Failure::Slow) => (Trouble::Unsure(SLOW.to_owned()), answers),
+                Err(Failure::Unreachable(reason)) => {
+                    // A server that was there will perhaps be there again.
+                    let tries = 1 + if works { self.retries } else { self.retries.min(2) };
+                    (Error::new(format!("{reason}; tried {tries} times")).into(), tries)
                 }
-                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => {
-                    return Err(Error::new(self.fatal.get_or_init(|| reason)).into());
+                Err(Failure::Again { reason, after }) => {
+                    if let Some(after) = after {
+                        self.pace.pause(after, "as the server asks");
+                    }
+                    // Some servers fail on what is too large for them, some on an item.
+                    match part.halved || inputs.len() > 1 || works {
+                        true => (Trouble::Unsure(reason), if part.halved { answers } else { most }),
+                        false => (Error::new(format!("{reason}; tried {most} times")).into(), most),
+                    }
                 }
                 Err(Failure::Later { reason, after }) => {
                     delayed += 1;
@@ -214,25 +232,14 @@ impl Sender {
                     self.pace.pause(time, "as the server asks");
                     continue;
                 }
-                Err(Failure::Unreachable(reason)) => {
-                    (Error::new(format!("{reason}; tried {} times", self.retries + 1)).into(), u32::MAX)
-                }
-                Err(Failure::Again { reason, after }) => {
-                    if let Some(after) = after {
-                        self.pace.pause(after, "as the server asks");
-                    }
-                    // Some servers fail on what is too large for them, some on an item.
-                    let trouble = match part.halved || inputs.len() > 1 || self.works.load(Ordering::Relaxed) {
-                        true => Trouble::Unsure(reason),
-                        false => Error::new(format!("{reason}; tried {} times", self.retries + 1)).into(),
-                    };
-                    (trouble, if part.halved { answers } else { u32::MAX })
+                Err(Failure::Refused(reason)) => return Err(Trouble::Refused(reason)),
+                Err(Failure::Forbidden(reason)) if works => return Err(Trouble::Refused(reason)),
+                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => {
+                    return Err(Error::new(self.fatal.get_or_init(|| reason)).into());
                 }
             };
             failed += 1;
-            // What was tried whole is not tried as often in halves, down to the single item.
-            let tries = if part.halved && inputs.len() > 1 { 1 } else { tries.min(self.retries.saturating_add(1)) };
-            if failed >= tries && !matches!(trouble, Trouble::Stop(_)) || failed > self.retries {
+            if failed >= tries {
                 return Err(trouble);
             }
             let reason = match &trouble {
@@ -250,6 +257,7 @@ impl Sender {
         let (answer, usage) = match self.provider.answer(body) {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
+                self.compare(answer.model.take());
                 (Ok(answer), usage)
             }
             Err(BadAnswer { reason, usage }) => (Err(reason), usage),
@@ -270,6 +278,15 @@ impl Sender {
             }
             true => Err(Trouble::Unsure("none of its vectors is good".to_owned())),
             false => Ok(judged),
+        }
+    }
+
+    /// Says so, once, if the server names another model than the one that was asked for.
+    fn compare(&self, answered: Option<String>) {
+        let Some(answered) = answered else { return };
+        let [theirs, ours] = [&answered, &self.model].map(|name| name.to_lowercase());
+        if !theirs.contains(&ours) && !ours.contains(&theirs) && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("asked for model `{}`, the server answers with `{answered}`", self.model);
         }
     }
 

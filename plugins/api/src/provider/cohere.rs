@@ -104,6 +104,6 @@ impl Provider for Cohere {
                 *usage.entry(ours.to_owned()).or_default() += amount;
             }
         }
-        Ok(Answer { vectors: embeddings.float, usage })
+        Ok(Answer { vectors: embeddings.float, usage, model: None })
     }
 }

@@ -3,7 +3,6 @@
 use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 use super::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, Vector, json};
@@ -69,6 +68,6 @@ impl Provider for Gemini {
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings } = json(body)?;
         let vectors = embeddings.into_iter().map(|embedding| embedding.values).collect();
-        Ok(Answer { vectors, usage: BTreeMap::new() })
+        Ok(Answer { vectors, ..Answer::default() })
     }
 }

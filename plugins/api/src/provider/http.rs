@@ -136,7 +136,7 @@ impl Provider for Http {
         let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
         match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
-            Ok(vectors) => Ok(Answer { vectors, usage }),
+            Ok(vectors) => Ok(Answer { vectors, usage, model: None }),
             Err(error) => Err(BadAnswer { reason: format!("what `vectors` leads to is no vector: {error}"), usage }),
         }
     }

@@ -74,7 +74,7 @@ impl Provider for Ollama {
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings, prompt_eval_count } = json(body)?;
         let usage: BTreeMap<_, _> = prompt_eval_count.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
-        Ok(Answer { vectors: embeddings, usage })
+        Ok(Answer { vectors: embeddings, usage, model: None })
     }
 
     fn greet(&mut self, client: &Client) -> Result<(), Error> {

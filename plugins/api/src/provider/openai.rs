@@ -18,6 +18,8 @@ pub(super) struct OpenAi {
     modality: Option<String>,
     /// Of an Azure deployment.
     api_version: Option<String>,
+    /// Neither OpenAI nor Azure.
+    is_elsewhere: bool,
 }
 
 impl OpenAi {
@@ -38,6 +40,7 @@ impl OpenAi {
             dimensions: settings.dimensions,
             base64: settings.base64,
             modality: Some(modality).filter(|modality| modality != "text"),
+            is_elsewhere: settings.base_url.is_some() && api_version.is_none(),
             api_version,
         })
     }
@@ -49,8 +52,13 @@ impl Provider for OpenAi {
     }
 
     fn limits(&self) -> Most {
-        // Infinity takes 32 files; 300,000 tokens a request, and they are counted by more than one tokenizer.
-        let items = if self.modality.is_some() { 32 } else { 2048 };
+        // Infinity takes 32 files. A server of one's own takes minutes for as many texts as OpenAI takes.
+        let items = match (&self.modality, self.is_elsewhere) {
+            (Some(_), _) => 32,
+            (None, true) => 64,
+            (None, false) => 2048,
+        };
+        // OpenAI takes 300,000, and they are counted by more than one tokenizer.
         Most { items, bytes: Some(8 << 20), tokens: Some(250_000) }
     }
 
@@ -77,7 +85,9 @@ impl Provider for OpenAi {
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
-        OpenAiAnswer::read(body)
+        let answer = OpenAiAnswer::read(body)?;
+        // Azure's deployments have names of their own.
+        Ok(Answer { model: answer.model.filter(|_| self.api_version.is_none()), ..answer })
     }
 
     fn fingerprint(&self) -> Vec<(&'static str, String)> {

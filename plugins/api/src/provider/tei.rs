@@ -3,7 +3,6 @@
 use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 use super::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, json};
@@ -74,7 +73,7 @@ impl Provider for Tei {
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
-        Ok(Answer { vectors: json(body)?, usage: BTreeMap::new() })
+        Ok(Answer { vectors: json(body)?, ..Answer::default() })
     }
 
     fn greet(&mut self, client: &Client) -> Result<(), Error> {
