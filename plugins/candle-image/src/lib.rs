@@ -1,13 +1,12 @@
 //! Image encoders: EfficientNet-Lite0 with the weights of its PyTorch port.
 
-mod checkpoint;
 mod conv;
 mod depthwise;
 mod input;
 mod jpeg;
 mod model;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use candle_kit::{Source, failed};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
@@ -46,10 +45,10 @@ impl Encoder for CandleImage {
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
+        let (device, dtype) = (candle_kit::device(options)?, candle_kit::dtype(options)?);
         let source = Source::locate(options, host)?;
         let weights = source.weights(&model::WEIGHTS)?;
-        let model = model::load(&weights, DType::F32, &device)?;
+        let model = model::load(&weights, dtype, &device)?;
         let input = Input::new(model.recipe(), options)?;
         let digest = candle_kit::digest(&[weights])?;
         let name = source.name().to_owned();

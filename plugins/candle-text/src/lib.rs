@@ -6,7 +6,7 @@ mod pooling;
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::nn::Packing;
-use candle_kit::{Source, failed};
+use candle_kit::{Layer, Pooling, Source, failed};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, tracing,
 };
@@ -14,7 +14,6 @@ use rayon::prelude::*;
 
 use input::{Batch, Input, Tokens};
 use model::Model;
-use pooling::Pooling;
 
 fusemix_sdk::export!(CandleText);
 
@@ -27,29 +26,31 @@ struct CandleText {
     digests: [(&'static str, String); 3],
     input: Input,
     model: Box<dyn Model>,
+    layer: Layer,
     pooling: Pooling,
     normalize: bool,
     device: Device,
+    dtype: DType,
 }
 
 impl Encoder for CandleText {
     fn options() -> Vec<OptionSpec> {
-        let own = [
-            OptionSpec::new("pooling", OptionKind::Text, "which latent (default: the checkpoint's own, else mean)")
-                .choices(&Pooling::NAMES),
-            OptionSpec::new("max_length", OptionKind::Integer, "tokens read of a text (default: the checkpoint's own)"),
-            OptionSpec::new("normalize", OptionKind::Boolean, "scale latents to length 1 (default: false)"),
-        ];
+        let own = [OptionSpec::new(
+            "max_length",
+            OptionKind::Integer,
+            "tokens read of a text (default: the checkpoint's own)",
+        )];
         candle_kit::options().into_iter().chain(own).collect()
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
+        let (device, dtype) = (candle_kit::device(options)?, candle_kit::dtype(options)?);
         let normalize = options.get_or("normalize", false)?;
         let source = Source::locate(options, host)?;
-        let pooling = Pooling::choose(&source, options)?;
-        let weights = source.safetensors()?;
-        let model = model::load(&source, &weights, DType::F32, &device)?;
+        let weights = source.checkpoint()?;
+        let model = model::load(&source, &weights, dtype, &device)?;
+        let layer = Layer::choose(options, model.blocks())?;
+        let pooling = pooling::choose(&source, options, model.poolings())?;
         let input = Input::open(&source, options, &*model)?;
         let digests = [
             ("weights", candle_kit::digest(&weights)?),
@@ -57,17 +58,23 @@ impl Encoder for CandleText {
             ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
         ];
         let (name, cut) = (source.name().to_owned(), input.max_length());
-        tracing::info!("{name}: {} of the last layer, up to {cut} tokens, width {}", pooling, model.hidden_size());
-        Ok(Self { name, digests, input, model, pooling, normalize, device })
+        tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, model.hidden_size());
+        Ok(Self { name, digests, input, model, layer, pooling, normalize, device, dtype })
     }
 
     fn describe(&self) -> Description {
         let description = Description::new(Modality::Text, self.model.hidden_size())
             .batch(BATCH)
             .fingerprint("max_length", self.input.max_length())
-            .fingerprint("layer", "last")
+            .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)
             .fingerprint("normalize", self.normalize);
+        // What f32 makes is what it was before there was a choice.
+        let description = match self.dtype {
+            DType::F32 => description,
+            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
+        };
+        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings());
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
@@ -102,7 +109,8 @@ impl CandleText {
     fn latents(&self, batch: &Batch) -> candle_core::Result<Vec<Vec<f32>>> {
         let ids = Tensor::new(&batch.ids[..], &self.device)?;
         let packing = Packing::new(batch.lengths.clone(), &self.device)?;
-        let hidden = self.model.forward(&ids, &packing)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let hidden =
+            self.model.forward(&ids, &packing, self.layer)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let width = self.model.hidden_size();
         let mut rest = &hidden[..];
         let latent = |&length: &usize| {
@@ -110,7 +118,7 @@ impl CandleText {
             rest = others;
             let mut values = self.pooling.pool(states, width);
             if self.normalize {
-                pooling::normalize(&mut values);
+                candle_kit::normalize(&mut values);
             }
             values
         };

@@ -3,10 +3,10 @@
 mod efficientnet;
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_kit::checkpoint;
 use fusemix_sdk::Error;
 use std::path::Path;
 
-use crate::checkpoint;
 use crate::input::Recipe;
 
 /// What the weights are called in the folders and repositories of models.

@@ -21,13 +21,25 @@ impl Linear {
         Self::load_side_by_side(inputs, &[(outputs, vb)])
     }
 
+    /// Reads `weight` (`out x in`) of a layer without a bias.
+    pub fn load_without_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get((outputs, inputs), "weight")?;
+        let bias = weight.zeros_like()?.narrow(1, 0, 1)?.flatten_all()?;
+        Self::new(&weight, &bias)
+    }
+
+    /// The layer with this `weight` (`out x in`) and `bias` (`out`).
+    pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        Ok(Self { weight: weight.t()?.contiguous()?, bias: bias.contiguous()?, activation: None })
+    }
+
     /// Several layers of the same input as one, whose output is theirs one after the other.
     pub fn load_side_by_side(inputs: usize, layers: &[(usize, VarBuilder<'_>)]) -> Result<Self> {
         let weights = layers.iter().map(|(outputs, vb)| vb.get((*outputs, inputs), "weight"));
         let biases = layers.iter().map(|(outputs, vb)| vb.get(*outputs, "bias"));
         let weight = Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 0)?;
         let bias = Tensor::cat(&biases.collect::<Result<Vec<_>>>()?, 0)?;
-        Ok(Self { weight: weight.t()?.contiguous()?, bias, activation: None })
+        Self::new(&weight, &bias)
     }
 
     /// Puts `activation` behind the layer.

@@ -68,7 +68,7 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
     let options = Options::default().with("model", "org/model");
     let source = locate(&options, &endpoint, cache.path(), false).unwrap();
     assert_eq!(source.json("config.json").unwrap().unwrap()["hidden_size"], 4);
-    assert_eq!(fs::read_to_string(&source.safetensors().unwrap()[0]).unwrap(), "weights");
+    assert_eq!(fs::read_to_string(&source.checkpoint().unwrap()[0]).unwrap(), "weights");
     assert_eq!(source.optional("1_Pooling/config.json").unwrap(), None);
 
     let asked = requests.load(Ordering::SeqCst);
@@ -128,9 +128,9 @@ fn shards_of_an_index() {
     fs::write(folder.path().join("1.safetensors"), "").unwrap();
     let options = Options::default().with("model", folder.path().to_str());
     let source = Source::locate(&options, &Host::detached()).unwrap();
-    assert!(source.safetensors().unwrap_err().message.contains("no 2.safetensors"));
+    assert!(source.checkpoint().unwrap_err().message.contains("no 2.safetensors"));
     fs::write(folder.path().join("2.safetensors"), "").unwrap();
-    assert_eq!(source.safetensors().unwrap().len(), 2);
+    assert_eq!(source.checkpoint().unwrap().len(), 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
+use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
@@ -43,7 +44,7 @@ fn eps() -> f64 {
 
 pub(super) struct Bert {
     embeddings: Embeddings,
-    layers: Vec<Layer>,
+    layers: Vec<Block>,
 }
 
 impl Bert {
@@ -52,7 +53,7 @@ impl Bert {
             bail!("{} heads do not share a width of {}", config.num_attention_heads, config.hidden_size);
         }
         let vb = if vb.contains_tensor("bert.embeddings.word_embeddings.weight") { vb.pp("bert") } else { vb };
-        let layer = |index| Layer::load(&config, vb.pp(format!("encoder.layer.{index}")));
+        let layer = |index| Block::load(&config, vb.pp(format!("encoder.layer.{index}")));
         Ok(Self {
             embeddings: Embeddings::load(&config, vb.pp("embeddings"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
@@ -73,9 +74,21 @@ impl Model for Bert {
         self.embeddings.position_embeddings.dims()[0]
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn blocks(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn poolings(&self) -> &'static [Pooling] {
+        &[Pooling::Mean, Pooling::Cls]
+    }
+
+    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
         let hidden = self.embeddings.forward(ids, packing)?;
-        self.layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, packing))
+        let blocks = match layer {
+            Layer::Last => &self.layers[..],
+            Layer::After(blocks) => &self.layers[..blocks],
+        };
+        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, packing))
     }
 }
 
@@ -107,7 +120,7 @@ impl Embeddings {
     }
 }
 
-struct Layer {
+struct Block {
     heads: usize,
     /// `query`, `key` and `value` side by side: `hidden_size -> 3 hidden_size`.
     query_key_value: Linear,
@@ -118,7 +131,7 @@ struct Layer {
     output_norm: LayerNorm,
 }
 
-impl Layer {
+impl Block {
     fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let linear = |inputs, outputs, name: &str| Linear::load(inputs, outputs, vb.pp(name));

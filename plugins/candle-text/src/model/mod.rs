@@ -4,8 +4,7 @@ mod bert;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_kit::nn::Packing;
-use candle_kit::{Source, failed};
-use candle_nn::VarBuilder;
+use candle_kit::{Layer, Pooling, Source, checkpoint};
 use fusemix_sdk::Error;
 use std::path::PathBuf;
 
@@ -20,8 +19,14 @@ pub(crate) trait Model: Send + Sync {
     /// Tokens that it can read at once.
     fn max_positions(&self) -> usize;
 
-    /// The last hidden states (`tokens x hidden_size`) of the texts whose tokens are `ids` (`tokens`, u32).
-    fn forward(&self, ids: &Tensor, packing: &Packing) -> Result<Tensor>;
+    /// Its blocks.
+    fn blocks(&self) -> usize;
+
+    /// How its states may be pooled; the first is what its family does.
+    fn poolings(&self) -> &'static [Pooling];
+
+    /// The states (`tokens x hidden_size`) at `layer` of the texts whose tokens are `ids` (`tokens`, u32).
+    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor>;
 }
 
 pub(crate) fn load(
@@ -33,8 +38,7 @@ pub(crate) fn load(
     let path = source.file("config.json")?;
     let config = source.json("config.json")?.unwrap_or_default();
     let name = weights[0].display();
-    // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with `vb`: tensors are copies.
-    let vb = unsafe { VarBuilder::from_mmaped_safetensors(weights, dtype, device) }.map_err(failed(&name))?;
+    let vb = checkpoint::load(weights, dtype, device)?;
     let unread = |error| Error::config(format!("{}: {error}", path.display()));
     let loaded = match config["model_type"].as_str().unwrap_or("bert") {
         "bert" => bert::Bert::load(serde_json::from_value(config).map_err(unread)?, vb),
