@@ -168,6 +168,16 @@ fn a_server_that_refuses_everything_is_soon_left_alone() {
 }
 
 #[test]
+fn dimensions_that_the_model_does_not_know_are_named() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |_| Some(Fault::Narrow));
+    let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\ndimensions = 24\nbackoff = 0.01\n");
+    place.write("data.tsv", table(40));
+    let ran = run(&place, "encode --data data.tsv --encoder api");
+    ran.fails(3, "the vectors have 8 values, and not the 24 of `dimensions`");
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
 fn another_width_than_that_of_the_cache_stops_with_both_numbers() {
     let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 2).then_some(Fault::Narrow));
     let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\nencoding = 'float'\n");

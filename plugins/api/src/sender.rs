@@ -30,6 +30,8 @@ pub(crate) struct Sender {
     client: Client,
     pace: Pace,
     model: String,
+    /// Values of a latent, if they are asked for.
+    dimensions: Option<usize>,
     /// Whether it was said that the server has another.
     warned: AtomicBool,
     retries: u32,
@@ -93,6 +95,7 @@ impl Sender {
             client,
             pace: Pace::new(settings.requests_per_minute, settings.tokens_per_minute),
             model: settings.model.clone(),
+            dimensions: settings.dimensions,
             warned: AtomicBool::new(false),
             retries: settings.retries,
             backoff: settings.backoff,
@@ -215,12 +218,16 @@ impl Sender {
                     if let Some(after) = after {
                         self.pace.pause(after, "as the server asks");
                     }
-                    // Some servers fail on what is too large for them, some on an item.
-                    match part.halved || inputs.len() > 1 || works {
+                    match part.halved || works {
                         true => (Trouble::Unsure(reason), if part.halved { answers } else { most }),
                         false => (Error::new(format!("{reason}; tried {most} times")).into(), most),
                     }
                 }
+                // Some servers fall over what is too large for them, some over an item.
+                Err(Failure::Broken(reason)) if part.halved || inputs.len() > 1 || works => {
+                    (Trouble::Unsure(reason), answers)
+                }
+                Err(Failure::Broken(reason)) => (Error::new(format!("{reason}; tried {most} times")).into(), most),
                 Err(Failure::Later { reason, after }) => {
                     delayed += 1;
                     if delayed > DELAYS {
@@ -277,7 +284,13 @@ impl Sender {
                 Err(Trouble::Refused(format!("its vector {reason}")))
             }
             true => Err(Trouble::Unsure("none of its vectors is good".to_owned())),
-            false => Ok(judged),
+            false => match (self.dimensions, judged.iter().flatten().map(Vec::len).next()) {
+                (Some(wanted), Some(got)) if wanted != got => Err(Trouble::Stop(Error::config(format!(
+                    "the vectors have {got} values, and not the {wanted} of `dimensions`: the model does not know the \
+                     setting, or not that value"
+                )))),
+                _ => Ok(judged),
+            },
         }
     }
 
