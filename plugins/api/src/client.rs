@@ -219,6 +219,8 @@ impl Client {
             429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
                 Failure::Fatal(format!("{said}; it asks to wait for more than an hour"))
             }
+            // More than a minute may hold will not be taken in any minute.
+            429 if said.to_lowercase().contains("too large") => Failure::Refused(said),
             429 => Failure::Later { reason: said, after: after.or_else(|| retry_info(&body)) },
             503 | 529 if after.is_some() => Failure::Later { reason: said, after },
             500 => Failure::Broken(said),
