@@ -32,7 +32,7 @@ pub(crate) fn place(server: &Server, wire: Wire, options: &str) -> Place {
     ))
 }
 
-/// `count` different texts, some of them twice, one of them empty.
+/// `count` different texts.
 pub(crate) fn table(count: usize) -> String {
     (0..count).fold("text\n".to_owned(), |mut table, row| {
         writeln!(table, "caption \"{row}\" of something, no. {}", row * 7919 % 10_007).unwrap();

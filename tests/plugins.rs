@@ -54,6 +54,7 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("panic", 16, "panicked: on purpose, while encoding"),
         ("width", 17, "encoder `bad` gave latents of 5 values, not 4: it describes itself otherwise"),
         ("count", 17, "outcomes for"),
+        ("again", 17, "of 2 items it wants these again: [[0, 1]]"),
         ("hang", 19, "within 1s"),
     ];
     for (fault, code, message) in cases {

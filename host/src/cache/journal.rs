@@ -47,6 +47,10 @@ impl Journal {
         };
         let records: Vec<(Key, Row)> = bytes.as_chunks().0.iter().map_while(read).collect();
         let end = (records.len() * RECORD) as u64;
+        if let Some(file) = file.as_ref().filter(|_| bytes.len() as u64 > end) {
+            // Nothing behind the end may ever read as if it were new.
+            file.set_len(end).and_then(|()| file.sync_data()).map_err(open)?;
+        }
         Ok((Self { path, file, end }, records))
     }
 
@@ -67,10 +71,9 @@ impl Journal {
 
     /// Forgets all records: the index has them.
     pub(super) fn clear(&mut self) -> Result<(), CacheError> {
-        if self.end > 0 {
-            self.write(|file| file.set_len(0)).map_err(|cause| CacheError::io("write", &self.path, cause))?;
-            self.end = 0;
-        }
+        let path = self.path.clone();
+        self.write(|file| file.set_len(0)).map_err(|cause| CacheError::io("write", &path, cause))?;
+        self.end = 0;
         Ok(())
     }
 

@@ -32,6 +32,8 @@ pub enum CacheError {
     Index { path: PathBuf, cause: Box<redb::Error> },
     #[error("{} is in use by another fusemix process; wait for it, or name another folder with --cache", path.display())]
     InUse { path: PathBuf },
+    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written", path.display())]
+    Unclean { path: PathBuf },
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
              so in its fingerprint", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },

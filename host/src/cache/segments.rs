@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::CacheError;
 use crate::latents::advise;
+use crate::whole_file;
 
 /// The most that a segment holds, in bytes.
 const SEGMENT: usize = 1 << 30;
@@ -45,10 +46,12 @@ impl Segments {
             let (now, later) = rows.split_at(count * self.width);
             let path = self.path(segment);
             let write = || {
+                let is_new = !path.exists();
                 let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
                 file.seek(SeekFrom::Start(at * self.row_bytes() as u64))?;
                 file.write_all(cast_slice(now))?;
-                file.sync_data()
+                file.sync_data()?;
+                if is_new { whole_file::sync_folder(&path) } else { Ok(()) }
             };
             write().map_err(|cause| CacheError::io("write", &path, cause))?;
             (first, rows) = (first + count as u64, later);

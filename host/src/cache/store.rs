@@ -92,8 +92,10 @@ impl Store {
         let index = Index::open(folder)?;
         let mut numbers = index.numbers()?;
         let (journal, records) = Journal::open(folder, index.is_writable())?;
-        // Those before were put into the index before a crash kept the journal from being cleared.
-        let records: Vec<(Key, Row)> = records.into_iter().filter(|(_, row)| row.at >= numbers.rows).collect();
+        // Those before were put into the index before a crash kept the journal from being cleared; and an index without a
+        // width is another one than the journal was written beside.
+        let is_new = |(_, row): &(Key, Row)| row.at >= numbers.rows && numbers.width > 0;
+        let records: Vec<(Key, Row)> = records.into_iter().filter(is_new).collect();
         if let Some((_, last)) = records.last() {
             numbers.rows = last.at + 1;
             let mapped = Segments::new(folder, numbers.width as usize).map(numbers.rows)?;
@@ -104,6 +106,7 @@ impl Store {
         let store = Self { folder: folder.to_owned(), index, recent: Mutex::new(recent) };
         if store.index.is_writable() {
             store.settle(&[])?;
+            store.recent().journal.clear()?;
         }
         Ok(store)
     }
@@ -145,8 +148,33 @@ impl Store {
         self.recent().numbers.rows
     }
 
+    /// Whether only one answer so far has had the latents' width.
+    pub fn is_doubted(&self) -> bool {
+        self.recent().numbers.doubted
+    }
+
+    /// The next append brings the first latents, and nothing bears their width out yet.
+    pub fn doubt(&self) {
+        self.recent().numbers.doubted = true;
+    }
+
+    /// Another answer has the width of the first.
+    pub fn confirm(&self) -> Result<(), CacheError> {
+        self.recent().numbers.doubted = false;
+        self.settle_all(&[])
+    }
+
+    /// Forgets all latents, and their width.
+    pub fn clear(&self) -> Result<(), CacheError> {
+        let mut recent = self.recent();
+        self.index.clear()?;
+        (recent.rows, recent.numbers) = Default::default();
+        recent.journal.clear()
+    }
+
     /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk.
     /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure. Returns each latent's row.
+    /// One thread appends.
     pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<Vec<u64>, CacheError> {
         let known = self.known(&latents.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
         let first = self.next_row();
@@ -190,10 +218,14 @@ impl Store {
 
     /// Tells the index what it does not know yet, and `failures`.
     fn settle(&self, failures: &[(Key, &str)]) -> Result<(), CacheError> {
-        let mut recent = self.recent();
-        if recent.rows.is_empty() && failures.is_empty() {
-            return Ok(());
+        match self.recent().rows.is_empty() && failures.is_empty() {
+            true => Ok(()),
+            false => self.settle_all(failures),
         }
+    }
+
+    fn settle_all(&self, failures: &[(Key, &str)]) -> Result<(), CacheError> {
+        let mut recent = self.recent();
         let mut rows: Vec<(Key, Row)> = recent.rows.iter().map(|(key, row)| (*key, *row)).collect();
         // In the index's own order, pages are written once.
         rows.par_sort_unstable_by_key(|(key, _)| *key);
@@ -229,7 +261,7 @@ impl Store {
         let files = fs::read_dir(&self.folder).map_err(|cause| CacheError::io("read", &self.folder, cause))?;
         let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
         let recent = self.recent();
-        let Numbers { rows, unit, width } = recent.numbers;
+        let Numbers { rows, unit, width, .. } = recent.numbers;
         let normalized = match (rows, unit) {
             (0, _) => None,
             (all, unit) if unit == all => Some(true),

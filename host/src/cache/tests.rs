@@ -224,3 +224,49 @@ fn the_index_learns_of_many_rows_at_a_time() {
     assert_eq!(read(&store, 69_999), latent(69_999));
     assert_eq!(read(&store, 70_009), latent(70_009));
 }
+
+#[test]
+fn a_journal_that_is_torn_or_has_lost_its_index_does_no_harm() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    append(&store, 0..3);
+    append(&store, 3..20);
+    let (torn, lost) = (crashed(&cache), crashed(&cache));
+    let path = |cache: &TempDir, name: &str| cache.path().join(fingerprint().hex()).join(name);
+    let mut journal = std::fs::read(path(&torn, "journal")).unwrap();
+    journal[56..70].fill(0);
+    std::fs::write(path(&torn, "journal"), journal).unwrap();
+    let store = open(&torn);
+    assert_eq!(store.known(&[key(3), key(4), key(5)]).unwrap(), [Some(Known::Row(3)), None, None]);
+    append(&store, 4..6);
+    // Records that were behind the tear do not read as new ones, after another crash either.
+    let again = crashed(&torn);
+    let store = open(&again);
+    assert_eq!(store.known(&[key(5), key(6)]).unwrap(), [Some(Known::Row(5)), None]);
+
+    std::fs::remove_file(path(&lost, "index.redb")).unwrap();
+    let store = open(&lost);
+    assert_eq!((store.next_row(), store.known(&[key(5)]).unwrap()), (0, vec![None]));
+    append(&store, 0..20);
+    assert!((0..20).all(|index| read(&store, index) == latent(index)));
+}
+
+#[test]
+fn a_doubted_width_can_be_taken_back() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = open(&cache);
+    store.doubt();
+    append(&store, 0..3);
+    drop(store);
+    let store = open(&cache);
+    assert!(store.is_doubted());
+    store.clear().unwrap();
+    assert_eq!((store.width(), store.next_row(), store.is_doubted()), (None, 0, false));
+    assert_eq!(store.known(&[key(0)]).unwrap(), [None]);
+    store.append(&[(key(0), &[1.0, 2.0])], &[]).unwrap();
+    store.doubt();
+    store.confirm().unwrap();
+    drop(store);
+    let store = open(&cache);
+    assert_eq!((store.width(), store.is_doubted()), (Some(2), false));
+}

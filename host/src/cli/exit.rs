@@ -78,7 +78,7 @@ pub(super) fn encoder(error: &EncoderError) -> u8 {
         EncoderError::Config(_) => CONFIG,
         EncoderError::Plugin(error) => plugin(error),
         EncoderError::OpenHang { .. } | EncoderError::Hang { .. } => 19,
-        EncoderError::Protocol { .. } | EncoderError::Width { .. } => 17,
+        EncoderError::Protocol { .. } | EncoderError::Width { .. } | EncoderError::FirstWidth { .. } => 17,
         EncoderError::Open { cause, .. } | EncoderError::Call { cause, .. } => match cause.kind {
             ErrorKind::Config => CONFIG,
             ErrorKind::Panic => 16,

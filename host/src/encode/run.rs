@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use super::batches::{Batch, Batches, Next, Sample, read_ahead};
 use super::calls::{Answer, Calls};
 use super::column::{ColumnRows, Failure, Places};
-use super::width::{Judged, Width};
+use super::width::{Verdict, Width};
 use super::{EncodeError, READ_AHEAD, TICK};
 use crate::cache::{Key, Store};
 use crate::dataset::Items;
-use crate::plugin::{EncoderError, LoadedEncoder, Services};
+use crate::plugin::{LoadedEncoder, Services};
 
 /// How far an encoding is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,7 +104,7 @@ pub fn encode(
         services,
         wanted,
         rows: ColumnRows::new(items, store.next_row(), wanted.retry_failed, wanted.places),
-        width: Width::new(encoder, store.width()),
+        width: Width::new(encoder, store),
         again: VecDeque::new(),
         summary: Summary { rows: items.len(), ..Summary::default() },
         sent: 0,
@@ -166,13 +166,7 @@ impl Run<'_> {
                     self.collect(&mut calls, TICK)?;
                     continue;
                 }
-                Ok(Next::End) => {
-                    self.conclude(&mut calls)?;
-                    if self.again.is_empty() || self.closed {
-                        break;
-                    }
-                    continue;
-                }
+                Ok(Next::End) => break,
                 Err(error) => {
                     broken = Some(error);
                     break;
@@ -202,7 +196,6 @@ impl Run<'_> {
             self.collect(&mut calls, TICK)?;
             calls.close();
         }
-        self.conclude(&mut calls)?;
         if let Some(error) = broken {
             return Err(error);
         }
@@ -260,8 +253,16 @@ impl Run<'_> {
         let mut good = Vec::new();
         for answer in answers {
             self.pay(&answer);
-            let judged = self.width.judge(answer);
-            good.extend(self.heed(judged, calls));
+            match self.width.judge(answer, self.store)? {
+                Verdict::Good(answer) => good.push(answer),
+                Verdict::Again(batch) => self.again.push_back(batch),
+                Verdict::First(answer, error) => {
+                    // What came before it is not stored: it has the width of the first.
+                    good = vec![answer];
+                    calls.fail(error);
+                }
+                Verdict::Wrong(error) => calls.fail(error),
+            }
         }
         self.store(good)?;
         let (done, failed) = (self.rows.settled, self.rows.failures.len());
@@ -269,36 +270,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// No other answer will come.
-    fn conclude(&mut self, calls: &mut Calls) -> Result<(), EncodeError> {
-        let judged = self.width.conclude();
-        let good = self.heed(judged, calls);
-        self.store(good)
-    }
-
-    /// The answers that count; the others' batches are sent again.
-    fn heed(&mut self, judged: Result<Judged, EncoderError>, calls: &mut Calls) -> Vec<Answer> {
-        match judged {
-            Ok(Judged { good, again }) => {
-                self.again.extend(again);
-                good
-            }
-            Err(error) => {
-                calls.fail(error);
-                Vec::new()
-            }
-        }
-    }
-
     /// Adds up what an answer used, whether it can be used or not.
     fn pay(&mut self, Answer { batch, encoded }: &Answer) {
-        let foreseen = self.cost(batch);
-        self.expected -= foreseen;
+        self.expected -= self.cost(batch);
         if let Some(price) = self.encoder.description.price {
-            let items = batch.samples.len() - encoded.rest.iter().map(Vec::len).sum::<usize>();
+            let later: Vec<usize> = encoded.rest.iter().flatten().copied().collect();
+            let items = (batch.samples.len() - later.len()) as f64;
             // What an answer does not tell was measured before.
-            let told = encoded.usage.get("tokens").map(|&tokens| price.of(tokens, items as f64));
-            *self.summary.cost.get_or_insert(0.0) += told.unwrap_or(foreseen);
+            let measured = || batch.size.tokens - later.iter().map(|&at| batch.samples[at].size.tokens).sum::<u64>();
+            let tokens = encoded.usage.get("tokens").copied().unwrap_or_else(|| measured() as f64);
+            *self.summary.cost.get_or_insert(0.0) += price.of(tokens, items);
         }
         for (unit, amount) in &encoded.usage {
             *self.summary.usage.entry(unit.clone()).or_default() += amount;

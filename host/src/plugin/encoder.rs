@@ -54,6 +54,11 @@ pub enum EncoderError {
         "its model is no longer the one behind the latents in the cache; set it back, or name another folder with --cache"
     })]
     Width { encoder: String, expected: usize, got: usize, described: bool },
+    #[error(
+        "encoder `{encoder}` gave latents of {expected} values first, and of {got} ever since: the first {dropped} are \
+         taken out of the cache again; run it again"
+    )]
+    FirstWidth { encoder: String, expected: usize, got: usize, dropped: u64 },
     #[error("encoder `{encoder}`: {cause}")]
     Call { encoder: String, cause: Error },
     #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
@@ -118,7 +123,8 @@ impl LoadedEncoder {
         if description.width == Some(0) {
             return Err(protocol("it describes latents of width 0".into()));
         }
-        description.batch = entry.host.batch.unwrap_or(description.batch).max(1);
+        let most = description.limits.items.unwrap_or(usize::MAX).max(1);
+        description.batch = entry.host.batch.unwrap_or(description.batch).clamp(1, most);
         description.concurrency = entry.host.concurrency.unwrap_or(description.concurrency).max(1);
         let mut fingerprint = description.fingerprint.clone();
         if fingerprint.is_empty() {

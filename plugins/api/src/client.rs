@@ -51,6 +51,8 @@ pub(crate) enum Failure {
     Unreachable(String),
     /// There is no answer in time.
     Slow,
+    /// The server fell over it, or over something else.
+    Broken(String),
     /// It may work if it is sent again.
     Again { reason: String, after: Option<Duration> },
     /// The server only wants it later, after as long as it says.
@@ -136,6 +138,10 @@ impl Client {
         loop {
             match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
                 Ok(reply) => return Ok(reply.body),
+                Err(Failure::Broken(_)) if left > 0 => {
+                    left -= 1;
+                    std::thread::sleep(Duration::from_millis(500));
+                }
                 Err(Failure::Again { after, .. } | Failure::Later { after, .. }) if left > 0 => {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
@@ -143,6 +149,7 @@ impl Client {
                 Err(Failure::Slow) => return Err(SLOW.to_owned()),
                 Err(
                     Failure::Unreachable(reason)
+                    | Failure::Broken(reason)
                     | Failure::Again { reason, .. }
                     | Failure::Later { reason, .. }
                     | Failure::Refused(reason)
@@ -212,9 +219,12 @@ impl Client {
             429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
                 Failure::Fatal(format!("{said}; it asks to wait for more than an hour"))
             }
+            // More than a minute may hold will not be taken in any minute.
+            429 if said.to_lowercase().contains("too large") => Failure::Refused(said),
             429 => Failure::Later { reason: said, after: after.or_else(|| retry_info(&body)) },
             503 | 529 if after.is_some() => Failure::Later { reason: said, after },
-            408 | 424 | 425 | 498 | 499 | 500..=599 => Failure::Again { reason: said, after },
+            500 => Failure::Broken(said),
+            408 | 424 | 425 | 498 | 499 | 501..=599 => Failure::Again { reason: said, after },
             _ => Failure::Refused(said),
         }
     }

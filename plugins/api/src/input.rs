@@ -61,7 +61,7 @@ pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens, pixels_per_to
         (modality, _) => {
             size.bytes = (item.bytes.len() as u64).div_ceil(3) * 4 + AROUND;
             if let Some(pixels_per_token) = pixels_per_token.filter(|_| modality == "image") {
-                // What does not tell its size is not sent.
+                // What does not tell its size the server will hardly decode.
                 let pixels = imagesize::blob_size(item.bytes).map_or(0, |size| size.width * size.height);
                 size.tokens = (pixels as f64 / pixels_per_token).ceil() as u64;
             }

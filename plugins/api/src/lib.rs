@@ -61,6 +61,14 @@ impl Encoder for Api {
                 if settings.modality == Modality::Image { " or `pixels_per_token`" } else { "" }
             )));
         }
+        // What a fingerprint says is written into the cache.
+        let told = provider.fingerprint().into_iter().chain(settings.fingerprint());
+        let base_url = settings.base_url.iter().map(|url| ("base_url", url.clone()));
+        if let Some((name, _)) = told.chain(base_url).find(|(_, value)| settings.holds_key(value)) {
+            return Err(Error::config(format!(
+                "`{name}` holds the API's key: it goes into a header, and nowhere else"
+            )));
+        }
         let sender = Sender::open(&settings, provider)?;
         tracing::info!("{} of {}: tokens {tokens}", settings.model, sender.address());
         Ok(Self { settings, tokens, pixels_per_token, sender })
@@ -78,7 +86,7 @@ impl Encoder for Api {
         let description = Description::new(modality.clone(), *dimensions)
             .batch(own.items)
             .concurrency(CONCURRENCY)
-            .limits(Limits::new(max_bytes.or(own.bytes), tokens))
+            .limits(Limits::new(max_bytes.or(own.bytes), tokens).items(own.is_strict.then_some(own.items)))
             .rate(Rate::new(*requests_per_minute, *tokens_per_minute))
             .price(*price)
             .patience((self.settings.connect_timeout + self.settings.request_timeout).as_secs_f64() + MARGIN)

@@ -1,14 +1,15 @@
 //! A batch on its way to vectors: sent again where that may help, halved down to the item at fault where it is refused.
 //!
 //! No more than one answer with vectors is waited for: it is paid for, so it goes to the host's disk before the rest of the
-//! batch is sent.
+//! batch is sent. The rest comes back as batches of their own, whose history is remembered.
 
 use fusemix_sdk::{Error, Host, ItemError, Outcome, tracing};
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::answer::{BadAnswer, Judged};
@@ -22,6 +23,8 @@ use crate::settings::Settings;
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often a server may say that it only wants a request later.
 const DELAYS: u32 = 100;
+/// How often it may say so of several items without saying when.
+const PATIENCE: u32 = 8;
 /// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as good ones.
 const ANSWERS: [u32; 2] = [3, 5];
 
@@ -30,6 +33,8 @@ pub(crate) struct Sender {
     client: Client,
     pace: Pace,
     model: String,
+    /// Values of a latent, if they are asked for.
+    dimensions: Option<usize>,
     /// Whether it was said that the server has another.
     warned: AtomicBool,
     retries: u32,
@@ -38,15 +43,17 @@ pub(crate) struct Sender {
     failing: AtomicU32,
     /// Whether any item has got its vector: before that, what fails is perhaps not the items' fault.
     works: AtomicBool,
+    /// Batches that are parts of one that was refused, by [`digest`].
+    halves: Mutex<HashSet<u64>>,
     /// Why no request will work any more.
-    fatal: OnceLock<String>,
+    fatal: OnceLock<Error>,
 }
 
 /// What became of a batch.
 pub(crate) struct Sent {
     /// One an input.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Inputs that were not sent, or whose vectors were no good, in groups that are to be sent as they are.
+    /// Inputs that were not sent, in groups that are to be sent as they are; and those whose vectors were no good, each alone.
     pub(crate) rest: Vec<Vec<usize>>,
     pub(crate) usage: BTreeMap<String, f64>,
 }
@@ -93,11 +100,13 @@ impl Sender {
             client,
             pace: Pace::new(settings.requests_per_minute, settings.tokens_per_minute),
             model: settings.model.clone(),
+            dimensions: settings.dimensions,
             warned: AtomicBool::new(false),
             retries: settings.retries,
             backoff: settings.backoff,
             failing: AtomicU32::new(0),
             works: AtomicBool::new(false),
+            halves: Mutex::default(),
             fatal: OnceLock::new(),
         })
     }
@@ -113,11 +122,8 @@ impl Sender {
     /// The vectors of as many of `inputs`, which have so many `tokens`, as the first answer with vectors has.
     pub(crate) fn send(&self, inputs: &[&Input], tokens: &[u64], host: &Host) -> Result<Sent, Error> {
         let mut job = Job { inputs, tokens, host, outcomes: vec![None; inputs.len()], usage: BTreeMap::new() };
-        // However many items plugins.toml wants in a call, the provider takes no more of them at once.
-        let most = self.provider.limits().items;
-        let starts = (0..inputs.len()).step_by(most).rev();
-        let mut parts: Vec<Part> =
-            starts.map(|start| Part { inputs: start..inputs.len().min(start + most), halved: false }).collect();
+        let halved = self.halves().remove(&digest(inputs));
+        let mut parts = Vec::from_iter((!inputs.is_empty()).then_some(Part { inputs: 0..inputs.len(), halved }));
         let mut bad = Vec::new();
         while let Some(part) = parts.pop() {
             match self.request(&part, &mut job) {
@@ -151,13 +157,18 @@ impl Sender {
                 Err(Trouble::Stop(error)) => return Err(told(error, &job)),
             }
         }
-        let rest = parts.into_iter().rev().map(|part| part.inputs.collect()).chain([bad]);
+        self.halves().extend(parts.iter().map(|part| digest(&inputs[part.inputs.clone()])));
+        let rest = parts.into_iter().rev().map(|part| part.inputs.collect());
         let outcome = |outcome: Option<Outcome>| outcome.unwrap_or_else(|| Err(ItemError::transient("not sent yet")));
         Ok(Sent {
             outcomes: job.outcomes.into_iter().map(outcome).collect(),
-            rest: rest.filter(|group: &Vec<usize>| !group.is_empty()).collect(),
+            rest: rest.chain(bad.into_iter().map(|place| vec![place])).collect(),
             usage: job.usage,
         })
+    }
+
+    fn halves(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.halves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
@@ -183,11 +194,12 @@ impl Sender {
         let half = part.halved && inputs.len() > 1;
         let [most, answers] = [u32::MAX, ANSWERS[usize::from(inputs.len() == 1)]]
             .map(|tries| if half { 1 } else { tries.min(self.retries.saturating_add(1)) });
-        let (mut failed, mut delayed) = (0, 0);
+        // What failed in a way that may be the items' doing, in any other way, and what was put off.
+        let (mut unsure, mut failed, mut delayed) = (0, 0, 0);
         loop {
             self.pace.take(tokens, job.host)?;
-            if let Some(reason) = self.fatal.get() {
-                return Err(Error::new(reason).into());
+            if let Some(error) = self.fatal.get() {
+                return Err(error.clone().into());
             }
             let works = self.works.load(Ordering::Relaxed);
             let replied = self.client.post(&self.provider.endpoint(), &body);
@@ -197,7 +209,7 @@ impl Sender {
                     self.pace.heed(reply.allowance, tokens);
                     match self.read(&reply.body, inputs.len(), job) {
                         Ok(vectors) => {
-                            if failed > 0 {
+                            if unsure + failed > 0 {
                                 job.host.status("");
                             }
                             return Ok(vectors);
@@ -215,12 +227,16 @@ impl Sender {
                     if let Some(after) = after {
                         self.pace.pause(after, "as the server asks");
                     }
-                    // Some servers fail on what is too large for them, some on an item.
-                    match part.halved || inputs.len() > 1 || works {
+                    match part.halved || works {
                         true => (Trouble::Unsure(reason), if part.halved { answers } else { most }),
                         false => (Error::new(format!("{reason}; tried {most} times")).into(), most),
                     }
                 }
+                // Some servers fall over what is too large for them, some over an item.
+                Err(Failure::Broken(reason)) if part.halved || inputs.len() > 1 || works => {
+                    (Trouble::Unsure(reason), answers)
+                }
+                Err(Failure::Broken(reason)) => (Error::new(format!("{reason}; tried {most} times")).into(), most),
                 Err(Failure::Later { reason, after }) => {
                     delayed += 1;
                     if delayed > DELAYS {
@@ -228,27 +244,33 @@ impl Sender {
                     }
                     // A server that asks for no pause, again and again, gets one.
                     let least = if delayed > 2 { self.pause(delayed - 2) } else { Duration::ZERO };
+                    // Some say so of what is too large for any minute.
+                    if after.is_none() && delayed > PATIENCE && inputs.len() > 1 {
+                        return Err(Trouble::Unsure(reason));
+                    }
                     let time = after.map_or_else(|| self.pause(delayed), |after| after.max(least));
                     self.pace.pause(time, "as the server asks");
                     continue;
                 }
                 Err(Failure::Refused(reason)) => return Err(Trouble::Refused(reason)),
-                Err(Failure::Forbidden(reason)) if works => return Err(Trouble::Refused(reason)),
-                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => {
-                    return Err(Error::new(self.fatal.get_or_init(|| reason)).into());
-                }
+                Err(Failure::Forbidden(reason)) if works => (Trouble::Unsure(reason), 1),
+                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => (Error::new(reason).into(), 1),
             };
-            failed += 1;
-            if failed >= tries {
+            let (reason, times) = match &trouble {
+                Trouble::Refused(reason) | Trouble::Unsure(reason) => (reason, &mut unsure),
+                Trouble::Stop(error) => (&error.message, &mut failed),
+            };
+            *times += 1;
+            if *times >= tries {
+                if let Trouble::Stop(error) = &trouble {
+                    self.fatal.get_or_init(|| error.clone());
+                }
                 return Err(trouble);
             }
-            let reason = match &trouble {
-                Trouble::Refused(reason) | Trouble::Unsure(reason) => reason,
-                Trouble::Stop(error) => &error.message,
-            };
             tracing::debug!("sent again: {reason}");
-            job.host.status(&format!("sending again ({failed}): {reason}"));
-            pace::wait(Instant::now() + self.pause(failed), &format!("before sending again: {reason}"), job.host)?;
+            job.host.status(&format!("sending again ({times}): {reason}"));
+            let pause = self.pause(*times);
+            pace::wait(Instant::now() + pause, &format!("before sending again: {reason}"), job.host)?;
         }
     }
 
@@ -277,7 +299,13 @@ impl Sender {
                 Err(Trouble::Refused(format!("its vector {reason}")))
             }
             true => Err(Trouble::Unsure("none of its vectors is good".to_owned())),
-            false => Ok(judged),
+            false => match (self.dimensions, judged.iter().flatten().map(Vec::len).next()) {
+                (Some(wanted), Some(got)) if wanted != got => Err(Trouble::Stop(Error::config(format!(
+                    "the vectors have {got} values, and not the {wanted} of `dimensions`: the model does not know the \
+                     setting, or not that value"
+                )))),
+                _ => Ok(judged),
+            },
         }
     }
 
@@ -295,6 +323,13 @@ impl Sender {
         let longest = self.backoff.saturating_mul(1 << number.saturating_sub(1).min(16)).min(LONGEST);
         longest.mul_f64(rand::rng().random_range(0.5..1.0))
     }
+}
+
+/// Tells batches apart.
+fn digest(inputs: &[&Input]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    inputs.iter().for_each(|input| input.text().hash(&mut hasher));
+    hasher.finish()
 }
 
 /// `error`, with what was used up to it.

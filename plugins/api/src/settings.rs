@@ -192,6 +192,11 @@ impl Settings {
         })
     }
 
+    /// Whether the key is part of `text`.
+    pub(crate) fn holds_key(&self, text: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| text.contains(key.expose()))
+    }
+
     /// What latents depend on, whoever provides them.
     pub(crate) fn fingerprint(&self) -> Vec<(&'static str, String)> {
         let text = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());

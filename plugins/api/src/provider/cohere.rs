@@ -68,9 +68,9 @@ impl Provider for Cohere {
 
     fn limits(&self) -> Most {
         match self.images {
-            true if self.model.contains("v3") => Most { items: 1, bytes: Some(5 << 20), tokens: None },
-            true => Most { items: 96, bytes: Some(20 << 20), tokens: None },
-            false => Most { items: 96, bytes: Some(20 << 20), tokens: Some(128_000) },
+            true if self.model.contains("v3") => Most { items: 1, is_strict: true, bytes: Some(5 << 20), tokens: None },
+            true => Most { items: 96, is_strict: true, bytes: Some(20 << 20), tokens: None },
+            false => Most { items: 96, is_strict: true, bytes: Some(20 << 20), tokens: Some(128_000) },
         }
     }
 

@@ -44,7 +44,7 @@ impl Provider for Gemini {
     }
 
     fn limits(&self) -> Most {
-        Most { items: 100, bytes: Some(8 << 20), tokens: None }
+        Most { items: 100, is_strict: true, bytes: Some(8 << 20), tokens: None }
     }
 
     fn endpoint(&self) -> Endpoint {

@@ -115,7 +115,7 @@ impl Provider for Http {
 
     fn limits(&self) -> Most {
         let items = if self.single { 1 } else { 64 };
-        Most { items, bytes: Some(8 << 20), tokens: None }
+        Most { items, is_strict: self.single, bytes: Some(8 << 20), tokens: None }
     }
 
     fn endpoint(&self) -> Endpoint {

@@ -39,7 +39,7 @@ impl Provider for Jina {
 
     fn limits(&self) -> Most {
         let items = if self.images { 32 } else { 512 };
-        Most { items, bytes: Some(8 << 20), tokens: Some(500_000) }
+        Most { items, is_strict: false, bytes: Some(8 << 20), tokens: Some(500_000) }
     }
 
     fn endpoint(&self) -> Endpoint {

@@ -57,7 +57,10 @@ pub(crate) trait Provider: Send + Sync {
 /// The most that a request may hold, as the provider documents it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
+    /// Unless plugins.toml says otherwise.
     pub(crate) items: usize,
+    /// Whether the provider takes no more of them, whatever plugins.toml says.
+    pub(crate) is_strict: bool,
     pub(crate) bytes: Option<u64>,
     pub(crate) tokens: Option<u64>,
 }

@@ -56,7 +56,7 @@ impl Provider for Ollama {
     }
 
     fn limits(&self) -> Most {
-        Most { items: 128, bytes: Some(8 << 20), tokens: None }
+        Most { items: 128, is_strict: false, bytes: Some(8 << 20), tokens: None }
     }
 
     fn endpoint(&self) -> Endpoint {

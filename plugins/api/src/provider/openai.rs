@@ -59,7 +59,7 @@ impl Provider for OpenAi {
             (None, false) => 2048,
         };
         // OpenAI takes 300,000, and they are counted by more than one tokenizer.
-        Most { items, bytes: Some(8 << 20), tokens: Some(250_000) }
+        Most { items, is_strict: !self.is_elsewhere, bytes: Some(8 << 20), tokens: Some(250_000) }
     }
 
     fn endpoint(&self) -> Endpoint {

@@ -57,7 +57,7 @@ impl Provider for Tei {
 
     fn limits(&self) -> Most {
         let items = self.info.max_client_batch_size.unwrap_or(32).max(1);
-        Most { items, bytes: Some(2 << 20), tokens: self.info.max_batch_tokens }
+        Most { items, is_strict: true, bytes: Some(2 << 20), tokens: self.info.max_batch_tokens }
     }
 
     fn endpoint(&self) -> Endpoint {

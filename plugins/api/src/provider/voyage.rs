@@ -40,8 +40,8 @@ impl Provider for Voyage {
 
     fn limits(&self) -> Most {
         match self.multimodal {
-            true => Most { items: 1000, bytes: Some(20 << 20), tokens: Some(320_000) },
-            false => Most { items: 1000, bytes: Some(20 << 20), tokens: Some(120_000) },
+            true => Most { items: 1000, is_strict: true, bytes: Some(20 << 20), tokens: Some(320_000) },
+            false => Most { items: 1000, is_strict: true, bytes: Some(20 << 20), tokens: Some(120_000) },
         }
     }
 

@@ -7,7 +7,7 @@ struct Broken(String);
 
 impl Encoder for Broken {
     fn options() -> Vec<OptionSpec> {
-        let faults = ["open", "panic-open", "hang-open", "fail", "panic", "width", "count", "nan", "hang"];
+        let faults = ["open", "panic-open", "hang-open", "fail", "panic", "width", "count", "nan", "again", "hang"];
         vec![OptionSpec::new("fault", OptionKind::Text, "what to do wrong").required().choices(&faults)]
     }
 
@@ -32,6 +32,11 @@ impl Encoder for Broken {
             "fail" => Err(Error::new("the model fell over")),
             "panic" => panic!("on purpose, while encoding"),
             "width" => Ok(latents(5, items.len())),
+            "again" => {
+                let later = || Err::<Vec<f32>, _>(fusemix_sdk::ItemError::transient("later"));
+                let all = (0..items.len()).collect();
+                Ok(items.iter().map(|_| later()).collect::<Encoded>().rest(vec![all]))
+            }
             "count" => Ok(latents(4, items.len() + 1)),
             "nan" => {
                 Ok(items.iter().map(|item| Ok::<_, fusemix_sdk::ItemError>(vec![not_a_number(item); 4])).collect())
