@@ -45,7 +45,12 @@ pub(crate) struct Allowance {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}", match self {
+    Self::Slow => SLOW,
+    Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
+    Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
+})]
 pub(crate) enum Failure {
     /// There is no connection.
     Unreachable(String),
@@ -127,6 +132,16 @@ impl Client {
         self.base.host_str().unwrap_or_default().to_owned()
     }
 
+    /// The key must be there before anything is sent; what is in the cache needs none.
+    pub(crate) fn need_key(&self) -> Result<(), Error> {
+        match (&self.key, &self.key_env) {
+            (None, Some(name)) => Err(Error::config(format!(
+                "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends a request.
     pub(crate) fn post(&self, endpoint: &Endpoint, body: &Value) -> Result<Reply, Failure> {
         self.exchange(self.http.post(self.url(&endpoint.path)).json_body(body), endpoint)
@@ -134,6 +149,7 @@ impl Client {
 
     /// Asks for something, as often as may help.
     pub(crate) fn get(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
+        self.need_key().map_err(|error| error.message)?;
         let mut left = self.retries;
         loop {
             match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
@@ -146,16 +162,7 @@ impl Client {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
                 }
-                Err(Failure::Slow) => return Err(SLOW.to_owned()),
-                Err(
-                    Failure::Unreachable(reason)
-                    | Failure::Broken(reason)
-                    | Failure::Again { reason, .. }
-                    | Failure::Later { reason, .. }
-                    | Failure::Refused(reason)
-                    | Failure::Forbidden(reason)
-                    | Failure::Fatal(reason),
-                ) => return Err(reason),
+                Err(failure) => return Err(failure.to_string()),
             }
         }
     }
@@ -181,7 +188,9 @@ impl Client {
             None => request,
         };
         let again = |error: reqwest::Error| match (error.is_connect(), error.is_timeout()) {
-            (true, _) => Failure::Unreachable(format!("{}; is the server there?", chain(&error.without_url()))),
+            (true, _) => {
+                Failure::Unreachable(format!("{}; is the server at {} there?", chain(&error.without_url()), self.base))
+            }
             (false, true) => Failure::Slow,
             (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
         };
@@ -212,7 +221,8 @@ impl Client {
                 };
                 if code == 401 { Failure::Fatal(said) } else { Failure::Forbidden(said) }
             }
-            402 | 404 | 405 | 407 => Failure::Fatal(said),
+            404 | 405 => Failure::Fatal(format!("{said}; are `base_url` ({}) and `model` right?", self.base)),
+            402 | 407 => Failure::Fatal(said),
             // Google says so of a key that is wrong.
             400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
             429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
