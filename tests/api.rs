@@ -285,6 +285,25 @@ fn mistakes_are_named_before_anything_is_sent() {
 }
 
 #[test]
+fn what_is_cached_needs_no_key() {
+    let server = Server::faultless(Wire::OpenAi);
+    let place = place(&server, Wire::OpenAi, "");
+    place.write("data.tsv", table(9));
+    json(&place, "encode --data data.tsv --encoder api", 0);
+    for arguments in ["encode --data data.tsv --encoder api --dry-run", "encode --data data.tsv --encoder api"] {
+        let ran = place.run(&format!("{arguments} --json"));
+        assert_eq!((ran.code, &ran.json()["cached"]), (0, &9.into()), "{}", ran.stderr);
+    }
+    place.write("data.tsv", table(10));
+    place.run("encode --data data.tsv --encoder api").fails(3, "the environment has no TEST_KEY");
+    let toml = place.read("plugins.toml").replace("'TEST_KEY'", "'sk-this-is-the-key'");
+    place.write("plugins.toml", toml);
+    let ran = place.run("encode --data data.tsv --encoder api");
+    ran.fails(3, "`api_key_env` must be the name of a variable");
+    assert!(!ran.stderr.contains("sk-this"), "{}", ran.stderr);
+}
+
+#[test]
 fn ctrl_c_ends_a_wait_at_once() {
     let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 3).then_some(Fault::LimitedSomehow));
     let place = place(&server, Wire::OpenAi, "batch = 5\nbackoff = 50\nconcurrency = 2\n");

@@ -63,6 +63,7 @@ fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
         place.write("data.tsv", table(100));
         let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
         ran.fails(20, words);
+        assert!(ran.stdout.contains("ended by an error: run it again to go on"), "{}", ran.stdout);
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
         // Those that were under way.
         assert!(server.requests().len() <= 8, "{}", server.requests().len());
@@ -175,7 +176,7 @@ fn many_items_at_fault_in_a_row_do_not_end_a_run() {
 fn a_server_that_refuses_everything_is_soon_left_alone() {
     for (fault, most, message) in [
         (None, 60, "16 items in a row have failed, the last with: 400 Bad Request: an input is not allowed"),
-        (Some(Fault::Few), 90, "16 items in a row have failed, the last with: "),
+        (Some(Fault::Few), 30, "4 items in a row have failed, the last with: 0 vectors for 1 inputs"),
         (Some(Fault::Broken), 20, "500 Internal Server Error: internal error"),
     ] {
         let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| fault);

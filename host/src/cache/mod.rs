@@ -45,7 +45,11 @@ impl CacheError {
     }
 
     fn index(path: &Path, cause: impl Into<redb::Error>) -> Self {
-        Self::Index { path: path.to_owned(), cause: Box::new(cause.into()) }
+        match cause.into() {
+            // Of a full disk, say, nothing else is to be thought.
+            redb::Error::Io(cause) => Self::io("use", path, cause),
+            cause => Self::Index { path: path.to_owned(), cause: Box::new(cause) },
+        }
     }
 }
 

@@ -132,7 +132,10 @@ fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>,
     let file = ArrayFile::create(&out)?;
     let store = session.store(&encoder)?;
     let wanted = Wanted { places: true, ..Wanted::default() };
-    let Encoding { places, summary } = fill(session, &encoder, &store, column, wanted)?;
+    let Encoding { places, summary, error } = fill(session, &encoder, &store, column, wanted);
+    if let Some(error) = error {
+        return Err(error.into());
+    }
     if summary.stopped {
         return Ok(exit::STOPPED);
     }

@@ -11,7 +11,7 @@ use super::progress::Meter;
 use super::session::Session;
 use crate::cache::Store;
 use crate::dataset::{Column, Items, Table};
-use crate::encode::{Encoding, Forecast, Summary, Wanted, encode, forecast};
+use crate::encode::{Encoding, Forecast, Progress, Summary, Wanted, encode, forecast};
 use crate::plugin::LoadedEncoder;
 
 /// Failures are listed up to this many; `--json` has them all.
@@ -64,13 +64,16 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         return foretell(session, &encoder, &store, column, retry_failed);
     }
     let wanted = Wanted { retry_failed, max_items, max_cost, places: false };
-    let Encoding { summary, .. } = fill(session, &encoder, &store, column, wanted)?;
+    let Encoding { summary, error, .. } = fill(session, &encoder, &store, column, wanted);
     if session.json {
         say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
         say!("{}", line(&encoder.name, &summary));
     }
-    Ok(code(&summary))
+    match error {
+        Some(error) => Err(error.into()),
+        None => Ok(code(&summary)),
+    }
 }
 
 /// The named column, or the usual one for the encoder's items.
@@ -109,14 +112,15 @@ fn foretell(
         println!("about {tokens} tokens");
     }
     match cost {
-        Some(cost) => println!("cost: about {cost:.4}"),
+        Some(cost) => println!("cost: about {}", money(cost)),
         None => println!("cost: unknown, as the encoder has no price"),
     }
     match seconds {
         Some(seconds) => {
             println!("time: {} at least, under the limits to its rate", HumanDuration(Duration::from_secs_f64(seconds)))
         }
-        None => println!("time: no limit to its rate is known"),
+        None if items == 0 => println!("time: none"),
+        None => println!("time: unknown, as nothing limits its rate"),
     }
     Ok(0)
 }
@@ -128,19 +132,16 @@ pub(super) fn fill(
     store: &Store,
     column: Column<'_>,
     wanted: Wanted,
-) -> Result<Encoding> {
+) -> Encoding {
     let items = Items::new(column, &encoder.description.modality);
     let services = &session.services;
     let mut meter = Meter::new(format!("encoding with {}", encoder.name), items.len(), "rows");
     let encoding = encode(items, encoder, store, wanted, services, &mut |progress| {
-        let mut note = services.status();
-        if progress.failed > 0 {
-            note = format!("({} failed) {note}", progress.failed);
-        }
-        meter.show(progress.done, progress.total, progress.worked, &note);
+        let Progress { done, total, worked, failed } = progress;
+        let note = if failed > 0 { format!("({failed} failed)") } else { String::new() };
+        meter.show_or_wait(done, total, worked, &note, &services.status());
     });
     meter.end();
-    let encoding = encoding?;
     for failure in encoding.summary.failures.iter().take(LISTED) {
         eprintln!("{}: row {}, {}: {}", column.source().display(), failure.row, failure.item, failure.reason);
     }
@@ -153,7 +154,13 @@ pub(super) fn fill(
             "{items} items failed in an earlier run; `fusemix encode --encoder {encoder} --retry-failed` sends them again"
         );
     }
-    Ok(encoding)
+    encoding
+}
+
+/// A sum with as many digits as tell something.
+fn money(cost: f64) -> String {
+    let digits = if cost > 0.0 { (1.0 - cost.log10().floor()).clamp(2.0, 12.0) as usize } else { 2 };
+    format!("{cost:.digits$}")
 }
 
 /// A summary in one line.
@@ -166,16 +173,20 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
         }
     }
     for (unit, amount) in &summary.usage {
+        let unit = if *amount == 1.0 { unit.strip_suffix('s').unwrap_or(unit) } else { unit };
         line += &format!(", {amount} {unit}");
     }
     if let Some(cost) = summary.cost {
-        line += &format!(", cost {cost:.4}");
+        line += &format!(", cost {}", money(cost));
     }
     if summary.bounded {
         line += "; ended before it would exceed --max-items or --max-cost";
     }
     if summary.stopped {
         line += "; stopped: run it again to go on";
+    }
+    if summary.error.is_some() {
+        line += "; ended by an error: run it again to go on";
     }
     line
 }

@@ -54,7 +54,7 @@ impl Meter {
     /// Work on `total` things called `unit`.
     pub(super) fn new(name: String, total: usize, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {wide_msg}");
+            let style = ProgressStyle::with_template("{prefix} [{bar:16}] {pos}/{len} {wide_msg}");
             let style = style.expect("the template is a constant").progress_chars("=> ");
             ProgressBar::new(total as u64).with_style(style).with_prefix(name.clone())
         });
@@ -63,19 +63,25 @@ impl Meter {
 
     /// `done` of `total` are done, `worked` of them by this run's own work; `note` is shown beside.
     pub(super) fn show(&mut self, done: usize, total: usize, worked: usize, note: &str) {
+        self.show_or_wait(done, total, worked, note, "");
+    }
+
+    /// As [`Meter::show`]; what is waited for, if anything, is shown instead of a rate that says nothing then.
+    pub(super) fn show_or_wait(&mut self, done: usize, total: usize, worked: usize, note: &str, waits: &str) {
         if self.bar.is_none() && self.said.elapsed() < BETWEEN_LINES {
             return;
         }
         let rate = worked as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
-        let pace = match worked {
+        let pace = match (waits, worked) {
             // Nothing yet tells how long it will take.
-            0 => String::new(),
-            _ => {
+            ("", 0) => String::new(),
+            ("", _) => {
                 let left = Duration::from_secs_f64(((total - done) as f64 / rate).min(1e9));
                 format!("{rate:.1}/s, {} left", HumanDuration(left))
             }
+            _ => waits.to_owned(),
         };
-        let note = [pace.as_str(), note].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let note = [note, &pace].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done as u64);

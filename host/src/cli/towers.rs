@@ -158,14 +158,19 @@ impl<'a> Towers<'a> {
                 None => Arc::new(self.session.store(&encoder)?),
             };
             self.stores.borrow_mut().insert(encoder.fingerprint.clone(), store.clone());
-            let encoding = fill(self.session, &encoder, &store, column, Wanted { places: true, ..Wanted::default() })?;
+            let wanted = Wanted { places: true, ..Wanted::default() };
+            let mut encoding = fill(self.session, &encoder, &store, column, wanted);
+            let error = encoding.error.take();
             if encoding.summary.stopped {
                 bail!(Stopped);
             }
             let summary = &encoding.summary;
-            if summarise && (self.trained.is_none() || summary.encoded + summary.failed > 0) {
+            if summarise && (self.trained.is_none() || summary.encoded + summary.failed > 0 || error.is_some()) {
                 let (path, name) = (column.source().display(), column.name());
                 eprintln!("{path}, column `{name}`: {}", line(&encoder.name, summary));
+            }
+            if let Some(error) = error {
+                return Err(error.into());
             }
             if parts.is_empty() {
                 keys = encoding.places.keys;
@@ -195,7 +200,8 @@ impl<'a> Towers<'a> {
         let table = Table::of_one("the query".as_ref(), name, item.as_bytes());
         let side = self.encoded(tower, table.column(name)?, false)?;
         if side.latents.is_empty() {
-            bail!("the query {item:?} has no latent");
+            let start: String = item.chars().take(40).collect();
+            bail!("the query {start:?}{} has no latent", if start.len() < item.len() { "..." } else { "" });
         }
         Ok(side.latents)
     }

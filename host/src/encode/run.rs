@@ -36,6 +36,8 @@ pub struct Encoding {
     pub places: Places,
     /// The counts.
     pub summary: Summary,
+    /// What ended it before its time.
+    pub error: Option<EncodeError>,
 }
 
 /// Counts of an encoding, as `--json` prints them.
@@ -65,6 +67,8 @@ pub struct Summary {
     pub usage: BTreeMap<String, f64>,
     /// What that cost, where the encoder has a price.
     pub cost: Option<f64>,
+    /// What ended it before its time.
+    pub error: Option<String>,
     /// Whether it was stopped before the end.
     pub stopped: bool,
     /// Whether it ended because more would have gone beyond its bounds.
@@ -94,7 +98,7 @@ pub fn encode(
     wanted: Wanted,
     services: &Services,
     watch: &mut dyn FnMut(Progress),
-) -> Result<Encoding, EncodeError> {
+) -> Encoding {
     let start = Instant::now();
     let (chunks, reads) = sync_channel(READ_AHEAD);
     let mut batches = Batches::new(reads, encoder, store);
@@ -114,19 +118,20 @@ pub fn encode(
         closed: false,
         watch,
     };
-    std::thread::scope(|scope| {
+    let error = std::thread::scope(|scope| {
         scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
         let outcome = run.drive(&mut batches);
         // Nobody reads on for a run that has ended.
         batches.close();
-        outcome
-    })?;
+        outcome.err()
+    });
     let ColumnRows { cached, duplicates, remembered, damaged, .. } = run.rows;
     let (failures, places) = run.rows.end();
     let seconds = start.elapsed().as_secs_f64();
-    let failed = failures.len();
-    let summary = Summary { cached, duplicates, remembered, damaged, failed, failures, seconds, ..run.summary };
-    Ok(Encoding { places, summary })
+    let (failed, told) = (failures.len(), error.as_ref().map(ToString::to_string));
+    let summary =
+        Summary { cached, duplicates, remembered, damaged, failed, failures, seconds, error: told, ..run.summary };
+    Encoding { places, summary, error }
 }
 
 struct Run<'a> {

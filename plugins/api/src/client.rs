@@ -2,16 +2,14 @@
 
 use fusemix_sdk::Error;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url, redirect};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, words};
 use crate::settings::{Secret, Settings};
-
-/// The longest that a server may ask to wait; beyond it, the quota of a day or a month is used up.
-const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What is said of a request that takes longer than `request_timeout`.
 pub(crate) const SLOW: &str = "no answer within `request_timeout`";
@@ -37,15 +35,13 @@ pub(crate) struct Reply {
     pub(crate) allowance: Allowance,
 }
 
-/// What the server says is left of a minute, and when there is more.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Allowance {
-    pub(crate) requests: Option<(u64, Duration)>,
-    pub(crate) tokens: Option<(u64, Duration)>,
-}
-
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}", match self {
+    Self::Slow => SLOW,
+    Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
+    Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
+})]
 pub(crate) enum Failure {
     /// There is no connection.
     Unreachable(String),
@@ -127,6 +123,16 @@ impl Client {
         self.base.host_str().unwrap_or_default().to_owned()
     }
 
+    /// The key must be there before anything is sent; what is in the cache needs none.
+    pub(crate) fn need_key(&self) -> Result<(), Error> {
+        match (&self.key, &self.key_env) {
+            (None, Some(name)) => Err(Error::config(format!(
+                "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends a request.
     pub(crate) fn post(&self, endpoint: &Endpoint, body: &Value) -> Result<Reply, Failure> {
         self.exchange(self.http.post(self.url(&endpoint.path)).json_body(body), endpoint)
@@ -134,6 +140,7 @@ impl Client {
 
     /// Asks for something, as often as may help.
     pub(crate) fn get(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
+        self.need_key().map_err(|error| error.message)?;
         let mut left = self.retries;
         loop {
             match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
@@ -146,16 +153,7 @@ impl Client {
                     left -= 1;
                     std::thread::sleep(after.unwrap_or(Duration::from_millis(500)).min(Duration::from_secs(5)));
                 }
-                Err(Failure::Slow) => return Err(SLOW.to_owned()),
-                Err(
-                    Failure::Unreachable(reason)
-                    | Failure::Broken(reason)
-                    | Failure::Again { reason, .. }
-                    | Failure::Later { reason, .. }
-                    | Failure::Refused(reason)
-                    | Failure::Forbidden(reason)
-                    | Failure::Fatal(reason),
-                ) => return Err(reason),
+                Err(failure) => return Err(failure.to_string()),
             }
         }
     }
@@ -181,7 +179,9 @@ impl Client {
             None => request,
         };
         let again = |error: reqwest::Error| match (error.is_connect(), error.is_timeout()) {
-            (true, _) => Failure::Unreachable(format!("{}; is the server there?", chain(&error.without_url()))),
+            (true, _) => {
+                Failure::Unreachable(format!("{}; is the server at {} there?", chain(&error.without_url()), self.base))
+            }
             (false, true) => Failure::Slow,
             (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
         };
@@ -212,7 +212,8 @@ impl Client {
                 };
                 if code == 401 { Failure::Fatal(said) } else { Failure::Forbidden(said) }
             }
-            402 | 404 | 405 | 407 => Failure::Fatal(said),
+            404 | 405 => Failure::Fatal(format!("{said}; are `base_url` ({}) and `model` right?", self.base)),
+            402 | 407 => Failure::Fatal(said),
             // Google says so of a key that is wrong.
             400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
             429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
@@ -255,142 +256,4 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// What a server says is wrong, in its own words.
-pub(crate) fn words(body: &[u8]) -> String {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let said = json.as_ref().and_then(|json| {
-        let places = ["/error/message", "/error", "/message", "/detail"];
-        let said = places.iter().find_map(|place| json.pointer(place))?;
-        // FastAPI's way: a list of what is wrong, each with the whole input beside it.
-        let wrong = said.as_array().map(|list| list.iter().filter_map(|wrong| wrong.get("msg")?.as_str()).collect());
-        let wrong: Option<Vec<&str>> = wrong.filter(|list: &Vec<&str>| !list.is_empty());
-        Some(
-            wrong.map_or_else(|| said.as_str().map_or_else(|| said.to_string(), str::to_owned), |list| list.join("; ")),
-        )
-    });
-    let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(300) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None if text.is_empty() => "no further words".to_owned(),
-        None => text,
-    }
-}
-
-/// Whether waiting will not help.
-fn is_used_up(body: &[u8], after: Option<Duration>) -> bool {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let codes = ["/error/code", "/error/type"].map(|place| json.pointer(place).and_then(Value::as_str));
-    codes.contains(&Some("insufficient_quota")) || after.is_some_and(|after| after > PATIENCE)
-}
-
-/// `Retry-After`: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let milliseconds = headers.get("retry-after-ms").and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
-    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
-    let seconds = milliseconds.map(|ms| ms / 1000.0).or_else(|| text?.parse::<f64>().ok());
-    if let Some(seconds) = seconds.filter(|seconds| (0.0..1e9).contains(seconds)) {
-        return Some(Duration::from_secs_f64(seconds));
-    }
-    let date = httpdate::parse_http_date(text?).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// Google's way to say the same: `details` with a `retryDelay` such as "34s".
-fn retry_info(body: &[u8]) -> Option<Duration> {
-    let json: Value = serde_json::from_slice(body).ok()?;
-    let details = json.pointer("/error/details")?.as_array()?;
-    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
-    duration(delay)
-}
-
-/// "1s", "6m0s", "120ms", "1h2m3.5s", or seconds.
-fn duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| (0.0..1e9).contains(seconds)) {
-        return Some(Duration::from_secs_f64(seconds));
-    }
-    let (mut rest, mut total) = (text, 0.0);
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let unit = rest[end..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |next| end + next);
-        total += number
-            * match &rest[end..unit] {
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                "d" => 86400.0,
-                _ => return None,
-            };
-        rest = &rest[unit..];
-    }
-    (total < 1e9).then(|| Duration::from_secs_f64(total))
-}
-
-impl Allowance {
-    fn of(headers: &HeaderMap) -> Self {
-        let text = |name: String| headers.get(name).and_then(|value| value.to_str().ok());
-        let of = |what: &str| {
-            let left = text(format!("x-ratelimit-remaining-{what}"))?.trim().parse().ok()?;
-            Some((left, duration(text(format!("x-ratelimit-reset-{what}"))?)?))
-        };
-        Self { requests: of("requests"), tokens: of("tokens") }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_comes_as_seconds_or_as_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let after = |name: &'static str, value: &str| {
-            retry_after(&HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]), now)
-        };
-        assert_eq!(after("retry-after", "3"), Some(Duration::from_secs(3)));
-        assert_eq!(after("retry-after", " 0.25 "), Some(Duration::from_millis(250)));
-        assert_eq!(after("retry-after-ms", "120"), Some(Duration::from_millis(120)));
-        assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
-        assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        for nonsense in ["soon", "-1", "NaN", "1e99"] {
-            assert_eq!(after("retry-after", nonsense), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn durations_as_providers_write_them() {
-        let cases =
-            [("1s", 1.0), ("6m0s", 360.0), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("34", 34.0), ("2d", 172_800.0)];
-        for (text, seconds) in cases {
-            assert_eq!(duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
-        }
-        for nonsense in ["s", "1x", "1.2.3s", "-3s", "nan", "9999999999999h", "1s2"] {
-            assert_eq!(duration(nonsense), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn a_servers_own_words() {
-        let cases = [
-            (r#"{"error": {"message": "no  such model", "code": "x"}}"#, "no such model"),
-            (r#"{"error": "overloaded", "error_type": "overloaded"}"#, "overloaded"),
-            (r#"{"message": "invalid api token", "id": "1"}"#, "invalid api token"),
-            (
-                r#"{"detail": [{"input": "long", "msg": "at most 9 characters"}, {"msg": "no"}]}"#,
-                "at most 9 characters; no",
-            ),
-            (r#"{"detail": [1]}"#, "[1]"),
-            ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
-            ("", "no further words"),
-        ];
-        for (body, said) in cases {
-            assert_eq!(words(body.as_bytes()), said);
-        }
-        assert_eq!(words("é".repeat(1000).as_bytes()).chars().count(), 303);
-    }
 }

@@ -10,6 +10,7 @@ mod client;
 mod input;
 mod pace;
 mod provider;
+mod said;
 mod sender;
 mod settings;
 mod tokens;

@@ -4,7 +4,7 @@ use fusemix_sdk::{Error, Host};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::client::Allowance;
+use crate::said::Allowance;
 
 /// How long to wait before looking whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,14 +35,14 @@ pub(crate) struct Sender {
     model: String,
     /// Values of a latent, if they are asked for.
     dimensions: Option<usize>,
-    /// Whether it was said that the server has another.
-    warned: AtomicBool,
     retries: u32,
     backoff: Duration,
     /// Items that failed since the last one that did not.
     failing: AtomicU32,
-    /// Whether any item has got its vector: before that, what fails is perhaps not the items' fault.
-    works: AtomicBool,
+    /// Answers with good vectors: before the first, what fails is perhaps not the items' fault.
+    answers: AtomicU32,
+    /// The model that the first of them was from.
+    answered: OnceLock<String>,
     /// Batches that are parts of one that was refused, by [`digest`].
     halves: Mutex<HashSet<u64>>,
     /// Why no request will work any more.
@@ -101,11 +101,11 @@ impl Sender {
             pace: Pace::new(settings.requests_per_minute, settings.tokens_per_minute),
             model: settings.model.clone(),
             dimensions: settings.dimensions,
-            warned: AtomicBool::new(false),
             retries: settings.retries,
             backoff: settings.backoff,
             failing: AtomicU32::new(0),
-            works: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
+            answered: OnceLock::new(),
             halves: Mutex::default(),
             fatal: OnceLock::new(),
         })
@@ -121,6 +121,9 @@ impl Sender {
 
     /// The vectors of as many of `inputs`, which have so many `tokens`, as the first answer with vectors has.
     pub(crate) fn send(&self, inputs: &[&Input], tokens: &[u64], host: &Host) -> Result<Sent, Error> {
+        if !inputs.is_empty() {
+            self.client.need_key()?;
+        }
         let mut job = Job { inputs, tokens, host, outcomes: vec![None; inputs.len()], usage: BTreeMap::new() };
         let halved = self.halves().remove(&digest(inputs));
         let mut parts = Vec::from_iter((!inputs.is_empty()).then_some(Part { inputs: 0..inputs.len(), halved }));
@@ -129,7 +132,7 @@ impl Sender {
             match self.request(&part, &mut job) {
                 Ok(vectors) => {
                     self.failing.store(0, Ordering::Relaxed);
-                    self.works.store(true, Ordering::Relaxed);
+                    self.answers.fetch_add(1, Ordering::Relaxed);
                     for (place, vector) in part.inputs.zip(vectors) {
                         match vector {
                             Ok(vector) => job.outcomes[place] = Some(Ok(vector.into())),
@@ -145,11 +148,7 @@ impl Sender {
                     parts.extend([middle..end, start..middle].map(|inputs| Part { inputs, halved: true }));
                 }
                 Err(Trouble::Refused(reason)) => {
-                    let error = match self.works.load(Ordering::Relaxed) {
-                        true => ItemError::new(reason),
-                        false => ItemError::transient(reason),
-                    };
-                    self.fail(part.inputs.start, error, 256, &mut job)?;
+                    self.fail(part.inputs.start, ItemError::new(reason), 256, &mut job)?;
                 }
                 Err(Trouble::Unsure(reason)) => {
                     self.fail(part.inputs.start, ItemError::transient(reason), 16, &mut job)?;
@@ -167,20 +166,25 @@ impl Sender {
         })
     }
 
+    fn works(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
     fn halves(&self) -> MutexGuard<'_, HashSet<u64>> {
         self.halves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
     /// down to the items.
-    fn fail(&self, place: usize, error: ItemError, most: u32, job: &mut Job<'_>) -> Result<(), Error> {
+    fn fail(&self, place: usize, mut error: ItemError, most: u32, job: &mut Job<'_>) -> Result<(), Error> {
         let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
-        let most = if self.works.load(Ordering::Relaxed) { most } else { most.min(16) };
+        let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
         if failing >= most {
             let reason = error.message;
             let error = format!("{failing} items in a row have failed, the last with: {reason}");
             return Err(told(Error::new(error), job));
         }
+        error.transient |= !self.works();
         job.outcomes[place] = Some(Err(error));
         Ok(())
     }
@@ -194,6 +198,7 @@ impl Sender {
         let half = part.halved && inputs.len() > 1;
         let [most, answers] = [u32::MAX, ANSWERS[usize::from(inputs.len() == 1)]]
             .map(|tries| if half { 1 } else { tries.min(self.retries.saturating_add(1)) });
+        let before = self.answers.load(Ordering::Relaxed);
         // What failed in a way that may be the items' doing, in any other way, and what was put off.
         let (mut unsure, mut failed, mut delayed) = (0, 0, 0);
         loop {
@@ -201,8 +206,11 @@ impl Sender {
             if let Some(error) = self.fatal.get() {
                 return Err(error.clone().into());
             }
-            let works = self.works.load(Ordering::Relaxed);
+            let works = self.works();
+            let start = Instant::now();
             let replied = self.client.post(&self.provider.endpoint(), &body);
+            let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
+            tracing::debug!("{} items, after {:?}: {came}", inputs.len(), start.elapsed());
             *job.usage.entry("requests".to_owned()).or_default() += 1.0;
             let (trouble, tries) = match replied {
                 Ok(reply) => {
@@ -217,7 +225,11 @@ impl Sender {
                         Err(trouble) => (trouble, answers),
                     }
                 }
-                Err(Failure::Slow) => (Trouble::Unsure(SLOW.to_owned()), answers),
+                Err(Failure::Slow) if works || part.halved => (Trouble::Unsure(SLOW.to_owned()), answers),
+                Err(Failure::Slow) => {
+                    let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
+                    (Error::new(format!("{SLOW} of {}, {answers} times; {advice}", self.address())).into(), answers)
+                }
                 Err(Failure::Unreachable(reason)) => {
                     // A server that was there will perhaps be there again.
                     let tries = 1 + if works { self.retries } else { self.retries.min(2) };
@@ -261,13 +273,14 @@ impl Sender {
                 Trouble::Stop(error) => (&error.message, &mut failed),
             };
             *times += 1;
-            if *times >= tries {
+            // Where others are answered meanwhile, it is not the server.
+            let others = self.answers.load(Ordering::Relaxed) > before;
+            if *times >= if others { tries.min(answers) } else { tries } {
                 if let Trouble::Stop(error) = &trouble {
                     self.fatal.get_or_init(|| error.clone());
                 }
                 return Err(trouble);
             }
-            tracing::debug!("sent again: {reason}");
             job.host.status(&format!("sending again ({times}): {reason}"));
             let pause = self.pause(*times);
             pace::wait(Instant::now() + pause, &format!("before sending again: {reason}"), job.host)?;
@@ -279,7 +292,7 @@ impl Sender {
         let (answer, usage) = match self.provider.answer(body) {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
-                self.compare(answer.model.take());
+                self.compare(answer.model.take())?;
                 (Ok(answer), usage)
             }
             Err(BadAnswer { reason, usage }) => (Err(reason), usage),
@@ -309,13 +322,20 @@ impl Sender {
         }
     }
 
-    /// Says so, once, if the server names another model than the one that was asked for.
-    fn compare(&self, answered: Option<String>) {
-        let Some(answered) = answered else { return };
-        let [theirs, ours] = [&answered, &self.model].map(|name| name.to_lowercase());
-        if !theirs.contains(&ours) && !ours.contains(&theirs) && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("asked for model `{}`, the server answers with `{answered}`", self.model);
+    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model changes.
+    fn compare(&self, model: Option<String>) -> Result<(), Error> {
+        let Some(model) = model else { return Ok(()) };
+        if let Some(first) = self.answered.get() {
+            return match *first == model {
+                true => Ok(()),
+                false => Err(Error::new(format!("the server answers with model `{model}`, and with `{first}` before"))),
+            };
         }
+        let [theirs, ours] = [&model, &self.model].map(|name| name.to_lowercase());
+        if self.answered.set(model.clone()).is_ok() && !theirs.contains(&ours) && !ours.contains(&theirs) {
+            tracing::warn!("asked for model `{}`, the server answers with `{model}`", self.model);
+        }
+        Ok(())
     }
 
     /// The pause before try `number`, from 1: it doubles, and differs from one call to the other.
@@ -335,7 +355,7 @@ fn digest(inputs: &[&Input]) -> u64 {
 /// `error`, with what was used up to it.
 fn told(mut error: Error, job: &Job<'_>) -> Error {
     if let Some(tokens) = job.usage.get("tokens").filter(|&&tokens| tokens > 0.0) {
-        error.message += &format!(" ({tokens} tokens were used for answers that could not be)");
+        error.message += &format!(" ({tokens} tokens were used for answers that were no good)");
     }
     error
 }

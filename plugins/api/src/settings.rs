@@ -145,10 +145,13 @@ impl Settings {
         let own = defaults.key_env.filter(|_| base_url.is_none()).map(str::to_owned);
         let key_env = given.clone().or(own);
         let key = key_env.as_ref().and_then(|name| std::env::var(name).ok()).filter(|key| !key.trim().is_empty());
-        if let (None, Some(name)) = (&key, &key_env) {
-            return Err(Error::config(format!(
-                "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
-            )));
+        let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !key_env.iter().all(is_name) {
+            // Perhaps it is the key itself: it is not shown.
+            return Err(Error::config(
+                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key itself \
+                 does not belong into plugins.toml",
+            ));
         }
         let modality = options.get_or("modality", Modality::Text)?;
         if !defaults.modalities.contains(&modality.name()) {

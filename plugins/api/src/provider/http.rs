@@ -133,6 +133,13 @@ impl Provider for Http {
         let answer: Value = json(body)?;
         let mut found = Vec::new();
         follow(&answer, &self.vectors, &mut found);
+        if found.is_empty() {
+            let start: String = answer.to_string().chars().take(80).collect();
+            let vectors = self.vectors.join("/");
+            return Err(
+                format!("`vectors = \"/{vectors}\"` leads nowhere in the answer, which begins with {start}").into()
+            );
+        }
         let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
         match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
