@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{CandleText, model};
 
+mod families;
+mod files;
+
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");
     let folder = std::env::var_os("FUSEMIX_MINILM").map_or_else(fetched, PathBuf::from);
@@ -127,7 +130,7 @@ fn the_fast_path_is_the_portable_one() {
 #[test]
 fn mistakes_name_what_to_change() {
     let refused = |options: Options| CandleText::open(&options, &Host::detached()).err().unwrap().message;
-    assert!(refused(minilm().with("pooling", "max")).contains("choose mean or cls"));
+    assert!(refused(minilm().with("pooling", "max")).contains("this model offers mean, cls, pooler"));
     assert!(refused(minilm().with("max_length", 513)).contains("from 3 to the 512"));
     assert!(refused(minilm().with("max_length", 2)).contains("from 3 to the 512"));
     assert!(refused(minilm().with("device", "tpu")).contains("choose \"cpu\""));
