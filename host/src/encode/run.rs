@@ -262,9 +262,10 @@ impl Run<'_> {
                 Verdict::Good(answer) => good.push(answer),
                 Verdict::Again(batch) => self.again.push_back(batch),
                 Verdict::First(answer, error) => {
-                    // What came before it is not stored: it has the width of the first.
-                    good = vec![answer];
-                    calls.fail(error);
+                    // What came just before it has the width of the first.
+                    let before = std::mem::replace(&mut good, vec![answer]);
+                    self.again.extend(before.into_iter().map(|answer| answer.batch));
+                    error.into_iter().for_each(|error| calls.fail(error));
                 }
                 Verdict::Wrong(error) => calls.fail(error),
             }

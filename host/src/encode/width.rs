@@ -13,8 +13,8 @@ pub(super) enum Verdict {
     Good(Answer),
     /// It must be asked for again.
     Again(Batch),
-    /// It counts; the first answer did not, and its latents are gone.
-    First(Answer, EncoderError),
+    /// It counts; the first answer did not, and its latents are gone, with an error if they had been stored.
+    First(Answer, Option<EncoderError>),
     /// It is no accident any more.
     Wrong(EncoderError),
 }
@@ -68,7 +68,8 @@ impl Width {
             store.clear()?;
             (self.known, self.doubted) = (Some(got), false);
             let encoder = self.encoder.clone();
-            return Ok(Verdict::First(answer, EncoderError::FirstWidth { encoder, expected, got, dropped }));
+            let error = EncoderError::FirstWidth { encoder, expected, got, dropped };
+            return Ok(Verdict::First(answer, (dropped > 0).then_some(error)));
         }
         self.other = Some(got);
         self.misses += 1;
