@@ -6,7 +6,7 @@ use candle_nn::{Activation, Module, VarBuilder};
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use super::matmul::{Matrix, matmul};
-use super::{is_fast, simd, values};
+use super::{is_fast, product, simd, values};
 
 /// A linear layer, its activation included.
 pub struct Linear {
@@ -34,9 +34,12 @@ impl Linear {
 
     /// Reads `weight` (`out x in`) of a layer without a bias.
     pub fn load_without_bias(inputs: usize, outputs: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get((outputs, inputs), "weight")?;
-        let bias = weight.zeros_like()?.narrow(1, 0, 1)?.flatten_all()?;
-        Self::new(&weight, &bias)
+        Self::without_bias(&vb.get((outputs, inputs), "weight")?)
+    }
+
+    /// The layer with this `weight` (`out x in`) and no bias.
+    pub fn without_bias(weight: &Tensor) -> Result<Self> {
+        Self::new(weight, &Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?)
     }
 
     /// The layer with this `weight` (`out x in`) and `bias` (`out`).
@@ -80,7 +83,7 @@ impl Module for Linear {
         if is_fast(x) && x.is_contiguous() {
             return self.fast(x, Vec::new());
         }
-        let y = x.matmul(&self.weight)?.broadcast_add(&self.bias)?;
+        let y = product(x, &self.weight)?.broadcast_add(&self.bias)?;
         match self.behind {
             Behind::Nothing => Ok(y),
             Behind::Activation(activation) => y.apply(&activation),
@@ -140,7 +143,8 @@ mod tests {
     /// In f64 the layer takes candle's kernels.
     #[test]
     fn every_activation_is_candles() -> Result<()> {
-        let named = [Activation::Gelu, Activation::Relu6, Activation::Relu, Activation::Silu, Activation::GeluPytorchTanh];
+        let named =
+            [Activation::Gelu, Activation::Relu6, Activation::Relu, Activation::Silu, Activation::GeluPytorchTanh];
         let activations = [Behind::Nothing, Behind::QuickGelu].into_iter().chain(named.map(Behind::Activation));
         for (rows, inputs, outputs) in [(1, 1, 1), (63, 5, 17), (2, 65, 257)] {
             let random = |shape: (usize, usize)| Tensor::randn(0f32, 4.0, shape, &Device::Cpu);

@@ -1,0 +1,98 @@
+//! Which rows of its sequence a row attends to.
+
+use candle_core::{DType, Device, Result, Tensor};
+use std::ops::Range;
+
+/// A band around a row, and how its scores fade. The default is all rows alike.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Rows before itself that a row sees.
+    before: usize,
+    /// Rows after itself that a row sees.
+    after: usize,
+    /// What a row of distance takes from a score, in each head; nothing if empty.
+    slopes: Vec<f32>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { before: usize::MAX, after: usize::MAX, slopes: Vec::new() }
+    }
+}
+
+impl Seen {
+    /// Itself and what is before it.
+    pub fn causal() -> Self {
+        Self { after: 0, ..Self::default() }
+    }
+
+    /// What is up to `distance` rows away.
+    pub fn within(distance: usize) -> Self {
+        Self { before: distance, after: distance, ..Self::default() }
+    }
+
+    /// All rows, the less the farther away they are, by slopes that differ from head to head: ALiBi, in both directions.
+    pub fn fading(heads: usize) -> Self {
+        // Of a power of two n: 2^(-8/n), 2^(-16/n) ..; of any other number every second one of the next power follows.
+        let slopes = |n: usize| (1..=n).map(move |head| (-8.0 * head as f32 / n as f32).exp2());
+        let whole = 1 << heads.max(1).ilog2();
+        let slopes = slopes(whole).chain(slopes(2 * whole).step_by(2)).take(heads).collect();
+        Self { slopes, ..Self::default() }
+    }
+
+    /// The rows that any of `rows` sees in a sequence of `length`.
+    pub(super) fn range(&self, rows: Range<usize>, length: usize) -> Range<usize> {
+        rows.start.saturating_sub(self.before)..length.min(rows.end.saturating_add(self.after))
+    }
+
+    /// Puts into `scores`, those of `rows` with `columns`, what a row does not see (-inf) and what fades.
+    pub(super) fn apply(&self, scores: &mut [f32], head: usize, rows: Range<usize>, columns: Range<usize>) {
+        let slope = self.slopes.get(head).copied().unwrap_or(0.0);
+        for (row, scores) in rows.zip(scores.chunks_exact_mut(columns.len())) {
+            if slope != 0.0 {
+                for (column, score) in columns.clone().zip(scores.iter_mut()) {
+                    *score -= slope * row.abs_diff(column) as f32;
+                }
+            }
+            let seen = self.range(row..row + 1, columns.end);
+            scores[..seen.start.saturating_sub(columns.start)].fill(f32::NEG_INFINITY);
+            scores[seen.end - columns.start..].fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// The same for whole sequences of `length`, to be added: `1 or heads x length x length`; `None` for nothing.
+    pub(super) fn bias(&self, length: usize, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
+        let whole = self.before >= length && self.after >= length;
+        if whole && self.slopes.is_empty() {
+            return Ok(None);
+        }
+        let at = Tensor::arange(0f32, length as f32, device)?;
+        let ahead = at.unsqueeze(0)?.broadcast_sub(&at.unsqueeze(1)?)?.unsqueeze(0)?;
+        let mut bias = ahead.zeros_like()?;
+        if !self.slopes.is_empty() {
+            let slopes = Tensor::new(&self.slopes[..], device)?.reshape(((), 1, 1))?;
+            bias = slopes.neg()?.broadcast_mul(&ahead.abs()?)?;
+        }
+        if !whole {
+            let (before, after) = (self.before.min(length) as f64, self.after.min(length) as f64);
+            let outside = (ahead.gt(after)? + ahead.lt(-before)?)?.broadcast_as(bias.shape())?;
+            let never = Tensor::full(f32::NEG_INFINITY, bias.shape(), device)?;
+            bias = outside.where_cond(&never, &bias)?;
+        }
+        bias.to_dtype(dtype).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn slopes_are_alibis() {
+        assert_eq!(Seen::fading(4).slopes, [0.25, 0.0625, 0.015625, 0.00390625]);
+        // The published twelve: those of eight, then the first, third .. of sixteen.
+        let [eight, sixteen, twelve] = [8, 16, 12].map(|heads| Seen::fading(heads).slopes);
+        assert_eq!(twelve[..8], eight);
+        assert_eq!(twelve[8..], [sixteen[0], sixteen[2], sixteen[4], sixteen[6]]);
+    }
+}
