@@ -1,25 +1,43 @@
-//! How sentence-transformers pools a checkpoint's states, where the checkpoint says so.
+//! How a checkpoint's states become latents, where plugins.toml does not say.
 
-use candle_kit::{Pooling, Source};
+use candle_kit::{Layer, Pooling};
 use fusemix_sdk::{Error, Options};
 
-const FILE: &str = "1_Pooling/config.json";
+use crate::sentence_transformers::PoolingFile;
 
 /// The option `pooling`, else what the checkpoint says, else the first of what its family `offers`.
-pub(crate) fn choose(source: &Source, options: &Options, offers: &[Pooling]) -> Result<Pooling, Error> {
-    let config = source.json(FILE)?.filter(|_| !matches!(options.get::<String>("pooling"), Ok(Some(_))));
-    let Some(config) = config else { return Pooling::choose(options, offers) };
-    let modes = config.as_object().into_iter().flatten().filter(|(_, on)| on.as_bool() == Some(true));
-    let modes: Vec<&str> = modes.filter_map(|(mode, _)| mode.strip_prefix("pooling_mode_")).collect();
-    match modes[..] {
-        ["mean_tokens"] => Ok(Pooling::Mean),
-        ["cls_token"] => Ok(Pooling::Cls),
-        ["lasttoken"] => Ok(Pooling::Last),
-        _ => Err(Error::config(format!(
-            "`{}`: its {FILE} pools by {}; set `pooling` to {} to have it otherwise",
-            source.name(),
+pub(crate) fn choose(
+    options: &Options,
+    checkpoint: Option<&PoolingFile>,
+    offers: &[Pooling],
+    layer: Layer,
+) -> Result<Pooling, Error> {
+    let pooling = match checkpoint.filter(|_| !matches!(options.get::<String>("pooling"), Ok(Some(_)))) {
+        Some(file) => of_checkpoint(file, offers)?,
+        None => Pooling::choose(options, offers)?,
+    };
+    match (pooling, layer) {
+        (Pooling::Pooler, Layer::After(_)) => Err(Error::config(format!(
+            "`pooling = \"pooler\"` is made of the last layer, and `layer` is {layer}; remove one of them"
+        ))),
+        _ => Ok(pooling),
+    }
+}
+
+fn of_checkpoint(file: &PoolingFile, offers: &[Pooling]) -> Result<Pooling, Error> {
+    let modes: Vec<&str> = file.modes.iter().map(String::as_str).collect();
+    let pooling = match modes[..] {
+        ["mean"] => Some(Pooling::Mean),
+        ["cls"] => Some(Pooling::Cls),
+        ["lasttoken"] => Some(Pooling::Last),
+        _ => None,
+    };
+    pooling.filter(|pooling| offers.contains(pooling)).ok_or_else(|| {
+        Error::config(format!(
+            "{} pools by {}, which this plugin does not; set `pooling` to {} to have it otherwise",
+            file.name,
             modes.join(" and "),
             offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
-        ))),
-    }
+        ))
+    })
 }

@@ -127,7 +127,7 @@ fn the_fast_path_is_the_portable_one() {
 #[test]
 fn mistakes_name_what_to_change() {
     let refused = |options: Options| CandleText::open(&options, &Host::detached()).err().unwrap().message;
-    assert!(refused(minilm().with("pooling", "max")).contains("choose mean or cls"));
+    assert!(refused(minilm().with("pooling", "max")).contains("this model offers mean, cls, pooler"));
     assert!(refused(minilm().with("max_length", 513)).contains("from 3 to the 512"));
     assert!(refused(minilm().with("max_length", 2)).contains("from 3 to the 512"));
     assert!(refused(minilm().with("device", "tpu")).contains("choose \"cpu\""));
