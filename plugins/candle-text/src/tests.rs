@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{CandleText, model};
 
+mod families;
+
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");
     let folder = std::env::var_os("FUSEMIX_MINILM").map_or_else(fetched, PathBuf::from);
