@@ -5,12 +5,12 @@
 
 Makes checkpoints/FAMILY/ in the hub's own layout, each in another of the forms that weights come in (a prefix or none, PyTorch's
 state dict, shards, f16, bf16), and in it expected.safetensors: f32 [8, width] of the texts of checkpoints/texts.json, called
-LAYER.POOLING; `with_prompt.POOLING` is the last layer's with the prompt "query". The reference is the `transformers` package,
-for jina_bert jina_bert.py beside this. Texts end where the model's positions do.
+LAYER.POOLING; of qwen3 `with_prompt.POOLING` is the last layer's with the prompt "query", `after_prompt.mean` the same, pooled
+without the prompt's tokens.
+The reference is the `transformers` package, for jina_bert jina_bert.py beside this. Texts end where the model's positions do.
 """
 import json
 import pathlib
-import shutil
 import sys
 
 import torch
@@ -130,12 +130,12 @@ def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler
 
 
 @torch.inference_mode()
-def latents(model, ids, poolings):
-    """LAYER.POOLING -> [width] of one text."""
+def latents(model, ids, poolings, skip=0):
+    """LAYER.POOLING -> [width] of one text; the mean without its first tokens."""
     out = model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
                 output_hidden_states=True)
     layers = {str(after): states[0] for after, states in enumerate(out.hidden_states[:-1])} | {"last": out.last_hidden_state[0]}
-    pool = {"mean": lambda states: states.mean(0), "cls": lambda states: states[0], "last": lambda states: states[-1]}
+    pool = {"mean": lambda states: states[skip:].mean(0), "cls": lambda states: states[0], "last": lambda states: states[-1]}
     rows = {f"{layer}.{pooling}": pool[pooling](states) for layer, states in layers.items() for pooling in poolings
             if pooling in pool}
     if "pooler" in poolings:
@@ -146,9 +146,10 @@ def latents(model, ids, poolings):
 def make(family):
     kind, make_model, config, kept, poolings = FAMILIES[family]
     path = HERE / family
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    tok = tokenizer(kind, path)
+    path.mkdir(exist_ok=True)
+    # The trainers do not make the same twice: a tokenizer that is there stays.
+    kept_tokenizer = path / "tokenizer.json"
+    tok = Tokenizer.from_file(str(kept_tokenizer)) if kept_tokenizer.exists() else tokenizer(kind, path)
     config.architectures = [make_model.__name__]
     config.save_pretrained(path)
     model = random_model(make_model, config)
@@ -159,8 +160,12 @@ def make(family):
     if family == "qwen3":
         (path / "config_sentence_transformers.json").write_text(
             json.dumps({"prompts": PROMPTS, "default_prompt_name": None, "similarity_fn_name": "cosine"}, indent=2))
-        rows = [latents(model, tok.encode(PROMPTS["query"] + text).ids, poolings) for text in TEXTS]
+        prompt = PROMPTS["query"]
+        length = len(tok.encode(prompt).ids) - 1  # the end of text is not the prompt's
+        prompted = [tok.encode(prompt + text).ids for text in TEXTS]
+        rows = [latents(model, ids, poolings) for ids in prompted]
         expected |= {f"with_prompt.{pooling}": torch.stack([row[f"last.{pooling}"] for row in rows]) for pooling in poolings}
+        expected["after_prompt.mean"] = torch.stack([latents(model, ids, poolings, length)["last.mean"] for ids in prompted])
     save_file({name: value.contiguous() for name, value in expected.items()}, path / "expected.safetensors")
     print(family, "tokens", *(len(tok.encode(text).ids) for text in TEXTS))
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::{CandleText, model};
 
 mod families;
+mod files;
 
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");

@@ -70,7 +70,7 @@ impl Config {
                 Some(&layer_type) => Ok(layer_type),
                 None => bail!("`layer_types` ends before layer {index}"),
             },
-            None if index % self.global_attn_every_n_layers.max(1) == 0 => Ok(LayerType::FullAttention),
+            None if index.is_multiple_of(self.global_attn_every_n_layers.max(1)) => Ok(LayerType::FullAttention),
             None => Ok(LayerType::SlidingAttention),
         }
     }
