@@ -16,7 +16,7 @@ import sys
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import jina_bert
 
@@ -24,6 +24,8 @@ HERE = pathlib.Path(__file__).parent / "checkpoints"
 TEXTS = ["a red flower", "A red flower.", "The quick brown fox jumps over the lazy dog, 1234 times!", "été à 北京 🙂",
          "x", "  two  spaces,\tand\na line  ", "Über den Wolken <muss> die Freiheit & so weiter", "many words of a long text " * 40]
 VOCAB, POSITIONS = 320, 130
+# How Qwen's tokenizer.json cuts a text into words.
+QWEN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def tokenizer(kind, path):
@@ -44,6 +46,10 @@ def tokenizer(kind, path):
     else:  # bytes
         tok = Tokenizer(models.BPE())
         tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        if kind == "qwen3":
+            tok.normalizer = normalizers.NFC()
+            tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN), "isolated"),
+                                                         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
         tok.decoder = decoders.ByteLevel()
         special, pair = {"roberta": (["<s>", "<pad>", "</s>", "<unk>", "<mask>"], ("<s>", "</s>")),
                          "modernbert": (["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], ("[CLS]", "[SEP]")),

@@ -1,6 +1,6 @@
 //! Which rows of its sequence a row attends to.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
 
 /// A band around a row, and how its scores fade. The default is all rows alike.
@@ -60,14 +60,14 @@ impl Seen {
         }
     }
 
-    /// The same for whole sequences of `length`, to be added: `1 or heads x length x length`; `None` for nothing.
-    pub(super) fn bias(&self, length: usize, dtype: DType, device: &Device) -> Result<Option<Tensor>> {
+    /// The same for `rows` of sequences of `length`, to be added: `1 or heads x rows x length`; `None` for nothing.
+    pub(super) fn bias(&self, rows: Range<usize>, length: usize, device: &Device) -> Result<Option<Tensor>> {
         let whole = self.before >= length && self.after >= length;
         if whole && self.slopes.is_empty() {
             return Ok(None);
         }
-        let at = Tensor::arange(0f32, length as f32, device)?;
-        let ahead = at.unsqueeze(0)?.broadcast_sub(&at.unsqueeze(1)?)?.unsqueeze(0)?;
+        let at = |rows: Range<usize>| Tensor::arange(rows.start as f32, rows.end as f32, device);
+        let ahead = at(0..length)?.unsqueeze(0)?.broadcast_sub(&at(rows)?.unsqueeze(1)?)?.unsqueeze(0)?;
         let mut bias = ahead.zeros_like()?;
         if !self.slopes.is_empty() {
             let slopes = Tensor::new(&self.slopes[..], device)?.reshape(((), 1, 1))?;
@@ -79,7 +79,7 @@ impl Seen {
             let never = Tensor::full(f32::NEG_INFINITY, bias.shape(), device)?;
             bias = outside.where_cond(&never, &bias)?;
         }
-        bias.to_dtype(dtype).map(Some)
+        Ok(Some(bias))
     }
 }
 
