@@ -71,6 +71,45 @@ def tokenizer(kind, path):
     return tok
 
 
+def renamed(state, names, fused):
+    """The tensors under published names; each of `fused` is made of several, one below the other."""
+    out = {}
+    for name in state:
+        for whole, parts in fused.items():
+            if parts[0] in name:
+                out[name.replace(parts[0], whole)] = torch.cat([state[name.replace(parts[0], part)] for part in parts])
+                break
+        else:
+            if not any(part in name for parts in fused.values() for part in parts):
+                out[name] = state[name]
+    for now, published in names.items():
+        out = {name.replace(now, published): value for name, value in out.items()}
+    return out
+
+
+def new(state):
+    """Alibaba's own names and config.json, which the `transformers` package renames when it loads them."""
+    fused = {"attention.qkv_proj": [f"self_attn.{part}_proj" for part in "qkv"], "mlp.up_gate_proj": ["mlp.up_proj", "mlp.gate_proj"]}
+    names = {"layers.": "encoder.layer.", "self_attn.o_proj": "attention.o_proj", "post_attention_layernorm": "attn_ln",
+             "post_mlp_layernorm": "mlp_ln"}
+    config = SHAPE | dict(model_type="new", architectures=["NewModel"], hidden_act="gelu", type_vocab_size=1, layer_norm_eps=1e-12,
+                          layer_norm_type="layer_norm", pack_qkv=True, position_embedding_type="rope", rope_theta=NEW_THETA,
+                          rope_scaling={"factor": NEW_FACTOR, "type": "ntk"})
+    return renamed(state, names, fused), config
+
+
+def nomic_bert(state):
+    """Nomic's own names and config.json."""
+    names = {"layers.": "encoder.layers.", "embeddings.LayerNorm": "emb_ln", "self_attn.o_proj": "attn.out_proj",
+             "up_proj": "fc11", "gate_proj": "fc12", "down_proj": "fc2", "post_attention_layernorm": "norm1",
+             "post_mlp_layernorm": "norm2"}
+    config = dict(model_type="nomic_bert", architectures=["NomicBertModel"], activation_function="swiglu", vocab_size=VOCAB,
+                  n_embd=32, n_head=4, n_inner=48, n_layer=3, n_positions=8192, max_trained_positions=POSITIONS,
+                  type_vocab_size=2, layer_norm_epsilon=1e-12, rotary_emb_base=1000, rotary_emb_fraction=1.0,
+                  rotary_emb_interleaved=False, prenorm=False, qkv_proj_bias=False, mlp_fc1_bias=False, mlp_fc2_bias=False)
+    return renamed(state, names, {"attn.Wqkv": [f"self_attn.{part}_proj" for part in "qkv"]}), config
+
+
 SHAPE = dict(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
              max_position_embeddings=POSITIONS)
 # family: (tokenizer, class of the reference, its config, how the weights are kept, poolings)
@@ -101,6 +140,17 @@ FAMILIES = {
                                        rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
               dict(form="shards", dtype=torch.bfloat16), ["last", "mean"]),
 }
+NEW_THETA, NEW_FACTOR, HEAD = 20_000.0, 8.0, SHAPE["hidden_size"] // SHAPE["num_attention_heads"]
+FAMILIES |= {
+    # Their NTK scaling is the linear one of a larger theta.
+    "new": ("unigram", transformers.GteModel,
+            transformers.GteConfig(**SHAPE, type_vocab_size=1, rope_parameters={
+                "rope_type": "linear", "rope_theta": NEW_THETA * NEW_FACTOR, "factor": NEW_FACTOR ** (2 / HEAD)}),
+            dict(prefix="new.", published=new), ["cls", "mean"]),
+    "nomic_bert": ("lower", transformers.NomicBertModel,
+                   transformers.NomicBertConfig(**SHAPE, rope_parameters={"rope_type": "default", "rope_theta": 1000.0}),
+                   dict(published=nomic_bert), ["mean", "cls"]),
+}
 PROMPTS = {"query": "Instruct: find what it says\nQuery:", "document": ""}
 
 
@@ -115,11 +165,14 @@ def random_model(make, config):
     return model
 
 
-def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler=True):
+def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler=True, published=None):
     """Rounds the model's own weights to what is saved."""
     state = model.state_dict()
     for value in state.values():
         value.copy_(value.to(dtype))
+    if published:
+        state, config = published(state)
+        (path / "config.json").write_text(json.dumps(config, indent=2))
     state = {prefix + name: value.to(dtype).contiguous() for name, value in state.items()
              if pooler or not name.startswith("pooler")}
     if form == "bin":

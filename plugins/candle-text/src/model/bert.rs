@@ -1,6 +1,6 @@
 //! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
@@ -141,7 +141,7 @@ impl Model for Bert {
     fn pooler(&self, first: &Tensor) -> Result<Tensor> {
         match &self.pooler {
             Some(dense) => dense.forward(first)?.tanh(),
-            None => candle_core::bail!("the checkpoint has no pooler"),
+            None => bail!("the checkpoint has no pooler"),
         }
     }
 }
@@ -159,8 +159,11 @@ impl Embeddings {
     fn load(config: &Config, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let PositionEmbeddingType::Absolute = config.position_embedding_type;
         let table = |name, rows| vb.get((rows, config.hidden_size), &format!("{name}.weight"));
+        let Some(usable) = config.max_position_embeddings.checked_sub(first_position) else {
+            bail!("positions begin at {first_position}, and there are {}", config.max_position_embeddings);
+        };
         let positions = table("position_embeddings", config.max_position_embeddings)?;
-        let positions = positions.narrow(0, first_position, config.max_position_embeddings - first_position)?;
+        let positions = positions.narrow(0, first_position, usable)?;
         let positions = match config.type_vocab_size {
             0 => positions.contiguous()?,
             types => positions.broadcast_add(&table("token_type_embeddings", types)?.narrow(0, 0, 1)?)?,
