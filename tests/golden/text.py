@@ -87,24 +87,27 @@ def renamed(state, names, fused):
     return out
 
 
-def new(state):
+def new(state, config):
     """Alibaba's own names and config.json, which the `transformers` package renames when it loads them."""
     fused = {"attention.qkv_proj": [f"self_attn.{part}_proj" for part in "qkv"], "mlp.up_gate_proj": ["mlp.up_proj", "mlp.gate_proj"]}
     names = {"layers.": "encoder.layer.", "self_attn.o_proj": "attention.o_proj", "post_attention_layernorm": "attn_ln",
              "post_mlp_layernorm": "mlp_ln"}
-    config = SHAPE | dict(model_type="new", architectures=["NewModel"], hidden_act="gelu", type_vocab_size=1, layer_norm_eps=1e-12,
+    shape = {key: getattr(config, key) for key in SHAPE}
+    config = shape | dict(model_type="new", architectures=["NewModel"], hidden_act="gelu", type_vocab_size=1, layer_norm_eps=1e-12,
                           layer_norm_type="layer_norm", pack_qkv=True, position_embedding_type="rope", rope_theta=NEW_THETA,
                           rope_scaling={"factor": NEW_FACTOR, "type": "ntk"})
     return renamed(state, names, fused), config
 
 
-def nomic_bert(state):
+def nomic_bert(state, config):
     """Nomic's own names and config.json."""
     names = {"layers.": "encoder.layers.", "embeddings.LayerNorm": "emb_ln", "self_attn.o_proj": "attn.out_proj",
              "up_proj": "fc11", "gate_proj": "fc12", "down_proj": "fc2", "post_attention_layernorm": "norm1",
              "post_mlp_layernorm": "norm2"}
-    config = dict(model_type="nomic_bert", architectures=["NomicBertModel"], activation_function="swiglu", vocab_size=VOCAB,
-                  n_embd=32, n_head=4, n_inner=48, n_layer=3, n_positions=8192, max_trained_positions=POSITIONS,
+    config = dict(model_type="nomic_bert", architectures=["NomicBertModel"], activation_function="swiglu",
+                  vocab_size=config.vocab_size, n_embd=config.hidden_size, n_head=config.num_attention_heads,
+                  n_inner=config.intermediate_size, n_layer=config.num_hidden_layers, n_positions=8192,
+                  max_trained_positions=config.max_position_embeddings,
                   type_vocab_size=2, layer_norm_epsilon=1e-12, rotary_emb_base=1000, rotary_emb_fraction=1.0,
                   rotary_emb_interleaved=False, prenorm=False, qkv_proj_bias=False, mlp_fc1_bias=False, mlp_fc2_bias=False)
     return renamed(state, names, {"attn.Wqkv": [f"self_attn.{part}_proj" for part in "qkv"]}), config
@@ -127,6 +130,9 @@ FAMILIES = {
                    transformers.DistilBertConfig(vocab_size=VOCAB, dim=32, hidden_dim=48, n_layers=3, n_heads=4,
                                                  max_position_embeddings=POSITIONS),
                    dict(prefix="distilbert.", dtype=torch.float16), ["mean", "cls"]),
+    "mpnet": ("roberta", transformers.MPNetModel,
+              transformers.MPNetConfig(**SHAPE | dict(max_position_embeddings=POSITIONS + 2, layer_norm_eps=1e-5)), {},
+              ["mean", "cls", "pooler"]),
     "modernbert": ("modernbert", transformers.ModernBertModel,
                    transformers.ModernBertConfig(**SHAPE | dict(num_hidden_layers=5), local_attention=16, pad_token_id=3,
                                                  cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2),
@@ -160,7 +166,7 @@ def random_model(make, config):
     model = make(config).eval()
     for name, value in model.named_parameters():
         gain = "norm" in name.lower() and name.endswith("weight")
-        spread = 0.3 if value.ndim == 1 else 1.0 if "embedding" in name or "embed_tokens" in name else value.shape[1] ** -0.5
+        spread = 0.3 if value.ndim == 1 else 1.0 if any(part in name for part in ("embedding", "embed_tokens", "attention_bias")) else value.shape[1] ** -0.5
         torch.nn.init.normal_(value, float(gain), spread)
     return model
 
@@ -171,7 +177,7 @@ def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler
     for value in state.values():
         value.copy_(value.to(dtype))
     if published:
-        state, config = published(state)
+        state, config = published(state, model.config)
         (path / "config.json").write_text(json.dumps(config, indent=2))
     state = {prefix + name: value.to(dtype).contiguous() for name, value in state.items()
              if pooler or not name.startswith("pooler")}

@@ -36,8 +36,18 @@ MODELS = {
                lambda: transformers.XLMRobertaConfig(**ROBERTA | LARGE | dict(max_position_embeddings=8194)),
                dict(form="bin"), ["cls"]),
     "distilbert-base": ("distilbert", transformers.DistilBertModel, transformers.DistilBertConfig, {}, ["mean"]),
+    "all-mpnet-base-v2": ("mpnet", transformers.MPNetModel,
+                          lambda: transformers.MPNetConfig(vocab_size=30_527, max_position_embeddings=514, layer_norm_eps=1e-5), {},
+                          ["mean"]),
     "modernbert-base": ("modernbert", transformers.ModernBertModel, transformers.ModernBertConfig, {}, ["mean"]),
     "jina-embeddings-v2-base": ("jina_bert", jina_bert.JinaBert, jina_bert.Config, {}, ["mean"]),
+    "gte-multilingual-base": ("new", transformers.GteModel,
+                              lambda: transformers.GteConfig(rope_parameters={
+                                  "rope_type": "linear", "rope_theta": golden.NEW_THETA * golden.NEW_FACTOR,
+                                  "factor": golden.NEW_FACTOR ** (2 / 64)}),
+                              dict(prefix="new.", published=golden.new), ["cls"]),
+    "nomic-embed-text-v1.5": ("nomic_bert", transformers.NomicBertModel, transformers.NomicBertConfig,
+                              dict(published=golden.nomic_bert), ["mean"]),
     "qwen3-embedding-0.6b": ("qwen3", transformers.Qwen3Model,
                              lambda: transformers.Qwen3Config(
                                  vocab_size=151_669, hidden_size=1024, num_hidden_layers=28, num_attention_heads=16,

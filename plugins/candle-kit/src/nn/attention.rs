@@ -165,7 +165,9 @@ mod tests {
     fn packed_is_padded() -> Result<()> {
         let (heads, d, lengths) = (6, 8, [1, 65, 7, PADDED_BLOCK + 30]);
         let tokens = lengths.iter().sum::<usize>();
-        let seen = [Seen::default(), Seen::causal(), Seen::within(3), Seen::within(64), Seen::fading(heads)];
+        let by_distance = Seen::by_distance(2, (0..heads * 5).map(|at| (at as f32).sin()).collect());
+        let seen =
+            [Seen::default(), Seen::causal(), Seen::within(3), Seen::within(64), Seen::fading(heads), by_distance];
         // Of `k` and `v`: as many as `q` has, fewer, one.
         for (seen, shared) in seen.iter().flat_map(|seen| [6, 2, 1].map(|shared| (seen, shared))) {
             let qkv = Tensor::randn(0f32, 1.0, (tokens, (heads + 2 * shared) * d), &Device::Cpu)?;
