@@ -16,7 +16,7 @@ import sys
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import jina_bert
 
@@ -24,6 +24,8 @@ HERE = pathlib.Path(__file__).parent / "checkpoints"
 TEXTS = ["a red flower", "A red flower.", "The quick brown fox jumps over the lazy dog, 1234 times!", "été à 北京 🙂",
          "x", "  two  spaces,\tand\na line  ", "Über den Wolken <muss> die Freiheit & so weiter", "many words of a long text " * 40]
 VOCAB, POSITIONS = 320, 130
+# How Qwen's tokenizer.json cuts a text into words.
+QWEN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def tokenizer(kind, path):
@@ -44,6 +46,10 @@ def tokenizer(kind, path):
     else:  # bytes
         tok = Tokenizer(models.BPE())
         tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        if kind == "qwen3":
+            tok.normalizer = normalizers.NFC()
+            tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN), "isolated"),
+                                                         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
         tok.decoder = decoders.ByteLevel()
         special, pair = {"roberta": (["<s>", "<pad>", "</s>", "<unk>", "<mask>"], ("<s>", "</s>")),
                          "modernbert": (["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], ("[CLS]", "[SEP]")),
@@ -65,6 +71,48 @@ def tokenizer(kind, path):
     return tok
 
 
+def renamed(state, names, fused):
+    """The tensors under published names; each of `fused` is made of several, one below the other."""
+    out = {}
+    for name in state:
+        for whole, parts in fused.items():
+            if parts[0] in name:
+                out[name.replace(parts[0], whole)] = torch.cat([state[name.replace(parts[0], part)] for part in parts])
+                break
+        else:
+            if not any(part in name for parts in fused.values() for part in parts):
+                out[name] = state[name]
+    for now, published in names.items():
+        out = {name.replace(now, published): value for name, value in out.items()}
+    return out
+
+
+def new(state, config):
+    """Alibaba's own names and config.json, which the `transformers` package renames when it loads them."""
+    fused = {"attention.qkv_proj": [f"self_attn.{part}_proj" for part in "qkv"], "mlp.up_gate_proj": ["mlp.up_proj", "mlp.gate_proj"]}
+    names = {"layers.": "encoder.layer.", "self_attn.o_proj": "attention.o_proj", "post_attention_layernorm": "attn_ln",
+             "post_mlp_layernorm": "mlp_ln"}
+    shape = {key: getattr(config, key) for key in SHAPE}
+    config = shape | dict(model_type="new", architectures=["NewModel"], hidden_act="gelu", type_vocab_size=1, layer_norm_eps=1e-12,
+                          layer_norm_type="layer_norm", pack_qkv=True, position_embedding_type="rope", rope_theta=NEW_THETA,
+                          rope_scaling={"factor": NEW_FACTOR, "type": "ntk"})
+    return renamed(state, names, fused), config
+
+
+def nomic_bert(state, config):
+    """Nomic's own names and config.json."""
+    names = {"layers.": "encoder.layers.", "embeddings.LayerNorm": "emb_ln", "self_attn.o_proj": "attn.out_proj",
+             "up_proj": "fc11", "gate_proj": "fc12", "down_proj": "fc2", "post_attention_layernorm": "norm1",
+             "post_mlp_layernorm": "norm2"}
+    config = dict(model_type="nomic_bert", architectures=["NomicBertModel"], activation_function="swiglu",
+                  vocab_size=config.vocab_size, n_embd=config.hidden_size, n_head=config.num_attention_heads,
+                  n_inner=config.intermediate_size, n_layer=config.num_hidden_layers, n_positions=8192,
+                  max_trained_positions=config.max_position_embeddings,
+                  type_vocab_size=2, layer_norm_epsilon=1e-12, rotary_emb_base=1000, rotary_emb_fraction=1.0,
+                  rotary_emb_interleaved=False, prenorm=False, qkv_proj_bias=False, mlp_fc1_bias=False, mlp_fc2_bias=False)
+    return renamed(state, names, {"attn.Wqkv": [f"self_attn.{part}_proj" for part in "qkv"]}), config
+
+
 SHAPE = dict(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
              max_position_embeddings=POSITIONS)
 # family: (tokenizer, class of the reference, its config, how the weights are kept, poolings)
@@ -82,6 +130,9 @@ FAMILIES = {
                    transformers.DistilBertConfig(vocab_size=VOCAB, dim=32, hidden_dim=48, n_layers=3, n_heads=4,
                                                  max_position_embeddings=POSITIONS),
                    dict(prefix="distilbert.", dtype=torch.float16), ["mean", "cls"]),
+    "mpnet": ("roberta", transformers.MPNetModel,
+              transformers.MPNetConfig(**SHAPE | dict(max_position_embeddings=POSITIONS + 2, layer_norm_eps=1e-5)), {},
+              ["mean", "cls", "pooler"]),
     "modernbert": ("modernbert", transformers.ModernBertModel,
                    transformers.ModernBertConfig(**SHAPE | dict(num_hidden_layers=5), local_attention=16, pad_token_id=3,
                                                  cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2),
@@ -95,6 +146,17 @@ FAMILIES = {
                                        rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
               dict(form="shards", dtype=torch.bfloat16), ["last", "mean"]),
 }
+NEW_THETA, NEW_FACTOR, HEAD = 20_000.0, 8.0, SHAPE["hidden_size"] // SHAPE["num_attention_heads"]
+FAMILIES |= {
+    # Their NTK scaling is the linear one of a larger theta.
+    "new": ("unigram", transformers.GteModel,
+            transformers.GteConfig(**SHAPE, type_vocab_size=1, rope_parameters={
+                "rope_type": "linear", "rope_theta": NEW_THETA * NEW_FACTOR, "factor": NEW_FACTOR ** (2 / HEAD)}),
+            dict(prefix="new.", published=new), ["cls", "mean"]),
+    "nomic_bert": ("lower", transformers.NomicBertModel,
+                   transformers.NomicBertConfig(**SHAPE, rope_parameters={"rope_type": "default", "rope_theta": 1000.0}),
+                   dict(published=nomic_bert), ["mean", "cls"]),
+}
 PROMPTS = {"query": "Instruct: find what it says\nQuery:", "document": ""}
 
 
@@ -104,16 +166,19 @@ def random_model(make, config):
     model = make(config).eval()
     for name, value in model.named_parameters():
         gain = "norm" in name.lower() and name.endswith("weight")
-        spread = 0.3 if value.ndim == 1 else 1.0 if "embedding" in name or "embed_tokens" in name else value.shape[1] ** -0.5
+        spread = 0.3 if value.ndim == 1 else 1.0 if any(part in name for part in ("embedding", "embed_tokens", "attention_bias")) else value.shape[1] ** -0.5
         torch.nn.init.normal_(value, float(gain), spread)
     return model
 
 
-def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler=True):
+def save(model, path, form="safetensors", prefix="", dtype=torch.float32, pooler=True, published=None):
     """Rounds the model's own weights to what is saved."""
     state = model.state_dict()
     for value in state.values():
         value.copy_(value.to(dtype))
+    if published:
+        state, config = published(state, model.config)
+        (path / "config.json").write_text(json.dumps(config, indent=2))
     state = {prefix + name: value.to(dtype).contiguous() for name, value in state.items()
              if pooler or not name.startswith("pooler")}
     if form == "bin":

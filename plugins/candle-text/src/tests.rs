@@ -96,7 +96,7 @@ fn bad_texts_fail_alone() {
 #[test]
 fn many_texts_equal_each_alone() {
     let encoder = open(&minilm().with("normalize", true));
-    let texts: Vec<String> = (1..200).map(|words| format!("{words} {}", "birds ".repeat(words * 7 % 61))).collect();
+    let texts: Vec<String> = (1..80).map(|words| format!("{words} {}", "birds ".repeat(words * 7 % 61))).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let together = encode(&encoder, &texts);
     for (text, outcome) in texts.iter().zip(&together.outcomes) {
@@ -107,7 +107,7 @@ fn many_texts_equal_each_alone() {
         let length = outcome.values.iter().map(|value| value * value).sum::<f32>().sqrt();
         assert!((length - 1.0).abs() < 1e-5, "{text}: length {length}");
     }
-    assert!(together.usage["tokens"] > 199.0 * 3.0);
+    assert!(together.usage["tokens"] > 79.0 * 3.0);
 }
 
 /// In f16 the layers take candle's kernels and padding, as on a GPU.

@@ -6,8 +6,10 @@ use candle_nn::ops::softmax_last_dim;
 use super::matmul::{Matrix, matmul};
 use super::{Seen, is_fast, product, simd, values};
 
-/// Query rows whose scores are in memory at once.
+/// Query rows of a head whose scores are in memory at once.
 const BLOCK: usize = 64;
+/// The same of all heads and sequences, where candle's kernels do the work.
+const PADDED_BLOCK: usize = if cfg!(test) { 100 } else { 1024 };
 
 /// How sequences share the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
 pub struct Packing {
@@ -140,24 +142,32 @@ fn padded(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, padding
         let rows = rows.broadcast_as((rows.dim(0)?, longest, heads / repeat, repeat, d))?;
         rows.reshape(((), longest, heads, d))?.transpose(1, 2)?.contiguous()
     };
-    let mut scores = (product(&split(q, 1)?, &split(k, group)?.t()?)? / (d as f64).sqrt())?;
-    if let Some(bias) = seen.bias(longest, q.dtype(), q.device())? {
-        scores = scores.broadcast_add(&bias.unsqueeze(0)?)?;
-    }
-    let scores = softmax_last_dim(&scores.broadcast_add(&padding.mask.to_dtype(q.dtype())?)?)?;
-    let out = product(&scores, &split(v, group)?)?.transpose(1, 2)?;
+    let (q, k, v) = (split(q, 1)?, split(k, group)?.t()?, split(v, group)?);
+    let (mask, scale) = (padding.mask.to_dtype(q.dtype())?, 1.0 / (d as f64).sqrt());
+    let block = |start: usize| {
+        let rows = start..longest.min(start + PADDED_BLOCK);
+        let mut scores = (product(&q.narrow(2, start, rows.len())?, &k)? * scale)?;
+        if let Some(bias) = seen.bias(rows, longest, q.device())? {
+            scores = scores.broadcast_add(&bias.to_dtype(q.dtype())?.unsqueeze(0)?)?;
+        }
+        product(&softmax_last_dim(&scores.broadcast_add(&mask)?)?, &v)
+    };
+    let blocks = (0..longest).step_by(PADDED_BLOCK).map(block).collect::<Result<Vec<_>>>()?;
+    let out = Tensor::cat(&blocks, 2)?.transpose(1, 2)?;
     out.reshape(((), width))?.index_select(&padding.unpack, 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Padded, Result, Seen, Tensor, packed, padded};
+    use super::{Device, PADDED_BLOCK, Padded, Result, Seen, Tensor, packed, padded};
 
     #[test]
     fn packed_is_padded() -> Result<()> {
-        let (heads, d, lengths) = (6, 8, [1, 65, 7, 130]);
+        let (heads, d, lengths) = (6, 8, [1, 65, 7, PADDED_BLOCK + 30]);
         let tokens = lengths.iter().sum::<usize>();
-        let seen = [Seen::default(), Seen::causal(), Seen::within(3), Seen::within(64), Seen::fading(heads)];
+        let by_distance = Seen::by_distance(2, (0..heads * 5).map(|at| (at as f32).sin()).collect());
+        let seen =
+            [Seen::default(), Seen::causal(), Seen::within(3), Seen::within(64), Seen::fading(heads), by_distance];
         // Of `k` and `v`: as many as `q` has, fewer, one.
         for (seen, shared) in seen.iter().flat_map(|seen| [6, 2, 1].map(|shared| (seen, shared))) {
             let qkv = Tensor::randn(0f32, 1.0, (tokens, (heads + 2 * shared) * d), &Device::Cpu)?;

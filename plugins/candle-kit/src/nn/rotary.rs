@@ -24,6 +24,11 @@ impl Rotary {
         Self { frequencies: (0..d / 2).map(frequency).collect() }
     }
 
+    /// Turns `by` times slower.
+    pub fn slower(self, by: f64) -> Self {
+        Self { frequencies: self.frequencies.iter().map(|frequency| frequency / by as f32).collect() }
+    }
+
     /// The angles of each row in its own sequence.
     pub fn angles(&self, packing: &Packing, device: &Device) -> Result<Angles> {
         let turn = |at: u32| self.frequencies.iter().map(move |frequency| at as f32 * frequency);

@@ -1,7 +1,7 @@
 //! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
 
-use candle_core::{Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
+use candle_core::{Result, Tensor, bail};
+use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
@@ -57,7 +57,7 @@ pub(super) struct Names {
     pub(super) output_norm: &'static str,
 }
 
-const BERT: Names = Names {
+pub(super) const BERT: Names = Names {
     prefix: "bert",
     layers: "encoder.layer",
     query_key_value: ["attention.self.query", "attention.self.key", "attention.self.value"],
@@ -74,6 +74,7 @@ pub(super) struct Bert {
     embeddings: Embeddings,
     layers: Vec<Block>,
     pooler: Option<Linear>,
+    seen: Seen,
 }
 
 impl Bert {
@@ -101,7 +102,13 @@ impl Bert {
             embeddings: Embeddings::load(&config, first_position, vb.pp("embeddings"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             pooler,
+            seen: Seen::default(),
         })
+    }
+
+    /// The same with an attention that is not all rows alike.
+    pub(super) fn seeing(self, seen: Seen) -> Self {
+        Self { seen, ..self }
     }
 }
 
@@ -135,13 +142,13 @@ impl Model for Bert {
             Layer::Last => &self.layers[..],
             Layer::After(blocks) => &self.layers[..blocks],
         };
-        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, packing))
+        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
     }
 
     fn pooler(&self, first: &Tensor) -> Result<Tensor> {
         match &self.pooler {
             Some(dense) => dense.forward(first)?.tanh(),
-            None => candle_core::bail!("the checkpoint has no pooler"),
+            None => bail!("the checkpoint has no pooler"),
         }
     }
 }
@@ -159,8 +166,11 @@ impl Embeddings {
     fn load(config: &Config, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let PositionEmbeddingType::Absolute = config.position_embedding_type;
         let table = |name, rows| vb.get((rows, config.hidden_size), &format!("{name}.weight"));
+        let Some(usable) = config.max_position_embeddings.checked_sub(first_position) else {
+            bail!("positions begin at {first_position}, and there are {}", config.max_position_embeddings);
+        };
         let positions = table("position_embeddings", config.max_position_embeddings)?;
-        let positions = positions.narrow(0, first_position, config.max_position_embeddings - first_position)?;
+        let positions = positions.narrow(0, first_position, usable)?;
         let positions = match config.type_vocab_size {
             0 => positions.contiguous()?,
             types => positions.broadcast_add(&table("token_type_embeddings", types)?.narrow(0, 0, 1)?)?,
@@ -208,11 +218,11 @@ impl Block {
     }
 
     /// `tokens x hidden_size`, in and out.
-    fn forward(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn forward(&self, hidden: &Tensor, seen: &Seen, packing: &Packing) -> Result<Tensor> {
         let qkv = self.query_key_value.forward(hidden)?;
         let width = hidden.dim(1)?;
         let part = |index| qkv.narrow(1, index * width, width);
-        let context = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
+        let context = attention_within(seen, &part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
         let hidden = self.attention_norm.forward_sum(&self.attention_output.forward(&context)?, hidden)?;
         let intermediate = self.intermediate.forward(&hidden)?;
         self.output_norm.forward_sum(&self.output.forward(&intermediate)?, &hidden)

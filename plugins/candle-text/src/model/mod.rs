@@ -4,6 +4,9 @@ mod bert;
 mod distilbert;
 mod jina_bert;
 mod modernbert;
+mod mpnet;
+mod new;
+mod nomic_bert;
 mod qwen3;
 mod rope;
 
@@ -17,7 +20,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// `model_type`s that [`load`] knows.
-const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, modernbert, qwen3";
+const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, qwen3, new, nomic_bert";
 
 /// A transformer over tokens.
 pub(crate) trait Model: Send + Sync {
@@ -59,8 +62,11 @@ pub(crate) fn load(
         "bert" => family(&config, vb, bert::Bert::load),
         "roberta" | "xlm-roberta" | "camembert" => family(&config, vb, bert::Bert::load_roberta),
         "distilbert" => family(&config, vb, distilbert::load),
+        "mpnet" => family(&config, vb, mpnet::load),
         "modernbert" => family(&config, vb, modernbert::ModernBert::load),
         "qwen3" => family(&config, vb, qwen3::Qwen3::load),
+        "new" => family(&config, vb, new::New::load),
+        "nomic_bert" => family(&config, vb, nomic_bert::load),
         other => {
             let message = format!("{}: `model_type` is {other}; this plugin knows: {KNOWN}", path.display());
             return Err(Error::config(message));

@@ -6,7 +6,7 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::rope::{RopeParameters, theta};
+use super::rope::{RopeParameters, rotary};
 use super::{Model, head_width, within};
 
 /// config.json.
@@ -105,16 +105,17 @@ impl ModernBert {
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
         let vb = within(vb, "model", "embeddings.tok_embeddings.weight");
         let rope = config.rope_parameters.as_ref();
-        let full = theta(rope.and_then(|rope| rope.full_attention.as_ref()), config.global_rope_theta, 160_000.0)?;
-        let sliding = theta(rope.and_then(|rope| rope.sliding_attention.as_ref()), config.local_rope_theta, 10_000.0)?;
+        let full = rotary(d, rope.and_then(|rope| rope.full_attention.as_ref()), config.global_rope_theta, 160_000.0)?;
+        let sliding =
+            rotary(d, rope.and_then(|rope| rope.sliding_attention.as_ref()), config.local_rope_theta, 10_000.0)?;
         let layer = |index| Block::load(&config, index, vb.pp("layers").pp(index));
         Ok(Self {
             tok_embeddings: vb.get((config.vocab_size, config.hidden_size), "embeddings.tok_embeddings.weight")?,
             embeddings_norm: config.norm(vb.pp("embeddings.norm"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             final_norm: config.norm(vb.pp("final_norm"))?,
-            full: Attention { seen: Seen::default(), rotary: Rotary::new(d, full) },
-            sliding: Attention { seen: Seen::within(config.local_attention / 2), rotary: Rotary::new(d, sliding) },
+            full: Attention { seen: Seen::default(), rotary: full },
+            sliding: Attention { seen: Seen::within(config.local_attention / 2), rotary: sliding },
             max_positions: config.max_position_embeddings,
         })
     }

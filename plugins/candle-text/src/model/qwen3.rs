@@ -6,7 +6,7 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::rope::{RopeParameters, theta};
+use super::rope::{RopeParameters, rotary};
 use super::{Model, within};
 
 /// config.json.
@@ -49,7 +49,7 @@ impl Qwen3 {
             bail!("`use_sliding_window` is not supported");
         }
         let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
-        let rotary = Rotary::new(config.head_dim, theta(rope, config.rope_theta, 1_000_000.0)?);
+        let rotary = rotary(config.head_dim, rope, config.rope_theta, 1_000_000.0)?;
         let vb = within(vb, "model", "embed_tokens.weight");
         let layer = |index| Block::load(&config, vb.pp("layers").pp(index));
         Ok(Self {

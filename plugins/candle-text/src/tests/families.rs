@@ -9,8 +9,19 @@ use super::{cosine, encode, open};
 
 /// Among them are weights with the prefix of a model with a head and without, in f32, f16 and bf16, in PyTorch's state dict
 /// (xlm_roberta) and in shards (qwen3).
-const FAMILIES: [&str; 8] =
-    ["bert", "roberta", "xlm_roberta", "distilbert", "modernbert", "jina_bert", "jina_bert_code", "qwen3"];
+const FAMILIES: [&str; 11] = [
+    "bert",
+    "roberta",
+    "xlm_roberta",
+    "distilbert",
+    "modernbert",
+    "jina_bert",
+    "jina_bert_code",
+    "qwen3",
+    "new",
+    "nomic_bert",
+    "mpnet",
+];
 
 pub(super) fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/checkpoints").join(family)
