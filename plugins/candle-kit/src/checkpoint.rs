@@ -107,7 +107,7 @@ mod tests {
             "/../../target/assets/efficientnet-lite0/efficientnet-lite0-57934424.pth"
         );
         let path = Path::new(path);
-        let whole = std::fs::read(&path).unwrap_or_else(|_| panic!("no {}; run ./check", path.display()));
+        let whole = std::fs::read(path).unwrap_or_else(|_| panic!("no {}; run ./check", path.display()));
         let tensors = stream(&whole[..])?;
         assert_eq!(tensors["_conv_stem.weight"].dims(), [32, 3, 3, 3]);
         for end in [MAGIC.len(), 30, 1000, whole.len() / 2, whole.len() - 1] {

@@ -106,29 +106,23 @@ impl Linear {
         let x = Matrix::new(values(&x, x_layout)?, rows, inputs, inputs);
         let weight = Matrix::new(values(&weight, weight_layout)?, inputs, outputs, outputs);
         matmul(&mut y, outputs, x, weight, 1.0, true);
-        let rest = match self.behind {
-            Behind::Nothing => None,
-            Behind::QuickGelu => done(simd::run(simd::Gate(&mut y, |x| 1.702 * x))),
-            Behind::Activation(activation) => match activation {
-                Activation::Gelu => done(simd::run(simd::Gelu(&mut y))),
-                Activation::Relu6 => done(simd::run(simd::Relu6(&mut y))),
-                Activation::Silu | Activation::Swish => done(simd::run(simd::Gate(&mut y, |x| x))),
-                Activation::NewGelu | Activation::GeluPytorchTanh => {
-                    // (1 + tanh u) / 2 = sigmoid(2 u)
-                    let scale = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
-                    done(simd::run(simd::Gate(&mut y, |x| scale * (x + 0.044_715 * x * x * x))))
-                }
-                other => Some(other),
-            },
-        };
+        let mut rest = None;
+        match self.behind {
+            Behind::Nothing => {}
+            Behind::QuickGelu => simd::run(simd::Gate(&mut y, |x| 1.702 * x)),
+            Behind::Activation(Activation::Gelu) => simd::run(simd::Gelu(&mut y)),
+            Behind::Activation(Activation::Relu6) => simd::run(simd::Relu6(&mut y)),
+            Behind::Activation(Activation::Silu | Activation::Swish) => simd::run(simd::Gate(&mut y, |x| x)),
+            Behind::Activation(Activation::NewGelu | Activation::GeluPytorchTanh) => {
+                // (1 + tanh u) / 2 = sigmoid(2 u)
+                let scale = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
+                simd::run(simd::Gate(&mut y, |x| scale * (x + 0.044_715 * x * x * x)));
+            }
+            Behind::Activation(other) => rest = Some(other),
+        }
         let y = Tensor::from_vec(y, (rows, outputs), &Device::Cpu)?;
         rest.iter().try_fold(y, |y, activation| y.apply(activation))
     }
-}
-
-/// Nothing is left to do.
-fn done((): ()) -> Option<Activation> {
-    None
 }
 
 #[cfg(test)]
