@@ -2,8 +2,10 @@
 
     python3 encode_speed.py text  PAIRS.tsv caption MODEL_FOLDER --fusemix BINARY --plugins FILE --encoder minilm
     python3 encode_speed.py image PAIRS.tsv file    WEIGHTS.pth  --fusemix BINARY --plugins FILE --encoder efficientnet
+    python3 encode_speed.py audio PAIRS.tsv sound   MODEL_FOLDER --fusemix BINARY --plugins FILE --encoder whisper
 
-Text counts from tokenizing on, in batches of similar length; images from reading the file on, a batch to each thread.
+Text counts from tokenizing on, in batches of similar length; images and sounds from reading the file on, a batch to each
+thread. Each window of a sound takes all of Whisper's 30 s on both sides.
 Loading the model counts on neither side, and items of equal content are encoded once. Every round runs PyTorch and fusemix
 (with an empty cache), every other round in the other order. Without --fusemix, PyTorch alone. Prints items a second and their
 ratio (fusemix / PyTorch) on standard error, the same as JSON on standard output. Needs what ../golden/*.py need.
@@ -64,6 +66,30 @@ def image_encoder(model, batch):
     return encode
 
 
+def audio_encoder(model, batch):
+    import sounds
+    import torch
+    import whisper
+    import whisper_tiny
+
+    encoder, extract = whisper_tiny.load(model)
+    # A sound a core, from file to latent: faster than both cores in one batch.
+    workers = ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,))
+
+    def one(paths):
+        files = [sounds.read(path, extract.sampling_rate) for path in paths]
+        windows = [window for samples in files for window in sounds.windows(samples, extract.n_samples)]
+        features = extract(windows, sampling_rate=extract.sampling_rate, return_tensors="pt").input_features
+        with torch.inference_mode():
+            states = encoder(features).last_hidden_state
+        return [state[:max(1, -(-len(window) // whisper.FRAME))].mean(0) for state, window in zip(states, windows)]
+
+    def encode(paths):
+        list(workers.map(one, [paths[start:start + batch] for start in range(0, len(paths), batch)]))
+
+    return encode
+
+
 def run_fusemix(args):
     """Items a second, and how many, as its summary has them."""
     with tempfile.TemporaryDirectory() as cache:
@@ -85,15 +111,15 @@ def run_torch(encode, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["text", "image"])
+    parser.add_argument("kind", choices=["text", "image", "audio"])
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("column")
-    parser.add_argument("model", help="the folder of the BERT, or the .pth of EfficientNet-Lite0")
+    parser.add_argument("model", help="the folder of the BERT or the Whisper, or the .pth of EfficientNet-Lite0")
     parser.add_argument("--fusemix", help="the binary")
     parser.add_argument("--plugins", default="plugins.toml")
     parser.add_argument("--encoder", help="its name in plugins.toml")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, help="PyTorch's; unless told 32 texts or 4 images, its fastest where we measured")
+    parser.add_argument("--batch", type=int, help="PyTorch's; unless told 32 texts, 4 images or 1 sound, its fastest where we measured")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if args.fusemix and not args.encoder:
@@ -104,7 +130,7 @@ def main():
 
     torch.set_num_threads(args.threads)
     work = items(args.table, args.column, args.kind)
-    make, batch = {"text": (text_encoder, 32), "image": (image_encoder, 4)}[args.kind]
+    make, batch = {"text": (text_encoder, 32), "image": (image_encoder, 4), "audio": (audio_encoder, 1)}[args.kind]
     encode = make(args.model, args.batch or batch)
     encode(work[:batch * args.threads])  # warm
     runs = {"torch": lambda: run_torch(encode, work)}
