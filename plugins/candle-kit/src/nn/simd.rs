@@ -21,6 +21,24 @@ impl WithSimd for Gelu<'_> {
     }
 }
 
+/// `x <- x sigmoid(gate(x))`
+pub(super) struct Gate<'a, F>(pub(super) &'a mut [f32], pub(super) F);
+
+impl<F: Fn(f32) -> f32> WithSimd for Gate<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for value in self.0 {
+            let gate = (self.1)(*value);
+            // e^-|g| never overflows.
+            let e = exp(-gate.abs());
+            let above = if gate < 0.0 { e } else { 1.0 };
+            *value *= above / (1.0 + e);
+        }
+    }
+}
+
 /// `x <- min(max(x, 0), 6)`
 pub(super) struct Relu6<'a>(pub(super) &'a mut [f32]);
 
