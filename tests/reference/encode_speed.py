@@ -3,10 +3,12 @@
     python3 encode_speed.py text  PAIRS.tsv caption MODEL_FOLDER --fusemix BINARY --plugins FILE --encoder minilm
     python3 encode_speed.py image PAIRS.tsv file    WEIGHTS.pth  --fusemix BINARY --plugins FILE --encoder efficientnet
     python3 encode_speed.py dinov2 PAIRS.tsv file --fusemix BINARY
+    python3 encode_speed.py audio PAIRS.tsv sound   MODEL_FOLDER --fusemix BINARY --plugins FILE --encoder whisper
 
 dinov2 is DINOv2-S with random weights, which the script makes in a temporary folder, with a plugins.toml of its own; the
 plugins are beside the binary.
-Text counts from tokenizing on, in batches of similar length; images from reading the file on, a batch to each thread.
+Text counts from tokenizing on, in batches of similar length; images and sounds from reading the file on, a batch to each
+thread. Each window of a sound takes all of Whisper's 30 s on both sides.
 Loading the model counts on neither side, and items of equal content are encoded once. Every round runs PyTorch and fusemix
 (with an empty cache), every other round in the other order. Without --fusemix, PyTorch alone. Prints items a second and their
 ratio (fusemix / PyTorch) on standard error, the same as JSON on standard output. Needs what ../golden/*.py need.
@@ -111,6 +113,30 @@ def dinov2_encoder(model, batch):
     return lambda paths: list(workers.map(one, [paths[start:start + batch] for start in range(0, len(paths), batch)]))
 
 
+def audio_encoder(model, batch):
+    import sounds
+    import torch
+    import whisper
+    import whisper_tiny
+
+    encoder, extract = whisper_tiny.load(model)
+    # A sound a core, from file to latent: faster than both cores in one batch.
+    workers = ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,))
+
+    def one(paths):
+        files = [sounds.read(path, extract.sampling_rate) for path in paths]
+        windows = [window for samples in files for window in sounds.windows(samples, extract.n_samples)]
+        features = extract(windows, sampling_rate=extract.sampling_rate, return_tensors="pt").input_features
+        with torch.inference_mode():
+            states = encoder(features).last_hidden_state
+        return [state[:max(1, -(-len(window) // whisper.FRAME))].mean(0) for state, window in zip(states, windows)]
+
+    def encode(paths):
+        list(workers.map(one, [paths[start:start + batch] for start in range(0, len(paths), batch)]))
+
+    return encode
+
+
 def run_fusemix(args):
     """Items a second, and how many, as its summary has them."""
     with tempfile.TemporaryDirectory() as cache:
@@ -132,22 +158,22 @@ def run_torch(encode, work):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["text", "image", "dinov2"])
+    parser.add_argument("kind", choices=["text", "image", "dinov2", "audio"])
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("column")
-    parser.add_argument("model", nargs="?", help="the folder of the BERT, or the .pth of EfficientNet-Lite0")
+    parser.add_argument("model", nargs="?", help="the folder of the BERT or the Whisper, or the .pth of EfficientNet-Lite0")
     parser.add_argument("--fusemix", help="the binary")
     parser.add_argument("--plugins", default="plugins.toml")
     parser.add_argument("--encoder", help="its name in plugins.toml")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, help="PyTorch's; unless told 32 texts or 4 images, its fastest where we measured")
+    parser.add_argument("--batch", type=int, help="PyTorch's; unless told 32 texts, 4 images or 1 sound, its fastest where we measured")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if args.kind == "dinov2":
         scratch = tempfile.TemporaryDirectory()
         args.model, args.encoder, args.plugins = scratch.name, "dinov2", make_dinov2(scratch.name, args.fusemix)
     if not args.model:
-        parser.error("text and image need a model")
+        parser.error("all but dinov2 need a model")
     if args.fusemix and not args.encoder:
         parser.error("--fusemix needs --encoder")
 
@@ -156,7 +182,9 @@ def main():
 
     torch.set_num_threads(args.threads)
     work = items(args.table, args.column, args.kind)
-    make, default = {"text": (text_encoder, 32), "image": (image_encoder, 4), "dinov2": (dinov2_encoder, 4)}[args.kind]
+    encoders = {"text": (text_encoder, 32), "image": (image_encoder, 4), "dinov2": (dinov2_encoder, 4),
+                "audio": (audio_encoder, 1)}
+    make, default = encoders[args.kind]
     batch = args.batch or default
     encode = make(args.model, batch)
     encode(work[:batch * args.threads])  # warm

@@ -155,7 +155,7 @@ impl<'a> Decoder<'a> {
 }
 
 /// The first track of sound, and what decodes it.
-fn audio<'t>(format: &'t dyn FormatReader) -> Result<(&'t Track, Box<dyn AudioDecoder>), ItemError> {
+fn audio(format: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecoder>), ItemError> {
     let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
     let params = track.codec_params.as_ref().and_then(|params| params.audio());
     let params = params.ok_or_else(|| ItemError::new("no sound in it"))?;

@@ -1,124 +1,20 @@
 //! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram: the audio tower of LAION's CLAP, with
 //! the names of the `transformers` package.
 
-use candle_core::{DType, Result, Tensor, bail};
+mod config;
+mod swin;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear};
 use candle_kit::{Layer, Pooling};
-use candle_nn::{Activation, Module, VarBuilder};
-use serde::Deserialize;
+use candle_nn::{Module, VarBuilder};
 
 use super::Model;
-use super::swin::{PatchMerging, SwinLayer};
 use crate::mel::{Recipe, Spectrogram};
+use config::recipe;
+use swin::{PatchMerging, SwinLayer};
 
-/// config.json, or its `audio_config`.
-#[derive(Deserialize)]
-pub(super) struct Config {
-    #[serde(default = "window_size")]
-    window_size: usize,
-    #[serde(default = "mels")]
-    num_mel_bins: usize,
-    #[serde(default = "spec_size")]
-    spec_size: usize,
-    #[serde(default = "gelu")]
-    hidden_act: Activation,
-    #[serde(default = "patch")]
-    patch_size: usize,
-    #[serde(default = "strides")]
-    patch_stride: Vec<usize>,
-    #[serde(default = "hidden_size")]
-    hidden_size: usize,
-    #[serde(default = "projection_dim")]
-    projection_dim: usize,
-    #[serde(default = "depths")]
-    depths: Vec<usize>,
-    #[serde(default = "heads")]
-    num_attention_heads: Vec<usize>,
-    #[serde(default)]
-    enable_fusion: bool,
-    #[serde(default = "patch_embeds_hidden_size")]
-    patch_embeds_hidden_size: usize,
-    #[serde(default = "mlp_ratio")]
-    mlp_ratio: f64,
-    #[serde(default = "relu")]
-    projection_hidden_act: Activation,
-    #[serde(default = "eps")]
-    layer_norm_eps: f64,
-}
-
-// What config.json leaves out is as ClapAudioConfig has it.
-fn window_size() -> usize {
-    8
-}
-fn mels() -> usize {
-    64
-}
-fn spec_size() -> usize {
-    256
-}
-fn gelu() -> Activation {
-    Activation::Gelu
-}
-fn patch() -> usize {
-    4
-}
-fn strides() -> Vec<usize> {
-    vec![4, 4]
-}
-fn hidden_size() -> usize {
-    768
-}
-fn projection_dim() -> usize {
-    512
-}
-fn depths() -> Vec<usize> {
-    vec![2, 2, 6, 2]
-}
-fn heads() -> Vec<usize> {
-    vec![4, 8, 16, 32]
-}
-fn patch_embeds_hidden_size() -> usize {
-    96
-}
-fn mlp_ratio() -> f64 {
-    4.0
-}
-fn relu() -> Activation {
-    Activation::Relu
-}
-fn eps() -> f64 {
-    1e-5
-}
-
-/// preprocessor_config.json.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(super) struct Preprocessor {
-    feature_size: usize,
-    sampling_rate: u32,
-    hop_length: usize,
-    /// Seconds.
-    max_length_s: usize,
-    fft_window_size: usize,
-    frequency_min: f64,
-    frequency_max: f64,
-    padding: String,
-}
-
-impl Default for Preprocessor {
-    fn default() -> Self {
-        Self {
-            feature_size: 64,
-            sampling_rate: 48_000,
-            hop_length: 480,
-            max_length_s: 10,
-            fft_window_size: 1024,
-            frequency_min: 50.0,
-            frequency_max: 14_000.0,
-            padding: "repeatpad".into(),
-        }
-    }
-}
+pub(super) use config::{Config, Preprocessor};
 
 /// That of batch normalisation, and of the layer normalisations that no key of config.json is about.
 const EPS: f64 = 1e-5;
@@ -138,7 +34,7 @@ pub(super) struct ClapAudioModel {
     /// Values after the patches, after each stage, and after the projection if there is one.
     widths: Vec<usize>,
     audio_projection: Option<(Linear, Linear)>,
-    device: candle_core::Device,
+    device: Device,
     dtype: DType,
 }
 
@@ -202,37 +98,6 @@ impl ClapAudioModel {
     fn frames(&self) -> usize {
         self.spec_size * (self.spec_size / self.recipe.mels)
     }
-}
-
-fn recipe(config: &Config, preprocessor: &Preprocessor) -> Result<Recipe> {
-    let (size, mels, patch) = (config.spec_size, config.num_mel_bins, config.patch_size);
-    if config.enable_fusion {
-        bail!("`enable_fusion`: this plugin knows unfused CLAP, such as laion/clap-htsat-unfused");
-    }
-    if preprocessor.feature_size != mels {
-        bail!("preprocessor_config.json makes {} mels, and the model reads {mels}", preprocessor.feature_size);
-    }
-    if preprocessor.padding != "repeatpad" {
-        bail!("`padding` of preprocessor_config.json is {}; this plugin knows repeatpad", preprocessor.padding);
-    }
-    if config.patch_stride.iter().any(|&stride| stride != patch) {
-        bail!("patches of {patch} that overlap (`patch_stride`)");
-    }
-    if config.depths.is_empty() || config.depths.len() != config.num_attention_heads.len() {
-        bail!("`depths` and `num_attention_heads` are not of the same stages");
-    }
-    let last = patch << (config.depths.len() - 1);
-    if mels == 0 || !size.is_multiple_of(mels) || last == 0 || !size.is_multiple_of(last) {
-        bail!("a spectrogram of {size} (`spec_size`) does not divide into {mels} mels and patches of {patch}");
-    }
-    Ok(Recipe {
-        rate: preprocessor.sampling_rate,
-        frame: preprocessor.fft_window_size,
-        hop: preprocessor.hop_length,
-        mels,
-        from: preprocessor.frequency_min,
-        to: preprocessor.frequency_max,
-    })
 }
 
 fn batch_norm(mels: usize, vb: VarBuilder<'_>) -> Result<Vec<(f32, f32)>> {
@@ -360,7 +225,7 @@ impl Model for ClapAudioModel {
 
 impl Stage {
     fn load(config: &Config, stage: usize, width: usize, merges: bool, vb: VarBuilder<'_>) -> Result<Self> {
-        let side = config.spec_size / config.patch_size >> stage;
+        let side = (config.spec_size / config.patch_size) >> stage;
         let block = |index: usize| {
             let window = config.window_size.min(side);
             // Where one window holds all, there is nothing to shift it against.

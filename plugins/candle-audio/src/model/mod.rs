@@ -1,7 +1,6 @@
 //! The families of models, chosen by config.json: a family is a file here and an arm of [`load`].
 
 mod htsat;
-mod swin;
 mod whisper;
 
 use candle_core::{DType, Device, Result, Tensor};
