@@ -92,10 +92,14 @@ pub(crate) fn mean(x: &Tensor) -> Result<Tensor> {
         return x.to_dtype(DType::F32)?.mean((1, 2))?.to_dtype(x.dtype());
     }
     let (x, layout) = x.storage_and_layout();
-    let mut means = vec![0.0; n * c];
+    let (mut means, mut of_row) = (vec![0.0; n * c], vec![0.0; c]);
+    let add = |sum: &mut [f32], values: &[f32]| sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     for (picture, mean) in values(&x, layout)?.chunks_exact(h * w * c).zip(means.chunks_exact_mut(c)) {
-        for pixel in picture.chunks_exact(c) {
-            mean.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+        // Row by row: one sum over all pixels would lose their last bits.
+        for row in picture.chunks_exact(w * c) {
+            of_row.fill(0.0);
+            row.chunks_exact(c).for_each(|pixel| add(&mut of_row, pixel));
+            add(mean, &of_row);
         }
         mean.iter_mut().for_each(|sum| *sum /= (h * w) as f32);
     }
