@@ -140,7 +140,8 @@ mod tests {
     /// In f64 the layer takes candle's kernels.
     #[test]
     fn every_activation_is_candles() -> Result<()> {
-        let named = [Activation::Gelu, Activation::Relu6, Activation::Relu, Activation::Silu, Activation::GeluPytorchTanh];
+        let named =
+            [Activation::Gelu, Activation::Relu6, Activation::Relu, Activation::Silu, Activation::GeluPytorchTanh];
         let activations = [Behind::Nothing, Behind::QuickGelu].into_iter().chain(named.map(Behind::Activation));
         for (rows, inputs, outputs) in [(1, 1, 1), (63, 5, 17), (2, 65, 257)] {
             let random = |shape: (usize, usize)| Tensor::randn(0f32, 4.0, shape, &Device::Cpu);
