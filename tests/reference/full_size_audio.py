@@ -4,7 +4,8 @@
     python3 full_size_audio.py --fusemix BINARY --plugin libcandle_audio.so [SOUND...]
 
 Makes Whisper small and CLAP (HTS-AT) in a temporary folder, has fusemix encode the sounds (those of ../golden/sounds unless told
-others), and prints for each model and choice the least cosine and the largest relative error of a latent.
+others), and prints for each model and choice the least cosine and the largest relative error of a latent: of sounds at the model's
+rate, and of those that both sides resample, each in its own way.
 """
 import argparse
 import pathlib
@@ -13,6 +14,7 @@ import sys
 import tempfile
 
 import numpy
+import soundfile
 import torch
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
@@ -83,9 +85,13 @@ def main():
             for name, options in choices.items():
                 rows = torch.from_numpy(exported(args, folder, folder / "model", options, table)).double()
                 want = torch.stack([row[name] for row in expected]).double()
-                cosine = torch.cosine_similarity(rows, want, dim=1).min().item()
-                apart = ((rows - want).norm(dim=1) / want.norm(dim=1)).max().item()
-                print(f"{make.__name__:14} {name:16} {tuple(rows.shape)}  cosine {cosine:.7f}  relative error {apart:.1e}", flush=True)
+                cosine = torch.cosine_similarity(rows, want, dim=1)
+                apart = (rows - want).norm(dim=1) / want.norm(dim=1)
+                own = torch.tensor([soundfile.info(path).samplerate == rate for path in files])
+                for kind, which in (("own rate", own), ("resampled", ~own)):
+                    if which.any():
+                        print(f"{make.__name__:14} {name:16} {kind}: {int(which.sum())} sounds, width {rows.shape[1]}, "
+                              f"cosine {cosine[which].min():.7f}, relative error {apart[which].max():.1e}", flush=True)
 
 
 if __name__ == "__main__":

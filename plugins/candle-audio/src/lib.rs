@@ -102,7 +102,7 @@ impl Encoder for CandleAudio {
 
     /// In rounds of some windows of each sound, so that memory does not grow with a sound's length.
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
-        let rate = self.model.rate();
+        let (rate, mut waits) = (self.model.rate(), false);
         let mut sounds: Vec<Progress<'_>> =
             items.par_iter().map(|item| Progress::new(Sound::open(item.bytes, rate))).collect();
         loop {
@@ -121,6 +121,15 @@ impl Encoder for CandleAudio {
             for ((sound, window), latent) in windows.iter().zip(self.latents(&windows, host)?) {
                 sounds[*sound].add(&latent, window.len());
             }
+            // A sign of life: a long sound may take longer than the host waits for an answer.
+            if let Some(longest) = sounds.iter().filter(|sound| sound.sound.is_some()).map(|sound| sound.samples).max()
+            {
+                host.status(&format!("{} s into a long sound", longest / rate as usize));
+                waits = true;
+            }
+        }
+        if waits {
+            host.status("");
         }
         Ok(sounds.into_iter().map(|sound| sound.finish(self.normalize)).collect())
     }
@@ -183,8 +192,12 @@ impl<'a> Progress<'a> {
         let mut windows = Vec::new();
         while let Some(sound) = self.sound.as_mut().filter(|_| windows.len() < most) {
             match sound.window(length) {
-                Ok(window) if window.is_empty() => self.sound = None,
-                Ok(window) => windows.push(window),
+                Ok(window) => {
+                    if window.len() < length {
+                        self.sound = None;
+                    }
+                    windows.extend(Some(window).filter(|window| !window.is_empty()));
+                }
                 Err(error) => (self.sound, self.failure) = (None, Some(error)),
             }
         }

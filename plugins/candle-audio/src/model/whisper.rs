@@ -220,8 +220,8 @@ impl EncoderLayer {
         let width = hidden.dim(1)?;
         let part = |index| qkv.narrow(1, index * width, width);
         let context = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
-        let hidden = (self.out_proj.forward(&context)? + hidden)?;
+        let hidden = self.out_proj.forward_sum(&context, hidden)?;
         let inner = self.fc1.forward(&self.final_layer_norm.forward(&hidden)?)?;
-        self.fc2.forward(&inner)? + hidden
+        self.fc2.forward_sum(&inner, &hidden)
     }
 }

@@ -50,6 +50,29 @@ fn htsat_is_that_of_transformers() {
     }
 }
 
+/// As `WhisperForConditionalGeneration`, `WhisperModel`, `ClapModel` and `ClapAudioModel` save their weights.
+#[test]
+fn names_may_begin_as_any_class_of_transformers_has_them() {
+    for (family, prefix) in [("whisper", "model."), ("htsat", "audio_model.")] {
+        let source = golden().join("checkpoints").join(family);
+        let folder = tempfile::tempdir().unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&read(&source.join("config.json"))).unwrap();
+        if let Some(audio) = config.get("audio_config") {
+            config = audio.clone();
+        }
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let preprocessor = "preprocessor_config.json";
+        std::fs::copy(source.join(preprocessor), folder.path().join(preprocessor)).unwrap();
+        let tensors = expected(&source.join("model.safetensors"));
+        let renamed = tensors.into_iter().map(|(name, tensor)| (name.replacen(prefix, "", 1), tensor));
+        let renamed: HashMap<String, Tensor> = renamed.collect();
+        candle_core::safetensors::save(&renamed, folder.path().join("model.safetensors")).unwrap();
+        let options = Options::default().with("model", folder.path().to_str());
+        let file = [sound("knock.wav")];
+        assert_eq!(latents(&options, &file), latents(&checkpoint(family), &file), "{family}");
+    }
+}
+
 /// Every so many frames, of the sounds that are at the model's rate.
 #[test]
 fn spectrograms_are_those_of_transformers() {

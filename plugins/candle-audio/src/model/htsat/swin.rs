@@ -62,10 +62,10 @@ impl SwinLayer {
     /// `squares * side^2 x width`, in and out.
     pub(super) fn forward(&self, hidden: &Tensor, side: usize) -> Result<Tensor> {
         let windows = self.partition(&self.layernorm_before.forward(hidden)?, side)?;
-        let attended = self.attention_output.forward(&self.attend(&windows)?)?;
-        let hidden = (self.reverse(&attended, side)? + hidden)?;
+        let attended = self.reverse(&self.attend(&windows)?, side)?;
+        let hidden = self.attention_output.forward_sum(&attended, hidden)?;
         let inner = self.intermediate.forward(&self.layernorm_after.forward(&hidden)?)?;
-        self.output.forward(&inner)? + hidden
+        self.output.forward_sum(&inner, &hidden)
     }
 
     /// Patches in the order of squares to patches in the order of windows.
