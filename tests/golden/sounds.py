@@ -3,8 +3,8 @@
     pip install numpy soundfile soxr av
     python3 sounds.py
 
-Makes the files of sounds/: chirp.flac (16 kHz, 4 s), knock.wav (48 kHz), tune.ogg (48 kHz, 7 s), and one second of a sine of
-1 kHz as sine.mp3 and sine.m4a (44.1 kHz, stereo).
+Makes the files of sounds/: chirp.flac (16 kHz, 4 s), knock.wav (48 kHz), tune.ogg (48 kHz, 7 s), bells.flac (32 kHz, 10.5 s),
+rattle.flac (32 kHz), and one second of a sine of 1 kHz as sine.mp3 and sine.m4a (44.1 kHz, stereo).
 """
 import pathlib
 
@@ -58,6 +58,12 @@ def main():
         frame.sample_rate = 44_100
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             file.mux(packet)
+    t = seconds(32_000, 10.5)
+    bells = sum(0.2 * numpy.exp(-(t % 3.5) * 9) * numpy.sin(2 * numpy.pi * hertz * t) for hertz in (523, 1318, 2637, 6271))
+    soundfile.write(HERE / "bells.flac", bells, 32_000, subtype="PCM_16")
+    t = seconds(32_000, 0.9)
+    rattle = numpy.exp(-t * 13 % 1 * 6) * noise(random, t, 0.05) + 0.1 * numpy.sin(2 * numpy.pi * (300 + 900 * t) * t)
+    soundfile.write(HERE / "rattle.flac", rattle, 32_000, subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The audio encoders at their published sizes, with random weights, against the transformers package.
 
-    pip install torch transformers numpy soundfile soxr av
+    pip install torch transformers torchlibrosa numpy soundfile soxr av
     python3 full_size_audio.py --fusemix BINARY --plugin libcandle_audio.so [SOUND...]
 
-Makes Whisper small and CLAP (HTS-AT) in a temporary folder, has fusemix encode the sounds (those of ../golden/sounds unless told
-others), and prints for each model and choice the least cosine and the largest relative error of a latent: of sounds at the model's
+Makes Whisper small, CLAP (HTS-AT) and HTS-AT as its authors save it in a temporary folder, has fusemix encode the sounds (those of
+../golden/sounds unless told others), and prints for each model and choice the least cosine and the largest relative error of a latent: of sounds at the model's
 rate, and of those that both sides resample, each in its own way.
 """
 import argparse
@@ -21,8 +21,12 @@ GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 sys.path.insert(0, str(GOLDEN))
 
 import htsat  # noqa: E402
+import htsat_authors  # noqa: E402
 import sounds  # noqa: E402
 import whisper  # noqa: E402
+
+
+SOUNDS = (*sounds.NAMES, "bells.flac", "rattle.flac")
 
 
 def whisper_small(folder):
@@ -53,6 +57,19 @@ def clap(folder):
     return 48_000, choices, lambda samples: htsat.encode(model, extract, samples)[0]
 
 
+def audioset(folder):
+    """With all that a file of the authors has, the weights of the Fourier transform too."""
+    from transformers import ClapAudioConfig, ClapAudioModel
+
+    model, front = ClapAudioModel(ClapAudioConfig()).eval(), htsat_authors.Front()
+    whisper.randomize(model, 5)
+    folder.mkdir()
+    state = htsat_authors.authors(model, front)
+    torch.save(htsat_authors.lightning(state), folder / "HTSAT_AudioSet_Saved_1.ckpt")
+    choices = {"last.pooler": {}, "2.mean": {"layer": 2}}
+    return 32_000, choices, lambda samples: htsat_authors.encode(model, front, samples)[0]
+
+
 def toml(value):
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
@@ -74,16 +91,18 @@ def main():
     parser.add_argument("--fusemix", required=True, type=pathlib.Path)
     parser.add_argument("--plugin", required=True, type=pathlib.Path)
     args = parser.parse_args()
-    files = [path.resolve() for path in args.sounds] or [sounds.HERE / name for name in sounds.NAMES]
-    for make in (whisper_small, clap):
+    files = [path.resolve() for path in args.sounds] or [sounds.HERE / name for name in SOUNDS]
+    for make in (whisper_small, clap, audioset):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             table = folder / "sounds.tsv"
             table.write_text("sound\n" + "".join(f"{path}\n" for path in files))
             rate, choices, reference = make(folder / "model")
             expected = [reference(sounds.read(path, rate)) for path in files]
+            # A file by itself has to be named.
+            checkpoint = next((folder / "model").glob("*.ckpt"), folder / "model")
             for name, options in choices.items():
-                rows = torch.from_numpy(exported(args, folder, folder / "model", options, table)).double()
+                rows = torch.from_numpy(exported(args, folder, checkpoint, options, table)).double()
                 want = torch.stack([row[name] for row in expected]).double()
                 cosine = torch.cosine_similarity(rows, want, dim=1)
                 apart = (rows - want).norm(dim=1) / want.norm(dim=1)

@@ -1,5 +1,5 @@
 //! Audio encoders: Whisper's, and HTS-AT as CLAP has it, from a checkpoint's weights, config.json and
-//! preprocessor_config.json.
+//! preprocessor_config.json; and HTS-AT from its authors' checkpoints.
 
 mod decode;
 mod mel;
@@ -72,10 +72,10 @@ impl Encoder for CandleAudio {
             return Err(Error::config(format!("`projection = true` is of the last layer; remove `layer = {layer}`")));
         }
         let pooling = Pooling::choose(options, model.poolings(layer))?;
-        let digests = vec![
-            ("weights", candle_kit::digest(&weights)?),
-            ("config", candle_kit::digest(&[source.file(model::CONFIG)?])?),
-        ];
+        let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
+        if let Some(config) = source.optional(model::CONFIG)? {
+            digests.push(("config", candle_kit::digest(&[config])?));
+        }
         let (name, width) = (source.name().to_owned(), model.width(layer));
         tracing::info!("{name}: {}, {pooling} of layer {layer}, width {width}", model.preprocessing());
         let turn = Mutex::new(());

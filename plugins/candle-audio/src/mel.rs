@@ -45,6 +45,17 @@ impl Spectrogram {
         Self { hop, window, filters: filters.collect(), fft: RealFftPlanner::new().plan_fft_forward(frame) }
     }
 
+    /// Whether `weights` (`frequencies x mels`, f32 or f16 once) are its triangles.
+    pub(crate) fn filters_are(&self, weights: &[f32]) -> bool {
+        let mels = self.filters.len();
+        weights.len() == (self.window.len() / 2 + 1) * mels
+            && weights.iter().enumerate().all(|(at, &weight)| {
+                let Filter { first, weights } = &self.filters[at % mels];
+                let own = (at / mels).checked_sub(*first).and_then(|bin| weights.get(bin)).copied().unwrap_or(0.0);
+                (f64::from(weight) - own).abs() < 1e-4
+            })
+    }
+
     /// log10 of the powers (`frames x mels`) of `samples` with silence up to `length`, a frame every hop from the first
     /// sample to the last.
     pub(crate) fn log_mels(&self, samples: &[f32], length: usize, frames: usize) -> Vec<f64> {

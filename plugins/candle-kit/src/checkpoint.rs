@@ -30,13 +30,17 @@ pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Re
     Ok(VarBuilder::from_tensors(tensors, dtype, device))
 }
 
-/// The tensors of a state dict, by name.
+/// The tensors of a state dict, by name; or of one that has an entry's place among others, as trainers save it.
 pub fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
     let mut file = BufReader::new(File::open(path)?);
-    match file.fill_buf()?.starts_with(MAGIC) {
-        true => stream(file),
-        false => Ok(pickle::read_all(path)?.into_iter().collect()),
+    if file.fill_buf()?.starts_with(MAGIC) {
+        return stream(file);
     }
+    let tensors = match pickle::read_all(path)? {
+        none if none.is_empty() => pickle::read_all_with_key(path, Some("state_dict"))?,
+        tensors => tensors,
+    };
+    Ok(tensors.into_iter().collect())
 }
 
 /// A pickle each for magic number, version, system, state dict and the keys of the storages; then each storage, in

@@ -1,6 +1,7 @@
-//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram: the audio tower of LAION's CLAP, with
+//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram, and the audio tower of LAION's CLAP: with
 //! the names of the `transformers` package.
 
+mod authors;
 mod config;
 mod swin;
 
@@ -14,7 +15,8 @@ use crate::mel::{Recipe, Spectrogram};
 use config::recipe;
 use swin::{PatchMerging, SwinLayer};
 
-pub(super) use config::{Config, Preprocessor};
+pub(super) use authors::Renamed;
+pub(super) use config::{Config, Padding, Preprocessor};
 
 /// That of batch normalisation, and of the layer normalisations that no key of config.json is about.
 const EPS: f64 = 1e-5;
@@ -22,6 +24,7 @@ const EPS: f64 = 1e-5;
 pub(super) struct ClapAudioModel {
     recipe: Recipe,
     window: usize,
+    padding: Padding,
     spectrogram: Spectrogram,
     /// For each mel, `value * scale + shift`.
     batch_norm: Vec<(f32, f32)>,
@@ -79,6 +82,7 @@ impl ClapAudioModel {
         Ok(Self {
             recipe,
             window,
+            padding: preprocessor.padding,
             spectrogram: Spectrogram::new(recipe),
             batch_norm: batch_norm(recipe.mels, encoder.pp("batch_norm"))?,
             spec_size: config.spec_size,
@@ -121,9 +125,13 @@ impl Model for ClapAudioModel {
     fn preprocessing(&self) -> String {
         let Recipe { rate, frame, hop, mels, from, to } = self.recipe;
         let seconds = self.window / rate as usize;
+        let repeated = match self.padding {
+            Padding::Samples => "repeated",
+            Padding::Frames => "repeated and stretched",
+        };
         format!(
             "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the last \
-             one repeated"
+             one {repeated}"
         )
     }
 
@@ -155,7 +163,7 @@ impl Model for ClapAudioModel {
         }
     }
 
-    /// A short sound is repeated until it fills its window.
+    /// A short sound fills its window.
     fn sounding(&self, _: usize, layer: Layer) -> usize {
         let side = self.spec_size / self.patch_size;
         let stages = self.layers.len();
@@ -168,10 +176,12 @@ impl Model for ClapAudioModel {
 
     /// In decibels.
     fn mels(&self, samples: &[f32]) -> Vec<f32> {
-        let repeats = self.window / samples.len().max(1);
-        let repeated = samples.repeat(repeats.max(1));
-        let frames = self.window / self.recipe.hop + 1;
-        let mels = self.spectrogram.log_mels(&repeated, self.window, frames);
+        let log_mels =
+            |samples: &[f32], length: usize| self.spectrogram.log_mels(samples, length, length / self.recipe.hop + 1);
+        let mels = match self.padding {
+            Padding::Samples => log_mels(&samples.repeat((self.window / samples.len()).max(1)), self.window),
+            Padding::Frames => log_mels(samples, samples.len()),
+        };
         mels.into_iter().map(|mel| (10.0 * mel) as f32).collect()
     }
 
@@ -181,6 +191,9 @@ impl Model for ClapAudioModel {
         let mut mels = self.mels(samples);
         for frame in mels.chunks_exact_mut(self.recipe.mels) {
             frame.iter_mut().zip(&self.batch_norm).for_each(|(mel, (scale, shift))| *mel = *mel * scale + shift);
+        }
+        if self.padding == Padding::Frames {
+            mels = mels.repeat(self.frames() * self.recipe.mels / mels.len());
         }
         let mels = stretched(&mels, self.recipe.mels, self.frames());
         let (size, patch, bins) = (self.spec_size, self.patch_size, self.recipe.mels);

@@ -1,10 +1,12 @@
-//! The families of models, chosen by config.json: a family is a file here and an arm of [`load`].
+//! The families of models, chosen by config.json or, without one, by the tensors' names: a family is a file here and an arm of
+//! [`load`].
 
 mod htsat;
 mod whisper;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_kit::{Layer, Pooling, Source, checkpoint};
+use candle_nn::VarBuilder;
 use fusemix_sdk::{Error, Options};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,14 +56,14 @@ pub(crate) fn load(
     dtype: DType,
     device: &Device,
 ) -> std::result::Result<Box<dyn Model>, Error> {
-    let path = source.file(CONFIG)?;
-    let config = source.json(CONFIG)?.unwrap_or_default();
+    let (Some(config), Some(path)) = (source.json(CONFIG)?, source.optional(CONFIG)?) else {
+        return load_bare(source, options, weights, dtype, device);
+    };
     let preprocessor = source.json(PREPROCESSOR)?.unwrap_or_else(|| Value::Object(Default::default()));
     let projection: bool = options.get_or("projection", false)?;
     let family = config["model_type"].as_str().unwrap_or_default().to_owned();
     if projection && family != "clap" {
-        let message = format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name());
-        return Err(Error::config(message));
+        return Err(unprojected(source));
     }
     let loaded: Result<Box<dyn Model>> = match &*family {
         "whisper" => {
@@ -83,6 +85,33 @@ pub(crate) fn load(
         }
     };
     loaded.map_err(|error| Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display())))
+}
+
+/// Weights by themselves are known by the names of their tensors.
+fn load_bare(
+    source: &Source,
+    options: &Options,
+    weights: &[PathBuf],
+    dtype: DType,
+    device: &Device,
+) -> std::result::Result<Box<dyn Model>, Error> {
+    let stranger = |error: candle_core::Error| {
+        let file = weights[0].display();
+        Error::config(format!("{file} has no {CONFIG} beside it, and is no HTS-AT as its authors save it: {error}"))
+    };
+    let projection = options.get_or("projection", false)?;
+    let htsat::Renamed { config, preprocessor, tensors } =
+        checkpoint::read(&weights[0]).and_then(htsat::Renamed::new).map_err(stranger)?;
+    if projection && config.projection_dim == 0 {
+        return Err(unprojected(source));
+    }
+    let vb = VarBuilder::from_tensors(tensors, dtype, device);
+    let model = htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map_err(stranger)?;
+    Ok(Box::new(model))
+}
+
+fn unprojected(source: &Source) -> Error {
+    Error::config(format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name()))
 }
 
 fn read<T: DeserializeOwned>(json: Value, file: &str, source: &Source) -> std::result::Result<T, Error> {

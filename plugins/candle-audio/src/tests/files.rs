@@ -56,7 +56,7 @@ fn lossy_files_hold_the_same_sound() {
 
 #[test]
 fn short_and_silent_sounds_have_latents() {
-    for family in ["whisper", "htsat"] {
+    for family in ["whisper", "htsat", "htsat_authors/HTSAT_tiny.ckpt"] {
         let encoder = open(&checkpoint(family));
         let files = [
             wav(&sine(1000.0, 16_000, 0.01), 16_000, 1),

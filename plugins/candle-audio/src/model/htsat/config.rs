@@ -15,12 +15,12 @@ pub(crate) struct Config {
     pub(super) spec_size: usize,
     pub(super) hidden_act: Activation,
     pub(super) patch_size: usize,
-    patch_stride: Vec<usize>,
+    pub(super) patch_stride: Vec<usize>,
     pub(super) hidden_size: usize,
-    pub(super) projection_dim: usize,
+    pub(crate) projection_dim: usize,
     pub(super) depths: Vec<usize>,
     pub(super) num_attention_heads: Vec<usize>,
-    enable_fusion: bool,
+    pub(super) enable_fusion: bool,
     pub(super) patch_embeds_hidden_size: usize,
     pub(super) mlp_ratio: f64,
     pub(super) projection_hidden_act: Activation,
@@ -53,15 +53,26 @@ impl Default for Config {
 #[derive(Deserialize)]
 #[serde(default)]
 pub(crate) struct Preprocessor {
-    feature_size: usize,
-    sampling_rate: u32,
-    hop_length: usize,
+    pub(super) feature_size: usize,
+    pub(super) sampling_rate: u32,
+    pub(super) hop_length: usize,
     /// Seconds.
     pub(super) max_length_s: usize,
-    fft_window_size: usize,
-    frequency_min: f64,
-    frequency_max: f64,
-    padding: String,
+    pub(super) fft_window_size: usize,
+    pub(super) frequency_min: f64,
+    pub(super) frequency_max: f64,
+    pub(super) padding: Padding,
+}
+
+/// How a short sound fills its window.
+#[derive(Clone, Copy, Deserialize, PartialEq)]
+pub(crate) enum Padding {
+    /// Its samples are repeated as often as they fit; silence is the rest.
+    #[serde(rename = "repeatpad")]
+    Samples,
+    /// The frames of its spectrogram are repeated as often as they fit, and stretched.
+    #[serde(skip)]
+    Frames,
 }
 
 impl Default for Preprocessor {
@@ -74,7 +85,20 @@ impl Default for Preprocessor {
             fft_window_size: 1024,
             frequency_min: 50.0,
             frequency_max: 14_000.0,
-            padding: "repeatpad".into(),
+            padding: Padding::Samples,
+        }
+    }
+}
+
+impl Preprocessor {
+    pub(super) fn recipe(&self) -> Recipe {
+        Recipe {
+            rate: self.sampling_rate,
+            frame: self.fft_window_size,
+            hop: self.hop_length,
+            mels: self.feature_size,
+            from: self.frequency_min,
+            to: self.frequency_max,
         }
     }
 }
@@ -88,9 +112,6 @@ pub(super) fn recipe(config: &Config, preprocessor: &Preprocessor) -> Result<Rec
     if preprocessor.feature_size != mels {
         bail!("preprocessor_config.json makes {} mels, and the model reads {mels}", preprocessor.feature_size);
     }
-    if preprocessor.padding != "repeatpad" {
-        bail!("`padding` of preprocessor_config.json is {}; this plugin knows repeatpad", preprocessor.padding);
-    }
     if config.patch_stride.iter().any(|&stride| stride != patch) {
         bail!("patches of {patch} that overlap (`patch_stride`)");
     }
@@ -101,12 +122,10 @@ pub(super) fn recipe(config: &Config, preprocessor: &Preprocessor) -> Result<Rec
     if mels == 0 || !size.is_multiple_of(mels) || last == 0 || !size.is_multiple_of(last) {
         bail!("a spectrogram of {size} (`spec_size`) does not divide into {mels} mels and patches of {patch}");
     }
-    Ok(Recipe {
-        rate: preprocessor.sampling_rate,
-        frame: preprocessor.fft_window_size,
-        hop: preprocessor.hop_length,
-        mels,
-        from: preprocessor.frequency_min,
-        to: preprocessor.frequency_max,
-    })
+    let recipe = preprocessor.recipe();
+    let (frames, most) = (preprocessor.max_length_s * recipe.rate as usize / recipe.hop + 1, size * (size / mels));
+    if frames > most {
+        bail!("a window has {frames} frames, and a spectrogram of {size} (`spec_size`) with {mels} mels holds {most}");
+    }
+    Ok(recipe)
 }
