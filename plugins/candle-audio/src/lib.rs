@@ -62,7 +62,8 @@ impl Encoder for CandleAudio {
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let (device, dtype) = (candle_kit::device(options)?, candle_kit::dtype(options)?);
+        let device = candle_kit::device(options)?;
+        let dtype = candle_kit::dtype(options, &device)?;
         let (normalize, projection) = (options.get_or("normalize", false)?, options.get_or("projection", false)?);
         let source = Source::locate(options, host)?;
         let weights = source.checkpoint()?;
@@ -85,6 +86,7 @@ impl Encoder for CandleAudio {
     fn describe(&self) -> Description {
         let description = Description::new(Modality::Audio, self.model.width(self.layer))
             .batch(BATCH)
+            .patience(candle_kit::PATIENCE)
             .concurrency(2)
             .fingerprint("preprocessing", self.model.preprocessing())
             .fingerprint("windows", "mean, weighted by length")

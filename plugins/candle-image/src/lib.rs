@@ -52,7 +52,8 @@ impl Encoder for CandleImage {
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let (device, dtype) = (candle_kit::device(options)?, candle_kit::dtype(options)?);
+        let device = candle_kit::device(options)?;
+        let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get_or("normalize", false)?;
         let source = Source::locate(options, host)?;
         let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
@@ -72,6 +73,7 @@ impl Encoder for CandleImage {
     fn describe(&self) -> Description {
         let description = Description::new(Modality::Image, self.model.width(self.layer, self.pooling))
             .batch(64)
+            .patience(candle_kit::PATIENCE)
             .concurrency(2)
             .fingerprint("architecture", &self.architecture)
             .fingerprint("preprocessing", &self.input)

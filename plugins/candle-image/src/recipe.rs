@@ -137,8 +137,9 @@ pub(crate) struct Preprocessor {
     image_std: Option<Channels>,
     /// EfficientNet's: over the deviation once more.
     include_top: Option<bool>,
-    #[serde(alias = "feature_extractor_type")]
     image_processor_type: Option<String>,
+    /// The same in older files; some have both.
+    feature_extractor_type: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -226,7 +227,11 @@ impl Preprocessor {
             image_mean: self.image_mean.or(usual.image_mean),
             image_std: self.image_std.or(usual.image_std),
             include_top: self.include_top.or(usual.include_top),
-            image_processor_type: self.image_processor_type.or(usual.image_processor_type),
+            image_processor_type: self
+                .image_processor_type
+                .or(self.feature_extractor_type)
+                .or(usual.image_processor_type),
+            feature_extractor_type: None,
         }
     }
 

@@ -17,6 +17,9 @@ pub(crate) fn is_svg(file: &[u8]) -> bool {
     file.starts_with(b"<") && file[..file.len().min(PROLOGUE)].windows(4).any(|tag| tag == b"<svg")
 }
 
+/// Pixels of a drawing: each of its nested groups may take as many again.
+const MOST: u64 = 1 << 23;
+
 /// The drawing on white, its short side `short` pixels.
 pub(crate) fn draw(
     file: &[u8],
@@ -44,6 +47,9 @@ pub(crate) fn draw(
     // Saturates where a side is absurd.
     let [across, down] = [width, height].map(|side| 1.max((side * scale).round() as u32));
     check(across, down)?;
+    if u64::from(across) * u64::from(down) > MOST {
+        return Err(undrawable(format!("{across}x{down} pixels are too many for a drawing")));
+    }
     let mut pixels = Pixmap::new(across, down).ok_or_else(|| undrawable("no memory for its pixels"))?;
     pixels.fill(Color::WHITE);
     let transform = Transform::from_scale(across as f32 / width, down as f32 / height);

@@ -23,13 +23,14 @@ impl Layer {
             Some(Value::String(name)) if name == "last" => Some(Self::Last),
             Some(Value::String(name)) if name == "penultimate" => blocks.checked_sub(1).map(Self::After),
             Some(value) => {
-                value.as_u64().filter(|&after| after < blocks as u64).map(|after| Self::After(after as usize))
+                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+                number.filter(|&after| after < blocks as u64).map(|after| Self::After(after as usize))
             }
         };
         layer.ok_or_else(|| {
             let given = options.get::<Value>("layer").ok().flatten().unwrap_or_default();
             let choices = Self::choices(blocks).join(", ");
-            Error::config(format!("`layer = {given}`: the model has {blocks} blocks; choose one of {choices}"))
+            Error::config(format!("`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; choose one of {choices}"))
         })
     }
 

@@ -1,7 +1,7 @@
 //! The device that a model runs on, and the numbers that it computes with.
 
 use candle_core::{DType, Device};
-use fusemix_sdk::{Error, Options};
+use fusemix_sdk::{Error, Options, tracing};
 
 /// The option `device`: `cpu`, `cuda` (the first one), `cuda:N` or `metal`.
 pub fn device(options: &Options) -> Result<Device, Error> {
@@ -9,8 +9,12 @@ pub fn device(options: &Options) -> Result<Device, Error> {
 }
 
 /// The option `dtype`: `f32`, `bf16` or `f16`.
-pub fn dtype(options: &Options) -> Result<DType, Error> {
-    match options.get_or("dtype", "f32".to_owned())?.as_str() {
+pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
+    let name = options.get_or("dtype", "f32".to_owned())?;
+    if device.is_cpu() && name != "f32" {
+        tracing::warn!("`dtype = \"{name}\"` is for GPUs: on the CPU it takes many times as long as \"f32\"");
+    }
+    match name.as_str() {
         "f32" => Ok(DType::F32),
         "bf16" => Ok(DType::BF16),
         "f16" => Ok(DType::F16),

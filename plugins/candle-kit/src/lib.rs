@@ -37,6 +37,9 @@ pub fn options() -> Vec<OptionSpec> {
     ]
 }
 
+/// Seconds that a call may take: a large model on few cores takes a long time over a batch.
+pub const PATIENCE: f64 = 3600.0;
+
 /// A failure of candle, or of anything else that no option would mend, with what was going on.
 pub fn failed<E: Display>(doing: impl Display) -> impl FnOnce(E) -> Error {
     move |error| Error::new(format!("{doing}: {error}"))

@@ -50,7 +50,8 @@ impl Input {
             tokenizer.with_normalizer(Some(steps)).map_err(unread)?;
         }
         let prompt = prompt::choose(options, checkpoint)?;
-        let encoding = tokenizer.encode_fast(prompt.as_str(), true).map_err(unread)?;
+        // A space at its end becomes part of the text's first word.
+        let encoding = tokenizer.encode_fast(prompt.trim_end(), true).map_err(unread)?;
         let behind = encoding.get_special_tokens_mask().last() == Some(&1);
         let prompt_tokens = encoding.len() - usize::from(behind);
 

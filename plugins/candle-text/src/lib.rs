@@ -54,7 +54,8 @@ impl Encoder for CandleText {
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let (device, dtype) = (candle_kit::device(options)?, candle_kit::dtype(options)?);
+        let device = candle_kit::device(options)?;
+        let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get::<bool>("normalize")?;
         let source = Source::locate(options, host)?;
         let weights = source.checkpoint()?;
@@ -81,7 +82,11 @@ impl Encoder for CandleText {
         }
         let includes_prompt = checkpoint.pooling.is_none_or(|pooling| pooling.include_prompt);
         Ok(Self {
-            skipped: if includes_prompt || input.prompt().is_empty() { 0 } else { input.prompt_tokens() },
+            // The class token stays the class token.
+            skipped: match pooling {
+                Pooling::Mean if !includes_prompt && !input.prompt().is_empty() => input.prompt_tokens(),
+                _ => 0,
+            },
             lower_case: checkpoint.lower_case,
             normalize: normalize.unwrap_or(false),
             name,
@@ -98,6 +103,7 @@ impl Encoder for CandleText {
     fn describe(&self) -> Description {
         let description = Description::new(Modality::Text, self.model.hidden_size())
             .batch(BATCH)
+            .patience(candle_kit::PATIENCE)
             .fingerprint("max_length", self.input.max_length())
             .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)

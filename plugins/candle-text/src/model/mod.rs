@@ -57,7 +57,7 @@ pub(crate) fn load(
     let path = source.file("config.json")?;
     let config = source.json("config.json")?.unwrap_or_default();
     let vb = checkpoint::load(weights, dtype, device)?;
-    let loaded = match config["model_type"].as_str().unwrap_or("bert") {
+    let loaded = match config["model_type"].as_str().unwrap_or("(none)") {
         "bert" if config["position_embedding_type"] == "alibi" => family(&config, vb, jina_bert::JinaBert::load),
         "bert" => family(&config, vb, bert::Bert::load),
         "roberta" | "xlm-roberta" | "camembert" => family(&config, vb, bert::Bert::load_roberta),

@@ -1,7 +1,7 @@
 //! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base, snowflake-arctic-embed-m-v2.0), with the names of its authors'
 //! code: a BERT with rotary positions and gated feed-forward layers.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
@@ -26,6 +26,10 @@ pub(super) struct Config {
     position_embedding_type: PositionEmbeddingType,
     rope_theta: f64,
     rope_scaling: Option<RopeParameters>,
+    #[serde(default)]
+    logn_attention_scale: bool,
+    #[serde(default)]
+    logn_attention_clip1: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +96,9 @@ pub(super) struct New {
 impl New {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
         let PositionEmbeddingType::Rope = config.position_embedding_type;
+        if config.logn_attention_scale || config.logn_attention_clip1 {
+            bail!("`logn_attention_scale` and `logn_attention_clip1` are not supported");
+        }
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
         let rotary = rotary(d, config.rope_scaling.as_ref(), Some(config.rope_theta), config.rope_theta)?;
         let shape = Shape {

@@ -8,8 +8,10 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 pub(super) struct RopeParameters {
     rope_theta: Option<f64>,
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The same in older files; some have both.
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     factor: Option<f64>,
 }
 
@@ -21,7 +23,8 @@ pub(super) fn rotary(
     default: f64,
 ) -> Result<Rotary> {
     let theta = parameters.and_then(|parameters| parameters.rope_theta).or(theta).unwrap_or(default);
-    let Some((kind, factor)) = parameters.and_then(|it| Some((it.rope_type.as_deref()?, it.factor.unwrap_or(1.0))))
+    let Some((kind, factor)) =
+        parameters.and_then(|it| Some((it.rope_type.as_deref().or(it.old_type.as_deref())?, it.factor.unwrap_or(1.0))))
     else {
         return Ok(Rotary::new(d, theta));
     };
