@@ -8,6 +8,7 @@ mod common;
 mod devices;
 mod encode;
 mod faults;
+mod folders;
 mod pace;
 mod plugins;
 mod recipe;

@@ -1,10 +1,12 @@
-"""Writes the pair files of the stamps example: train.tsv, validation.tsv and test.tsv, columns `file` and `caption`.
+"""Writes the pair files of the stamps example: train.tsv, validation.tsv and test.tsv, columns `file` and `caption`; and
+sounds-train.tsv, sounds-validation.tsv and sounds-test.tsv, columns `sound`, `caption` and `file`.
 
     python3 prepare.py STAMPS_FOLDER OUT_FOLDER [SEED]
 
 A pair is a picture NAME.png and the first line of NAME.txt, its English caption. Of pairs with the same caption or the
 same picture the first is kept, so that nothing that is held out was seen in training. A tenth is
-held out for the test, a tenth for watching the training.
+held out for the test, a tenth for watching the training. The sounds of a pair are what its picture sounds like (NAME.ogg)
+and its caption spoken in English and French (NAME_desc.ogg, NAME_desc_fr.ogg); they are held out with their pair.
 """
 import hashlib
 import os
@@ -21,14 +23,31 @@ def main():
     tenth = round(len(pairs) / 10)
     out.mkdir(parents=True, exist_ok=True)
     parts = {"test": pairs[:tenth], "validation": pairs[tenth:2 * tenth], "train": pairs[2 * tenth:]}
+    counts = {}
     for name, rows in parts.items():
-        lines = ["file\tcaption"] + [f"{os.path.relpath(file, out.resolve())}\t{caption}" for file, caption in rows]
-        (out / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write(out, f"{name}.tsv", ["file", "caption"], rows)
+        sounds = [(sound, caption, file) for file, caption in rows for sound in heard(file)]
+        write(out, f"sounds-{name}.tsv", ["sound", "caption", "file"], sounds)
+        counts[name] = len(sounds)
     svg = sum(1 for file in stamps.rglob("*.svg") if not file.with_suffix(".png").exists())
-    sounds = sum(1 for _ in stamps.rglob("*.ogg"))
     print(f"stamps: {len(parts['train'])} pairs to train on, {tenth} to watch, {tenth} held out (seed {seed})")
+    print(f"sounds: {counts['train']}, {counts['validation']} and {counts['test']} of them")
     print(f"left out: {left_out['caption']} pictures without a caption, {left_out['twin']} that repeat a caption or a "
-          f"picture, {svg} SVG drawings, {sounds} sounds")
+          f"picture, {svg} SVG drawings")
+
+
+def heard(picture):
+    """The sounds that there are of a picture."""
+    names = [f"{picture.stem}{ending}.ogg" for ending in ("", "_desc", "_desc_fr")]
+    return [picture.with_name(name) for name in names if picture.with_name(name).exists()]
+
+
+def write(out, name, columns, rows):
+    """A table whose paths start from its own folder."""
+    def cell(value):
+        return os.path.relpath(value, out.resolve()) if isinstance(value, pathlib.Path) else value
+    lines = ["\t".join(columns)] + ["\t".join(map(cell, row)) for row in rows]
+    (out / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def collect(stamps):

@@ -51,6 +51,9 @@ pub struct Description {
     /// truncation, normalisation. The host keeps latents of different fingerprints apart; never put a secret in it.
     #[serde(default)]
     pub fingerprint: BTreeMap<String, String>,
+    /// What this encoder's options could say instead, by key, where that depends on its model: layers, poolings.
+    #[serde(default)]
+    pub choices: BTreeMap<String, Vec<String>>,
     /// What a batch may hold beside `batch` items.
     #[serde(default)]
     pub limits: Limits,
@@ -87,6 +90,7 @@ impl Description {
             batch: 1,
             concurrency: 1,
             fingerprint,
+            choices: BTreeMap::new(),
             limits: Limits::default(),
             rate: Rate::default(),
             price: None,
@@ -110,6 +114,12 @@ impl Description {
     /// Adds an entry to [`Description::fingerprint`].
     pub fn fingerprint(mut self, key: &str, value: impl ToString) -> Self {
         self.fingerprint.insert(key.into(), value.to_string());
+        self
+    }
+
+    /// Adds an entry to [`Description::choices`].
+    pub fn choices(mut self, key: &str, choices: Vec<String>) -> Self {
+        self.choices.insert(key.into(), choices);
         self
     }
 

@@ -87,7 +87,7 @@ fn encoder_json(name: &str, plugin: &str, encoder: &Result<LoadedEncoder, Encode
         Ok(LoadedEncoder { description, fingerprint, .. }) => json!({
             "name": name, "plugin": plugin, "state": "ok", "modality": description.modality,
             "width": description.width, "batch": description.batch, "concurrency": description.concurrency,
-            "fingerprint": fingerprint,
+            "fingerprint": fingerprint, "choices": description.choices,
         }),
         Err(error) => json!({
             "name": name, "plugin": plugin, "state": "error", "error": error.to_string(),

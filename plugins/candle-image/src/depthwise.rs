@@ -1,56 +1,125 @@
-//! Convolutions of each channel by itself, then relu6.
+//! Convolutions of each channel by itself, and means of each.
 
 use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
-use candle_nn::VarBuilder;
+use candle_kit::nn::silu;
+use candle_nn::Activation;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::conv::{Reach, taps};
+use crate::conv::{Padding, Reach, taps};
 
 pub(crate) struct Depthwise {
     kernel: usize,
     stride: usize,
+    padding: Padding,
     /// `kernel * kernel x channels`
     weight: Tensor,
     /// `channels`
     bias: Tensor,
+    activation: Option<Activation>,
 }
 
 impl Depthwise {
-    /// Reads `weight` (`kernel * kernel x channels`) and `bias`.
-    pub(crate) fn load(kernel: usize, stride: usize, channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let weight = vb.get((kernel * kernel, channels), "weight")?;
-        Ok(Self { kernel, stride, weight, bias: vb.get(channels, "bias")? })
+    /// `weight` is `channels x 1 x kernel x kernel`, and `bias` `channels`; of stride 1, padded as SAME.
+    pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        let (_, _, kernel, _) = weight.dims4()?;
+        let weight = weight.flatten_from(1)?.t()?.contiguous()?;
+        Ok(Self { kernel, stride: 1, padding: Padding::Same, weight, bias: bias.clone(), activation: None })
+    }
+
+    pub(crate) fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub(crate) fn padding(self, padding: Padding) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// Puts `activation` behind the layer.
+    pub(crate) fn then(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() && x.dtype() == DType::F32 { self.on_cpu(x) } else { self.by_taps(x) }
+        if is_fast(x) { self.on_cpu(x) } else { self.by_taps(x) }
     }
 
     /// A product and a sum of whole tensors for each place of the kernel: candle's own grouped convolution is a
     /// convolution for each channel.
     fn by_taps(&self, x: &Tensor) -> Result<Tensor> {
         let mut sum = self.bias.clone();
-        for (place, tap) in taps(x, self.kernel, self.stride)?.iter().enumerate() {
+        for (place, tap) in taps(x, self.kernel, self.stride, self.padding)?.iter().enumerate() {
             sum = tap.broadcast_mul(&self.weight.get(place)?)?.broadcast_add(&sum)?;
         }
-        sum.clamp(0f32, 6f32)
+        self.activation.iter().try_fold(sum, |sum, activation| sum.apply(activation))
     }
 
     /// On this thread alone: the channels of a pixel lie side by side, and so do the lanes of a vector.
     fn on_cpu(&self, x: &Tensor) -> Result<Tensor> {
         let (n, h, w, c) = x.dims4()?;
-        let (rows, columns) = (Reach::new(h, self.kernel, self.stride), Reach::new(w, self.kernel, self.stride));
+        let [rows, columns] = [h, w].map(|inputs| Reach::new(inputs, self.kernel, self.stride, self.padding));
         let x = x.contiguous()?;
         let ((x, x_layout), (weight, weight_layout)) = (x.storage_and_layout(), self.weight.storage_and_layout());
         let (bias, bias_layout) = self.bias.storage_and_layout();
         let (weight, bias) = (values(&weight, weight_layout)?, values(&bias, bias_layout)?);
         let mut y = vec![0.0; n * rows.outputs * columns.outputs * c];
         let pictures = values(&x, x_layout)?.chunks_exact(h * w * c);
+        let most = if matches!(self.activation, Some(Activation::Relu6)) { 6.0 } else { f32::INFINITY };
+        let least = if most == 6.0 { 0.0 } else { f32::NEG_INFINITY };
         for (x, y) in pictures.zip(y.chunks_exact_mut(rows.outputs * columns.outputs * c)) {
-            Arch::new().dispatch(Picture { x, y, weight, bias, rows: &rows, columns: &columns });
+            Arch::new().dispatch(Picture { x, y, weight, bias, rows: &rows, columns: &columns, least, most });
         }
-        Tensor::from_vec(y, (n, rows.outputs, columns.outputs, c), &Device::Cpu)
+        let rest = match self.activation {
+            Some(Activation::Silu | Activation::Swish) => {
+                silu(&mut y);
+                None
+            }
+            Some(Activation::Relu6) => None,
+            other => other,
+        };
+        let y = Tensor::from_vec(y, (n, rows.outputs, columns.outputs, c), &Device::Cpu)?;
+        rest.iter().try_fold(y, |y, activation| y.apply(activation))
     }
+}
+
+fn is_fast(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// The mean of each channel of each picture: `n x height x width x channels` -> `n x channels`.
+pub(crate) fn mean(x: &Tensor) -> Result<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    if !is_fast(x) || !x.is_contiguous() {
+        return x.to_dtype(DType::F32)?.mean((1, 2))?.to_dtype(x.dtype());
+    }
+    let (x, layout) = x.storage_and_layout();
+    let (mut means, mut of_row) = (vec![0.0; n * c], vec![0.0; c]);
+    let add = |sum: &mut [f32], values: &[f32]| sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    for (picture, mean) in values(&x, layout)?.chunks_exact(h * w * c).zip(means.chunks_exact_mut(c)) {
+        // Row by row: one sum over all pixels would lose their last bits.
+        for row in picture.chunks_exact(w * c) {
+            of_row.fill(0.0);
+            row.chunks_exact(c).for_each(|pixel| add(&mut of_row, pixel));
+            add(mean, &of_row);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= (h * w) as f32);
+    }
+    Tensor::from_vec(means, (n, c), &Device::Cpu)
+}
+
+/// `x` with each channel of each picture times its `scale` (`n x channels`).
+pub(crate) fn scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    if !is_fast(x) || !x.is_contiguous() || !scale.is_contiguous() {
+        return x.broadcast_mul(&scale.reshape((n, 1, 1, c))?);
+    }
+    let ((x, x_layout), (scale, scale_layout)) = (x.storage_and_layout(), scale.storage_and_layout());
+    let mut y = values(&x, x_layout)?.to_vec();
+    for (picture, scale) in y.chunks_exact_mut(h * w * c).zip(values(&scale, scale_layout)?.chunks_exact(c)) {
+        for pixel in picture.chunks_exact_mut(c) {
+            pixel.iter_mut().zip(scale).for_each(|(value, scale)| *value *= scale);
+        }
+    }
+    Tensor::from_vec(y, (n, h, w, c), &Device::Cpu)
 }
 
 /// The values of a contiguous f32 tensor.
@@ -70,6 +139,9 @@ struct Picture<'a> {
     bias: &'a [f32],
     rows: &'a Reach,
     columns: &'a Reach,
+    /// Between which an output is kept.
+    least: f32,
+    most: f32,
 }
 
 impl WithSimd for Picture<'_> {
@@ -108,7 +180,7 @@ impl Picture<'_> {
                 }
             }
             let y = at(row * self.columns.outputs + column);
-            self.y[y..y + LANES].copy_from_slice(&sums.map(|sum| sum.clamp(0.0, 6.0)));
+            self.y[y..y + LANES].copy_from_slice(&sums.map(|sum| sum.clamp(self.least, self.most)));
         }
         LANES
     }
@@ -123,18 +195,23 @@ fn lanes<const LANES: usize>(values: &[f32], at: usize) -> &[f32; LANES] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
 
     /// The definition, in f64: `x` is `h x w x c`.
     fn naive(x: &[f32], (h, w, c): (usize, usize, usize), layer: &Depthwise) -> Vec<f32> {
         let (kernel, stride) = (layer.kernel, layer.stride);
         let weight: Vec<f32> = layer.weight.flatten_all().unwrap().to_vec1().unwrap();
         let mut y = Vec::new();
-        // TensorFlow: out = ceil(in / stride), and as many zeros as that takes, the odd one at the end.
-        let out = |size: usize| size.div_ceil(stride);
+        let out = |size: usize| match layer.padding {
+            // TensorFlow: as many zeros as an output for each stride takes, the odd one at the end.
+            Padding::Same => size.div_ceil(stride),
+            Padding::Around(before, after) => (size + before + after - kernel) / stride + 1,
+        };
         let input = |out_at: usize, place: usize, size: usize| {
-            let zeros = ((out(size) - 1) * stride + kernel).saturating_sub(size);
-            (out_at * stride + place).checked_sub(zeros / 2).filter(|&at| at < size)
+            let before = match layer.padding {
+                Padding::Same => ((out(size) - 1) * stride + kernel).saturating_sub(size) / 2,
+                Padding::Around(before, _) => before,
+            };
+            (out_at * stride + place).checked_sub(before).filter(|&at| at < size)
         };
         for (row, column) in (0..out(h)).flat_map(|row| (0..out(w)).map(move |column| (row, column))) {
             let mut sums: Vec<f64> = layer.bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
@@ -145,29 +222,37 @@ mod tests {
                     *sum += f64::from(x) * f64::from(weight);
                 }
             }
-            y.extend(sums.into_iter().map(|sum| sum.clamp(0.0, 6.0) as f32));
+            y.extend(sums.into_iter().map(|sum| match layer.activation {
+                Some(Activation::Relu6) => sum.clamp(0.0, 6.0) as f32,
+                Some(_) => (sum / (1.0 + (-sum).exp())) as f32,
+                None => sum as f32,
+            }));
         }
         y
     }
 
     #[test]
     fn both_paths_are_the_definition() -> Result<()> {
+        let (same, around) = (Padding::Same, |before, after| Padding::Around(before, after));
         let shapes = [
-            (1, 1, 1, 3, 1),
-            (7, 5, 33, 3, 2),
-            (8, 8, 96, 5, 2),
-            (9, 6, 65, 5, 1),
-            (63, 3, 16, 3, 2),
-            (4, 4, 48, 7, 4),
+            (1, 1, 1, 3, 1, same),
+            (7, 5, 33, 3, 2, same),
+            (8, 8, 96, 5, 2, same),
+            (9, 6, 65, 5, 1, same),
+            (63, 3, 16, 3, 2, same),
+            (4, 4, 48, 7, 4, same),
+            (5, 6, 50, 7, 1, around(3, 3)),
+            (7, 6, 16, 5, 2, around(1, 2)),
+            (8, 7, 17, 3, 2, around(1, 1)),
         ];
-        for (h, w, c, kernel, stride) in shapes {
+        let activations = [None, Some(Activation::Relu6), Some(Activation::Silu)];
+        for ((h, w, c, kernel, stride, padding), activation) in
+            shapes.into_iter().flat_map(|shape| activations.map(|activation| (shape, activation)))
+        {
             let random = |shape: (usize, usize)| Tensor::randn(0f32, 1.0, shape, &Device::Cpu);
-            let tensors = HashMap::from([
-                ("weight".to_owned(), random((kernel * kernel, c))?),
-                ("bias".to_owned(), random((1, c))?.flatten_all()?),
-            ]);
-            let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-            let layer = Depthwise::load(kernel, stride, c, vb)?;
+            let weight = random((c, kernel * kernel))?.reshape((c, 1, kernel, kernel))?;
+            let layer = Depthwise::new(&weight, &random((1, c))?.flatten_all()?)?.stride(stride).padding(padding);
+            let layer = Depthwise { activation, ..layer };
             let x = random((2 * h * w, c))?.reshape((2, h, w, c))?;
             let pictures: Vec<f32> = x.flatten_all()?.to_vec1()?;
             let expected: Vec<f32> =
@@ -177,6 +262,18 @@ mod tests {
                 let apart = y.iter().zip(&expected).map(|(y, e)| (y - e).abs()).fold(0.0, f32::max);
                 assert!(y.len() == expected.len() && apart < 1e-5, "{h}x{w}x{c}, {kernel}/{stride}: {apart}");
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn means_and_scales_of_channels_are_candles() -> Result<()> {
+        for (h, w, c) in [(1, 1, 1), (7, 5, 33), (3, 2, 64)] {
+            let x = Tensor::randn(0f32, 1.0, (2, h, w, c), &Device::Cpu)?;
+            let by = Tensor::randn(0f32, 1.0, (2, c), &Device::Cpu)?;
+            let apart = |a: Tensor, b: Tensor| (a - b)?.abs()?.max_all()?.to_scalar::<f32>();
+            assert!(apart(mean(&x)?, x.mean((1, 2))?)? < 1e-6);
+            assert_eq!(apart(scale(&x, &by)?, x.broadcast_mul(&by.reshape((2, 1, 1, c))?)?)?, 0.0);
         }
         Ok(())
     }

@@ -1,14 +1,16 @@
-//! Image encoders: EfficientNet-Lite0 with the weights of its PyTorch port.
+//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM and
+//! EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text: see `svg`).
 
-mod checkpoint;
 mod conv;
 mod depthwise;
 mod input;
 mod jpeg;
 mod model;
+mod recipe;
+mod svg;
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Source, failed};
+use candle_kit::{Layer, Pooling, Source, in_halves};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
 };
@@ -16,21 +18,25 @@ use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
 use input::{Fit, Input};
-use model::Model;
+use model::{Loaded, Model};
 
 fusemix_sdk::export!(CandleImage);
 
-/// Pictures that one core of a CPU takes through the model together: more would not stay in its cache.
-const CPU_PICTURES: usize = 2;
 /// Pictures that a GPU takes together.
 const GPU_PICTURES: usize = 32;
 
 struct CandleImage {
     name: String,
-    digest: String,
+    architecture: String,
+    /// What was loaded, for the fingerprint.
+    digests: Vec<(&'static str, String)>,
     input: Input,
     model: Box<dyn Model>,
+    layer: Layer,
+    pooling: Pooling,
+    normalize: bool,
     device: Device,
+    dtype: DType,
     /// A GPU computes for one call, while the other decodes its pictures.
     turn: Mutex<()>,
 }
@@ -46,33 +52,49 @@ impl Encoder for CandleImage {
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
+        let device = candle_kit::device(options)?;
+        let dtype = candle_kit::dtype(options, &device)?;
+        let normalize = options.get_or("normalize", false)?;
         let source = Source::locate(options, host)?;
-        let weights = source.weights(&model::WEIGHTS)?;
-        let model = model::load(&weights, DType::F32, &device)?;
-        let input = Input::new(model.recipe(), options)?;
-        let digest = candle_kit::digest(&[weights])?;
-        let name = source.name().to_owned();
-        tracing::info!("{name}: {}, pictures {input}, width {}", model.architecture(), model.width());
-        Ok(Self { name, digest, input, model, device, turn: Mutex::new(()) })
+        let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
+        let layer = Layer::choose(options, model.blocks())?;
+        let pooling = choose_pooling(options, layer, model.poolings())?;
+        let input = Input::new(recipe, options)?;
+        let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
+        if let Some(config) = config {
+            digests.push(("config", candle_kit::digest(&[config])?));
+        }
+        let (name, width) = (source.name().to_owned(), model.width(layer, pooling));
+        tracing::info!("{name}: {architecture}, {pooling} of layer {layer}, pictures {input}, width {width}");
+        let turn = Mutex::new(());
+        Ok(Self { name, architecture, digests, input, model, layer, pooling, normalize, device, dtype, turn })
     }
 
     fn describe(&self) -> Description {
-        Description::new(Modality::Image, self.model.width())
+        let description = Description::new(Modality::Image, self.model.width(self.layer, self.pooling))
             .batch(64)
+            .patience(candle_kit::PATIENCE)
             .concurrency(2)
-            .fingerprint("architecture", self.model.architecture())
-            .fingerprint("weights", &self.digest)
+            .fingerprint("architecture", &self.architecture)
             .fingerprint("preprocessing", &self.input)
-            .fingerprint("layer", "last")
-            .fingerprint("pooling", "mean")
+            .fingerprint("layer", self.layer)
+            .fingerprint("pooling", self.pooling);
+        // What f32 makes as it is is what it was before there was a choice.
+        let description = match self.dtype {
+            DType::F32 => description,
+            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
+        };
+        let description = if self.normalize { description.fingerprint("normalize", true) } else { description };
+        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings());
+        self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
         let pixels = |item: &Item<'_>| self.input.pixels(item.bytes);
         let latents: Vec<Vec<_>> = match self.device.is_cpu() {
+            // Few pictures a core (see `candle_kit::nn`), and as many for each.
             true => items
-                .par_chunks(CPU_PICTURES)
+                .par_chunks(self.model.pictures().min(items.len().div_ceil(rayon::current_num_threads())).max(1))
                 .with_max_len(1)
                 .map(|items| self.latents(items.iter().map(pixels).collect(), host))
                 .collect::<Result<_, _>>()?,
@@ -83,6 +105,15 @@ impl Encoder for CandleImage {
         };
         Ok(latents.into_iter().flatten().collect())
     }
+}
+
+/// The option `pooling`: the model's own is of the last layer alone.
+fn choose_pooling(options: &Options, layer: Layer, offers: &[Pooling]) -> Result<Pooling, Error> {
+    let mut offers = offers.to_vec();
+    if let Layer::After(_) = layer {
+        offers.retain(|&pooling| pooling != Pooling::Pooler);
+    }
+    Pooling::choose(options, &offers).map_err(|error| Error::config(format!("{}, of layer {layer}", error.message)))
 }
 
 impl CandleImage {
@@ -99,16 +130,20 @@ impl CandleImage {
         }
         let mut rows = match good.len() {
             0 => Vec::new(),
-            count => self.forward(&good).map_err(failed(format_args!("{}, {count} pictures", self.name)))?,
+            _ => in_halves(&good, &format!("{}, pictures", self.name), &|good| self.forward(good))?,
         }
         .into_iter();
         Ok(pictures.into_iter().map(|picture| picture.map(|_| rows.next().unwrap_or_default())).collect())
     }
 
     fn forward(&self, pictures: &[&[f32]]) -> candle_core::Result<Vec<Vec<f32>>> {
-        let size = self.input.size();
-        let x = Tensor::from_vec(pictures.concat(), (pictures.len(), size, size, 3), &self.device)?;
-        self.model.forward(&x)?.to_vec2()
+        let [height, width] = self.input.size();
+        let x = Tensor::from_vec(pictures.concat(), (pictures.len(), height, width, 3), &self.device)?;
+        let mut latents = self.model.forward(&x.to_dtype(self.dtype)?, self.layer, self.pooling)?.to_vec2::<f32>()?;
+        if self.normalize {
+            latents.iter_mut().for_each(|latent| candle_kit::normalize(latent));
+        }
+        Ok(latents)
     }
 }
 

@@ -1,7 +1,7 @@
 //! On the real weights of EfficientNet-Lite0: `FUSEMIX_EFFICIENTNET`, or where `./check` fetches them to.
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::Source;
+use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{Encoder, Host, Item, Modality, Options, Outcome, check};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
@@ -10,6 +10,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use crate::{CandleImage, model};
+
+mod decoding;
+mod families;
 
 fn assets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/assets")
@@ -120,11 +123,12 @@ fn keeps_the_promises_of_every_encoder() {
 /// In f64 the layers take candle's kernels, as on a GPU.
 #[test]
 fn the_fast_path_is_the_portable_one() {
-    let weights = Source::locate(&efficientnet(), &Host::detached()).unwrap().weights(&model::WEIGHTS).unwrap();
+    let source = Source::locate(&efficientnet(), &Host::detached()).unwrap();
     let x = Tensor::rand(-1f32, 1.0, (3, 224, 224, 3), &Device::Cpu).unwrap();
     let [fast, portable] = [DType::F32, DType::F64].map(|dtype| {
-        let latents = model::load(&weights, dtype, &Device::Cpu).unwrap().forward(&x.to_dtype(dtype).unwrap()).unwrap();
-        latents.to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap()
+        let model = model::load(&source, dtype, &Device::Cpu).unwrap().model;
+        let latents = model.forward(&x.to_dtype(dtype).unwrap(), Layer::Last, Pooling::Mean).unwrap();
+        latents.to_vec2::<f32>().unwrap()
     });
     for (picture, (fast, portable)) in fast.iter().zip(&portable).enumerate() {
         let apart = fast.iter().zip(portable).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -147,8 +151,8 @@ fn bad_pictures_fail_alone() {
         (jpeg[..200].to_vec(), "does not decode"),
         (jpeg[..jpeg.len() / 2].to_vec(), "does not decode"),
         (with(jpeg.clone(), 20, &[0; 100]), "does not decode"),
-        (b"a red flower".to_vec(), "neither PNG, JPEG, WebP nor GIF"),
-        (Vec::new(), "neither PNG, JPEG, WebP nor GIF"),
+        (b"a red flower".to_vec(), "neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG"),
+        (Vec::new(), "neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG"),
     ];
     let files: Vec<Vec<u8>> = bad.iter().flat_map(|(file, _)| [good.clone(), file.clone()]).collect();
     let alone = encode(&encoder, &[good]).remove(0).unwrap().values;
@@ -253,7 +257,7 @@ fn mistakes_name_what_to_change() {
     let nowhere = refused(Options::default().with("model", golden.as_str()));
     assert!(nowhere.contains("there is none of efficientnet-lite0-57934424.pth"), "{nowhere}");
     let other = refused(Options::default().with("model", format!("{golden}/efficientnet_lite0.json")));
-    assert!(other.contains("efficientnet_lite0.json is not EfficientNet-Lite0"), "{other}");
+    assert!(other.contains("efficientnet_lite0.json has no config.json beside it"), "{other}");
 }
 
 #[test]

@@ -1,37 +1,62 @@
-//! The device that a model runs on.
+//! The device that a model runs on, and the numbers that it computes with.
 
-use candle_core::Device;
-use fusemix_sdk::Error;
+use candle_core::{DType, Device};
+use fusemix_sdk::{Error, Options, tracing};
 
-/// The device called `name`: `cpu`, `cuda` (the first one) or `cuda:N`.
-pub fn device(name: &str) -> Result<Device, Error> {
+/// The option `device`: `cpu`, `cuda` (the first one), `cuda:N` or `metal`.
+pub fn device(options: &Options) -> Result<Device, Error> {
+    named(&options.get_or("device", "cpu".to_owned())?)
+}
+
+/// The option `dtype`: `f32`, `bf16` or `f16`.
+pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
+    let name = options.get_or("dtype", "f32".to_owned())?;
+    if device.is_cpu() && name != "f32" {
+        tracing::warn!("`dtype = \"{name}\"` is for GPUs: on the CPU it takes many times as long as \"f32\"");
+    }
+    match name.as_str() {
+        "f32" => Ok(DType::F32),
+        "bf16" => Ok(DType::BF16),
+        "f16" => Ok(DType::F16),
+        other => Err(Error::config(format!("`dtype = \"{other}\"`: choose \"f32\", \"bf16\" or \"f16\""))),
+    }
+}
+
+fn named(name: &str) -> Result<Device, Error> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
     match (kind, number.parse()) {
         ("cpu", Ok(0)) => Ok(Device::Cpu),
-        ("cuda", Ok(_)) if !cfg!(feature = "cuda") => Err(Error::config(format!(
-            "`device = \"{name}\"`: this plugin is built for the CPU only; \
-             rebuild it with `cargo build --release --features cuda -p PLUGIN`, or choose \"cpu\""
-        ))),
+        ("cuda", Ok(_)) if !cfg!(feature = "cuda") => Err(not_built_for(name, kind)),
+        ("metal", Ok(_)) if !cfg!(feature = "metal") => Err(not_built_for(name, kind)),
+        ("metal", Ok(ordinal)) => Device::new_metal(ordinal)
+            .map_err(|error| Error::config(format!("`device = \"{name}\"`: {error}; choose \"cpu\" if there is none"))),
         ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).map_err(|error| {
             Error::config(format!(
                 "`device = \"{name}\"`: {error}; is the GPU there (nvidia-smi)? If not, choose \"cpu\""
             ))
         }),
-        _ => Err(Error::config(format!("`device = \"{name}\"`: choose \"cpu\", \"cuda\" or \"cuda:N\""))),
+        _ => Err(Error::config(format!("`device = \"{name}\"`: choose \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""))),
     }
+}
+
+fn not_built_for(name: &str, feature: &str) -> Error {
+    Error::config(format!(
+        "`device = \"{name}\"`: this plugin is built without it; rebuild it with \
+         `cargo build --release --features {feature} -p PLUGIN`, or choose \"cpu\""
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::device;
+    use super::named;
 
     #[test]
     fn names() {
-        assert!(device("cpu").is_ok());
+        assert!(named("cpu").is_ok());
         for (name, says) in [("gpu", "choose"), ("cuda:x", "choose"), ("cpu:1", "choose")] {
-            assert!(device(name).unwrap_err().message.contains(says), "{name}");
+            assert!(named(name).unwrap_err().message.contains(says), "{name}");
         }
         #[cfg(not(feature = "cuda"))]
-        assert!(device("cuda:1").unwrap_err().message.contains("--features cuda"));
+        assert!(named("cuda:1").unwrap_err().message.contains("--features cuda"));
     }
 }

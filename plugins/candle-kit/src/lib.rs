@@ -1,27 +1,44 @@
 //! What the candle plugins share: finding a model's files, telling weights apart, choosing a device, layers
 //! that are fast on the CPU.
 
+pub mod checkpoint;
+mod choice;
 mod device;
 mod digest;
 mod hub;
 pub mod nn;
 mod source;
 
-pub use device::device;
+pub use choice::{Layer, Pooling, describe, in_halves, normalize};
+pub use device::{device, dtype};
 pub use digest::digest;
 pub use source::Source;
 
 use fusemix_sdk::{Error, OptionKind, OptionSpec};
 use std::fmt::Display;
 
-/// The keys that every candle plugin accepts: those that [`Source::locate`] and [`device()`] read.
+/// The keys that every candle plugin accepts: those that [`Source::locate`], [`device()`], [`dtype()`], [`Layer::choose`] and
+/// [`Pooling::choose`] read, and `normalize`.
 pub fn options() -> Vec<OptionSpec> {
     vec![
         OptionSpec::new("model", OptionKind::Text, "a folder, a weights file, or a hub id such as org/name").required(),
         OptionSpec::new("revision", OptionKind::Text, "branch, tag or commit of a hub id (default: main)"),
-        OptionSpec::new("device", OptionKind::Text, "cpu, cuda or cuda:N (default: cpu)"),
+        OptionSpec::new("device", OptionKind::Text, "cpu, cuda, cuda:N or metal (default: cpu)"),
+        OptionSpec::new("dtype", OptionKind::Text, "what the model computes in (default: f32)")
+            .choices(&["f32", "bf16", "f16"]),
+        OptionSpec::new(
+            "layer",
+            OptionKind::Any,
+            "last (default), penultimate, or the number of blocks before the latent",
+        ),
+        OptionSpec::new("pooling", OptionKind::Text, "how a latent is made of states (default: the checkpoint's own)")
+            .choices(&Pooling::ALL.map(|(name, _)| name)),
+        OptionSpec::new("normalize", OptionKind::Boolean, "scale latents to length 1 (default: false)"),
     ]
 }
+
+/// Seconds that a call may take: a large model on few cores takes a long time over a batch.
+pub const PATIENCE: f64 = 3600.0;
 
 /// A failure of candle, or of anything else that no option would mend, with what was going on.
 pub fn failed<E: Display>(doing: impl Display) -> impl FnOnce(E) -> Error {

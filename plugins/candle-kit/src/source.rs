@@ -96,11 +96,16 @@ impl Source {
         )))
     }
 
-    /// The weights as safetensors: one file, or the shards that an index names.
-    pub fn safetensors(&self) -> Result<Vec<PathBuf>, Error> {
-        const INDEX: &str = "model.safetensors.index.json";
-        let file = self.weights(&["model.safetensors", INDEX])?;
-        if !file.ends_with(INDEX) {
+    /// The files with the weights, as [`crate::checkpoint::load`] takes them: one, or the shards that an index names.
+    pub fn checkpoint(&self) -> Result<Vec<PathBuf>, Error> {
+        const INDEX: &str = ".index.json";
+        let file = self.weights(&[
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "pytorch_model.bin",
+            "pytorch_model.bin.index.json",
+        ])?;
+        if !file.to_string_lossy().ends_with(INDEX) {
             return Ok(vec![file]);
         }
         let index = read_json(&file)?;

@@ -4,9 +4,12 @@ use candle_core::Device;
 use candle_kit::Source;
 use fusemix_sdk::{Error, Item, ItemError, Options};
 use std::cmp::Reverse;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::normalizers::{Lowercase, Sequence};
+use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 
 use crate::model::Model;
+use crate::prompt;
+use crate::sentence_transformers::SentenceTransformers;
 
 /// Tokens of a batch on the CPU: a batch's hidden states stay in a core's cache, and its products are large enough.
 const CPU_TOKENS: usize = 512;
@@ -17,6 +20,9 @@ pub(crate) struct Input {
     tokenizer: Tokenizer,
     max_length: usize,
     vocab_size: usize,
+    prompt: String,
+    /// Tokens of the prompt, those before it included.
+    prompt_tokens: usize,
 }
 
 /// One text as the model reads it, special tokens included.
@@ -26,25 +32,58 @@ pub(crate) struct Tokens {
 }
 
 impl Input {
-    pub(crate) fn open(source: &Source, options: &Options, model: &dyn Model) -> Result<Self, Error> {
+    pub(crate) fn open(
+        source: &Source,
+        options: &Options,
+        checkpoint: &SentenceTransformers,
+        model: &dyn Model,
+    ) -> Result<Self, Error> {
         let path = source.file("tokenizer.json")?;
         let unread = |error: tokenizers::Error| Error::config(format!("{}: {error}", path.display()));
         let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
         tokenizer.with_padding(None);
+        let own = tokenizer.get_truncation().cloned().unwrap_or_default();
+        tokenizer.with_truncation(None).map_err(unread)?;
+        if checkpoint.lower_case {
+            let steps = [Some(NormalizerWrapper::from(Lowercase)), tokenizer.get_normalizer().cloned()];
+            let steps = Sequence::new(steps.into_iter().flatten().collect());
+            tokenizer.with_normalizer(Some(steps)).map_err(unread)?;
+        }
+        let prompt = prompt::choose(options, checkpoint)?;
+        // A space at its end becomes part of the text's first word.
+        let encoding = tokenizer.encode_fast(prompt.trim_end(), true).map_err(unread)?;
+        let behind = encoding.get_special_tokens_mask().last() == Some(&1);
+        let prompt_tokens = encoding.len() - usize::from(behind);
+
         let special = tokenizer.encode_fast("", true).map_err(unread)?.len();
-        let max_length = max_length(source, options, special, model.max_positions())?;
-        let truncation = tokenizer.get_truncation().cloned().unwrap_or_default();
-        let truncation = TruncationParams { max_length, stride: 0, ..truncation };
+        let max_length = max_length(source, options, checkpoint, special, model.max_positions())?;
+        if encoding.len() >= max_length {
+            let tokens = encoding.len();
+            return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it")));
+        }
+        let truncation = TruncationParams { max_length, stride: 0, ..own };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
-        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size() })
+        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size(), prompt, prompt_tokens })
     }
 
     pub(crate) fn max_length(&self) -> usize {
         self.max_length
     }
 
+    pub(crate) fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    pub(crate) fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
+    }
+
     pub(crate) fn tokens(&self, item: &Item<'_>) -> Result<Tokens, ItemError> {
-        let encoding = self.tokenizer.encode_fast(item.as_text()?, true);
+        let text = item.as_text()?;
+        let encoding = match self.prompt.is_empty() {
+            true => self.tokenizer.encode_fast(text, true),
+            false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),
+        };
         let encoding = encoding.map_err(|error| ItemError::new(format!("the tokenizer: {error}")))?;
         let ids = encoding.get_ids().to_vec();
         match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
@@ -56,7 +95,13 @@ impl Input {
 }
 
 /// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the positions.
-fn max_length(source: &Source, options: &Options, special: usize, positions: usize) -> Result<usize, Error> {
+fn max_length(
+    source: &Source,
+    options: &Options,
+    checkpoint: &SentenceTransformers,
+    special: usize,
+    positions: usize,
+) -> Result<usize, Error> {
     if let Some(length) = options.get::<usize>("max_length")? {
         return match length > special && length <= positions {
             true => Ok(length),
@@ -66,43 +111,27 @@ fn max_length(source: &Source, options: &Options, special: usize, positions: usi
             ))),
         };
     }
-    for (file, key) in [("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")]
-    {
-        // Tokenizers without a limit say 1e30, which is no whole number.
-        if let Some(length) = source.json(file)?.and_then(|config| config[key].as_u64())
-            && length > special as u64
-        {
-            return Ok(positions.min(length as usize));
-        }
-    }
-    Ok(positions)
+    let tokenizer = source.json("tokenizer_config.json")?.unwrap_or_default();
+    // Tokenizers without a limit say 1e30, which is no whole number.
+    let limits = [checkpoint.max_seq_length, tokenizer["model_max_length"].as_u64()];
+    let limit = limits.into_iter().flatten().find(|&length| length > special as u64);
+    Ok(limit.map_or(positions, |length| positions.min(length as usize)))
 }
 
-/// Texts that go through the model together.
-pub(crate) struct Batch {
-    /// The index of each text.
-    pub(crate) texts: Vec<usize>,
-    /// The tokens of each text.
-    pub(crate) lengths: Vec<usize>,
-    /// Their tokens, one text after the other.
-    pub(crate) ids: Vec<u32>,
-}
+/// Texts that go through the model together, each with its index.
+pub(crate) type Batch<'a> = Vec<(usize, &'a Tokens)>;
 
 /// Batches of similar lengths, the longest first.
-pub(crate) fn batches(texts: &[Result<Tokens, ItemError>], device: &Device) -> Vec<Batch> {
+pub(crate) fn batches<'a>(texts: &'a [Result<Tokens, ItemError>], device: &Device) -> Vec<Batch<'a>> {
     let budget = if device.is_cpu() { CPU_TOKENS } else { GPU_TOKENS };
-    let texts = texts.iter().enumerate().filter_map(|(index, text)| Some((index, &text.as_ref().ok()?.ids)));
-    let mut texts: Vec<(usize, &Vec<u32>)> = texts.collect();
-    texts.sort_by_key(|(_, ids)| Reverse(ids.len()));
+    let texts = texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)));
+    let mut texts: Batch<'a> = texts.collect();
+    texts.sort_by_key(|(_, tokens)| Reverse(tokens.ids.len()));
     let mut batches = Vec::new();
     let mut rest = &texts[..];
     while let Some((_, longest)) = rest.first() {
-        let (batch, others) = rest.split_at(rest.len().min(1.max(budget / longest.len())));
-        batches.push(Batch {
-            texts: batch.iter().map(|(index, _)| *index).collect(),
-            lengths: batch.iter().map(|(_, ids)| ids.len()).collect(),
-            ids: batch.iter().flat_map(|(_, ids)| ids.iter().copied()).collect(),
-        });
+        let (batch, others) = rest.split_at(rest.len().min(1.max(budget / longest.ids.len())));
+        batches.push(batch.to_vec());
         rest = others;
     }
     batches

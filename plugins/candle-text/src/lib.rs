@@ -1,12 +1,14 @@
-//! Text encoders of the BERT family: a checkpoint's safetensors, tokenizer.json and config.json.
+//! Text encoders: a checkpoint's weights, tokenizer.json and config.json.
 
 mod input;
 mod model;
 mod pooling;
+mod prompt;
+mod sentence_transformers;
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::nn::Packing;
-use candle_kit::{Source, failed};
+use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, tracing,
 };
@@ -14,7 +16,7 @@ use rayon::prelude::*;
 
 use input::{Batch, Input, Tokens};
 use model::Model;
-use pooling::Pooling;
+use sentence_transformers::SentenceTransformers;
 
 fusemix_sdk::export!(CandleText);
 
@@ -27,56 +29,110 @@ struct CandleText {
     digests: [(&'static str, String); 3],
     input: Input,
     model: Box<dyn Model>,
+    layer: Layer,
     pooling: Pooling,
+    /// Tokens at the beginning that are not pooled.
+    skipped: usize,
+    lower_case: bool,
     normalize: bool,
     device: Device,
+    dtype: DType,
 }
 
 impl Encoder for CandleText {
     fn options() -> Vec<OptionSpec> {
         let own = [
-            OptionSpec::new("pooling", OptionKind::Text, "which latent (default: the checkpoint's own, else mean)")
-                .choices(&Pooling::NAMES),
             OptionSpec::new("max_length", OptionKind::Integer, "tokens read of a text (default: the checkpoint's own)"),
-            OptionSpec::new("normalize", OptionKind::Boolean, "scale latents to length 1 (default: false)"),
+            OptionSpec::new(
+                "normalize",
+                OptionKind::Boolean,
+                "scale latents to length 1 (default: false, even if the checkpoint would: adapters learn from raw latents)",
+            ),
         ];
-        candle_kit::options().into_iter().chain(own).collect()
+        let shared = candle_kit::options().into_iter().filter(|option| option.key != "normalize");
+        shared.chain(own).chain(prompt::options()).collect()
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
-        let device = candle_kit::device(&options.get_or("device", "cpu".to_owned())?)?;
-        let normalize = options.get_or("normalize", false)?;
+        let device = candle_kit::device(options)?;
+        let dtype = candle_kit::dtype(options, &device)?;
+        let normalize = options.get::<bool>("normalize")?;
         let source = Source::locate(options, host)?;
-        let pooling = Pooling::choose(&source, options)?;
-        let weights = source.safetensors()?;
-        let model = model::load(&source, &weights, DType::F32, &device)?;
-        let input = Input::open(&source, options, &*model)?;
+        let weights = source.checkpoint()?;
+        let model = model::load(&source, &weights, dtype, &device)?;
+        let checkpoint = SentenceTransformers::read(&source)?;
+        let layer = Layer::choose(options, model.blocks())?;
+        let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), model.poolings(), layer)?;
+        let input = Input::open(&source, options, &checkpoint, &*model)?;
         let digests = [
             ("weights", candle_kit::digest(&weights)?),
             ("config", candle_kit::digest(&[source.file("config.json")?])?),
             ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
         ];
         let (name, cut) = (source.name().to_owned(), input.max_length());
-        tracing::info!("{name}: {} of the last layer, up to {cut} tokens, width {}", pooling, model.hidden_size());
-        Ok(Self { name, digests, input, model, pooling, normalize, device })
+        tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, model.hidden_size());
+        if checkpoint.normalizes && normalize.is_none() {
+            tracing::info!(
+                "{name}: sentence-transformers scales its latents to length 1; `normalize = true` does so here"
+            );
+        }
+        if !checkpoint.unknown.is_empty() {
+            let modules = checkpoint.unknown.join(", ");
+            tracing::warn!("{name}: latents are those before {modules}, which this plugin leaves out");
+        }
+        let includes_prompt = checkpoint.pooling.is_none_or(|pooling| pooling.include_prompt);
+        Ok(Self {
+            // The class token stays the class token.
+            skipped: match pooling {
+                Pooling::Mean if !includes_prompt && !input.prompt().is_empty() => input.prompt_tokens(),
+                _ => 0,
+            },
+            lower_case: checkpoint.lower_case,
+            normalize: normalize.unwrap_or(false),
+            name,
+            digests,
+            input,
+            model,
+            layer,
+            pooling,
+            device,
+            dtype,
+        })
     }
 
     fn describe(&self) -> Description {
         let description = Description::new(Modality::Text, self.model.hidden_size())
             .batch(BATCH)
+            .patience(candle_kit::PATIENCE)
             .fingerprint("max_length", self.input.max_length())
-            .fingerprint("layer", "last")
+            .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)
             .fingerprint("normalize", self.normalize);
+        // What was before there was a choice stays as it was.
+        let mut description = match self.dtype {
+            DType::F32 => description,
+            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
+        };
+        if !self.input.prompt().is_empty() {
+            description = description.fingerprint("prompt", self.input.prompt());
+        }
+        if self.skipped > 0 {
+            description = description.fingerprint("prompt_pooled", false);
+        }
+        if self.lower_case {
+            description = description.fingerprint("lower_case", true);
+        }
+        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings());
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
         let texts: Vec<_> = items.par_iter().map(|item| self.input.tokens(item)).collect();
         let batches = input::batches(&texts, &self.device);
-        let run = |batch: &Batch| match host.should_stop() {
+        let doing = format!("{}, texts", self.name);
+        let run = |batch: &Batch<'_>| match host.should_stop() {
             true => Err(Error::stopped()),
-            false => self.latents(batch).map_err(failed(format_args!("{}, {} texts", self.name, batch.texts.len()))),
+            false => candle_kit::in_halves(batch, &doing, &|batch| self.latents(batch)),
         };
         // A batch a core (see `candle_kit::nn`); a GPU gets them one after the other.
         let rows: Vec<Vec<Vec<f32>>> = match self.device.is_cpu() {
@@ -85,13 +141,13 @@ impl Encoder for CandleText {
         };
 
         let mut latents = vec![Vec::new(); items.len()];
-        for (&text, values) in batches.iter().flat_map(|batch| &batch.texts).zip(rows.into_iter().flatten()) {
-            latents[text] = values;
+        for ((text, _), values) in batches.iter().flatten().zip(rows.into_iter().flatten()) {
+            latents[*text] = values;
         }
+        let tokens: usize = batches.iter().flatten().map(|(_, tokens)| tokens.ids.len()).sum();
         let latents = texts.into_iter().zip(latents);
         let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent::new(values, text?.truncated));
         let mut encoded: Encoded = latents.map(latent).collect();
-        let tokens: usize = batches.iter().map(|batch| batch.ids.len()).sum();
         encoded.usage.insert("tokens".into(), tokens as f64);
         Ok(encoded)
     }
@@ -99,22 +155,34 @@ impl Encoder for CandleText {
 
 impl CandleText {
     /// The latent of each text.
-    fn latents(&self, batch: &Batch) -> candle_core::Result<Vec<Vec<f32>>> {
-        let ids = Tensor::new(&batch.ids[..], &self.device)?;
-        let packing = Packing::new(batch.lengths.clone(), &self.device)?;
-        let hidden = self.model.forward(&ids, &packing)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    fn latents(&self, batch: &[(usize, &Tokens)]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let ids: Vec<u32> = batch.iter().flat_map(|(_, tokens)| tokens.ids.iter().copied()).collect();
+        let packing = Packing::new(batch.iter().map(|(_, tokens)| tokens.ids.len()).collect(), &self.device)?;
+        let hidden = self.model.forward(&Tensor::new(ids, &self.device)?, &packing, self.layer)?;
+        let (lengths, hidden) = match self.pooling {
+            Pooling::Pooler => {
+                let starts = packing.lengths().iter().scan(0, |next, &length| {
+                    *next += length;
+                    Some((*next - length) as u32)
+                });
+                let starts = Tensor::new(starts.collect::<Vec<u32>>(), &self.device)?;
+                (vec![1; batch.len()], self.model.pooler(&hidden.index_select(&starts, 0)?)?)
+            }
+            _ => (packing.lengths().to_vec(), hidden),
+        };
+        let hidden = hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let width = self.model.hidden_size();
         let mut rest = &hidden[..];
-        let latent = |&length: &usize| {
+        let latent = |length: usize| {
             let (states, others) = rest.split_at(length * width);
             rest = others;
-            let mut values = self.pooling.pool(states, width);
+            let mut values = self.pooling.pool(&states[self.skipped.min(length - 1) * width..], width);
             if self.normalize {
-                pooling::normalize(&mut values);
+                candle_kit::normalize(&mut values);
             }
             values
         };
-        Ok(batch.lengths.iter().map(latent).collect())
+        Ok(lengths.into_iter().map(latent).collect())
     }
 }
 

@@ -1,147 +1,312 @@
-//! EfficientNet-Lite0 (Tan & Le, arXiv 1905.11946; the Lite variant has relu6 and no squeeze-and-excitation), with the
-//! names of its PyTorch port. Batch normalisation is folded into the convolutions.
+//! EfficientNet (Tan & Le, arXiv 1905.11946) with the names of the `transformers` package, and EfficientNet-Lite (relu6
+//! and no squeeze-and-excitation) with those of its PyTorch port. Batch normalisation is folded into the convolutions.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_nn::VarBuilder;
-use std::collections::HashMap;
+use candle_core::{DType, Result, Tensor, bail};
+use candle_kit::nn::Linear;
+use candle_kit::{Layer, Pooling};
+use candle_nn::ops::sigmoid;
+use candle_nn::{Activation, Module, VarBuilder};
+use serde::Deserialize;
 
 use super::Model;
-use crate::conv::{Pointwise, Stem};
-use crate::depthwise::Depthwise;
-use crate::input::Recipe;
+use crate::conv::{Padding, Pointwise, Stem};
+use crate::depthwise::{self, Depthwise};
+use crate::recipe::{Preprocessor, Recipe};
 
-/// (repeats, kernel, stride of the first, expansion, inputs, outputs)
-const STAGES: [(usize, usize, usize, usize, usize, usize); 7] = [
-    (1, 3, 1, 1, 32, 16),
-    (2, 3, 2, 6, 16, 24),
-    (2, 5, 2, 6, 24, 40),
-    (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112),
-    (4, 5, 2, 6, 112, 192),
-    (1, 3, 1, 6, 192, 320),
+/// config.json.
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct Config {
+    image_size: u32,
+    width_coefficient: f64,
+    depth_coefficient: f64,
+    depth_divisor: usize,
+    kernel_sizes: Vec<usize>,
+    in_channels: Vec<usize>,
+    out_channels: Vec<usize>,
+    /// Blocks that see an odd number of pixels, and zeros on both sides of them.
+    depthwise_padding: Vec<usize>,
+    strides: Vec<usize>,
+    num_block_repeats: Vec<usize>,
+    expand_ratios: Vec<usize>,
+    squeeze_expansion_ratio: f64,
+    hidden_act: Swish,
+    batch_norm_eps: f64,
+    pooling_type: Mean,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Swish {
+    #[serde(alias = "silu")]
+    Swish,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mean {
+    Mean,
+}
+
+/// B7.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            image_size: 600,
+            width_coefficient: 2.0,
+            depth_coefficient: 3.1,
+            depth_divisor: 8,
+            kernel_sizes: vec![3, 3, 5, 3, 5, 5, 3],
+            in_channels: vec![32, 16, 24, 40, 80, 112, 192],
+            out_channels: vec![16, 24, 40, 80, 112, 192, 320],
+            depthwise_padding: Vec::new(),
+            strides: vec![1, 2, 2, 2, 1, 2, 1],
+            num_block_repeats: vec![1, 2, 2, 3, 3, 4, 1],
+            expand_ratios: vec![1, 6, 6, 6, 6, 6, 6],
+            squeeze_expansion_ratio: 0.25,
+            hidden_act: Swish::Swish,
+            batch_norm_eps: 1e-3,
+            pooling_type: Mean::Mean,
+        }
+    }
+}
+
+impl Config {
+    pub(super) fn preprocessor(&self) -> Preprocessor {
+        Preprocessor::efficientnet(self.image_size)
+    }
+
+    /// `channels` of B0, in steps of the divisor, and no more than a tenth below.
+    fn width(&self, channels: usize) -> usize {
+        let (wanted, step) = (channels as f64 * self.width_coefficient, self.depth_divisor);
+        let width = step.max((wanted + step as f64 / 2.0) as usize / step * step);
+        if (width as f64) < 0.9 * wanted { width + step } else { width }
+    }
+}
+
+/// Lite0 to Lite4: width and depth coefficients, and pixels of each side.
+const LITE: [(&str, f64, f64, usize); 5] = [
+    ("efficientnet-lite0", 1.0, 1.0, 224),
+    ("efficientnet-lite1", 1.0, 1.1, 240),
+    ("efficientnet-lite2", 1.1, 1.2, 260),
+    ("efficientnet-lite3", 1.2, 1.4, 280),
+    ("efficientnet-lite4", 1.4, 1.8, 300),
 ];
-const STEM: usize = 32;
-const HEAD: usize = 1280;
-/// The epsilon of TensorFlow's batch normalisation.
-const EPSILON: f64 = 1e-3;
+
+/// A convolution and the batch normalisation behind it.
+type Names = [&'static str; 2];
+
+/// What tells the two kinds apart.
+struct Kind {
+    stem: Names,
+    blocks: &'static str,
+    expand: Names,
+    depthwise: Names,
+    project: Names,
+    head: Names,
+    activation: Activation,
+    epsilon: f64,
+}
+
+impl Kind {
+    fn full(epsilon: f64) -> Self {
+        Self {
+            stem: ["embeddings.convolution", "embeddings.batchnorm"],
+            blocks: "encoder.blocks",
+            expand: ["expansion.expand_conv", "expansion.expand_bn"],
+            depthwise: ["depthwise_conv.depthwise_conv", "depthwise_conv.depthwise_norm"],
+            project: ["projection.project_conv", "projection.project_bn"],
+            head: ["encoder.top_conv", "encoder.top_bn"],
+            activation: Activation::Silu,
+            epsilon,
+        }
+    }
+
+    fn lite() -> Self {
+        Self {
+            stem: ["_conv_stem", "_bn0"],
+            blocks: "_blocks",
+            expand: ["_expand_conv", "_bn0"],
+            depthwise: ["_depthwise_conv", "_bn1"],
+            project: ["_project_conv", "_bn2"],
+            head: ["_conv_head", "_bn1"],
+            activation: Activation::Relu6,
+            // TensorFlow's.
+            epsilon: 1e-3,
+        }
+    }
+
+    /// Weight (`out x in x k x k`) and bias of a convolution and its normalisation:
+    /// `bn(w x) = (g / s) w x + (b - g m / s)`, where `s = sqrt(variance + epsilon)`.
+    fn fold(&self, [conv, norm]: Names, vb: &VarBuilder<'_>) -> Result<(Tensor, Tensor)> {
+        let (dtype, vb) = (vb.dtype(), vb.to_dtype(DType::F32));
+        let weight = vb.get_unchecked_dtype(&format!("{conv}.weight"), DType::F32)?;
+        let outputs = weight.dim(0)?;
+        let part = |part: &str| vb.get(outputs, &format!("{norm}.{part}"));
+        let scale = (part("weight")? / (part("running_var")? + self.epsilon)?.sqrt()?)?;
+        let bias = (part("bias")? - (part("running_mean")? * &scale)?)?;
+        let weight = weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?;
+        Ok((weight.to_dtype(dtype)?, bias.to_dtype(dtype)?))
+    }
+}
 
 /// The network without its classifier.
 pub(super) struct EfficientNet {
-    conv_stem: Stem,
-    blocks: Vec<MBConvBlock>,
-    conv_head: Pointwise,
+    stem: Stem,
+    blocks: Vec<Block>,
+    head: Pointwise,
+    /// Channels before each block, and behind the head.
+    widths: Vec<usize>,
 }
 
 /// An inverted bottleneck.
-struct MBConvBlock {
-    expand_conv: Option<Pointwise>,
-    depthwise_conv: Depthwise,
-    project_conv: Pointwise,
+struct Block {
+    expand: Option<Pointwise>,
+    depthwise: Depthwise,
+    squeeze: Option<[Linear; 2]>,
+    project: Pointwise,
     /// Whether the input is added to the output.
     skip: bool,
 }
 
 impl EfficientNet {
-    pub(super) fn load(tensors: &HashMap<String, Tensor>, dtype: DType, device: &Device) -> Result<Self> {
-        let vb = VarBuilder::from_tensors(fold(tensors)?, dtype, device);
-        let (mut blocks, mut last) = (Vec::new(), STEM);
-        for (repeats, kernel, stride, expansion, inputs, outputs) in STAGES {
-            for repeat in 0..repeats {
-                let (inputs, stride) = if repeat == 0 { (inputs, stride) } else { (outputs, 1) };
-                let vb = vb.pp(format!("_blocks.{}", blocks.len()));
-                blocks.push(MBConvBlock::load(kernel, stride, expansion, inputs, outputs, &vb)?);
-                last = outputs;
+    pub(super) fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let (Swish::Swish, Mean::Mean) = (&config.hidden_act, &config.pooling_type);
+        let repeats =
+            config.num_block_repeats.iter().map(|&repeats| (config.depth_coefficient * repeats as f64).ceil());
+        Self::with(
+            config,
+            &Kind::full(config.batch_norm_eps),
+            &repeats.map(|repeats| repeats as usize).collect::<Vec<_>>(),
+            vb,
+        )
+    }
+
+    /// The variant is the one whose blocks are as many and as wide.
+    pub(super) fn load_lite(vb: VarBuilder<'_>) -> Result<(&'static str, Self, Recipe)> {
+        let count = (0..).take_while(|block| vb.contains_tensor(&format!("_blocks.{block}._bn1.weight"))).count();
+        let Some(last) = count.checked_sub(1) else { bail!("it has no blocks") };
+        let width = vb.get_unchecked(&format!("_blocks.{last}._bn2.weight"))?.dim(0)?;
+        for (name, width_coefficient, depth_coefficient, size) in LITE {
+            let config = Config { width_coefficient, depth_coefficient, ..Config::default() };
+            let stages = config.num_block_repeats.len();
+            // The first stage and the last have one block in all variants.
+            let repeats: Vec<usize> = (config.num_block_repeats.iter().enumerate())
+                .map(|(stage, &repeats)| match stage {
+                    0 => repeats,
+                    stage if stage == stages - 1 => repeats,
+                    _ => (depth_coefficient * repeats as f64).ceil() as usize,
+                })
+                .collect();
+            if repeats.iter().sum::<usize>() == count && config.width(config.out_channels[stages - 1]) == width {
+                return Ok((name, Self::with(&config, &Kind::lite(), &repeats, vb)?, Recipe::lite(size)));
             }
         }
-        let conv_stem = Stem::load(STEM, vb.pp("_conv_stem"))?;
-        let conv_head = Pointwise::load(last, HEAD, vb.pp("_conv_head"))?.relu6();
-        Ok(Self { conv_stem, blocks, conv_head })
+        bail!("{count} blocks, the last of width {width}, are none of EfficientNet-Lite0 to Lite4")
     }
+
+    fn with(config: &Config, kind: &Kind, repeats: &[usize], vb: VarBuilder<'_>) -> Result<Self> {
+        let stages = repeats.len();
+        let lists = [&config.kernel_sizes, &config.out_channels, &config.strides, &config.expand_ratios];
+        if lists.iter().any(|list| list.len() != stages) {
+            bail!("the lists that describe its stages are not of the same length");
+        }
+        let lite = kind.activation == Activation::Relu6;
+        let (weight, bias) = kind.fold(kind.stem, &vb)?;
+        let mut widths = vec![weight.dim(0)?];
+        let padding = if lite { Padding::Same } else { Padding::Around(0, 1) };
+        let stem = Stem::new(&weight, &bias, padding, kind.activation)?;
+        let mut blocks = Vec::new();
+        for (stage, &repeats) in repeats.iter().enumerate() {
+            let (kernel, expansion) = (config.kernel_sizes[stage], config.expand_ratios[stage]);
+            for repeat in 0..repeats {
+                let stride = if repeat == 0 { config.strides[stage] } else { 1 };
+                let padding = match (lite || stride == 1, config.depthwise_padding.contains(&blocks.len())) {
+                    (true, _) => Padding::Same,
+                    (false, true) => Padding::Around(kernel / 2, kernel / 2),
+                    (false, false) => Padding::Around((kernel / 2).saturating_sub(1), kernel / 2),
+                };
+                let vb = vb.pp(format!("{}.{}", kind.blocks, blocks.len()));
+                let (weight, bias) = kind.fold(kind.depthwise, &vb)?;
+                let depthwise = Depthwise::new(&weight, &bias)?.stride(stride).padding(padding).then(kind.activation);
+                let expand = match expansion {
+                    1 => None,
+                    _ => {
+                        let (weight, bias) = kind.fold(kind.expand, &vb)?;
+                        Some(Pointwise::new(&weight, &bias)?.then(kind.activation))
+                    }
+                };
+                let inputs = widths.last().copied().unwrap_or_default();
+                let squeeze = match lite {
+                    true => None,
+                    false => Some(squeeze(config, inputs, inputs * expansion, &vb.pp("squeeze_excite"))?),
+                };
+                let (weight, bias) = kind.fold(kind.project, &vb)?;
+                widths.push(weight.dim(0)?);
+                let project = Pointwise::new(&weight, &bias)?;
+                blocks.push(Block { expand, depthwise, squeeze, project, skip: repeat > 0 });
+            }
+        }
+        let (weight, bias) = kind.fold(kind.head, &vb)?;
+        widths.push(weight.dim(0)?);
+        Ok(Self { stem, blocks, head: Pointwise::new(&weight, &bias)?.then(kind.activation), widths })
+    }
+}
+
+/// From the means of all channels to a scale of each, before the sigmoid.
+fn squeeze(config: &Config, inputs: usize, channels: usize, vb: &VarBuilder<'_>) -> Result<[Linear; 2]> {
+    let inner = 1.max((inputs as f64 * config.squeeze_expansion_ratio) as usize);
+    let layer = |name: &str, inputs: usize, outputs: usize| {
+        let vb = vb.pp(name);
+        Linear::new(&vb.get((outputs, inputs, 1, 1), "weight")?.flatten_from(1)?, &vb.get(outputs, "bias")?)
+    };
+    Ok([layer("reduce", channels, inner)?.then(Activation::Silu), layer("expand", inner, channels)?])
 }
 
 impl Model for EfficientNet {
-    fn architecture(&self) -> &'static str {
-        "efficientnet-lite0"
+    fn blocks(&self) -> usize {
+        self.blocks.len()
     }
 
-    fn width(&self) -> usize {
-        HEAD
+    fn poolings(&self) -> &'static [Pooling] {
+        &[Pooling::Mean]
     }
 
-    /// That of its authors' evaluation, with the antialiased filter that the port's results were taken with.
-    fn recipe(&self) -> Recipe {
-        Recipe { size: 224, margin: 32, mean: [127.0; 3], deviation: [128.0; 3] }
+    fn width(&self, layer: Layer, _: Pooling) -> usize {
+        match layer {
+            Layer::Last => self.widths[self.widths.len() - 1],
+            Layer::After(blocks) => self.widths[blocks],
+        }
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.conv_stem.forward(x)?;
-        for block in &self.blocks {
+    fn forward(&self, x: &Tensor, layer: Layer, _: Pooling) -> Result<Tensor> {
+        let mut x = self.stem.forward(x)?;
+        let blocks = match layer {
+            Layer::Last => &self.blocks[..],
+            Layer::After(blocks) => &self.blocks[..blocks],
+        };
+        for block in blocks {
             x = block.forward(&x)?;
         }
-        self.conv_head.forward(&x)?.mean((1, 2))
+        if layer == Layer::Last {
+            x = self.head.forward(&x)?;
+        }
+        depthwise::mean(&x)?.to_dtype(DType::F32)
     }
 }
 
-impl MBConvBlock {
-    fn load(
-        kernel: usize,
-        stride: usize,
-        expansion: usize,
-        inputs: usize,
-        outputs: usize,
-        vb: &VarBuilder<'_>,
-    ) -> Result<Self> {
-        let inner = inputs * expansion;
-        let expand = || Pointwise::load(inputs, inner, vb.pp("_expand_conv")).map(Pointwise::relu6);
-        Ok(Self {
-            expand_conv: (expansion > 1).then(expand).transpose()?,
-            depthwise_conv: Depthwise::load(kernel, stride, inner, vb.pp("_depthwise_conv"))?,
-            project_conv: Pointwise::load(inner, outputs, vb.pp("_project_conv"))?,
-            skip: stride == 1 && inputs == outputs,
-        })
-    }
-
+impl Block {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = match &self.expand_conv {
-            Some(expand_conv) => expand_conv.forward(x)?,
+        let inner = match &self.expand {
+            Some(expand) => expand.forward(x)?,
             None => x.clone(),
         };
-        let y = self.project_conv.forward(&self.depthwise_conv.forward(&inner)?)?;
+        let mut inner = self.depthwise.forward(&inner)?;
+        if let Some([reduce, expand]) = &self.squeeze {
+            let scale = sigmoid(&expand.forward(&reduce.forward(&depthwise::mean(&inner)?)?)?)?;
+            inner = depthwise::scale(&inner, &scale)?;
+        }
+        let y = self.project.forward(&inner)?;
         if self.skip { y + x } else { Ok(y) }
     }
-}
-
-/// Each convolution's weight as its layer reads it, and a bias, both with the batch normalisation behind it:
-/// `bn(w x) = (g / s) w x + (b - g m / s)`, where `s = sqrt(variance + epsilon)`.
-fn fold(tensors: &HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>> {
-    let mut folded = HashMap::new();
-    let convolutions =
-        tensors.keys().filter_map(|name| name.strip_suffix(".weight")).filter(|name| name.contains("_conv"));
-    for name in convolutions {
-        let (block, conv) = name.rsplit_once('.').map_or(("", name), |(block, conv)| (block, conv));
-        let norm = match conv {
-            "_conv_stem" | "_expand_conv" => "_bn0",
-            "_depthwise_conv" | "_conv_head" => "_bn1",
-            _ => "_bn2",
-        };
-        let norm = if block.is_empty() { norm.to_owned() } else { format!("{block}.{norm}") };
-        let part = |part: &str| match tensors.get(&format!("{norm}.{part}")) {
-            Some(tensor) => Ok(tensor),
-            None => bail!("no tensor {norm}.{part}"),
-        };
-        let scale = (part("weight")? / (part("running_var")? + EPSILON)?.sqrt()?)?;
-        let bias = (part("bias")? - (part("running_mean")? * &scale)?)?;
-        let weight = &tensors[&format!("{name}.weight")];
-        let (out, inputs, height, width) = weight.dims4()?;
-        let weight = weight.broadcast_mul(&scale.reshape((out, 1, 1, 1))?)?;
-        let weight = match conv {
-            // out x 1 x k x k -> k * k x out
-            "_depthwise_conv" => weight.reshape((out, height * width))?.t()?.contiguous()?,
-            // out x in x k x k -> out x k * k * in
-            _ => weight.permute((0, 2, 3, 1))?.reshape((out, height * width * inputs))?,
-        };
-        folded.insert(format!("{name}.weight"), weight);
-        folded.insert(format!("{name}.bias"), bias);
-    }
-    Ok(folded)
 }

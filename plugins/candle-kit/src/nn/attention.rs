@@ -4,10 +4,12 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::matmul::{Matrix, matmul};
-use super::{is_fast, simd, values};
+use super::{Seen, is_fast, product, simd, values};
 
-/// Query rows whose scores are in memory at once.
+/// Query rows of a head whose scores are in memory at once.
 const BLOCK: usize = 64;
+/// The same of all heads and sequences, where candle's kernels do the work.
+const PADDED_BLOCK: usize = if cfg!(test) { 100 } else { 1024 };
 
 /// How sequences share the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
 pub struct Packing {
@@ -73,16 +75,30 @@ impl Padded {
 /// Each row of `q` sees all rows of its own sequence: `softmax(q k^T / sqrt(d)) v` in each of `heads` slices of `d` columns.
 /// All three are `tokens x heads * d`, in columns of a wider tensor if need be; so is the result.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, packing: &Packing) -> Result<Tensor> {
+    attention_within(&Seen::default(), q, k, v, heads, packing)
+}
+
+/// [`attention`] to what is `seen`. `k` and `v` may have fewer heads, each of which serves several of `q`, one after the other.
+pub fn attention_within(
+    seen: &Seen,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    packing: &Packing,
+) -> Result<Tensor> {
     match &packing.padded {
-        None if is_fast(q) => packed(q, k, v, heads, &packing.lengths),
-        None => padded(q, k, v, heads, &Padded::new(&packing.lengths, q.device())?),
-        Some(padding) => padded(q, k, v, heads, padding),
+        None if is_fast(q) => packed(seen, q, k, v, heads, &packing.lengths),
+        None => padded(seen, q, k, v, heads, &Padded::new(&packing.lengths, q.device())?),
+        Some(padding) => padded(seen, q, k, v, heads, padding),
     }
 }
 
-fn packed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths: &[usize]) -> Result<Tensor> {
+fn packed(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths: &[usize]) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
     let d = width / heads;
+    // Heads of `q` to one of `k` and `v`.
+    let group = width / k.dim(1)?;
     let scale = 1.0 / (d as f32).sqrt();
     let (q, k, v) = (q.storage_and_layout(), k.storage_and_layout(), v.storage_and_layout());
     let [(q, q_stride), (k, k_stride), (v, v_stride)] =
@@ -94,17 +110,21 @@ fn packed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths: &[usize]) -
     let mut out = vec![0.0; tokens * width];
     let mut start = 0;
     for &length in lengths {
-        for column in (0..width).step_by(d) {
-            let keys = Matrix::new(&k[start * k_stride + column..], length, d, k_stride);
-            let seen = Matrix::new(&v[start * v_stride + column..], length, d, v_stride);
-            for block in (start..start + length).step_by(BLOCK) {
-                let rows = BLOCK.min(start + length - block);
-                let queries = Matrix::new(&q[block * q_stride + column..], rows, d, q_stride);
-                let scores = &mut scores[..rows * length];
-                matmul(scores, length, queries, keys.transposed(), scale, false);
-                simd::run(simd::Softmax { rows: scores, width: length });
-                let scores = Matrix::new(scores, rows, length, length);
-                matmul(&mut out[block * width + column..], width, scores, seen, 1.0, false);
+        for head in 0..heads {
+            let (column, shared) = (head * d, head / group * d);
+            for block in (0..length).step_by(BLOCK) {
+                let rows = block..length.min(block + BLOCK);
+                let columns = seen.range(rows.clone(), length);
+                let (first, width_seen) = (start + columns.start, columns.len());
+                let queries = Matrix::new(&q[(start + block) * q_stride + column..], rows.len(), d, q_stride);
+                let keys = Matrix::new(&k[first * k_stride + shared..], width_seen, d, k_stride);
+                let values = Matrix::new(&v[first * v_stride + shared..], width_seen, d, v_stride);
+                let scores = &mut scores[..rows.len() * width_seen];
+                matmul(scores, width_seen, queries, keys.transposed(), scale, false);
+                seen.apply(scores, head, rows.clone(), columns);
+                simd::run(simd::Softmax { rows: scores, width: width_seen });
+                let scores = Matrix::new(scores, rows.len(), width_seen, width_seen);
+                matmul(&mut out[(start + block) * width + column..], width, scores, values, 1.0, false);
             }
         }
         start += length;
@@ -112,35 +132,72 @@ fn packed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths: &[usize]) -
     Tensor::from_vec(out, (tokens, width), &Device::Cpu)
 }
 
-fn padded(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, padding: &Padded) -> Result<Tensor> {
+fn padded(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, padding: &Padded) -> Result<Tensor> {
     let (_, width) = q.dims2()?;
     let (longest, d) = (padding.longest, width / heads);
-    // tokens x width -> sequences x heads x longest x d
-    let split = |rows: &Tensor| {
-        let rows = rows.contiguous()?.index_select(&padding.pack, 0)?;
+    let group = width / k.dim(1)?;
+    // tokens x columns -> sequences x heads x longest x d
+    let split = |rows: &Tensor, repeat: usize| {
+        let rows = rows.contiguous()?.index_select(&padding.pack, 0)?.reshape(((), longest, heads / repeat, 1, d))?;
+        let rows = rows.broadcast_as((rows.dim(0)?, longest, heads / repeat, repeat, d))?;
         rows.reshape(((), longest, heads, d))?.transpose(1, 2)?.contiguous()
     };
-    let scores = (split(q)?.matmul(&split(k)?.t()?)? / (d as f64).sqrt())?;
-    let scores = softmax_last_dim(&scores.broadcast_add(&padding.mask.to_dtype(q.dtype())?)?)?;
-    let out = scores.matmul(&split(v)?)?.transpose(1, 2)?;
+    let (q, k, v) = (split(q, 1)?, split(k, group)?.t()?, split(v, group)?);
+    let (mask, scale) = (padding.mask.to_dtype(q.dtype())?, 1.0 / (d as f64).sqrt());
+    let block = |start: usize| {
+        let rows = start..longest.min(start + PADDED_BLOCK);
+        let mut scores = (product(&q.narrow(2, start, rows.len())?, &k)? * scale)?;
+        if let Some(bias) = seen.bias(rows, longest, q.device())? {
+            scores = scores.broadcast_add(&bias.to_dtype(q.dtype())?.unsqueeze(0)?)?;
+        }
+        product(&softmax_last_dim(&scores.broadcast_add(&mask)?)?, &v)
+    };
+    let blocks = (0..longest).step_by(PADDED_BLOCK).map(block).collect::<Result<Vec<_>>>()?;
+    let out = Tensor::cat(&blocks, 2)?.transpose(1, 2)?;
     out.reshape(((), width))?.index_select(&padding.unpack, 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Padded, Result, Tensor, packed, padded};
+    use super::{Device, PADDED_BLOCK, Padded, Result, Seen, Tensor, packed, padded};
 
     #[test]
     fn packed_is_padded() -> Result<()> {
-        let (heads, d, lengths) = (3, 8, [1, 65, 7, 130]);
-        let (tokens, width) = (lengths.iter().sum::<usize>(), heads * d);
-        let qkv = Tensor::randn(0f32, 1.0, (tokens, 3 * width), &Device::Cpu)?;
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.narrow(1, part * width, width));
-        let (q, k, v) = (q?, k?, v?);
-        let fast = packed(&q, &k, &v, heads, &lengths)?;
-        let slow = padded(&q, &k, &v, heads, &Padded::new(&lengths, &Device::Cpu)?)?;
-        let apart = (fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
-        assert!(apart < 1e-5, "{apart}");
+        let (heads, d, lengths) = (6, 8, [1, 65, 7, PADDED_BLOCK + 30]);
+        let tokens = lengths.iter().sum::<usize>();
+        let by_distance = Seen::by_distance(2, (0..heads * 5).map(|at| (at as f32).sin()).collect());
+        let seen =
+            [Seen::default(), Seen::causal(), Seen::within(3), Seen::within(64), Seen::fading(heads), by_distance];
+        // Of `k` and `v`: as many as `q` has, fewer, one.
+        for (seen, shared) in seen.iter().flat_map(|seen| [6, 2, 1].map(|shared| (seen, shared))) {
+            let qkv = Tensor::randn(0f32, 1.0, (tokens, (heads + 2 * shared) * d), &Device::Cpu)?;
+            let q = qkv.narrow(1, 0, heads * d)?;
+            let [k, v] = [0, 1].map(|part| qkv.narrow(1, (heads + part * shared) * d, shared * d));
+            let (k, v) = (k?, v?);
+            let fast = packed(seen, &q, &k, &v, heads, &lengths)?;
+            let slow = padded(seen, &q, &k, &v, heads, &Padded::new(&lengths, &Device::Cpu)?)?;
+            let apart = (fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(apart < 1e-5, "{seen:?}, {shared} heads of k: {apart}");
+        }
+        Ok(())
+    }
+
+    /// What a row does not see may be anything.
+    #[test]
+    fn what_is_not_seen_does_not_count() -> Result<()> {
+        let tokens = 150;
+        let rows = |seed: f32| Tensor::arange(0f32, (tokens * 4) as f32, &Device::Cpu)?.affine(0.7, seed as f64)?.sin();
+        let rows = |seed| rows(seed)?.reshape((tokens, 4));
+        let (q, k, v) = (rows(0.0)?, rows(1.0)?, rows(2.0)?);
+        let beginning = |tokens: usize| -> Result<Vec<Vec<f32>>> {
+            let part = |all: &Tensor| all.narrow(0, 0, tokens);
+            packed(&Seen::causal(), &part(&q)?, &part(&k)?, &part(&v)?, 1, &[tokens])?.to_vec2()
+        };
+        for (short, long) in beginning(70)?.iter().zip(beginning(tokens)?) {
+            assert!(short.iter().zip(&long).all(|(a, b)| (a - b).abs() < 1e-6), "{short:?} is not {long:?}");
+        }
+        let itself = packed(&Seen::within(0), &q, &k, &v, 1, &[tokens])?;
+        assert!((itself - v)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
         Ok(())
     }
 }

@@ -20,6 +20,12 @@ impl LayerNorm {
         Ok(Self { weight: vb.get(width, weight)?, bias: vb.get(width, bias)?, eps })
     }
 
+    /// Reads `weight` of `width` values; there is no bias.
+    pub fn load_without_bias(width: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get(width, "weight")?;
+        Ok(Self { bias: weight.zeros_like()?, weight, eps })
+    }
+
     /// Normalises `x + residual`.
     pub fn forward_sum(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         if !is_fast(x) || !x.is_contiguous() || !residual.is_contiguous() {

@@ -8,11 +8,17 @@ mod attention;
 mod layer_norm;
 mod linear;
 mod matmul;
+mod rms_norm;
+mod rotary;
+mod seen;
 mod simd;
 
-pub use attention::{Packing, attention};
+pub use attention::{Packing, attention, attention_within};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use rms_norm::RmsNorm;
+pub use rotary::{Angles, Rotary};
+pub use seen::Seen;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
 
@@ -21,10 +27,23 @@ fn is_fast(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
+/// `a b` by candle's kernels; those of the CPU have no bf16, and take f32 for it.
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match a.device().is_cpu() && a.dtype() == DType::BF16 {
+        true => a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(DType::BF16),
+        false => a.matmul(b),
+    }
+}
+
 /// The values of an f32 tensor on the CPU from its first one on; the layout says how they lie.
 fn values<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
     match storage {
         Storage::Cpu(CpuStorage::F32(values)) => Ok(&values[layout.start_offset()..]),
         _ => Err(Error::Msg("the fast path is for f32 on the CPU".into())),
     }
+}
+
+/// `x <- x sigmoid(x)`, on this thread.
+pub fn silu(values: &mut [f32]) {
+    simd::run(simd::Gate(values, |x| x));
 }

@@ -21,6 +21,24 @@ impl WithSimd for Gelu<'_> {
     }
 }
 
+/// `x <- x sigmoid(gate(x))`
+pub(super) struct Gate<'a, F>(pub(super) &'a mut [f32], pub(super) F);
+
+impl<F: Fn(f32) -> f32> WithSimd for Gate<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for value in self.0 {
+            let gate = (self.1)(*value);
+            // e^-|g| never overflows.
+            let e = exp(-gate.abs());
+            let above = if gate < 0.0 { e } else { 1.0 };
+            *value *= above / (1.0 + e);
+        }
+    }
+}
+
 /// `x <- min(max(x, 0), 6)`
 pub(super) struct Relu6<'a>(pub(super) &'a mut [f32]);
 
@@ -74,6 +92,54 @@ impl WithSimd for LayerNorm<'_> {
             let scale = 1.0 / (variance + self.eps).sqrt();
             for ((value, weight), bias) in row.iter_mut().zip(self.weight).zip(self.bias) {
                 *value = *value * scale * weight + bias;
+            }
+        }
+    }
+}
+
+/// Each row becomes `row / sqrt(mean of squares + eps) * weight`; a row is as long as `weight`.
+pub(super) struct RmsNorm<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) eps: f32,
+}
+
+impl WithSimd for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let width = self.weight.len();
+        for row in self.rows.chunks_exact_mut(width) {
+            let scale = 1.0 / (sum(row, |value| value * value) / width as f32 + self.eps).sqrt();
+            row.iter_mut().zip(self.weight).for_each(|(value, weight)| *value *= scale * weight);
+        }
+    }
+}
+
+/// Each row turns by its angles: of `d` columns, the first half and the second are the coordinates of `d / 2` points.
+pub(super) struct Rotary<'a> {
+    /// `tokens x heads * d`
+    pub(super) rows: &'a mut [f32],
+    pub(super) heads: usize,
+    /// `tokens x d / 2`
+    pub(super) cos: &'a [f32],
+    pub(super) sin: &'a [f32],
+    pub(super) half: usize,
+}
+
+impl WithSimd for Rotary<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let angles = self.cos.chunks_exact(self.half).zip(self.sin.chunks_exact(self.half));
+        for (token, (cos, sin)) in self.rows.chunks_exact_mut(2 * self.half * self.heads).zip(angles) {
+            for head in token.chunks_exact_mut(2 * self.half) {
+                let (xs, ys) = head.split_at_mut(self.half);
+                for ((x, y), (cos, sin)) in xs.iter_mut().zip(ys).zip(cos.iter().zip(sin)) {
+                    (*x, *y) = (*x * cos - *y * sin, *y * cos + *x * sin);
+                }
             }
         }
     }

@@ -41,8 +41,12 @@ fn serve() -> (String, Arc<AtomicUsize>) {
             let answer = match body {
                 None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
                 Some(body) => {
-                    let last = if request.contains("bytes=0-0") { 1 } else { body.len() };
-                    let (part, size) = (&body[..if path.starts_with("/api") { body.len() } else { last }], body.len());
+                    let range = request
+                        .lines()
+                        .find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+                    let (first, last) = range.as_deref().and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
+                    let (first, size) = (first.parse().unwrap(), body.len());
+                    let part = &body[first..last.parse().map_or(size, |last: usize| last + 1)];
                     format!(
                         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Range: bytes 0-0/{size}\r\nETag: \"{size}\"\r\n\
                          X-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n{part}",
@@ -68,7 +72,7 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
     let options = Options::default().with("model", "org/model");
     let source = locate(&options, &endpoint, cache.path(), false).unwrap();
     assert_eq!(source.json("config.json").unwrap().unwrap()["hidden_size"], 4);
-    assert_eq!(fs::read_to_string(&source.safetensors().unwrap()[0]).unwrap(), "weights");
+    assert_eq!(fs::read_to_string(&source.checkpoint().unwrap()[0]).unwrap(), "weights");
     assert_eq!(source.optional("1_Pooling/config.json").unwrap(), None);
 
     let asked = requests.load(Ordering::SeqCst);
@@ -86,6 +90,19 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
     let message = source.file("tokenizer.json").unwrap_err().message;
     assert!(message.contains("org/model") && message.contains("tokenizer.json"), "{message}");
     assert!(message.contains("does not answer"), "{message}");
+}
+
+#[test]
+fn a_download_that_was_cut_goes_on_where_it_ended() {
+    let (endpoint, _) = serve();
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options::default().with("model", "org/model");
+    let blobs = cache.path().join("models--org--model/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    // Another beginning than the hub's file has, so that it shows which bytes were fetched.
+    fs::write(blobs.join("7.part"), "WEI").unwrap();
+    let source = locate(&options, &endpoint, cache.path(), false).unwrap();
+    assert_eq!(fs::read_to_string(source.file("model.safetensors").unwrap()).unwrap(), "WEIghts");
 }
 
 #[test]
@@ -128,9 +145,9 @@ fn shards_of_an_index() {
     fs::write(folder.path().join("1.safetensors"), "").unwrap();
     let options = Options::default().with("model", folder.path().to_str());
     let source = Source::locate(&options, &Host::detached()).unwrap();
-    assert!(source.safetensors().unwrap_err().message.contains("no 2.safetensors"));
+    assert!(source.checkpoint().unwrap_err().message.contains("no 2.safetensors"));
     fs::write(folder.path().join("2.safetensors"), "").unwrap();
-    assert_eq!(source.safetensors().unwrap().len(), 2);
+    assert_eq!(source.checkpoint().unwrap().len(), 2);
 }
 
 #[test]

@@ -1,34 +1,37 @@
-//! BERT, with the names of the `transformers` package: MiniLM, BGE, E5, GTE and others.
+//! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
 
 use candle_core::{Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
+use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within};
+use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::Model;
+use super::{Model, head_width, within};
 
 /// config.json.
 #[derive(Deserialize)]
 pub(super) struct Config {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: usize,
+    pub(super) intermediate_size: usize,
     #[serde(default)]
-    hidden_act: Activation,
-    max_position_embeddings: usize,
+    pub(super) hidden_act: Activation,
+    pub(super) max_position_embeddings: usize,
     #[serde(default = "two")]
-    type_vocab_size: usize,
+    pub(super) type_vocab_size: usize,
     #[serde(default = "eps")]
-    layer_norm_eps: f64,
+    pub(super) layer_norm_eps: f64,
     #[serde(default)]
-    position_embedding_type: PositionEmbeddingType,
+    pub(super) position_embedding_type: PositionEmbeddingType,
+    #[serde(default)]
+    pub(super) pad_token_id: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum PositionEmbeddingType {
+pub(super) enum PositionEmbeddingType {
     #[default]
     Absolute,
 }
@@ -41,22 +44,71 @@ fn eps() -> f64 {
     1e-12
 }
 
+/// What a checkpoint calls its tensors.
+pub(super) struct Names {
+    /// What they are behind in the checkpoint of a model with a head.
+    pub(super) prefix: &'static str,
+    pub(super) layers: &'static str,
+    pub(super) query_key_value: [&'static str; 3],
+    pub(super) attention_output: &'static str,
+    pub(super) attention_norm: &'static str,
+    pub(super) intermediate: &'static str,
+    pub(super) output: &'static str,
+    pub(super) output_norm: &'static str,
+}
+
+pub(super) const BERT: Names = Names {
+    prefix: "bert",
+    layers: "encoder.layer",
+    query_key_value: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    intermediate: "intermediate.dense",
+    output: "output.dense",
+    output_norm: "output.LayerNorm",
+};
+
+const ROBERTA: Names = Names { prefix: "roberta", ..BERT };
+
 pub(super) struct Bert {
     embeddings: Embeddings,
-    layers: Vec<Layer>,
+    layers: Vec<Block>,
+    pooler: Option<Linear>,
+    seen: Seen,
 }
 
 impl Bert {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
-        if config.hidden_size.checked_rem(config.num_attention_heads) != Some(0) {
-            bail!("{} heads do not share a width of {}", config.num_attention_heads, config.hidden_size);
-        }
-        let vb = if vb.contains_tensor("bert.embeddings.word_embeddings.weight") { vb.pp("bert") } else { vb };
-        let layer = |index| Layer::load(&config, vb.pp(format!("encoder.layer.{index}")));
+        Self::load_with(config, &BERT, 0, vb)
+    }
+
+    /// RoBERTa counts positions from the one after its padding's.
+    pub(super) fn load_roberta(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let first = config.pad_token_id.unwrap_or(1) + 1;
+        Self::load_with(config, &ROBERTA, first, vb)
+    }
+
+    /// A text's first token has `first_position`.
+    pub(super) fn load_with(config: Config, names: &Names, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        head_width(config.num_attention_heads, config.hidden_size)?;
+        let vb = within(vb, names.prefix, "embeddings.word_embeddings.weight");
+        let layer = |index| Block::load(&config, names, vb.pp(names.layers).pp(index));
+        let pooler = vb.pp("pooler.dense");
+        let pooler = match pooler.contains_tensor("weight") {
+            true => Some(Linear::load(config.hidden_size, config.hidden_size, pooler)?),
+            false => None,
+        };
         Ok(Self {
-            embeddings: Embeddings::load(&config, vb.pp("embeddings"))?,
+            embeddings: Embeddings::load(&config, first_position, vb.pp("embeddings"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            pooler,
+            seen: Seen::default(),
         })
+    }
+
+    /// The same with an attention that is not all rows alike.
+    pub(super) fn seeing(self, seen: Seen) -> Self {
+        Self { seen, ..self }
     }
 }
 
@@ -73,29 +125,59 @@ impl Model for Bert {
         self.embeddings.position_embeddings.dims()[0]
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn blocks(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn poolings(&self) -> &'static [Pooling] {
+        match self.pooler {
+            Some(_) => &[Pooling::Mean, Pooling::Cls, Pooling::Pooler],
+            None => &[Pooling::Mean, Pooling::Cls],
+        }
+    }
+
+    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
         let hidden = self.embeddings.forward(ids, packing)?;
-        self.layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, packing))
+        let blocks = match layer {
+            Layer::Last => &self.layers[..],
+            Layer::After(blocks) => &self.layers[..blocks],
+        };
+        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
+    }
+
+    fn pooler(&self, first: &Tensor) -> Result<Tensor> {
+        match &self.pooler {
+            Some(dense) => dense.forward(first)?.tanh(),
+            None => bail!("the checkpoint has no pooler"),
+        }
     }
 }
 
 struct Embeddings {
     /// `vocab_size x hidden_size`
     word_embeddings: Tensor,
-    /// `max_position_embeddings x hidden_size`; the embedding of token type 0, which all tokens have, is in each row.
+    /// `positions x hidden_size`, from the first on that a text uses; the embedding of token type 0, which all tokens have,
+    /// is in each row.
     position_embeddings: Tensor,
     layer_norm: LayerNorm,
 }
 
 impl Embeddings {
-    fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+    fn load(config: &Config, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let PositionEmbeddingType::Absolute = config.position_embedding_type;
         let table = |name, rows| vb.get((rows, config.hidden_size), &format!("{name}.weight"));
+        let Some(usable) = config.max_position_embeddings.checked_sub(first_position) else {
+            bail!("positions begin at {first_position}, and there are {}", config.max_position_embeddings);
+        };
         let positions = table("position_embeddings", config.max_position_embeddings)?;
-        let types = table("token_type_embeddings", config.type_vocab_size)?;
+        let positions = positions.narrow(0, first_position, usable)?;
+        let positions = match config.type_vocab_size {
+            0 => positions.contiguous()?,
+            types => positions.broadcast_add(&table("token_type_embeddings", types)?.narrow(0, 0, 1)?)?,
+        };
         Ok(Self {
             word_embeddings: table("word_embeddings", config.vocab_size)?,
-            position_embeddings: positions.broadcast_add(&types.narrow(0, 0, 1)?)?,
+            position_embeddings: positions,
             layer_norm: LayerNorm::load(config.hidden_size, config.layer_norm_eps, vb.pp("LayerNorm"))?,
         })
     }
@@ -107,7 +189,7 @@ impl Embeddings {
     }
 }
 
-struct Layer {
+struct Block {
     heads: usize,
     /// `query`, `key` and `value` side by side: `hidden_size -> 3 hidden_size`.
     query_key_value: Linear,
@@ -118,29 +200,29 @@ struct Layer {
     output_norm: LayerNorm,
 }
 
-impl Layer {
-    fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+impl Block {
+    fn load(config: &Config, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let linear = |inputs, outputs, name: &str| Linear::load(inputs, outputs, vb.pp(name));
         let norm = |name: &str| LayerNorm::load(hidden, config.layer_norm_eps, vb.pp(name));
-        let parts = ["query", "key", "value"].map(|name| (hidden, vb.pp("attention.self").pp(name)));
+        let parts = names.query_key_value.map(|name| (hidden, vb.pp(name)));
         Ok(Self {
             heads: config.num_attention_heads,
             query_key_value: Linear::load_side_by_side(hidden, &parts)?,
-            attention_output: linear(hidden, hidden, "attention.output.dense")?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            intermediate: linear(hidden, inner, "intermediate.dense")?.then(config.hidden_act),
-            output: linear(inner, hidden, "output.dense")?,
-            output_norm: norm("output.LayerNorm")?,
+            attention_output: linear(hidden, hidden, names.attention_output)?,
+            attention_norm: norm(names.attention_norm)?,
+            intermediate: linear(hidden, inner, names.intermediate)?.then(config.hidden_act),
+            output: linear(inner, hidden, names.output)?,
+            output_norm: norm(names.output_norm)?,
         })
     }
 
     /// `tokens x hidden_size`, in and out.
-    fn forward(&self, hidden: &Tensor, packing: &Packing) -> Result<Tensor> {
+    fn forward(&self, hidden: &Tensor, seen: &Seen, packing: &Packing) -> Result<Tensor> {
         let qkv = self.query_key_value.forward(hidden)?;
         let width = hidden.dim(1)?;
         let part = |index| qkv.narrow(1, index * width, width);
-        let context = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
+        let context = attention_within(seen, &part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
         let hidden = self.attention_norm.forward_sum(&self.attention_output.forward(&context)?, hidden)?;
         let intermediate = self.intermediate.forward(&hidden)?;
         self.output_norm.forward_sum(&self.output.forward(&intermediate)?, &hidden)

@@ -1,23 +1,46 @@
 //! State dicts as `torch.save` writes them: the zip file of PyTorch 1.6 and later, and the stream of pickles before it.
 
 use candle_core::pickle::{self, Object, Stack, TensorInfo};
-use candle_core::{Device, Layout, Result, Tensor, bail};
+use candle_core::{DType, Device, Layout, Result, Tensor, bail};
+use candle_nn::VarBuilder;
+use fusemix_sdk::Error;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::failed;
 
 /// The magic number of the stream, pickled.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// The tensors of a state dict, by name.
-pub(crate) fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
-    let mut file = BufReader::new(File::open(path)?);
-    match file.fill_buf()?.starts_with(MAGIC) {
-        true => stream(file),
-        false => Ok(pickle::read_all(path)?.into_iter().collect()),
+/// The tensors of a model's files as a model reads them, on `device`: safetensors, or state dicts.
+pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Result<VarBuilder<'static>, Error> {
+    let name = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
+        // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors are
+        // copies.
+        return unsafe { VarBuilder::from_mmaped_safetensors(paths, dtype, device) }.map_err(failed(name));
     }
+    let mut tensors = HashMap::new();
+    for path in paths {
+        tensors.extend(read(path).map_err(failed(path.display()))?);
+    }
+    Ok(VarBuilder::from_tensors(tensors, dtype, device))
+}
+
+/// The tensors of a state dict, by name; or of one that has an entry's place among others, as trainers save it.
+pub fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
+    let mut file = BufReader::new(File::open(path)?);
+    if file.fill_buf()?.starts_with(MAGIC) {
+        return stream(file);
+    }
+    let tensors = match pickle::read_all(path)? {
+        none if none.is_empty() => pickle::read_all_with_key(path, Some("state_dict"))?,
+        tensors => tensors,
+    };
+    Ok(tensors.into_iter().collect())
 }
 
 /// A pickle each for magic number, version, system, state dict and the keys of the storages; then each storage, in
@@ -83,9 +106,12 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_is_refused() -> Result<()> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/assets/efficientnet-lite0");
-        let path = Path::new(path).join(crate::model::WEIGHTS[0]);
-        let whole = std::fs::read(&path).unwrap_or_else(|_| panic!("no {}; run ./check", path.display()));
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../target/assets/efficientnet-lite0/efficientnet-lite0-57934424.pth"
+        );
+        let path = Path::new(path);
+        let whole = std::fs::read(path).unwrap_or_else(|_| panic!("no {}; run ./check", path.display()));
         let tensors = stream(&whole[..])?;
         assert_eq!(tensors["_conv_stem.weight"].dims(), [32, 3, 3, 3]);
         for end in [MAGIC.len(), 30, 1000, whole.len() / 2, whole.len() - 1] {

@@ -1,0 +1,191 @@
+//! From the bytes of a sound file to samples of one channel, packet by packet.
+
+use fusemix_sdk::ItemError;
+use std::io::{Cursor, ErrorKind};
+use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::errors::Error;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatReader, Track, TrackType};
+use symphonia::core::io::MediaSourceStream;
+
+use crate::{mpeg, ogg};
+
+/// Samples a second that a sound may have.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+/// Samples of each channel that a lossy file may be short of what its header says: coders count what is dropped at either
+/// end in ways of their own. Two frames of MP3.
+const SLACK: u64 = 2304;
+/// Containers that say exactly how much they hold.
+const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
+
+/// A sound file that is being read.
+pub(crate) struct Decoder<'a> {
+    format: Box<dyn FormatReader + 'a>,
+    codec: Box<dyn AudioDecoder>,
+    track: u32,
+    rate: u32,
+    /// Samples of each channel, as the header says and so far.
+    announced: Option<u64>,
+    slack: u64,
+    decoded: u64,
+    packets: Packets,
+    /// Samples of a packet, channel by channel in turn.
+    interleaved: Vec<f32>,
+    /// The samples of the first packet, which told the rate.
+    first: Vec<f32>,
+}
+
+#[derive(Default)]
+struct Packets {
+    seen: u64,
+    lost: u64,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads as far as the first samples.
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ItemError> {
+        if bytes.is_empty() {
+            return Err(ItemError::new("an empty file"));
+        }
+        if ogg::is_cut(bytes) {
+            return Err(cut());
+        }
+        let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let probe = symphonia::default::get_probe();
+        let format = probe.probe(&Hint::new(), source, Default::default(), Default::default());
+        let format = format.map_err(|error| unopened(error, bytes))?;
+        let (track, codec) = audio(&*format)?;
+        let (id, announced) = (track.id, announced(&*format, track, bytes));
+        let slack = if EXACT.contains(&format.format_info().short_name) { 0 } else { SLACK };
+        let mut decoder = Self {
+            format,
+            codec,
+            track: id,
+            rate: 0,
+            announced,
+            slack,
+            decoded: 0,
+            packets: Packets::default(),
+            interleaved: Vec::new(),
+            first: Vec::new(),
+        };
+        let mut first = Vec::new();
+        while first.is_empty() {
+            if !decoder.packet(&mut first)? {
+                return Err(ItemError::new("no samples in it"));
+            }
+        }
+        decoder.first = first;
+        Ok(decoder)
+    }
+
+    /// Samples a second.
+    pub(crate) fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Appends the mean of all channels of the next packet to `mono`, or says that the sound is over.
+    pub(crate) fn read(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
+        if self.first.is_empty() {
+            return self.packet(mono);
+        }
+        mono.append(&mut self.first);
+        Ok(true)
+    }
+
+    fn packet(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
+        let packet = match self.format.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return self.end().map(|()| false),
+            Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                return self.end().map(|()| false);
+            }
+            // Another sound follows in the same file.
+            Err(Error::ResetRequired) => {
+                let (track, codec) = audio(&*self.format)?;
+                (self.track, self.codec, self.announced) = (track.id, codec, None);
+                return Ok(true);
+            }
+            Err(error) => return Err(undecodable(error)),
+        };
+        if packet.track_id != self.track {
+            return Ok(true);
+        }
+        self.packets.seen += 1;
+        let decoded = match self.codec.decode(&packet) {
+            Ok(decoded) => decoded,
+            // As players do: what is broken is left out, unless it is much (see `end`).
+            Err(Error::DecodeError(_) | Error::IoError(_)) => {
+                self.packets.lost += 1;
+                return Ok(true);
+            }
+            Err(error) => return Err(undecodable(error)),
+        };
+        let (rate, channels) = (decoded.spec().rate(), decoded.spec().channels().count());
+        if decoded.frames() == 0 || channels == 0 {
+            return Ok(true);
+        }
+        match self.rate {
+            0 if RATES.contains(&rate) => self.rate = rate,
+            0 => return Err(ItemError::new(format!("{rate} samples a second; from 1000 to 768000 are read"))),
+            before if before != rate => {
+                let message = format!("its rate changes from {before} to {rate} samples a second; split the file");
+                return Err(ItemError::new(message));
+            }
+            _ => {}
+        }
+        self.interleaved.resize(decoded.samples_interleaved(), 0.0);
+        decoded.copy_to_slice_interleaved(&mut self.interleaved);
+        self.decoded += decoded.frames() as u64;
+        mono.extend(self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        Ok(true)
+    }
+
+    /// Whether all was there.
+    fn end(&self) -> Result<(), ItemError> {
+        let Packets { seen, lost } = self.packets;
+        if lost * 10 > seen {
+            return Err(undecodable(format_args!("{lost} of {seen} packets are broken")));
+        }
+        match self.announced {
+            Some(announced) if self.decoded + self.slack.min(announced / 2) < announced => Err(cut()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first track of sound, and what decodes it.
+fn audio(format: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecoder>), ItemError> {
+    let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
+    let params = track.codec_params.as_ref().and_then(|params| params.audio());
+    let params = params.ok_or_else(|| ItemError::new("no sound in it"))?;
+    let codec = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
+    let unknown = |error| ItemError::new(format!("its codec is not one that is known ({error}); convert it to FLAC"));
+    Ok((track, codec.map_err(unknown)?))
+}
+
+/// Samples of each channel, where the header says it and does not guess.
+fn announced(format: &dyn FormatReader, track: &Track, bytes: &[u8]) -> Option<u64> {
+    let guessed = format.format_info().short_name.starts_with("mp") && !mpeg::is_counted(bytes);
+    track.num_frames.filter(|_| !guessed)
+}
+
+fn cut() -> ItemError {
+    ItemError::new("the file is cut: it ends within the sound")
+}
+
+fn unopened(error: Error, bytes: &[u8]) -> ItemError {
+    match error {
+        Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => cut(),
+        // An MP4 file, whose index mostly comes last.
+        Error::IoError(_) | Error::Unsupported(_) if bytes.get(4..8).is_some_and(|name| name == b"ftyp") => cut(),
+        Error::IoError(_) | Error::Unsupported(_) => {
+            ItemError::new("not a sound: neither WAV, AIFF, CAF, FLAC, MP3, Ogg, M4A, AAC nor Matroska")
+        }
+        error => undecodable(error),
+    }
+}
+
+fn undecodable(error: impl std::fmt::Display) -> ItemError {
+    ItemError::new(format!("the sound does not decode: {error}"))
+}

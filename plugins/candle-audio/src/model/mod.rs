@@ -1,0 +1,119 @@
+//! The families of models, chosen by config.json or, without one, by the tensors' names: a family is a file here and an arm of
+//! [`load`].
+
+mod htsat;
+mod whisper;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_kit::{Layer, Pooling, Source, checkpoint};
+use candle_nn::VarBuilder;
+use fusemix_sdk::{Error, Options};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// An encoder of windows of sound.
+pub(crate) trait Model: Send + Sync {
+    /// What the fingerprint calls what [`Model::features`] does; a change of it is a change of this.
+    fn preprocessing(&self) -> String;
+
+    /// Samples a second.
+    fn rate(&self) -> u32;
+
+    /// Samples of a window.
+    fn window(&self) -> usize;
+
+    /// Values of a state at `layer`.
+    fn width(&self, layer: Layer) -> usize;
+
+    /// Its blocks.
+    fn blocks(&self) -> usize;
+
+    /// How the states at `layer` may be pooled; the first is what its family does.
+    fn poolings(&self, layer: Layer) -> &'static [Pooling];
+
+    /// States of a window that hold the first `samples` samples; the others hold padding.
+    fn sounding(&self, samples: usize, layer: Layer) -> usize;
+
+    /// The spectrogram (`frames x mels`) of a window, or of less, padded as its family does it.
+    fn mels(&self, samples: &[f32]) -> Vec<f32>;
+
+    /// What the model reads of a window, or of less.
+    fn features(&self, samples: &[f32]) -> Vec<f32>;
+
+    /// The states (`windows x states x width`) at `layer` of so many `windows`, whose features lie one after the other.
+    fn forward(&self, features: Vec<f32>, windows: usize, layer: Layer) -> Result<Tensor>;
+}
+
+/// Files that a family reads beside the weights.
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
+
+pub(crate) fn load(
+    source: &Source,
+    options: &Options,
+    weights: &[PathBuf],
+    dtype: DType,
+    device: &Device,
+) -> std::result::Result<Box<dyn Model>, Error> {
+    let (Some(config), Some(path)) = (source.json(CONFIG)?, source.optional(CONFIG)?) else {
+        return load_bare(source, options, weights, dtype, device);
+    };
+    let preprocessor = source.json(PREPROCESSOR)?.unwrap_or_else(|| Value::Object(Default::default()));
+    let projection: bool = options.get_or("projection", false)?;
+    let family = config["model_type"].as_str().unwrap_or_default().to_owned();
+    if projection && family != "clap" {
+        return Err(unprojected(source));
+    }
+    let loaded: Result<Box<dyn Model>> = match &*family {
+        "whisper" => {
+            let config = read(config, CONFIG, source)?;
+            let preprocessor = read(preprocessor, PREPROCESSOR, source)?;
+            let vb = checkpoint::load(weights, dtype, device)?;
+            whisper::Whisper::load(config, preprocessor, vb).map(|model| Box::new(model) as _)
+        }
+        "clap" | "clap_audio_model" => {
+            let audio = if family == "clap" { config["audio_config"].clone() } else { config };
+            let config = read(audio, CONFIG, source)?;
+            let preprocessor = read(preprocessor, PREPROCESSOR, source)?;
+            let vb = checkpoint::load(weights, dtype, device)?;
+            htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map(|model| Box::new(model) as _)
+        }
+        other => {
+            let message = format!("{}: `model_type` is {other:?}; this plugin knows: whisper, clap", path.display());
+            return Err(Error::config(message));
+        }
+    };
+    loaded.map_err(|error| Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display())))
+}
+
+/// Weights by themselves are known by the names of their tensors.
+fn load_bare(
+    source: &Source,
+    options: &Options,
+    weights: &[PathBuf],
+    dtype: DType,
+    device: &Device,
+) -> std::result::Result<Box<dyn Model>, Error> {
+    let stranger = |error: candle_core::Error| {
+        let file = weights[0].display();
+        Error::config(format!("{file} has no {CONFIG} beside it, and is no HTS-AT as its authors save it: {error}"))
+    };
+    let projection = options.get_or("projection", false)?;
+    let htsat::Renamed { config, preprocessor, tensors } =
+        checkpoint::read(&weights[0]).and_then(htsat::Renamed::new).map_err(stranger)?;
+    if projection && config.projection_dim == 0 {
+        return Err(unprojected(source));
+    }
+    let vb = VarBuilder::from_tensors(tensors, dtype, device);
+    let model = htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map_err(stranger)?;
+    Ok(Box::new(model))
+}
+
+fn unprojected(source: &Source) -> Error {
+    Error::config(format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name()))
+}
+
+fn read<T: DeserializeOwned>(json: Value, file: &str, source: &Source) -> std::result::Result<T, Error> {
+    serde_json::from_value(json).map_err(|error| Error::config(format!("{file} of {}: {error}", source.name())))
+}

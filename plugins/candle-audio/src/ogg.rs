@@ -1,0 +1,24 @@
+//! Whether an Ogg file is all there: decoders take what they find for all.
+
+/// The header of a page is 27 bytes long, and a table of sizes.
+const HEADER: usize = 27;
+
+/// Whether `bytes` are an Ogg file that ends before its last page, or within it.
+pub(crate) fn is_cut(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(b"OggS") {
+        return false;
+    }
+    let (mut rest, mut ended) = (bytes, false);
+    while rest.starts_with(b"OggS") {
+        let Some(&entries) = rest.get(HEADER - 1) else { return true };
+        let Some(sizes) = rest.get(HEADER..HEADER + usize::from(entries)) else { return true };
+        let body: usize = sizes.iter().map(|&size| usize::from(size)).sum();
+        // The flag 4: the last page of a stream.
+        ended = rest[5] & 4 != 0;
+        match rest.get(HEADER + sizes.len() + body..) {
+            Some(next) => rest = next,
+            None => return true,
+        }
+    }
+    !ended
+}

@@ -1,0 +1,199 @@
+//! What vision transformers share: tokens of patches, pre-norm blocks, states and how they are pooled. All pictures of a
+//! batch have the same number of tokens.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
+use candle_kit::{Layer, Pooling};
+use candle_nn::{Activation, Module, VarBuilder};
+use serde::Deserialize;
+
+use super::patches::Patches;
+
+/// An activation as config.json names it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Act {
+    Gelu,
+    #[serde(alias = "gelu_new")]
+    GeluPytorchTanh,
+    QuickGelu,
+    Relu,
+    Relu6,
+    #[serde(alias = "swish")]
+    Silu,
+}
+
+impl Act {
+    /// Puts itself behind `layer`.
+    pub(crate) fn after(self, layer: Linear) -> Linear {
+        match self {
+            Self::QuickGelu => layer.then_quick_gelu(),
+            Self::Gelu => layer.then(Activation::Gelu),
+            Self::GeluPytorchTanh => layer.then(Activation::GeluPytorchTanh),
+            Self::Relu => layer.then(Activation::Relu),
+            Self::Relu6 => layer.then(Activation::Relu6),
+            Self::Silu => layer.then(Activation::Silu),
+        }
+    }
+}
+
+/// The tokens that the first block reads.
+pub(crate) struct Embeddings {
+    pub(crate) patches: Patches,
+    /// `special x width`, before the patches: the class token, its position included, and registers.
+    pub(crate) special: Option<Tensor>,
+    /// `patches x width`
+    pub(crate) positions: Tensor,
+}
+
+impl Embeddings {
+    /// Tokens of a picture.
+    pub(crate) fn tokens(&self) -> usize {
+        self.positions.dims()[0] + self.special()
+    }
+
+    fn special(&self) -> usize {
+        self.special.as_ref().map_or(0, |special| special.dims()[0])
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<States> {
+        let patches = self.patches.forward(x)?.flatten(1, 2)?.broadcast_add(&self.positions)?;
+        let pictures = patches.dim(0)?;
+        let tokens = match &self.special {
+            Some(special) => Tensor::cat(&[&special.broadcast_left(pictures)?, &patches], 1)?,
+            None => patches,
+        };
+        Ok(States { tokens: tokens.flatten(0, 1)?, pictures, special: self.special() })
+    }
+}
+
+/// The states of some pictures at a layer.
+pub(crate) struct States {
+    /// `pictures * tokens x width`
+    pub(crate) tokens: Tensor,
+    pub(crate) pictures: usize,
+    /// Tokens before the patches.
+    special: usize,
+}
+
+impl States {
+    pub(crate) fn norm(self, norm: &LayerNorm) -> Result<Self> {
+        Ok(Self { tokens: norm.forward(&self.tokens)?, ..self })
+    }
+
+    /// `pictures x tokens x width`
+    pub(crate) fn by_picture(&self) -> Result<Tensor> {
+        self.tokens.reshape((self.pictures, (), self.tokens.dim(D::Minus1)?))
+    }
+
+    /// `pictures x width`: the class token.
+    pub(crate) fn cls(&self) -> Result<Tensor> {
+        self.by_picture()?.narrow(1, 0, 1)?.squeeze(1)?.contiguous()
+    }
+
+    /// `pictures x width`, f32: by the class token, or by the mean over the patches (and nothing else).
+    pub(crate) fn pool(&self, pooling: Pooling) -> Result<Tensor> {
+        match pooling {
+            Pooling::Cls => self.cls()?.to_dtype(DType::F32),
+            Pooling::Mean => {
+                let tokens = self.by_picture()?.to_dtype(DType::F32)?;
+                tokens.narrow(1, self.special, tokens.dim(1)? - self.special)?.mean(1)
+            }
+            Pooling::Last | Pooling::Pooler => bail!("pooling {pooling} is the model's own affair"),
+        }
+    }
+}
+
+/// From pictures to states.
+pub(crate) struct Transformer {
+    pub(crate) embeddings: Embeddings,
+    /// Between the embeddings and the first block; its output is `hidden_states[0]`.
+    pub(crate) pre_norm: Option<LayerNorm>,
+    pub(crate) blocks: Vec<Block>,
+}
+
+impl Transformer {
+    /// Tokens that keep one core of a CPU busy, and still lie in its cache.
+    const CPU_TOKENS: usize = 512;
+
+    /// See [`super::Model::pictures`].
+    pub(crate) fn pictures(&self) -> usize {
+        (Self::CPU_TOKENS / self.embeddings.tokens()).max(2)
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, layer: Layer) -> Result<States> {
+        let mut states = self.embeddings.forward(x)?;
+        if let Some(norm) = &self.pre_norm {
+            states = states.norm(norm)?;
+        }
+        let packing = Packing::new(vec![self.embeddings.tokens(); states.pictures], x.device())?;
+        let blocks = match layer {
+            Layer::Last => &self.blocks[..],
+            Layer::After(blocks) => &self.blocks[..blocks],
+        };
+        for block in blocks {
+            states.tokens = block.forward(&states.tokens, &packing)?;
+        }
+        Ok(states)
+    }
+}
+
+/// `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
+pub(crate) struct Block {
+    pub(crate) heads: usize,
+    pub(crate) norm1: LayerNorm,
+    /// Query, key and value side by side: `width -> 3 width`.
+    pub(crate) qkv: Linear,
+    pub(crate) proj: Linear,
+    pub(crate) norm2: LayerNorm,
+    pub(crate) mlp: Mlp,
+}
+
+pub(crate) enum Mlp {
+    /// The first with its activation.
+    Plain(Linear, Linear),
+    /// `down(silu(gate x) * up x)`, the first with its activation.
+    SwiGlu { gate: Linear, up: Linear, down: Linear },
+}
+
+impl Block {
+    /// `tokens x width`, in and out.
+    fn forward(&self, x: &Tensor, packing: &Packing) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&self.norm1.forward(x)?)?;
+        let width = x.dim(1)?;
+        let part = |index| qkv.narrow(1, index * width, width);
+        let context = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, packing)?;
+        let x = self.proj.forward_sum(&context, x)?;
+        let y = self.norm2.forward(&x)?;
+        match &self.mlp {
+            Mlp::Plain(fc1, fc2) => fc2.forward_sum(&fc1.forward(&y)?, &x),
+            Mlp::SwiGlu { gate, up, down } => down.forward_sum(&(gate.forward(&y)? * up.forward(&y)?)?, &x),
+        }
+    }
+}
+
+/// `heads` that share `width`.
+pub(crate) fn check_heads(heads: usize, width: usize) -> Result<()> {
+    match width.checked_rem(heads) {
+        Some(0) => Ok(()),
+        _ => bail!("{heads} heads do not share a width of {width}"),
+    }
+}
+
+/// Query, key and value below `names`, side by side; their biases are zero where there are none.
+pub(crate) fn qkv(width: usize, names: [&str; 3], vb: &VarBuilder<'_>) -> Result<Linear> {
+    let parts = names.map(|name| vb.pp(name));
+    let weights = parts.iter().map(|vb| vb.get((width, width), "weight")).collect::<Result<Vec<_>>>()?;
+    let bias = |vb: &VarBuilder<'_>| match vb.contains_tensor("bias") {
+        true => vb.get(width, "bias"),
+        false => Tensor::zeros(width, vb.dtype(), vb.device()),
+    };
+    let biases = parts.iter().map(bias).collect::<Result<Vec<_>>>()?;
+    Linear::new(&Tensor::cat(&weights, 0)?, &Tensor::cat(&biases, 0)?)
+}
+
+/// A linear layer, and a scale of each of its outputs in it.
+pub(crate) fn scaled(inputs: usize, outputs: usize, scale: &Tensor, vb: VarBuilder<'_>) -> Result<Linear> {
+    let (weight, bias) = (vb.get((outputs, inputs), "weight")?, vb.get(outputs, "bias")?);
+    Linear::new(&weight.broadcast_mul(&scale.reshape((outputs, 1))?)?, &(bias * scale)?)
+}

@@ -1,0 +1,183 @@
+//! Which latent of an item: after which block of the model, and how its states become one.
+
+use fusemix_sdk::{Description, Error, Options};
+use serde_json::Value;
+use std::fmt;
+
+use crate::failed;
+
+/// Where in a model the states are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// What the model gives: after its last block, and after its last normalisation where it has one.
+    Last,
+    /// After so many blocks, and nothing else: 0 for the embeddings. `hidden_states[N]` of the transformers package.
+    After(usize),
+}
+
+impl Layer {
+    /// The option `layer`, of a model of `blocks` blocks: `"last"` (the default), `"penultimate"`, or a number.
+    pub fn choose(options: &Options, blocks: usize) -> Result<Self, Error> {
+        let layer = match options.get::<Value>("layer")? {
+            None => Some(Self::Last),
+            Some(Value::String(name)) if name == "last" => Some(Self::Last),
+            Some(Value::String(name)) if name == "penultimate" => blocks.checked_sub(1).map(Self::After),
+            Some(value) => {
+                let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+                number.filter(|&after| after < blocks as u64).map(|after| Self::After(after as usize))
+            }
+        };
+        layer.ok_or_else(|| {
+            let given = options.get::<Value>("layer").ok().flatten().unwrap_or_default();
+            let choices = Self::choices(blocks).join(", ");
+            Error::config(format!("`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; choose one of {choices}"))
+        })
+    }
+
+    /// What plugins.toml may say.
+    pub fn choices(blocks: usize) -> Vec<String> {
+        let named = ["last", "penultimate"].map(str::to_owned);
+        named.into_iter().chain((0..blocks).map(|after| after.to_string())).collect()
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::After(blocks) => write!(f, "{blocks}"),
+        }
+    }
+}
+
+/// How the states of an item's tokens, patches or frames become one latent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over all of them.
+    Mean,
+    /// The first: the one that the model has for the whole.
+    Cls,
+    /// The last: the only one that has seen all others in a model that reads from left to right.
+    Last,
+    /// What the model itself makes of them.
+    Pooler,
+}
+
+impl Pooling {
+    /// All of them, by name.
+    pub const ALL: [(&str, Self); 4] =
+        [("mean", Self::Mean), ("cls", Self::Cls), ("last", Self::Last), ("pooler", Self::Pooler)];
+
+    /// The option `pooling`, among those that the model `offers`, of which the first is the default.
+    pub fn choose(options: &Options, offers: &[Self]) -> Result<Self, Error> {
+        let Some(name) = options.get::<String>("pooling")? else { return Ok(offers[0]) };
+        let found = Self::ALL.into_iter().find(|(other, pooling)| *other == name && offers.contains(pooling));
+        let names: Vec<String> = offers.iter().map(ToString::to_string).collect();
+        found
+            .map(|(_, pooling)| pooling)
+            .ok_or_else(|| Error::config(format!("`pooling = \"{name}\"`: this model offers {}", names.join(", "))))
+    }
+
+    /// `states` is `tokens x width` of one item, row by row; a pooler is the model's own affair.
+    pub fn pool(self, states: &[f32], width: usize) -> Vec<f32> {
+        match self {
+            Self::Cls | Self::Pooler => states[..width].to_vec(),
+            Self::Last => states[states.len() - width..].to_vec(),
+            Self::Mean => {
+                let mut mean = vec![0.0; width];
+                for token in states.chunks_exact(width) {
+                    mean.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
+                }
+                let tokens = (states.len() / width) as f32;
+                mean.iter_mut().for_each(|sum| *sum /= tokens);
+                mean
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL.iter().find(|(_, pooling)| pooling == self).map_or("", |(name, _)| name))
+    }
+}
+
+/// A description with what plugins.toml may say of `layer` and `pooling`.
+pub fn describe(description: Description, blocks: usize, poolings: &[Pooling]) -> Description {
+    description
+        .choices("layer", Layer::choices(blocks))
+        .choices("pooling", poolings.iter().map(ToString::to_string).collect())
+}
+
+/// Scales `latent` to length 1; a zero stays zero.
+pub fn normalize(latent: &mut [f32]) {
+    let length = latent.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+    latent.iter_mut().for_each(|value| *value /= length);
+}
+
+/// Runs `work` over all of `items`, in halves where the device has no memory for them together. `doing` says what goes on.
+pub fn in_halves<T, R>(
+    items: &[T],
+    doing: &str,
+    work: &impl Fn(&[T]) -> candle_core::Result<Vec<R>>,
+) -> Result<Vec<R>, Error> {
+    match work(items) {
+        Ok(done) => Ok(done),
+        Err(error) if items.len() > 1 && is_out_of_memory(&error) => {
+            let (first, second) = items.split_at(items.len() / 2);
+            let mut done = in_halves(first, doing, work)?;
+            done.extend(in_halves(second, doing, work)?);
+            Ok(done)
+        }
+        Err(error) => Err(failed(format_args!("{doing}, {} at once", items.len()))(error)),
+    }
+}
+
+fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    let text = format!("{error:?}").to_lowercase();
+    text.contains("out of memory") || text.contains("out_of_memory") || text.contains("outofmemory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_by_name_and_number() {
+        let choose = |value: Value| Layer::choose(&Options::default().with("layer", value), 12);
+        assert_eq!(Layer::choose(&Options::default(), 12), Ok(Layer::Last));
+        assert_eq!(choose("last".into()), Ok(Layer::Last));
+        assert_eq!(choose("penultimate".into()), Ok(Layer::After(11)));
+        assert_eq!(choose(0.into()), Ok(Layer::After(0)));
+        for wrong in [12.into(), (-1).into(), "first".into(), Value::Bool(true)] {
+            let error = choose(wrong).unwrap_err().message;
+            assert!(error.contains("choose one of last, penultimate, 0, 1,"), "{error}");
+        }
+    }
+
+    #[test]
+    fn pooling_is_one_that_the_model_offers() {
+        let offers = [Pooling::Cls, Pooling::Mean];
+        let choose = |name: &str| Pooling::choose(&Options::default().with("pooling", name), &offers);
+        assert_eq!(Pooling::choose(&Options::default(), &offers), Ok(Pooling::Cls));
+        assert_eq!(choose("mean"), Ok(Pooling::Mean));
+        for wrong in ["last", "pooler", "max"] {
+            assert!(choose(wrong).unwrap_err().message.contains("this model offers cls, mean"), "{wrong}");
+        }
+        let states = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0];
+        let pooled = [Pooling::Cls, Pooling::Last, Pooling::Mean].map(|pooling| pooling.pool(&states, 2));
+        assert_eq!(pooled, [[1.0, 2.0], [5.0, 9.0], [3.0, 5.0]]);
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_in_halves() {
+        let work = |items: &[u32]| match items.len() {
+            0..3 => Ok(items.to_vec()),
+            _ => candle_core::bail!("CUDA_ERROR_OUT_OF_MEMORY"),
+        };
+        assert_eq!(in_halves(&[1, 2, 3, 4, 5, 6, 7], "", &work).unwrap(), [1, 2, 3, 4, 5, 6, 7]);
+        let fails = |_: &[u32]| candle_core::bail!("out of memory");
+        let none: Result<Vec<u32>, Error> = in_halves(&[1, 2], "model, pictures", &fails);
+        assert!(none.unwrap_err().message.contains("model, pictures, 1 at once: out of memory"));
+    }
+}

@@ -1,0 +1,218 @@
+//! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base, snowflake-arctic-embed-m-v2.0), with the names of its authors'
+//! code: a BERT with rotary positions and gated feed-forward layers.
+
+use candle_core::{Result, Tensor, bail};
+use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention};
+use candle_kit::{Layer, Pooling};
+use candle_nn::{Activation, Module, VarBuilder};
+use serde::Deserialize;
+
+use super::rope::{RopeParameters, rotary};
+use super::{Model, head_width, within};
+
+/// config.json.
+#[derive(Deserialize)]
+pub(super) struct Config {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    hidden_act: Activation,
+    max_position_embeddings: usize,
+    #[serde(default)]
+    type_vocab_size: usize,
+    layer_norm_eps: f64,
+    position_embedding_type: PositionEmbeddingType,
+    rope_theta: f64,
+    rope_scaling: Option<RopeParameters>,
+    #[serde(default)]
+    logn_attention_scale: bool,
+    #[serde(default)]
+    logn_attention_clip1: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PositionEmbeddingType {
+    Rope,
+}
+
+/// The sizes of a model of this structure.
+pub(super) struct Shape {
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    pub(super) layers: usize,
+    pub(super) heads: usize,
+    pub(super) intermediate_size: usize,
+    pub(super) activation: Activation,
+    pub(super) max_positions: usize,
+    pub(super) token_types: usize,
+    pub(super) eps: f64,
+    /// Whether attention and the feed-forward layer's second half have biases.
+    pub(super) biases: bool,
+}
+
+/// What a family calls its tensors.
+pub(super) struct Names {
+    /// What they are behind in the checkpoint of a model with a head.
+    pub(super) prefix: &'static str,
+    pub(super) embeddings_norm: &'static str,
+    pub(super) layers: &'static str,
+    pub(super) query_key_value: &'static str,
+    pub(super) attention_output: &'static str,
+    pub(super) attention_norm: &'static str,
+    /// One after the other in one tensor if there is one name.
+    pub(super) up_gate: &'static [&'static str],
+    pub(super) down: &'static str,
+    pub(super) output_norm: &'static str,
+    /// What its published checkpoints do first.
+    pub(super) poolings: &'static [Pooling],
+}
+
+const NEW: Names = Names {
+    prefix: "new",
+    embeddings_norm: "embeddings.LayerNorm",
+    layers: "encoder.layer",
+    query_key_value: "attention.qkv_proj",
+    attention_output: "attention.o_proj",
+    attention_norm: "attn_ln",
+    up_gate: &["mlp.up_gate_proj"],
+    down: "mlp.down_proj",
+    output_norm: "mlp_ln",
+    poolings: &[Pooling::Cls, Pooling::Mean],
+};
+
+pub(super) struct New {
+    /// `vocab_size x hidden_size`; the embedding of token type 0, which all tokens have, is in each row.
+    word_embeddings: Tensor,
+    embeddings_norm: LayerNorm,
+    layers: Vec<Block>,
+    rotary: Rotary,
+    max_positions: usize,
+    poolings: &'static [Pooling],
+}
+
+impl New {
+    pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let PositionEmbeddingType::Rope = config.position_embedding_type;
+        if config.logn_attention_scale || config.logn_attention_clip1 {
+            bail!("`logn_attention_scale` and `logn_attention_clip1` are not supported");
+        }
+        let d = head_width(config.num_attention_heads, config.hidden_size)?;
+        let rotary = rotary(d, config.rope_scaling.as_ref(), Some(config.rope_theta), config.rope_theta)?;
+        let shape = Shape {
+            vocab_size: config.vocab_size,
+            hidden_size: config.hidden_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            intermediate_size: config.intermediate_size,
+            activation: config.hidden_act,
+            max_positions: config.max_position_embeddings,
+            token_types: config.type_vocab_size,
+            eps: config.layer_norm_eps,
+            biases: true,
+        };
+        Self::load_with(&shape, rotary, &NEW, vb)
+    }
+
+    pub(super) fn load_with(shape: &Shape, rotary: Rotary, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, names.prefix, "embeddings.word_embeddings.weight");
+        let table = |name: &str, rows| vb.pp("embeddings").get((rows, shape.hidden_size), &format!("{name}.weight"));
+        let words = table("word_embeddings", shape.vocab_size)?;
+        let layer = |index| Block::load(shape, names, vb.pp(names.layers).pp(index));
+        Ok(Self {
+            word_embeddings: match shape.token_types {
+                0 => words,
+                types => words.broadcast_add(&table("token_type_embeddings", types)?.narrow(0, 0, 1)?)?,
+            },
+            embeddings_norm: LayerNorm::load(shape.hidden_size, shape.eps, vb.pp(names.embeddings_norm))?,
+            layers: (0..shape.layers).map(layer).collect::<Result<_>>()?,
+            rotary,
+            max_positions: shape.max_positions,
+            poolings: names.poolings,
+        })
+    }
+}
+
+impl Model for New {
+    fn hidden_size(&self) -> usize {
+        self.word_embeddings.dims()[1]
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.word_embeddings.dims()[0]
+    }
+
+    fn max_positions(&self) -> usize {
+        self.max_positions
+    }
+
+    fn blocks(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn poolings(&self) -> &'static [Pooling] {
+        self.poolings
+    }
+
+    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
+        let hidden = self.embeddings_norm.forward(&self.word_embeddings.index_select(ids, 0)?)?;
+        let angles = self.rotary.angles(packing, ids.device())?;
+        let blocks = match layer {
+            Layer::Last => &self.layers[..],
+            Layer::After(blocks) => &self.layers[..blocks],
+        };
+        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &angles, packing))
+    }
+}
+
+struct Block {
+    heads: usize,
+    /// Side by side: `hidden_size -> 3 hidden_size`.
+    query_key_value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    /// With its activation.
+    gate: Linear,
+    down: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Block {
+    fn load(shape: &Shape, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
+        let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
+        let linear = |inputs, outputs, name: &str| match shape.biases {
+            true => Linear::load(inputs, outputs, vb.pp(name)),
+            false => Linear::load_without_bias(inputs, outputs, vb.pp(name)),
+        };
+        let norm = |name: &str| LayerNorm::load(hidden, shape.eps, vb.pp(name));
+        let each = 2 * inner / names.up_gate.len();
+        let both = names.up_gate.iter().map(|name| vb.pp(name).get((each, hidden), "weight"));
+        let both = Tensor::cat(&both.collect::<Result<Vec<_>>>()?, 0)?;
+        let half = |index| Linear::without_bias(&both.narrow(0, index * inner, inner)?);
+        Ok(Self {
+            heads: shape.heads,
+            query_key_value: linear(hidden, 3 * hidden, names.query_key_value)?,
+            attention_output: linear(hidden, hidden, names.attention_output)?,
+            attention_norm: norm(names.attention_norm)?,
+            up: half(0)?,
+            gate: half(1)?.then(shape.activation),
+            down: linear(inner, hidden, names.down)?,
+            output_norm: norm(names.output_norm)?,
+        })
+    }
+
+    /// `tokens x hidden_size`, in and out.
+    fn forward(&self, hidden: &Tensor, angles: &Angles, packing: &Packing) -> Result<Tensor> {
+        let qkv = self.query_key_value.forward(hidden)?;
+        let width = hidden.dim(1)?;
+        let part = |index| qkv.narrow(1, index * width, width);
+        let (q, k) = (angles.turn(&part(0)?)?, angles.turn(&part(1)?)?);
+        let context = attention(&q, &k, &part(2)?, self.heads, packing)?;
+        let hidden = self.attention_norm.forward_sum(&self.attention_output.forward(&context)?, hidden)?;
+        let inner = (self.gate.forward(&hidden)? * self.up.forward(&hidden)?)?;
+        self.output_norm.forward_sum(&self.down.forward(&inner)?, &hidden)
+    }
+}

@@ -1,0 +1,95 @@
+//! What sentence-transformers' files beside a checkpoint say about it.
+
+use candle_kit::Source;
+use fusemix_sdk::Error;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const MODULES: &str = "modules.json";
+const PROMPTS: &str = "config_sentence_transformers.json";
+
+/// Everything is absent from a checkpoint without such files.
+#[derive(Default)]
+pub(crate) struct SentenceTransformers {
+    pub(crate) pooling: Option<PoolingFile>,
+    /// Its latents have length 1 there.
+    pub(crate) normalizes: bool,
+    /// Modules that this plugin has not, which change a latent there: `Dense`.
+    pub(crate) unknown: Vec<String>,
+    /// Tokens.
+    pub(crate) max_seq_length: Option<u64>,
+    pub(crate) lower_case: bool,
+    /// By name.
+    prompts: BTreeMap<String, String>,
+    default_prompt: Option<String>,
+}
+
+/// The pooling module's config.json.
+pub(crate) struct PoolingFile {
+    /// Its name in the repository.
+    pub(crate) name: String,
+    /// `mean`, `cls`, `lasttoken` and others; several are put one after the other.
+    pub(crate) modes: Vec<String>,
+    /// Whether the prompt's tokens count.
+    pub(crate) include_prompt: bool,
+}
+
+impl SentenceTransformers {
+    pub(crate) fn read(source: &Source) -> Result<Self, Error> {
+        let mut found = Self::default();
+        let mut pooling = "1_Pooling".to_owned();
+        let modules = source.json(MODULES)?.unwrap_or_default();
+        for module in modules.as_array().into_iter().flatten() {
+            match module["type"].as_str().and_then(|name| name.rsplit('.').next()).unwrap_or_default() {
+                "Pooling" => pooling = module["path"].as_str().unwrap_or_default().to_owned(),
+                "Normalize" => found.normalizes = true,
+                "Transformer" | "" => {}
+                other => found.unknown.push(other.to_owned()),
+            }
+        }
+        let name = format!("{pooling}/config.json");
+        found.pooling = source.json(&name)?.map(|config| PoolingFile::new(name, &config));
+        let limits = source.json("sentence_bert_config.json")?.unwrap_or_default();
+        found.max_seq_length = limits["max_seq_length"].as_u64();
+        found.lower_case = limits["do_lower_case"].as_bool().unwrap_or(false);
+        let prompts = source.json(PROMPTS)?.unwrap_or_default();
+        let texts = prompts["prompts"].as_object().into_iter().flatten();
+        found.prompts = texts.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect();
+        found.default_prompt = prompts["default_prompt_name"].as_str().map(str::to_owned);
+        Ok(found)
+    }
+
+    /// The prompt called `name`.
+    pub(crate) fn prompt(&self, name: &str) -> Result<&str, Error> {
+        let names: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
+        self.prompts.get(name).map(String::as_str).ok_or_else(|| {
+            Error::config(match names[..] {
+                [] => format!("`prompt_name = \"{name}\"`: the checkpoint names no prompts; write one into `prompt`"),
+                _ => format!("`prompt_name = \"{name}\"`: the checkpoint's prompts are {}", names.join(", ")),
+            })
+        })
+    }
+
+    /// The prompt that the checkpoint puts before texts unless told otherwise.
+    pub(crate) fn default_prompt(&self) -> Result<&str, Error> {
+        let Some(name) = &self.default_prompt else { return Ok("") };
+        let wrong = |error: Error| Error::config(format!("{PROMPTS}, `default_prompt_name`: {}", error.message));
+        self.prompt(name).map_err(wrong)
+    }
+}
+
+impl PoolingFile {
+    /// `pooling_mode` is one mode or a list of them; before there was a key for each, `pooling_mode_MODE_tokens` or so.
+    fn new(name: String, config: &Value) -> Self {
+        let modes = match &config["pooling_mode"] {
+            Value::String(mode) => vec![mode.clone()],
+            Value::Array(modes) => modes.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => {
+                let on = config.as_object().into_iter().flatten().filter(|(_, on)| on.as_bool() == Some(true));
+                let modes = on.filter_map(|(key, _)| key.strip_prefix("pooling_mode_"));
+                modes.map(|mode| mode.trim_end_matches("_tokens").trim_end_matches("_token").to_owned()).collect()
+            }
+        };
+        Self { name, modes, include_prompt: config["include_prompt"].as_bool().unwrap_or(true) }
+    }
+}

@@ -1,0 +1,180 @@
+//! What the files beside a checkpoint's weights say, on changed copies of the small checkpoints.
+
+use fusemix_sdk::{Encoder, Host, Options};
+use serde_json::{Value, json};
+use std::fs;
+use tempfile::TempDir;
+
+use super::families::{compare, expected, folder, options};
+use super::{encode, open};
+use crate::CandleText;
+
+/// A copy of a family's checkpoint with these files besides or instead.
+fn copy(family: &str, files: &[(&str, Value)]) -> (TempDir, Options) {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(folder(family)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    for (name, contents) in files {
+        let path = copy.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents.to_string()).unwrap();
+    }
+    let options = Options::default().with("model", copy.path().to_str());
+    (copy, options)
+}
+
+fn refused(options: &Options) -> String {
+    CandleText::open(options, &Host::detached()).err().expect("it opens").message
+}
+
+fn read(options: &Options, key: &str) -> Option<String> {
+    open(options).describe().fingerprint.get(key).cloned()
+}
+
+fn config(family: &str) -> Value {
+    serde_json::from_slice(&fs::read(folder(family).join("config.json")).unwrap()).unwrap()
+}
+
+/// Published checkpoints have `old` keys where today's transformers writes `new` ones.
+#[test]
+fn configs_of_older_transformers() {
+    let modern = json!({"global_attn_every_n_layers": 3, "global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0});
+    let cases = [
+        ("modernbert", vec!["layer_types", "rope_parameters"], modern),
+        ("qwen3", vec!["layer_types", "rope_parameters"], json!({"rope_theta": 1_000_000, "rope_scaling": null})),
+    ];
+    for (family, new, old) in cases {
+        let mut config = config(family);
+        let keys = config.as_object_mut().unwrap();
+        new.iter().for_each(|key| assert!(keys.remove(*key).is_some(), "{key}"));
+        keys.extend(old.as_object().unwrap().clone());
+        let (_folder, options) = copy(family, &[("config.json", config)]);
+        let (cosine, error) = compare(&options.with("pooling", "mean"), &expected(family)["last.mean"]);
+        assert!(cosine > 0.9999 && error < 1e-3, "{family}: cosine {cosine}, error {error}");
+    }
+    let mut config = config("qwen3");
+    config["rope_parameters"]["rope_type"] = "yarn".into();
+    let (_folder, options) = copy("qwen3", &[("config.json", config)]);
+    assert!(refused(&options).contains("`yarn` are not supported"));
+}
+
+#[test]
+fn a_prompt_is_put_before_each_text() {
+    let latents = expected("qwen3");
+    let named = options("qwen3").with("prompt_name", "query");
+    let written = options("qwen3").with("prompt", "Instruct: find what it says\nQuery:");
+    for (options, expected) in [
+        (named.clone().with("pooling", "last"), "with_prompt.last"),
+        (named.clone().with("pooling", "mean"), "with_prompt.mean"),
+        (written.clone().with("pooling", "mean"), "with_prompt.mean"),
+        (options("qwen3").with("prompt_name", "document"), "last.last"),
+        (options("qwen3"), "last.last"),
+    ] {
+        let (cosine, error) = compare(&options, &latents[expected]);
+        assert!(cosine > 0.9999 && error < 1e-3, "{options:?}: cosine {cosine}, error {error}");
+    }
+    assert_eq!(read(&named, "prompt").unwrap(), "Instruct: find what it says\nQuery:");
+    assert_eq!(open(&named).describe(), open(&written).describe());
+    assert_eq!(read(&options("qwen3"), "prompt"), None);
+
+    let unknown = options("qwen3").with("prompt_name", "passage");
+    assert!(refused(&unknown).contains("the checkpoint's prompts are document, query"), "{}", refused(&unknown));
+    assert!(refused(&named.with("prompt", "query: ")).contains("remove one"));
+    assert!(refused(&options("bert").with("prompt_name", "query")).contains("write one into `prompt`"));
+    assert!(refused(&options("bert").with("prompt", "many words ".repeat(100))).contains("shorten it"));
+}
+
+#[test]
+fn a_checkpoints_own_prompt_is_the_default() {
+    let prompts = |default: &str| json!({"prompts": {"query": "Instruct: find what it says\nQuery:"}, "default_prompt_name": default});
+    let file = "config_sentence_transformers.json";
+    let (_folder, options) = copy("qwen3", &[(file, prompts("query"))]);
+    let latents = expected("qwen3");
+    for (options, expected) in [(options.clone(), "with_prompt.last"), (options.with("prompt", ""), "last.last")] {
+        let (cosine, _) = compare(&options, &latents[expected]);
+        assert!(cosine > 0.9999, "{options:?}: {cosine}");
+    }
+    let (_folder, options) = copy("qwen3", &[(file, prompts("other"))]);
+    assert!(refused(&options).contains("`default_prompt_name`"));
+}
+
+#[test]
+fn pooling_files_old_and_new() {
+    let file = |contents: Value| copy("qwen3", &[("1_Pooling/config.json", contents)]);
+    for (contents, pooling) in [
+        (json!({"pooling_mode_cls_token": false, "pooling_mode_lasttoken": true, "include_prompt": true}), "last"),
+        (json!({"pooling_mode_mean_tokens": true, "pooling_mode_lasttoken": false}), "mean"),
+        (json!({"embedding_dimension": 32, "pooling_mode": "lasttoken"}), "last"),
+        (json!({"pooling_mode": ["mean"]}), "mean"),
+    ] {
+        let (_folder, options) = file(contents.clone());
+        assert_eq!(read(&options, "pooling").unwrap(), pooling, "{contents}");
+    }
+    for (contents, says) in [
+        (json!({"pooling_mode_cls_token": true}), "pools by cls"),
+        (json!({"pooling_mode_mean_sqrt_len_tokens": true}), "pools by mean_sqrt_len"),
+        (json!({"pooling_mode": ["mean", "max"]}), "pools by mean and max"),
+    ] {
+        let (_folder, options) = file(contents);
+        let message = refused(&options);
+        assert!(message.contains(says) && message.contains("set `pooling` to last or mean"), "{message}");
+        assert_eq!(read(&options.with("pooling", "mean"), "pooling").unwrap(), "mean");
+    }
+}
+
+#[test]
+fn a_prompt_may_be_left_out_of_the_mean() {
+    let contents = json!({"pooling_mode": "mean", "include_prompt": false});
+    let (_folder, options) = copy("qwen3", &[("1_Pooling/config.json", contents)]);
+    let (cosine, error) =
+        compare(&options.clone().with("prompt_name", "query"), &expected("qwen3")["after_prompt.mean"]);
+    assert!(cosine > 0.9999 && error < 1e-3, "cosine {cosine}, error {error}");
+    let (cosine, _) = compare(&options, &expected("qwen3")["last.mean"]);
+    assert!(cosine > 0.9999, "without a prompt: {cosine}");
+}
+
+#[test]
+fn modules_and_limits() {
+    let module = |kind: &str, path: &str| json!({"type": format!("sentence_transformers.models.{kind}"), "path": path});
+    let modules =
+        json!([module("Transformer", ""), module("Pooling", "9_P"), module("Normalize", "2"), module("Dense", "3")]);
+    let pooling = json!({"pooling_mode": "cls"});
+    let limits = json!({"max_seq_length": 12, "do_lower_case": true});
+    let files =
+        [("modules.json", modules), ("9_P/config.json", pooling), ("sentence_bert_config.json", limits.clone())];
+    let (_folder, options) = copy("roberta", &files);
+    let values = ["pooling", "normalize", "max_length", "lower_case"].map(|key| read(&options, key).unwrap());
+    assert_eq!(values, ["cls", "false", "12", "true"]);
+    let [small, large] = &encode(&open(&options), &["a red flower", "A RED Flower"]).outcomes[..] else { panic!() };
+    assert_eq!(small, large);
+
+    let (_folder, options) = copy("roberta", &[("sentence_bert_config.json", json!({"max_seq_length": 4000}))]);
+    assert_eq!((&*read(&options, "max_length").unwrap(), read(&options, "lower_case")), ("130", None));
+}
+
+#[test]
+fn what_is_missing_or_unknown_is_named() {
+    let (folder, options) = copy("qwen3", &[]);
+    fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
+    assert!(refused(&options).contains("no model-00002-of-00002.safetensors"));
+
+    let (folder, options) = copy("xlm_roberta", &[]);
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    assert!(refused(&options).contains("no tokenizer.json"));
+
+    let (_folder, options) = copy("bert", &[("config.json", json!({"model_type": "mamba"}))]);
+    assert!(refused(&options).contains("`model_type` is mamba; this plugin knows: bert, roberta"));
+
+    let mut wider = config("bert");
+    wider["intermediate_size"] = 50.into();
+    let (_folder, options) = copy("bert", &[("config.json", wider)]);
+    let message = refused(&options);
+    assert!(message.contains("model.safetensors does not fit") && message.contains("intermediate.dense"), "{message}");
+
+    let pooler = super::families::options("bert").with("pooling", "pooler").with("layer", "penultimate");
+    assert!(refused(&pooler).contains("the last layer"));
+    let without = super::families::options("xlm_roberta").with("pooling", "pooler");
+    assert!(refused(&without).contains("this model offers mean, cls"));
+}

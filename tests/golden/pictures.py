@@ -1,0 +1,72 @@
+"""Small pictures in forms that decoders tell apart, and what Pillow reads of them.
+
+    pip install pillow numpy
+    python3 pictures.py
+
+Makes pictures/: for each FILE a FILE.png, what Pillow makes of it as RGB (of films, the first frame). JPEG with four
+channels is inverted, as Adobe writes it; Pillow writes CMYK, and ycck.jpg is made of YCCK values by changing the transform
+in Adobe's marker.
+"""
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+HERE = pathlib.Path(__file__).parent / "pictures"
+
+
+def drawing():
+    y, x = np.mgrid[0:40, 0:56]
+    picture = Image.fromarray(np.stack([4 * x, 6 * y, 255 - 2 * x - 2 * y], axis=2).clip(0, 255).astype(np.uint8))
+    ImageDraw.Draw(picture).ellipse((8, 6, 34, 30), fill=(200, 30, 40), outline=(0, 0, 0))
+    return picture
+
+
+def jpeg(picture, **options):
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=95, subsampling=0, **options)
+    return file.getvalue()
+
+
+def ycck(picture):
+    """Y, Cb and Cr of the colours, and K, stored as Adobe does."""
+    cmyk = picture.convert("CMYK")
+    c, m, y, k = cmyk.split()
+    # The inverse of what is stored, which is the inverse of CMY.
+    luma, cb, cr = Image.merge("RGB", [c, m, y]).convert("YCbCr").split()
+    bands = [band.point(lambda value: 255 - value) for band in (luma, cb, cr)]  # what Pillow will invert
+    file = jpeg(Image.merge("CMYK", [*bands, k]))
+    marker = file.index(b"Adobe")
+    return file[:marker + 11] + b"\x02" + file[marker + 12:]
+
+
+def main():
+    HERE.mkdir(exist_ok=True)
+    picture = drawing()
+    blue = Image.new("RGB", picture.size, (20, 30, 220))
+    cmyk = picture.convert("CMYK")
+    k = Image.fromarray(np.full((40, 56), 40, np.uint8))
+    cmyk = Image.merge("CMYK", [*cmyk.split()[:3], k])
+    (HERE / "cmyk.jpg").write_bytes(jpeg(cmyk))
+    (HERE / "ycck.jpg").write_bytes(ycck(picture))
+    picture.save(HERE / "film.webp", save_all=True, append_images=[blue], lossless=True)
+    picture.save(HERE / "film.png", save_all=True, append_images=[blue])
+    picture.quantize(16).save(HERE / "palette.bmp")
+    picture.save(HERE / "lzw.tiff", compression="tiff_lzw")
+    cmyk.save(HERE / "cmyk.tiff")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the row at the top is the right side
+    (HERE / "turned.jpg").write_bytes(jpeg(picture, exif=exif))
+    for path in sorted(HERE.iterdir()):
+        if path.suffixes[-2:] in ([".jpg", ".png"], [".webp", ".png"], [".png", ".png"], [".bmp", ".png"], [".tiff", ".png"]):
+            continue
+        with Image.open(path) as image:
+            seen = image.convert("RGB")
+            if path.name == "turned.jpg":
+                seen = seen.transpose(Image.Transpose.ROTATE_270)
+        seen.save(HERE / f"{path.name}.png")
+
+
+if __name__ == "__main__":
+    main()

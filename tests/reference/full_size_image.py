@@ -1,0 +1,93 @@
+"""The image families at their published sizes, with random weights: the plugin beside transformers.
+
+    python3 full_size_image.py STAMPS_FOLDER [NAME ..]
+
+For each model a checkpoint goes into a temporary folder (up to a gigabyte), and the plugin's own test compares the first,
+the middle and the last layer: `cargo test --release -p candle-image a_checkpoint_of_ones_own -- --ignored`. Needs what
+../golden/image_families.py needs, and cargo; CARGO_TARGET_DIR is the user's.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+import transformers as hf
+from safetensors.torch import save_file
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests/golden"))
+import image_families as golden  # noqa: E402
+
+from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil  # noqa: E402
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil  # noqa: E402
+from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil  # noqa: E402
+from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil  # noqa: E402
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil  # noqa: E402
+
+SQUARE = {"height": 224, "width": 224}
+
+
+def dinov2_processor():
+    return BitImageProcessorPil(size={"shortest_edge": 256}, crop_size=SQUARE, do_center_crop=True, resample=3,
+                                do_convert_rgb=True, **golden.IMAGENET)
+
+
+def models():
+    """Name, what makes the model, its processor, and the tokens before the patches."""
+    return {
+        "DINOv2-B": (lambda: hf.Dinov2Model(hf.Dinov2Config(image_size=518)), dinov2_processor(), 1),
+        "DINOv2-S with registers": (lambda: hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(
+            hidden_size=384, num_attention_heads=6, image_size=518)), dinov2_processor(), 5),
+        "SigLIP-B/16": (lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig()),
+                        SiglipImageProcessorPil(size=SQUARE, image_mean=[0.5] * 3, image_std=[0.5] * 3), 0),
+        "CLIP-L/14": (lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(
+            hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14)),
+            CLIPImageProcessorPil(), 1),
+        "UNICOM B/16": (lambda: golden.Unicom(224, 16, 768, 768, 12, 12), None, 0),
+        "ConvNeXt-B": (lambda: hf.ConvNextModel(hf.ConvNextConfig(
+            depths=[3, 3, 27, 3], hidden_sizes=[128, 256, 512, 1024])),
+            ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875, **golden.IMAGENET), 0),
+        "EfficientNet-B0": (lambda: hf.EfficientNetModel(hf.EfficientNetConfig(
+            width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, image_size=224)),
+            EfficientNetImageProcessorPil(size=SQUARE, resample=0, image_mean=[0.485, 0.456, 0.406],
+                                          image_std=[0.47853944, 0.4732864, 0.47434163]), 0),
+    }
+
+
+def main():
+    pictures = [golden.on_white(pathlib.Path(sys.argv[1]) / name) for name in golden.PICTURES]
+    for seed, (name, (make, processor, special)) in enumerate(models().items()):
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            model = golden.shake(make(), seed, 1.6 if "Efficient" in name else 1.0)
+            if processor is None:
+                torch.save(model.state_dict(), folder / "FP16-ViT-tiny.pt")
+                pixels = golden.unicom_pixels(pictures, 224)
+                rows = golden.unicom(model, golden.unicom_values(pixels))
+                pixels = torch.from_numpy(pixels)
+            else:
+                model.save_pretrained(folder)
+                processor.save_pretrained(folder)
+                rows = golden.expected(model, processor(pictures, return_tensors="pt")["pixel_values"], special)
+                plain = dict(do_rescale=False, do_normalize=False)
+                plain |= {"include_top": False} if "Efficient" in name else {}
+                pixels = processor(pictures, return_tensors="pt", **plain)["pixel_values"]
+                pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+            numbers = sorted({int(key.split(".")[1]) for key in rows if "last" not in key})
+            kept = {"last", "0", str(numbers[len(numbers) // 2])}
+            rows = {key: value.contiguous() for key, value in rows.items() if key.split(".")[1] in kept}
+            save_file(rows | {"pixels": pixels}, folder / "expected.safetensors")
+            del model
+            done = subprocess.run(
+                ["cargo", "test", "--release", "-p", "candle-image", "a_checkpoint_of_ones_own", "--", "--ignored", "--nocapture"],
+                cwd=ROOT, env=os.environ | {"FUSEMIX_CHECKPOINT": str(folder)}, capture_output=True, text=True)
+            print(name, "" if done.returncode == 0 else "FAILED\n" + done.stdout[-2000:] + done.stderr[-2000:])
+            print("\n".join("  " + line for line in done.stdout.splitlines() if line.startswith("layer.")), flush=True)
+
+
+if __name__ == "__main__":
+    main()
