@@ -34,6 +34,14 @@ impl Layer {
         })
     }
 
+    /// Those of all `blocks` that come before it.
+    pub fn of<T>(self, blocks: &[T]) -> &[T] {
+        match self {
+            Self::Last => blocks,
+            Self::After(after) => &blocks[..after],
+        }
+    }
+
     /// What plugins.toml may say.
     pub fn choices(blocks: usize) -> Vec<String> {
         let named = ["last", "penultimate"].map(str::to_owned);

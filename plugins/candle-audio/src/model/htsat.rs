@@ -212,10 +212,7 @@ impl Model for ClapAudioModel {
         let shape = (windows * side * side, self.patch_size * self.patch_size);
         let x = Tensor::from_vec(features, shape, &self.device)?.to_dtype(self.dtype)?;
         let mut hidden = self.patch_norm.forward(&self.patch_embed.forward(&x)?)?;
-        let stages = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(stages) => &self.layers[..stages],
-        };
+        let stages = layer.of(&self.layers);
         for stage in stages {
             for block in &stage.blocks {
                 hidden = block.forward(&hidden, side)?;

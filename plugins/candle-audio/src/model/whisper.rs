@@ -1,7 +1,7 @@
 //! Whisper's encoder (Radford et al., arXiv 2212.04356), with the names of the `transformers` package.
 
 use candle_core::{D, Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
+use candle_kit::nn::{LayerNorm, Linear, Packing, attention, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
@@ -65,9 +65,7 @@ pub(super) struct Whisper {
 impl Whisper {
     pub(super) fn load(config: Config, preprocessor: Preprocessor, vb: VarBuilder<'_>) -> Result<Self> {
         let (mels, width, positions) = (config.num_mel_bins, config.d_model, config.max_source_positions);
-        if width.checked_rem(config.encoder_attention_heads) != Some(0) {
-            bail!("{} heads do not share a width of {width}", config.encoder_attention_heads);
-        }
+        head_width(config.encoder_attention_heads, width)?;
         let Preprocessor { feature_size, sampling_rate, hop_length, chunk_length, n_fft } = preprocessor;
         if feature_size.is_some_and(|size| size != mels) {
             bail!("preprocessor_config.json makes {} mels, and the model reads {mels}", feature_size.unwrap_or(0));
@@ -146,10 +144,7 @@ impl Model for Whisper {
         let x = self.conv2.forward(&self.conv1.forward(&x)?)?;
         let hidden = x.broadcast_add(&self.embed_positions)?.flatten_to(1)?;
         let packing = Packing::new(vec![self.positions; windows], device)?;
-        let layers = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(layers) => &self.layers[..layers],
-        };
+        let layers = layer.of(&self.layers);
         let hidden = layers.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &packing))?;
         let hidden = if layer == Layer::Last { self.layer_norm.forward(&hidden)? } else { hidden };
         hidden.reshape((windows, self.positions, ()))

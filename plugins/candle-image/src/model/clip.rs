@@ -1,7 +1,7 @@
 //! The vision tower of CLIP (Radford et al., arXiv 2103.00020), with the names of the `transformers` package.
 
 use candle_core::{DType, Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Model;
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, check_heads, qkv};
+use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, qkv};
 use crate::recipe::{CLIP, Preprocessor};
 
 /// config.json, or its `vision_config`.
@@ -58,7 +58,7 @@ impl Clip {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
-        check_heads(config.num_attention_heads, width)?;
+        head_width(config.num_attention_heads, width)?;
         let norm = |name: &str| LayerNorm::load(width, config.layer_norm_eps, vb.pp(name));
         let shape = Shape { width, inner: config.intermediate_size, heads: config.num_attention_heads };
         let block =

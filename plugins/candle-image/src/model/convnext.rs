@@ -126,10 +126,7 @@ impl Model for ConvNext {
 
     fn forward(&self, x: &Tensor, layer: Layer, pooling: Pooling) -> Result<Tensor> {
         let mut x = self.norm.forward(&self.patches.forward(x)?)?;
-        let stages = match layer {
-            Layer::Last => &self.stages[..],
-            Layer::After(stages) => &self.stages[..stages],
-        };
+        let stages = layer.of(&self.stages);
         for stage in stages {
             if let Some((norm, patches)) = &stage.downsampling {
                 x = patches.forward(&norm.forward(&x)?)?;

@@ -2,7 +2,7 @@
 //! `transformers` package. The layer scales are in the weights behind them.
 
 use candle_core::{Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Model;
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, check_heads, qkv, scaled};
+use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, qkv, scaled};
 use crate::recipe::{IMAGENET, Preprocessor};
 
 /// config.json.
@@ -60,7 +60,7 @@ impl DinoV2 {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
-        check_heads(config.num_attention_heads, width)?;
+        head_width(config.num_attention_heads, width)?;
         let block = |index| block(config, &vb.pp(format!("encoder.layer.{index}")));
         Ok(Self {
             width,

@@ -281,10 +281,7 @@ impl Model for EfficientNet {
 
     fn forward(&self, x: &Tensor, layer: Layer, _: Pooling) -> Result<Tensor> {
         let mut x = self.stem.forward(x)?;
-        let blocks = match layer {
-            Layer::Last => &self.blocks[..],
-            Layer::After(blocks) => &self.blocks[..blocks],
-        };
+        let blocks = layer.of(&self.blocks);
         for block in blocks {
             x = block.forward(&x)?;
         }

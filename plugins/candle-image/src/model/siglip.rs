@@ -2,7 +2,7 @@
 //! `transformers` package.
 
 use candle_core::{DType, Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{Module, VarBuilder};
@@ -12,7 +12,7 @@ use super::Model;
 use super::clip::{Shape, block};
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::{Act, Embeddings, States, Transformer, check_heads};
+use super::transformer::{Act, Embeddings, States, Transformer};
 use crate::recipe::{HALVES, Preprocessor};
 
 /// config.json, or its `vision_config`.
@@ -63,7 +63,7 @@ impl Siglip {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
-        check_heads(config.num_attention_heads, width)?;
+        head_width(config.num_attention_heads, width)?;
         let shape = Shape { width, inner: config.intermediate_size, heads: config.num_attention_heads };
         let block =
             |index| block(shape, config.hidden_act, config.layer_norm_eps, &vb.pp(format!("encoder.layers.{index}")));

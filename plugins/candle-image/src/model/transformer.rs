@@ -127,10 +127,7 @@ impl Transformer {
             states = states.norm(norm)?;
         }
         let packing = Packing::new(vec![self.embeddings.tokens(); states.pictures], x.device())?;
-        let blocks = match layer {
-            Layer::Last => &self.blocks[..],
-            Layer::After(blocks) => &self.blocks[..blocks],
-        };
+        let blocks = layer.of(&self.blocks);
         for block in blocks {
             states.tokens = block.forward(&states.tokens, &packing)?;
         }
@@ -169,14 +166,6 @@ impl Block {
             Mlp::Plain(fc1, fc2) => fc2.forward_sum(&fc1.forward(&y)?, &x),
             Mlp::SwiGlu { gate, up, down } => down.forward_sum(&(gate.forward(&y)? * up.forward(&y)?)?, &x),
         }
-    }
-}
-
-/// `heads` that share `width`.
-pub(crate) fn check_heads(heads: usize, width: usize) -> Result<()> {
-    match width.checked_rem(heads) {
-        Some(0) => Ok(()),
-        _ => bail!("{heads} heads do not share a width of {width}"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing else.
 
 use candle_core::{DType, Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 
 use super::Model;
 use super::patches::Patches;
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, check_heads};
+use super::transformer::{Act, Block, Embeddings, Mlp, Transformer};
 use crate::recipe::{CLIP, Centre, Filter, Recipe, Resize};
 
 /// Values of a head, in all that were published.
@@ -36,7 +36,7 @@ impl Unicom {
         }
         // Narrower ones than any that was published have a head.
         let heads = (width / HEAD).max(1);
-        check_heads(heads, width)?;
+        head_width(heads, width)?;
         let depth = (0..).take_while(|index| vb.contains_tensor(&format!("blocks.{index}.norm1.weight"))).count();
         let blocks =
             (0..depth).map(|index| block(width, heads, &vb.pp(format!("blocks.{index}")))).collect::<Result<_>>()?;

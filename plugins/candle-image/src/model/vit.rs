@@ -1,7 +1,7 @@
 //! ViT (Dosovitskiy et al., arXiv 2010.11929), with the names of the `transformers` package.
 
 use candle_core::{DType, Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Model;
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, check_heads, qkv};
+use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, qkv};
 use crate::recipe::{HALVES, Preprocessor};
 
 /// config.json.
@@ -59,7 +59,7 @@ impl ViT {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
-        check_heads(config.num_attention_heads, width)?;
+        head_width(config.num_attention_heads, width)?;
         let block = |index| block(config, &vb.pp(format!("encoder.layer.{index}")));
         let pooler = vb.pp("pooler.dense");
         let pooler = pooler.contains_tensor("weight").then(|| Linear::load(width, width, pooler)).transpose()?;

@@ -20,7 +20,7 @@ pub use rms_norm::RmsNorm;
 pub use rotary::{Angles, Rotary};
 pub use seen::Seen;
 
-use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, bail};
 
 /// Whether `tensor` takes the fast path.
 fn is_fast(tensor: &Tensor) -> bool {
@@ -46,4 +46,12 @@ fn values<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
 /// `x <- x sigmoid(x)`, on this thread.
 pub fn silu(values: &mut [f32]) {
     simd::run(simd::Gate(values, |x| x));
+}
+
+/// The width of one of `heads` that share `width`.
+pub fn head_width(heads: usize, width: usize) -> Result<usize> {
+    match width.checked_rem(heads) {
+        Some(0) => Ok(width / heads),
+        _ => bail!("{heads} heads do not share a width of {width}"),
+    }
 }

@@ -1,12 +1,12 @@
 //! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
 
 use candle_core::{Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within};
+use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::{Model, head_width, within};
+use super::{Model, within};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -138,10 +138,7 @@ impl Model for Bert {
 
     fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
         let hidden = self.embeddings.forward(ids, packing)?;
-        let blocks = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(blocks) => &self.layers[..blocks],
-        };
+        let blocks = layer.of(&self.layers);
         blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
     }
 

@@ -2,12 +2,12 @@
 //! position embeddings, and whose feed-forward layers are gated.
 
 use candle_core::{Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within};
+use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::{Model, head_width, within};
+use super::{Model, within};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -80,10 +80,7 @@ impl Model for JinaBert {
 
     fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
         let hidden = self.embeddings_norm.forward(&self.word_embeddings.index_select(ids, 0)?)?;
-        let blocks = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(blocks) => &self.layers[..blocks],
-        };
+        let blocks = layer.of(&self.layers);
         blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
     }
 }

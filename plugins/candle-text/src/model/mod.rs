@@ -102,11 +102,3 @@ fn within<'a>(vb: VarBuilder<'a>, prefix: &str, tensor: &str) -> VarBuilder<'a> 
         false => vb,
     }
 }
-
-/// The width of one of `heads` that share `width`.
-fn head_width(heads: usize, width: usize) -> Result<usize> {
-    match width.checked_rem(heads) {
-        Some(0) => Ok(width / heads),
-        _ => bail!("{heads} heads do not share a width of {width}"),
-    }
-}

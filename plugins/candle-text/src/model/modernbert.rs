@@ -1,13 +1,13 @@
 //! ModernBERT, with the names of the `transformers` package.
 
 use candle_core::{Result, Tensor, bail};
-use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, Seen, attention_within};
+use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, Seen, attention_within, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
 use super::rope::{RopeParameters, rotary};
-use super::{Model, head_width, within};
+use super::{Model, within};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -146,10 +146,7 @@ impl Model for ModernBert {
         let mut hidden = self.embeddings_norm.forward(&self.tok_embeddings.index_select(ids, 0)?)?;
         let angles = |attention: &Attention| attention.rotary.angles(packing, ids.device());
         let (full, sliding) = (angles(&self.full)?, angles(&self.sliding)?);
-        let blocks = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(blocks) => &self.layers[..blocks],
-        };
+        let blocks = layer.of(&self.layers);
         for block in blocks {
             hidden = match block.layer_type {
                 LayerType::FullAttention => block.forward(&hidden, &self.full.seen, &full, packing)?,

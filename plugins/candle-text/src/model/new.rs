@@ -2,13 +2,13 @@
 //! code: a BERT with rotary positions and gated feed-forward layers.
 
 use candle_core::{Result, Tensor, bail};
-use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention};
+use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
 use super::rope::{RopeParameters, rotary};
-use super::{Model, head_width, within};
+use super::{Model, within};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -159,10 +159,7 @@ impl Model for New {
     fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
         let hidden = self.embeddings_norm.forward(&self.word_embeddings.index_select(ids, 0)?)?;
         let angles = self.rotary.angles(packing, ids.device())?;
-        let blocks = match layer {
-            Layer::Last => &self.layers[..],
-            Layer::After(blocks) => &self.layers[..blocks],
-        };
+        let blocks = layer.of(&self.layers);
         blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &angles, packing))
     }
 }

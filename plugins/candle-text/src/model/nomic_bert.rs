@@ -2,11 +2,10 @@
 
 use candle_core::{Result, bail};
 use candle_kit::Pooling;
-use candle_kit::nn::Rotary;
+use candle_kit::nn::{Rotary, head_width};
 use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
-use super::head_width;
 use super::new::{Names, New, Shape};
 
 /// config.json.
