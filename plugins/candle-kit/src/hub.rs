@@ -104,30 +104,47 @@ pub(crate) struct Snapshot {
     host: Host,
 }
 
+/// A file of a commit.
+pub(crate) enum Found {
+    File(PathBuf),
+    /// The commit has none of that name.
+    Absent,
+    /// It is not cached, and nobody says whether the commit has it.
+    Untold(Error),
+}
+
 impl Snapshot {
-    /// The file called `name`, from the cache or the hub, if this commit has it. What is cached still serves when the
-    /// hub does not answer.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<PathBuf>, Error> {
+    /// The file called `name`, from the cache or the hub. What is cached still serves when the hub does not answer.
+    pub(crate) fn get(&self, name: &str) -> Result<Found, Error> {
         let snapshot = self.cached.pointer_path(&self.commit);
         let path = snapshot.join(name);
         // As the Python client notes that a commit lacks a file, so that nobody asks again.
         let repository = snapshot.ancestors().nth(2).unwrap_or(&snapshot);
         let absent = repository.join(".no_exist").join(&self.commit).join(name);
-        let Some(api) = self.api.as_ref().filter(|_| !path.exists() && !absent.exists()) else {
-            return Ok(Some(path).filter(|path| path.exists()));
-        };
+        if path.exists() {
+            return Ok(Found::File(path));
+        }
+        if absent.exists() {
+            return Ok(Found::Absent);
+        }
+        let Some(api) = &self.api else { return Ok(Found::Untold(self.untold(name, "HF_HUB_OFFLINE is set"))) };
         match self.listing.get_or_init(|| list(api)) {
-            Ok(files) if files.iter().any(|file| file == name) => self.download(api, name).map(Some),
+            Ok(files) if files.iter().any(|file| file == name) => self.download(api, name).map(Found::File),
             Ok(_) => {
                 // A note that cannot be written costs a question next time.
                 let _ = absent.parent().map(fs::create_dir_all).map(|_| fs::write(&absent, ""));
-                Ok(None)
+                Ok(Found::Absent)
             }
-            Err(error) => {
-                tracing::warn!("{}: going on without {name}, which is not cached: {error}", self.label);
-                Ok(None)
-            }
+            Err(error) => Ok(Found::Untold(self.untold(name, &format!("the hub does not answer: {error}")))),
         }
+    }
+
+    fn untold(&self, name: &str, because: &str) -> Error {
+        Error::config(format!(
+            "{}: {name} is not cached, nor that there is none ({because}); open the encoder once with the hub in reach, or name a \
+             folder with all of the model's files as `model`",
+            self.label
+        ))
     }
 
     fn download(&self, api: &ApiRepo, name: &str) -> Result<PathBuf, Error> {
@@ -140,13 +157,7 @@ impl Snapshot {
 
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.api, self.listing.get()) {
-            (None, _) => write!(f, "what is cached of {}; unset HF_HUB_OFFLINE to fetch it", self.label),
-            (_, Some(Err(error))) => {
-                write!(f, "what is cached of {}, and the hub does not answer: {error}", self.label)
-            }
-            _ => f.write_str(&self.label),
-        }
+        f.write_str(&self.label)
     }
 }
 

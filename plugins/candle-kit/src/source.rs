@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::hub::{Hub, Snapshot};
+use crate::hub::{Found, Hub, Snapshot};
 
 /// A model's files, by the names that they have in its repository.
 pub struct Source {
@@ -70,10 +70,27 @@ impl Source {
         })
     }
 
-    /// The file called `name`, if the model has it.
+    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach, nobody
+    /// can tell, which is an error: the file may say what the latents are.
     pub fn optional(&self, name: &str) -> Result<Option<PathBuf>, Error> {
+        match self.find(name)? {
+            Found::File(path) => Ok(Some(path)),
+            Found::Absent => Ok(None),
+            Found::Untold(error) => Err(error),
+        }
+    }
+
+    /// Whether it can be told if the model has the file called `name`.
+    pub fn knows(&self, name: &str) -> Result<bool, Error> {
+        Ok(!matches!(self.find(name)?, Found::Untold(_)))
+    }
+
+    fn find(&self, name: &str) -> Result<Found, Error> {
         match &self.place {
-            Place::Local { folder, .. } => Ok(Some(folder.join(name)).filter(|path| path.is_file())),
+            Place::Local { folder, .. } => {
+                let path = folder.join(name);
+                Ok(if path.is_file() { Found::File(path) } else { Found::Absent })
+            }
             Place::Hub(snapshot) => snapshot.get(name),
         }
     }
@@ -83,17 +100,18 @@ impl Source {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
         }
+        let mut untold = None;
         for name in names {
-            if let Some(path) = self.optional(name)? {
-                return Ok(path);
+            match self.find(name)? {
+                Found::File(path) => return Ok(path),
+                Found::Absent => {}
+                Found::Untold(error) => untold = untold.or(Some(error)),
             }
         }
-        Err(Error::config(format!(
-            "`model = \"{}\"`: there is none of {} in {}",
-            self.name,
-            names.join(", "),
-            self.whereabouts()
-        )))
+        let (name, names) = (&self.name, names.join(", "));
+        let none =
+            || Error::config(format!("`model = \"{name}\"`: there is none of {names} in {}", self.whereabouts()));
+        Err(untold.unwrap_or_else(none))
     }
 
     /// The files with the weights, as [`crate::checkpoint::load`] takes them: one, or the shards that an index names.

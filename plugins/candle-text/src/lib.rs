@@ -60,7 +60,7 @@ impl Encoder for CandleText {
         let source = Source::locate(options, host)?;
         let weights = source.checkpoint()?;
         let model = model::load(&source, &weights, dtype, &device)?;
-        let checkpoint = SentenceTransformers::read(&source)?;
+        let checkpoint = SentenceTransformers::read(&source, options)?;
         let layer = Layer::choose(options, model.blocks())?;
         let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), model.poolings(), layer)?;
         let input = Input::open(&source, options, &checkpoint, &*model)?;

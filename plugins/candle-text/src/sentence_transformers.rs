@@ -1,7 +1,7 @@
 //! What sentence-transformers' files beside a checkpoint say about it.
 
 use candle_kit::Source;
-use fusemix_sdk::Error;
+use fusemix_sdk::{Error, Options, tracing};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -35,8 +35,22 @@ pub(crate) struct PoolingFile {
 }
 
 impl SentenceTransformers {
-    pub(crate) fn read(source: &Source) -> Result<Self, Error> {
+    /// Where nobody can tell whether there are such files (see [`Source::optional`]), `pooling` has to be set.
+    pub(crate) fn read(source: &Source, options: &Options) -> Result<Self, Error> {
         let mut found = Self::default();
+        if !source.knows(MODULES)? {
+            let without = |error: Error| Error::config(format!("{}; or set `pooling` to go without", error.message));
+            return match options.get::<String>("pooling")? {
+                Some(_) => {
+                    tracing::warn!(
+                        "{}: not cached is {MODULES}, which may name a prompt and a maximum length",
+                        source.name()
+                    );
+                    Ok(found)
+                }
+                None => source.optional(MODULES).map(|_| found).map_err(without),
+            };
+        }
         let mut pooling = "1_Pooling".to_owned();
         let modules = source.json(MODULES)?.unwrap_or_default();
         for module in modules.as_array().into_iter().flatten() {

@@ -86,10 +86,18 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
     }
     assert_eq!(requests.load(Ordering::SeqCst), asked);
 
-    let source = locate(&options, "http://127.0.0.1:9", cache.path(), false).unwrap();
-    let message = source.file("tokenizer.json").unwrap_err().message;
-    assert!(message.contains("org/model") && message.contains("tokenizer.json"), "{message}");
-    assert!(message.contains("does not answer"), "{message}");
+    // Nobody has asked for these yet, so nobody knows that there are none.
+    for (offline, why) in [(false, "does not answer"), (true, "HF_HUB_OFFLINE")] {
+        let source = locate(&options, "http://127.0.0.1:9", cache.path(), offline).unwrap();
+        assert_eq!((source.knows("config.json"), source.knows("modules.json")), (Ok(true), Ok(false)));
+        for message in [source.file("tokenizer.json"), source.weights(&["tokenizer.json"])].map(Result::unwrap_err) {
+            let message = message.message;
+            assert!(message.contains("org/model") && message.contains("tokenizer.json"), "{message}");
+            assert!(message.contains(why), "{message}");
+        }
+        assert!(source.optional("modules.json").unwrap_err().message.contains("modules.json is not cached"));
+        assert!(source.weights(&["tokenizer.json", "model.safetensors"]).is_ok());
+    }
 }
 
 #[test]
