@@ -78,6 +78,17 @@ fn files_that_cannot_be_read_fail_alone() {
 }
 
 #[test]
+fn a_text_encoder_on_a_column_of_paths_is_warned_of() {
+    let place = Place::new(MOCK);
+    place.write("a.png", "");
+    for (cell, warned) in [("a.png", true), ("a.png or so", false)] {
+        place.write("items.tsv", format!("text\n{cell}\n"));
+        let ran = place.run("encode --data items.tsv --encoder mock");
+        assert_eq!(ran.stderr.contains("column `text` holds paths of files"), warned, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn mistakes_in_the_data_are_named() {
     let place = Place::new(MOCK);
     place.write("items.tsv", "id\ttext\n1\ta\n2\n");

@@ -9,6 +9,7 @@ mod devices;
 mod encode;
 mod faults;
 mod folders;
+mod hub;
 mod pace;
 mod plugins;
 mod recipe;

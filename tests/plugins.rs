@@ -35,6 +35,28 @@ fn each_fault_of_a_plugin_is_told_apart_and_the_others_still_work() {
 }
 
 #[test]
+fn the_folders_that_were_looked_in_are_named_once_and_one_that_is_not_there_is_said() {
+    let built = built().display().to_string();
+    for folder in [built.as_str(), &format!("{built}/")] {
+        let place = Place::new(&format!("plugin_folder = '{folder}'\n[[plugin]]\nname = 'nowhere'\n"));
+        let ran = place.run("plugins");
+        ran.fails(10, &format!("no libnowhere.so in {built}"));
+        assert!(!ran.stdout.contains(" or "), "{}", ran.stdout);
+    }
+    let place = Place::new("plugin_folder = 'relaese'\n[[plugin]]\nname = 'mock'\n[[plugin]]\nname = 'nowhere'\n");
+    let ran = place.run("plugins");
+    ran.fails(10, "relaese (there is no such folder) or ");
+    assert!(ran.stderr.contains("plugins.toml:1: plugin_folder: there is no folder"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_an_encoder_was_told_is_listed() {
+    let place = Place::new("[[plugin]]\nname = 'mock'\n[encoder.x]\nplugin = 'mock'\nsalt = 'sea'\n");
+    let listed = place.run("plugins").stdout;
+    assert!(listed.contains("width 16, by mock, salt sea\n"), "{listed}");
+}
+
+#[test]
 fn a_pinned_sum_that_fits_loads() {
     let sum: String =
         Sha256::digest(std::fs::read(plugin("libmock.so")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
@@ -47,7 +69,7 @@ fn a_pinned_sum_that_fits_loads() {
 #[test]
 fn each_fault_of_an_encoder_is_told_apart() {
     let cases = [
-        ("open", 3, "does not open: there is no such model"),
+        ("open", 3, "plugins.toml:6: encoder `bad` does not open: `fault = \"open\"`: there is no such model"),
         ("panic-open", 16, "panicked: on purpose, while opening"),
         ("hang-open", 19, "did not open within 1s"),
         ("fail", 20, "the model fell over"),

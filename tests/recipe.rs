@@ -26,6 +26,8 @@ fn an_impossible_recipe_costs_nothing() {
 #[test]
 fn mistakes_in_a_recipe_are_named_by_file_and_line() {
     let place = place();
+    let image = "[encoder.image]\nplugin = 'mock'\nmodality = 'image'\n";
+    place.write("plugins.toml", place.read("plugins.toml") + image);
     let cases = [
         ("epochs", "epoch", "fusion.toml:12: unknown key `epoch`; did you mean `epochs`?"),
         ("dropout = 0.2", "dropout = 1.5", "fusion.toml:14: `dropout = 1.5` in [train]: must be from 0 to below 1"),
@@ -33,6 +35,17 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
         ("left = 'a'", "left = 'c'", "train.tsv: no column `c`"),
         ("'one'", "'oen'", "no encoder is called `oen`; did you mean `one`?"),
         ("encoder = 'two'", "", "tower `right`: give one of `encoder`, `encoders` and `precomputed = true`"),
+        (
+            "encoder = 'one'",
+            "encoder = 'one'\nencoders = ['two']",
+            "tower `left`: give one of `encoder`, `encoders` and `precomputed = true`",
+        ),
+        ("encoder = 'one'", "encoders = ['one', 'two', 'one']", "tower `left`: encoder `one` is there twice"),
+        (
+            "encoder = 'two'",
+            "encoders = ['two', 'image']",
+            "fusion.toml:4: tower `right` concatenates encoders of one modality",
+        ),
         ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
         (
             "dropout = 0.2",

@@ -108,9 +108,14 @@ impl Config {
                 return Err(file.error_at(&["plugin", &index.to_string(), "name"], message));
             }
         }
+        let plugin_folder = document.plugin_folder.map(|path| folder.join(path));
+        if let Some(absent) = plugin_folder.as_ref().filter(|path| !path.is_dir()) {
+            let message = format!("plugin_folder: there is no folder {}", absent.display());
+            tracing::warn!("{}", file.error_at(&["plugin_folder"], message));
+        }
         let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, &plugins, name, table));
         Ok(Self {
-            plugin_folder: document.plugin_folder.map(|path| folder.join(path)),
+            plugin_folder,
             cache: folder.join(document.cache.unwrap_or_else(|| ".fusemix/cache".into())),
             encoders: encoders.collect::<Result<_, _>>()?,
             plugins,

@@ -79,8 +79,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct TowerTable {
     encoder: Option<String>,
-    #[serde(default)]
-    encoders: Vec<String>,
+    encoders: Option<Vec<String>>,
     #[serde(default)]
     precomputed: bool,
     #[serde(default)]
@@ -207,12 +206,17 @@ fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry
     let table: TowerTable = table
         .try_into()
         .map_err(|error: toml::de::Error| wrong(crate::toml_file::with_nearest_key(error.message())))?;
-    let encoders: Vec<String> = table.encoder.into_iter().chain(table.encoders).collect();
-    let source = match (encoders.is_empty(), table.precomputed) {
-        (false, false) => TowerSource::Encoders(encoders),
-        (true, true) => TowerSource::Precomputed,
+    let source = match (table.encoder, table.encoders, table.precomputed) {
+        (Some(encoder), None, false) => TowerSource::Encoders(vec![encoder]),
+        (None, Some(encoders), false) if !encoders.is_empty() => TowerSource::Encoders(encoders),
+        (None, None, true) => TowerSource::Precomputed,
         _ => return Err(wrong("give one of `encoder`, `encoders` and `precomputed = true`".into())),
     };
+    if let TowerSource::Encoders(encoders) = &source
+        && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
+    {
+        return Err(wrong(format!("encoder `{twice}` is there twice, which adds nothing; remove one")));
+    }
     let identity = table.adapter == Adapter::Identity;
     if identity && table.blocks.is_some() {
         return Err(wrong("it has no adapter, and so no `blocks`".into()));

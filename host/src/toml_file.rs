@@ -69,6 +69,11 @@ impl TomlFile {
         self.at_line(self.line_of(keys), message.into())
     }
 
+    /// File and line of the key that `keys` leads to, as [`Self::error_at`] has it.
+    pub fn place(&self, keys: &[&str]) -> String {
+        format!("{}:{}", self.path.display(), self.line_of(keys))
+    }
+
     fn at_line(&self, line: usize, message: String) -> ConfigError {
         ConfigError::At { path: self.path.clone(), line, message }
     }

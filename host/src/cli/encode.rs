@@ -134,6 +134,12 @@ pub(super) fn fill(
     wanted: Wanted,
 ) -> Encoding {
     let items = Items::new(column, &encoder.description.modality);
+    if items.are_paths() {
+        let (path, column, name) = (column.source().display(), column.name(), &encoder.name);
+        tracing::warn!(
+            "{path}: column `{column}` holds paths of files, and `{name}` reads texts: it takes each path for the text"
+        );
+    }
     let services = &session.services;
     let mut meter = Meter::new(format!("encoding with {}", encoder.name), items.len(), "rows");
     let encoding = encode(items, encoder, store, wanted, services, &mut |progress| {

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use fusemix_sdk::check::{Samples, examine};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::exit;
 use super::session::{Session, open};
@@ -53,13 +54,14 @@ fn list(session: &Session) -> Result<u8> {
         }
         for (entry, encoder) in &encoders {
             match encoder {
-                Ok(LoadedEncoder { description, .. }) => {
+                Ok(LoadedEncoder { description, fingerprint, .. }) => {
                     let width = description.width.map_or("told by the first answer".into(), |width| width.to_string());
                     say!(
-                        "encoder {:<16} {:<8} width {width}, by {}",
+                        "encoder {:<16} {:<8} width {width}, by {}{}",
                         entry.name,
                         description.modality,
-                        entry.host.plugin
+                        entry.host.plugin,
+                        choices(fingerprint)
                     );
                 }
                 Err(error) => say!("encoder {:<16} error: {error}", entry.name),
@@ -69,6 +71,15 @@ fn list(session: &Session) -> Result<u8> {
     let of_plugins = plugins.iter().find_map(|(_, plugin)| plugin.as_ref().err().map(exit::plugin));
     let of_encoders = encoders.iter().find_map(|(_, encoder)| encoder.as_ref().err().map(exit::encoder));
     Ok(of_plugins.or(of_encoders).unwrap_or(0))
+}
+
+/// What a fingerprint says besides the plugin and the digests of files.
+fn choices(fingerprint: &BTreeMap<String, String>) -> String {
+    const LONGEST: usize = 40;
+    let is_digest = |value: &str| value.len() >= 16 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let said =
+        fingerprint.iter().filter(|(key, value)| *key != "plugin" && value.len() <= LONGEST && !is_digest(value));
+    said.map(|(key, value)| format!(", {key} {value}")).collect()
 }
 
 fn plugin_json(name: &str, plugin: &Result<Plugin, LoadError>) -> Value {

@@ -13,7 +13,7 @@ use crate::encode::Wanted;
 use crate::latents::{Concatenated, Latents};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
-use crate::recipe::{PairEnd, Recipe, TowerEntry, TowerSource};
+use crate::recipe::{PairEnd, Recipe, TowerSource};
 use crate::run::{EncoderInfo, RunInfo, TowerInfo};
 
 /// Ctrl-C, for commands that have nothing to show without the rest.
@@ -24,7 +24,7 @@ pub(super) struct Stopped;
 /// The towers of a recipe.
 pub(super) struct Towers<'a> {
     session: &'a Session,
-    towers: &'a [TowerEntry],
+    recipe: &'a Recipe,
     /// The run that they must be as in.
     trained: Option<&'a RunInfo>,
     encoders: RefCell<HashMap<String, Arc<LoadedEncoder>>>,
@@ -39,19 +39,12 @@ impl<'a> Towers<'a> {
     pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
         let width = |tower: usize| Some(trained?.towers.get(tower)?.width);
         let widths = RefCell::new((0..recipe.towers.len()).map(width).collect());
-        Self {
-            session,
-            towers: &recipe.towers,
-            trained,
-            encoders: RefCell::default(),
-            stores: RefCell::default(),
-            widths,
-        }
+        Self { session, recipe, trained, encoders: RefCell::default(), stores: RefCell::default(), widths }
     }
 
     /// The encoders of a tower, in order; none if it is precomputed.
     pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>> {
-        let TowerSource::Encoders(names) = &self.towers[tower].source else { return Ok(Vec::new()) };
+        let TowerSource::Encoders(names) = &self.recipe.towers[tower].source else { return Ok(Vec::new()) };
         let encoders = names.iter().map(|name| self.encoder(name)).collect::<Result<Vec<_>>>()?;
         if let Some(info) = self.trained {
             info.towers[tower]
@@ -79,13 +72,13 @@ impl<'a> Towers<'a> {
         let Some((first, others)) = encoders.split_first() else { return Ok(None) };
         let modality = first.description.modality.name();
         if let Some(other) = others.iter().find(|other| other.description.modality.name() != modality) {
-            let (tower, other_modality) = (&self.towers[tower].name, other.description.modality.name());
-            bail!(
+            let (tower, other_modality) = (&self.recipe.towers[tower].name, other.description.modality.name());
+            let message = format!(
                 "tower `{tower}` concatenates encoders of one modality, but `{}` takes {modality} and `{}` takes \
                  {other_modality}; give each its own tower",
-                first.name,
-                other.name
+                first.name, other.name
             );
+            return Err(self.recipe.file.error_at(&["tower", tower, "encoders"], message).into());
         }
         Ok(Some(modality.to_owned()))
     }
@@ -94,7 +87,7 @@ impl<'a> Towers<'a> {
     pub(super) fn info(&self, tower: usize) -> Result<TowerInfo> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
         let width = self.widths.borrow()[tower].expect("a tower's first items tell the width");
-        Ok(TowerInfo { name: self.towers[tower].name.clone(), width, encoders })
+        Ok(TowerInfo { name: self.recipe.towers[tower].name.clone(), width, encoders })
     }
 
     /// Values of a latent as far as the encoders say before they have encoded anything.
@@ -115,7 +108,7 @@ impl<'a> Towers<'a> {
         let width = side.latents.width();
         match self.widths.borrow_mut()[tower].replace(width) {
             Some(other) if other != width => {
-                let (path, tower) = (path.to_owned(), self.towers[tower].name.clone());
+                let (path, tower) = (path.to_owned(), self.recipe.towers[tower].name.clone());
                 Err(DataError::Width { path, tower, width, other }.into())
             }
             _ => Ok(side),
@@ -131,10 +124,10 @@ impl<'a> Towers<'a> {
 
     fn read(&self, tower: usize, file: &DataFile, column: &str) -> Result<Side> {
         let kind = |precomputed| {
-            let (path, tower) = (file.path().to_owned(), self.towers[tower].name.clone());
+            let (path, tower) = (file.path().to_owned(), self.recipe.towers[tower].name.clone());
             DataError::Kind { path, tower, precomputed }
         };
-        match (&self.towers[tower].source, file) {
+        match (&self.recipe.towers[tower].source, file) {
             (TowerSource::Encoders(_), DataFile::Table(table)) => self.encoded(tower, table.column(column)?, true),
             (TowerSource::Precomputed, DataFile::Precomputed(file)) => {
                 let latents = file.column(column)?;
@@ -193,8 +186,8 @@ impl<'a> Towers<'a> {
 
     /// The latent of an item that comes from no file: text, or the path of a file.
     pub(super) fn query(&self, tower: usize, item: &str) -> Result<Box<dyn Latents>> {
-        let name = &self.towers[tower].name;
-        if self.towers[tower].source == TowerSource::Precomputed {
+        let name = &self.recipe.towers[tower].name;
+        if self.recipe.towers[tower].source == TowerSource::Precomputed {
             bail!("tower `{name}` is precomputed: it has no encoder for a query; search from another tower");
         }
         let table = Table::of_one("the query".as_ref(), name, item.as_bytes());

@@ -61,6 +61,13 @@ impl<'a> Items<'a> {
         }
     }
 
+    /// Whether these are texts, the first of which are the names of files that exist.
+    pub fn are_paths(&self) -> bool {
+        const FIRST: usize = 5;
+        let is_path = |index| !self.column.cell(index).is_empty() && self.column.file(index).is_file();
+        self.modality == &Modality::Text && !self.is_empty() && (0..self.len().min(FIRST)).all(is_path)
+    }
+
     /// How a message calls item `index`.
     pub fn name(&self, index: usize) -> String {
         match self.modality {

@@ -207,7 +207,7 @@ impl Run<'_> {
         match calls.into_error() {
             Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,
             Some(error) => return Err(error.into()),
-            None => self.summary.stopped = self.services.should_stop(),
+            None => self.summary.stopped = self.services.should_stop() && self.rows.settled < self.summary.rows,
         }
         Ok(())
     }

@@ -38,8 +38,8 @@ pub enum EncoderError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Plugin(#[from] LoadError),
-    #[error("encoder `{encoder}` does not open: {cause}")]
-    Open { encoder: String, cause: Error },
+    #[error("{place}: encoder `{encoder}` does not open: {cause}")]
+    Open { place: String, encoder: String, cause: Error },
     #[error(
         "encoder `{encoder}` did not open within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
     )]
@@ -98,7 +98,10 @@ impl LoadedEncoder {
         let (answer, opened) = channel();
         std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
         let limit = entry.host.time_limit(None);
-        let failed = |cause| EncoderError::Open { encoder: entry.name.clone(), cause };
+        let failed = |cause: Error| {
+            let place = file.place(&["encoder", &entry.name, blamed(entry, &cause.message)]);
+            EncoderError::Open { place, encoder: entry.name.clone(), cause }
+        };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
         let raw = loop {
             match opened.recv_timeout(TICK) {
@@ -181,6 +184,13 @@ impl LoadedEncoder {
             RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) }),
         }
     }
+}
+
+/// The key of the encoder that a message is about: the first in it that is written as code.
+fn blamed<'a>(entry: &'a EncoderEntry, message: &str) -> &'a str {
+    let code = message.split('`').skip(1).step_by(2);
+    let mut keys = code.filter_map(|code| code.split_whitespace().next());
+    keys.find_map(|word| entry.options.keys().find(|key| *key == word)).map_or("", String::as_str)
 }
 
 fn sdk_error(json: &str) -> Error {

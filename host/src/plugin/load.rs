@@ -67,7 +67,11 @@ pub enum LoadError {
 }
 
 fn looked_in(folders: &[PathBuf]) -> String {
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let folder = |folder: &PathBuf| {
+        let absent = if folder.is_dir() { "" } else { " (there is no such folder)" };
+        format!("{}{absent}", folder.display())
+    };
+    let folders: Vec<String> = folders.iter().map(folder).collect();
     if folders.is_empty() { String::new() } else { format!("in {}", folders.join(" or ")) }
 }
 

@@ -25,7 +25,8 @@ impl Plugins {
     /// Plugins are looked for in `plugin_folder`, then beside the program.
     pub fn new(config: Config, services: Services) -> Self {
         let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
-        let folders = config.plugin_folder.iter().cloned().chain(beside).collect();
+        let mut folders: Vec<PathBuf> = config.plugin_folder.iter().chain(&beside).cloned().collect();
+        folders.dedup_by_key(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone()));
         Self { config, services, folders }
     }
 
