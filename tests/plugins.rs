@@ -41,7 +41,7 @@ fn the_folders_that_were_looked_in_are_named_once_and_one_that_is_not_there_is_s
         let place = Place::new(&format!("plugin_folder = '{folder}'\n[[plugin]]\nname = 'nowhere'\n"));
         let ran = place.run("plugins");
         ran.fails(10, &format!("no libnowhere.so in {built}"));
-        assert!(!ran.stdout.contains(" or "), "{}", ran.stdout);
+        assert!(!ran.stdout.contains(&format!("{built} or")), "{}", ran.stdout);
     }
     let place = Place::new("plugin_folder = 'relaese'\n[[plugin]]\nname = 'mock'\n[[plugin]]\nname = 'nowhere'\n");
     let ran = place.run("plugins");
