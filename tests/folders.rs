@@ -16,32 +16,38 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What is written as a broken file of some kind: a name, and its content.
-type Broken<'a> = &'a dyn Fn(usize) -> (String, Vec<u8>);
-
-/// A table of 1,000 files of which each twentieth is broken, in one of `kinds` of ways; the rows and kinds of those.
-fn mixed(place: &Place, good: &[PathBuf], broken: Broken<'_>) -> Vec<(usize, usize)> {
-    let (mut table, mut expected) = ("file\n".to_owned(), Vec::new());
+/// A table of 1,000 cells of which each twentieth is broken, in one of 10 ways; the rows and kinds of those.
+fn mixed(place: &Place, good: &[Vec<u8>], broken: impl Fn(usize, usize) -> Vec<u8>) -> Vec<(usize, usize)> {
+    let (mut table, mut expected) = (b"item\n".to_vec(), Vec::new());
     for row in 0..1000 {
-        let file = &good[row % good.len()];
         if row % 20 == 19 {
             let kind = row / 20 % 10;
-            let (name, content) = broken(kind);
-            if !content.is_empty() || kind == 0 {
-                place.write(&format!("broken/{row}-{name}"), content);
-            }
-            table += &format!("broken/{row}-{name}\n");
+            table.extend(broken(row, kind));
             expected.push((row + 1, kind));
         } else {
-            table += &format!("{}\n", file.display());
+            table.extend(&good[row % good.len()]);
         }
+        table.push(b'\n');
     }
     place.write("items.tsv", table);
     expected
 }
 
+/// The same of files: `broken` gives one a name, and its content.
+fn mixed_files(place: &Place, good: &[PathBuf], broken: impl Fn(usize) -> (String, Vec<u8>)) -> Vec<(usize, usize)> {
+    let good: Vec<Vec<u8>> = good.iter().map(|file| file.display().to_string().into_bytes()).collect();
+    mixed(place, &good, |row, kind| {
+        let (name, content) = broken(kind);
+        let file = format!("broken/{row}-{name}");
+        if !content.is_empty() || kind == 0 {
+            place.write(&file, content);
+        }
+        file.into_bytes()
+    })
+}
+
 fn check(place: &Place, encoder: &str, expected: &[(usize, usize)], reasons: [&str; 10]) {
-    let ran = place.run(&format!("encode --data items.tsv --encoder {encoder} --json"));
+    let ran = place.run(&format!("encode --data items.tsv --column item --encoder {encoder} --json"));
     assert_eq!(ran.code, 4, "{}", ran.stderr);
     let summary = ran.json();
     let failures = summary["failures"].as_array().unwrap();
@@ -67,7 +73,7 @@ fn a_folder_of_pictures_and_drawings_with_broken_ones_among_them() {
     ));
     let jpeg = std::fs::read(repository().join("tests/golden/images/rgb.jpg")).unwrap();
     let png = std::fs::read(repository().join("sdk/samples/disc.png")).unwrap();
-    let expected = mixed(&place, &good, &|kind| match kind {
+    let expected = mixed_files(&place, &good, |kind| match kind {
         0 => ("empty.png".to_owned(), Vec::new()),
         1 => ("cut.png".to_owned(), png[..png.len() / 2].to_vec()),
         2 => ("cut.jpg".to_owned(), jpeg[..jpeg.len() / 2].to_vec()),
@@ -102,5 +108,48 @@ fn a_folder_of_pictures_and_drawings_with_broken_ones_among_them() {
             "not a picture",
             "not a picture",
         ],
+    );
+}
+
+#[test]
+fn a_table_of_texts_with_broken_ones_among_them() {
+    let place = Place::new(&format!(
+        "[[plugin]]\nname = 'candle-text'\n[encoder.captions]\nplugin = 'candle-text'\nmodel = '{}'\n",
+        repository().join("target/assets/minilm").display()
+    ));
+    // Odd, and yet texts.
+    let odd: [&[u8]; 10] = [
+        b"a",
+        b"?!",
+        b"  a red flower  ",
+        b"a red\0flower",
+        b"\"a\" 'red', flower; <b>bold</b> &amp;",
+        "\u{feff}caf\u{e9}, cafe\u{301}".as_bytes(),
+        "\u{1f339}\u{1f469}\u{200d}\u{1f680}".as_bytes(),
+        "\u{8d64}\u{3044}\u{82b1} \u{648}\u{631}\u{62f}\u{629}".as_bytes(),
+        &b"flower ".repeat(150_000),
+        &b"x".repeat(1_000_000),
+    ];
+    let plain = (0..190).map(|number| format!("{number} red flowers").into_bytes());
+    let good: Vec<Vec<u8>> = odd.iter().map(|text| text.to_vec()).chain(plain).collect();
+    let expected = mixed(&place, &good, |_, kind| match kind {
+        0 => Vec::new(),
+        1 => b"   ".to_vec(),
+        2 => "\u{a0}\u{3000}\u{2003}".into(),
+        3 => b"caf\xe9".to_vec(),
+        // UTF-16, and a character that was cut.
+        4 => b"\xff\xfea\0 \0".to_vec(),
+        5 => b"a red flower \xf0\x9f\x8c".to_vec(),
+        6 => b"\0\0\0".to_vec(),
+        7 => b"\x01\x02\x1b\x7f".to_vec(),
+        8 => "\u{200b}\u{200d}".into(),
+        _ => "\u{feff}".into(),
+    });
+    let (empty, invalid, nothing) = ("empty text", "invalid UTF-8 at byte", "finds nothing in it");
+    check(
+        &place,
+        "captions",
+        &expected,
+        [empty, empty, empty, invalid, invalid, invalid, nothing, nothing, nothing, nothing],
     );
 }

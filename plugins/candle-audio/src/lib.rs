@@ -72,7 +72,7 @@ impl Encoder for CandleAudio {
         if projection && layer != Layer::Last {
             return Err(Error::config(format!("`projection = true` is of the last layer; remove `layer = {layer}`")));
         }
-        let pooling = Pooling::choose(options, model.poolings(layer))?;
+        let pooling = Pooling::choose(options, model.poolings(layer), layer)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
         if let Some(config) = source.optional(model::CONFIG)? {
             digests.push(("config", candle_kit::digest(&[config])?));
@@ -98,7 +98,8 @@ impl Encoder for CandleAudio {
             DType::F32 => description,
             dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
         };
-        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(self.layer));
+        let description =
+            candle_kit::describe(description, self.model.blocks(), self.model.poolings(self.layer), self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 

@@ -58,7 +58,7 @@ impl Encoder for CandleImage {
         let source = Source::locate(options, host)?;
         let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
-        let pooling = choose_pooling(options, layer, model.poolings())?;
+        let pooling = Pooling::choose(options, model.poolings(), layer)?;
         let input = Input::new(recipe, options)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
         if let Some(config) = config {
@@ -85,7 +85,7 @@ impl Encoder for CandleImage {
             dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
         };
         let description = if self.normalize { description.fingerprint("normalize", true) } else { description };
-        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings());
+        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
@@ -105,15 +105,6 @@ impl Encoder for CandleImage {
         };
         Ok(latents.into_iter().flatten().collect())
     }
-}
-
-/// The option `pooling`: the model's own is of the last layer alone.
-fn choose_pooling(options: &Options, layer: Layer, offers: &[Pooling]) -> Result<Pooling, Error> {
-    let mut offers = offers.to_vec();
-    if let Layer::After(_) = layer {
-        offers.retain(|&pooling| pooling != Pooling::Pooler);
-    }
-    Pooling::choose(options, &offers).map_err(|error| Error::config(format!("{}, of layer {layer}", error.message)))
 }
 
 impl CandleImage {

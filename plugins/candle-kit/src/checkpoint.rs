@@ -6,28 +6,47 @@ use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::failed;
+use crate::reason;
 
 /// The magic number of the stream, pickled.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// The tensors of a model's files as a model reads them, on `device`: safetensors, or state dicts.
 pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Result<VarBuilder<'static>, Error> {
-    let name = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
         // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors are
         // copies.
-        return unsafe { VarBuilder::from_mmaped_safetensors(paths, dtype, device) }.map_err(failed(name));
+        let mapped = unsafe { VarBuilder::from_mmaped_safetensors(paths, dtype, device) };
+        return mapped.map_err(|error| match error {
+            candle_core::Error::WithPath { inner, path } => unreadable(&path, reason(&inner)),
+            other => unreadable(&paths[0], reason(&other)),
+        });
     }
     let mut tensors = HashMap::new();
     for path in paths {
-        tensors.extend(read(path).map_err(failed(path.display()))?);
+        tensors.extend(read(path).map_err(|error| unreadable(path, reason(&error)))?);
     }
     Ok(VarBuilder::from_tensors(tensors, dtype, device))
+}
+
+/// Why nobody can read the file of a model at `path`, and what to do: `reason` is its reader's.
+pub fn unreadable(path: &Path, reason: impl Display) -> Error {
+    const POINTER: &[u8] = b"version https://git-lfs";
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(POINTER.len() as u64).read_to_end(&mut start));
+    let path = path.display();
+    Error::config(match read {
+        Ok(0) => format!("{path} is empty; fetch it again"),
+        Ok(_) if start == POINTER => {
+            format!("{path} is a Git LFS pointer, not the file that it stands for; run `git lfs pull` in its folder")
+        }
+        _ => format!("{path}: {reason}; if it is cut or damaged, fetch it again"),
+    })
 }
 
 /// The tensors of a state dict, by name; or of one that has an entry's place among others, as trainers save it.
@@ -103,6 +122,36 @@ fn tensor(info: &TensorInfo, storage: &[u8]) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_whole_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.safetensors");
+        candle_core::safetensors::save(
+            &HashMap::from([("a", Tensor::new(&[1f32; 64], &Device::Cpu).unwrap())]),
+            &whole,
+        )
+        .unwrap();
+        let bytes = std::fs::read(&whole).unwrap();
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n";
+        let zip = [b"PK\x03\x04", &bytes[..]].concat();
+        for (content, ending, says) in [
+            (&b""[..], "safetensors", "is empty; fetch it again"),
+            (b"", "bin", "is empty; fetch it again"),
+            (pointer, "safetensors", "is a Git LFS pointer"),
+            (pointer, "bin", "run `git lfs pull`"),
+            (&bytes[..5], "safetensors", "cut or damaged, fetch it again"),
+            (&bytes[..bytes.len() - 1], "safetensors", "cut or damaged, fetch it again"),
+            (&zip, "bin", "cut or damaged, fetch it again"),
+        ] {
+            let path = folder.path().join(format!("model.{ending}"));
+            std::fs::write(&path, content).unwrap();
+            // The first shard is whole.
+            let paths = if ending == "bin" { vec![path.clone()] } else { vec![whole.clone(), path.clone()] };
+            let message = load(&paths, DType::F32, &Device::Cpu).err().expect("it loads").message;
+            assert!(message.contains(says) && message.starts_with(path.to_str().unwrap()), "{message}");
+        }
+    }
 
     #[test]
     fn a_file_that_was_cut_is_refused() -> Result<()> {

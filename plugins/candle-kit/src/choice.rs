@@ -4,7 +4,7 @@ use fusemix_sdk::{Description, Error, Options};
 use serde_json::Value;
 use std::fmt;
 
-use crate::failed;
+use crate::failure::failed;
 
 /// Where in a model the states are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Layer {
         }
     }
 
+    /// Those of `offers` that there are here: what the model itself makes of its states is of the last layer.
+    pub fn poolings(self, offers: &[Pooling]) -> Vec<Pooling> {
+        offers.iter().copied().filter(|&pooling| self == Self::Last || pooling != Pooling::Pooler).collect()
+    }
+
     /// What plugins.toml may say.
     pub fn choices(blocks: usize) -> Vec<String> {
         let named = ["last", "penultimate"].map(str::to_owned);
@@ -76,14 +81,15 @@ impl Pooling {
     pub const ALL: [(&str, Self); 4] =
         [("mean", Self::Mean), ("cls", Self::Cls), ("last", Self::Last), ("pooler", Self::Pooler)];
 
-    /// The option `pooling`, among those that the model `offers`, of which the first is the default.
-    pub fn choose(options: &Options, offers: &[Self]) -> Result<Self, Error> {
+    /// The option `pooling`, among those that the model `offers` and there are at `layer`, of which the first is the default.
+    pub fn choose(options: &Options, offers: &[Self], layer: Layer) -> Result<Self, Error> {
+        let offers = layer.poolings(offers);
         let Some(name) = options.get::<String>("pooling")? else { return Ok(offers[0]) };
-        let found = Self::ALL.into_iter().find(|(other, pooling)| *other == name && offers.contains(pooling));
-        let names: Vec<String> = offers.iter().map(ToString::to_string).collect();
-        found
-            .map(|(_, pooling)| pooling)
-            .ok_or_else(|| Error::config(format!("`pooling = \"{name}\"`: this model offers {}", names.join(", "))))
+        let found = offers.iter().find(|pooling| pooling.to_string() == name);
+        found.copied().ok_or_else(|| {
+            let names = names(&offers).join(", ");
+            Error::config(format!("`pooling = \"{name}\"`: this model offers {names}, of layer {layer}"))
+        })
     }
 
     /// `states` is `tokens x width` of one item, row by row; a pooler is the model's own affair.
@@ -110,11 +116,13 @@ impl fmt::Display for Pooling {
     }
 }
 
-/// A description with what plugins.toml may say of `layer` and `pooling`.
-pub fn describe(description: Description, blocks: usize, poolings: &[Pooling]) -> Description {
-    description
-        .choices("layer", Layer::choices(blocks))
-        .choices("pooling", poolings.iter().map(ToString::to_string).collect())
+fn names(poolings: &[Pooling]) -> Vec<String> {
+    poolings.iter().map(ToString::to_string).collect()
+}
+
+/// A description with what plugins.toml may say of `layer`, and of `pooling` at the layer that it says.
+pub fn describe(description: Description, blocks: usize, offers: &[Pooling], layer: Layer) -> Description {
+    description.choices("layer", Layer::choices(blocks)).choices("pooling", names(&layer.poolings(offers)))
 }
 
 /// Scales `latent` to length 1; a zero stays zero.
@@ -149,6 +157,7 @@ fn is_out_of_memory(error: &candle_core::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fusemix_sdk::Modality;
 
     #[test]
     fn layers_by_name_and_number() {
@@ -166,8 +175,8 @@ mod tests {
     #[test]
     fn pooling_is_one_that_the_model_offers() {
         let offers = [Pooling::Cls, Pooling::Mean];
-        let choose = |name: &str| Pooling::choose(&Options::default().with("pooling", name), &offers);
-        assert_eq!(Pooling::choose(&Options::default(), &offers), Ok(Pooling::Cls));
+        let choose = |name: &str| Pooling::choose(&Options::default().with("pooling", name), &offers, Layer::Last);
+        assert_eq!(Pooling::choose(&Options::default(), &offers, Layer::Last), Ok(Pooling::Cls));
         assert_eq!(choose("mean"), Ok(Pooling::Mean));
         for wrong in ["last", "pooler", "max"] {
             assert!(choose(wrong).unwrap_err().message.contains("this model offers cls, mean"), "{wrong}");
@@ -175,6 +184,19 @@ mod tests {
         let states = [1.0, 2.0, 3.0, 4.0, 5.0, 9.0];
         let pooled = [Pooling::Cls, Pooling::Last, Pooling::Mean].map(|pooling| pooling.pool(&states, 2));
         assert_eq!(pooled, [[1.0, 2.0], [5.0, 9.0], [3.0, 5.0]]);
+    }
+
+    #[test]
+    fn a_pooler_is_of_the_last_layer() {
+        let (offers, options) = ([Pooling::Pooler, Pooling::Mean], Options::default());
+        for (layer, first) in [(Layer::Last, Pooling::Pooler), (Layer::After(1), Pooling::Mean)] {
+            assert_eq!(Pooling::choose(&options, &offers, layer), Ok(first));
+            let description = describe(Description::new(Modality::Text, 2), 2, &offers, layer);
+            assert_eq!(description.choices["pooling"][0], first.to_string());
+            assert_eq!(description.choices["layer"], ["last", "penultimate", "0", "1"]);
+        }
+        let refused = Pooling::choose(&options.with("pooling", "pooler"), &offers, Layer::After(1)).unwrap_err();
+        assert!(refused.message.contains("this model offers mean, of layer 1"), "{}", refused.message);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod choice;
 mod device;
 mod digest;
+mod failure;
 mod hub;
 pub mod nn;
 mod source;
@@ -12,10 +13,10 @@ mod source;
 pub use choice::{Layer, Pooling, describe, in_halves, normalize};
 pub use device::{device, dtype};
 pub use digest::digest;
+pub use failure::{guarded, reason};
 pub use source::Source;
 
-use fusemix_sdk::{Error, OptionKind, OptionSpec};
-use std::fmt::Display;
+use fusemix_sdk::{OptionKind, OptionSpec};
 
 /// The keys that every candle plugin accepts: those that [`Source::locate`], [`device()`], [`dtype()`], [`Layer::choose`] and
 /// [`Pooling::choose`] read, and `normalize`.
@@ -39,8 +40,3 @@ pub fn options() -> Vec<OptionSpec> {
 
 /// Seconds that a call may take: a large model on few cores takes a long time over a batch.
 pub const PATIENCE: f64 = 3600.0;
-
-/// A failure of candle, or of anything else that no option would mend, with what was going on.
-pub fn failed<E: Display>(doing: impl Display) -> impl FnOnce(E) -> Error {
-    move |error| Error::new(format!("{doing}: {error}"))
-}

@@ -1,7 +1,7 @@
 //! From texts to tokens, and from tokens to batches.
 
 use candle_core::Device;
-use candle_kit::Source;
+use candle_kit::{Source, checkpoint::unreadable, guarded};
 use fusemix_sdk::{Error, Item, ItemError, Options};
 use std::cmp::Reverse;
 use tokenizers::normalizers::{Lowercase, Sequence};
@@ -23,6 +23,8 @@ pub(crate) struct Input {
     prompt: String,
     /// Tokens of the prompt, those before it included.
     prompt_tokens: usize,
+    /// The tokens of a text with nothing in it.
+    bare: Vec<u32>,
 }
 
 /// One text as the model reads it, special tokens included.
@@ -38,8 +40,8 @@ impl Input {
         checkpoint: &SentenceTransformers,
         model: &dyn Model,
     ) -> Result<Self, Error> {
-        let path = source.file("tokenizer.json")?;
-        let unread = |error: tokenizers::Error| Error::config(format!("{}: {error}", path.display()));
+        let path = source.optional("tokenizer.json")?.ok_or_else(|| no_tokenizer(source.name()))?;
+        let unread = |error: tokenizers::Error| unreadable(&path, error);
         let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
         tokenizer.with_padding(None);
         let own = tokenizer.get_truncation().cloned().unwrap_or_default();
@@ -54,6 +56,7 @@ impl Input {
         let encoding = tokenizer.encode_fast(prompt.trim_end(), true).map_err(unread)?;
         let behind = encoding.get_special_tokens_mask().last() == Some(&1);
         let prompt_tokens = encoding.len() - usize::from(behind);
+        let bare = encoding.get_ids().to_vec();
 
         let special = tokenizer.encode_fast("", true).map_err(unread)?.len();
         let max_length = max_length(source, options, checkpoint, special, model.max_positions())?;
@@ -63,7 +66,7 @@ impl Input {
         }
         let truncation = TruncationParams { max_length, stride: 0, ..own };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
-        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size(), prompt, prompt_tokens })
+        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size(), prompt, prompt_tokens, bare })
     }
 
     pub(crate) fn max_length(&self) -> usize {
@@ -80,18 +83,30 @@ impl Input {
 
     pub(crate) fn tokens(&self, item: &Item<'_>) -> Result<Tokens, ItemError> {
         let text = item.as_text()?;
-        let encoding = match self.prompt.is_empty() {
-            true => self.tokenizer.encode_fast(text, true),
-            false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),
-        };
-        let encoding = encoding.map_err(|error| ItemError::new(format!("the tokenizer: {error}")))?;
+        let encoding = guarded("the tokenizer panicked", || {
+            let encoding = match self.prompt.is_empty() {
+                true => self.tokenizer.encode_fast(text, true),
+                false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),
+            };
+            encoding.map_err(|error| ItemError::new(format!("the tokenizer: {error}")))
+        })?;
         let ids = encoding.get_ids().to_vec();
         match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
             Some(id) => Err(ItemError::new(format!("token {id} is not one of the model's {}", self.vocab_size))),
-            None if ids.is_empty() => Err(ItemError::new("no tokens")),
+            None if ids == self.bare => {
+                Err(ItemError::new("the tokenizer finds nothing in it: no character that it reads"))
+            }
             None => Ok(Tokens { ids, truncated: !encoding.get_overflowing().is_empty() }),
         }
     }
+}
+
+fn no_tokenizer(model: &str) -> Error {
+    Error::config(format!(
+        "`model = \"{model}\"`: there is no tokenizer.json; write one with \
+         `AutoTokenizer.from_pretrained(\"{model}\").save_pretrained(\"FOLDER\")` of the transformers package, and name a folder \
+         with all of the model's files as `model`"
+    ))
 }
 
 /// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the positions.
@@ -121,7 +136,12 @@ fn max_length(
 /// Texts that go through the model together, each with its index.
 pub(crate) type Batch<'a> = Vec<(usize, &'a Tokens)>;
 
-/// Batches of similar lengths, the longest first.
+/// Tokens of all its texts.
+pub(crate) fn tokens(batch: &[(usize, &Tokens)]) -> usize {
+    batch.iter().map(|(_, tokens)| tokens.ids.len()).sum()
+}
+
+/// Batches of similar lengths, the longest first. A text longer than a batch should be is one of its own.
 pub(crate) fn batches<'a>(texts: &'a [Result<Tokens, ItemError>], device: &Device) -> Vec<Batch<'a>> {
     let budget = if device.is_cpu() { CPU_TOKENS } else { GPU_TOKENS };
     let texts = texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)));

@@ -6,22 +6,25 @@ mod pooling;
 mod prompt;
 mod sentence_transformers;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, bail};
 use candle_kit::nn::Packing;
 use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, tracing,
 };
 use rayon::prelude::*;
+use std::time::{Duration, Instant};
 
 use input::{Batch, Input, Tokens};
-use model::Model;
+use model::{Model, Pass};
 use sentence_transformers::SentenceTransformers;
 
 fusemix_sdk::export!(CandleText);
 
 /// Items that keep several cores busy with batches of similar lengths.
 const BATCH: usize = 512;
+/// A call that takes longer says how far it is, which the host takes for a sign of life.
+const LONG: Duration = Duration::from_secs(10);
 
 struct CandleText {
     name: String,
@@ -122,29 +125,44 @@ impl Encoder for CandleText {
         if self.lower_case {
             description = description.fingerprint("lower_case", true);
         }
-        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings());
+        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
     fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
         let texts: Vec<_> = items.par_iter().map(|item| self.input.tokens(item)).collect();
         let batches = input::batches(&texts, &self.device);
-        let doing = format!("{}, texts", self.name);
-        let run = |batch: &Batch<'_>| match host.should_stop() {
-            true => Err(Error::stopped()),
-            false => candle_kit::in_halves(batch, &doing, &|batch| self.latents(batch)),
+        let (doing, began) = (format!("{}, texts", self.name), Instant::now());
+        let latents = |batch: &[(usize, &Tokens)]| {
+            self.latents(batch, &|done| {
+                if host.should_stop() {
+                    bail!("stopped");
+                }
+                if began.elapsed() > LONG {
+                    let (texts, tokens, blocks) = (batch.len(), input::tokens(batch), self.model.blocks());
+                    host.status(&format!("{done} of {blocks} blocks done for texts: {texts}, tokens: {tokens}"));
+                }
+                Ok(())
+            })
+        };
+        let run = |batch: &Batch<'_>| {
+            let rows = candle_kit::in_halves(batch, &doing, &latents);
+            rows.map_err(|error| if host.should_stop() { Error::stopped() } else { error })
         };
         // A batch a core (see `candle_kit::nn`); a GPU gets them one after the other.
         let rows: Vec<Vec<Vec<f32>>> = match self.device.is_cpu() {
             true => batches.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>()?,
             false => batches.iter().map(run).collect::<Result<_, _>>()?,
         };
+        if began.elapsed() > LONG {
+            host.status("");
+        }
 
         let mut latents = vec![Vec::new(); items.len()];
         for ((text, _), values) in batches.iter().flatten().zip(rows.into_iter().flatten()) {
             latents[*text] = values;
         }
-        let tokens: usize = batches.iter().flatten().map(|(_, tokens)| tokens.ids.len()).sum();
+        let tokens: usize = batches.iter().map(|batch| input::tokens(batch)).sum();
         let latents = texts.into_iter().zip(latents);
         let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent::new(values, text?.truncated));
         let mut encoded: Encoded = latents.map(latent).collect();
@@ -154,11 +172,16 @@ impl Encoder for CandleText {
 }
 
 impl CandleText {
-    /// The latent of each text.
-    fn latents(&self, batch: &[(usize, &Tokens)]) -> candle_core::Result<Vec<Vec<f32>>> {
+    /// The latent of each text; `before_block` is asked as [`Pass`] has it.
+    fn latents(
+        &self,
+        batch: &[(usize, &Tokens)],
+        before_block: &dyn Fn(usize) -> candle_core::Result<()>,
+    ) -> candle_core::Result<Vec<Vec<f32>>> {
         let ids: Vec<u32> = batch.iter().flat_map(|(_, tokens)| tokens.ids.iter().copied()).collect();
         let packing = Packing::new(batch.iter().map(|(_, tokens)| tokens.ids.len()).collect(), &self.device)?;
-        let hidden = self.model.forward(&Tensor::new(ids, &self.device)?, &packing, self.layer)?;
+        let pass = Pass { packing: &packing, layer: self.layer, before_block };
+        let hidden = self.model.forward(&Tensor::new(ids, &self.device)?, &pass)?;
         let (lengths, hidden) = match self.pooling {
             Pooling::Pooler => {
                 let starts = packing.lengths().iter().scan(0, |next, &length| {

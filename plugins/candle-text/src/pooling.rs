@@ -12,15 +12,9 @@ pub(crate) fn choose(
     offers: &[Pooling],
     layer: Layer,
 ) -> Result<Pooling, Error> {
-    let pooling = match checkpoint.filter(|_| !matches!(options.get::<String>("pooling"), Ok(Some(_)))) {
-        Some(file) => of_checkpoint(file, offers)?,
-        None => Pooling::choose(options, offers)?,
-    };
-    match (pooling, layer) {
-        (Pooling::Pooler, Layer::After(_)) => Err(Error::config(format!(
-            "`pooling = \"pooler\"` is made of the last layer, and `layer` is {layer}; remove one of them"
-        ))),
-        _ => Ok(pooling),
+    match checkpoint.filter(|_| !matches!(options.get::<String>("pooling"), Ok(Some(_)))) {
+        Some(file) => of_checkpoint(file, &layer.poolings(offers)),
+        None => Pooling::choose(options, offers, layer),
     }
 }
 

@@ -6,10 +6,12 @@ use candle_kit::{Layer, Source};
 use fusemix_sdk::{Encoded, Encoder, Host, Item, Modality, Options, check};
 use std::path::{Path, PathBuf};
 
+use crate::model::Pass;
 use crate::{CandleText, model};
 
 mod families;
 mod files;
+mod long;
 
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");
@@ -84,13 +86,20 @@ fn the_checkpoint_says_where_to_cut_and_how_to_pool() {
 fn bad_texts_fail_alone() {
     let encoder = open(&minilm());
     let good = encode(&encoder, &["a red flower"]).outcomes;
-    let items = ["", " \n", "a red flower"].map(Item::text);
+    let invisible = "\u{1}\u{200b}\u{feff}";
+    let items = ["a red\0 flower", "", " \n", "\u{3000}", "\0\0", invisible].map(Item::text);
     let invalid = Item::new(&Modality::Text, b"caf\xe9");
     let outcomes = encoder.encode(&[&items[..], &[invalid]].concat(), &Host::detached()).unwrap().outcomes;
-    for (index, reason) in [(0, "empty text"), (1, "empty text"), (3, "invalid UTF-8 at byte 3")] {
-        assert_eq!(outcomes[index].clone().unwrap_err().message, reason);
+    assert_eq!(outcomes[0], good[0]);
+    let nothing = "finds nothing in it";
+    for (outcome, reason) in outcomes[1..].iter().zip(["empty", "empty", "empty", nothing, nothing, "UTF-8 at byte 3"])
+    {
+        let message = outcome.clone().unwrap_err().message;
+        assert!(message.contains(reason), "{message}");
     }
-    assert_eq!(outcomes[2], good[0]);
+    let prompted = open(&minilm().with("prompt", "query: "));
+    let outcomes = encode(&prompted, &["a red flower", invisible]).outcomes;
+    assert!(outcomes[0].is_ok() && outcomes[1].clone().unwrap_err().message.contains(nothing));
 }
 
 #[test]
@@ -119,7 +128,8 @@ fn the_fast_path_is_the_portable_one() {
     let packing = Packing::new(vec![9, 1, 70, 4], &Device::Cpu).unwrap();
     let [fast, portable] = [DType::F32, DType::F16].map(|dtype| {
         let model = model::load(&source, &weights, dtype, &Device::Cpu).unwrap();
-        let hidden = model.forward(&ids, &packing, Layer::Last).unwrap().to_dtype(DType::F32).unwrap();
+        let pass = Pass { packing: &packing, layer: Layer::Last, before_block: &|_| Ok(()) };
+        let hidden = model.forward(&ids, &pass).unwrap().to_dtype(DType::F32).unwrap();
         hidden.to_vec2::<f32>().unwrap()
     });
     for (token, (fast, portable)) in fast.iter().zip(&portable).enumerate() {

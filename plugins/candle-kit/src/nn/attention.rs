@@ -8,8 +8,8 @@ use super::{Seen, is_fast, product, simd, values};
 
 /// Query rows of a head whose scores are in memory at once.
 const BLOCK: usize = 64;
-/// The same of all heads and sequences, where candle's kernels do the work.
-const PADDED_BLOCK: usize = if cfg!(test) { 100 } else { 1024 };
+/// Scores of all heads and sequences that are in memory at once, where candle's kernels do the work; they go through some copies.
+const SCORES: usize = 1 << 26;
 
 /// How sequences share the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
 pub struct Packing {
@@ -89,8 +89,8 @@ pub fn attention_within(
 ) -> Result<Tensor> {
     match &packing.padded {
         None if is_fast(q) => packed(seen, q, k, v, heads, &packing.lengths),
-        None => padded(seen, q, k, v, heads, &Padded::new(&packing.lengths, q.device())?),
-        Some(padding) => padded(seen, q, k, v, heads, padding),
+        None => padded(seen, q, k, v, heads, &Padded::new(&packing.lengths, q.device())?, SCORES),
+        Some(padding) => padded(seen, q, k, v, heads, padding, SCORES),
     }
 }
 
@@ -132,7 +132,16 @@ fn packed(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths
     Tensor::from_vec(out, (tokens, width), &Device::Cpu)
 }
 
-fn padded(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, padding: &Padded) -> Result<Tensor> {
+/// In blocks of query rows of no more than so many `scores`, or of one row.
+fn padded(
+    seen: &Seen,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    padding: &Padded,
+    scores: usize,
+) -> Result<Tensor> {
     let (_, width) = q.dims2()?;
     let (longest, d) = (padding.longest, width / heads);
     let group = width / k.dim(1)?;
@@ -144,26 +153,27 @@ fn padded(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, padding
     };
     let (q, k, v) = (split(q, 1)?, split(k, group)?.t()?, split(v, group)?);
     let (mask, scale) = (padding.mask.to_dtype(q.dtype())?, 1.0 / (d as f64).sqrt());
+    let each = (scores / (q.dim(0)? * heads * longest)).max(1);
     let block = |start: usize| {
-        let rows = start..longest.min(start + PADDED_BLOCK);
+        let rows = start..longest.min(start + each);
         let mut scores = (product(&q.narrow(2, start, rows.len())?, &k)? * scale)?;
         if let Some(bias) = seen.bias(rows, longest, q.device())? {
             scores = scores.broadcast_add(&bias.to_dtype(q.dtype())?.unsqueeze(0)?)?;
         }
         product(&softmax_last_dim(&scores.broadcast_add(&mask)?)?, &v)
     };
-    let blocks = (0..longest).step_by(PADDED_BLOCK).map(block).collect::<Result<Vec<_>>>()?;
+    let blocks = (0..longest).step_by(each).map(block).collect::<Result<Vec<_>>>()?;
     let out = Tensor::cat(&blocks, 2)?.transpose(1, 2)?;
     out.reshape(((), width))?.index_select(&padding.unpack, 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, PADDED_BLOCK, Padded, Result, Seen, Tensor, packed, padded};
+    use super::{Device, Padded, Result, SCORES, Seen, Tensor, packed, padded};
 
     #[test]
     fn packed_is_padded() -> Result<()> {
-        let (heads, d, lengths) = (6, 8, [1, 65, 7, PADDED_BLOCK + 30]);
+        let (heads, d, lengths) = (6, 8, [1, 65, 7, 130]);
         let tokens = lengths.iter().sum::<usize>();
         let by_distance = Seen::by_distance(2, (0..heads * 5).map(|at| (at as f32).sin()).collect());
         let seen =
@@ -175,9 +185,12 @@ mod tests {
             let [k, v] = [0, 1].map(|part| qkv.narrow(1, (heads + part * shared) * d, shared * d));
             let (k, v) = (k?, v?);
             let fast = packed(seen, &q, &k, &v, heads, &lengths)?;
-            let slow = padded(seen, &q, &k, &v, heads, &Padded::new(&lengths, &Device::Cpu)?)?;
-            let apart = (fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
-            assert!(apart < 1e-5, "{seen:?}, {shared} heads of k: {apart}");
+            // All rows at once, 100 of them, one.
+            for scores in [SCORES, 100 * lengths.len() * heads * 130, 1] {
+                let slow = padded(seen, &q, &k, &v, heads, &Padded::new(&lengths, &Device::Cpu)?, scores)?;
+                let apart = (&fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
+                assert!(apart < 1e-5, "{seen:?}, {shared} heads of k, {scores} scores: {apart}");
+            }
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::Pooling;
 use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
-use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::{Model, within};
+use super::layers::within;
+use super::supported::{OFF, Supported};
+use super::{Model, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -24,16 +26,7 @@ pub(super) struct Config {
     #[serde(default = "eps")]
     pub(super) layer_norm_eps: f64,
     #[serde(default)]
-    pub(super) position_embedding_type: PositionEmbeddingType,
-    #[serde(default)]
     pub(super) pad_token_id: Option<usize>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum PositionEmbeddingType {
-    #[default]
-    Absolute,
 }
 
 fn two() -> usize {
@@ -43,6 +36,9 @@ fn two() -> usize {
 fn eps() -> f64 {
     1e-12
 }
+
+pub(super) const SUPPORTED: &[Supported] =
+    &[("is_decoder", OFF), ("position_embedding_type", &["\"absolute\"", "null"])];
 
 /// What a checkpoint calls its tensors.
 pub(super) struct Names {
@@ -136,10 +132,9 @@ impl Model for Bert {
         }
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
-        let hidden = self.embeddings.forward(ids, packing)?;
-        let blocks = layer.of(&self.layers);
-        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let hidden = self.embeddings.forward(ids, pass.packing)?;
+        pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &self.seen, pass.packing))
     }
 
     fn pooler(&self, first: &Tensor) -> Result<Tensor> {
@@ -161,7 +156,6 @@ struct Embeddings {
 
 impl Embeddings {
     fn load(config: &Config, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        let PositionEmbeddingType::Absolute = config.position_embedding_type;
         let table = |name, rows| vb.get((rows, config.hidden_size), &format!("{name}.weight"));
         let Some(usable) = config.max_position_embeddings.checked_sub(first_position) else {
             bail!("positions begin at {first_position}, and there are {}", config.max_position_embeddings);

@@ -41,7 +41,6 @@ pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Bert> {
         max_position_embeddings: config.max_position_embeddings,
         type_vocab_size: 0,
         layer_norm_eps: 1e-12,
-        position_embedding_type: Default::default(),
         pad_token_id: None,
     };
     Bert::load_with(config, &NAMES, 0, vb)

@@ -2,12 +2,14 @@
 //! position embeddings, and whose feed-forward layers are gated.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::Pooling;
 use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
-use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::{Model, within};
+use super::layers::{halves, within, word_embeddings};
+use super::supported::{OFF, Supported};
+use super::{Model, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -30,6 +32,8 @@ enum FeedForward {
     Reglu,
 }
 
+pub(super) const SUPPORTED: &[Supported] = &[("is_decoder", OFF)];
+
 pub(super) struct JinaBert {
     /// `vocab_size x hidden_size`; the embedding of token type 0, which all tokens have, is in each row.
     word_embeddings: Tensor,
@@ -44,12 +48,15 @@ impl JinaBert {
         head_width(config.num_attention_heads, config.hidden_size)?;
         let vb = within(vb, "bert", "embeddings.word_embeddings.weight");
         let embeddings = vb.pp("embeddings");
-        let table = |name, rows| embeddings.get((rows, config.hidden_size), &format!("{name}.weight"));
-        let types = table("token_type_embeddings", config.type_vocab_size)?;
         let layer = |index| Block::load(&config, vb.pp("encoder.layer").pp(index));
         Ok(Self {
-            word_embeddings: table("word_embeddings", config.vocab_size)?.broadcast_add(&types.narrow(0, 0, 1)?)?,
             embeddings_norm: LayerNorm::load(config.hidden_size, config.layer_norm_eps, embeddings.pp("LayerNorm"))?,
+            word_embeddings: word_embeddings(
+                config.vocab_size,
+                config.type_vocab_size,
+                config.hidden_size,
+                embeddings,
+            )?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             seen: Seen::fading(config.num_attention_heads),
             max_positions: config.max_position_embeddings,
@@ -78,10 +85,9 @@ impl Model for JinaBert {
         &[Pooling::Mean, Pooling::Cls]
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let hidden = self.embeddings_norm.forward(&self.word_embeddings.index_select(ids, 0)?)?;
-        let blocks = layer.of(&self.layers);
-        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &self.seen, packing))
+        pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &self.seen, pass.packing))
     }
 }
 
@@ -107,15 +113,14 @@ impl Block {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let norm = |name: &str| LayerNorm::load(hidden, config.layer_norm_eps, vb.pp(name));
         let has = |name: &str| vb.contains_tensor(&format!("{name}.weight"));
-        let both = |name: &str| vb.get((2 * inner, hidden), &format!("mlp.{name}.weight"));
-        let half = |both: &Tensor, index| Linear::without_bias(&both.narrow(0, index * inner, inner)?);
+        let both = |name| halves(hidden, inner, false, vb.pp("mlp").pp(name));
         // Two generations of names; the halves of the gated layer change places between them.
         let (gate, up, down, output_norm) = if has("mlp.gated_layers") {
-            let both = both("gated_layers")?;
-            (half(&both, 0)?, half(&both, 1)?, "mlp.wo", "mlp.layernorm")
+            let [gate, up] = both("gated_layers")?;
+            (gate, up, "mlp.wo", "mlp.layernorm")
         } else if has("mlp.up_gated_layer") {
-            let both = both("up_gated_layer")?;
-            (half(&both, 1)?, half(&both, 0)?, "mlp.down_layer", "layer_norm_2")
+            let [up, gate] = both("up_gated_layer")?;
+            (gate, up, "mlp.down_layer", "layer_norm_2")
         } else {
             bail!("neither mlp.gated_layers nor mlp.up_gated_layer is in {}", vb.prefix());
         };

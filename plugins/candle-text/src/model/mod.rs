@@ -3,24 +3,29 @@
 mod bert;
 mod distilbert;
 mod jina_bert;
+mod layers;
 mod modernbert;
 mod mpnet;
 mod new;
 mod nomic_bert;
+mod pass;
 mod qwen3;
 mod rope;
+mod supported;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_kit::nn::Packing;
-use candle_kit::{Layer, Pooling, Source, checkpoint};
+use candle_kit::{Pooling, Source, checkpoint};
 use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::PathBuf;
 
+pub(crate) use pass::Pass;
+use supported::Supported;
+
 /// `model_type`s that [`load`] knows.
-const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, qwen3, new, nomic_bert";
+const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, qwen3, new, gte, nomic_bert";
 
 /// A transformer over tokens.
 pub(crate) trait Model: Send + Sync {
@@ -39,8 +44,8 @@ pub(crate) trait Model: Send + Sync {
     /// How its states may be pooled; the first is what its family does.
     fn poolings(&self) -> &'static [Pooling];
 
-    /// The states (`tokens x hidden_size`) at `layer` of the texts whose tokens are `ids` (`tokens`, u32).
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor>;
+    /// The states (`tokens x hidden_size`) of the texts whose tokens are `ids` (`tokens`, u32).
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor>;
 
     /// What the model makes of the first state of each text (`texts x hidden_size`, in and out), if it offers that.
     fn pooler(&self, _first: &Tensor) -> Result<Tensor> {
@@ -57,48 +62,66 @@ pub(crate) fn load(
     let path = source.file("config.json")?;
     let config = source.json("config.json")?.unwrap_or_default();
     let vb = checkpoint::load(weights, dtype, device)?;
-    let loaded = match config["model_type"].as_str().unwrap_or("(none)") {
-        "bert" if config["position_embedding_type"] == "alibi" => family(&config, vb, jina_bert::JinaBert::load),
-        "bert" => family(&config, vb, bert::Bert::load),
-        "roberta" | "xlm-roberta" | "camembert" => family(&config, vb, bert::Bert::load_roberta),
-        "distilbert" => family(&config, vb, distilbert::load),
-        "mpnet" => family(&config, vb, mpnet::load),
-        "modernbert" => family(&config, vb, modernbert::ModernBert::load),
-        "qwen3" => family(&config, vb, qwen3::Qwen3::load),
-        "new" => family(&config, vb, new::New::load),
-        "nomic_bert" => family(&config, vb, nomic_bert::load),
-        other => {
-            let message = format!("{}: `model_type` is {other}; this plugin knows: {KNOWN}", path.display());
-            return Err(Error::config(message));
+    let model_type = config["model_type"].as_str().unwrap_or("(none)");
+    let loaded = match model_type {
+        "bert" if config["position_embedding_type"] == "alibi" => {
+            family(&config, jina_bert::SUPPORTED, vb, jina_bert::JinaBert::load)
         }
+        "bert" => family(&config, bert::SUPPORTED, vb, bert::Bert::load),
+        "roberta" | "xlm-roberta" | "camembert" => family(&config, bert::SUPPORTED, vb, bert::Bert::load_roberta),
+        "distilbert" => family(&config, &[], vb, distilbert::load),
+        "mpnet" => family(&config, &[], vb, mpnet::load),
+        "modernbert" => family(&config, &[], vb, modernbert::ModernBert::load),
+        "qwen3" => family(&config, qwen3::SUPPORTED, vb, qwen3::Qwen3::load),
+        "new" | "gte" => family(&config, new::SUPPORTED, vb, new::New::load),
+        "nomic_bert" => family(&config, nomic_bert::SUPPORTED, vb, nomic_bert::load),
+        other => Err(Misfit::Config(format!("`model_type` is {other}; {}", instead(other)))),
     };
     loaded.map_err(|misfit| match misfit {
-        Misfit::Config(error) => Error::config(format!("{}: {error}", path.display())),
+        Misfit::Config(reason) => Error::config(format!("{}: {reason}", path.display())),
         Misfit::Weights(error) => {
-            Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display()))
+            let (weights, reason) = (weights[0].display(), candle_kit::reason(&error));
+            Error::config(format!("{weights} does not fit {}: {reason}", path.display()))
         }
     })
 }
 
 /// Why a checkpoint is not of its family.
 enum Misfit {
-    Config(serde_json::Error),
+    Config(String),
     Weights(candle_core::Error),
 }
 
 fn family<C: DeserializeOwned, M: Model + 'static>(
     config: &Value,
+    supported: &[Supported],
     vb: VarBuilder<'_>,
     load: impl FnOnce(C, VarBuilder<'_>) -> Result<M>,
 ) -> std::result::Result<Box<dyn Model>, Misfit> {
-    let config = C::deserialize(config).map_err(Misfit::Config)?;
+    if let Some(refusal) = supported::refusal(config, supported) {
+        return Err(Misfit::Config(refusal));
+    }
+    let config = C::deserialize(config).map_err(|error| Misfit::Config(error.to_string()))?;
     Ok(Box::new(load(config, vb).map_err(Misfit::Weights)?))
 }
 
-/// Where the tensors of the model itself are: behind `prefix` in the checkpoint of a model with a head, which has `tensor` there.
-fn within<'a>(vb: VarBuilder<'a>, prefix: &str, tensor: &str) -> VarBuilder<'a> {
-    match vb.contains_tensor(&format!("{prefix}.{tensor}")) {
-        true => vb.pp(prefix),
-        false => vb,
+/// What to do with a model that is not one of [`KNOWN`].
+fn instead(model_type: &str) -> String {
+    match model_type {
+        "clip" | "siglip" | "clip_text_model" | "siglip_text_model" => {
+            "the text towers of CLIP and SigLIP are not supported \
+            (the picture towers are, by the plugin candle-image)"
+                .into()
+        }
+        "clip_vision_model"
+        | "siglip_vision_model"
+        | "dinov2"
+        | "dinov2_with_registers"
+        | "vit"
+        | "convnext"
+        | "convnextv2"
+        | "efficientnet" => "that is a model of pictures; set `plugin = \"candle-image\"`".into(),
+        "whisper" | "clap" | "clap_audio_model" => "that is a model of sounds; set `plugin = \"candle-audio\"`".into(),
+        _ => format!("this plugin knows: {KNOWN}"),
     }
 }

@@ -6,8 +6,9 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
+use super::layers::{halves, linear, within};
 use super::rope::{RopeParameters, rotary};
-use super::{Model, within};
+use super::{Model, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -105,17 +106,19 @@ impl ModernBert {
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
         let vb = within(vb, "model", "embeddings.tok_embeddings.weight");
         let rope = config.rope_parameters.as_ref();
-        let full = rotary(d, rope.and_then(|rope| rope.full_attention.as_ref()), config.global_rope_theta, 160_000.0)?;
-        let sliding =
-            rotary(d, rope.and_then(|rope| rope.sliding_attention.as_ref()), config.local_rope_theta, 10_000.0)?;
+        let (full, global) = (rope.and_then(|rope| rope.full_attention.as_ref()), config.global_rope_theta);
+        let (sliding, local) = (rope.and_then(|rope| rope.sliding_attention.as_ref()), config.local_rope_theta);
         let layer = |index| Block::load(&config, index, vb.pp("layers").pp(index));
         Ok(Self {
             tok_embeddings: vb.get((config.vocab_size, config.hidden_size), "embeddings.tok_embeddings.weight")?,
             embeddings_norm: config.norm(vb.pp("embeddings.norm"))?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             final_norm: config.norm(vb.pp("final_norm"))?,
-            full: Attention { seen: Seen::default(), rotary: full },
-            sliding: Attention { seen: Seen::within(config.local_attention / 2), rotary: sliding },
+            full: Attention { seen: Seen::default(), rotary: rotary(d, full, global.unwrap_or(160_000.0)) },
+            sliding: Attention {
+                seen: Seen::within(config.local_attention / 2),
+                rotary: rotary(d, sliding, local.unwrap_or(10_000.0)),
+            },
             max_positions: config.max_position_embeddings,
         })
     }
@@ -142,18 +145,15 @@ impl Model for ModernBert {
         &[Pooling::Mean, Pooling::Cls]
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
-        let mut hidden = self.embeddings_norm.forward(&self.tok_embeddings.index_select(ids, 0)?)?;
-        let angles = |attention: &Attention| attention.rotary.angles(packing, ids.device());
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let hidden = self.embeddings_norm.forward(&self.tok_embeddings.index_select(ids, 0)?)?;
+        let angles = |attention: &Attention| attention.rotary.angles(pass.packing, ids.device());
         let (full, sliding) = (angles(&self.full)?, angles(&self.sliding)?);
-        let blocks = layer.of(&self.layers);
-        for block in blocks {
-            hidden = match block.layer_type {
-                LayerType::FullAttention => block.forward(&hidden, &self.full.seen, &full, packing)?,
-                LayerType::SlidingAttention => block.forward(&hidden, &self.sliding.seen, &sliding, packing)?,
-            };
-        }
-        match layer {
+        let hidden = pass.through(&self.layers, hidden, |block, hidden| match block.layer_type {
+            LayerType::FullAttention => block.forward(hidden, &self.full.seen, &full, pass.packing),
+            LayerType::SlidingAttention => block.forward(hidden, &self.sliding.seen, &sliding, pass.packing),
+        })?;
+        match pass.layer {
             Layer::Last => self.final_norm.forward(&hidden),
             Layer::After(_) => Ok(hidden),
         }
@@ -179,20 +179,7 @@ struct Block {
 impl Block {
     fn load(config: &Config, index: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let linear = |inputs, outputs, bias, vb| match bias {
-            true => Linear::load(inputs, outputs, vb),
-            false => Linear::load_without_bias(inputs, outputs, vb),
-        };
-        let wi = vb.pp("mlp.Wi");
-        let both = wi.get((2 * inner, hidden), "weight")?;
-        let bias = if config.mlp_bias { Some(wi.get(2 * inner, "bias")?) } else { None };
-        let half = |index| {
-            let weight = both.narrow(0, index * inner, inner)?;
-            match &bias {
-                Some(bias) => Linear::new(&weight, &bias.narrow(0, index * inner, inner)?),
-                None => Linear::without_bias(&weight),
-            }
-        };
+        let [input, gate] = halves(hidden, inner, config.mlp_bias, vb.pp("mlp.Wi"))?;
         Ok(Self {
             layer_type: config.layer_type(index)?,
             heads: config.num_attention_heads,
@@ -200,8 +187,8 @@ impl Block {
             wqkv: linear(hidden, 3 * hidden, config.attention_bias, vb.pp("attn.Wqkv"))?,
             attention_wo: linear(hidden, hidden, config.attention_bias, vb.pp("attn.Wo"))?,
             mlp_norm: config.norm(vb.pp("mlp_norm"))?,
-            input: half(0)?.then(config.hidden_activation),
-            gate: half(1)?,
+            input: input.then(config.hidden_activation),
+            gate,
             mlp_wo: linear(inner, hidden, config.mlp_bias, vb.pp("mlp.Wo"))?,
         })
     }

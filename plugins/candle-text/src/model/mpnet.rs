@@ -7,7 +7,7 @@ use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
 use super::bert::{self, BERT, Bert, Names};
-use super::within;
+use super::layers::within;
 
 /// config.json.
 #[derive(Deserialize)]
@@ -57,7 +57,6 @@ pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Bert> {
         max_position_embeddings: config.max_position_embeddings,
         type_vocab_size: 0,
         layer_norm_eps: config.layer_norm_eps,
-        position_embedding_type: Default::default(),
         pad_token_id: None,
     };
     Ok(Bert::load_with(config, &NAMES, first_position, vb)?.seeing(seen))

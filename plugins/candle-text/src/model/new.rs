@@ -1,14 +1,16 @@
-//! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base, snowflake-arctic-embed-m-v2.0), with the names of its authors'
-//! code: a BERT with rotary positions and gated feed-forward layers.
+//! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base; `gte` in snowflake-arctic-embed-m-v2.0 and in the `transformers`
+//! package), with the names of its authors' code: a BERT with rotary positions and gated feed-forward layers.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::Pooling;
 use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention, head_width};
-use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
+use super::layers::{halves, linear, within, word_embeddings};
 use super::rope::{RopeParameters, rotary};
-use super::{Model, within};
+use super::supported::{OFF, Supported};
+use super::{Model, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -23,20 +25,18 @@ pub(super) struct Config {
     #[serde(default)]
     type_vocab_size: usize,
     layer_norm_eps: f64,
-    position_embedding_type: PositionEmbeddingType,
-    rope_theta: f64,
+    rope_theta: Option<f64>,
     rope_scaling: Option<RopeParameters>,
-    #[serde(default)]
-    logn_attention_scale: bool,
-    #[serde(default)]
-    logn_attention_clip1: bool,
+    rope_parameters: Option<RopeParameters>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PositionEmbeddingType {
-    Rope,
-}
+pub(super) const SUPPORTED: &[Supported] = &[
+    ("is_decoder", OFF),
+    ("layer_norm_type", &["\"layer_norm\"", "null"]),
+    ("logn_attention_clip1", OFF),
+    ("logn_attention_scale", OFF),
+    ("position_embedding_type", &["\"rope\"", "null"]),
+];
 
 /// The sizes of a model of this structure.
 pub(super) struct Shape {
@@ -62,12 +62,18 @@ pub(super) struct Names {
     pub(super) query_key_value: &'static str,
     pub(super) attention_output: &'static str,
     pub(super) attention_norm: &'static str,
-    /// One after the other in one tensor if there is one name.
-    pub(super) up_gate: &'static [&'static str],
+    pub(super) up_gate: UpGate,
     pub(super) down: &'static str,
     pub(super) output_norm: &'static str,
     /// What its published checkpoints do first.
     pub(super) poolings: &'static [Pooling],
+}
+
+/// Names of the feed-forward layer's first half.
+pub(super) enum UpGate {
+    /// One tensor has both, one after the other.
+    One(&'static str),
+    Two(&'static str, &'static str),
 }
 
 const NEW: Names = Names {
@@ -77,7 +83,7 @@ const NEW: Names = Names {
     query_key_value: "attention.qkv_proj",
     attention_output: "attention.o_proj",
     attention_norm: "attn_ln",
-    up_gate: &["mlp.up_gate_proj"],
+    up_gate: UpGate::One("mlp.up_gate_proj"),
     down: "mlp.down_proj",
     output_norm: "mlp_ln",
     poolings: &[Pooling::Cls, Pooling::Mean],
@@ -95,12 +101,12 @@ pub(super) struct New {
 
 impl New {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
-        let PositionEmbeddingType::Rope = config.position_embedding_type;
-        if config.logn_attention_scale || config.logn_attention_clip1 {
-            bail!("`logn_attention_scale` and `logn_attention_clip1` are not supported");
-        }
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
-        let rotary = rotary(d, config.rope_scaling.as_ref(), Some(config.rope_theta), config.rope_theta)?;
+        let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
+        let Some(theta) = config.rope_theta.or(rope.and_then(|rope| rope.rope_theta)) else {
+            bail!("`rope_theta` is not there");
+        };
+        let rotary = rotary(d, rope, theta);
         let shape = Shape {
             vocab_size: config.vocab_size,
             hidden_size: config.hidden_size,
@@ -118,14 +124,14 @@ impl New {
 
     pub(super) fn load_with(shape: &Shape, rotary: Rotary, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
         let vb = within(vb, names.prefix, "embeddings.word_embeddings.weight");
-        let table = |name: &str, rows| vb.pp("embeddings").get((rows, shape.hidden_size), &format!("{name}.weight"));
-        let words = table("word_embeddings", shape.vocab_size)?;
         let layer = |index| Block::load(shape, names, vb.pp(names.layers).pp(index));
         Ok(Self {
-            word_embeddings: match shape.token_types {
-                0 => words,
-                types => words.broadcast_add(&table("token_type_embeddings", types)?.narrow(0, 0, 1)?)?,
-            },
+            word_embeddings: word_embeddings(
+                shape.vocab_size,
+                shape.token_types,
+                shape.hidden_size,
+                vb.pp("embeddings"),
+            )?,
             embeddings_norm: LayerNorm::load(shape.hidden_size, shape.eps, vb.pp(names.embeddings_norm))?,
             layers: (0..shape.layers).map(layer).collect::<Result<_>>()?,
             rotary,
@@ -156,11 +162,10 @@ impl Model for New {
         self.poolings
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let hidden = self.embeddings_norm.forward(&self.word_embeddings.index_select(ids, 0)?)?;
-        let angles = self.rotary.angles(packing, ids.device())?;
-        let blocks = layer.of(&self.layers);
-        blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &angles, packing))
+        let angles = self.rotary.angles(pass.packing, ids.device())?;
+        pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &angles, pass.packing))
     }
 }
 
@@ -180,22 +185,22 @@ struct Block {
 impl Block {
     fn load(shape: &Shape, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
         let (hidden, inner) = (shape.hidden_size, shape.intermediate_size);
-        let linear = |inputs, outputs, name: &str| match shape.biases {
-            true => Linear::load(inputs, outputs, vb.pp(name)),
-            false => Linear::load_without_bias(inputs, outputs, vb.pp(name)),
-        };
+        let linear = |inputs, outputs, name: &str| linear(inputs, outputs, shape.biases, vb.pp(name));
         let norm = |name: &str| LayerNorm::load(hidden, shape.eps, vb.pp(name));
-        let each = 2 * inner / names.up_gate.len();
-        let both = names.up_gate.iter().map(|name| vb.pp(name).get((each, hidden), "weight"));
-        let both = Tensor::cat(&both.collect::<Result<Vec<_>>>()?, 0)?;
-        let half = |index| Linear::without_bias(&both.narrow(0, index * inner, inner)?);
+        let [up, gate] = match names.up_gate {
+            UpGate::One(name) => halves(hidden, inner, false, vb.pp(name))?,
+            UpGate::Two(up, gate) => [
+                Linear::load_without_bias(hidden, inner, vb.pp(up))?,
+                Linear::load_without_bias(hidden, inner, vb.pp(gate))?,
+            ],
+        };
         Ok(Self {
             heads: shape.heads,
             query_key_value: linear(hidden, 3 * hidden, names.query_key_value)?,
             attention_output: linear(hidden, hidden, names.attention_output)?,
             attention_norm: norm(names.attention_norm)?,
-            up: half(0)?,
-            gate: half(1)?.then(shape.activation),
+            up,
+            gate: gate.then(shape.activation),
             down: linear(inner, hidden, names.down)?,
             output_norm: norm(names.output_norm)?,
         })

@@ -1,12 +1,13 @@
 //! Nomic BERT (nomic-embed-text-v1 and v1.5), with the names of its authors' code: the structure of [`New`] under other names.
 
-use candle_core::{Result, bail};
+use candle_core::Result;
 use candle_kit::Pooling;
 use candle_kit::nn::{Rotary, head_width};
 use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
-use super::new::{Names, New, Shape};
+use super::new::{Names, New, Shape, UpGate};
+use super::supported::{OFF, Supported};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -21,26 +22,24 @@ pub(super) struct Config {
     max_trained_positions: Option<usize>,
     type_vocab_size: usize,
     layer_norm_epsilon: f64,
-    activation_function: Gate,
     rotary_emb_base: f64,
-    rotary_emb_fraction: f64,
-    #[serde(default)]
-    rotary_emb_interleaved: bool,
-    #[serde(default)]
-    prenorm: bool,
-    #[serde(default)]
-    qkv_proj_bias: bool,
-    #[serde(default)]
-    mlp_fc1_bias: bool,
-    #[serde(default)]
-    mlp_fc2_bias: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Gate {
-    Swiglu,
-}
+/// What is not there is as its authors' code has it, where biases are there and positions do not turn. `rotary_scaling_factor`
+/// is of texts longer than `max_trained_positions`.
+pub(super) const SUPPORTED: &[Supported] = &[
+    ("activation_function", &["\"swiglu\""]),
+    ("causal", OFF),
+    ("mlp_fc1_bias", &["false"]),
+    ("mlp_fc2_bias", &["false"]),
+    ("parallel_block", OFF),
+    ("prenorm", OFF),
+    ("qkv_proj_bias", &["false"]),
+    ("rotary_emb_fraction", &["1.0", "1"]),
+    ("rotary_emb_interleaved", OFF),
+    ("rotary_emb_scale_base", &["null"]),
+    ("use_rms_norm", OFF),
+];
 
 const NAMES: Names = Names {
     prefix: "bert",
@@ -49,18 +48,13 @@ const NAMES: Names = Names {
     query_key_value: "attn.Wqkv",
     attention_output: "attn.out_proj",
     attention_norm: "norm1",
-    up_gate: &["mlp.fc11", "mlp.fc12"],
+    up_gate: UpGate::Two("mlp.fc11", "mlp.fc12"),
     down: "mlp.fc2",
     output_norm: "norm2",
     poolings: &[Pooling::Mean, Pooling::Cls],
 };
 
 pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<New> {
-    let Gate::Swiglu = config.activation_function;
-    let biases = config.qkv_proj_bias || config.mlp_fc1_bias || config.mlp_fc2_bias;
-    if config.prenorm || biases || config.rotary_emb_interleaved || config.rotary_emb_fraction != 1.0 {
-        bail!("`prenorm`, biases, and rotary positions that are interleaved or of a part of a head are not supported");
-    }
     let d = head_width(config.n_head, config.n_embd)?;
     let shape = Shape {
         vocab_size: config.vocab_size,

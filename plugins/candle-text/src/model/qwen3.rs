@@ -6,8 +6,10 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
+use super::layers::{linear, side_by_side, within};
 use super::rope::{RopeParameters, rotary};
-use super::{Model, within};
+use super::supported::{OFF, Supported};
+use super::{Model, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -24,12 +26,12 @@ pub(super) struct Config {
     rms_norm_eps: f64,
     #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
-    use_sliding_window: bool,
     rope_parameters: Option<RopeParameters>,
     rope_scaling: Option<RopeParameters>,
     rope_theta: Option<f64>,
 }
+
+pub(super) const SUPPORTED: &[Supported] = &[("is_causal", &["true", "null"]), ("use_sliding_window", OFF)];
 
 pub(super) struct Qwen3 {
     /// `vocab_size x hidden_size`
@@ -45,11 +47,8 @@ impl Qwen3 {
         if config.num_attention_heads.checked_rem(config.num_key_value_heads) != Some(0) {
             bail!("{} heads do not share {} of keys", config.num_attention_heads, config.num_key_value_heads);
         }
-        if config.use_sliding_window {
-            bail!("`use_sliding_window` is not supported");
-        }
         let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
-        let rotary = rotary(config.head_dim, rope, config.rope_theta, 1_000_000.0)?;
+        let rotary = rotary(config.head_dim, rope, config.rope_theta.unwrap_or(1_000_000.0));
         let vb = within(vb, "model", "embed_tokens.weight");
         let layer = |index| Block::load(&config, vb.pp("layers").pp(index));
         Ok(Self {
@@ -83,14 +82,14 @@ impl Model for Qwen3 {
         &[Pooling::Last, Pooling::Mean]
     }
 
-    fn forward(&self, ids: &Tensor, packing: &Packing, layer: Layer) -> Result<Tensor> {
+    fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let hidden = self.embed_tokens.index_select(ids, 0)?;
-        let angles = self.rotary.angles(packing, ids.device())?;
-        let through =
-            |blocks: &[Block]| blocks.iter().try_fold(hidden, |hidden, layer| layer.forward(&hidden, &angles, packing));
-        match layer {
-            Layer::Last => self.norm.forward(&through(&self.layers)?),
-            Layer::After(blocks) => through(&self.layers[..blocks]),
+        let angles = self.rotary.angles(pass.packing, ids.device())?;
+        let hidden =
+            pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &angles, pass.packing))?;
+        match pass.layer {
+            Layer::Last => self.norm.forward(&hidden),
+            Layer::After(_) => Ok(hidden),
         }
     }
 }
@@ -116,32 +115,22 @@ impl Block {
         let (hidden, inner, d) = (config.hidden_size, config.intermediate_size, config.head_dim);
         let (heads, shared_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let norm = |width, name: &str| RmsNorm::load(width, config.rms_norm_eps, vb.pp(name));
-        let linear = |inputs, outputs, name: &str| Linear::load_without_bias(inputs, outputs, vb.pp(name));
+        let mlp = |inputs, outputs, name: &str| linear(inputs, outputs, false, vb.pp("mlp").pp(name));
         let attention = vb.pp("self_attn");
         let parts = [("q_proj", heads), ("k_proj", shared_heads), ("v_proj", shared_heads)];
         let parts = parts.map(|(name, heads)| (heads * d, attention.pp(name)));
-        let (qkv_proj, o_proj) = match config.attention_bias {
-            true => {
-                (Linear::load_side_by_side(hidden, &parts)?, Linear::load(heads * d, hidden, attention.pp("o_proj"))?)
-            }
-            false => {
-                let weights = parts.iter().map(|(outputs, vb)| vb.get((*outputs, hidden), "weight"));
-                let weights = Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 0)?;
-                (Linear::without_bias(&weights)?, linear(heads * d, hidden, "self_attn.o_proj")?)
-            }
-        };
         Ok(Self {
             heads,
             shared_heads,
             input_layernorm: norm(hidden, "input_layernorm")?,
-            qkv_proj,
+            qkv_proj: side_by_side(hidden, &parts, config.attention_bias)?,
             q_norm: norm(d, "self_attn.q_norm")?,
             k_norm: norm(d, "self_attn.k_norm")?,
-            o_proj,
+            o_proj: linear(heads * d, hidden, config.attention_bias, attention.pp("o_proj"))?,
             post_attention_layernorm: norm(hidden, "post_attention_layernorm")?,
-            gate_proj: linear(hidden, inner, "mlp.gate_proj")?.then(config.hidden_act),
-            up_proj: linear(hidden, inner, "mlp.up_proj")?,
-            down_proj: linear(inner, hidden, "mlp.down_proj")?,
+            gate_proj: mlp(hidden, inner, "gate_proj")?.then(config.hidden_act),
+            up_proj: mlp(hidden, inner, "up_proj")?,
+            down_proj: mlp(inner, hidden, "down_proj")?,
         })
     }
 

@@ -9,7 +9,7 @@ use super::{cosine, encode, open};
 
 /// Among them are weights with the prefix of a model with a head and without, in f32, f16 and bf16, in PyTorch's state dict
 /// (xlm_roberta) and in shards (qwen3).
-const FAMILIES: [&str; 11] = [
+pub(super) const FAMILIES: [&str; 11] = [
     "bert",
     "roberta",
     "xlm_roberta",

@@ -54,10 +54,88 @@ fn configs_of_older_transformers() {
         let (cosine, error) = compare(&options.with("pooling", "mean"), &expected(family)["last.mean"]);
         assert!(cosine > 0.9999 && error < 1e-3, "{family}: cosine {cosine}, error {error}");
     }
-    let mut config = config("qwen3");
-    config["rope_parameters"]["rope_type"] = "yarn".into();
-    let (_folder, options) = copy("qwen3", &[("config.json", config)]);
-    assert!(refused(&options).contains("`yarn` are not supported"));
+}
+
+/// As Snowflake and as the transformers package keep what Alibaba calls `new`.
+#[test]
+fn gte_is_new() {
+    let (theta, factor, d) = (20_000.0, 8f64, 8.0);
+    let linear = json!({"rope_type": "linear", "rope_theta": theta * factor, "factor": factor.powf(2.0 / d)});
+    let ntk = json!({"rope_theta": theta, "rope_scaling": {"factor": factor, "type": "ntk"}, "position_embedding_type": "rope"});
+    for rope in [ntk, json!({"rope_parameters": linear})] {
+        let mut config = config("new");
+        let keys = config.as_object_mut().unwrap();
+        keys.retain(|key, _| !key.contains("rope") && key != "position_embedding_type");
+        keys.extend(rope.as_object().unwrap().clone());
+        keys.insert("model_type".into(), "gte".into());
+        let (_folder, options) = copy("new", &[("config.json", config)]);
+        let (cosine, error) = compare(&options, &expected("new")["last.cls"]);
+        assert!(cosine > 0.9999 && error < 1e-3, "{rope}: cosine {cosine}, error {error}");
+    }
+    let mut config = config("new");
+    config.as_object_mut().unwrap().remove("rope_theta");
+    let (_folder, options) = copy("new", &[("config.json", config)]);
+    assert!(refused(&options).contains("`rope_theta` is not there"));
+}
+
+/// What would make other latents than the authors' without a word.
+#[test]
+fn what_is_not_implemented_is_refused() {
+    let (relative, mixed) = (json!("relative_key_query"), json!({"type": "ntk", "factor": 8.0, "mixed_b": 0.65}));
+    for (family, key, value, says) in [
+        ("bert", "is_decoder", json!(true), "`is_decoder` is true; this plugin supports only false"),
+        (
+            "bert",
+            "position_embedding_type",
+            relative.clone(),
+            "is \"relative_key_query\"; this plugin supports only \"absolute\"",
+        ),
+        ("roberta", "is_decoder", json!(true), "`is_decoder` is true"),
+        ("xlm_roberta", "position_embedding_type", relative.clone(), "`position_embedding_type` is"),
+        ("jina_bert", "is_decoder", json!(true), "`is_decoder` is true"),
+        ("qwen3", "is_causal", json!(false), "`is_causal` is false; this plugin supports only true"),
+        ("qwen3", "use_sliding_window", json!(true), "`use_sliding_window` is true"),
+        ("qwen3", "rope_parameters", json!({"rope_type": "yarn"}), "`rope_parameters.rope_type` is \"yarn\""),
+        (
+            "modernbert",
+            "rope_parameters",
+            json!({"sliding_attention": {"partial_rotary_factor": 0.5}}),
+            "factor` is 0.5",
+        ),
+        ("new", "rope_scaling", mixed, "`rope_scaling.mixed_b` is 0.65; this plugin supports only null"),
+        ("new", "rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "`rope_scaling.type` is \"dynamic\""),
+        ("new", "position_embedding_type", json!("absolute"), "`position_embedding_type` is \"absolute\""),
+        ("new", "logn_attention_scale", json!(true), "`logn_attention_scale` is true"),
+        ("new", "layer_norm_type", json!("rms_norm"), "`layer_norm_type` is \"rms_norm\""),
+        ("nomic_bert", "rotary_emb_scale_base", json!(512), "`rotary_emb_scale_base` is 512"),
+        ("nomic_bert", "rotary_emb_fraction", json!(0.5), "`rotary_emb_fraction` is 0.5"),
+        ("nomic_bert", "rotary_emb_interleaved", json!(true), "`rotary_emb_interleaved` is true"),
+        ("nomic_bert", "parallel_block", json!(true), "`parallel_block` is true"),
+        ("nomic_bert", "causal", json!(true), "`causal` is true"),
+        ("nomic_bert", "prenorm", json!(true), "`prenorm` is true"),
+        ("nomic_bert", "qkv_proj_bias", json!(null), "`qkv_proj_bias` is null; this plugin supports only false"),
+        ("nomic_bert", "activation_function", json!("gelu"), "`activation_function` is \"gelu\""),
+    ] {
+        let mut config = config(family);
+        config[key] = value;
+        let (folder, options) = copy(family, &[("config.json", config)]);
+        let message = refused(&options);
+        assert!(message.contains(says), "{family}: {message}");
+        assert!(message.starts_with(folder.path().join("config.json").to_str().unwrap()), "{family}: {message}");
+    }
+}
+
+/// Nomic's published config.json, as to what is refused otherwise.
+#[test]
+fn what_says_nothing_is_not_refused() {
+    let published =
+        [("rotary_emb_scale_base", json!(null)), ("rotary_scaling_factor", json!(2)), ("causal", json!(false))];
+    let published = published.into_iter().chain([("parallel_block", json!(false)), ("use_rms_norm", json!(false))]);
+    let mut config = config("nomic_bert");
+    config.as_object_mut().unwrap().extend(published.map(|(key, value)| (key.to_owned(), value)));
+    let (_folder, options) = copy("nomic_bert", &[("config.json", config)]);
+    let (cosine, _) = compare(&options, &expected("nomic_bert")["last.mean"]);
+    assert!(cosine > 0.9999, "{cosine}");
 }
 
 #[test]
@@ -162,10 +240,19 @@ fn what_is_missing_or_unknown_is_named() {
 
     let (folder, options) = copy("xlm_roberta", &[]);
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
-    assert!(refused(&options).contains("no tokenizer.json"));
+    let message = refused(&options);
+    assert!(message.contains("no tokenizer.json") && message.contains(".save_pretrained("), "{message}");
 
-    let (_folder, options) = copy("bert", &[("config.json", json!({"model_type": "mamba"}))]);
-    assert!(refused(&options).contains("`model_type` is mamba; this plugin knows: bert, roberta"));
+    for (model_type, says) in [
+        ("mamba", "`model_type` is mamba; this plugin knows: bert, roberta"),
+        ("dinov2", "`plugin = \"candle-image\"`"),
+        ("whisper", "`plugin = \"candle-audio\"`"),
+        ("clip", "the text towers of CLIP and SigLIP are not supported"),
+        ("siglip_text_model", "the text towers of CLIP and SigLIP are not supported"),
+    ] {
+        let (_folder, options) = copy("bert", &[("config.json", json!({"model_type": model_type}))]);
+        assert!(refused(&options).contains(says), "{model_type}: {}", refused(&options));
+    }
 
     let mut wider = config("bert");
     wider["intermediate_size"] = 50.into();
@@ -173,8 +260,45 @@ fn what_is_missing_or_unknown_is_named() {
     let message = refused(&options);
     assert!(message.contains("model.safetensors does not fit") && message.contains("intermediate.dense"), "{message}");
 
-    let pooler = super::families::options("bert").with("pooling", "pooler").with("layer", "penultimate");
-    assert!(refused(&pooler).contains("the last layer"));
     let without = super::families::options("xlm_roberta").with("pooling", "pooler");
     assert!(refused(&without).contains("this model offers mean, cls"));
+}
+
+#[test]
+fn a_pooler_is_of_the_last_layer() {
+    let layer = super::families::options("bert").with("layer", "penultimate");
+    assert!(refused(&layer.clone().with("pooling", "pooler")).contains("this model offers mean, cls, of layer 2"));
+    assert_eq!(open(&layer).describe().choices["pooling"], ["mean", "cls"]);
+    let (_folder, options) = copy("bert", &[("1_Pooling/config.json", json!({"pooling_mode": "max"}))]);
+    assert!(refused(&options.with("layer", 1)).contains("set `pooling` to mean or cls to"));
+}
+
+#[test]
+fn files_that_are_not_whole_say_what_to_do() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 17082734\n";
+    for (file, content, says) in [
+        ("tokenizer.json", pointer, "is a Git LFS pointer"),
+        ("model.safetensors", pointer, "is a Git LFS pointer"),
+        ("model.safetensors", "", "is empty; fetch it again"),
+        ("tokenizer.json", "{\"version\": \"1.0\", \"trunc", "cut or damaged, fetch it again"),
+    ] {
+        let (folder, options) = copy("bert", &[]);
+        fs::write(folder.path().join(file), content).unwrap();
+        let message = refused(&options);
+        assert!(message.contains(says) && message.contains(file), "{message}");
+    }
+}
+
+/// Nobody answers for what tokenizers do with each text.
+#[test]
+fn a_tokenizer_that_panics_costs_one_text() {
+    let mut tokenizer: Value =
+        serde_json::from_slice(&fs::read(folder("bert").join("tokenizer.json")).unwrap()).unwrap();
+    // A character map of 128 places, beyond which non-ASCII bytes reach: 512 as u32, and as many zeros.
+    let charsmap = format!("AAIA{}", "A".repeat(684));
+    tokenizer["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": charsmap});
+    let (_folder, options) = copy("bert", &[("tokenizer.json", tokenizer)]);
+    let outcomes = encode(&open(&options), &["a red flower", "caf\u{e9}", "a red flower"]).outcomes;
+    assert_eq!(outcomes[1].clone().unwrap_err().message, "the tokenizer panicked");
+    assert!(outcomes[0].is_ok() && outcomes[0] == outcomes[2]);
 }

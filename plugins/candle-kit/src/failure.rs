@@ -1,0 +1,49 @@
+//! What goes wrong, in words.
+
+use fusemix_sdk::{Error, ItemError};
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What candle says, without the backtrace that it adds where `RUST_BACKTRACE` is set.
+pub fn reason(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => reason(inner),
+        candle_core::Error::WithPath { inner, path } => format!("{}: {}", path.display(), reason(inner)),
+        candle_core::Error::Context { inner, context } => format!("{context}: {}", reason(inner)),
+        other => other.to_string(),
+    }
+}
+
+/// A failure of candle that no option would mend, with what was going on.
+pub(crate) fn failed(doing: impl Display) -> impl FnOnce(candle_core::Error) -> Error {
+    move |error| Error::new(format!("{doing}: {}", reason(&error)))
+}
+
+/// Runs what others wrote on one item; if it panics, that costs this item and no other. `panicked` says so.
+pub fn guarded<T>(panicked: &str, work: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(ItemError::new(panicked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Error as Candle;
+    use std::backtrace::Backtrace;
+
+    #[test]
+    fn a_backtrace_is_nobodys_reason() {
+        let traced =
+            |inner| Candle::WithBacktrace { inner: Box::new(inner), backtrace: Box::new(Backtrace::force_capture()) };
+        let missing = traced(Candle::CannotFindTensor { path: "pooler.weight".into() });
+        let error = traced(missing.with_path("model.safetensors"));
+        assert!(error.to_string().contains("\n"), "candle has changed: {error}");
+        assert_eq!(reason(&error), "model.safetensors: cannot find tensor pooler.weight");
+    }
+
+    #[test]
+    fn a_panic_is_the_items_failure() {
+        let word = |text: &'static str| guarded("the tokenizer panicked", || Ok(text.split(' ').nth(1).unwrap()));
+        assert_eq!(word("a flower"), Ok("flower"));
+        assert_eq!(word("flower").unwrap_err().message, "the tokenizer panicked");
+    }
+}

@@ -1,0 +1,34 @@
+//! What config.json may say: anything else would make other latents than those of the model's authors, and is refused.
+
+use serde_json::Value;
+
+/// A key, and its values that are implemented, as JSON; `null` also stands for a key that is not there.
+pub(super) type Supported = (&'static str, &'static [&'static str]);
+
+/// What a key says that is off by default.
+pub(super) const OFF: &[&str] = &["false", "null"];
+
+/// Where config.json says how positions turn.
+const ROPES: [&str; 4] =
+    ["rope_scaling", "rope_parameters", "rope_parameters.full_attention", "rope_parameters.sliding_attention"];
+/// What it may say there.
+const ROPE: [Supported; 4] = [
+    ("rope_type", ROPE_TYPES),
+    // The same in older files.
+    ("type", ROPE_TYPES),
+    ("mixed_b", &["null"]),
+    ("partial_rotary_factor", &["1.0", "1", "null"]),
+];
+const ROPE_TYPES: &[&str] = &["\"default\"", "\"linear\"", "\"ntk\"", "null"];
+
+/// The first key of `config` that says what is neither among the `supported` values of its family nor, of rotary positions,
+/// among those of all families.
+pub(super) fn refusal(config: &Value, supported: &[Supported]) -> Option<String> {
+    let ropes = ROPES.iter().flat_map(|place| ROPE.map(|(key, values)| (format!("{place}.{key}"), values)));
+    let own = supported.iter().map(|&(key, values)| (key.to_owned(), values));
+    own.chain(ropes).find_map(|(key, values)| {
+        let said = config.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null).to_string();
+        let only = || values.join(" or ");
+        (!values.contains(&&*said)).then(|| format!("`{key}` is {said}; this plugin supports only {}", only()))
+    })
+}
