@@ -15,7 +15,6 @@ import sys
 
 import numpy as np
 import torch
-from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
@@ -26,22 +25,24 @@ ROWS = slice(16, None, 32)
 
 
 def load(weights):
+    from efficientnet_lite_pytorch import EfficientNet
+
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return model.eval()
 
 
-def pixels(path, fit="crop"):
-    """What the network sees, u8 [224, 224, 3]: white behind what is transparent, antialiased bicubic."""
+def pixels(path, fit="crop", size=SIZE):
+    """What the network sees, u8 [size, size, 3]: white behind what is transparent, antialiased bicubic."""
     with Image.open(path) as image:
         picture = image.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     if fit == "crop":
         width, height = picture.size
-        side = max(1, min(width, height) * SIZE // (SIZE + MARGIN))
+        side = max(1, min(width, height) * size // (size + MARGIN))
         left, top = (width - side + 1) // 2, (height - side + 1) // 2
         picture = picture.crop((left, top, left + side, top + side))
-    return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
 @torch.inference_mode()

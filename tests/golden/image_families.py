@@ -7,6 +7,8 @@ For each family checkpoints/FAMILY/ has the checkpoint (config.json, model.safet
 preprocessor_config.json) and expected.safetensors:
     layer.N.POOLING, layer.last.POOLING   f32 [pictures, width]   N: hidden_states[N]
     pixels                                u8 [pictures, height, width, 3]  RGB as the processor resizes and crops
+checkpoints/oblong.safetensors has the same of one picture that is no square, 42 x 70, for the families whose positions
+stretch to it: `pixels`, and for each FAMILY its last layer's mean.
 `mean` is the mean over the patches, without class and register tokens; `cls` the class token; `pooler` pooler_output.
 The pictures are those of PICTURES: two photos and two drawings, on white. All weights are random; so are the scales and
 biases that a new model has at 1 and 0, so that each of them matters.
@@ -15,6 +17,7 @@ UNICOM is not in transformers. `Unicom` below is written from the published stru
 the module names and sizes of its authors' checkpoints): patches without a class token, pre-norm blocks with ReLU6 and
 query, key and value in one layer without bias, and `feature`: Linear, BatchNorm1d, Linear, BatchNorm1d over all tokens.
 """
+import json
 import pathlib
 import shutil
 import sys
@@ -187,6 +190,24 @@ def unicom(model, x):
     return rows | {"layer.last.mean": last.mean(1), "layer.last.pooler": model.feature(last.flatten(1))}
 
 
+@torch.inference_mode()
+def oblong():
+    """The checkpoints that are there, on a grid of patches that positions were not trained for."""
+    y, x = np.mgrid[0:42, 0:70]
+    pixels = torch.from_numpy(np.stack([3 * x, 6 * y, 255 - x - 2 * y], axis=2).astype(np.uint8))
+    rows = {"pixels": pixels[None]}
+    for name, kind, special in [("clip", hf.CLIPModel, 1), ("dinov2", hf.Dinov2Model, 1), ("siglip", hf.SiglipVisionModel, 0),
+                                ("dinov2_with_registers", hf.Dinov2WithRegistersModel, 5), ("vit", hf.ViTModel, 1)]:
+        model = kind.from_pretrained(HERE / name).eval()
+        model = getattr(model, "vision_model", model)
+        config = json.loads((HERE / name / "preprocessor_config.json").read_text())
+        mean, std = torch.tensor(config["image_mean"]), torch.tensor(config["image_std"])
+        x = ((pixels / 255 - mean) / std).permute(2, 0, 1)[None]
+        stretch = {} if "dinov2" in name else {"interpolate_pos_encoding": True}  # DINOv2 always does
+        rows[name] = model(pixel_values=x, **stretch).last_hidden_state[:, special:].mean(1)
+    save_file(rows, HERE / "oblong.safetensors")
+
+
 def main():
     stamps, only = pathlib.Path(sys.argv[1]), sys.argv[2:]
     pictures = [on_white(stamps / name) for name in PICTURES]
@@ -220,6 +241,7 @@ def main():
         model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
         seen = unicom_pixels(pictures, 20)
         save("unicom", unicom(model, unicom_values(seen)) | {"pixels": torch.from_numpy(seen)})
+    oblong()
 
 
 if __name__ == "__main__":

@@ -1,23 +1,28 @@
-"""The image families at their published sizes, with random weights: the plugin beside transformers.
+"""The image families at their published sizes, with random weights: the plugin beside transformers; EfficientNet-Lite0 to
+Lite4 beside timm, with the pictures' sizes and values of their authors (efficientnet_lite_builder.py in TensorFlow's tpu).
 
     python3 full_size_image.py STAMPS_FOLDER [NAME ..]
 
 For each model a checkpoint goes into a temporary folder (up to a gigabyte), and the plugin's own test compares the first,
 the middle and the last layer: `cargo test --release -p candle-image a_checkpoint_of_ones_own -- --ignored`. Needs what
-../golden/image_families.py needs, and cargo; CARGO_TARGET_DIR is the user's.
+../golden/image_families.py needs, timm, and cargo; CARGO_TARGET_DIR is the user's.
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 
+import numpy as np
+import timm
 import torch
 import transformers as hf
 from safetensors.torch import save_file
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/golden"))
+import efficientnet_lite0  # noqa: E402
 import image_families as golden  # noqa: E402
 
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil  # noqa: E402
@@ -34,9 +39,43 @@ def dinov2_processor():
                                 do_convert_rgb=True, **golden.IMAGENET)
 
 
+LITE = {f"EfficientNet-Lite{n}": (f"tf_efficientnet_lite{n}", side) for n, side in enumerate((224, 240, 260, 280, 300))}
+
+
+def lite_names(state):
+    """timm's tensors by the names of the PyTorch port."""
+    blocks = list(dict.fromkeys(".".join(key.split(".")[:3]) for key in state if key.startswith("blocks.")))
+    inner = {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1", "conv_pwl": "_project_conv", "bn3": "_bn2"}
+    # The first block does not expand.
+    first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+    outer = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+    named = {}
+    for key, value in state.items():
+        match = re.match(r"(blocks\.\d+\.\d+)\.(\w+)\.(.*)", key)
+        if match:
+            number = blocks.index(match[1])
+            named[f"_blocks.{number}.{(inner if number else first)[match[2]]}.{match[3]}"] = value
+        else:
+            layer, part = key.split(".")
+            named[f"{outer[layer]}.{part}"] = value
+    return named
+
+
+@torch.inference_mode()
+def lite(model, pixels):
+    """The mean of each channel, before each block and at the end."""
+    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - efficientnet_lite0.MEAN) / efficientnet_lite0.STD
+    states = [model.bn1(model.conv_stem(x))]
+    for block in (block for stage in model.blocks for block in stage):
+        states.append(block(states[-1]))
+    rows = {f"layer.{n}.mean": x.mean((2, 3)) for n, x in enumerate(states[:-1])}
+    return rows | {"layer.last.mean": model.bn2(model.conv_head(states[-1])).mean((2, 3))}
+
+
 def models():
     """Name, what makes the model, its processor, and the tokens before the patches."""
     return {
+        **{name: (lambda timm_name=timm_name: timm.create_model(timm_name), None, 0) for name, (timm_name, _) in LITE.items()},
         "DINOv2-B": (lambda: hf.Dinov2Model(hf.Dinov2Config(image_size=518)), dinov2_processor(), 1),
         "DINOv2-S with registers": (lambda: hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(
             hidden_size=384, num_attention_heads=6, image_size=518)), dinov2_processor(), 5),
@@ -64,8 +103,14 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             model = golden.shake(make(), seed, 1.6 if "Efficient" in name else 1.0)
-            if processor is None:
-                torch.save(model.state_dict(), folder / "FP16-ViT-tiny.pt")
+            if name in LITE:
+                torch.save(lite_names(model.state_dict()), folder / "random.pth")
+                paths = [pathlib.Path(sys.argv[1]) / name for name in golden.PICTURES]
+                pixels = np.stack([efficientnet_lite0.pixels(path, size=LITE[name][1]) for path in paths])
+                rows = lite(model, pixels)
+                pixels = torch.from_numpy(pixels)
+            elif processor is None:
+                torch.save(model.state_dict(), folder / "random.pt")
                 pixels = golden.unicom_pixels(pictures, 224)
                 rows = golden.unicom(model, golden.unicom_values(pixels))
                 pixels = torch.from_numpy(pixels)

@@ -1,23 +1,18 @@
 //! From the bytes of a picture to the values that a network reads.
 
+use fast_image_resize::ImageView;
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{ImageView, ResizeAlg, ResizeOptions, Resizer};
 use fusemix_sdk::{Error, ItemError, Options};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::RgbImage;
 use serde::Deserialize;
 use std::fmt::{self, Display};
-use std::io::Cursor;
 use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::recipe::{Centre, Filter, Recipe, Resize};
-use crate::{jpeg, svg};
-
-/// Bytes that a decoder may use for a pixel: 16-bit RGBA and a copy of it.
-const BYTES_A_PIXEL: u64 = 16;
-/// Bytes that it may use for anything else, such as colour profiles.
-const BYTES_BESIDES: u64 = 1 << 26;
+use crate::picture::{decode, undecodable};
+use crate::recipe::{Centre, Recipe, Resize};
+use crate::resample::resample;
 
 /// What becomes of a picture that does not have the network's shape.
 #[derive(Clone, Copy, Deserialize)]
@@ -59,48 +54,9 @@ impl Input {
 
     /// The picture as `height x width x 3` values, rows from the top, RGB.
     pub(crate) fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, ItemError> {
-        // A decoder's fault costs one picture, not its batch.
-        let picture = catch_unwind(AssertUnwindSafe(|| self.decode(bytes)));
-        let picture = picture.unwrap_or_else(|_| Err(undecodable("its decoder panicked")))?;
-        self.see(&picture).map_err(undecodable)
-    }
-
-    /// The first frame, upright and on white. The size is judged by the header, before anything is allocated for pixels.
-    fn decode(&self, bytes: &[u8]) -> Result<RgbImage, ItemError> {
-        let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
-        match reader.format() {
-            None if svg::is_svg(bytes) => return svg::draw(bytes, self.short_side(), |w, h| self.check_size(w, h)),
-            None => return Err(ItemError::new("not a picture: neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG")),
-            Some(ImageFormat::Avif) => {
-                return Err(ItemError::new("AVIF and HEIF are not supported; convert the picture to PNG or JPEG"));
-            }
-            Some(_) => {}
-        }
-        let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(BYTES_BESIDES.saturating_add(self.max_pixels.saturating_mul(BYTES_A_PIXEL)));
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(undecodable)?;
-        let (width, height) = decoder.dimensions();
-        self.check_size(width, height)?;
-        if !jpeg::is_whole(bytes) {
-            return Err(undecodable("the file ends within the picture"));
-        }
-        let orientation = decoder.orientation().map_err(undecodable)?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-        picture.apply_orientation(orientation);
-        Ok(on_white(picture))
-    }
-
-    fn check_size(&self, width: u32, height: u32) -> Result<(), ItemError> {
-        let (pixels, most) = (u64::from(width) * u64::from(height), self.max_pixels);
-        if pixels <= most {
-            return Ok(());
-        }
-        // With another limit it may work, and the limit is not part of the fingerprint.
-        Err(ItemError::transient(format!(
-            "{width}x{height} is {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, \
-             or raise the limit in plugins.toml"
-        )))
+        let pixels = || self.see(&decode(bytes, self.max_pixels, self.short_side())?).map_err(undecodable);
+        // A decoder's or a resizer's fault costs one picture, not its batch.
+        catch_unwind(AssertUnwindSafe(pixels)).unwrap_or_else(|_| Err(undecodable("its decoder panicked")))
     }
 
     /// Pixels that the short side of a drawing gets.
@@ -179,69 +135,6 @@ impl Input {
     }
 }
 
-/// Of `picture` resized `to` height and width as Pillow does, the part of `size` that begins at row and column `start`.
-fn resample(
-    picture: &impl ImageView<Pixel = U8x3>,
-    to: [u32; 2],
-    start: [u32; 2],
-    size: [u32; 2],
-    filter: Filter,
-) -> Result<TypedImage<'static, U8x3>, Failure> {
-    let from = [picture.height(), picture.width()];
-    let Some(filter) = filter.convolution() else { return nearest(picture, to, start, size) };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    // Where the part lies in the picture, in one dimension: its start and its length.
-    let lies = |dim: usize| {
-        let [from, to, start, size] = [from[dim], to[dim], start[dim], size[dim]].map(f64::from);
-        let start = from * start / to;
-        (start, (from * size / to).min(from - start))
-    };
-    let ((top, down), (left, across)) = (lies(0), lies(1));
-    let [height, width] = from.map(f64::from);
-    // The order of Pillow 13: bicubic overshoots, and what does is cut off in between, so the order shows. It also
-    // keeps what lies between small, however thin a picture is.
-    let [less_down, less_across] = [0, 1].map(|dim| i64::from(from[dim]) - i64::from(to[dim]));
-    let down_first = less_down > 0 && less_down > 2 * less_across;
-    let (between, first, second) = match down_first {
-        true => (
-            (from[1], size[0]),
-            options.crop(0.0, top, width, down),
-            options.crop(left, 0.0, across, f64::from(size[0])),
-        ),
-        false => (
-            (size[1], from[0]),
-            options.crop(left, 0.0, across, height),
-            options.crop(0.0, top, f64::from(size[1]), down),
-        ),
-    };
-    let (mut between, mut part) = (TypedImage::new(between.0, between.1), TypedImage::new(size[1], size[0]));
-    let mut resizer = Resizer::new();
-    resizer.resize_typed(picture, &mut between, &first)?;
-    resizer.resize_typed(&between, &mut part, &second)?;
-    Ok(part)
-}
-
-/// [`resample`] by the nearest pixel. Where two are equally near, it shows that Pillow adds up its steps.
-fn nearest(
-    picture: &impl ImageView<Pixel = U8x3>,
-    to: [u32; 2],
-    start: [u32; 2],
-    size: [u32; 2],
-) -> Result<TypedImage<'static, U8x3>, Failure> {
-    let places = |from: u32, dim: usize| {
-        let step = f64::from(from) / f64::from(to[dim]);
-        let all = std::iter::successors(Some(step * 0.5), move |at| Some(at + step)).map(|at| at as usize);
-        let (start, size) = (start[dim] as usize, size[dim] as usize);
-        all.skip(start).take(size).map(|at| at.min(from as usize - 1)).collect::<Vec<_>>()
-    };
-    let columns = places(picture.width(), 1);
-    let rows: Vec<&[U8x3]> = picture.iter_rows(0).collect();
-    let pixels =
-        places(picture.height(), 0).into_iter().flat_map(|row| columns.iter().map(move |&column| (row, column)));
-    let pixels = pixels.map(|(row, column)| rows[row][column]).collect();
-    Ok(TypedImage::from_pixels(size[1], size[0], pixels)?)
-}
-
 /// What tells inputs apart; a change of what [`Input::pixels`] does is a change of this.
 impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,25 +145,4 @@ impl Display for Input {
         }
         write!(f, ", minus {mean:?} over {deviation:?}")
     }
-}
-
-fn undecodable(error: impl Display) -> ItemError {
-    ItemError::new(format!("the picture does not decode: {error}"))
-}
-
-fn on_white(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
-    }
-    let over = |value: u8, alpha: u8| {
-        let (value, alpha) = (u32::from(value), u32::from(alpha));
-        ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-    };
-    let picture = picture.into_rgba8();
-    let mut rgb = RgbImage::new(picture.width(), picture.height());
-    for (to, from) in rgb.pixels_mut().zip(picture.pixels()) {
-        let [r, g, b, alpha] = from.0;
-        to.0 = [r, g, b].map(|value| over(value, alpha));
-    }
-    rgb
 }

@@ -1,16 +1,22 @@
 //! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM and
 //! EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text: see `svg`).
 
+mod channels;
 mod conv;
 mod depthwise;
 mod input;
+mod isobmff;
 mod jpeg;
 mod model;
+mod picture;
+mod preprocessor;
+mod reach;
 mod recipe;
+mod resample;
 mod svg;
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Layer, Pooling, Source, in_halves};
+use candle_kit::{Layer, Pooling, in_halves};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
 };
@@ -55,7 +61,7 @@ impl Encoder for CandleImage {
         let device = candle_kit::device(options)?;
         let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get_or("normalize", false)?;
-        let source = Source::locate(options, host)?;
+        let source = model::locate(options, host)?;
         let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         let pooling = Pooling::choose(options, model.poolings(), layer)?;

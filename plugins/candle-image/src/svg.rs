@@ -1,15 +1,26 @@
 //! Drawings in SVG, which have no pixels of their own. Nothing outside the file is read: no other files, no network, and
 //! no fonts, so text is left out.
 
+mod layers;
+
 use fusemix_sdk::ItemError;
 use image::{ImageReader, RgbImage};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
-use resvg::usvg::{ImageHrefResolver, Options, Tree};
+use resvg::usvg::roxmltree::{Document, ParsingOptions};
+use resvg::usvg::{ImageHrefDataResolverFn, ImageHrefResolver, Options, Tree};
 use std::fmt::Display;
 use std::io::Cursor;
+use std::sync::{Mutex, PoisonError};
+
+use crate::picture::{check_pixels, check_size, one_line};
 
 /// Bytes in which the root element of a drawing begins.
 const PROLOGUE: usize = 1 << 16;
+/// Pixels of a drawing.
+const MOST: u64 = 1 << 23;
+/// Elements that may refer to each other in a chain, and the bytes that so long a chain takes of a stack.
+const MOST_REFERENCES: usize = 10_000;
+const STACK: usize = 1 << 28;
 
 /// Whether `file` reads as SVG.
 pub(crate) fn is_svg(file: &[u8]) -> bool {
@@ -17,47 +28,77 @@ pub(crate) fn is_svg(file: &[u8]) -> bool {
     file.starts_with(b"<") && file[..file.len().min(PROLOGUE)].windows(4).any(|tag| tag == b"<svg")
 }
 
-/// Pixels of a drawing: each of its nested groups may take as many again.
-const MOST: u64 = 1 << 23;
+/// The drawing on white, its short side `short` pixels; no picture in it has more than `max_pixels`, nor have all together.
+pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage, ItemError> {
+    let text = std::str::from_utf8(file).map_err(undrawable)?;
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(undrawable)?;
+    let refers = ["pattern", "mask", "clipPath", "filter", "marker"];
+    let references = document.descendants().filter(|node| refers.contains(&node.tag_name().name())).count();
+    if references > MOST_REFERENCES {
+        return Err(undrawable(format!("{references} patterns, masks, clips, filters and markers are too many")));
+    }
+    let draw = || draw_document(&document, short, max_pixels);
+    // The parser and the painter call themselves for each reference.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, draw).map_err(undrawable)?;
+        thread.join().unwrap_or_else(|_| Err(undrawable("its painter panicked")))
+    })
+}
 
-/// The drawing on white, its short side `short` pixels.
-pub(crate) fn draw(
-    file: &[u8],
-    short: u32,
-    check: impl Fn(u32, u32) -> Result<(), ItemError> + Sync + Send,
-) -> Result<RgbImage, ItemError> {
-    let embedded = ImageHrefResolver::default_data_resolver();
-    let fits = |file: &[u8]| match ImageReader::new(Cursor::new(file))
-        .with_guessed_format()
-        .map(|reader| reader.into_dimensions())
-    {
-        Ok(Ok((width, height))) => check(width, height).is_ok(),
-        _ => is_svg(file),
-    };
-    let options = Options {
-        image_href_resolver: ImageHrefResolver {
-            resolve_data: Box::new(|kind, file, options| fits(&file).then(|| embedded(kind, file, options)).flatten()),
-            resolve_string: Box::new(|_, _| None),
-        },
-        ..Options::default()
-    };
-    let tree = Tree::from_data(file, &options).map_err(undrawable)?;
+fn draw_document(document: &Document<'_>, short: u32, max_pixels: u64) -> Result<RgbImage, ItemError> {
+    let embedded = Embedded { max_pixels, pixels: Mutex::new(Ok(0)) };
+    let tree = Tree::from_xmltree(document, &embedded.options()).map_err(undrawable)?;
+    embedded.pixels.into_inner().unwrap_or_else(PoisonError::into_inner)?;
     let (width, height) = (tree.size().width(), tree.size().height());
     let scale = short as f32 / width.min(height);
     // Saturates where a side is absurd.
     let [across, down] = [width, height].map(|side| 1.max((side * scale).round() as u32));
-    check(across, down)?;
+    check_size(across, down, max_pixels)?;
     if u64::from(across) * u64::from(down) > MOST {
         return Err(undrawable(format!("{across}x{down} pixels are too many for a drawing")));
     }
+    let transform = Transform::from_scale(across as f32 / width, down as f32 / height);
+    layers::check(tree.root(), transform, [across, down]).map_err(undrawable)?;
     let mut pixels = Pixmap::new(across, down).ok_or_else(|| undrawable("no memory for its pixels"))?;
     pixels.fill(Color::WHITE);
-    let transform = Transform::from_scale(across as f32 / width, down as f32 / height);
     resvg::render(&tree, transform, &mut pixels.as_mut());
     let rgb = pixels.data().chunks_exact(4).flat_map(|rgba| [rgba[0], rgba[1], rgba[2]]).collect();
     RgbImage::from_raw(across, down, rgb).ok_or_else(|| undrawable("its pixels are not all there"))
 }
 
+/// The pictures within a drawing's file: their pixels, each as often as it is drawn, or why they are refused.
+struct Embedded {
+    max_pixels: u64,
+    pixels: Mutex<Result<u64, ItemError>>,
+}
+
+impl Embedded {
+    fn options(&self) -> Options<'_> {
+        let read = ImageHrefResolver::default_data_resolver();
+        let resolve_data: ImageHrefDataResolverFn<'_> =
+            Box::new(move |kind, file, options| if self.admits(&file) { read(kind, file, options) } else { None });
+        let image_href_resolver = ImageHrefResolver { resolve_data, resolve_string: Box::new(|_, _| None) };
+        Options { image_href_resolver, ..Options::default() }
+    }
+
+    /// What does not read is left out, as browsers do.
+    fn admits(&self, file: &[u8]) -> bool {
+        let mut pixels = self.pixels.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(so_far) = *pixels else { return false };
+        let reader = ImageReader::new(Cursor::new(file)).with_guessed_format();
+        *pixels = match reader.map(ImageReader::into_dimensions) {
+            Ok(Ok((width, height))) => {
+                let (pixels, most) = (so_far + u64::from(width) * u64::from(height), self.max_pixels);
+                check_pixels(pixels, most, "the pictures in the drawing are")
+            }
+            _ if is_svg(file) => Err(undrawable("a drawing within a drawing is not supported; draw it in place")),
+            _ => return false,
+        };
+        pixels.is_ok()
+    }
+}
+
 fn undrawable(error: impl Display) -> ItemError {
-    ItemError::new(format!("the drawing does not read as SVG: {error}"))
+    ItemError::new(format!("the drawing does not read as SVG: {}", one_line(error)))
 }

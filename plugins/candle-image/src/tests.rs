@@ -1,7 +1,7 @@
 //! On the real weights of EfficientNet-Lite0: `FUSEMIX_EFFICIENTNET`, or where `./check` fetches them to.
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Layer, Pooling, Source};
+use candle_kit::{Layer, Pooling};
 use fusemix_sdk::{Encoder, Host, Item, Modality, Options, Outcome, check};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::{CandleImage, model};
 
 mod decoding;
+mod drawings;
 mod families;
+mod preprocessing;
 
 fn assets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/assets")
@@ -123,7 +125,7 @@ fn keeps_the_promises_of_every_encoder() {
 /// In f64 the layers take candle's kernels, as on a GPU.
 #[test]
 fn the_fast_path_is_the_portable_one() {
-    let source = Source::locate(&efficientnet(), &Host::detached()).unwrap();
+    let source = model::locate(&efficientnet(), &Host::detached()).unwrap();
     let x = Tensor::rand(-1f32, 1.0, (3, 224, 224, 3), &Device::Cpu).unwrap();
     let [fast, portable] = [DType::F32, DType::F64].map(|dtype| {
         let model = model::load(&source, dtype, &Device::Cpu).unwrap().model;
@@ -160,6 +162,7 @@ fn bad_pictures_fail_alone() {
         assert_eq!(pair[0].as_ref().unwrap().values, alone, "beside bad file {index}");
         let error = pair[1].as_ref().err().unwrap_or_else(|| panic!("bad file {index} has a latent"));
         assert!(error.message.contains(message), "bad file {index}: {}", error.message);
+        assert!(!error.message.contains('\n'), "bad file {index}: {}", error.message);
     }
 }
 
@@ -255,7 +258,11 @@ fn mistakes_name_what_to_change() {
     assert!(refused(efficientnet().with("device", "tpu")).contains("choose \"cpu\""));
     let golden = golden().to_str().unwrap().to_owned();
     let nowhere = refused(Options::default().with("model", golden.as_str()));
-    assert!(nowhere.contains("there is none of efficientnet-lite0-57934424.pth"), "{nowhere}");
+    assert!(nowhere.contains("there is none of model.safetensors, pytorch_model.bin"), "{nowhere}");
+    let two = tempfile::tempdir().unwrap();
+    ["a.pt", "b.pth"].iter().for_each(|name| std::fs::write(two.path().join(name), "").unwrap());
+    let many = refused(Options::default().with("model", two.path().to_str()));
+    assert!(many.contains("has no config.json, and 2 state dicts; name one of them, such as"), "{many}");
     let other = refused(Options::default().with("model", format!("{golden}/efficientnet_lite0.json")));
     assert!(other.contains("efficientnet_lite0.json has no config.json beside it"), "{other}");
 }

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::Model;
 use super::patches::Patches;
 use super::transformer::{Act, scaled};
-use crate::conv::Padding;
-use crate::depthwise::{self, Depthwise};
-use crate::recipe::{IMAGENET, Preprocessor};
+use crate::channels;
+use crate::depthwise::Depthwise;
+use crate::reach::Padding;
 
 /// Of all normalisations but the last.
 const EPSILON: f64 = 1e-6;
@@ -26,7 +26,7 @@ pub(super) struct Config {
     depths: Vec<usize>,
     hidden_act: Act,
     layer_norm_eps: f64,
-    image_size: u32,
+    pub(super) image_size: u32,
 }
 
 impl Default for Config {
@@ -39,12 +39,6 @@ impl Default for Config {
             layer_norm_eps: 1e-12,
             image_size: 224,
         }
-    }
-}
-
-impl Config {
-    pub(super) fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::convnext(self.image_size, IMAGENET)
     }
 }
 
@@ -135,7 +129,7 @@ impl Model for ConvNext {
                 x = layer.forward(&x)?;
             }
         }
-        let mean = depthwise::mean(&x)?;
+        let mean = channels::mean(&x)?;
         match pooling {
             Pooling::Pooler => self.layernorm.forward(&mean)?.to_dtype(DType::F32),
             _ => mean.to_dtype(DType::F32),

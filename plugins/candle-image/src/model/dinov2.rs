@@ -8,10 +8,10 @@ use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
 use super::Model;
+use super::embeddings::Embeddings;
 use super::patches::Patches;
-use super::positions::{self, Bicubic};
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, qkv, scaled};
-use crate::recipe::{IMAGENET, Preprocessor};
+use super::positions::Bicubic;
+use super::transformer::{Act, Block, Mlp, Transformer, qkv, scaled};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -44,12 +44,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    pub(super) fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::cropped(256, 224, 3, IMAGENET)
-    }
-}
-
 pub(super) struct DinoV2 {
     width: usize,
     transformer: Transformer,
@@ -76,25 +70,20 @@ impl DinoV2 {
 
 /// Registers have no position.
 fn embeddings(config: &Config, size: [usize; 2], vb: &VarBuilder<'_>) -> Result<Embeddings> {
-    let (width, patch) = (config.hidden_size, config.patch_size);
-    let registers = vb.contains_tensor("register_tokens").then(|| vb.get_unchecked("register_tokens")).transpose()?;
+    let width = config.hidden_size;
     // As the two were published.
     let bicubic = match config.model_type == "dinov2_with_registers" {
         true => Bicubic::Antialiased,
         false => Bicubic::Plain,
     };
+    let patches = Patches::load(config.patch_size, 3, width, vb.pp("patch_embeddings.projection"))?;
+    let class = vb.get((1, 1, width), "cls_token")?.squeeze(0)?;
     let table = vb.get_unchecked("position_embeddings")?.squeeze(0)?;
-    let class = (vb.get((1, 1, width), "cls_token")?.squeeze(0)? + table.narrow(0, 0, 1)?)?;
-    let special = match registers {
-        Some(registers) => Tensor::cat(&[class, registers.squeeze(0)?], 0)?,
-        None => class,
-    };
-    let table = table.narrow(0, 1, table.dim(0)? - 1)?.contiguous()?;
-    Ok(Embeddings {
-        patches: Patches::load(patch, 3, width, vb.pp("patch_embeddings.projection"))?,
-        special: Some(special),
-        positions: positions::fit(&table, size.map(|side| side / patch), bicubic)?,
-    })
+    let embeddings = Embeddings::new(patches, Some(class), &table, size, bicubic)?;
+    match vb.contains_tensor("register_tokens") {
+        true => embeddings.with_registers(&vb.get_unchecked("register_tokens")?.squeeze(0)?),
+        false => Ok(embeddings),
+    }
 }
 
 fn block(config: &Config, vb: &VarBuilder<'_>) -> Result<Block> {

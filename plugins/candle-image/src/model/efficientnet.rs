@@ -1,88 +1,24 @@
 //! EfficientNet (Tan & Le, arXiv 1905.11946) with the names of the `transformers` package, and EfficientNet-Lite (relu6
 //! and no squeeze-and-excitation) with those of its PyTorch port. Batch normalisation is folded into the convolutions.
 
+mod config;
+
 use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::nn::Linear;
 use candle_kit::{Layer, Pooling};
 use candle_nn::ops::sigmoid;
 use candle_nn::{Activation, Module, VarBuilder};
-use serde::Deserialize;
 
 use super::Model;
-use crate::conv::{Padding, Pointwise, Stem};
-use crate::depthwise::{self, Depthwise};
-use crate::recipe::{Preprocessor, Recipe};
+use super::batch_norm::fold;
+use crate::channels;
+use crate::conv::{Pointwise, Stem};
+use crate::depthwise::Depthwise;
+use crate::reach::Padding;
+use crate::recipe::Recipe;
 
-/// config.json.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(super) struct Config {
-    image_size: u32,
-    width_coefficient: f64,
-    depth_coefficient: f64,
-    depth_divisor: usize,
-    kernel_sizes: Vec<usize>,
-    in_channels: Vec<usize>,
-    out_channels: Vec<usize>,
-    /// Blocks that see an odd number of pixels, and zeros on both sides of them.
-    depthwise_padding: Vec<usize>,
-    strides: Vec<usize>,
-    num_block_repeats: Vec<usize>,
-    expand_ratios: Vec<usize>,
-    squeeze_expansion_ratio: f64,
-    hidden_act: Swish,
-    batch_norm_eps: f64,
-    pooling_type: Mean,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Swish {
-    #[serde(alias = "silu")]
-    Swish,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mean {
-    Mean,
-}
-
-/// B7.
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            image_size: 600,
-            width_coefficient: 2.0,
-            depth_coefficient: 3.1,
-            depth_divisor: 8,
-            kernel_sizes: vec![3, 3, 5, 3, 5, 5, 3],
-            in_channels: vec![32, 16, 24, 40, 80, 112, 192],
-            out_channels: vec![16, 24, 40, 80, 112, 192, 320],
-            depthwise_padding: Vec::new(),
-            strides: vec![1, 2, 2, 2, 1, 2, 1],
-            num_block_repeats: vec![1, 2, 2, 3, 3, 4, 1],
-            expand_ratios: vec![1, 6, 6, 6, 6, 6, 6],
-            squeeze_expansion_ratio: 0.25,
-            hidden_act: Swish::Swish,
-            batch_norm_eps: 1e-3,
-            pooling_type: Mean::Mean,
-        }
-    }
-}
-
-impl Config {
-    pub(super) fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::efficientnet(self.image_size)
-    }
-
-    /// `channels` of B0, in steps of the divisor, and no more than a tenth below.
-    fn width(&self, channels: usize) -> usize {
-        let (wanted, step) = (channels as f64 * self.width_coefficient, self.depth_divisor);
-        let width = step.max((wanted + step as f64 / 2.0) as usize / step * step);
-        if (width as f64) < 0.9 * wanted { width + step } else { width }
-    }
-}
+pub(super) use config::{COLOURS, Config};
+use config::{Mean, Swish};
 
 /// Lite0 to Lite4: width and depth coefficients, and pixels of each side.
 const LITE: [(&str, f64, f64, usize); 5] = [
@@ -136,17 +72,9 @@ impl Kind {
         }
     }
 
-    /// Weight (`out x in x k x k`) and bias of a convolution and its normalisation:
-    /// `bn(w x) = (g / s) w x + (b - g m / s)`, where `s = sqrt(variance + epsilon)`.
+    /// Weight (`out x in x k x k`) and bias of a convolution with its normalisation.
     fn fold(&self, [conv, norm]: Names, vb: &VarBuilder<'_>) -> Result<(Tensor, Tensor)> {
-        let (dtype, vb) = (vb.dtype(), vb.to_dtype(DType::F32));
-        let weight = vb.get_unchecked_dtype(&format!("{conv}.weight"), DType::F32)?;
-        let outputs = weight.dim(0)?;
-        let part = |part: &str| vb.get(outputs, &format!("{norm}.{part}"));
-        let scale = (part("weight")? / (part("running_var")? + self.epsilon)?.sqrt()?)?;
-        let bias = (part("bias")? - (part("running_mean")? * &scale)?)?;
-        let weight = weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?;
-        Ok((weight.to_dtype(dtype)?, bias.to_dtype(dtype)?))
+        fold(&vb.get_unchecked_dtype(&format!("{conv}.weight"), DType::F32)?, &vb.pp(norm), self.epsilon)
     }
 }
 
@@ -288,7 +216,7 @@ impl Model for EfficientNet {
         if layer == Layer::Last {
             x = self.head.forward(&x)?;
         }
-        depthwise::mean(&x)?.to_dtype(DType::F32)
+        channels::mean(&x)?.to_dtype(DType::F32)
     }
 }
 
@@ -300,8 +228,8 @@ impl Block {
         };
         let mut inner = self.depthwise.forward(&inner)?;
         if let Some([reduce, expand]) = &self.squeeze {
-            let scale = sigmoid(&expand.forward(&reduce.forward(&depthwise::mean(&inner)?)?)?)?;
-            inner = depthwise::scale(&inner, &scale)?;
+            let scale = sigmoid(&expand.forward(&reduce.forward(&channels::mean(&inner)?)?)?)?;
+            inner = channels::scale(&inner, &scale)?;
         }
         let y = self.project.forward(&inner)?;
         if self.skip { y + x } else { Ok(y) }

@@ -23,10 +23,15 @@ impl Patches {
         Ok(Self { size, projection: Linear::new(&weight, &bias)? })
     }
 
+    /// Rows and columns of patches in a picture of `size` (height and width).
+    pub(crate) fn grid(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|side| side / self.size)
+    }
+
     /// `n x height x width x channels` -> `n x rows x columns x out`; what fills no patch is left off.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
-        let (size, rows, columns) = (self.size, height / self.size, width / self.size);
+        let (size, [rows, columns]) = (self.size, self.grid([height, width]));
         let x = x.narrow(1, 0, rows * size)?.narrow(2, 0, columns * size)?.contiguous()?;
         // n, rows, size, columns, size * channels: the last lies in one piece.
         let x = x.reshape((n, rows, size, columns, size * channels))?.transpose(2, 3)?.contiguous()?;

@@ -6,51 +6,14 @@ use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{Module, VarBuilder};
-use serde::Deserialize;
 
 use super::Model;
-use super::clip::{Shape, block};
+use super::clip::block;
+use super::config::Config;
+use super::embeddings::Embeddings;
 use super::patches::Patches;
-use super::positions::{self, Bicubic};
-use super::transformer::{Act, Embeddings, States, Transformer};
-use crate::recipe::{HALVES, Preprocessor};
-
-/// config.json, or its `vision_config`.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(super) struct Config {
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: Act,
-    layer_norm_eps: f64,
-    image_size: u32,
-    patch_size: usize,
-    vision_use_head: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            hidden_act: Act::GeluPytorchTanh,
-            layer_norm_eps: 1e-6,
-            image_size: 224,
-            patch_size: 16,
-            vision_use_head: true,
-        }
-    }
-}
-
-impl Config {
-    pub(super) fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::squashed(self.image_size, 3, HALVES)
-    }
-}
+use super::positions::Bicubic;
+use super::transformer::{States, Transformer};
 
 pub(super) struct Siglip {
     width: usize,
@@ -64,19 +27,14 @@ impl Siglip {
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
-        let shape = Shape { width, inner: config.intermediate_size, heads: config.num_attention_heads };
-        let block =
-            |index| block(shape, config.hidden_act, config.layer_norm_eps, &vb.pp(format!("encoder.layers.{index}")));
+        let block = |index| block(config, &vb.pp(format!("encoder.layers.{index}")));
         let embeddings = vb.pp("embeddings");
+        let patches = Patches::load(config.patch_size, 3, width, embeddings.pp("patch_embedding"))?;
         let table = embeddings.get_unchecked("position_embedding.weight")?;
         Ok(Self {
             width,
             transformer: Transformer {
-                embeddings: Embeddings {
-                    patches: Patches::load(config.patch_size, 3, width, embeddings.pp("patch_embedding"))?,
-                    special: None,
-                    positions: positions::fit(&table, size.map(|side| side / config.patch_size), Bicubic::Plain)?,
-                },
+                embeddings: Embeddings::new(patches, None, &table, size, Bicubic::Plain)?,
                 pre_norm: None,
                 blocks: (0..config.num_hidden_layers).map(block).collect::<Result<_>>()?,
             },

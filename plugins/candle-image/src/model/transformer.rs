@@ -1,16 +1,16 @@
-//! What vision transformers share: tokens of patches, pre-norm blocks, states and how they are pooled. All pictures of a
+//! What vision transformers share: pre-norm blocks, states and how they are pooled. All pictures of a
 //! batch have the same number of tokens.
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::patches::Patches;
+use super::embeddings::Embeddings;
 
 /// An activation as config.json names it.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Act {
     Gelu,
@@ -37,43 +37,13 @@ impl Act {
     }
 }
 
-/// The tokens that the first block reads.
-pub(crate) struct Embeddings {
-    pub(crate) patches: Patches,
-    /// `special x width`, before the patches: the class token, its position included, and registers.
-    pub(crate) special: Option<Tensor>,
-    /// `patches x width`
-    pub(crate) positions: Tensor,
-}
-
-impl Embeddings {
-    /// Tokens of a picture.
-    pub(crate) fn tokens(&self) -> usize {
-        self.positions.dims()[0] + self.special()
-    }
-
-    fn special(&self) -> usize {
-        self.special.as_ref().map_or(0, |special| special.dims()[0])
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<States> {
-        let patches = self.patches.forward(x)?.flatten(1, 2)?.broadcast_add(&self.positions)?;
-        let pictures = patches.dim(0)?;
-        let tokens = match &self.special {
-            Some(special) => Tensor::cat(&[&special.broadcast_left(pictures)?, &patches], 1)?,
-            None => patches,
-        };
-        Ok(States { tokens: tokens.flatten(0, 1)?, pictures, special: self.special() })
-    }
-}
-
 /// The states of some pictures at a layer.
 pub(crate) struct States {
     /// `pictures * tokens x width`
     pub(crate) tokens: Tensor,
     pub(crate) pictures: usize,
     /// Tokens before the patches.
-    special: usize,
+    pub(crate) special: usize,
 }
 
 impl States {

@@ -6,8 +6,10 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 
 use super::Model;
+use super::batch_norm::fold;
+use super::embeddings::Embeddings;
 use super::patches::Patches;
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer};
+use super::transformer::{Act, Block, Mlp, Transformer};
 use crate::recipe::{CLIP, Centre, Filter, Recipe, Resize};
 
 /// Values of a head, in all that were published.
@@ -83,15 +85,11 @@ fn block(width: usize, heads: usize, vb: &VarBuilder<'_>) -> Result<Block> {
     })
 }
 
-/// A linear layer without a bias, and the batch normalisation behind it:
-/// `bn(W x) = (g / s) W x + (b - g m / s)`, where `s = sqrt(variance + epsilon)`.
+/// A linear layer without a bias, and the batch normalisation behind it.
 fn normalised(inputs: usize, outputs: usize, linear: &VarBuilder<'_>, norm: &VarBuilder<'_>) -> Result<Linear> {
-    let (dtype, norm) = (linear.dtype(), norm.to_dtype(DType::F32));
-    let scale = (norm.get(outputs, "weight")? / (norm.get(outputs, "running_var")? + BATCH_NORM_EPSILON)?.sqrt()?)?;
-    let bias = (norm.get(outputs, "bias")? - (norm.get(outputs, "running_mean")? * &scale)?)?;
-    let weight =
-        linear.get((outputs, inputs), "weight")?.broadcast_mul(&scale.to_dtype(dtype)?.reshape((outputs, 1))?)?;
-    Linear::new(&weight, &bias.to_dtype(dtype)?)
+    let weight = linear.to_dtype(DType::F32).get((outputs, inputs), "weight")?;
+    let (weight, bias) = fold(&weight, norm, BATCH_NORM_EPSILON)?;
+    Linear::new(&weight, &bias)
 }
 
 impl Model for Unicom {

@@ -1,51 +1,16 @@
 //! ViT (Dosovitskiy et al., arXiv 2010.11929), with the names of the `transformers` package.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
-use serde::Deserialize;
 
 use super::Model;
+use super::config::Config;
+use super::embeddings::Embeddings;
 use super::patches::Patches;
-use super::positions::{self, Bicubic};
-use super::transformer::{Act, Block, Embeddings, Mlp, Transformer, qkv};
-use crate::recipe::{HALVES, Preprocessor};
-
-/// config.json.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(super) struct Config {
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: Act,
-    layer_norm_eps: f64,
-    image_size: u32,
-    patch_size: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            hidden_act: Act::Gelu,
-            layer_norm_eps: 1e-12,
-            image_size: 224,
-            patch_size: 16,
-        }
-    }
-}
-
-impl Config {
-    pub(super) fn preprocessor(&self) -> Preprocessor {
-        Preprocessor::squashed(self.image_size, 2, HALVES)
-    }
-}
+use super::positions::Bicubic;
+use super::transformer::{Block, Mlp, Transformer, qkv};
 
 pub(super) struct ViT {
     width: usize,
@@ -60,21 +25,20 @@ impl ViT {
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
+        if config.pooler_act != "tanh" {
+            bail!("its `pooler_act` is {}; this plugin supports tanh alone", config.pooler_act);
+        }
         let block = |index| block(config, &vb.pp(format!("encoder.layer.{index}")));
         let pooler = vb.pp("pooler.dense");
         let pooler = pooler.contains_tensor("weight").then(|| Linear::load(width, width, pooler)).transpose()?;
         let embeddings = vb.pp("embeddings");
+        let patches = Patches::load(config.patch_size, 3, width, embeddings.pp("patch_embeddings.projection"))?;
+        let class = embeddings.get((1, 1, width), "cls_token")?.squeeze(0)?;
         let table = embeddings.get_unchecked("position_embeddings")?.squeeze(0)?;
-        let class = (embeddings.get((1, 1, width), "cls_token")?.squeeze(0)? + table.narrow(0, 0, 1)?)?;
-        let table = table.narrow(0, 1, table.dim(0)? - 1)?.contiguous()?;
         Ok(Self {
             width,
             transformer: Transformer {
-                embeddings: Embeddings {
-                    patches: Patches::load(config.patch_size, 3, width, embeddings.pp("patch_embeddings.projection"))?,
-                    special: Some(class),
-                    positions: positions::fit(&table, size.map(|side| side / config.patch_size), Bicubic::Plain)?,
-                },
+                embeddings: Embeddings::new(patches, Some(class), &table, size, Bicubic::Plain)?,
                 pre_norm: None,
                 blocks: (0..config.num_hidden_layers).map(block).collect::<Result<_>>()?,
             },

@@ -1,0 +1,155 @@
+//! What drawing asks for, told before anything is drawn: resvg draws each group with an opacity, a filter, a mask or a
+//! clip, and each pattern, into pixels of its own, while all those around it wait.
+
+use resvg::tiny_skia::{Rect, Transform};
+use resvg::usvg::filter::{Filter, Kind};
+use resvg::usvg::{ClipPath, Group, Mask, Node, Paint, Path};
+
+/// Pixels that may wait in memory together: half a gigabyte.
+const MOST_WAITING: u64 = 1 << 27;
+/// Pixels that may be drawn over in all: seconds.
+const MOST_DRAWN: u64 = 1 << 33;
+/// What a node costs that draws nothing, in pixels.
+const NODE: u64 = 1 << 10;
+
+/// Refuses a drawing of `across x down` pixels that asks for too much.
+pub(super) fn check(root: &Group, transform: Transform, [across, down]: [u32; 2]) -> Result<(), &'static str> {
+    // resvg's own bound of a layer, in each direction.
+    let most = [across, down].map(|side| 5.0 * side as f32);
+    Layers { most, drawn: 0 }.children(root, transform).map(|_| ())
+}
+
+struct Layers {
+    /// Width and height of the largest layer.
+    most: [f32; 2],
+    drawn: u64,
+}
+
+/// Pixels that wait together.
+type Waiting = Result<u64, &'static str>;
+
+impl Layers {
+    fn children(&mut self, group: &Group, transform: Transform) -> Waiting {
+        group.children().iter().try_fold(0, |most, node| Ok(self.node(node, transform)?.max(most)))
+    }
+
+    fn node(&mut self, node: &Node, transform: Transform) -> Waiting {
+        match node {
+            Node::Group(group) => self.group(group, transform.pre_concat(group.transform())),
+            Node::Path(path) => self.path(path, transform),
+            Node::Image(image) => self.draw(image.bounding_box(), transform).map(|_| 0),
+            Node::Text(text) => self.group(text.flattened(), transform),
+        }
+    }
+
+    fn group(&mut self, group: &Group, transform: Transform) -> Waiting {
+        let within = self.children(group, transform)?;
+        if !group.should_isolate() {
+            return Ok(within);
+        }
+        let layer = self.draw(group.layer_bounding_box().to_rect(), transform)?;
+        let mut most = within;
+        for filter in group.filters() {
+            most = most.max(self.filter(filter, layer, transform)?);
+        }
+        if let Some(clip) = group.clip_path() {
+            most = most.max(self.clip(clip, layer)?);
+        }
+        if let Some(mask) = group.mask() {
+            most = most.max(self.mask(mask, layer, transform)?);
+        }
+        fits(layer + most)
+    }
+
+    /// The results of all primitives are kept up to the last; two more are inputs.
+    fn filter(&mut self, filter: &Filter, layer: u64, transform: Transform) -> Waiting {
+        let primitives = filter.primitives();
+        let kept = layer * (primitives.len() as u64 + 2);
+        self.count(kept)?;
+        let mut most = 0;
+        for primitive in primitives {
+            if let Kind::Image(image) = primitive.kind() {
+                most = most.max(self.children(image.root(), transform)?);
+            }
+        }
+        fits(kept + most)
+    }
+
+    /// What cuts a layer is as large, and so is what cuts that.
+    fn clip(&mut self, clip: &ClipPath, layer: u64) -> Waiting {
+        self.count(layer)?;
+        let within = self.clip_children(clip.root(), layer)?;
+        let next = clip.clip_path().map_or(Ok(0), |clip| self.clip(clip, layer))?;
+        fits(layer + within.max(next))
+    }
+
+    fn clip_children(&mut self, group: &Group, layer: u64) -> Waiting {
+        let mut most = 0;
+        for node in group.children() {
+            self.count(NODE)?;
+            let Node::Group(group) = node else { continue };
+            let within = self.clip_children(group, layer)?;
+            most = most.max(match group.clip_path() {
+                Some(clip) => fits(layer + within.max(self.clip(clip, layer)?))?,
+                None => within,
+            });
+        }
+        Ok(most)
+    }
+
+    fn mask(&mut self, mask: &Mask, layer: u64, transform: Transform) -> Waiting {
+        self.count(layer)?;
+        let within = self.children(mask.root(), transform)?;
+        let next = mask.mask().map_or(Ok(0), |mask| self.mask(mask, layer, transform))?;
+        fits(layer + within.max(next))
+    }
+
+    fn path(&mut self, path: &Path, transform: Transform) -> Waiting {
+        self.draw(path.stroke_bounding_box(), transform)?;
+        let paints = [path.fill().map(|fill| fill.paint()), path.stroke().map(|stroke| stroke.paint())];
+        let mut most = 0;
+        for paint in paints.into_iter().flatten() {
+            let Paint::Pattern(pattern) = paint else { continue };
+            let (across, down) = transform.pre_concat(pattern.transform()).get_scale();
+            // Nothing bounds it but this.
+            let tile = pixels(pattern.rect().width() * across, pattern.rect().height() * down);
+            self.count(tile)?;
+            let within = self.children(pattern.root(), Transform::from_scale(across, down))?;
+            most = most.max(fits(tile + within)?);
+        }
+        Ok(most)
+    }
+
+    /// The pixels below `area`.
+    fn draw(&mut self, area: Rect, transform: Transform) -> Waiting {
+        // What is nowhere on the canvas is not drawn, and costs no more than a layer.
+        let [across, down] = match area.transform(transform) {
+            // resvg lets two pixels more on each side.
+            Some(area) => [area.width() + 4.0, area.height() + 4.0],
+            None => self.most,
+        };
+        let area = pixels(across.min(self.most[0]), down.min(self.most[1]));
+        self.count(area + NODE)?;
+        Ok(area)
+    }
+
+    fn count(&mut self, pixels: u64) -> Result<(), &'static str> {
+        self.drawn = self.drawn.saturating_add(pixels);
+        match self.drawn <= MOST_DRAWN {
+            true => Ok(()),
+            false => Err("it draws over itself too often"),
+        }
+    }
+}
+
+fn fits(waiting: u64) -> Waiting {
+    match waiting <= MOST_WAITING {
+        true => Ok(waiting),
+        false => Err("its nested groups, filters, masks, clips and patterns take too much memory together"),
+    }
+}
+
+/// Saturates, far above any limit and far below overflow.
+fn pixels(across: f32, down: f32) -> u64 {
+    (across.ceil() * down.ceil()).min(1e12) as u64
+}

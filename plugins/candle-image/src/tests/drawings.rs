@@ -1,0 +1,102 @@
+//! SVG: what is drawn, and what is refused.
+
+use image::{Rgb, RgbImage};
+
+use super::decoding::{pixels, refused, small};
+use super::{encode, golden, open, png};
+
+pub(super) fn svg(attributes: &str, content: &str) -> Vec<u8> {
+    let namespaces = r#"xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink""#;
+    format!("<?xml version=\"1.0\"?>\n<!-- a drawing -->\n<svg {namespaces} {attributes}>{content}</svg>").into_bytes()
+}
+
+const RED: &str = r#"<rect width="30" height="20" fill="red"/>"#;
+
+#[test]
+fn a_drawing_is_what_it_draws_on_white() {
+    let half = RgbImage::from_fn(60, 20, |x, _| if x < 30 { Rgb([255, 0, 0]) } else { Rgb([255; 3]) });
+    // Squares of any size are the same after the squash to the model's.
+    let seen = pixels(&svg(r#"width="60" height="20""#, RED));
+    let apart = seen.iter().zip(pixels(&png(half))).map(|(a, b)| (a - b).abs()).sum::<f32>() / seen.len() as f32;
+    assert!(apart < 0.01, "{apart}");
+    // Vectors have no size of their own: large and small are the same.
+    for size in [r#"width="600" height="200" viewBox="0 0 60 20""#, r#"width="6" height="2" viewBox="0 0 60 20""#] {
+        assert_eq!(pixels(&svg(size, RED)), seen, "{size}");
+    }
+}
+
+#[test]
+fn a_drawing_reads_no_other_file_and_no_font() {
+    let size = r#"width="60" height="20""#;
+    let blank = pixels(&svg(size, ""));
+    let outside = golden().join("images/rgb.png");
+    for (what, content) in [
+        ("another file", format!(r#"<image width="60" height="20" xlink:href="{}"/>"#, outside.display())),
+        ("a file's address", format!(r#"<image width="60" height="20" xlink:href="file://{}"/>"#, outside.display())),
+        ("the network", r#"<image width="60" height="20" xlink:href="http://localhost:9/a.png"/>"#.to_owned()),
+        ("text", r#"<text x="5" y="15">red</text>"#.to_owned()),
+    ] {
+        assert_eq!(pixels(&svg(size, &content)), blank, "{what}");
+    }
+    let embedded = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
+    let embedded = format!(r#"<image width="60" height="20" xlink:href="data:image/png;base64,{embedded}"/>"#);
+    assert_ne!(pixels(&svg(size, &embedded)), blank, "a picture within");
+}
+
+#[test]
+fn a_bad_drawing_is_refused() {
+    let refused = |file: Vec<u8>| refused(&file);
+    assert!(refused(svg(r#"width="60" height="20""#, "<g>")).contains("does not read as SVG"));
+    let thin = refused(svg(r#"width="100000000" height="1""#, RED));
+    assert!(thin.contains("more than `max_pixels = 100000000`"), "{thin}");
+    // Ten references to ten references to ten ..
+    let lines = (1..12)
+        .map(|n| format!(r##"<g id="a{n}">{}</g>"##, format!(r##"<use xlink:href="#a{}"/>"##, n - 1).repeat(10)));
+    let bomb = format!(r##"<defs><g id="a0">{RED}</g>{}</defs><use xlink:href="#a11"/>"##, lines.collect::<String>());
+    assert!(refused(svg(r#"width="60" height="20""#, &bomb)).contains("does not read as SVG"));
+}
+
+fn drawing(content: &str) -> Vec<u8> {
+    svg(r#"width="60" height="20""#, content)
+}
+
+#[test]
+fn groups_nest_as_deep_as_they_may() {
+    let nested = |depth| format!("{}{RED}{}", r#"<g opacity="0.9">"#.repeat(depth), "</g>".repeat(depth));
+    assert!(encode(&open(&small()), &[drawing(&nested(900))])[0].is_ok());
+    assert!(refused(&drawing(&nested(100_000))).contains("does not read as SVG"));
+}
+
+#[test]
+fn a_pattern_has_no_more_pixels_than_fit() {
+    let pattern = r#"<pattern id="p" width="1e6" height="1e6" patternUnits="userSpaceOnUse"><rect width="9" height="9"/></pattern>"#;
+    let refused = refused(&drawing(&format!(r#"<defs>{pattern}</defs><rect width="30" height="20" fill="url(#p)"/>"#)));
+    assert!(refused.contains("does not read as SVG: it draws over itself too often"), "{refused}");
+}
+
+#[test]
+fn pictures_within_a_drawing_are_bounded() {
+    let header = super::png_header(20_000, 6000);
+    let image = |kind: &str, file: &[u8]| {
+        format!(r#"<image width="60" height="20" xlink:href="data:{kind};base64,{}"/>"#, base64(file))
+    };
+    let large = refused(&drawing(&image("image/png", &header)));
+    assert!(large.starts_with("the pictures in the drawing are 120000000 pixels, more than `max_pixels"), "{large}");
+    let nested = refused(&drawing(&image("image/svg+xml", &drawing(RED))));
+    assert!(nested.contains("a drawing within a drawing is not supported"), "{nested}");
+    let broken = pixels(&drawing(&image("image/png", b"no picture")));
+    assert_eq!(broken, pixels(&drawing("")));
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(*three.get(at).unwrap_or(&0)));
+        (0..4)
+            .map(move |at| DIGITS[(bits >> (18 - 6 * at)) as usize % 64] as char)
+            .take(three.len() + 1)
+            .collect::<Vec<_>>()
+    };
+    let text: String = bytes.chunks(3).flat_map(digits).collect();
+    format!("{text}{}", "=".repeat(text.len().wrapping_neg() % 4))
+}
