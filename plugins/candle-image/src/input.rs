@@ -1,8 +1,5 @@
 //! From the bytes of a picture to the values that a network reads.
 
-use fast_image_resize::ImageView;
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
 use fusemix_sdk::{Error, ItemError, Options};
 use image::RgbImage;
 use serde::Deserialize;
@@ -36,8 +33,6 @@ pub(crate) struct Input {
     values: [[f32; 256]; 3],
 }
 
-type Failure = Box<dyn std::error::Error>;
-
 impl Input {
     pub(crate) fn new(recipe: Recipe, options: &Options) -> Result<Self, Error> {
         let fit = options.get_or("fit", Fit::Crop)?;
@@ -54,7 +49,7 @@ impl Input {
 
     /// The picture as `height x width x 3` values, rows from the top, RGB.
     pub(crate) fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, ItemError> {
-        let pixels = || self.see(&decode(bytes, self.max_pixels, self.short_side())?).map_err(undecodable);
+        let pixels = || Ok(self.see(&decode(bytes, self.max_pixels, self.short_side())?));
         // A decoder's or a resizer's fault costs one picture, not its batch.
         catch_unwind(AssertUnwindSafe(pixels)).unwrap_or_else(|_| Err(undecodable("its decoder panicked")))
     }
@@ -71,24 +66,25 @@ impl Input {
     }
 
     /// What the network reads of a picture.
-    fn see(&self, picture: &RgbImage) -> Result<Vec<f32>, Failure> {
+    fn see(&self, picture: &RgbImage) -> Vec<f32> {
         let Recipe { size, filter, .. } = self.recipe;
-        let size = size.map(|side| side as u32);
-        let (width, height) = picture.dimensions();
-        let whole = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())?;
+        let [width, height] = [picture.width(), picture.height()].map(|side| side as usize);
+        let rows: Vec<&[u8]> = picture.as_raw().chunks_exact(width * 3).collect();
         let to = match (self.fit, self.recipe.resize) {
             (Fit::Crop, Resize::CropFirst { margin }) => {
-                let [side, short] = [size[1], width.min(height)].map(u64::from);
-                let side = 1.max((short * side / (side + u64::from(margin))) as u32);
+                let short = width.min(height);
+                let side = 1.max(short * size[1] / (size[1] + margin as usize));
                 let (left, top) = ((width - side).div_ceil(2), (height - side).div_ceil(2));
-                let middle = TypedCroppedImage::new(whole, left, top, side, side)?;
-                return self.values(&resample(&middle, size, [0, 0], size, filter)?, [0, 0]);
+                let middle: Vec<&[u8]> =
+                    rows[top..top + side].iter().map(|row| &row[left * 3..(left + side) * 3]).collect();
+                return self.values(&resample(&middle, size, [0, 0], size, filter), size, [0, 0]);
             }
             (Fit::Whole, _) => size,
-            (Fit::Crop, Resize::To(to)) => to,
+            (Fit::Crop, Resize::To(to)) => to.map(|side| side as usize),
             (Fit::Crop, Resize::No) => [height, width],
             (Fit::Crop, Resize::Short(short)) => {
-                let long = |long: u32, other: u32| (f64::from(short) * f64::from(long) / f64::from(other)) as u32;
+                let short = short as usize;
+                let long = |long: usize, other: usize| (short as f64 * long as f64 / other as f64) as usize;
                 match width <= height {
                     true => [long(height, width), short],
                     false => [short, long(width, height)],
@@ -97,13 +93,13 @@ impl Input {
         };
         // Of each dimension: where the middle begins, and what there is of it; black around it if it is too small.
         let middle = |dim: usize| match to[dim].checked_sub(size[dim]) {
-            Some(rest) if self.recipe.centre == Centre::Even => (f64::from(rest) / 2.0).round_ties_even() as u32,
+            Some(rest) if self.recipe.centre == Centre::Even => (rest as f64 / 2.0).round_ties_even() as usize,
             Some(rest) => rest / 2,
             None => 0,
         };
         let seen = [size[0].min(to[0]), size[1].min(to[1])];
-        let before = [0, 1].map(|dim| (size[dim] - seen[dim]).div_ceil(2) as usize);
-        self.values(&resample(&whole, to, [middle(0), middle(1)], seen, filter)?, before)
+        let before = [0, 1].map(|dim| (size[dim] - seen[dim]).div_ceil(2));
+        self.values(&resample(&rows, to, [middle(0), middle(1)], seen, filter), seen, before)
     }
 
     /// Pixels as the network reads them.
@@ -116,22 +112,23 @@ impl Input {
         values
     }
 
-    /// `seen` with what is missing around it, `before` at the top and at the left, normalised.
-    fn values(&self, seen: &TypedImage<'_, U8x3>, before: [usize; 2]) -> Result<Vec<f32>, Failure> {
+    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left, normalised.
+    fn values(&self, rgb: &[u8], seen: [usize; 2], before: [usize; 2]) -> Vec<f32> {
+        let (pixels, _) = rgb.as_chunks::<3>();
         let [height, width] = self.recipe.size;
-        if [seen.height() as usize, seen.width() as usize] == [height, width] {
-            return Ok(self.normalised(seen.pixels().iter().map(|pixel| pixel.0)));
+        if seen == [height, width] {
+            return self.normalised(pixels.iter().copied());
         }
         let black = self.values.map(|values| values[0]);
         let mut all = Vec::with_capacity(height * width * 3);
         (0..height * width).for_each(|_| all.extend(black));
-        for (row, pixels) in seen.pixels().chunks_exact(seen.width() as usize).enumerate() {
+        for (row, pixels) in pixels.chunks_exact(seen[1]).enumerate() {
             let start = ((before[0] + row) * width + before[1]) * 3;
             for (to, pixel) in all[start..].chunks_exact_mut(3).zip(pixels) {
-                (0..3).for_each(|c| to[c] = self.values[c][usize::from(pixel.0[c])]);
+                (0..3).for_each(|c| to[c] = self.values[c][usize::from(pixel[c])]);
             }
         }
-        Ok(all)
+        all
     }
 }
 
@@ -141,7 +138,7 @@ impl Display for Input {
         let Recipe { size: [height, width], filter, mean, deviation, .. } = &self.recipe;
         match self.fit {
             Fit::Crop => write!(f, "on white, {}", self.recipe)?,
-            Fit::Whole => write!(f, "on white, whole, {filter} to {width}x{height} in the order of Pillow 13")?,
+            Fit::Whole => write!(f, "on white, whole, {filter} to {width}x{height} as Pillow 13 does")?,
         }
         write!(f, ", minus {mean:?} over {deviation:?}")
     }

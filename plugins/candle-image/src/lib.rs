@@ -4,6 +4,7 @@
 mod channels;
 mod conv;
 mod depthwise;
+mod filter;
 mod input;
 mod isobmff;
 mod jpeg;

@@ -1,7 +1,8 @@
 //! How a network wants its pictures.
 
-use fast_image_resize::FilterType;
 use std::fmt::{self, Display};
+
+pub(crate) use crate::filter::Filter;
 
 /// Mean and standard deviation of RGB from 0 to 1.
 pub(crate) type Colours = [[f64; 3]; 2];
@@ -44,41 +45,6 @@ pub(crate) enum Centre {
     Even,
 }
 
-/// All but the first are antialiased.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Filter {
-    Nearest,
-    Lanczos,
-    Bilinear,
-    Bicubic,
-    Box,
-    Hamming,
-}
-
-impl Filter {
-    /// By Pillow's numbers.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
-
-    /// None to take the nearest pixel.
-    pub(crate) fn convolution(self) -> Option<FilterType> {
-        match self {
-            Self::Nearest => None,
-            Self::Lanczos => Some(FilterType::Lanczos3),
-            Self::Bilinear => Some(FilterType::Bilinear),
-            Self::Bicubic => Some(FilterType::CatmullRom),
-            Self::Box => Some(FilterType::Box),
-            Self::Hamming => Some(FilterType::Hamming),
-        }
-    }
-}
-
-impl Display for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format!("{self:?}").to_lowercase())
-    }
-}
-
 impl Recipe {
     /// Height and width first.
     pub(crate) fn new(size: [usize; 2], resize: Resize, centre: Centre, filter: Filter, colours: Colours) -> Self {
@@ -102,11 +68,11 @@ impl Display for Recipe {
             Resize::CropFirst { margin } => {
                 let side = *width as u32;
                 write!(f, "cropped to {side}/{} of the short side, {filter} to {width}x{height}", side + margin)?;
-                return f.write_str(" in the order of Pillow 13");
+                return f.write_str(" as Pillow 13 does");
             }
             Resize::No => write!(f, "as large as it is")?,
-            Resize::Short(side) => write!(f, "short side {filter} to {side} in the order of Pillow 13")?,
-            Resize::To([down, across]) => write!(f, "{filter} to {across}x{down} in the order of Pillow 13")?,
+            Resize::Short(side) => write!(f, "short side {filter} to {side} as Pillow 13 does")?,
+            Resize::To([down, across]) => write!(f, "{filter} to {across}x{down} as Pillow 13 does")?,
         }
         let centre = if self.centre == Centre::Even { " (torchvision's)" } else { "" };
         write!(f, ", the middle {width}x{height} of it{centre}")

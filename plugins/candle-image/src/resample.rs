@@ -1,72 +1,134 @@
-//! Resizing as Pillow does, of the part that is wanted.
+//! Resizing as Pillow 13 does it (`Resample.c`), to the bit: in fixed point, one dimension after the other.
 
-use fast_image_resize::images::TypedImage;
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{ImageView, ResizeAlg, ResizeOptions, Resizer};
+use pulp::{Arch, Simd};
+use std::ops::Range;
 
-use crate::recipe::Filter;
+use crate::filter::Filter;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+/// Bits of a weight behind its point. A sum of bytes times weights, which may overshoot, fits into 32.
+const BITS: u32 = 32 - 8 - 2;
+const HALF: i32 = 1 << (BITS - 1);
 
-/// Of `picture` resized `to` height and width as Pillow does, the part of `size` that begins at row and column `start`.
-pub(crate) fn resample(
-    picture: &impl ImageView<Pixel = U8x3>,
-    to: [u32; 2],
-    start: [u32; 2],
-    size: [u32; 2],
-    filter: Filter,
-) -> Result<TypedImage<'static, U8x3>> {
-    let from = [picture.height(), picture.width()];
-    let Some(filter) = filter.convolution() else { return nearest(picture, to, start, size) };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    // Where the part lies in the picture, in one dimension: its start and its length.
-    let lies = |dim: usize| {
-        let [from, to, start, size] = [from[dim], to[dim], start[dim], size[dim]].map(f64::from);
-        let start = from * start / to;
-        (start, (from * size / to).min(from - start))
-    };
-    let ((top, down), (left, across)) = (lies(0), lies(1));
-    let [height, width] = from.map(f64::from);
-    // The order of Pillow 13: bicubic overshoots, and what does is cut off in between, so the order shows. It also
-    // keeps what lies between small, however thin a picture is.
-    let [less_down, less_across] = [0, 1].map(|dim| i64::from(from[dim]) - i64::from(to[dim]));
-    let down_first = less_down > 0 && less_down > 2 * less_across;
-    let (between, first, second) = match down_first {
-        true => (
-            (from[1], size[0]),
-            options.crop(0.0, top, width, down),
-            options.crop(left, 0.0, across, f64::from(size[0])),
-        ),
-        false => (
-            (size[1], from[0]),
-            options.crop(left, 0.0, across, height),
-            options.crop(0.0, top, f64::from(size[1]), down),
-        ),
-    };
-    let (mut between, mut part) = (TypedImage::new(between.0, between.1), TypedImage::new(size[1], size[0]));
-    let mut resizer = Resizer::new();
-    resizer.resize_typed(picture, &mut between, &first)?;
-    resizer.resize_typed(&between, &mut part, &second)?;
-    Ok(part)
+/// Of the picture of these `rows` (RGB) resized `to` height and width, the part of `size` that begins at row and column
+/// `start`, row by row.
+pub(crate) fn resample(rows: &[&[u8]], to: [usize; 2], start: [usize; 2], size: [usize; 2], filter: Filter) -> Vec<u8> {
+    let from = [rows.len(), rows[0].len() / 3];
+    if filter == Filter::Nearest {
+        return nearest(rows, [0, 1].map(|dim| places(from[dim], to[dim], start[dim], size[dim])));
+    }
+    let [down, across] = [0, 1].map(|dim| Weights::new(from[dim], to[dim], start[dim]..start[dim] + size[dim], filter));
+    // Bicubic overshoots, and what does is cut off in between, so that the order shows. It also keeps what lies between
+    // small, however thin a picture is.
+    let [less_down, less_across] = [0, 1].map(|dim| from[dim] as i64 - to[dim] as i64);
+    if less_down > 0 && less_down > 2 * less_across {
+        let between = down.of_rows(rows, 0);
+        across.of_columns(&between.chunks_exact(from[1] * 3).collect::<Vec<_>>())
+    } else {
+        let seen = down.seen();
+        let between = across.of_columns(&rows[seen.clone()]);
+        down.of_rows(&between.chunks_exact(size[1] * 3).collect::<Vec<_>>(), seen.start)
+    }
 }
 
-/// [`resample`] by the nearest pixel. Where two are equally near, it shows that Pillow adds up its steps.
-fn nearest(
-    picture: &impl ImageView<Pixel = U8x3>,
-    to: [u32; 2],
-    start: [u32; 2],
-    size: [u32; 2],
-) -> Result<TypedImage<'static, U8x3>> {
-    let places = |from: u32, dim: usize| {
-        let step = f64::from(from) / f64::from(to[dim]);
-        let all = std::iter::successors(Some(step * 0.5), move |at| Some(at + step)).map(|at| at as usize);
-        let (start, size) = (start[dim] as usize, size[dim] as usize);
-        all.skip(start).take(size).map(|at| at.min(from as usize - 1)).collect::<Vec<_>>()
-    };
-    let columns = places(picture.width(), 1);
-    let rows: Vec<&[U8x3]> = picture.iter_rows(0).collect();
-    let pixels =
-        places(picture.height(), 0).into_iter().flat_map(|row| columns.iter().map(move |&column| (row, column)));
-    let pixels = pixels.map(|(row, column)| rows[row][column]).collect();
-    Ok(TypedImage::from_pixels(size[1], size[0], pixels)?)
+/// What each place of a dimension takes of its old places.
+struct Weights {
+    /// The old places, for each of the new.
+    spans: Vec<Range<usize>>,
+    /// What they weigh, span by span.
+    weights: Vec<i32>,
+}
+
+impl Weights {
+    /// For `places` of `to`.
+    fn new(from: usize, to: usize, places: Range<usize>, filter: Filter) -> Self {
+        let scale = from as f64 / to as f64;
+        let wide = scale.max(1.0);
+        let (support, narrow) = (filter.support() * wide, 1.0 / wide);
+        let (mut spans, mut weights, mut exact) = (Vec::new(), Vec::new(), Vec::new());
+        for place in places {
+            let centre = (place as f64 + 0.5) * scale;
+            let span = (centre - support + 0.5).max(0.0) as usize..from.min((centre + support + 0.5) as usize);
+            exact.clear();
+            exact.extend(span.clone().map(|old| filter.weight((old as f64 - centre + 0.5) * narrow)));
+            let sum: f64 = exact.iter().sum();
+            weights.extend(exact.iter().map(|weight| (weight / sum * f64::from(1 << BITS)).round() as i32));
+            spans.push(span);
+        }
+        Self { spans, weights }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[i32])> {
+        let mut rest = &self.weights[..];
+        self.spans.iter().map(move |span| {
+            let (weights, others) = rest.split_at(span.len());
+            rest = others;
+            (span.clone(), weights)
+        })
+    }
+
+    /// The old places that weigh anything.
+    fn seen(&self) -> Range<usize> {
+        self.spans[0].start..self.spans[self.spans.len() - 1].end
+    }
+
+    /// Old places are rows, of which `rows` has those from `first` on.
+    fn of_rows(&self, rows: &[&[u8]], first: usize) -> Vec<u8> {
+        let width = rows[0].len();
+        let mut out = vec![0; self.spans.len() * width];
+        for ((span, weights), out) in self.iter().zip(out.chunks_exact_mut(width)) {
+            add_rows(&rows[span.start - first..span.end - first], weights, out);
+        }
+        out
+    }
+
+    /// Old places are columns.
+    fn of_columns(&self, rows: &[&[u8]]) -> Vec<u8> {
+        let width = self.spans.len() * 3;
+        let mut out = vec![0; rows.len() * width];
+        for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
+            let (pixels, _) = row.as_chunks::<3>();
+            for ((span, weights), out) in self.iter().zip(out.as_chunks_mut::<3>().0) {
+                let mut sums = [HALF; 3];
+                for (pixel, weight) in pixels[span].iter().zip(weights) {
+                    for (sum, &value) in sums.iter_mut().zip(pixel) {
+                        *sum += i32::from(value) * weight;
+                    }
+                }
+                *out = sums.map(rounded);
+            }
+        }
+        out
+    }
+}
+
+#[pulp::with_simd(add_rows = Arch::new())]
+fn add_rows_simd<'a, S: Simd>(_: S, rows: &'a [&'a [u8]], weights: &'a [i32], out: &'a mut [u8]) {
+    const AT_ONCE: usize = 64;
+    for (at, out) in out.chunks_mut(AT_ONCE).enumerate() {
+        let mut sums = [HALF; AT_ONCE];
+        for (row, &weight) in rows.iter().zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(&row[at * AT_ONCE..]) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = rounded(sum);
+        }
+    }
+}
+
+fn rounded(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
+}
+
+/// The old places of those `start..start + size` of `to`. Where two are equally near, it shows that Pillow adds up its steps.
+fn places(from: usize, to: usize, start: usize, size: usize) -> Vec<usize> {
+    let step = from as f64 / to as f64;
+    let all = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
+    all.skip(start).take(size).map(|at| (at as usize).min(from - 1)).collect()
+}
+
+fn nearest(rows: &[&[u8]], [down, across]: [Vec<usize>; 2]) -> Vec<u8> {
+    let row = |row: usize| across.iter().flat_map(move |column| &rows[row][column * 3..column * 3 + 3]);
+    down.into_iter().flat_map(row).copied().collect()
 }
