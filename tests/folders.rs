@@ -153,3 +153,99 @@ fn a_table_of_texts_with_broken_ones_among_them() {
         [empty, empty, empty, invalid, invalid, invalid, nothing, nothing, nothing, nothing],
     );
 }
+
+/// Noise as a WAV file: `format` is 1 for whole numbers and 3 for floating point.
+fn wav((format, bits): (u16, u16), rate: u32, channels: u16, seed: u32) -> Vec<u8> {
+    let (width, frames) = (bits / 8, rate / 10);
+    let bytes = frames * u32::from(channels * width);
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0");
+    file.extend([format, channels].map(u16::to_le_bytes).concat());
+    file.extend([rate, rate * u32::from(channels * width)].map(u32::to_le_bytes).concat());
+    file.extend([channels * width, bits].map(u16::to_le_bytes).concat());
+    file.extend(b"data");
+    file.extend(bytes.to_le_bytes());
+    for at in 0..frames * u32::from(channels) {
+        // The highest bytes are the last ones.
+        let sample = (at + seed).wrapping_mul(2_654_435_761);
+        match format {
+            3 => file.extend((sample as f32 / u32::MAX as f32 - 0.5).to_le_bytes()),
+            _ => file.extend(&sample.to_le_bytes()[4 - usize::from(width)..]),
+        }
+    }
+    file
+}
+
+#[test]
+fn a_folder_of_sounds_with_broken_ones_among_them() {
+    let golden = repository().join("tests/golden");
+    let place = Place::new(&format!(
+        "[[plugin]]\nname = 'candle-audio'\n[encoder.sounds]\nplugin = 'candle-audio'\nmodel = '{}'\n",
+        golden.join("checkpoints/whisper").display()
+    ));
+    let mut good = Vec::new();
+    for ending in ["flac", "mp3", "m4a", "aac", "webm", "aiff", "caf", "ogg", "wav"] {
+        files(&golden.join("sounds"), ending, &mut good);
+    }
+    assert_eq!(good.len(), 11);
+    files(&repository().join("target/assets/stamps"), "ogg", &mut good);
+    assert!(good.len() > 400, "run ./check, which fetches the sounds");
+    good.truncate(400);
+    let formats = [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32)];
+    for (rate, channels) in [8_000, 11_025, 22_050, 44_100, 48_000, 96_000]
+        .into_iter()
+        .flat_map(|rate| [1, 2, 6].map(|channels| (rate, channels)))
+    {
+        for (seed, format) in formats.into_iter().cycle().take(30).enumerate() {
+            let name = format!("good/{rate}-{channels}-{seed}.wav");
+            place.write(&name, wav(format, rate, channels, seed as u32));
+            good.push(place.path(&name));
+        }
+    }
+    let read = |name: &str| std::fs::read(golden.join(name)).unwrap();
+    // Rows of the last kind.
+    for row in (199..1000).step_by(200) {
+        place.write(&format!("broken/{row}-folder.wav/sound.wav"), "");
+    }
+    let expected = mixed_files(&place, &good, &|kind| match kind {
+        0 => ("empty.wav".to_owned(), Vec::new()),
+        1 => ("text.wav".to_owned(), b"a bird that sings".to_vec()),
+        2 => ("header.wav".to_owned(), wav((1, 16), 8_000, 1, 0)[..30].to_vec()),
+        3 => ("not-there.wav".to_owned(), Vec::new()),
+        4 => {
+            let flac = read("sounds/rattle.flac");
+            ("cut.flac".to_owned(), flac[..flac.len() / 2].to_vec())
+        }
+        5 => ("codec.ogg".to_owned(), read("sounds/sine.opus")),
+        6 => ("picture.mp3".to_owned(), read("images/rgb.jpg")),
+        7 => {
+            let mut slow = wav((1, 16), 8_000, 1, 0);
+            slow[24..28].fill(0);
+            ("no-rate.wav".to_owned(), slow)
+        }
+        8 => {
+            let mut wav = wav((3, 32), 8_000, 1, 0);
+            wav[1044..1048].copy_from_slice(&f32::NAN.to_le_bytes());
+            ("nan.wav".to_owned(), wav)
+        }
+        _ => ("folder.wav".to_owned(), Vec::new()),
+    });
+    check(
+        &place,
+        "sounds",
+        &expected,
+        [
+            "an empty file",
+            "not a sound",
+            "the file is cut",
+            "cannot read",
+            "the file is cut",
+            "its codec is not one that is known",
+            "not a sound",
+            "0 samples a second",
+            "not a number",
+            "cannot read",
+        ],
+    );
+}

@@ -4,7 +4,8 @@
     python3 sounds.py
 
 Makes the files of sounds/: chirp.flac (16 kHz, 4 s), knock.wav (48 kHz), tune.ogg (48 kHz, 7 s), bells.flac (32 kHz, 10.5 s),
-rattle.flac (32 kHz), and one second of a sine of 1 kHz as sine.mp3 and sine.m4a (44.1 kHz, stereo).
+rattle.flac (32 kHz); one second of a sine of 1 kHz as sine.mp3, sine.m4a, sine.aac, sine.webm (44.1 kHz,
+stereo), sine.aiff and sine.caf (16 kHz); and sine.opus, of a codec that is not read.
 """
 import pathlib
 
@@ -36,6 +37,18 @@ def noise(random, t, deviation):
     return deviation * random.standard_normal(len(t))
 
 
+def encode(path, codec, rate, samples):
+    """[2, samples] as a file of FFmpeg's."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=rate, layout="stereo", bit_rate=48_000, options={"strict": "-2"})
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(format=stream.format, layout="stereo", rate=rate, frame_size=stream.frame_size)
+        for frame in [*resampler.resample(frame), *resampler.resample(None), None]:
+            for packet in stream.encode(frame):
+                file.mux(packet)
+
+
 def main():
     random = numpy.random.default_rng(7)
     HERE.mkdir(exist_ok=True)
@@ -52,12 +65,12 @@ def main():
     t = seconds(44_100, 1)
     sine = numpy.stack([0.5 * numpy.sin(2 * numpy.pi * 1000 * t)] * 2).astype("float32")
     soundfile.write(HERE / "sine.mp3", sine.T, 44_100, format="MP3")
-    with av.open(str(HERE / "sine.m4a"), "w") as file:
-        stream = file.add_stream("aac", rate=44_100, layout="stereo", bit_rate=48_000)
-        frame = av.AudioFrame.from_ndarray(sine, format="fltp", layout="stereo")
-        frame.sample_rate = 44_100
-        for packet in [*stream.encode(frame), *stream.encode(None)]:
-            file.mux(packet)
+    for name, codec in (("m4a", "aac"), ("aac", "aac"), ("webm", "vorbis")):
+        encode(HERE / f"sine.{name}", codec, 44_100, sine)
+    encode(HERE / "sine.opus", "libopus", 48_000, sine)
+    t = seconds(16_000, 1)
+    for name in ("aiff", "caf"):
+        soundfile.write(HERE / f"sine.{name}", 0.5 * numpy.sin(2 * numpy.pi * 1000 * t), 16_000, subtype="PCM_16")
     t = seconds(32_000, 10.5)
     bells = sum(0.2 * numpy.exp(-(t % 3.5) * 9) * numpy.sin(2 * numpy.pi * hertz * t) for hertz in (523, 1318, 2637, 6271))
     soundfile.write(HERE / "bells.flac", bells, 32_000, subtype="PCM_16")

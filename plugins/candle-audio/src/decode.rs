@@ -2,7 +2,7 @@
 
 use fusemix_sdk::ItemError;
 use std::io::{Cursor, ErrorKind};
-use symphonia::core::codecs::audio::AudioDecoder;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
@@ -11,12 +11,15 @@ use symphonia::core::io::MediaSourceStream;
 use crate::{mpeg, ogg};
 
 /// Samples a second that a sound may have.
-const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
 /// Samples of each channel that a lossy file may be short of what its header says: coders count what is dropped at either
 /// end in ways of their own. Two frames of MP3.
 const SLACK: u64 = 2304;
 /// Containers that say exactly how much they hold.
 const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
+
+/// Samples of all channels that a packet may have: a decoder makes room for as many as the header claims.
+const ROOM: u64 = 1 << 22;
 
 /// A sound file that is being read.
 pub(crate) struct Decoder<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Decoder<'a> {
     slack: u64,
     decoded: u64,
     packets: Packets,
+    /// Packets that the file has bytes for: an index may name the same bytes again and again.
+    left: usize,
     /// Samples of a packet, channel by channel in turn.
     interleaved: Vec<f32>,
     /// The samples of the first packet, which told the rate.
@@ -47,7 +52,8 @@ impl<'a> Decoder<'a> {
         if bytes.is_empty() {
             return Err(ItemError::new("an empty file"));
         }
-        if ogg::is_cut(bytes) {
+        let bytes = mpeg::untagged(bytes);
+        if bytes.is_empty() || ogg::is_cut(bytes) {
             return Err(cut());
         }
         let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
@@ -66,6 +72,7 @@ impl<'a> Decoder<'a> {
             slack,
             decoded: 0,
             packets: Packets::default(),
+            left: bytes.len(),
             interleaved: Vec::new(),
             first: Vec::new(),
         };
@@ -94,6 +101,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn packet(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
+        let left = self.left.checked_sub(1);
+        self.left = left.ok_or_else(|| undecodable("it claims more packets than it has bytes"))?;
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => return self.end().map(|()| false),
@@ -126,7 +135,7 @@ impl<'a> Decoder<'a> {
             return Ok(true);
         }
         match self.rate {
-            0 if RATES.contains(&rate) => self.rate = rate,
+            0 if RATES.contains(&(rate as usize)) => self.rate = rate,
             0 => return Err(ItemError::new(format!("{rate} samples a second; from 1000 to 768000 are read"))),
             before if before != rate => {
                 let message = format!("its rate changes from {before} to {rate} samples a second; split the file");
@@ -159,9 +168,18 @@ fn audio(format: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecoder>), I
     let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
     let params = track.codec_params.as_ref().and_then(|params| params.audio());
     let params = params.ok_or_else(|| ItemError::new("no sound in it"))?;
+    if room(params) > ROOM {
+        return Err(undecodable("a packet of it claims to be longer than any is"));
+    }
     let codec = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
     let unknown = |error| ItemError::new(format!("its codec is not one that is known ({error}); convert it to FLAC"));
     Ok((track, codec.map_err(unknown)?))
+}
+
+/// Samples of all channels that a packet may have, as the header says.
+fn room(params: &AudioCodecParameters) -> u64 {
+    let channels = params.channels.as_ref().map_or(1, |channels| channels.count() as u64);
+    channels.saturating_mul(params.max_frames_per_packet.unwrap_or(1))
 }
 
 /// Samples of each channel, where the header says it and does not guess.
@@ -177,8 +195,12 @@ fn cut() -> ItemError {
 fn unopened(error: Error, bytes: &[u8]) -> ItemError {
     match error {
         Error::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => cut(),
-        // An MP4 file, whose index mostly comes last.
-        Error::IoError(_) | Error::Unsupported(_) if bytes.get(4..8).is_some_and(|name| name == b"ftyp") => cut(),
+        // An MP4 file, whose index mostly comes last, or one of Matroska.
+        Error::IoError(_) | Error::Unsupported(_)
+            if bytes.get(4..8).is_some_and(|name| name == b"ftyp") || bytes.starts_with(b"\x1a\x45\xdf\xa3") =>
+        {
+            cut()
+        }
         Error::IoError(_) | Error::Unsupported(_) => {
             ItemError::new("not a sound: neither WAV, AIFF, CAF, FLAC, MP3, Ogg, M4A, AAC nor Matroska")
         }

@@ -2,22 +2,26 @@
 //! preprocessor_config.json; and HTS-AT from its authors' checkpoints.
 
 mod decode;
+mod guard;
 mod mel;
 mod model;
 mod mpeg;
 mod ogg;
+mod progress;
 mod resample;
 mod sound;
 
 use candle_core::{DType, Device};
 use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
+    Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options, tracing,
 };
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
+use guard::guarded;
 use model::Model;
+use progress::Progress;
 use sound::Sound;
 
 fusemix_sdk::export!(CandleAudio);
@@ -44,14 +48,12 @@ struct CandleAudio {
     turn: Mutex<()>,
 }
 
-/// A sound on its way to its latent.
-struct Progress<'a> {
-    /// What is left of the sound; nothing, once it is over or has failed.
-    sound: Option<Sound<'a>>,
-    /// The sum of the windows' latents, each times its samples, and these samples.
-    sum: Vec<f64>,
+/// What the model reads of a window.
+struct Window {
+    /// The sound that it is of, by index.
+    sound: usize,
+    features: Vec<f32>,
     samples: usize,
-    failure: Option<ItemError>,
 }
 
 impl Encoder for CandleAudio {
@@ -108,25 +110,14 @@ impl Encoder for CandleAudio {
         let (rate, mut waits) = (self.model.rate(), false);
         let mut sounds: Vec<Progress<'_>> =
             items.par_iter().map(|item| Progress::new(Sound::open(item.bytes, rate))).collect();
-        loop {
-            let going = sounds.iter().filter(|sound| sound.sound.is_some()).count();
-            if going == 0 {
-                break;
-            }
-            let (each, length) = (WINDOWS.div_ceil(going), self.model.window());
-            let windows: Vec<Vec<Vec<f32>>> =
-                sounds.par_iter_mut().with_max_len(1).map(|sound| sound.windows(each, length)).collect();
-            let windows: Vec<(usize, Vec<f32>)> = windows
-                .into_iter()
-                .enumerate()
-                .flat_map(|(sound, windows)| windows.into_iter().map(move |window| (sound, window)))
-                .collect();
-            for ((sound, window), latent) in windows.iter().zip(self.latents(&windows, host)?) {
-                sounds[*sound].add(&latent, window.len());
+        while sounds.iter().any(Progress::is_going) {
+            let windows = self.windows(&mut sounds);
+            for (window, latent) in windows.iter().zip(self.latents(&windows, host)?) {
+                sounds[window.sound].add(&latent, window.samples);
             }
             // A sign of life: a long sound may take longer than the host waits for an answer.
-            if let Some(longest) = sounds.iter().filter(|sound| sound.sound.is_some()).map(|sound| sound.samples).max()
-            {
+            let going = sounds.iter().filter(|sound| sound.is_going());
+            if let Some(longest) = going.map(Progress::samples).max() {
                 host.status(&format!("{} s into a long sound", longest / rate as usize));
                 waits = true;
             }
@@ -139,26 +130,43 @@ impl Encoder for CandleAudio {
 }
 
 impl CandleAudio {
+    /// The next windows of each sound that is not over.
+    fn windows(&self, sounds: &mut [Progress<'_>]) -> Vec<Window> {
+        let going = sounds.iter().filter(|sound| sound.is_going()).count();
+        let (each, length) = (WINDOWS.div_ceil(going), self.model.window());
+        let windows: Vec<Vec<Vec<f32>>> =
+            sounds.par_iter_mut().with_max_len(1).map(|sound| sound.windows(each, length)).collect();
+        let windows: Vec<(usize, Vec<f32>)> = windows
+            .into_iter()
+            .enumerate()
+            .flat_map(|(sound, windows)| windows.into_iter().map(move |window| (sound, window)))
+            .collect();
+        let features = |window: &[f32]| guarded("making its spectrogram", || Ok(self.model.features(window)));
+        let features: Vec<_> = windows.par_iter().with_max_len(1).map(|(_, window)| features(window)).collect();
+        let made = windows.into_iter().zip(features).filter_map(|((sound, window), features)| match features {
+            Ok(features) => Some(Window { sound, features, samples: window.len() }),
+            Err(error) => {
+                sounds[sound].fail(error);
+                None
+            }
+        });
+        made.collect()
+    }
+
     /// The latent of each window.
-    fn latents(&self, windows: &[(usize, Vec<f32>)], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
-        if self.device.is_cpu() {
+    fn latents(&self, windows: &[Window], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
+        let latents: Result<Vec<_>, _> = if self.device.is_cpu() {
             // A window a core (see `candle_kit::nn`).
-            let each = windows.par_iter().with_max_len(1).map(|(_, window)| {
-                let features = (self.model.features(window), window.len());
-                self.forward(&[features], host).map(|mut latents| latents.remove(0))
-            });
-            return each.collect();
-        }
-        let features: Vec<_> =
-            windows.par_iter().map(|(_, window)| (self.model.features(window), window.len())).collect();
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let latents: Result<Vec<_>, _> =
-            features.chunks(GPU_WINDOWS).map(|features| self.forward(features, host)).collect();
+            windows.par_chunks(1).with_max_len(1).map(|window| self.forward(window, host)).collect()
+        } else {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            windows.chunks(GPU_WINDOWS).map(|windows| self.forward(windows, host)).collect()
+        };
         Ok(latents?.into_iter().flatten().collect())
     }
 
-    /// The latent of each of some windows' features, with the number of samples that they are of.
-    fn forward(&self, windows: &[(Vec<f32>, usize)], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
+    /// The latent of each of some windows, which go through the model together.
+    fn forward(&self, windows: &[Window], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
         if host.should_stop() {
             return Err(Error::stopped());
         }
@@ -169,59 +177,15 @@ impl CandleAudio {
             other => other,
         };
         candle_kit::in_halves(windows, &format!("{}, windows", self.name), &|windows| {
-            let features = windows.iter().flat_map(|(features, _)| features.iter().copied()).collect();
+            let features = windows.iter().flat_map(|window| window.features.iter().copied()).collect();
             let states = self.model.forward(features, windows.len(), self.layer)?.to_dtype(DType::F32)?;
             let states: Vec<f32> = states.flatten_all()?.to_vec1()?;
             let each = states.chunks_exact(states.len() / windows.len()).zip(windows);
-            let latent = |(states, (_, samples)): (&[f32], &(_, usize))| {
-                pooling.pool(&states[..self.model.sounding(*samples, self.layer) * width], width)
+            let latent = |(states, window): (&[f32], &Window)| {
+                pooling.pool(&states[..self.model.sounding(window.samples, self.layer) * width], width)
             };
             Ok(each.map(latent).collect())
         })
-    }
-}
-
-impl<'a> Progress<'a> {
-    fn new(sound: Result<Sound<'a>, ItemError>) -> Self {
-        let (sound, failure) = match sound {
-            Ok(sound) => (Some(sound), None),
-            Err(error) => (None, Some(error)),
-        };
-        Self { sound, sum: Vec::new(), samples: 0, failure }
-    }
-
-    /// Up to so many windows of `length` samples; the last one of a sound may be shorter.
-    fn windows(&mut self, most: usize, length: usize) -> Vec<Vec<f32>> {
-        let mut windows = Vec::new();
-        while let Some(sound) = self.sound.as_mut().filter(|_| windows.len() < most) {
-            match sound.window(length) {
-                Ok(window) => {
-                    if window.len() < length {
-                        self.sound = None;
-                    }
-                    windows.extend(Some(window).filter(|window| !window.is_empty()));
-                }
-                Err(error) => (self.sound, self.failure) = (None, Some(error)),
-            }
-        }
-        windows
-    }
-
-    fn add(&mut self, latent: &[f32], samples: usize) {
-        self.sum.resize(latent.len(), 0.0);
-        self.sum.iter_mut().zip(latent).for_each(|(sum, &value)| *sum += f64::from(value) * samples as f64);
-        self.samples += samples;
-    }
-
-    fn finish(self, normalize: bool) -> Result<Vec<f32>, ItemError> {
-        if let Some(error) = self.failure {
-            return Err(error);
-        }
-        let mut latent: Vec<f32> = self.sum.iter().map(|sum| (sum / self.samples as f64) as f32).collect();
-        if normalize {
-            candle_kit::normalize(&mut latent);
-        }
-        Ok(latent)
     }
 }
 

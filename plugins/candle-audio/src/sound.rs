@@ -1,10 +1,15 @@
 //! A sound file as a stream of windows at the model's rate: however long it is, one window is in memory.
 
 use fusemix_sdk::ItemError;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::decode::Decoder;
+use crate::guard::guarded;
 use crate::resample::Resampler;
+
+/// Samples are between -1 and 1, or whole numbers of 32 bits at most; a resampler does not survive the largest that a file can hold.
+const LOUDEST: f32 = 1e12;
+/// What a panic interrupts.
+const DOING: &str = "decoding it";
 
 pub(crate) struct Sound<'a> {
     decoder: Decoder<'a>,
@@ -18,7 +23,7 @@ pub(crate) struct Sound<'a> {
 impl<'a> Sound<'a> {
     /// `rate`: the samples a second that the model reads.
     pub(crate) fn open(bytes: &'a [u8], rate: u32) -> Result<Self, ItemError> {
-        guarded(|| {
+        guarded(DOING, || {
             let decoder = Decoder::open(bytes)?;
             let resampler = Resampler::new(decoder.rate(), rate)?;
             Ok(Self { decoder, resampler, packet: Vec::new(), samples: Vec::new(), over: false })
@@ -27,11 +32,12 @@ impl<'a> Sound<'a> {
 
     /// The next `length` samples, or fewer at the end; none when the sound is over.
     pub(crate) fn window(&mut self, length: usize) -> Result<Vec<f32>, ItemError> {
-        guarded(|| {
+        guarded(DOING, || {
             while !self.over && self.samples.len() < length {
                 self.over = !self.decoder.read(&mut self.packet)?;
-                if self.packet.iter().any(|sample| !sample.is_finite()) {
-                    return Err(ItemError::new("a sample in it is not a number"));
+                // What is no number fails the comparison, too.
+                if !self.packet.iter().all(|sample| sample.abs() <= LOUDEST) {
+                    return Err(ItemError::new("a sample in it is not a number, or far too large for one of a sound"));
                 }
                 match self.over {
                     false => self.resampler.push(&mut self.packet, &mut self.samples)?,
@@ -48,10 +54,4 @@ impl<'a> Sound<'a> {
     pub(crate) fn held(&self) -> usize {
         self.samples.capacity() + self.packet.capacity()
     }
-}
-
-/// A decoder that panics costs the sound that it stumbled over, and no other.
-fn guarded<T>(work: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(ItemError::new("the sound does not decode: its decoder panicked")))
 }

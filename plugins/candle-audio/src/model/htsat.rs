@@ -3,6 +3,7 @@
 
 mod authors;
 mod config;
+mod preprocessor;
 mod swin;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -10,13 +11,13 @@ use candle_kit::nn::{LayerNorm, Linear};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 
-use super::Model;
+use super::{Model, below};
 use crate::mel::{Recipe, Spectrogram};
-use config::recipe;
 use swin::{PatchMerging, SwinLayer};
 
 pub(super) use authors::Renamed;
-pub(super) use config::{Config, Padding, Preprocessor};
+pub(super) use config::Config;
+use preprocessor::{Preprocessor, Repeated};
 
 /// That of batch normalisation, and of the layer normalisations that no key of config.json is about.
 const EPS: f64 = 1e-5;
@@ -24,7 +25,9 @@ const EPS: f64 = 1e-5;
 pub(super) struct ClapAudioModel {
     recipe: Recipe,
     window: usize,
-    padding: Padding,
+    repeated: Repeated,
+    /// Of the folded spectrogram.
+    frames: usize,
     spectrogram: Spectrogram,
     /// For each mel, `value * scale + shift`.
     batch_norm: Vec<(f32, f32)>,
@@ -53,12 +56,9 @@ impl ClapAudioModel {
         projection: bool,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
-        let recipe = recipe(&config, &preprocessor)?;
-        let window = preprocessor.max_length_s * recipe.rate as usize;
+        let recipe = preprocessor.recipe();
         let (patch, first) = (config.patch_size, config.patch_embeds_hidden_size);
-        let prefixes = ["audio_model.audio_encoder", "audio_encoder"];
-        let prefix = prefixes.into_iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.norm.weight")));
-        let encoder = prefix.map_or(vb.clone(), |prefix| vb.pp(prefix));
+        let encoder = below(&vb, &["audio_model.audio_encoder", "audio_encoder"], "norm.weight");
 
         let stages = config.depths.len();
         let (mut layers, mut widths) = (Vec::new(), vec![first]);
@@ -81,8 +81,9 @@ impl ClapAudioModel {
         let patch_embed = Linear::new(&weight, &embed.get(first, "proj.bias")?)?;
         Ok(Self {
             recipe,
-            window,
-            padding: preprocessor.padding,
+            window: preprocessor.window(),
+            repeated: preprocessor.repeated,
+            frames: config.frames(),
             spectrogram: Spectrogram::new(recipe),
             batch_norm: batch_norm(recipe.mels, encoder.pp("batch_norm"))?,
             spec_size: config.spec_size,
@@ -96,11 +97,6 @@ impl ClapAudioModel {
             device: vb.device().clone(),
             dtype: vb.dtype(),
         })
-    }
-
-    /// Frames of the folded spectrogram: it has `spec_size` rows, of which each fold fills `mels`.
-    fn frames(&self) -> usize {
-        self.spec_size * (self.spec_size / self.recipe.mels)
     }
 }
 
@@ -125,9 +121,9 @@ impl Model for ClapAudioModel {
     fn preprocessing(&self) -> String {
         let Recipe { rate, frame, hop, mels, from, to } = self.recipe;
         let seconds = self.window / rate as usize;
-        let repeated = match self.padding {
-            Padding::Samples => "repeated",
-            Padding::Frames => "repeated and stretched",
+        let repeated = match self.repeated {
+            Repeated::Samples => "repeated",
+            Repeated::Frames => "repeated and stretched",
         };
         format!(
             "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the last \
@@ -178,9 +174,9 @@ impl Model for ClapAudioModel {
     fn mels(&self, samples: &[f32]) -> Vec<f32> {
         let log_mels =
             |samples: &[f32], length: usize| self.spectrogram.log_mels(samples, length, length / self.recipe.hop + 1);
-        let mels = match self.padding {
-            Padding::Samples => log_mels(&samples.repeat((self.window / samples.len()).max(1)), self.window),
-            Padding::Frames => log_mels(samples, samples.len()),
+        let mels = match self.repeated {
+            Repeated::Samples => log_mels(&samples.repeat((self.window / samples.len()).max(1)), self.window),
+            Repeated::Frames => log_mels(samples, samples.len()),
         };
         mels.into_iter().map(|mel| (10.0 * mel) as f32).collect()
     }
@@ -192,10 +188,10 @@ impl Model for ClapAudioModel {
         for frame in mels.chunks_exact_mut(self.recipe.mels) {
             frame.iter_mut().zip(&self.batch_norm).for_each(|(mel, (scale, shift))| *mel = *mel * scale + shift);
         }
-        if self.padding == Padding::Frames {
-            mels = mels.repeat(self.frames() * self.recipe.mels / mels.len());
+        if self.repeated == Repeated::Frames {
+            mels = mels.repeat(self.frames * self.recipe.mels / mels.len());
         }
-        let mels = stretched(&mels, self.recipe.mels, self.frames());
+        let mels = stretched(&mels, self.recipe.mels, self.frames);
         let (size, patch, bins) = (self.spec_size, self.patch_size, self.recipe.mels);
         let pixel = |row: usize, column: usize| mels[(row / bins * size + column) * bins + row % bins];
         let mut patches = Vec::with_capacity(size * size);

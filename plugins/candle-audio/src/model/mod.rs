@@ -1,6 +1,7 @@
 //! The families of models, chosen by config.json or, without one, by the tensors' names: a family is a file here and an arm of
 //! [`load`].
 
+mod front_end;
 mod htsat;
 mod whisper;
 
@@ -9,7 +10,7 @@ use candle_kit::{Layer, Pooling, Source, checkpoint};
 use candle_nn::VarBuilder;
 use fusemix_sdk::{Error, Options};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// An encoder of windows of sound.
@@ -45,9 +46,8 @@ pub(crate) trait Model: Send + Sync {
     fn forward(&self, features: Vec<f32>, windows: usize, layer: Layer) -> Result<Tensor>;
 }
 
-/// Files that a family reads beside the weights.
+/// What says the family, and the sizes of its model.
 pub(crate) const CONFIG: &str = "config.json";
-pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
 
 pub(crate) fn load(
     source: &Source,
@@ -59,7 +59,6 @@ pub(crate) fn load(
     let (Some(config), Some(path)) = (source.json(CONFIG)?, source.optional(CONFIG)?) else {
         return load_bare(source, options, weights, dtype, device);
     };
-    let preprocessor = source.json(PREPROCESSOR)?.unwrap_or_else(|| Value::Object(Default::default()));
     let projection: bool = options.get_or("projection", false)?;
     let family = config["model_type"].as_str().unwrap_or_default().to_owned();
     if projection && family != "clap" {
@@ -68,14 +67,15 @@ pub(crate) fn load(
     let loaded: Result<Box<dyn Model>> = match &*family {
         "whisper" => {
             let config = read(config, CONFIG, source)?;
-            let preprocessor = read(preprocessor, PREPROCESSOR, source)?;
+            let preprocessor = front_end::load(&config, source)?;
             let vb = checkpoint::load(weights, dtype, device)?;
             whisper::Whisper::load(config, preprocessor, vb).map(|model| Box::new(model) as _)
         }
         "clap" | "clap_audio_model" => {
-            let audio = if family == "clap" { config["audio_config"].clone() } else { config };
-            let config = read(audio, CONFIG, source)?;
-            let preprocessor = read(preprocessor, PREPROCESSOR, source)?;
+            let config: htsat::Config =
+                read(if family == "clap" { audio_config(&config) } else { config }, CONFIG, source)?;
+            config.check().map_err(|error| Error::config(format!("{CONFIG} of {}: {error}", source.name())))?;
+            let preprocessor = front_end::load(&config, source)?;
             let vb = checkpoint::load(weights, dtype, device)?;
             htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map(|model| Box::new(model) as _)
         }
@@ -108,6 +108,21 @@ fn load_bare(
     let vb = VarBuilder::from_tensors(tensors, dtype, device);
     let model = htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map_err(stranger)?;
     Ok(Box::new(model))
+}
+
+/// What CLAP's config.json says of its audio tower. What both towers share stands beside it, and rules over what it says.
+fn audio_config(config: &Value) -> Value {
+    let mut audio = config["audio_config"].as_object().cloned().unwrap_or_default();
+    for (key, default) in [("projection_dim", json!(512)), ("projection_hidden_act", json!("relu"))] {
+        audio.insert(key.to_owned(), config.get(key).cloned().unwrap_or(default));
+    }
+    audio.into()
+}
+
+/// The tensors below the first of `prefixes` that has one called `name`; all, if none has it.
+fn below<'a>(vb: &VarBuilder<'a>, prefixes: &[&str], name: &str) -> VarBuilder<'a> {
+    let prefix = prefixes.iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.{name}")));
+    prefix.map_or_else(|| vb.clone(), |prefix| vb.pp(prefix))
 }
 
 fn unprojected(source: &Source) -> Error {

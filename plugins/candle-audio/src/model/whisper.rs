@@ -6,7 +6,9 @@ use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::Model;
+use super::front_end::{FrontEnd, even, only, within};
+use super::{Model, below};
+use crate::decode::RATES;
 use crate::mel::{Recipe, Spectrogram};
 
 /// config.json.
@@ -28,7 +30,8 @@ fn gelu() -> Activation {
     Activation::Gelu
 }
 
-/// preprocessor_config.json.
+/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not said is as
+/// the model has it.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct Preprocessor {
@@ -36,13 +39,53 @@ pub(super) struct Preprocessor {
     sampling_rate: u32,
     hop_length: usize,
     /// Seconds.
-    chunk_length: usize,
+    chunk_length: Option<usize>,
     n_fft: usize,
+    padding_side: String,
+    padding_value: f64,
+    dither: f64,
 }
 
 impl Default for Preprocessor {
     fn default() -> Self {
-        Self { feature_size: None, sampling_rate: 16_000, hop_length: 160, chunk_length: 30, n_fft: 400 }
+        Self {
+            feature_size: None,
+            sampling_rate: 16_000,
+            hop_length: 160,
+            chunk_length: None,
+            n_fft: 400,
+            padding_side: "right".to_owned(),
+            padding_value: 0.0,
+            dither: 0.0,
+        }
+    }
+}
+
+impl FrontEnd for Preprocessor {
+    type Config = Config;
+
+    fn check(&self, config: &Config) -> Result<()> {
+        within("sampling_rate", self.sampling_rate as usize, RATES)?;
+        within("hop_length", self.hop_length, 1..=self.sampling_rate as usize)?;
+        even("n_fft", self.n_fft)?;
+        only("padding_side", &*self.padding_side, "right")?;
+        only("padding_value", self.padding_value, 0.0)?;
+        only("dither", self.dither, 0.0)?;
+        let mels = config.num_mel_bins;
+        if self.feature_size.is_some_and(|size| size != mels) {
+            bail!("`feature_size` is {}, and `num_mel_bins` of config.json {mels}", self.feature_size.unwrap_or(0));
+        }
+        let (positions, hop) = (config.max_source_positions, self.hop_length);
+        let samples = |seconds: usize| seconds.saturating_mul(self.sampling_rate as usize);
+        if self.chunk_length.is_some_and(|seconds| samples(seconds) != positions.saturating_mul(STRIDE * hop)) {
+            let seconds = self.chunk_length.unwrap_or(0);
+            bail!(
+                "`chunk_length` is {seconds}, of which a `hop_length` of {hop} makes {} frames, and \
+                 `max_source_positions` of config.json is {positions}, each of {STRIDE}",
+                samples(seconds) / hop
+            );
+        }
+        Ok(())
     }
 }
 
@@ -66,20 +109,12 @@ impl Whisper {
     pub(super) fn load(config: Config, preprocessor: Preprocessor, vb: VarBuilder<'_>) -> Result<Self> {
         let (mels, width, positions) = (config.num_mel_bins, config.d_model, config.max_source_positions);
         head_width(config.encoder_attention_heads, width)?;
-        let Preprocessor { feature_size, sampling_rate, hop_length, chunk_length, n_fft } = preprocessor;
-        if feature_size.is_some_and(|size| size != mels) {
-            bail!("preprocessor_config.json makes {} mels, and the model reads {mels}", feature_size.unwrap_or(0));
-        }
-        if chunk_length * sampling_rate as usize != positions * STRIDE * hop_length {
-            bail!("preprocessor_config.json's window of {chunk_length} s is not the model's {positions} positions");
-        }
         if config.scale_embedding {
             bail!("`scale_embedding` is for models that no one has published");
         }
-        let recipe = Recipe { rate: sampling_rate, frame: n_fft, hop: hop_length, mels, from: 0.0, to: 8000.0 };
-        let prefixes = ["model.encoder", "encoder"];
-        let prefix = prefixes.into_iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.conv1.weight")));
-        let vb = prefix.map_or(vb.clone(), |prefix| vb.pp(prefix));
+        let Preprocessor { sampling_rate: rate, n_fft: frame, hop_length: hop, .. } = preprocessor;
+        let recipe = Recipe { rate, frame, hop, mels, from: 0.0, to: 8000.0 };
+        let vb = below(&vb, &["model.encoder", "encoder"], "conv1.weight");
         let layer = |index| EncoderLayer::load(&config, vb.pp(format!("layers.{index}")));
         Ok(Self {
             recipe,

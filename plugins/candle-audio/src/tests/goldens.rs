@@ -139,18 +139,20 @@ fn keeps_the_promises_of_every_encoder() {
     }
 }
 
-/// In f16 the layers take candle's kernels, as on a GPU.
+/// In 16 bits the layers take candle's kernels, as on a GPU.
 #[test]
 fn half_precision_is_near_and_says_so() {
+    let sounds = sounds();
     for family in ["whisper", "htsat"] {
-        let sounds = sounds();
         let full = latents(&checkpoint(family), &sounds);
-        let half = checkpoint(family).with("dtype", "f16");
-        for (full, half) in full.iter().zip(latents(&half, &sounds)) {
-            assert!(cosine(full, &half) > 0.999, "{family}: {}", cosine(full, &half));
+        for (dtype, least) in [(DType::F16, 0.999), (DType::BF16, 0.99)] {
+            let half = checkpoint(family).with("dtype", dtype.as_str());
+            for (full, half) in full.iter().zip(latents(&half, &sounds)) {
+                assert!(cosine(full, &half) > least, "{family}, {dtype:?}: {}", cosine(full, &half));
+            }
+            let description = open(&half).describe();
+            assert_eq!((&*description.fingerprint["dtype"], description.tolerance), (dtype.as_str(), 0.05));
         }
-        let description = open(&half).describe();
-        assert_eq!((&*description.fingerprint["dtype"], description.tolerance), (DType::F16.as_str(), 0.05));
     }
 }
 

@@ -1,7 +1,10 @@
 //! What users rely on: files of every kind, and the latents of the reference implementations.
 
 mod files;
+mod front_ends;
 mod goldens;
+mod hostile;
+mod mutated;
 mod whisper_tiny;
 
 use candle_core::{Device, Tensor};

@@ -4,8 +4,9 @@
 use candle_core::{DType, Result, Tensor, bail};
 use std::collections::HashMap;
 
-use super::{Config, Padding, Preprocessor};
+use super::{Config, Preprocessor, Repeated};
 use crate::mel::Spectrogram;
+use crate::model::front_end::FrontEnd;
 
 /// What stands before the tower's names: nothing, the trainer's name for it, or CLAP's, also as it was trained in parallel.
 const PREFIXES: [&str; 4] = ["", "sed_model.", "audio_branch.", "module.audio_branch."];
@@ -52,9 +53,11 @@ impl Renamed {
                 renamed.insert(format!("audio_projection.{layer}.{kind}"), tensor);
             }
         }
-        let preprocessor = preprocessor(&tower, if clap { Padding::Samples } else { Padding::Frames })?;
+        let preprocessor = preprocessor(&tower, if clap { Repeated::Samples } else { Repeated::Frames })?;
         let projection_dim = renamed.get("audio_projection.linear1.weight").map_or(Ok(0), |weight| weight.dim(0))?;
         let config = Config { projection_dim, ..config(&tower)? };
+        config.check()?;
+        preprocessor.check(&config)?;
         for (name, tensor) in tower {
             rename(&name, tensor, &mut renamed)?;
         }
@@ -67,17 +70,20 @@ fn tensor<'a>(tower: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Tens
 }
 
 /// By the mel filters in the checkpoint: they are those of one rate.
-fn preprocessor(tower: &HashMap<String, Tensor>, padding: Padding) -> Result<Preprocessor> {
+fn preprocessor(tower: &HashMap<String, Tensor>, repeated: Repeated) -> Result<Preprocessor> {
     let filters = tensor(tower, "logmel_extractor.melW")?;
     let (frequencies, feature_size) = filters.dims2()?;
+    if frequencies < 2 {
+        bail!("`logmel_extractor.melW` is of {frequencies} frequencies");
+    }
     let filters: Vec<f32> = filters.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     for sampling_rate in RATES {
         let preprocessor = Preprocessor {
             feature_size,
             sampling_rate,
             hop_length: sampling_rate as usize / 100,
-            fft_window_size: 2 * frequencies.saturating_sub(1),
-            padding,
+            fft_window_size: 2 * (frequencies - 1),
+            repeated,
             ..Preprocessor::default()
         };
         if Spectrogram::new(preprocessor.recipe()).filters_are(&filters) {

@@ -4,8 +4,6 @@ use candle_core::{Result, bail};
 use candle_nn::Activation;
 use serde::Deserialize;
 
-use crate::mel::Recipe;
-
 /// config.json, or its `audio_config`.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -49,83 +47,28 @@ impl Default for Config {
     }
 }
 
-/// preprocessor_config.json.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(crate) struct Preprocessor {
-    pub(super) feature_size: usize,
-    pub(super) sampling_rate: u32,
-    pub(super) hop_length: usize,
-    /// Seconds.
-    pub(super) max_length_s: usize,
-    pub(super) fft_window_size: usize,
-    pub(super) frequency_min: f64,
-    pub(super) frequency_max: f64,
-    pub(super) padding: Padding,
-}
-
-/// How a short sound fills its window.
-#[derive(Clone, Copy, Deserialize, PartialEq)]
-pub(crate) enum Padding {
-    /// Its samples are repeated as often as they fit; silence is the rest.
-    #[serde(rename = "repeatpad")]
-    Samples,
-    /// The frames of its spectrogram are repeated as often as they fit, and stretched.
-    #[serde(skip)]
-    Frames,
-}
-
-impl Default for Preprocessor {
-    fn default() -> Self {
-        Self {
-            feature_size: 64,
-            sampling_rate: 48_000,
-            hop_length: 480,
-            max_length_s: 10,
-            fft_window_size: 1024,
-            frequency_min: 50.0,
-            frequency_max: 14_000.0,
-            padding: Padding::Samples,
+impl Config {
+    /// Whether it is of a model that this plugin knows.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (size, mels, patch) = (self.spec_size, self.num_mel_bins, self.patch_size);
+        if self.enable_fusion {
+            bail!("`enable_fusion`: this plugin knows unfused CLAP, such as laion/clap-htsat-unfused");
         }
-    }
-}
-
-impl Preprocessor {
-    pub(super) fn recipe(&self) -> Recipe {
-        Recipe {
-            rate: self.sampling_rate,
-            frame: self.fft_window_size,
-            hop: self.hop_length,
-            mels: self.feature_size,
-            from: self.frequency_min,
-            to: self.frequency_max,
+        if self.patch_stride.iter().any(|&stride| stride != patch) {
+            bail!("patches of {patch} that overlap (`patch_stride`)");
         }
+        if self.depths.is_empty() || self.depths.len() != self.num_attention_heads.len() {
+            bail!("`depths` and `num_attention_heads` are not of the same stages");
+        }
+        let last = patch << (self.depths.len() - 1);
+        if mels == 0 || !size.is_multiple_of(mels) || last == 0 || !size.is_multiple_of(last) {
+            bail!("a spectrogram of {size} (`spec_size`) does not divide into {mels} mels and patches of {patch}");
+        }
+        Ok(())
     }
-}
 
-/// The spectrogram, if the two are ones that this plugin knows.
-pub(super) fn recipe(config: &Config, preprocessor: &Preprocessor) -> Result<Recipe> {
-    let (size, mels, patch) = (config.spec_size, config.num_mel_bins, config.patch_size);
-    if config.enable_fusion {
-        bail!("`enable_fusion`: this plugin knows unfused CLAP, such as laion/clap-htsat-unfused");
+    /// Frames of the folded spectrogram: it has `spec_size` rows, of which each fold fills `num_mel_bins`.
+    pub(super) fn frames(&self) -> usize {
+        self.spec_size * (self.spec_size / self.num_mel_bins.max(1))
     }
-    if preprocessor.feature_size != mels {
-        bail!("preprocessor_config.json makes {} mels, and the model reads {mels}", preprocessor.feature_size);
-    }
-    if config.patch_stride.iter().any(|&stride| stride != patch) {
-        bail!("patches of {patch} that overlap (`patch_stride`)");
-    }
-    if config.depths.is_empty() || config.depths.len() != config.num_attention_heads.len() {
-        bail!("`depths` and `num_attention_heads` are not of the same stages");
-    }
-    let last = patch << (config.depths.len() - 1);
-    if mels == 0 || !size.is_multiple_of(mels) || last == 0 || !size.is_multiple_of(last) {
-        bail!("a spectrogram of {size} (`spec_size`) does not divide into {mels} mels and patches of {patch}");
-    }
-    let recipe = preprocessor.recipe();
-    let (frames, most) = (preprocessor.max_length_s * recipe.rate as usize / recipe.hop + 1, size * (size / mels));
-    if frames > most {
-        bail!("a window has {frames} frames, and a spectrogram of {size} (`spec_size`) with {mels} mels holds {most}");
-    }
-    Ok(recipe)
 }

@@ -1,0 +1,73 @@
+//! What a checkpoint says of its feature extractor. What this plugin would do otherwise is refused: it would give other latents.
+
+use candle_core::{Result, bail};
+use candle_kit::Source;
+use fusemix_sdk::Error;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
+
+use super::read;
+
+/// preprocessor_config.json of a family: the default is what was published with it, for checkpoints without the file.
+pub(super) trait FrontEnd: DeserializeOwned + Default {
+    type Config;
+
+    /// Whether this plugin makes what it says, and the model reads that.
+    fn check(&self, config: &Self::Config) -> Result<()>;
+}
+
+const PREPROCESSOR: &str = "preprocessor_config.json";
+/// What transformers 5 writes in its stead, and the part of it that holds the same.
+const PROCESSOR: (&str, &str) = ("processor_config.json", "feature_extractor");
+
+pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::result::Result<T, Error> {
+    let Some((file, json)) = find(source)? else {
+        let front_end = T::default();
+        let unknown = |error| {
+            Error::config(format!(
+                "{}: there is no {PREPROCESSOR}, and what was published does not fit: {error}",
+                source.name()
+            ))
+        };
+        return front_end.check(config).map_err(unknown).map(|()| front_end);
+    };
+    let front_end: T = read(json, file, source)?;
+    let unfit = |error| Error::config(format!("{file} of {}: {error}", source.name()));
+    front_end.check(config).map_err(unfit).map(|()| front_end)
+}
+
+fn find(source: &Source) -> std::result::Result<Option<(&'static str, Value)>, Error> {
+    if let Some(json) = source.json(PREPROCESSOR)? {
+        return Ok(Some((PREPROCESSOR, json)));
+    }
+    let (file, part) = PROCESSOR;
+    let json = source.json(file)?.and_then(|mut json| json.get_mut(part).map(Value::take));
+    Ok(json.map(|json| (file, json)))
+}
+
+/// Refuses all values of `key` but one.
+pub(super) fn only<T: PartialEq + Debug>(key: &str, value: T, known: T) -> Result<()> {
+    if value != known {
+        bail!("`{key}` is {value:?}, which is not supported by this plugin; it knows {known:?}");
+    }
+    Ok(())
+}
+
+/// Refuses values of `key` that no spectrogram is made with.
+pub(super) fn within(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+    if !allowed.contains(&value) {
+        bail!("`{key}` is {value}; it must be from {} to {}", allowed.start(), allowed.end());
+    }
+    Ok(())
+}
+
+/// Refuses frames of an odd number of samples, which have no middle.
+pub(super) fn even(key: &str, value: usize) -> Result<()> {
+    within(key, value, 2..=1 << 16)?;
+    if !value.is_multiple_of(2) {
+        bail!("`{key}` is {value}, which is odd; this plugin makes spectrograms of an even number of samples a frame");
+    }
+    Ok(())
+}
