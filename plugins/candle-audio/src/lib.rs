@@ -2,7 +2,6 @@
 //! preprocessor_config.json; and HTS-AT from its authors' checkpoints.
 
 mod decode;
-mod guard;
 mod mel;
 mod model;
 mod mpeg;
@@ -12,14 +11,13 @@ mod resample;
 mod sound;
 
 use candle_core::{DType, Device};
-use candle_kit::{Layer, Pooling, Source};
+use candle_kit::{Layer, Pooling, Source, guarded};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options, tracing,
 };
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-use guard::guarded;
 use model::Model;
 use progress::Progress;
 use sound::Sound;

@@ -1,9 +1,9 @@
 //! A sound file as a stream of windows at the model's rate: however long it is, one window is in memory.
 
+use candle_kit::guarded;
 use fusemix_sdk::ItemError;
 
 use crate::decode::Decoder;
-use crate::guard::guarded;
 use crate::resample::Resampler;
 
 /// Samples are between -1 and 1, or whole numbers of 32 bits at most; a resampler does not survive the largest that a file can hold.

@@ -1,13 +1,13 @@
 //! From the bytes of a picture to the values that a network reads.
 
+use candle_kit::guarded;
 use fusemix_sdk::{Error, ItemError, Options};
 use image::RgbImage;
 use serde::Deserialize;
 use std::fmt::{self, Display};
 use std::num::NonZeroU64;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::picture::{decode, undecodable};
+use crate::picture::decode;
 use crate::recipe::{Centre, Recipe, Resize};
 use crate::resample::resample;
 
@@ -49,9 +49,7 @@ impl Input {
 
     /// The picture as `height x width x 3` values, rows from the top, RGB.
     pub(crate) fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, ItemError> {
-        let pixels = || Ok(self.see(&decode(bytes, self.max_pixels, self.short_side())?));
-        // A decoder's or a resizer's fault costs one picture, not its batch.
-        catch_unwind(AssertUnwindSafe(pixels)).unwrap_or_else(|_| Err(undecodable("its decoder panicked")))
+        guarded("decoding it", || Ok(self.see(&decode(bytes, self.max_pixels, self.short_side())?)))
     }
 
     /// Pixels that the short side of a drawing gets.

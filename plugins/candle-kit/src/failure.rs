@@ -19,9 +19,10 @@ pub(crate) fn failed(doing: impl Display) -> impl FnOnce(candle_core::Error) -> 
     move |error| Error::new(format!("{doing}: {}", reason(&error)))
 }
 
-/// Runs what others wrote on one item; if it panics, that costs this item and no other. `panicked` says so.
-pub fn guarded<T>(panicked: &str, work: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(ItemError::new(panicked)))
+/// What `work` makes of one item; if it panics, that costs this item and no other. `doing` says what goes on.
+pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(ItemError::new(format!("this plugin panicked while {doing}; the log says where"))))
 }
 
 #[cfg(test)]
@@ -42,8 +43,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_items_failure() {
-        let word = |text: &'static str| guarded("the tokenizer panicked", || Ok(text.split(' ').nth(1).unwrap()));
+        let word = |text: &'static str| guarded("counting words", || Ok(text.split(' ').nth(1).unwrap()));
         assert_eq!(word("a flower"), Ok("flower"));
-        assert_eq!(word("flower").unwrap_err().message, "the tokenizer panicked");
+        assert_eq!(
+            word("flower").unwrap_err().message,
+            "this plugin panicked while counting words; the log says where"
+        );
     }
 }

@@ -83,7 +83,7 @@ impl Input {
 
     pub(crate) fn tokens(&self, item: &Item<'_>) -> Result<Tokens, ItemError> {
         let text = item.as_text()?;
-        let encoding = guarded("the tokenizer panicked", || {
+        let encoding = guarded("reading its tokens", || {
             let encoding = match self.prompt.is_empty() {
                 true => self.tokenizer.encode_fast(text, true),
                 false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),

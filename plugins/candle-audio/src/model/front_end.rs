@@ -1,7 +1,7 @@
 //! What a checkpoint says of its feature extractor. What this plugin would do otherwise is refused: it would give other latents.
 
 use candle_core::{Result, bail};
-use candle_kit::Source;
+use candle_kit::{Source, reason};
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -27,14 +27,15 @@ pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::res
         let front_end = T::default();
         let unknown = |error| {
             Error::config(format!(
-                "{}: there is no {PREPROCESSOR}, and what was published does not fit: {error}",
-                source.name()
+                "{}: there is no {PREPROCESSOR}, and what was published does not fit: {}",
+                source.name(),
+                reason(&error)
             ))
         };
         return front_end.check(config).map_err(unknown).map(|()| front_end);
     };
     let front_end: T = read(json, file, source)?;
-    let unfit = |error| Error::config(format!("{file} of {}: {error}", source.name()));
+    let unfit = |error| Error::config(format!("{file} of {}: {}", source.name(), reason(&error)));
     front_end.check(config).map_err(unfit).map(|()| front_end)
 }
 

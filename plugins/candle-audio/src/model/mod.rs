@@ -6,7 +6,7 @@ mod htsat;
 mod whisper;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_kit::{Layer, Pooling, Source, checkpoint};
+use candle_kit::{Layer, Pooling, Source, checkpoint, reason};
 use candle_nn::VarBuilder;
 use fusemix_sdk::{Error, Options};
 use serde::de::DeserializeOwned;
@@ -74,7 +74,9 @@ pub(crate) fn load(
         "clap" | "clap_audio_model" => {
             let config: htsat::Config =
                 read(if family == "clap" { audio_config(&config) } else { config }, CONFIG, source)?;
-            config.check().map_err(|error| Error::config(format!("{CONFIG} of {}: {error}", source.name())))?;
+            config
+                .check()
+                .map_err(|error| Error::config(format!("{CONFIG} of {}: {}", source.name(), reason(&error))))?;
             let preprocessor = front_end::load(&config, source)?;
             let vb = checkpoint::load(weights, dtype, device)?;
             htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map(|model| Box::new(model) as _)
@@ -84,7 +86,8 @@ pub(crate) fn load(
             return Err(Error::config(message));
         }
     };
-    loaded.map_err(|error| Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display())))
+    let unfit = |error| format!("{} does not fit {}: {}", weights[0].display(), path.display(), reason(&error));
+    loaded.map_err(|error| Error::config(unfit(error)))
 }
 
 /// Weights by themselves are known by the names of their tensors.
@@ -96,8 +99,8 @@ fn load_bare(
     device: &Device,
 ) -> std::result::Result<Box<dyn Model>, Error> {
     let stranger = |error: candle_core::Error| {
-        let file = weights[0].display();
-        Error::config(format!("{file} has no {CONFIG} beside it, and is no HTS-AT as its authors save it: {error}"))
+        let (file, reason) = (weights[0].display(), reason(&error));
+        Error::config(format!("{file} has no {CONFIG} beside it, and is no HTS-AT as its authors save it: {reason}"))
     };
     let projection = options.get_or("projection", false)?;
     let htsat::Renamed { config, preprocessor, tensors } =

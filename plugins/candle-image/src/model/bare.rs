@@ -1,7 +1,7 @@
 //! Weights without a config.json, as the authors of EfficientNet-Lite and UNICOM publish them.
 
 use candle_core::{DType, Device, Error as Failure, Result};
-use candle_kit::{Source, checkpoint};
+use candle_kit::{Source, checkpoint, reason};
 use fusemix_sdk::{Error, Host, Options};
 use std::path::Path;
 
@@ -52,6 +52,6 @@ pub(super) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     } else {
         Err(Failure::Msg("it has the tensors of neither".into()))
     };
-    let (architecture, model, recipe) = loaded.map_err(|error| stranger(error.to_string()))?;
+    let (architecture, model, recipe) = loaded.map_err(|error| stranger(reason(&error)))?;
     Ok(Loaded { architecture: architecture.to_owned(), model, recipe, weights, config: None })
 }

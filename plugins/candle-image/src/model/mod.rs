@@ -16,7 +16,7 @@ mod unicom;
 mod vit;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_kit::{Layer, Pooling, Source, checkpoint, failed};
+use candle_kit::{Layer, Pooling, Source, checkpoint, reason};
 use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::Serialize;
@@ -108,8 +108,9 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
             return Err(Error::config(message));
         }
     };
-    let unfit = |error| Error::config(format!("{} does not fit {}: {error}", weights[0].display(), path.display()));
-    Ok(Loaded { architecture: family, model: loaded.map_err(unfit)?, recipe, weights, config: Some(path) })
+    let unfit = |error| format!("{} does not fit {}: {}", weights[0].display(), path.display(), reason(&error));
+    let model = loaded.map_err(|error| Error::config(unfit(error)))?;
+    Ok(Loaded { architecture: family, model, recipe, weights, config: Some(path) })
 }
 
 fn parse<T: DeserializeOwned>(config: &Value, path: &Path) -> std::result::Result<T, Error> {
@@ -118,7 +119,7 @@ fn parse<T: DeserializeOwned>(config: &Value, path: &Path) -> std::result::Resul
 
 /// What `config` leaves open is as in `usual`.
 fn parse_over<T: Serialize + DeserializeOwned>(usual: T, config: &Value, path: &Path) -> std::result::Result<T, Error> {
-    let mut all = serde_json::to_value(usual).map_err(failed(path.display()))?;
+    let mut all = serde_json::to_value(usual).map_err(|error| Error::new(error.to_string()))?;
     if let (Value::Object(all), Value::Object(config)) = (&mut all, config) {
         all.extend(config.clone());
     }

@@ -61,10 +61,29 @@ fn drawing(content: &str) -> Vec<u8> {
 }
 
 #[test]
-fn groups_nest_as_deep_as_they_may() {
-    let nested = |depth| format!("{}{RED}{}", r#"<g opacity="0.9">"#.repeat(depth), "</g>".repeat(depth));
-    assert!(encode(&open(&small()), &[drawing(&nested(900))])[0].is_ok());
-    assert!(refused(&drawing(&nested(100_000))).contains("does not read as SVG"));
+fn groups_nest_as_deep_as_their_layers_fit() {
+    let nested = |depth, width| {
+        let wide = format!(r#"<rect width="{width}" height="20" fill="red"/>"#);
+        let groups = format!("{}{wide}{}", r#"<g opacity="0.9">"#.repeat(depth), "</g>".repeat(depth));
+        svg(r#"width="6000" height="20""#, &groups)
+    };
+    assert!(encode(&open(&small()), &[nested(900, 60)])[0].is_ok());
+    assert!(refused(&nested(900, 6000)).contains("take too much memory together"));
+    assert!(refused(&nested(100_000, 60)).contains("does not read as SVG"));
+}
+
+#[test]
+fn references_are_followed_as_far_as_the_stack_goes() {
+    let patterns = |count: usize| {
+        let one = |at: usize| {
+            let next = format!(r##"<rect width="9" height="9" fill="url(#p{})"/>"##, at + 1);
+            format!(r#"<pattern id="p{at}" width="9" height="9" patternUnits="userSpaceOnUse">{next}</pattern>"#)
+        };
+        let chain: String = (0..count).map(one).collect();
+        drawing(&format!(r##"<defs>{chain}</defs><rect width="30" height="20" fill="url(#p0)"/>"##))
+    };
+    assert!(encode(&open(&small()), &[patterns(10_000)])[0].is_ok());
+    assert!(refused(&patterns(10_001)).contains("10001 patterns, masks, clips, filters and markers are too many"));
 }
 
 #[test]

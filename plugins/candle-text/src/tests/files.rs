@@ -299,6 +299,6 @@ fn a_tokenizer_that_panics_costs_one_text() {
     tokenizer["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": charsmap});
     let (_folder, options) = copy("bert", &[("tokenizer.json", tokenizer)]);
     let outcomes = encode(&open(&options), &["a red flower", "caf\u{e9}", "a red flower"]).outcomes;
-    assert_eq!(outcomes[1].clone().unwrap_err().message, "the tokenizer panicked");
+    assert!(outcomes[1].clone().unwrap_err().message.contains("panicked while reading its tokens"));
     assert!(outcomes[0].is_ok() && outcomes[0] == outcomes[2]);
 }
