@@ -94,10 +94,7 @@ impl Encoder for CandleAudio {
             .fingerprint("pooling", self.pooling)
             .fingerprint("normalize", self.normalize)
             .fingerprint("projection", self.projection);
-        let description = match self.dtype {
-            DType::F32 => description,
-            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
-        };
+        let description = candle_kit::computed_in(description, self.dtype);
         let description =
             candle_kit::describe(description, self.model.blocks(), self.model.poolings(self.layer), self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))

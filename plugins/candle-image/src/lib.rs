@@ -17,7 +17,7 @@ mod resample;
 mod svg;
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Layer, Pooling, in_halves};
+use candle_kit::{Layer, Pooling, Source, in_halves};
 use fusemix_sdk::{
     Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
 };
@@ -62,7 +62,7 @@ impl Encoder for CandleImage {
         let device = candle_kit::device(options)?;
         let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get_or("normalize", false)?;
-        let source = model::locate(options, host)?;
+        let source = Source::locate(options, host)?;
         let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         let pooling = Pooling::choose(options, model.poolings(), layer)?;
@@ -86,11 +86,7 @@ impl Encoder for CandleImage {
             .fingerprint("preprocessing", &self.input)
             .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling);
-        // What f32 makes as it is is what it was before there was a choice.
-        let description = match self.dtype {
-            DType::F32 => description,
-            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
-        };
+        let description = candle_kit::computed_in(description, self.dtype);
         let description = if self.normalize { description.fingerprint("normalize", true) } else { description };
         let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))

@@ -1,7 +1,7 @@
 //! On the real weights of EfficientNet-Lite0: `FUSEMIX_EFFICIENTNET`, or where `./check` fetches them to.
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Layer, Pooling};
+use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{Encoder, Host, Item, Modality, Options, Outcome, check};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
@@ -129,7 +129,7 @@ fn keeps_the_promises_of_every_encoder() {
 /// In f64 the layers take candle's kernels, as on a GPU.
 #[test]
 fn the_fast_path_is_the_portable_one() {
-    let source = model::locate(&efficientnet(), &Host::detached()).unwrap();
+    let source = Source::locate(&efficientnet(), &Host::detached()).unwrap();
     let x = Tensor::rand(-1f32, 1.0, (3, 224, 224, 3), &Device::Cpu).unwrap();
     let [fast, portable] = [DType::F32, DType::F64].map(|dtype| {
         let model = model::load(&source, dtype, &Device::Cpu).unwrap().model;
@@ -266,7 +266,7 @@ fn mistakes_name_what_to_change() {
     let two = tempfile::tempdir().unwrap();
     ["a.pt", "b.pth"].iter().for_each(|name| std::fs::write(two.path().join(name), "").unwrap());
     let many = refused(Options::default().with("model", two.path().to_str()));
-    assert!(many.contains("has no config.json, and 2 state dicts; name one of them, such as"), "{many}");
+    assert!(many.contains("there are several files with weights in"), "{many}");
     let other = refused(Options::default().with("model", format!("{golden}/efficientnet_lite0.json")));
     assert!(other.contains("efficientnet_lite0.json has no config.json beside it"), "{other}");
 }

@@ -1,7 +1,7 @@
 //! The device that a model runs on, and the numbers that it computes with.
 
 use candle_core::{DType, Device};
-use fusemix_sdk::{Error, Options, tracing};
+use fusemix_sdk::{Description, Error, Options, tracing};
 
 /// The option `device`: `cpu`, `cuda` (the first one), `cuda:N` or `metal`.
 pub fn device(options: &Options) -> Result<Device, Error> {
@@ -19,6 +19,16 @@ pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
         "bf16" => Ok(DType::BF16),
         "f16" => Ok(DType::F16),
         other => Err(Error::config(format!("`dtype = \"{other}\"`: choose \"f32\", \"bf16\" or \"f16\""))),
+    }
+}
+
+/// A description with what the model computes in, unless that is f32, as it was before there was a choice.
+pub fn computed_in(description: Description, dtype: DType) -> Description {
+    // How far apart the latents of an item may be, alone and in a batch.
+    const ROUNDING: f32 = 0.05;
+    match dtype {
+        DType::F32 => description,
+        dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(ROUNDING),
     }
 }
 

@@ -10,6 +10,8 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
+use crate::source::names;
+
 const RETRIES: usize = 3;
 
 /// A hub and its cache on this machine.
@@ -136,6 +138,14 @@ impl Snapshot {
                 Ok(Found::Absent)
             }
             Err(error) => Ok(Found::Untold(self.untold(name, &format!("the hub does not answer: {error}")))),
+        }
+    }
+
+    /// The names of the commit's files; of those that are cached, if the hub does not tell.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        match self.api.as_ref().map(|api| self.listing.get_or_init(|| list(api))) {
+            Some(Ok(names)) => Ok(names.clone()),
+            _ => names(&self.cached.pointer_path(&self.commit)),
         }
     }
 

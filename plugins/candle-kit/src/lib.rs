@@ -11,7 +11,7 @@ pub mod nn;
 mod source;
 
 pub use choice::{Layer, Pooling, describe, in_halves, normalize};
-pub use device::{device, dtype};
+pub use device::{computed_in, device, dtype};
 pub use digest::digest;
 pub use failure::{guarded, reason};
 pub use source::Source;

@@ -114,6 +114,39 @@ impl Source {
         Err(untold.unwrap_or_else(none))
     }
 
+    /// The file that the user named, or the only one of the model with one of these endings.
+    pub fn sole(&self, endings: &[&str]) -> Result<PathBuf, Error> {
+        if let Place::Local { weights: Some(file), .. } = &self.place {
+            return Ok(file.clone());
+        }
+        let ends = |name: &String| name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending));
+        let mut names: Vec<String> = self.names()?.into_iter().filter(ends).collect();
+        names.sort();
+        let (model, whereabouts) = (&self.name, self.whereabouts());
+        match &names[..] {
+            [name] => self.file(name),
+            [] => {
+                let endings = endings.join(", .");
+                Err(Error::config(format!(
+                    "`model = \"{model}\"`: there is no file with weights (.{endings}) in {whereabouts}"
+                )))
+            }
+            several => Err(Error::config(format!(
+                "`model = \"{model}\"`: there are several files with weights in {whereabouts}: {}; give the path of one as \
+                 `model`, fetched first if it is on a hub",
+                several.join(", ")
+            ))),
+        }
+    }
+
+    /// The names of the model's files.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        match &self.place {
+            Place::Local { folder, .. } => names(folder),
+            Place::Hub(snapshot) => snapshot.names(),
+        }
+    }
+
     /// The files with the weights, as [`crate::checkpoint::load`] takes them: one, or the shards that an index names.
     pub fn checkpoint(&self) -> Result<Vec<PathBuf>, Error> {
         const INDEX: &str = ".index.json";
@@ -144,6 +177,13 @@ impl Source {
             Place::Hub(snapshot) => snapshot.to_string(),
         }
     }
+}
+
+/// The names of the files in `folder`.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let unread = |error| Error::config(format!("{}: {error}", folder.display()));
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unread)?;
+    Ok(entries.into_iter().flat_map(|entry| entry.file_name().into_string()).collect())
 }
 
 fn read_json(path: &Path) -> Result<Value, Error> {

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 
-use crate::model::Model;
+use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
 
@@ -38,7 +38,7 @@ impl Input {
         source: &Source,
         options: &Options,
         checkpoint: &SentenceTransformers,
-        model: &dyn Model,
+        model: &Outline,
     ) -> Result<Self, Error> {
         let path = source.optional("tokenizer.json")?.ok_or_else(|| no_tokenizer(source.name()))?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
@@ -59,14 +59,14 @@ impl Input {
         let bare = encoding.get_ids().to_vec();
 
         let special = tokenizer.encode_fast("", true).map_err(unread)?.len();
-        let max_length = max_length(source, options, checkpoint, special, model.max_positions())?;
+        let max_length = max_length(source, options, checkpoint, special, model.max_positions)?;
         if encoding.len() >= max_length {
             let tokens = encoding.len();
             return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it")));
         }
         let truncation = TruncationParams { max_length, stride: 0, ..own };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
-        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size(), prompt, prompt_tokens, bare })
+        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size, prompt, prompt_tokens, bare })
     }
 
     pub(crate) fn max_length(&self) -> usize {

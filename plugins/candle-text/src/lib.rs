@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
 use input::{Batch, Input, Tokens};
-use model::{Model, Pass};
+use model::{Model, Outline, Pass};
 use sentence_transformers::SentenceTransformers;
 
 fusemix_sdk::export!(CandleText);
@@ -64,16 +64,17 @@ impl Encoder for CandleText {
         let weights = source.checkpoint()?;
         let model = model::load(&source, &weights, dtype, &device)?;
         let checkpoint = SentenceTransformers::read(&source, options)?;
-        let layer = Layer::choose(options, model.blocks())?;
-        let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), model.poolings(), layer)?;
-        let input = Input::open(&source, options, &checkpoint, &*model)?;
+        let outline = model.outline();
+        let layer = Layer::choose(options, outline.blocks)?;
+        let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), outline.poolings, layer)?;
+        let input = Input::open(&source, options, &checkpoint, &outline)?;
         let digests = [
             ("weights", candle_kit::digest(&weights)?),
             ("config", candle_kit::digest(&[source.file("config.json")?])?),
             ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
         ];
         let (name, cut) = (source.name().to_owned(), input.max_length());
-        tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, model.hidden_size());
+        tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, outline.hidden_size);
         if checkpoint.normalizes && normalize.is_none() {
             tracing::info!(
                 "{name}: sentence-transformers scales its latents to length 1; `normalize = true` does so here"
@@ -104,18 +105,15 @@ impl Encoder for CandleText {
     }
 
     fn describe(&self) -> Description {
-        let description = Description::new(Modality::Text, self.model.hidden_size())
+        let Outline { hidden_size, blocks, poolings, .. } = self.model.outline();
+        let description = Description::new(Modality::Text, hidden_size)
             .batch(BATCH)
             .patience(candle_kit::PATIENCE)
             .fingerprint("max_length", self.input.max_length())
             .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)
             .fingerprint("normalize", self.normalize);
-        // What was before there was a choice stays as it was.
-        let mut description = match self.dtype {
-            DType::F32 => description,
-            dtype => description.fingerprint("dtype", dtype.as_str()).tolerance(0.05),
-        };
+        let mut description = candle_kit::computed_in(description, self.dtype);
         if !self.input.prompt().is_empty() {
             description = description.fingerprint("prompt", self.input.prompt());
         }
@@ -125,7 +123,7 @@ impl Encoder for CandleText {
         if self.lower_case {
             description = description.fingerprint("lower_case", true);
         }
-        let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
+        let description = candle_kit::describe(description, blocks, poolings, self.layer);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
@@ -139,7 +137,7 @@ impl Encoder for CandleText {
                     bail!("stopped");
                 }
                 if began.elapsed() > LONG {
-                    let (texts, tokens, blocks) = (batch.len(), input::tokens(batch), self.model.blocks());
+                    let (texts, tokens, blocks) = (batch.len(), input::tokens(batch), self.model.outline().blocks);
                     host.status(&format!("{done} of {blocks} blocks done for texts: {texts}, tokens: {tokens}"));
                 }
                 Ok(())
@@ -194,7 +192,7 @@ impl CandleText {
             _ => (packing.lengths().to_vec(), hidden),
         };
         let hidden = hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let width = self.model.hidden_size();
+        let width = self.model.outline().hidden_size;
         let mut rest = &hidden[..];
         let latent = |length: usize| {
             let (states, others) = rest.split_at(length * width);

@@ -27,7 +27,6 @@ use std::path::{Path, PathBuf};
 use crate::preprocessor::Preprocessor;
 use crate::recipe::{CLIP, IMAGENET, Recipe};
 
-pub(crate) use bare::locate;
 use config::Config;
 
 /// The families that config.json names.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::layers::within;
 use super::supported::{OFF, Supported};
-use super::{Model, Pass};
+use super::{Model, Outline, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -109,27 +109,13 @@ impl Bert {
 }
 
 impl Model for Bert {
-    fn hidden_size(&self) -> usize {
-        self.embeddings.word_embeddings.dims()[1]
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.embeddings.word_embeddings.dims()[0]
-    }
-
-    fn max_positions(&self) -> usize {
-        self.embeddings.position_embeddings.dims()[0]
-    }
-
-    fn blocks(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn poolings(&self) -> &'static [Pooling] {
-        match self.pooler {
+    fn outline(&self) -> Outline {
+        let Embeddings { word_embeddings, position_embeddings, .. } = &self.embeddings;
+        let poolings: &[Pooling] = match self.pooler {
             Some(_) => &[Pooling::Mean, Pooling::Cls, Pooling::Pooler],
             None => &[Pooling::Mean, Pooling::Cls],
-        }
+        };
+        Outline::new(word_embeddings, position_embeddings.dims()[0], self.layers.len(), poolings)
     }
 
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::layers::{halves, within, word_embeddings};
 use super::supported::{OFF, Supported};
-use super::{Model, Pass};
+use super::{Model, Outline, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -65,24 +65,8 @@ impl JinaBert {
 }
 
 impl Model for JinaBert {
-    fn hidden_size(&self) -> usize {
-        self.word_embeddings.dims()[1]
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.word_embeddings.dims()[0]
-    }
-
-    fn max_positions(&self) -> usize {
-        self.max_positions
-    }
-
-    fn blocks(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn poolings(&self) -> &'static [Pooling] {
-        &[Pooling::Mean, Pooling::Cls]
+    fn outline(&self) -> Outline {
+        Outline::new(&self.word_embeddings, self.max_positions, self.layers.len(), &[Pooling::Mean, Pooling::Cls])
     }
 
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {

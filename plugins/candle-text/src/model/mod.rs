@@ -8,19 +8,21 @@ mod modernbert;
 mod mpnet;
 mod new;
 mod nomic_bert;
+mod outline;
 mod pass;
 mod qwen3;
 mod rope;
 mod supported;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_kit::{Pooling, Source, checkpoint};
+use candle_kit::{Source, checkpoint};
 use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::PathBuf;
 
+pub(crate) use outline::Outline;
 pub(crate) use pass::Pass;
 use supported::Supported;
 
@@ -29,20 +31,7 @@ const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, m
 
 /// A transformer over tokens.
 pub(crate) trait Model: Send + Sync {
-    /// Values of a hidden state.
-    fn hidden_size(&self) -> usize;
-
-    /// Tokens that there are.
-    fn vocab_size(&self) -> usize;
-
-    /// Tokens that it can read at once.
-    fn max_positions(&self) -> usize;
-
-    /// Its blocks.
-    fn blocks(&self) -> usize;
-
-    /// How its states may be pooled; the first is what its family does.
-    fn poolings(&self) -> &'static [Pooling];
+    fn outline(&self) -> Outline;
 
     /// The states (`tokens x hidden_size`) of the texts whose tokens are `ids` (`tokens`, u32).
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor>;

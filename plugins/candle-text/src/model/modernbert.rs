@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::layers::{halves, linear, within};
 use super::rope::{RopeParameters, rotary};
-use super::{Model, Pass};
+use super::{Model, Outline, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -125,24 +125,8 @@ impl ModernBert {
 }
 
 impl Model for ModernBert {
-    fn hidden_size(&self) -> usize {
-        self.tok_embeddings.dims()[1]
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.tok_embeddings.dims()[0]
-    }
-
-    fn max_positions(&self) -> usize {
-        self.max_positions
-    }
-
-    fn blocks(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn poolings(&self) -> &'static [Pooling] {
-        &[Pooling::Mean, Pooling::Cls]
+    fn outline(&self) -> Outline {
+        Outline::new(&self.tok_embeddings, self.max_positions, self.layers.len(), &[Pooling::Mean, Pooling::Cls])
     }
 
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::layers::{halves, linear, within, word_embeddings};
 use super::rope::{RopeParameters, rotary};
 use super::supported::{OFF, Supported};
-use super::{Model, Pass};
+use super::{Model, Outline, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -142,24 +142,8 @@ impl New {
 }
 
 impl Model for New {
-    fn hidden_size(&self) -> usize {
-        self.word_embeddings.dims()[1]
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.word_embeddings.dims()[0]
-    }
-
-    fn max_positions(&self) -> usize {
-        self.max_positions
-    }
-
-    fn blocks(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn poolings(&self) -> &'static [Pooling] {
-        self.poolings
+    fn outline(&self) -> Outline {
+        Outline::new(&self.word_embeddings, self.max_positions, self.layers.len(), self.poolings)
     }
 
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::layers::{linear, side_by_side, within};
 use super::rope::{RopeParameters, rotary};
 use super::supported::{OFF, Supported};
-use super::{Model, Pass};
+use super::{Model, Outline, Pass};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -62,24 +62,8 @@ impl Qwen3 {
 }
 
 impl Model for Qwen3 {
-    fn hidden_size(&self) -> usize {
-        self.embed_tokens.dims()[1]
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.embed_tokens.dims()[0]
-    }
-
-    fn max_positions(&self) -> usize {
-        self.max_positions
-    }
-
-    fn blocks(&self) -> usize {
-        self.layers.len()
-    }
-
-    fn poolings(&self) -> &'static [Pooling] {
-        &[Pooling::Last, Pooling::Mean]
+    fn outline(&self) -> Outline {
+        Outline::new(&self.embed_tokens, self.max_positions, self.layers.len(), &[Pooling::Last, Pooling::Mean])
     }
 
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
