@@ -32,8 +32,6 @@ pub(crate) struct Decoder<'a> {
     slack: u64,
     decoded: u64,
     packets: Packets,
-    /// Packets that the file has bytes for: an index may name the same bytes again and again.
-    left: usize,
     /// Samples of a packet, channel by channel in turn.
     interleaved: Vec<f32>,
     /// The samples of the first packet, which told the rate.
@@ -72,7 +70,6 @@ impl<'a> Decoder<'a> {
             slack,
             decoded: 0,
             packets: Packets::default(),
-            left: bytes.len(),
             interleaved: Vec::new(),
             first: Vec::new(),
         };
@@ -101,8 +98,6 @@ impl<'a> Decoder<'a> {
     }
 
     fn packet(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
-        let left = self.left.checked_sub(1);
-        self.left = left.ok_or_else(|| undecodable("it claims more packets than it has bytes"))?;
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => return self.end().map(|()| false),

@@ -13,7 +13,7 @@ mod sound;
 use candle_core::{DType, Device};
 use candle_kit::{Layer, Pooling, Source, guarded};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options, tracing,
+    Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
 };
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -46,13 +46,10 @@ struct CandleAudio {
     turn: Mutex<()>,
 }
 
-/// What the model reads of a window.
-struct Window {
-    /// The sound that it is of, by index.
-    sound: usize,
-    features: Vec<f32>,
-    samples: usize,
-}
+/// Samples of the sound with this index.
+type Window = (usize, Vec<f32>);
+/// One a window.
+type Latents = Vec<Result<Vec<f32>, ItemError>>;
 
 impl Encoder for CandleAudio {
     fn options() -> Vec<OptionSpec> {
@@ -107,8 +104,11 @@ impl Encoder for CandleAudio {
             items.par_iter().map(|item| Progress::new(Sound::open(item.bytes, rate))).collect();
         while sounds.iter().any(Progress::is_going) {
             let windows = self.windows(&mut sounds);
-            for (window, latent) in windows.iter().zip(self.latents(&windows, host)?) {
-                sounds[window.sound].add(&latent, window.samples);
+            for ((sound, window), latent) in windows.iter().zip(self.latents(&windows, host)?) {
+                match latent {
+                    Ok(latent) => sounds[*sound].add(&latent, window.len()),
+                    Err(error) => sounds[*sound].fail(error),
+                }
             }
             // A sign of life: a long sound may take longer than the host waits for an answer.
             let going = sounds.iter().filter(|sound| sound.is_going());
@@ -131,39 +131,44 @@ impl CandleAudio {
         let (each, length) = (WINDOWS.div_ceil(going), self.model.window());
         let windows: Vec<Vec<Vec<f32>>> =
             sounds.par_iter_mut().with_max_len(1).map(|sound| sound.windows(each, length)).collect();
-        let windows: Vec<(usize, Vec<f32>)> = windows
-            .into_iter()
-            .enumerate()
-            .flat_map(|(sound, windows)| windows.into_iter().map(move |window| (sound, window)))
-            .collect();
-        let features = |window: &[f32]| guarded("making its spectrogram", || Ok(self.model.features(window)));
-        let features: Vec<_> = windows.par_iter().with_max_len(1).map(|(_, window)| features(window)).collect();
-        let made = windows.into_iter().zip(features).filter_map(|((sound, window), features)| match features {
-            Ok(features) => Some(Window { sound, features, samples: window.len() }),
-            Err(error) => {
-                sounds[sound].fail(error);
-                None
-            }
-        });
-        made.collect()
+        let windows = windows.into_iter().enumerate();
+        windows.flat_map(|(sound, windows)| windows.into_iter().map(move |window| (sound, window))).collect()
     }
 
     /// The latent of each window.
-    fn latents(&self, windows: &[Window], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
+    fn latents(&self, windows: &[Window], host: &Host) -> Result<Latents, Error> {
         let latents: Result<Vec<_>, _> = if self.device.is_cpu() {
             // A window a core (see `candle_kit::nn`).
-            windows.par_chunks(1).with_max_len(1).map(|window| self.forward(window, host)).collect()
+            windows.par_chunks(1).with_max_len(1).map(|window| self.together(window, host)).collect()
         } else {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            windows.chunks(GPU_WINDOWS).map(|windows| self.forward(windows, host)).collect()
+            windows.chunks(GPU_WINDOWS).map(|windows| self.together(windows, host)).collect()
         };
         Ok(latents?.into_iter().flatten().collect())
     }
 
-    /// The latent of each of some windows, which go through the model together.
-    fn forward(&self, windows: &[Window], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
+    /// The latents of some windows, which go through the model together.
+    fn together(&self, windows: &[Window], host: &Host) -> Result<Latents, Error> {
+        let features = |window: &[f32]| {
+            let features = guarded("making its spectrogram", || Ok(self.model.features(window)))?;
+            Ok((features, window.len()))
+        };
+        let made: Vec<Result<_, _>> = windows.par_iter().map(|(_, window)| features(window)).collect();
+        let (mut whole, mut outcomes) = (Vec::new(), Vec::new());
+        for made in made {
+            outcomes.push(made.map(|features| whole.push(features)));
+        }
+        let mut latents = self.forward(&whole, host)?.into_iter();
+        let mut latent = || latents.next().expect("one for each window that has features");
+        Ok(outcomes.into_iter().map(|outcome| outcome.map(|()| latent())).collect())
+    }
+
+    /// The latent of each of some windows' features, with the number of samples that they are of.
+    fn forward(&self, windows: &[(Vec<f32>, usize)], host: &Host) -> Result<Vec<Vec<f32>>, Error> {
         if host.should_stop() {
             return Err(Error::stopped());
+        }
+        if windows.is_empty() {
+            return Ok(Vec::new());
         }
         let width = self.model.width(self.layer);
         let pooling = match self.pooling {
@@ -171,13 +176,14 @@ impl CandleAudio {
             Pooling::Pooler => Pooling::Mean,
             other => other,
         };
+        let _turn = (!self.device.is_cpu()).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         candle_kit::in_halves(windows, &format!("{}, windows", self.name), &|windows| {
-            let features = windows.iter().flat_map(|window| window.features.iter().copied()).collect();
+            let features = windows.iter().flat_map(|(features, _)| features.iter().copied()).collect();
             let states = self.model.forward(features, windows.len(), self.layer)?.to_dtype(DType::F32)?;
             let states: Vec<f32> = states.flatten_all()?.to_vec1()?;
             let each = states.chunks_exact(states.len() / windows.len()).zip(windows);
-            let latent = |(states, window): (&[f32], &Window)| {
-                pooling.pool(&states[..self.model.sounding(window.samples, self.layer) * width], width)
+            let latent = |(states, (_, samples)): (&[f32], &(_, usize))| {
+                pooling.pool(&states[..self.model.sounding(*samples, self.layer) * width], width)
             };
             Ok(each.map(latent).collect())
         })
