@@ -262,11 +262,11 @@ fn mistakes_name_what_to_change() {
     assert!(refused(efficientnet().with("device", "tpu")).contains("choose \"cpu\""));
     let golden = golden().to_str().unwrap().to_owned();
     let nowhere = refused(Options::default().with("model", golden.as_str()));
-    assert!(nowhere.contains("there is none of model.safetensors, pytorch_model.bin"), "{nowhere}");
+    assert!(nowhere.contains("there is neither a config.json nor a state dict"), "{nowhere}");
     let two = tempfile::tempdir().unwrap();
     ["a.pt", "b.pth"].iter().for_each(|name| std::fs::write(two.path().join(name), "").unwrap());
     let many = refused(Options::default().with("model", two.path().to_str()));
-    assert!(many.contains("there are several files with weights in"), "{many}");
+    assert!(many.contains("and more than one state dict: a.pt, b.pth; give the path of one"), "{many}");
     let other = refused(Options::default().with("model", format!("{golden}/efficientnet_lite0.json")));
     assert!(other.contains("efficientnet_lite0.json has no config.json beside it"), "{other}");
 }

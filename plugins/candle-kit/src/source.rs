@@ -96,7 +96,7 @@ impl Source {
     }
 
     /// The file that the user named, or the first of `names` that the model has.
-    pub fn weights(&self, names: &[&str]) -> Result<PathBuf, Error> {
+    fn weights(&self, names: &[&str]) -> Result<PathBuf, Error> {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
         }
@@ -114,26 +114,24 @@ impl Source {
         Err(untold.unwrap_or_else(none))
     }
 
-    /// The file that the user named, or the only one of the model with one of these endings.
-    pub fn sole(&self, endings: &[&str]) -> Result<PathBuf, Error> {
+    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the only one.
+    pub fn state_dict(&self) -> Result<PathBuf, Error> {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
         }
-        let ends = |name: &String| name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending));
+        const ENDINGS: [&str; 3] = ["pt", "pth", "bin"];
+        let ends = |name: &String| name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending));
         let mut names: Vec<String> = self.names()?.into_iter().filter(ends).collect();
         names.sort();
         let (model, whereabouts) = (&self.name, self.whereabouts());
         match &names[..] {
             [name] => self.file(name),
-            [] => {
-                let endings = endings.join(", .");
-                Err(Error::config(format!(
-                    "`model = \"{model}\"`: there is no file with weights (.{endings}) in {whereabouts}"
-                )))
-            }
+            [] => Err(Error::config(format!(
+                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin) in {whereabouts}"
+            ))),
             several => Err(Error::config(format!(
-                "`model = \"{model}\"`: there are several files with weights in {whereabouts}: {}; give the path of one as \
-                 `model`, fetched first if it is on a hub",
+                "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; give the \
+                 path of one as `model`, fetched first if it is on a hub",
                 several.join(", ")
             ))),
         }

@@ -95,7 +95,8 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
             assert!(message.contains("org/model") && message.contains("tokenizer.json"), "{message}");
             assert!(message.contains(why), "{message}");
         }
-        assert!(source.sole(&["safetensors"]).unwrap().ends_with("model.safetensors"));
+        let none = source.state_dict().unwrap_err().message;
+        assert!(none.contains("neither a config.json nor a state dict (.pt, .pth, .bin) in org/model"), "{none}");
         assert!(source.optional("modules.json").unwrap_err().message.contains("modules.json is not cached"));
         assert!(source.weights(&["tokenizer.json", "model.safetensors"]).is_ok());
     }
@@ -136,10 +137,10 @@ fn a_folder_and_a_file_of_it() {
     let locate = |options: &Options| Source::locate_with(options, &Host::detached(), hub);
     let whole = locate(&Options::new(Default::default(), folder.path()).with("model", ".")).unwrap();
     assert!(whole.weights(&["absent.pth", "other.pth"]).unwrap().ends_with("other.pth"));
-    assert!(whole.sole(&["pt", "pth"]).unwrap().ends_with("other.pth"));
-    assert!(whole.sole(&["pt", "bin"]).unwrap_err().message.contains("no file with weights (.pt, .bin)"));
-    let several = whole.sole(&["pth", "safetensors"]).unwrap_err().message;
-    assert!(several.contains(": model.safetensors, other.pth; give the path of one"), "{several}");
+    assert!(whole.state_dict().unwrap().ends_with("other.pth"));
+    fs::write(folder.path().join("another.pt"), "").unwrap();
+    let several = whole.state_dict().unwrap_err().message;
+    assert!(several.contains(": another.pt, other.pth; give the path of one"), "{several}");
     assert!(whole.file("absent.json").unwrap_err().message.contains("absent.json"));
     let file = folder.path().join("other.pth");
     let single = locate(&Options::default().with("model", file.to_str())).unwrap();
