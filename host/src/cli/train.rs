@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::exit;
@@ -283,20 +283,7 @@ impl Watcher {
         epochs: usize,
     ) -> Result<Self> {
         let path = folder.metrics();
-        let known = match epochs {
-            0 => String::new(),
-            _ => match std::fs::read_to_string(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-                read => read.with_context(|| format!("cannot read {}", path.display()))?,
-            },
-        };
-        let of_epoch = |line: &str| serde_json::from_str::<Value>(line).ok()?["epoch"].as_u64();
-        let known: String = known
-            .split_inclusive('\n')
-            .take_while(|line| of_epoch(line).is_some_and(|epoch| epoch <= epochs as u64))
-            .collect();
-        let mut metrics = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        metrics.write_all(known.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        let metrics = cut_metrics(&path, epochs).with_context(|| format!("cannot write {}", path.display()))?;
         let meter = Meter::new("training".to_owned(), steps, "steps");
         let services = session.services.clone();
         Ok(Self { services, meter, metrics, validation, steps, first: None, loss: None, recall: None })
@@ -306,6 +293,21 @@ impl Watcher {
     fn write(&mut self, line: &Value) -> std::io::Result<()> {
         self.metrics.write_all(format!("{line}\n").as_bytes())
     }
+}
+
+/// The metrics at `path`, open for more lines behind those of the first `epochs` epochs. These are never out of the file,
+/// whenever the program is killed.
+fn cut_metrics(path: &Path, epochs: usize) -> std::io::Result<File> {
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut known = Vec::new();
+    file.read_to_end(&mut known)?;
+    let of_epoch = |line: &[u8]| serde_json::from_slice::<Value>(line).ok()?["epoch"].as_u64();
+    let lines = known.split_inclusive(|&byte| byte == b'\n');
+    let kept = lines.take_while(|line| of_epoch(line).is_some_and(|epoch| epoch <= epochs as u64));
+    let length = kept.map(<[u8]>::len).sum::<usize>() as u64;
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length))?;
+    Ok(file)
 }
 
 impl Observer for Watcher {
