@@ -34,6 +34,15 @@ pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Re
     Ok(VarBuilder::from_tensors(tensors, dtype, device))
 }
 
+/// The tensors of the model itself, among those of a larger one or one with a head: behind the first of `prefixes` behind which
+/// there is `tensor`, if it is behind one.
+pub fn within<'a>(vb: VarBuilder<'a>, prefixes: &[&str], tensor: &str) -> VarBuilder<'a> {
+    match prefixes.iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.{tensor}"))) {
+        Some(prefix) => vb.pp(prefix),
+        None => vb,
+    }
+}
+
 /// Why nobody can read the file of a model at `path`, and what to do: `reason` is its reader's.
 pub fn unreadable(path: &Path, reason: impl Display) -> Error {
     const POINTER: &[u8] = b"version https://git-lfs";

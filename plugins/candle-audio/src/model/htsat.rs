@@ -8,10 +8,10 @@ mod swin;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear};
-use candle_kit::{Layer, Pooling};
+use candle_kit::{Layer, Pooling, checkpoint};
 use candle_nn::{Module, VarBuilder};
 
-use super::{Model, below};
+use super::Model;
 use crate::mel::{Recipe, Spectrogram};
 use swin::{PatchMerging, SwinLayer};
 
@@ -58,7 +58,7 @@ impl ClapAudioModel {
     ) -> Result<Self> {
         let recipe = preprocessor.recipe();
         let (patch, first) = (config.patch_size, config.patch_embeds_hidden_size);
-        let encoder = below(&vb, &["audio_model.audio_encoder", "audio_encoder"], "norm.weight");
+        let encoder = checkpoint::within(vb.clone(), &["audio_model.audio_encoder", "audio_encoder"], "norm.weight");
 
         let stages = config.depths.len();
         let (mut layers, mut widths) = (Vec::new(), vec![first]);

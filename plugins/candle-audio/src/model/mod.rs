@@ -122,12 +122,6 @@ fn audio_config(config: &Value) -> Value {
     audio.into()
 }
 
-/// The tensors below the first of `prefixes` that has one called `name`; all, if none has it.
-fn below<'a>(vb: &VarBuilder<'a>, prefixes: &[&str], name: &str) -> VarBuilder<'a> {
-    let prefix = prefixes.iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.{name}")));
-    prefix.map_or_else(|| vb.clone(), |prefix| vb.pp(prefix))
-}
-
 fn unprojected(source: &Source) -> Error {
     Error::config(format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name()))
 }

@@ -2,12 +2,12 @@
 
 use candle_core::{D, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention, head_width};
-use candle_kit::{Layer, Pooling};
+use candle_kit::{Layer, Pooling, checkpoint};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
+use super::Model;
 use super::front_end::{FrontEnd, even, only, within};
-use super::{Model, below};
 use crate::decode::RATES;
 use crate::mel::{Recipe, Spectrogram};
 
@@ -114,7 +114,7 @@ impl Whisper {
         }
         let Preprocessor { sampling_rate: rate, n_fft: frame, hop_length: hop, .. } = preprocessor;
         let recipe = Recipe { rate, frame, hop, mels, from: 0.0, to: 8000.0 };
-        let vb = below(&vb, &["model.encoder", "encoder"], "conv1.weight");
+        let vb = checkpoint::within(vb, &["model.encoder", "encoder"], "conv1.weight");
         let layer = |index| EncoderLayer::load(&config, vb.pp(format!("layers.{index}")));
         Ok(Self {
             recipe,

@@ -1,6 +1,7 @@
 //! The vision tower of CLIP (Radford et al., arXiv 2103.00020), with the names of the `transformers` package.
 
 use candle_core::{DType, Result, Tensor};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
@@ -22,6 +23,7 @@ pub(super) struct Clip {
 impl Clip {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["vision_model"], "embeddings.class_embedding");
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
         let norm = |name: &str| LayerNorm::load(width, config.layer_norm_eps, vb.pp(name));

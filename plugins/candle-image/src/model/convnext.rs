@@ -2,6 +2,7 @@
 //! `transformers` package, over `pictures x height x width x channels`. The layer scales are in the weights behind them.
 
 use candle_core::{D, DType, Result, Tensor, bail};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
@@ -72,6 +73,7 @@ struct ResponseNorm {
 
 impl ConvNext {
     pub(super) fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["convnext", "convnextv2"], "embeddings.patch_embeddings.weight");
         let widths = &config.hidden_sizes;
         let (Some(&first), Some(&last)) = (widths.first(), widths.last()) else { bail!("no `hidden_sizes`") };
         if widths.len() != config.depths.len() {

@@ -2,6 +2,7 @@
 //! `transformers` package. The layer scales are in the weights behind them.
 
 use candle_core::{Result, Tensor};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, VarBuilder};
@@ -53,6 +54,7 @@ pub(super) struct DinoV2 {
 impl DinoV2 {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["dinov2"], "embeddings.cls_token");
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
         let block = |index| block(config, &vb.pp(format!("encoder.layer.{index}")));

@@ -4,6 +4,7 @@
 mod config;
 
 use candle_core::{DType, Result, Tensor, bail};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::Linear;
 use candle_kit::{Layer, Pooling};
 use candle_nn::ops::sigmoid;
@@ -99,6 +100,7 @@ struct Block {
 
 impl EfficientNet {
     pub(super) fn load(config: &Config, vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["efficientnet"], "embeddings.convolution.weight");
         let (Swish::Swish, Mean::Mean) = (&config.hidden_act, &config.pooling_type);
         let repeats =
             config.num_block_repeats.iter().map(|&repeats| (config.depth_coefficient * repeats as f64).ceil());

@@ -75,32 +75,32 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
         "dinov2" | "dinov2_with_registers" => {
             let config: dinov2::Config = parse(&config, &path)?;
             let recipe = recipe(Preprocessor::cropped(256, 224, IMAGENET))?;
-            (dinov2::DinoV2::load(&config, recipe.size, below("dinov2", vb)).map(boxed), recipe)
+            (dinov2::DinoV2::load(&config, recipe.size, vb).map(boxed), recipe)
         }
         "vit" => {
             let config = parse_over(Config::vit(), &config, &path)?;
             let recipe = recipe(Preprocessor::vit(config.image_size))?;
-            (vit::ViT::load(&config, recipe.size, below("vit", vb)).map(boxed), recipe)
+            (vit::ViT::load(&config, recipe.size, vb).map(boxed), recipe)
         }
         "clip" | "clip_vision_model" => {
             let config = parse_over(Config::clip(), vision(), &path)?;
             let recipe = recipe(Preprocessor::cropped(config.image_size, config.image_size, CLIP))?;
-            (clip::Clip::load(&config, recipe.size, below("vision_model", vb)).map(boxed), recipe)
+            (clip::Clip::load(&config, recipe.size, vb).map(boxed), recipe)
         }
         "siglip" | "siglip_vision_model" => {
             let config = parse_over(Config::siglip(), vision(), &path)?;
             let recipe = recipe(Preprocessor::siglip(config.image_size))?;
-            (siglip::Siglip::load(&config, recipe.size, below("vision_model", vb)).map(boxed), recipe)
+            (siglip::Siglip::load(&config, recipe.size, vb).map(boxed), recipe)
         }
         "convnext" | "convnextv2" => {
             let config: convnext::Config = parse(&config, &path)?;
             let recipe = recipe(Preprocessor::convnext(config.image_size, IMAGENET))?;
-            (convnext::ConvNext::load(&config, below(&family, vb)).map(boxed), recipe)
+            (convnext::ConvNext::load(&config, vb).map(boxed), recipe)
         }
         "efficientnet" => {
             let config: efficientnet::Config = parse(&config, &path)?;
             let recipe = recipe(Preprocessor::efficientnet(config.image_size, efficientnet::COLOURS))?;
-            (efficientnet::EfficientNet::load(&config, below("efficientnet", vb)).map(boxed), recipe)
+            (efficientnet::EfficientNet::load(&config, vb).map(boxed), recipe)
         }
         other => {
             let message = format!("{}: `model_type` is {other}; this plugin knows: {KNOWN}", path.display());
@@ -127,15 +127,4 @@ fn parse_over<T: Serialize + DeserializeOwned>(usual: T, config: &Value, path: &
 
 fn boxed(model: impl Model + 'static) -> Box<dyn Model> {
     Box::new(model)
-}
-
-/// The tensors below `prefix`, where a checkpoint of a larger model has such.
-fn below<'a>(prefix: &str, vb: VarBuilder<'a>) -> VarBuilder<'a> {
-    let inner = ["embeddings.cls_token", "embeddings.class_embedding", "embeddings.patch_embedding.weight"];
-    let convolutional = ["embeddings.patch_embeddings.weight", "embeddings.convolution.weight"];
-    let within = vb.pp(prefix);
-    match inner.iter().chain(&convolutional).any(|name| within.contains_tensor(name)) {
-        true => within,
-        false => vb,
-    }
 }

@@ -2,6 +2,7 @@
 //! `transformers` package.
 
 use candle_core::{DType, Result, Tensor};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::ops::softmax_last_dim;
@@ -25,6 +26,7 @@ pub(super) struct Siglip {
 impl Siglip {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["vision_model"], "embeddings.patch_embedding.weight");
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
         let block = |index| block(config, &vb.pp(format!("encoder.layers.{index}")));

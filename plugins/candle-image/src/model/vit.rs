@@ -1,6 +1,7 @@
 //! ViT (Dosovitskiy et al., arXiv 2010.11929), with the names of the `transformers` package.
 
 use candle_core::{DType, Result, Tensor, bail};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
@@ -23,6 +24,7 @@ pub(super) struct ViT {
 impl ViT {
     /// For pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
+        let vb = within(vb, &["vit"], "embeddings.cls_token");
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
         if config.pooler_act != "tanh" {

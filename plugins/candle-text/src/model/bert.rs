@@ -2,11 +2,11 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::layers::within;
 use super::supported::{OFF, Supported};
 use super::{Model, Outline, Pass};
 
@@ -87,7 +87,7 @@ impl Bert {
     /// A text's first token has `first_position`.
     pub(super) fn load_with(config: Config, names: &Names, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
         head_width(config.num_attention_heads, config.hidden_size)?;
-        let vb = within(vb, names.prefix, "embeddings.word_embeddings.weight");
+        let vb = within(vb, &[names.prefix], "embeddings.word_embeddings.weight");
         let layer = |index| Block::load(&config, names, vb.pp(names.layers).pp(index));
         let pooler = vb.pp("pooler.dense");
         let pooler = match pooler.contains_tensor("weight") {

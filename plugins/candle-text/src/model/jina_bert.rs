@@ -3,11 +3,12 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, Packing, Seen, attention_within, head_width};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::layers::{halves, within, word_embeddings};
+use super::layers::{halves, word_embeddings};
 use super::supported::{OFF, Supported};
 use super::{Model, Outline, Pass};
 
@@ -46,7 +47,7 @@ pub(super) struct JinaBert {
 impl JinaBert {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
         head_width(config.num_attention_heads, config.hidden_size)?;
-        let vb = within(vb, "bert", "embeddings.word_embeddings.weight");
+        let vb = within(vb, &["bert"], "embeddings.word_embeddings.weight");
         let embeddings = vb.pp("embeddings");
         let layer = |index| Block::load(&config, vb.pp("encoder.layer").pp(index));
         Ok(Self {

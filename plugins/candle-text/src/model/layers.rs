@@ -4,14 +4,6 @@ use candle_core::{Result, Tensor};
 use candle_kit::nn::Linear;
 use candle_nn::VarBuilder;
 
-/// Where the tensors of the model itself are: behind `prefix` in the checkpoint of a model with a head, which has `tensor` there.
-pub(super) fn within<'a>(vb: VarBuilder<'a>, prefix: &str, tensor: &str) -> VarBuilder<'a> {
-    match vb.contains_tensor(&format!("{prefix}.{tensor}")) {
-        true => vb.pp(prefix),
-        false => vb,
-    }
-}
-
 /// `word_embeddings` (`words x width`) with the embedding of token type 0, which all tokens have, in each row.
 pub(super) fn word_embeddings(words: usize, types: usize, width: usize, vb: VarBuilder<'_>) -> Result<Tensor> {
     let table = |name, rows| vb.get((rows, width), &format!("{name}.weight"));

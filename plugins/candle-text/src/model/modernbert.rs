@@ -1,12 +1,13 @@
 //! ModernBERT, with the names of the `transformers` package.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, Seen, attention_within, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::layers::{halves, linear, within};
+use super::layers::{halves, linear};
 use super::rope::{RopeParameters, rotary};
 use super::{Model, Outline, Pass};
 
@@ -104,7 +105,7 @@ struct Attention {
 impl ModernBert {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
-        let vb = within(vb, "model", "embeddings.tok_embeddings.weight");
+        let vb = within(vb, &["model"], "embeddings.tok_embeddings.weight");
         let rope = config.rope_parameters.as_ref();
         let (full, global) = (rope.and_then(|rope| rope.full_attention.as_ref()), config.global_rope_theta);
         let (sliding, local) = (rope.and_then(|rope| rope.sliding_attention.as_ref()), config.local_rope_theta);

@@ -2,12 +2,12 @@
 //! for each distance besides.
 
 use candle_core::{DType, Result, Tensor};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::Seen;
 use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
 use super::bert::{self, BERT, Bert, Names};
-use super::layers::within;
 
 /// config.json.
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ const REACH: usize = 128;
 
 pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Bert> {
     let (buckets, heads) = (config.relative_attention_num_buckets, config.num_attention_heads);
-    let biases = within(vb.clone(), NAMES.prefix, "encoder.relative_attention_bias.weight");
+    let biases = within(vb.clone(), &[NAMES.prefix], "encoder.relative_attention_bias.weight");
     let biases = biases.get((buckets, heads), "encoder.relative_attention_bias.weight")?;
     let at = (-(REACH as i64)..=REACH as i64).map(|ahead| bucket(ahead, buckets) as u32);
     let at = Tensor::new(at.collect::<Vec<_>>(), biases.device())?;

@@ -3,11 +3,12 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{Angles, LayerNorm, Linear, Packing, Rotary, attention, head_width};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::layers::{halves, linear, within, word_embeddings};
+use super::layers::{halves, linear, word_embeddings};
 use super::rope::{RopeParameters, rotary};
 use super::supported::{OFF, Supported};
 use super::{Model, Outline, Pass};
@@ -123,7 +124,7 @@ impl New {
     }
 
     pub(super) fn load_with(shape: &Shape, rotary: Rotary, names: &Names, vb: VarBuilder<'_>) -> Result<Self> {
-        let vb = within(vb, names.prefix, "embeddings.word_embeddings.weight");
+        let vb = within(vb, &[names.prefix], "embeddings.word_embeddings.weight");
         let layer = |index| Block::load(shape, names, vb.pp(names.layers).pp(index));
         Ok(Self {
             word_embeddings: word_embeddings(

@@ -1,12 +1,13 @@
 //! Qwen3 as an encoder (Qwen3-Embedding), with the names of the `transformers` package.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::checkpoint::within;
 use candle_kit::nn::{Angles, Linear, Packing, RmsNorm, Rotary, Seen, attention_within};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
-use super::layers::{linear, side_by_side, within};
+use super::layers::{linear, side_by_side};
 use super::rope::{RopeParameters, rotary};
 use super::supported::{OFF, Supported};
 use super::{Model, Outline, Pass};
@@ -49,7 +50,7 @@ impl Qwen3 {
         }
         let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
         let rotary = rotary(config.head_dim, rope, config.rope_theta.unwrap_or(1_000_000.0));
-        let vb = within(vb, "model", "embed_tokens.weight");
+        let vb = within(vb, &["model"], "embed_tokens.weight");
         let layer = |index| Block::load(&config, vb.pp("layers").pp(index));
         Ok(Self {
             embed_tokens: vb.get((config.vocab_size, config.hidden_size), "embed_tokens.weight")?,
