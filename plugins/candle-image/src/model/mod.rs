@@ -17,7 +17,6 @@ mod vit;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_kit::{Layer, Pooling, Source, checkpoint, reason};
-use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
