@@ -63,7 +63,8 @@ impl Encoder for CandleAudio {
         let dtype = candle_kit::dtype(options, &device)?;
         let (normalize, projection) = (options.get_or("normalize", false)?, options.get_or("projection", false)?);
         let source = Source::locate(options, host)?;
-        let weights = source.checkpoint()?;
+        let config = source.optional(model::CONFIG)?;
+        let weights = if config.is_some() { source.checkpoint()? } else { vec![source.state_dict()?] };
         let model = model::load(&source, options, &weights, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         if projection && layer != Layer::Last {
@@ -71,7 +72,7 @@ impl Encoder for CandleAudio {
         }
         let pooling = Pooling::choose(options, model.poolings(layer), layer)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
-        if let Some(config) = source.optional(model::CONFIG)? {
+        if let Some(config) = config {
             digests.push(("config", candle_kit::digest(&[config])?));
         }
         let (name, width) = (source.name().to_owned(), model.width(layer));

@@ -8,6 +8,9 @@ use rubato::{Fft, FixedSync, Resampler as _};
 /// as steep as soxr's, which librosa and many others resample with: what is left of the highest frequencies shows in a latent.
 const CHUNK: usize = 256;
 
+/// Samples of the source that may be resampled together: a few MB for each sound that is read. Rates in use need 1,764 at most.
+const LARGEST: usize = 1 << 17;
+
 /// A stream of samples at another rate, without delay, of `ceil(samples * to / from)` samples.
 pub(crate) struct Resampler {
     from: u64,
@@ -26,6 +29,11 @@ pub(crate) struct Resampler {
 impl Resampler {
     pub(crate) fn new(from: u32, to: u32) -> Result<Self, ItemError> {
         let chunk = chunk(from as usize, to as usize);
+        if chunk > LARGEST {
+            return Err(ItemError::new(format!(
+                "its {from} samples a second have too little in common with the model's {to}: resample it to {to} first"
+            )));
+        }
         let make = || Fft::new_custom(from as usize, to as usize, chunk, 1, 1, WINDOW, FixedSync::Input);
         let fft = (from != to).then(make).transpose().map_err(failed)?;
         let skip = fft.as_ref().map_or(0, rubato::Resampler::output_delay);

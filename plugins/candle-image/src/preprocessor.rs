@@ -5,10 +5,12 @@ mod classes;
 use candle_kit::Source;
 use fusemix_sdk::{Error, tracing};
 use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
 use crate::recipe::{Centre, Colours, Filter, Recipe, Resize};
 
-const FILE: &str = "preprocessor_config.json";
+/// Pixels of a side that a network reads.
+const LARGEST: u32 = 4096;
 
 /// Numbers of filters.
 const BILINEAR: usize = 2;
@@ -108,17 +110,15 @@ impl Channels {
 impl Preprocessor {
     /// Of a model whose family does as `usual`.
     pub(crate) fn read(source: &Source, usual: Self) -> Result<Recipe, Error> {
-        let wrong = |what: String| Error::config(format!("{FILE} of `{}`: {what}", source.name()));
-        let read = match source.json(FILE)? {
-            Some(config) => serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?,
-            None => Self::default(),
-        };
+        let (file, config) = source.preprocessor("image_processor")?.unwrap_or(("", json!({})));
+        let wrong = |what: String| Error::config(format!("{file} of `{}`: {what}", source.name()));
+        let read: Self = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
         let class = read.image_processor_type.as_ref().or(read.feature_extractor_type.as_ref());
         let defaults = class.and_then(|name| Self::of_class(name));
         if let (Some(class), None) = (class, &defaults) {
             let name = source.name();
             tracing::warn!(
-                "{FILE} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is usual"
+                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is usual"
             );
         }
         read.or(defaults.unwrap_or(usual)).recipe().map_err(wrong)
@@ -181,8 +181,9 @@ impl Preprocessor {
             (Some(size), _) | (None, Resize::To(size)) => size,
             _ => return Err("pictures would keep their shapes; set `do_center_crop` and `crop_size` there".into()),
         };
-        if size.contains(&0) || matches!(resize, Resize::Short(0)) {
-            return Err("a side of 0 pixels".into());
+        let sides = size.into_iter().chain(if let Resize::Short(side) = resize { Some(side) } else { None });
+        if let Some(side) = sides.into_iter().find(|side| !(1..=LARGEST).contains(side)) {
+            return Err(format!("a side of {side} pixels; it must be from 1 to {LARGEST}"));
         }
         let [mean, deviation] = self.colours();
         Ok(Recipe { size: size.map(|side| side as usize), resize, centre: Centre::Floor, filter, mean, deviation })

@@ -7,6 +7,7 @@ mod device;
 mod digest;
 mod failure;
 mod hub;
+mod instead;
 pub mod nn;
 mod source;
 
@@ -14,6 +15,7 @@ pub use choice::{Layer, Pooling, describe, in_halves, normalize};
 pub use device::{computed_in, device, dtype};
 pub use digest::digest;
 pub use failure::{guarded, reason};
+pub use instead::instead;
 pub use source::Source;
 
 use fusemix_sdk::{OptionKind, OptionSpec};

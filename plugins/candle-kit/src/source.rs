@@ -3,7 +3,7 @@
 use fusemix_sdk::{Error, Host, Options};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::hub::{Found, Hub, Snapshot};
 
@@ -86,6 +86,11 @@ impl Source {
     }
 
     fn find(&self, name: &str) -> Result<Found, Error> {
+        // Names come out of the model's own files, too.
+        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+            let model = &self.name;
+            return Err(Error::config(format!("`model = \"{model}\"`: it names a file outside of itself: {name}")));
+        }
         match &self.place {
             Place::Local { folder, .. } => {
                 let path = folder.join(name);
@@ -119,7 +124,7 @@ impl Source {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
         }
-        const ENDINGS: [&str; 3] = ["pt", "pth", "bin"];
+        const ENDINGS: [&str; 4] = ["pt", "pth", "bin", "ckpt"];
         let ends = |name: &String| name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending));
         let mut names: Vec<String> = self.names()?.into_iter().filter(ends).collect();
         names.sort();
@@ -127,7 +132,7 @@ impl Source {
         match &names[..] {
             [name] => self.file(name),
             [] => Err(Error::config(format!(
-                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin) in {whereabouts}"
+                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in {whereabouts}"
             ))),
             several => Err(Error::config(format!(
                 "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; give the \
@@ -162,6 +167,18 @@ impl Source {
             index["weight_map"].as_object().and_then(|map| map.values().map(Value::as_str).collect());
         let unread = || Error::config(format!("{}: `weight_map` names no files", file.display()));
         shards.ok_or_else(unread)?.into_iter().map(|shard| self.file(shard)).collect()
+    }
+
+    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the `part`
+    /// of `processor_config.json` that transformers 5 writes in its stead.
+    pub fn preprocessor(&self, part: &str) -> Result<Option<(&'static str, Value)>, Error> {
+        const ALONE: &str = "preprocessor_config.json";
+        const TOGETHER: &str = "processor_config.json";
+        if let Some(json) = self.json(ALONE)? {
+            return Ok(Some((ALONE, json)));
+        }
+        let json = self.json(TOGETHER)?.and_then(|mut json| json.get_mut(part).map(Value::take));
+        Ok(json.map(|json| (TOGETHER, json)))
     }
 
     /// The JSON of the file called `name`, if the model has it.

@@ -27,11 +27,11 @@ fn of_checkpoint(file: &PoolingFile, offers: &[Pooling]) -> Result<Pooling, Erro
         _ => None,
     };
     pooling.filter(|pooling| offers.contains(pooling)).ok_or_else(|| {
-        Error::config(format!(
-            "{} pools by {}, which this plugin does not; set `pooling` to {} to have it otherwise",
-            file.name,
-            modes.join(" and "),
-            offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
-        ))
+        let offers = offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let says = match modes[..] {
+            [] => "names no pooling".to_owned(),
+            _ => format!("pools by {}, which this plugin does not", modes.join(" and ")),
+        };
+        Error::config(format!("{} {says}; set `pooling` to one of {offers}", file.name))
     })
 }

@@ -6,6 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const MODULES: &str = "modules.json";
+/// Families after which the file is called that says how much of a text is read; the first that is there counts.
+const LIMITS: [&str; 7] = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"];
 const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// Everything is absent from a checkpoint without such files.
@@ -51,19 +53,35 @@ impl SentenceTransformers {
                 None => source.optional(MODULES).map(|_| found).map_err(without),
             };
         }
-        let mut pooling = "1_Pooling".to_owned();
+        let (mut pooling, mut pooled) = ("1_Pooling".to_owned(), false);
         let modules = source.json(MODULES)?.unwrap_or_default();
         for module in modules.as_array().into_iter().flatten() {
             match module["type"].as_str().and_then(|name| name.rsplit('.').next()).unwrap_or_default() {
-                "Pooling" => pooling = module["path"].as_str().unwrap_or_default().to_owned(),
+                "Pooling" => {
+                    pooling = module["path"].as_str().unwrap_or_default().to_owned();
+                    pooled = true;
+                }
                 "Normalize" => found.normalizes = true,
                 "Transformer" | "" => {}
+                other if !pooled => {
+                    let message =
+                        format!("{MODULES} of {}: {other} changes states before they are pooled", source.name());
+                    return Err(Error::config(format!(
+                        "{message}, which this plugin cannot; choose another checkpoint"
+                    )));
+                }
                 other => found.unknown.push(other.to_owned()),
             }
         }
         let name = format!("{pooling}/config.json");
         found.pooling = source.json(&name)?.map(|config| PoolingFile::new(name, &config));
-        let limits = source.json("sentence_bert_config.json")?.unwrap_or_default();
+        let mut limits = Value::Null;
+        for name in LIMITS.map(|family| format!("sentence_{family}_config.json")) {
+            if let Some(found) = source.json(&name)? {
+                limits = found;
+                break;
+            }
+        }
         found.max_seq_length = limits["max_seq_length"].as_u64();
         found.lower_case = limits["do_lower_case"].as_bool().unwrap_or(false);
         let prompts = source.json(PROMPTS)?.unwrap_or_default();

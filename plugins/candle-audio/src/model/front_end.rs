@@ -4,7 +4,6 @@ use candle_core::{Result, bail};
 use candle_kit::{Source, reason};
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
@@ -18,16 +17,12 @@ pub(super) trait FrontEnd: DeserializeOwned + Default {
     fn check(&self, config: &Self::Config) -> Result<()>;
 }
 
-const PREPROCESSOR: &str = "preprocessor_config.json";
-/// What transformers 5 writes in its stead, and the part of it that holds the same.
-const PROCESSOR: (&str, &str) = ("processor_config.json", "feature_extractor");
-
 pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::result::Result<T, Error> {
-    let Some((file, json)) = find(source)? else {
+    let Some((file, json)) = source.preprocessor("feature_extractor")? else {
         let front_end = T::default();
         let unknown = |error| {
             Error::config(format!(
-                "{}: there is no {PREPROCESSOR}, and what was published does not fit: {}",
+                "{}: there is no preprocessor_config.json, and what was published does not fit: {}",
                 source.name(),
                 reason(&error)
             ))
@@ -39,15 +34,6 @@ pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::res
     front_end.check(config).map_err(unfit).map(|()| front_end)
 }
 
-fn find(source: &Source) -> std::result::Result<Option<(&'static str, Value)>, Error> {
-    if let Some(json) = source.json(PREPROCESSOR)? {
-        return Ok(Some((PREPROCESSOR, json)));
-    }
-    let (file, part) = PROCESSOR;
-    let json = source.json(file)?.and_then(|mut json| json.get_mut(part).map(Value::take));
-    Ok(json.map(|json| (file, json)))
-}
-
 /// Refuses all values of `key` but one.
 pub(super) fn only<T: PartialEq + Debug>(key: &str, value: T, known: T) -> Result<()> {
     if value != known {
@@ -56,17 +42,20 @@ pub(super) fn only<T: PartialEq + Debug>(key: &str, value: T, known: T) -> Resul
     Ok(())
 }
 
-/// Refuses values of `key` that no spectrogram is made with.
-pub(super) fn within(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+/// Mels that a spectrogram may have.
+pub(super) const MELS: RangeInclusive<usize> = 1..=1024;
+
+/// Refuses values of a key that no spectrogram is made with.
+pub(super) fn ranges(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
     if !allowed.contains(&value) {
-        bail!("`{key}` is {value}; it must be from {} to {}", allowed.start(), allowed.end());
+        bail!("{key} is {value}; it must be from {} to {}", allowed.start(), allowed.end());
     }
     Ok(())
 }
 
 /// Refuses frames of an odd number of samples, which have no middle.
 pub(super) fn even(key: &str, value: usize) -> Result<()> {
-    within(key, value, 2..=1 << 16)?;
+    ranges(&format!("`{key}`"), value, 2..=1 << 16)?;
     if !value.is_multiple_of(2) {
         bail!("`{key}` is {value}, which is odd; this plugin makes spectrograms of an even number of samples a frame");
     }

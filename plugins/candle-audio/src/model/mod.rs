@@ -6,7 +6,7 @@ mod htsat;
 mod whisper;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_kit::{Layer, Pooling, Source, checkpoint, reason};
+use candle_kit::{Layer, Pooling, Source, checkpoint, instead, reason};
 use candle_nn::VarBuilder;
 use fusemix_sdk::{Error, Options};
 use serde::de::DeserializeOwned;
@@ -82,7 +82,7 @@ pub(crate) fn load(
             htsat::ClapAudioModel::load(config, preprocessor, projection, vb).map(|model| Box::new(model) as _)
         }
         other => {
-            let message = format!("{}: `model_type` is {other:?}; this plugin knows: whisper, clap", path.display());
+            let message = format!("{}: `model_type` is {other:?}; {}", path.display(), instead(other, "whisper, clap"));
             return Err(Error::config(message));
         }
     };

@@ -78,6 +78,11 @@ fn what_would_be_read_otherwise_is_refused() {
         let message = refused(copied.options());
         assert!(message.starts_with("preprocessor_config.json of ") && message.contains(says), "{key}: {message}");
     }
+    for (key, value) in [("num_mel_bins", json!(1u64 << 40)), ("max_source_positions", json!(0))] {
+        let copied = Copied::new("whisper").edit(CONFIG, |json| json[key] = value);
+        let message = refused(copied.options());
+        assert!(message.contains(&format!("`{key}` of config.json is ")), "{message}");
+    }
     // What transformers takes where the file does not say it.
     let copied = Copied::new("htsat").edit(PREPROCESSOR, |json| drop(json.remove("truncation")));
     assert!(refused(copied.options()).contains("`truncation` is \"fusion\""));

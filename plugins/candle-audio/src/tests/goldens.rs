@@ -185,5 +185,8 @@ fn mistakes_name_what_to_change() {
     assert!(stranger.contains("FP16-ViT-tiny.pt has no config.json beside it, and is no HTS-AT"), "{stranger}");
     let text = root().join("target/assets/minilm");
     let other = refused(Options::default().with("model", text.to_str()));
-    assert!(other.contains("`model_type` is \"bert\"; this plugin knows: whisper, clap"), "{other}");
+    assert!(
+        other.contains("`model_type` is \"bert\"; that is a model of texts; set `plugin = \"candle-text\"`"),
+        "{other}"
+    );
 }

@@ -97,6 +97,17 @@ fn an_ogg_file_of_255_channels_is_refused() {
     assert!(message.contains("only a maximum of 32 channels"), "{message}");
 }
 
+#[test]
+fn rates_with_little_in_common_are_refused_before_they_take_memory() {
+    let outcomes = encode(&open(&checkpoint("whisper")), &[44_101, 767_999].map(|rate| wav(&[0.5; 2000], rate, 1)));
+    assert!(outcomes[0].is_ok());
+    let refused = &outcomes[1].as_ref().unwrap_err().message;
+    assert!(
+        refused.contains("its 767999 samples a second have too little in common with the model's 16000"),
+        "{refused}"
+    );
+}
+
 /// A cover of two megabytes before the sound, in which frames of MP3 seem to begin, and a tag of the older kind behind it.
 #[test]
 fn tags_are_no_part_of_the_sound() {

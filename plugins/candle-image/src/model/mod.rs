@@ -16,7 +16,7 @@ mod unicom;
 mod vit;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_kit::{Layer, Pooling, Source, checkpoint, reason};
+use candle_kit::{Layer, Pooling, Source, checkpoint, instead, reason};
 use fusemix_sdk::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,7 +102,7 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
             (efficientnet::EfficientNet::load(&config, vb).map(boxed), recipe)
         }
         other => {
-            let message = format!("{}: `model_type` is {other}; this plugin knows: {KNOWN}", path.display());
+            let message = format!("{}: `model_type` is {other}; {}", path.display(), instead(other, KNOWN));
             return Err(Error::config(message));
         }
     };

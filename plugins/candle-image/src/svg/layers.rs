@@ -8,7 +8,7 @@ use resvg::usvg::{ClipPath, Group, Mask, Node, Paint, Path};
 /// Pixels that may wait in memory together: half a gigabyte.
 const MOST_WAITING: u64 = 1 << 27;
 /// Pixels that may be drawn over in all: seconds.
-const MOST_DRAWN: u64 = 1 << 33;
+const MOST_DRAWN: u64 = 1 << 32;
 /// What a node costs that draws nothing, in pixels.
 const NODE: u64 = 1 << 10;
 
@@ -65,9 +65,9 @@ impl Layers {
     fn filter(&mut self, filter: &Filter, layer: u64, transform: Transform) -> Waiting {
         let primitives = filter.primitives();
         let kept = layer * (primitives.len() as u64 + 2);
-        self.count(kept)?;
         let mut most = 0;
         for primitive in primitives {
+            self.count(layer.saturating_mul(work(primitive.kind(), layer, transform)))?;
             if let Kind::Image(image) = primitive.kind() {
                 most = most.max(self.children(image.root(), transform)?);
             }
@@ -146,6 +146,25 @@ fn fits(waiting: u64) -> Waiting {
     match waiting <= MOST_WAITING {
         true => Ok(waiting),
         false => Err("its nested groups, filters, masks, clips and patterns take too much memory together"),
+    }
+}
+
+/// What a pixel of a filter's result costs, in pixels drawn. No kernel sees more than the layer.
+fn work(kind: &Kind, layer: u64, transform: Transform) -> u64 {
+    // An octave of noise at a point.
+    const OCTAVE: u64 = 32;
+    let (across, down) = transform.get_scale();
+    match kind {
+        Kind::Turbulence(noise) => OCTAVE * u64::from(noise.num_octaves()),
+        Kind::ConvolveMatrix(convolution) => {
+            let matrix = convolution.matrix();
+            (u64::from(matrix.columns()) * u64::from(matrix.rows())).min(layer)
+        }
+        Kind::Morphology(morphology) => {
+            let [x, y] = [morphology.radius_x().get() * across, morphology.radius_y().get() * down];
+            pixels(2.0 * x + 1.0, 2.0 * y + 1.0).min(layer)
+        }
+        _ => 1,
     }
 }
 

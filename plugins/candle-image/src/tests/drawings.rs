@@ -94,6 +94,27 @@ fn a_pattern_has_no_more_pixels_than_fit() {
 }
 
 #[test]
+fn a_filter_does_no_more_work_than_a_drawing_may() {
+    let filtered = |primitive: &str| {
+        let filter = format!(r#"<filter id="f" x="-2" y="-2" width="5" height="5">{primitive}</filter>"#);
+        drawing(&format!(r##"<defs>{filter}</defs><rect width="60" height="20" filter="url(#f)"/>"##))
+    };
+    let matrix = "1 ".repeat(300 * 300);
+    for (primitive, much) in [
+        (r#"<feTurbulence baseFrequency="0.05" numOctaves="4"/>"#.to_owned(), false),
+        (r#"<feTurbulence baseFrequency="0.05" numOctaves="100000000"/>"#.to_owned(), true),
+        (r#"<feMorphology radius="2"/>"#.to_owned(), false),
+        (r#"<feMorphology radius="1000"/>"#.to_owned(), true),
+        (r#"<feConvolveMatrix order="3" kernelMatrix="1 1 1 1 1 1 1 1 1"/>"#.to_owned(), false),
+        (format!(r#"<feConvolveMatrix order="300" kernelMatrix="{matrix}"/>"#), true),
+    ] {
+        let outcome = encode(&open(&small()), &[filtered(&primitive)]).remove(0);
+        let refused = outcome.err().map(|error| error.message).unwrap_or_default();
+        assert_eq!(refused.contains("it draws over itself too often"), much, "{}: {refused}", &primitive[..40]);
+    }
+}
+
+#[test]
 fn pictures_within_a_drawing_are_bounded() {
     let header = super::png_header(20_000, 6000);
     let image = |kind: &str, file: &[u8]| {

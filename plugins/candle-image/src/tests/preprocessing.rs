@@ -43,7 +43,8 @@ fn what_would_not_be_obeyed_is_refused() {
         ("clip", json!({"do_pad": true}), "`do_pad` is not supported"),
         ("clip", json!({"size": {"shortest_edge": 56, "longest_edge": 80}}), "`size` is neither a number"),
         ("clip", json!({"resample": 6}), "`resample` is none of Pillow's"),
-        ("clip", json!({"crop_size": 0}), "a side of 0 pixels"),
+        ("clip", json!({"crop_size": 0}), "a side of 0 pixels; it must be from 1 to 4096"),
+        ("clip", json!({"size": {"shortest_edge": 4_000_000_000_u32}}), "a side of 4000000000 pixels"),
         ("vit", json!({"do_center_crop": true}), "`do_center_crop` is set, and no `crop_size`"),
         ("convnext", json!({"do_center_crop": true, "crop_size": 56}), "`do_center_crop` beside `crop_pct`"),
     ] {
@@ -66,4 +67,18 @@ fn what_the_preprocessor_says_is_in_the_fingerprint() {
         assert_ne!(changed["preprocessing"], usual["preprocessing"], "{key}");
         assert_eq!(changed["weights"], usual["weights"]);
     }
+}
+
+#[test]
+fn what_transformers_5_saves_with_the_other_processors_is_read_too() {
+    let changed = changed("siglip", FILE, |file| file["image_mean"] = json!([0.1, 0.1, 0.1]));
+    let of = || open(&model(changed.path())).describe().fingerprint["preprocessing"].clone();
+    let alone = of();
+    let path = changed.path().join(FILE);
+    let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_ne!(of(), alone, "neither file");
+    let together = json!({"image_processor": file, "processor_class": "SiglipProcessor"}).to_string();
+    std::fs::write(changed.path().join("processor_config.json"), together).unwrap();
+    assert_eq!(of(), alone);
 }

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::matmul::{Matrix, matmul};
-use super::{Seen, is_fast, product, simd, values};
+use super::{Seen, is_fast, simd, values};
 
 /// Query rows of a head whose scores are in memory at once.
 const BLOCK: usize = 64;
@@ -156,11 +156,11 @@ fn padded(
     let each = (scores / (q.dim(0)? * heads * longest)).max(1);
     let block = |start: usize| {
         let rows = start..longest.min(start + each);
-        let mut scores = (product(&q.narrow(2, start, rows.len())?, &k)? * scale)?;
+        let mut scores = (q.narrow(2, start, rows.len())?.matmul(&k)? * scale)?;
         if let Some(bias) = seen.bias(rows, longest, q.device())? {
             scores = scores.broadcast_add(&bias.to_dtype(q.dtype())?.unsqueeze(0)?)?;
         }
-        product(&softmax_last_dim(&scores.broadcast_add(&mask)?)?, &v)
+        softmax_last_dim(&scores.broadcast_add(&mask)?)?.matmul(&v)
     };
     let blocks = (0..longest).step_by(each).map(block).collect::<Result<Vec<_>>>()?;
     let out = Tensor::cat(&blocks, 2)?.transpose(1, 2)?;

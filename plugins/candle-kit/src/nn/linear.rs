@@ -6,7 +6,7 @@ use candle_nn::{Activation, Module, VarBuilder};
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use super::matmul::{Matrix, matmul};
-use super::{is_fast, product, simd, values};
+use super::{is_fast, simd, values};
 
 /// A linear layer, its activation included.
 pub struct Linear {
@@ -83,7 +83,7 @@ impl Module for Linear {
         if is_fast(x) && x.is_contiguous() {
             return self.fast(x, Vec::new());
         }
-        let y = product(x, &self.weight)?.broadcast_add(&self.bias)?;
+        let y = x.matmul(&self.weight)?.broadcast_add(&self.bias)?;
         match self.behind {
             Behind::Nothing => Ok(y),
             Behind::Activation(activation) => y.apply(&activation),

@@ -27,14 +27,6 @@ fn is_fast(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
-/// `a b` by candle's kernels; those of the CPU have no bf16, and take f32 for it.
-fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    match a.device().is_cpu() && a.dtype() == DType::BF16 {
-        true => a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?.to_dtype(DType::BF16),
-        false => a.matmul(b),
-    }
-}
-
 /// The values of an f32 tensor on the CPU from its first one on; the layout says how they lie.
 fn values<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
     match storage {

@@ -96,7 +96,10 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
             assert!(message.contains(why), "{message}");
         }
         let none = source.state_dict().unwrap_err().message;
-        assert!(none.contains("neither a config.json nor a state dict (.pt, .pth, .bin) in org/model"), "{none}");
+        assert!(
+            none.contains("neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in org/model"),
+            "{none}"
+        );
         assert!(source.optional("modules.json").unwrap_err().message.contains("modules.json is not cached"));
         assert!(source.weights(&["tokenizer.json", "model.safetensors"]).is_ok());
     }
@@ -160,6 +163,12 @@ fn shards_of_an_index() {
     let options = Options::default().with("model", folder.path().to_str());
     let source = Source::locate(&options, &Host::detached()).unwrap();
     assert!(source.checkpoint().unwrap_err().message.contains("no 2.safetensors"));
+    for outside in ["../1.safetensors", "/1.safetensors"] {
+        fs::write(folder.path().join("model.safetensors.index.json"), index.replace("2.safetensors", outside)).unwrap();
+        let refused = source.checkpoint().unwrap_err().message;
+        assert!(refused.contains(&format!("it names a file outside of itself: {outside}")), "{refused}");
+    }
+    fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
     fs::write(folder.path().join("2.safetensors"), "").unwrap();
     assert_eq!(source.checkpoint().unwrap().len(), 2);
 }

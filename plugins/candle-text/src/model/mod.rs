@@ -15,7 +15,7 @@ mod rope;
 mod supported;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_kit::{Source, checkpoint};
+use candle_kit::{Source, checkpoint, instead};
 use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
@@ -60,11 +60,15 @@ pub(crate) fn load(
         "roberta" | "xlm-roberta" | "camembert" => family(&config, bert::SUPPORTED, vb, bert::Bert::load_roberta),
         "distilbert" => family(&config, &[], vb, distilbert::load),
         "mpnet" => family(&config, &[], vb, mpnet::load),
-        "modernbert" => family(&config, &[], vb, modernbert::ModernBert::load),
+        "modernbert" => family(&config, modernbert::SUPPORTED, vb, modernbert::ModernBert::load),
         "qwen3" => family(&config, qwen3::SUPPORTED, vb, qwen3::Qwen3::load),
         "new" | "gte" => family(&config, new::SUPPORTED, vb, new::New::load),
+        "nomic_bert" if config["n_embd"].is_null() => Err(Misfit::Config(
+            "there is no `n_embd`: this plugin reads the config.json of the model's authors, not what transformers 5 makes of it"
+                .into(),
+        )),
         "nomic_bert" => family(&config, nomic_bert::SUPPORTED, vb, nomic_bert::load),
-        other => Err(Misfit::Config(format!("`model_type` is {other}; {}", instead(other)))),
+        other => Err(Misfit::Config(format!("`model_type` is {other}; {}", instead(other, KNOWN)))),
     };
     loaded.map_err(|misfit| match misfit {
         Misfit::Config(reason) => Error::config(format!("{}: {reason}", path.display())),
@@ -92,25 +96,4 @@ fn family<C: DeserializeOwned, M: Model + 'static>(
     }
     let config = C::deserialize(config).map_err(|error| Misfit::Config(error.to_string()))?;
     Ok(Box::new(load(config, vb).map_err(Misfit::Weights)?))
-}
-
-/// What to do with a model that is not one of [`KNOWN`].
-fn instead(model_type: &str) -> String {
-    match model_type {
-        "clip" | "siglip" | "clip_text_model" | "siglip_text_model" => {
-            "the text towers of CLIP and SigLIP are not supported \
-            (the picture towers are, by the plugin candle-image)"
-                .into()
-        }
-        "clip_vision_model"
-        | "siglip_vision_model"
-        | "dinov2"
-        | "dinov2_with_registers"
-        | "vit"
-        | "convnext"
-        | "convnextv2"
-        | "efficientnet" => "that is a model of pictures; set `plugin = \"candle-image\"`".into(),
-        "whisper" | "clap" | "clap_audio_model" => "that is a model of sounds; set `plugin = \"candle-audio\"`".into(),
-        _ => format!("this plugin knows: {KNOWN}"),
-    }
 }

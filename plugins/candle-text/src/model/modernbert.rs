@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::layers::{halves, linear};
 use super::rope::{RopeParameters, rotary};
+use super::supported::{NONE, Supported};
 use super::{Model, Outline, Pass};
 
 /// config.json.
@@ -39,6 +40,8 @@ pub(super) struct Config {
     global_rope_theta: Option<f64>,
     local_rope_theta: Option<f64>,
 }
+
+pub(super) const SUPPORTED: &[Supported] = &[("rope_scaling", NONE)];
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::layers::{halves, linear, word_embeddings};
 use super::rope::{RopeParameters, rotary};
-use super::supported::{OFF, Supported};
+use super::supported::{OFF, ROPE_TYPES_WITH_NTK, Supported};
 use super::{Model, Outline, Pass};
 
 /// config.json.
@@ -37,6 +37,9 @@ pub(super) const SUPPORTED: &[Supported] = &[
     ("logn_attention_clip1", OFF),
     ("logn_attention_scale", OFF),
     ("position_embedding_type", &["\"rope\"", "null"]),
+    ("rope_parameters.rope_type", ROPE_TYPES_WITH_NTK),
+    ("rope_scaling.rope_type", ROPE_TYPES_WITH_NTK),
+    ("rope_scaling.type", ROPE_TYPES_WITH_NTK),
 ];
 
 /// The sizes of a model of this structure.

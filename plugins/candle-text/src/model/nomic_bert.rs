@@ -7,7 +7,7 @@ use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
 
 use super::new::{Names, New, Shape, UpGate};
-use super::supported::{OFF, Supported};
+use super::supported::{NONE, OFF, Supported};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -37,7 +37,9 @@ pub(super) const SUPPORTED: &[Supported] = &[
     ("qkv_proj_bias", &["false"]),
     ("rotary_emb_fraction", &["1.0", "1"]),
     ("rotary_emb_interleaved", OFF),
-    ("rotary_emb_scale_base", &["null"]),
+    ("rope_parameters", NONE),
+    ("rope_scaling", NONE),
+    ("rotary_emb_scale_base", NONE),
     ("use_rms_norm", OFF),
 ];
 

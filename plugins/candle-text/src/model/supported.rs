@@ -19,12 +19,17 @@ const ROPE: [Supported; 4] = [
     ("mixed_b", &["null"]),
     ("partial_rotary_factor", &["1.0", "1", "null"]),
 ];
-const ROPE_TYPES: &[&str] = &["\"default\"", "\"linear\"", "\"ntk\"", "null"];
+const ROPE_TYPES: &[&str] = &["\"default\"", "\"linear\"", "null"];
+/// The same for a family that also knows the NTK-aware scaling.
+pub(super) const ROPE_TYPES_WITH_NTK: &[&str] = &["\"default\"", "\"linear\"", "\"ntk\"", "null"];
+/// For a family that reads nothing under a key.
+pub(super) const NONE: &[&str] = &["null"];
 
-/// The first key of `config` that says what is neither among the `supported` values of its family nor, of rotary positions,
-/// among those of all families.
+/// The first key of `config` that says what is not among the `supported` values of its family or, of rotary positions where the
+/// family has none, among those of all families.
 pub(super) fn refusal(config: &Value, supported: &[Supported]) -> Option<String> {
     let ropes = ROPES.iter().flat_map(|place| ROPE.map(|(key, values)| (format!("{place}.{key}"), values)));
+    let ropes = ropes.filter(|(key, _)| !supported.iter().any(|(own, _)| own == key));
     let own = supported.iter().map(|&(key, values)| (key.to_owned(), values));
     own.chain(ropes).find_map(|(key, values)| {
         let said = config.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null).to_string();

@@ -104,6 +104,9 @@ fn what_is_not_implemented_is_refused() {
         ),
         ("new", "rope_scaling", mixed, "`rope_scaling.mixed_b` is 0.65; this plugin supports only null"),
         ("new", "rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "`rope_scaling.type` is \"dynamic\""),
+        ("modernbert", "rope_scaling", json!({"rope_type": "linear", "factor": 8.0}), "`rope_scaling` is {"),
+        ("nomic_bert", "rope_scaling", json!({"type": "linear", "factor": 8.0}), "`rope_scaling` is {"),
+        ("qwen3", "rope_parameters", json!({"rope_type": "ntk"}), "`rope_parameters.rope_type` is \"ntk\""),
         ("new", "position_embedding_type", json!("absolute"), "`position_embedding_type` is \"absolute\""),
         ("new", "logn_attention_scale", json!(true), "`logn_attention_scale` is true"),
         ("new", "layer_norm_type", json!("rms_norm"), "`layer_norm_type` is \"rms_norm\""),
@@ -194,10 +197,11 @@ fn pooling_files_old_and_new() {
         (json!({"pooling_mode_cls_token": true}), "pools by cls"),
         (json!({"pooling_mode_mean_sqrt_len_tokens": true}), "pools by mean_sqrt_len"),
         (json!({"pooling_mode": ["mean", "max"]}), "pools by mean and max"),
+        (json!({"embedding_dimension": 32}), "names no pooling"),
     ] {
         let (_folder, options) = file(contents);
         let message = refused(&options);
-        assert!(message.contains(says) && message.contains("set `pooling` to last or mean"), "{message}");
+        assert!(message.contains(says) && message.contains("set `pooling` to one of last, mean"), "{message}");
         assert_eq!(read(&options.with("pooling", "mean"), "pooling").unwrap(), "mean");
     }
 }
@@ -228,6 +232,12 @@ fn modules_and_limits() {
     let [small, large] = &encode(&open(&options), &["a red flower", "A RED Flower"]).outcomes[..] else { panic!() };
     assert_eq!(small, large);
 
+    let (_folder, options) = copy("roberta", &[("sentence_roberta_config.json", limits)]);
+    assert_eq!(read(&options, "max_length").unwrap(), "12");
+    let weights = json!([module("Transformer", ""), module("WordWeights", "1"), module("Pooling", "2_Pooling")]);
+    let (_folder, options) = copy("roberta", &[("modules.json", weights)]);
+    assert!(refused(&options).contains("WordWeights changes states before they are pooled"));
+
     let (_folder, options) = copy("roberta", &[("sentence_bert_config.json", json!({"max_seq_length": 4000}))]);
     assert_eq!((&*read(&options, "max_length").unwrap(), read(&options, "lower_case")), ("130", None));
 }
@@ -247,7 +257,8 @@ fn what_is_missing_or_unknown_is_named() {
         ("mamba", "`model_type` is mamba; this plugin knows: bert, roberta"),
         ("dinov2", "`plugin = \"candle-image\"`"),
         ("whisper", "`plugin = \"candle-audio\"`"),
-        ("clip", "the text towers of CLIP and SigLIP are not supported"),
+        ("clip", "`plugin = \"candle-image\"`; the text towers are not"),
+        ("nomic_bert", "there is no `n_embd`: this plugin reads the config.json of the model's authors"),
         ("siglip_text_model", "the text towers of CLIP and SigLIP are not supported"),
     ] {
         let (_folder, options) = copy("bert", &[("config.json", json!({"model_type": model_type}))]);
@@ -270,7 +281,7 @@ fn a_pooler_is_of_the_last_layer() {
     assert!(refused(&layer.clone().with("pooling", "pooler")).contains("this model offers mean, cls, of layer 2"));
     assert_eq!(open(&layer).describe().choices["pooling"], ["mean", "cls"]);
     let (_folder, options) = copy("bert", &[("1_Pooling/config.json", json!({"pooling_mode": "max"}))]);
-    assert!(refused(&options.with("layer", 1)).contains("set `pooling` to mean or cls to"));
+    assert!(refused(&options.with("layer", 1)).contains("set `pooling` to one of mean, cls"));
 }
 
 #[test]
