@@ -4,8 +4,9 @@ Lite4 beside timm, with the pictures' sizes and values of their authors (efficie
     python3 full_size_image.py STAMPS_FOLDER [NAME ..]
 
 For each model a checkpoint goes into a temporary folder (up to a gigabyte), and the plugin's own test compares the first,
-the middle and the last layer: `cargo test --release -p candle-image a_checkpoint_of_ones_own -- --ignored`. Needs what
-../golden/image_families.py needs, timm, and cargo; CARGO_TARGET_DIR is the user's.
+the middle and the last layer: `cargo test --release -p candle-image a_checkpoint_of_ones_own -- --ignored`. Beside each
+line stands PyTorch's own relative error, of its f32 from its f64. Needs what ../golden/image_families.py needs, timm, and
+cargo; CARGO_TARGET_DIR is the user's.
 """
 import os
 import pathlib
@@ -62,14 +63,45 @@ def lite_names(state):
 
 
 @torch.inference_mode()
-def lite(model, pixels):
+def lite(model, x):
     """The mean of each channel, before each block and at the end."""
-    x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - efficientnet_lite0.MEAN) / efficientnet_lite0.STD
     states = [model.bn1(model.conv_stem(x))]
     for block in (block for stage in model.blocks for block in stage):
         states.append(block(states[-1]))
     rows = {f"layer.{n}.mean": x.mean((2, 3)) for n, x in enumerate(states[:-1])}
     return rows | {"layer.last.mean": model.bn2(model.conv_head(states[-1])).mean((2, 3))}
+
+
+def settle(model, run):
+    """Gives batch normalisations the statistics of what they normalise, as training does: with others, states grow from
+    block to block, and rounding with them, until f32 is far from f64."""
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches: of one, its own
+        norm.train()
+    run(model)
+    model.eval()
+
+
+class Depthwise(torch.overrides.TorchFunctionMode):
+    """Depthwise convolutions tap by tap: PyTorch's own of f64 take minutes."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is not torch.conv2d or args[-1] == 1 or args[1].shape[1] > 1:
+            return func(*args, **(kwargs or {}))
+        x, weight, bias, stride, padding, _, _ = args
+        if isinstance(padding, str):
+            padding = [side // 2 if padding == "same" else 0 for side in weight.shape[2:]]
+        x = torch.nn.functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        rows, columns = (x.shape[dim + 2] - weight.shape[dim + 2] for dim in (0, 1))
+        y = sum(x[:, :, i:i + rows + 1:stride[0], j:j + columns + 1:stride[1]] * weight[:, :, i, j, None]
+                for i in range(weight.shape[2]) for j in range(weight.shape[3]))
+        return y if bias is None else y + bias[:, None, None]
+
+
+def relative(rows, exact):
+    """The worst relative error of a row."""
+    return ((rows - exact).norm(dim=1) / exact.norm(dim=1)).max().item()
 
 
 def models():
@@ -96,42 +128,53 @@ def models():
 
 
 def main():
-    pictures = [golden.on_white(pathlib.Path(sys.argv[1]) / name) for name in golden.PICTURES]
+    paths = [pathlib.Path(sys.argv[1]) / name for name in golden.PICTURES]
+    pictures = [golden.on_white(path) for path in paths]
     for seed, (name, (make, processor, special)) in enumerate(models().items()):
         if sys.argv[2:] and name not in sys.argv[2:]:
             continue
+        model = golden.shake(make(), seed, 1.6 if "Efficient" in name else 1.0)
+        if name in LITE:
+            pixels = torch.from_numpy(np.stack([efficientnet_lite0.pixels(path, size=LITE[name][1]) for path in paths]))
+            values = (pixels.permute(0, 3, 1, 2).float() - efficientnet_lite0.MEAN) / efficientnet_lite0.STD
+            run = lite
+        elif processor is None:
+            pixels = golden.unicom_pixels(pictures, 224)
+            values, run = golden.unicom_values(pixels), golden.unicom
+            pixels = torch.from_numpy(pixels)
+        else:
+            values = processor(pictures, return_tensors="pt")["pixel_values"]
+            run = lambda model, x, special=special: golden.expected(model, x, special)
+            plain = dict(do_rescale=False, do_normalize=False)
+            plain |= {"include_top": False} if "Efficient" in name else {}
+            pixels = processor(pictures, return_tensors="pt", **plain)["pixel_values"]
+            pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        settle(model, lambda model: run(model, values))
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            model = golden.shake(make(), seed, 1.6 if "Efficient" in name else 1.0)
             if name in LITE:
                 torch.save(lite_names(model.state_dict()), folder / "random.pth")
-                paths = [pathlib.Path(sys.argv[1]) / name for name in golden.PICTURES]
-                pixels = np.stack([efficientnet_lite0.pixels(path, size=LITE[name][1]) for path in paths])
-                rows = lite(model, pixels)
-                pixels = torch.from_numpy(pixels)
             elif processor is None:
                 torch.save(model.state_dict(), folder / "random.pt")
-                pixels = golden.unicom_pixels(pictures, 224)
-                rows = golden.unicom(model, golden.unicom_values(pixels))
-                pixels = torch.from_numpy(pixels)
             else:
                 model.save_pretrained(folder)
                 processor.save_pretrained(folder)
-                rows = golden.expected(model, processor(pictures, return_tensors="pt")["pixel_values"], special)
-                plain = dict(do_rescale=False, do_normalize=False)
-                plain |= {"include_top": False} if "Efficient" in name else {}
-                pixels = processor(pictures, return_tensors="pt", **plain)["pixel_values"]
-                pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+            rows = run(model, values)
             numbers = sorted({int(key.split(".")[1]) for key in rows if "last" not in key})
             kept = {"last", "0", str(numbers[len(numbers) // 2])}
             rows = {key: value.contiguous() for key, value in rows.items() if key.split(".")[1] in kept}
             save_file(rows | {"pixels": pixels}, folder / "expected.safetensors")
+            with Depthwise():
+                exact = run(model.double(), values.double())
             del model
             done = subprocess.run(
                 ["cargo", "test", "--release", "-p", "candle-image", "a_checkpoint_of_ones_own", "--", "--ignored", "--nocapture"],
                 cwd=ROOT, env=os.environ | {"FUSEMIX_CHECKPOINT": str(folder)}, capture_output=True, text=True)
             print(name, "" if done.returncode == 0 else "FAILED\n" + done.stdout[-2000:] + done.stderr[-2000:])
-            print("\n".join("  " + line for line in done.stdout.splitlines() if line.startswith("layer.")), flush=True)
+            for line in done.stdout.splitlines():
+                if line.startswith("layer."):
+                    key = line.split()[0]
+                    print(f"  {line}  PyTorch's own {relative(rows[key], exact[key]):.1e}", flush=True)
 
 
 if __name__ == "__main__":
