@@ -78,13 +78,19 @@ fn files_that_cannot_be_read_fail_alone() {
 }
 
 #[test]
-fn a_text_encoder_on_a_column_of_paths_is_warned_of() {
-    let place = Place::new(MOCK);
-    place.write("a.png", "");
-    for (cell, warned) in [("a.png", true), ("a.png or so", false)] {
-        place.write("items.tsv", format!("text\n{cell}\n"));
+fn a_column_that_is_hardly_meant_is_warned_of() {
+    for (modality, cell, warning) in [
+        ("text", "a.png", "names files, and each name is taken for the text"),
+        ("text", "a.png or so", ""),
+        ("image", "a.png or so", "should name files, and those that it names first are not there"),
+        ("image", "a.png", ""),
+    ] {
+        let place = Place::new(&format!("{MOCK}modality = '{modality}'\n"));
+        place.write("a.png", "a picture");
+        place.write("items.tsv", format!("item\n{cell}\n"));
         let ran = place.run("encode --data items.tsv --encoder mock");
-        assert_eq!(ran.stderr.contains("column `text` holds paths of files"), warned, "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("is it the column that you mean?"), !warning.is_empty(), "{}", ran.stderr);
+        assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     }
 }
 

@@ -86,9 +86,13 @@ impl Options {
     /// The value of `key`, if it is there and reads as a `T`.
     pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.values.get(key) else { return Ok(None) };
-        serde_json::from_value(value.clone())
-            .map(Some)
-            .map_err(|error| Error::config(format!("`{key} = {value}`: {error}; change it in plugins.toml")))
+        serde_json::from_value(value.clone()).map(Some).map_err(|error| {
+            let error = error.to_string();
+            let error = ["usize", "u64", "u32"].iter().fold(error, |error, rust| {
+                error.replace(&format!("expected {rust}"), "expected a whole number from 0")
+            });
+            Error::config(format!("`{key} = {value}`: {error}; change it in plugins.toml"))
+        })
     }
 
     /// The value of `key`, or `default`.

@@ -134,11 +134,10 @@ pub(super) fn fill(
     wanted: Wanted,
 ) -> Encoding {
     let items = Items::new(column, &encoder.description.modality);
-    if items.are_paths() {
-        let (path, column, name) = (column.source().display(), column.name(), &encoder.name);
-        tracing::warn!(
-            "{path}: column `{column}` holds paths of files, and `{name}` reads texts: it takes each path for the text"
-        );
+    if let Some(doubt) = items.doubt() {
+        let (path, column) = (column.source().display(), column.name());
+        let (name, modality) = (&encoder.name, &encoder.description.modality);
+        tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}: is it the column that you mean?");
     }
     let services = &session.services;
     let mut meter = Meter::new(format!("encoding with {}", encoder.name), items.len(), "rows");

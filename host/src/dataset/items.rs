@@ -61,11 +61,16 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Whether these are texts, the first of which are the names of files that exist.
-    pub fn are_paths(&self) -> bool {
+    /// What is odd about the column, judged by its first items: texts that name files, or files of which none is there.
+    pub fn doubt(&self) -> Option<&'static str> {
         const FIRST: usize = 5;
-        let is_path = |index| !self.column.cell(index).is_empty() && self.column.file(index).is_file();
-        self.modality == &Modality::Text && !self.is_empty() && (0..self.len().min(FIRST)).all(is_path)
+        let mut first = 0..self.len().min(FIRST);
+        let is_path = |index| !self.column.cell(index).is_empty() && self.column.file(index).exists();
+        match (self.modality, self.is_empty()) {
+            (_, true) => None,
+            (Modality::Text, _) => first.all(is_path).then_some("names files, and each name is taken for the text"),
+            _ => (!first.any(is_path)).then_some("should name files, and those that it names first are not there"),
+        }
     }
 
     /// How a message calls item `index`.

@@ -14,6 +14,9 @@ const BYTES_BESIDES: u64 = 1 << 26;
 
 /// The size is judged by the header, before anything is allocated for pixels. A drawing gets `short_side` pixels.
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<RgbImage, ItemError> {
+    if bytes.is_empty() {
+        return Err(ItemError::new("an empty file"));
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(undecodable)?;
     if let Some(format) = isobmff::format(bytes) {
         return Err(ItemError::new(format!("the picture is {format}: convert it to JPEG or PNG first")));

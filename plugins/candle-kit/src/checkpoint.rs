@@ -18,6 +18,10 @@ const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.
 
 /// The tensors of a model's files as a model reads them, on `device`: safetensors, or state dicts.
 pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Result<VarBuilder<'static>, Error> {
+    if let Some(path) = paths.iter().find(|path| path.extension().is_some_and(|ending| ending == "json")) {
+        let message = "is JSON, not weights; name the model's folder or its file with weights as `model`";
+        return Err(Error::config(format!("{} {message}", path.display())));
+    }
     if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
         // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors are
         // copies.
@@ -149,6 +153,7 @@ mod tests {
             (b"", "bin", "is empty; fetch it again"),
             (pointer, "safetensors", "is a Git LFS pointer"),
             (pointer, "bin", "run `git lfs pull`"),
+            (b"{\"model_type\": \"bert\"}", "json", "is JSON, not weights"),
             (&bytes[..5], "safetensors", "cut or damaged, fetch it again"),
             (&bytes[..bytes.len() - 1], "safetensors", "cut or damaged, fetch it again"),
             (&zip, "bin", "cut or damaged, fetch it again"),
@@ -156,7 +161,7 @@ mod tests {
             let path = folder.path().join(format!("model.{ending}"));
             std::fs::write(&path, content).unwrap();
             // The first shard is whole.
-            let paths = if ending == "bin" { vec![path.clone()] } else { vec![whole.clone(), path.clone()] };
+            let paths = if ending != "safetensors" { vec![path.clone()] } else { vec![whole.clone(), path.clone()] };
             let message = load(&paths, DType::F32, &Device::Cpu).err().expect("it loads").message;
             assert!(message.contains(says) && message.starts_with(path.to_str().unwrap()), "{message}");
         }

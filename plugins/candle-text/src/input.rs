@@ -43,6 +43,13 @@ impl Input {
         let path = source.optional("tokenizer.json")?.ok_or_else(|| no_tokenizer(source.name()))?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
         let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
+        let words = tokenizer.get_vocab_size(true);
+        if words < model.vocab_size / 10 {
+            let (path, all) = (path.display(), model.vocab_size);
+            let message =
+                format!("{path} knows {words} tokens of the model's {all}: it is another model's, or of none");
+            return Err(Error::config(format!("{message}; fetch that of this model")));
+        }
         tokenizer.with_padding(None);
         let own = tokenizer.get_truncation().cloned().unwrap_or_default();
         tokenizer.with_truncation(None).map_err(unread)?;
@@ -103,9 +110,9 @@ impl Input {
 
 fn no_tokenizer(model: &str) -> Error {
     Error::config(format!(
-        "`model = \"{model}\"`: there is no tokenizer.json; write one with \
-         `AutoTokenizer.from_pretrained(\"{model}\").save_pretrained(\"FOLDER\")` of the transformers package, and name a folder \
-         with all of the model's files as `model`"
+        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the tokenizer's other \
+         files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
+         `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
     ))
 }
 

@@ -84,7 +84,7 @@ fn of_a_hundred_files_exactly_the_broken_ones_fail() {
         file
     };
     let broken = [
-        (Vec::new(), "not a picture"),
+        (Vec::new(), "an empty file"),
         (b"a red flower".to_vec(), "not a picture"),
         (good[..good.len() / 2].to_vec(), "does not decode"),
         (flipped(good.clone(), good.len() / 2), "does not decode"),

@@ -252,6 +252,10 @@ fn what_is_missing_or_unknown_is_named() {
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     let message = refused(&options);
     assert!(message.contains("no tokenizer.json") && message.contains(".save_pretrained("), "{message}");
+    // As transformers writes it where there are no words.
+    let empty = json!({"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"});
+    let (_folder, options) = copy("bert", &[("tokenizer.json", json!({"added_tokens": [], "model": empty}))]);
+    assert!(refused(&options).contains("knows 1 tokens of the model's 320"), "{}", refused(&options));
 
     for (model_type, says) in [
         ("mamba", "`model_type` is mamba; this plugin knows: bert, roberta"),
