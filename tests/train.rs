@@ -386,7 +386,9 @@ epochs = 3
     // A file is found by a sentence, and a sentence by a file.
     let found = place.json("search run --from image --to text --data all.tsv 7.txt");
     assert_eq!(found["found"].as_array().unwrap().len(), 10);
-    place.json("search run --from text --to sound --data all.tsv --column picture w1");
+    assert!(found["found"][0]["file"].is_null());
+    let found = &place.json("search run --from text --to sound --data ./all.tsv --column picture w1")["found"][0];
+    assert_eq!(found["file"].as_str().unwrap(), format!("./{}", found["item"].as_str().unwrap()));
     place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
 }
 

@@ -47,14 +47,20 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let query = trained.fusion.embed(from, &*towers.query(from, &arguments.query)?)?;
     let items = towers.side(to, &file, &column)?.distinct();
     let embeddings = trained.fusion.embed(to, &*items.latents)?;
+    let is_text = towers.modality(to)?.is_some_and(|modality| modality == "text");
     let mut found: Vec<Value> = Vec::new();
     for (rank, (item, score)) in (1..).zip(nearest(&query, &embeddings, arguments.k)) {
         let row = items.rows[item];
         let name = name(&file, &column, row)?;
+        // The cell is relative to the table; who reads this is elsewhere.
+        let path = match &file {
+            DataFile::Table(table) if !is_text => Some(table.column(&column)?.file(row)),
+            _ => None,
+        };
         if !session.json {
-            say!("{rank:>3}  {score:>6.3}  {name}");
+            say!("{rank:>3}  {score:>6.3}  {}", path.as_ref().map_or(name.clone(), |path| path.display().to_string()));
         }
-        found.push(json!({"rank": rank, "score": score, "row": row + 1, "item": name}));
+        found.push(json!({"rank": rank, "score": score, "row": row + 1, "item": name, "file": path}));
     }
     if session.json {
         say!("{:#}", json!({"found": found}));
