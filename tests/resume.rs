@@ -101,3 +101,18 @@ fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
     let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
     assert!(weights("run") == weights("whole"));
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_a_training() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 1000000"));
+    let mut running = place.start("train fusion.toml --out run --device cpu");
+    while place.read("run/metrics.jsonl").lines().count() < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    place.run("eval run").fails(1, "holds no finished run");
+    place.run("train fusion.toml --out run --device cpu").fails(1, "--resume goes on with it");
+}

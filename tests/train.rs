@@ -3,7 +3,6 @@
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::time::Duration;
 
 use crate::common::Place;
 
@@ -390,19 +389,4 @@ epochs = 3
     let found = &place.json("search run --from text --to sound --data ./all.tsv --column picture w1")["found"][0];
     assert_eq!(found["file"].as_str().unwrap(), format!("./{}", found["item"].as_str().unwrap()));
     place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_stops_a_training() {
-    let place = place();
-    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 1000000"));
-    let mut running = place.start("train fusion.toml --out run --device cpu");
-    while place.read("run/metrics.jsonl").lines().count() < 5 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(130));
-    place.run("eval run").fails(1, "holds no finished run");
-    place.run("train fusion.toml --out run --device cpu").fails(1, "--resume goes on with it");
 }

@@ -46,7 +46,7 @@ pub(super) fn only<T: PartialEq + Debug>(key: &str, value: T, known: T) -> Resul
 pub(super) const MELS: RangeInclusive<usize> = 1..=1024;
 
 /// Refuses values of a key that no spectrogram is made with.
-pub(super) fn ranges(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
+pub(super) fn in_range(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
     if !allowed.contains(&value) {
         bail!("{key} is {value}; it must be from {} to {}", allowed.start(), allowed.end());
     }
@@ -55,7 +55,7 @@ pub(super) fn ranges(key: &str, value: usize, allowed: RangeInclusive<usize>) ->
 
 /// Refuses frames of an odd number of samples, which have no middle.
 pub(super) fn even(key: &str, value: usize) -> Result<()> {
-    ranges(&format!("`{key}`"), value, 2..=1 << 16)?;
+    in_range(&format!("`{key}`"), value, 2..=1 << 16)?;
     if !value.is_multiple_of(2) {
         bail!("`{key}` is {value}, which is odd; this plugin makes spectrograms of an even number of samples a frame");
     }

@@ -7,7 +7,7 @@ use candle_nn::{Activation, Module, VarBuilder};
 use serde::Deserialize;
 
 use super::Model;
-use super::front_end::{FrontEnd, MELS, even, only, ranges};
+use super::front_end::{FrontEnd, MELS, even, in_range, only};
 use crate::decode::RATES;
 use crate::mel::{Recipe, Spectrogram};
 
@@ -65,19 +65,19 @@ impl FrontEnd for Preprocessor {
     type Config = Config;
 
     fn check(&self, config: &Config) -> Result<()> {
-        ranges("`sampling_rate`", self.sampling_rate as usize, RATES)?;
-        ranges("`hop_length`", self.hop_length, 1..=self.sampling_rate as usize)?;
+        in_range("`sampling_rate`", self.sampling_rate as usize, RATES)?;
+        in_range("`hop_length`", self.hop_length, 1..=self.sampling_rate as usize)?;
         even("n_fft", self.n_fft)?;
         only("padding_side", &*self.padding_side, "right")?;
         only("padding_value", self.padding_value, 0.0)?;
         only("dither", self.dither, 0.0)?;
         let mels = config.num_mel_bins;
-        ranges("`num_mel_bins` of config.json", mels, MELS)?;
+        in_range("`num_mel_bins` of config.json", mels, MELS)?;
         if self.feature_size.is_some_and(|size| size != mels) {
             bail!("`feature_size` is {}, and `num_mel_bins` of config.json {mels}", self.feature_size.unwrap_or(0));
         }
         let (positions, hop) = (config.max_source_positions, self.hop_length);
-        ranges("`max_source_positions` of config.json", positions, 1..=1 << 20)?;
+        in_range("`max_source_positions` of config.json", positions, 1..=1 << 20)?;
         let samples = |seconds: usize| seconds.saturating_mul(self.sampling_rate as usize);
         if self.chunk_length.is_some_and(|seconds| samples(seconds) != positions.saturating_mul(STRIDE * hop)) {
             let seconds = self.chunk_length.unwrap_or(0);

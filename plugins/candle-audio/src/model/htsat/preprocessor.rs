@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::Config;
 use crate::decode::RATES;
 use crate::mel::Recipe;
-use crate::model::front_end::{FrontEnd, MELS, even, only, ranges};
+use crate::model::front_end::{FrontEnd, MELS, even, in_range, only};
 
 /// preprocessor_config.json. The default is that of LAION's unfused CLAPs; what the file leaves out is as the `transformers`
 /// package has it.
@@ -67,16 +67,16 @@ impl FrontEnd for Preprocessor {
     fn check(&self, config: &Config) -> Result<()> {
         only("truncation", &*self.truncation, "rand_trunc")?;
         only("padding", &*self.padding, "repeatpad")?;
-        ranges("`sampling_rate`", self.sampling_rate as usize, RATES)?;
-        ranges("`hop_length`", self.hop_length, 1..=self.sampling_rate as usize)?;
-        ranges("`max_length_s`", self.max_length_s, 1..=3600)?;
+        in_range("`sampling_rate`", self.sampling_rate as usize, RATES)?;
+        in_range("`hop_length`", self.hop_length, 1..=self.sampling_rate as usize)?;
+        in_range("`max_length_s`", self.max_length_s, 1..=3600)?;
         even("fft_window_size", self.fft_window_size)?;
         let (from, to) = (self.frequency_min, self.frequency_max);
         if from < 0.0 || from >= to {
             bail!("`frequency_min` is {from} and `frequency_max` {to}, between which there is nothing");
         }
         let mels = config.num_mel_bins;
-        ranges("`num_mel_bins` of config.json", mels, MELS)?;
+        in_range("`num_mel_bins` of config.json", mels, MELS)?;
         if self.feature_size != mels {
             bail!("`feature_size` is {}, and `num_mel_bins` of config.json {mels}", self.feature_size);
         }
