@@ -172,48 +172,35 @@ impl Store {
         recent.journal.clear()
     }
 
-    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk.
-    /// An item that is stored already, or comes twice, is stored once; a latent replaces a failure. Returns each latent's row.
+    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk. No item comes
+    /// twice, and none whose row is whole; a latent replaces a failure. Returns the first latent's row; the others follow it.
     /// One thread appends.
-    pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<Vec<u64>, CacheError> {
-        let known = self.known(&latents.iter().map(|(key, _)| *key).collect::<Vec<_>>())?;
+    pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<u64, CacheError> {
         let first = self.next_row();
-        let mut fresh: Vec<(Key, &[f32])> = Vec::new();
-        let mut seen: HashMap<Key, u64> = HashMap::new();
-        let mut places = Vec::with_capacity(latents.len());
-        for (&(key, row), known) in latents.iter().zip(known) {
-            places.push(match known {
-                Some(Known::Row(at)) => at,
-                _ => *seen.entry(key).or_insert_with(|| {
-                    fresh.push((key, row));
-                    first + fresh.len() as u64 - 1
-                }),
-            });
-        }
         let stored = self.width();
-        let width = stored.or(fresh.first().map(|(_, row)| row.len()));
-        if let Some((_, row)) = fresh.iter().find(|(_, row)| Some(row.len()) != width) {
+        let width = stored.or(latents.first().map(|(_, row)| row.len()));
+        if let Some((_, row)) = latents.iter().find(|(_, row)| Some(row.len()) != width) {
             return Err(CacheError::Width { path: self.folder.clone(), stored: width.unwrap_or(0), got: row.len() });
         }
-        if let Some(width) = width.filter(|_| !fresh.is_empty()) {
-            let block: Vec<f32> = fresh.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+        if let Some(width) = width.filter(|_| !latents.is_empty()) {
+            let block: Vec<f32> = latents.iter().flat_map(|(_, row)| row.iter().copied()).collect();
             Segments::new(&self.folder, width).write(first, &block)?;
             let records: Vec<(Key, Row)> =
-                (first..).zip(&fresh).map(|(at, (key, row))| (*key, Row { at, sum: checksum(row) })).collect();
+                (first..).zip(latents).map(|(at, (key, row))| (*key, Row { at, sum: checksum(row) })).collect();
             let mut recent = self.recent();
             // The journal does not tell a width: the index does, from the first row on.
             if stored.is_some() {
                 recent.journal.append(&records)?;
             }
             recent.numbers.rows += records.len() as u64;
-            recent.numbers.unit += fresh.iter().filter(|(_, row)| is_unit(row)).count() as u64;
+            recent.numbers.unit += latents.iter().filter(|(_, row)| is_unit(row)).count() as u64;
             recent.numbers.width = width as u64;
             recent.rows.extend(records);
         }
         if !failures.is_empty() || stored.is_none() || self.recent().rows.len() >= JOURNAL {
             self.settle(failures)?;
         }
-        Ok(places)
+        Ok(first)
     }
 
     /// Tells the index what it does not know yet, and `failures`.

@@ -328,9 +328,9 @@ impl Run<'_> {
         }
         let rows: Vec<(Key, &[f32])> = latents.iter().map(|(key, row)| (*key, row.as_slice())).collect();
         let reasons: Vec<(Key, &str)> = failures.iter().map(|(key, reason)| (*key, reason.as_str())).collect();
-        let places = self.store.append(&rows, &reasons)?;
+        let first = self.store.append(&rows, &reasons)?;
         self.summary.encoded += latents.len();
-        for ((key, _), at) in latents.iter().zip(places) {
+        for ((key, _), at) in latents.iter().zip(first..) {
             self.rows.stored(key, at);
         }
         for (key, reason) in failures {
