@@ -1,14 +1,16 @@
 //! Which row is which item's, in an embedded database (redb) whose commits are atomic.
 
 use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     StorageError, TableDefinition,
 };
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
+use super::filter::Filter;
 use super::{CacheError, Key};
 use crate::whole_file;
 
@@ -20,8 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAGES: usize = 32 << 20;
 /// Key -> (row, checksum of the row).
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
+type Rows = ReadOnlyTable<&'static [u8; 32], (u64, u64)>;
 /// Key -> why the item has no latent.
 const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("failures");
+type Failures = ReadOnlyTable<&'static [u8; 32], &'static str>;
 /// The [`Numbers`].
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -55,6 +59,54 @@ pub(super) struct Numbers {
 pub(super) struct Index {
     folder: PathBuf,
     database: Opened,
+    absent: Mutex<Absent>,
+}
+
+/// What tells without the database that a key is not there: where there are many such keys, looking each up in a database
+/// that is larger than its pages in memory is most of the work.
+#[derive(Default)]
+struct Absent {
+    /// Has every key of the database, once it is worth it.
+    filter: Option<Filter>,
+    /// Keys that were looked up in vain since it was made.
+    misses: u64,
+}
+
+impl Absent {
+    /// Keys that are looked up in vain before a filter is made, at least; and at least this part of those that are there.
+    const FEW: u64 = 1 << 10;
+    const PART: u64 = 1 << 3;
+
+    /// Makes a filter where one is due, which reads all keys of the two tables.
+    fn learn(&mut self, rows: &Rows, failures: &Failures) -> Result<(), redb::Error> {
+        let keys = rows.len()? + failures.len()?;
+        let due = match &self.filter {
+            Some(filter) => filter.is_full(),
+            None => self.misses >= Self::FEW.max(keys / Self::PART),
+        };
+        if !due {
+            return Ok(());
+        }
+        let mut filter = Filter::new(keys as usize);
+        for entry in rows.iter()? {
+            filter.insert(&Key(*entry?.0.value()));
+        }
+        for entry in failures.iter()? {
+            filter.insert(&Key(*entry?.0.value()));
+        }
+        *self = Self { filter: Some(filter), misses: 0 };
+        Ok(())
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.filter.as_ref().is_some_and(|filter| !filter.may_have(key))
+    }
+
+    fn insert(&mut self, key: &Key) {
+        if let Some(filter) = &mut self.filter {
+            filter.insert(key);
+        }
+    }
 }
 
 enum Opened {
@@ -93,7 +145,7 @@ impl Index {
                 Err(error) => return Err(CacheError::index(&path, error)),
             }
         };
-        Ok(Self { folder: folder.to_owned(), database })
+        Ok(Self { folder: folder.to_owned(), database, absent: Mutex::default() })
     }
 
     pub(super) fn is_writable(&self) -> bool {
@@ -111,16 +163,26 @@ impl Index {
 
     /// What is known of each of `keys`.
     pub(super) fn look_up(&self, keys: &[Key]) -> Result<Vec<Option<Indexed>>, CacheError> {
+        // Before the database is: a filter must not be made of what was there before a `put`.
+        let mut absent = self.absent();
         self.read(|read| {
             let Some(rows) = found(read.open_table(ROWS))? else {
                 return Ok(std::iter::repeat_with(|| None).take(keys.len()).collect());
             };
             let failures = read.open_table(FAILURES)?;
-            let entry = |key: &Key| match rows.get(&key.0)? {
-                Some(row) => Ok(Some(Indexed::Row(of(row.value())))),
-                None => Ok(failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned()))),
+            absent.learn(&rows, &failures)?;
+            let mut entry = |key: &Key| {
+                if absent.has(key) {
+                    return Ok(None);
+                }
+                let entry = match rows.get(&key.0)? {
+                    Some(row) => Some(Indexed::Row(of(row.value()))),
+                    None => failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned())),
+                };
+                absent.misses += u64::from(entry.is_none());
+                Ok(entry)
             };
-            keys.iter().map(entry).collect()
+            keys.iter().map(&mut entry).collect()
         })
     }
 
@@ -154,6 +216,8 @@ impl Index {
         failures: &[(Key, &str)],
         numbers: Numbers,
     ) -> Result<(), CacheError> {
+        let mut absent = self.absent();
+        rows.iter().map(|(key, _)| key).chain(failures.iter().map(|(key, _)| key)).for_each(|key| absent.insert(key));
         self.write(|write| {
             let mut indexed = write.open_table(ROWS)?;
             let mut failed = write.open_table(FAILURES)?;
@@ -194,6 +258,10 @@ impl Index {
             keys.iter().try_for_each(|key| rows.remove(&key.0).map(drop))?;
             Ok(())
         })
+    }
+
+    fn absent(&self) -> MutexGuard<'_, Absent> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, CacheError> {

@@ -18,8 +18,8 @@ use super::{CacheError, Fingerprint, Key};
 use crate::latents::Latents;
 use crate::whole_file;
 
-/// Rows that the journal holds before the index learns of them.
-const JOURNAL: usize = 1 << 16;
+/// Rows that the journal holds before the index learns of them: what a map of 2^18 places takes.
+const JOURNAL: usize = 200_000;
 
 /// The latents of one fingerprint. One process at a time has it open.
 pub struct Store {
