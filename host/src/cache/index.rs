@@ -19,7 +19,7 @@ pub(super) const FILE: &str = "index.redb";
 /// How long an index that another process holds is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of pages that are kept in memory.
-const PAGES: usize = 32 << 20;
+const PAGES: usize = 16 << 20;
 /// Key -> (row, checksum of the row).
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
 type Rows = ReadOnlyTable<&'static [u8; 32], (u64, u64)>;
