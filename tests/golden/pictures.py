@@ -9,6 +9,8 @@ in Adobe's marker.
 """
 import io
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,8 +27,18 @@ def drawing():
 
 def jpeg(picture, **options):
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=95, subsampling=0, **options)
+    picture.save(file, "JPEG", **{"quality": 95, "subsampling": 0, **options})
     return file.getvalue()
+
+
+def deep_png(values):
+    """A PNG of 16 bits of height x width x 3 or 4, which Pillow does not write."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def ycck(picture):
@@ -58,6 +70,11 @@ def main():
     exif = Image.Exif()
     exif[0x0112] = 6  # the row at the top is the right side
     (HERE / "turned.jpg").write_bytes(jpeg(picture, exif=exif))
+    (HERE / "half.jpg").write_bytes(jpeg(picture.crop((0, 0, 55, 39)), quality=30, subsampling=2))
+    (HERE / "progressive.jpg").write_bytes(jpeg(picture, quality=75, subsampling=1, progressive=True, restart_marker_rows=1))
+    deep = np.asarray(picture).astype(np.uint16) * 257 - np.arange(56, dtype=np.uint16)[None, :, None]
+    (HERE / "deep.png").write_bytes(deep_png(deep))
+    (HERE / "deep_alpha.png").write_bytes(deep_png(np.dstack([deep, np.full((40, 56), 65535, np.uint16)])))
     for path in sorted(HERE.iterdir()):
         if path.suffixes[-2:] in ([".jpg", ".png"], [".webp", ".png"], [".png", ".png"], [".bmp", ".png"], [".tiff", ".png"]):
             continue

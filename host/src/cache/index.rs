@@ -1,8 +1,8 @@
 //! Which row is which item's, in an embedded database (redb) whose commits are atomic.
 
 use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageError, TableDefinition,
+    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageError, TableDefinition,
 };
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -135,8 +135,10 @@ impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recipe { size: [height, width], filter, mean, deviation, .. } = &self.recipe;
         match self.fit {
-            Fit::Crop => write!(f, "on white, {}", self.recipe)?,
-            Fit::Whole => write!(f, "on white, whole, {filter} to {width}x{height} as Pillow 13 does")?,
+            Fit::Crop => write!(f, "as Pillow 13 reads it, on white, {}", self.recipe)?,
+            Fit::Whole => {
+                write!(f, "as Pillow 13 reads it, on white, whole, {filter} to {width}x{height} as Pillow 13 does")?
+            }
         }
         write!(f, ", minus {mean:?} over {deviation:?}")
     }

@@ -1,7 +1,7 @@
 //! From the bytes of a file to its picture: the first frame, upright and on white.
 
 use fusemix_sdk::ItemError;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage};
 use std::fmt::Display;
 use std::io::Cursor;
 
@@ -21,11 +21,11 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     if let Some(format) = isobmff::format(bytes) {
         return Err(ItemError::new(format!("the picture is {format}: convert it to JPEG or PNG first")));
     }
-    if reader.format().is_none() {
-        return match svg::is_svg(bytes) {
-            true => svg::draw(bytes, short_side, max_pixels),
-            false => Err(ItemError::new("not a picture: neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG")),
-        };
+    match reader.format() {
+        Some(ImageFormat::Jpeg) => return Ok(on_white(jpeg::decode(bytes, max_pixels)?)),
+        Some(_) => {}
+        None if svg::is_svg(bytes) => return svg::draw(bytes, short_side, max_pixels),
+        None => return Err(ItemError::new("not a picture: neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG")),
     }
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(BYTES_BESIDES.saturating_add(max_pixels.saturating_mul(BYTES_A_PIXEL)));
@@ -33,13 +33,10 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
-    if !jpeg::is_whole(bytes) {
-        return Err(undecodable("the file ends within the picture"));
-    }
     let orientation = decoder.orientation().map_err(undecodable)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     picture.apply_orientation(orientation);
-    Ok(on_white(picture))
+    Ok(on_white(of_bytes(picture)))
 }
 
 pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemError> {
@@ -63,6 +60,23 @@ pub(crate) fn undecodable(error: impl Display) -> ItemError {
 /// Some decoders' messages are lists.
 pub(crate) fn one_line(error: impl Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Of 16 bits the upper 8, as Pillow reads colours. (Of grey it makes white of all that is above 255 of 65,535.)
+fn of_bytes(picture: DynamicImage) -> DynamicImage {
+    fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
+        picture: &ImageBuffer<P, Vec<u16>>,
+    ) -> ImageBuffer<Q, Vec<u8>> {
+        let bytes = picture.as_raw().iter().map(|value| (value >> 8) as u8).collect();
+        ImageBuffer::from_raw(picture.width(), picture.height(), bytes).expect("as many values a pixel")
+    }
+    match picture {
+        DynamicImage::ImageLuma16(picture) => DynamicImage::ImageLuma8(upper(&picture)),
+        DynamicImage::ImageLumaA16(picture) => DynamicImage::ImageLumaA8(upper(&picture)),
+        DynamicImage::ImageRgb16(picture) => DynamicImage::ImageRgb8(upper(&picture)),
+        DynamicImage::ImageRgba16(picture) => DynamicImage::ImageRgba8(upper(&picture)),
+        other => other,
+    }
 }
 
 fn on_white(picture: DynamicImage) -> RgbImage {
