@@ -6,8 +6,11 @@ use candle_nn::ops::softmax_last_dim;
 use super::matmul::{Matrix, matmul};
 use super::{Seen, is_fast, simd, values};
 
-/// Query rows of a head whose scores are in memory at once.
-const BLOCK: usize = 64;
+/// Scores of a head that are in memory at once: they stay in a core's cache, and the fewer the blocks of query rows, the less
+/// often keys and values are arranged for their products.
+const BLOCK: usize = 1 << 18;
+/// Query rows of a block, at least; and at most, where a row sees a part only.
+const ROWS: usize = 64;
 /// Scores of all heads and sequences that are in memory at once, where candle's kernels do the work; they go through some copies.
 const SCORES: usize = 1 << 26;
 
@@ -88,13 +91,27 @@ pub fn attention_within(
     packing: &Packing,
 ) -> Result<Tensor> {
     match &packing.padded {
-        None if is_fast(q) => packed(seen, q, k, v, heads, &packing.lengths),
+        None if is_fast(q) => {
+            let longest = packing.lengths.iter().copied().max().unwrap_or(1);
+            // Of a band, the rows of a short block see few.
+            let most = if seen.is_all() { ROWS.max(BLOCK / longest) } else { ROWS };
+            packed(seen, q, k, v, heads, &packing.lengths, most)
+        }
         None => padded(seen, q, k, v, heads, &Padded::new(&packing.lengths, q.device())?, SCORES),
         Some(padding) => padded(seen, q, k, v, heads, padding, SCORES),
     }
 }
 
-fn packed(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths: &[usize]) -> Result<Tensor> {
+/// In blocks of `most` query rows.
+fn packed(
+    seen: &Seen,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    lengths: &[usize],
+    most: usize,
+) -> Result<Tensor> {
     let (tokens, width) = q.dims2()?;
     let d = width / heads;
     // Heads of `q` to one of `k` and `v`.
@@ -106,25 +123,31 @@ fn packed(seen: &Seen, q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, lengths
     let (q, k, v) = (q?, k?, v?);
 
     let longest = lengths.iter().copied().max().unwrap_or(0);
-    let mut scores = vec![0.0; BLOCK.min(longest) * longest];
+    let most = most.min(longest);
+    let (mut scores, mut sums) = (vec![0.0; most * longest], vec![0.0; most]);
     let mut out = vec![0.0; tokens * width];
     let mut start = 0;
     for &length in lengths {
         for head in 0..heads {
             let (column, shared) = (head * d, head / group * d);
-            for block in (0..length).step_by(BLOCK) {
-                let rows = block..length.min(block + BLOCK);
+            for block in (0..length).step_by(most) {
+                let rows = block..length.min(block + most);
                 let columns = seen.range(rows.clone(), length);
                 let (first, width_seen) = (start + columns.start, columns.len());
                 let queries = Matrix::new(&q[(start + block) * q_stride + column..], rows.len(), d, q_stride);
                 let keys = Matrix::new(&k[first * k_stride + shared..], width_seen, d, k_stride);
                 let values = Matrix::new(&v[first * v_stride + shared..], width_seen, d, v_stride);
-                let scores = &mut scores[..rows.len() * width_seen];
+                let (scores, sums) = (&mut scores[..rows.len() * width_seen], &mut sums[..rows.len()]);
+                let out = &mut out[(start + block) * width + column..];
                 matmul(scores, width_seen, queries, keys.transposed(), scale, false);
                 seen.apply(scores, head, rows.clone(), columns);
-                simd::run(simd::Softmax { rows: scores, width: width_seen });
+                simd::run(simd::Exp { rows: scores, width: width_seen, sums });
                 let scores = Matrix::new(scores, rows.len(), width_seen, width_seen);
-                matmul(&mut out[(start + block) * width + column..], width, scores, values, 1.0, false);
+                matmul(out, width, scores, values, 1.0, false);
+                // The softmax's division, where there are `d` columns of it instead of all that is seen.
+                for (row, sum) in out.chunks_mut(width).zip(sums) {
+                    row[..d].iter_mut().for_each(|value| *value /= *sum);
+                }
             }
         }
         start += length;
@@ -169,7 +192,7 @@ fn padded(
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Padded, Result, SCORES, Seen, Tensor, packed, padded};
+    use super::{Device, Padded, Result, Seen, Tensor, packed, padded};
 
     #[test]
     fn packed_is_padded() -> Result<()> {
@@ -184,12 +207,13 @@ mod tests {
             let q = qkv.narrow(1, 0, heads * d)?;
             let [k, v] = [0, 1].map(|part| qkv.narrow(1, (heads + part * shared) * d, shared * d));
             let (k, v) = (k?, v?);
-            let fast = packed(seen, &q, &k, &v, heads, &lengths)?;
             // All rows at once, 100 of them, one.
-            for scores in [SCORES, 100 * lengths.len() * heads * 130, 1] {
+            for most in [130, 100, 1] {
+                let fast = packed(seen, &q, &k, &v, heads, &lengths, most)?;
+                let scores = most * lengths.len() * heads * 130;
                 let slow = padded(seen, &q, &k, &v, heads, &Padded::new(&lengths, &Device::Cpu)?, scores)?;
-                let apart = (&fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
-                assert!(apart < 1e-5, "{seen:?}, {shared} heads of k, {scores} scores: {apart}");
+                let apart = (fast - slow)?.abs()?.max_all()?.to_scalar::<f32>()?;
+                assert!(apart < 1e-5, "{seen:?}, {shared} heads of k, {most} rows: {apart}");
             }
         }
         Ok(())
@@ -204,12 +228,12 @@ mod tests {
         let (q, k, v) = (rows(0.0)?, rows(1.0)?, rows(2.0)?);
         let beginning = |tokens: usize| -> Result<Vec<Vec<f32>>> {
             let part = |all: &Tensor| all.narrow(0, 0, tokens);
-            packed(&Seen::causal(), &part(&q)?, &part(&k)?, &part(&v)?, 1, &[tokens])?.to_vec2()
+            packed(&Seen::causal(), &part(&q)?, &part(&k)?, &part(&v)?, 1, &[tokens], 64)?.to_vec2()
         };
         for (short, long) in beginning(70)?.iter().zip(beginning(tokens)?) {
             assert!(short.iter().zip(&long).all(|(a, b)| (a - b).abs() < 1e-6), "{short:?} is not {long:?}");
         }
-        let itself = packed(&Seen::within(0), &q, &k, &v, 1, &[tokens])?;
+        let itself = packed(&Seen::within(0), &q, &k, &v, 1, &[tokens], 64)?;
         assert!((itself - v)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
         Ok(())
     }

@@ -59,6 +59,11 @@ impl Seen {
         Self { added: Added::Values { reach, values }, ..Self::default() }
     }
 
+    /// Whether each row sees all rows.
+    pub(super) fn is_all(&self) -> bool {
+        self.before == usize::MAX && self.after == usize::MAX
+    }
+
     /// The rows that any of `rows` sees in a sequence of `length`.
     pub(super) fn range(&self, rows: Range<usize>, length: usize) -> Range<usize> {
         rows.start.saturating_sub(self.before)..length.min(rows.end.saturating_add(self.after))

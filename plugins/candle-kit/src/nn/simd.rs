@@ -16,7 +16,7 @@ impl WithSimd for Gelu<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for value in self.0 {
-            *value = 0.5 * *value * (1.0 + erf(*value * FRAC_1_SQRT_2));
+            *value = 0.5 * *value * (1.0 + erf::<S>(*value * FRAC_1_SQRT_2));
         }
     }
 }
@@ -32,7 +32,7 @@ impl<F: Fn(f32) -> f32> WithSimd for Gate<'_, F> {
         for value in self.0 {
             let gate = (self.1)(*value);
             // e^-|g| never overflows.
-            let e = exp(-gate.abs());
+            let e = exp::<S>(-gate.abs());
             let above = if gate < 0.0 { e } else { 1.0 };
             *value *= above / (1.0 + e);
         }
@@ -51,22 +51,30 @@ impl WithSimd for Relu6<'_> {
     }
 }
 
-/// Each row of `width` values becomes its softmax.
-pub(super) struct Softmax<'a> {
+/// Each row of `width` values becomes `exp(row - its largest)`, and `sums` learns the row's sum: the softmax is their quotient.
+pub(super) struct Exp<'a> {
     pub(super) rows: &'a mut [f32],
     pub(super) width: usize,
+    pub(super) sums: &'a mut [f32],
 }
 
-impl WithSimd for Softmax<'_> {
+impl WithSimd for Exp<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for row in self.rows.chunks_exact_mut(self.width) {
+        for (row, sum) in self.rows.chunks_exact_mut(self.width).zip(self.sums) {
             let max = max(row);
-            row.iter_mut().for_each(|value| *value = exp(*value - max));
-            let scale = 1.0 / sum(row, |value| value);
-            row.iter_mut().for_each(|value| *value *= scale);
+            let (chunks, rest) = row.as_chunks_mut::<LANES>();
+            let mut lanes = [0.0; LANES];
+            for chunk in chunks {
+                for (lane, value) in lanes.iter_mut().zip(chunk) {
+                    *value = exp::<S>(*value - max);
+                    *lane += *value;
+                }
+            }
+            rest.iter_mut().for_each(|value| *value = exp::<S>(*value - max));
+            *sum = lanes.iter().chain(&*rest).sum();
         }
     }
 }
@@ -173,55 +181,73 @@ fn max(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| larger(a, b))
 }
 
-/// `e^x` for `x <= 0`, to 2 units in the last place: `2^n e^r` with `|r| <= ln 2 / 2`; e^-87 below -87.
+/// `a b + c`, rounded once where the machine does that in one step. Elsewhere the standard function would be slow.
+#[inline(always)]
+fn fused<S: Simd>(a: f32, b: f32, c: f32) -> f32 {
+    if S::IS_SCALAR { a * b + c } else { a.mul_add(b, c) }
+}
+
+/// The polynomial with these coefficients, that of the highest power first.
+#[inline(always)]
+fn polynomial<S: Simd, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    coefficients.into_iter().reduce(|sum, coefficient| fused::<S>(sum, x, coefficient)).unwrap_or(0.0)
+}
+
+/// `e^x` for `x <= 0`, to 2 units in the last place: `2^n e^r` with `|r| <= ln 2 / 2`; 0 below -87, for numbers next to
+/// nothing have few digits and cost a product a hundred times as much.
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "Cephes' coefficients as published")]
-fn exp(x: f32) -> f32 {
+fn exp<S: Simd>(x: f32) -> f32 {
     /// 1.5 x 2^23: adding it rounds to a whole number, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_375;
     const LN_2_LOW: f32 = -2.121_944_40e-4;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * LOG2_E + ROUND;
+    const P: [f32; 6] = [
+        1.987_569_150_0e-4,
+        1.398_199_950_7e-3,
+        8.333_451_907_3e-3,
+        4.166_579_589_4e-2,
+        1.666_666_545_9e-1,
+        5.000_000_120_1e-1,
+    ];
+    let rounded = fused::<S>(x, LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let r = x - n * LN_2_HIGH - n * LN_2_LOW;
-    let p = 1.987_569_150_0e-4;
-    let p = p * r + 1.398_199_950_7e-3;
-    let p = p * r + 8.333_451_907_3e-3;
-    let p = p * r + 4.166_579_589_4e-2;
-    let p = p * r + 1.666_666_545_9e-1;
-    let p = p * r + 5.000_000_120_1e-1;
+    let r = fused::<S>(-n, LN_2_LOW, fused::<S>(-n, LN_2_HIGH, x));
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
-    (p * r * r + r + 1.0) * power
+    let power = fused::<S>(polynomial::<S, 6>(r, P), r * r, r + 1.0) * power;
+    if x < -87.0 { 0.0 } else { power }
 }
 
 /// The error function to 5e-7, by the rational approximation that Eigen and XLA use.
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "the coefficients as published")]
-fn erf(x: f32) -> f32 {
+fn erf<S: Simd>(x: f32) -> f32 {
+    const P: [f32; 7] = [
+        -2.726_142_258_013_06e-10,
+        2.770_681_424_959_02e-8,
+        -2.101_024_020_825_08e-6,
+        -5.692_506_394_623_46e-5,
+        -7.349_906_303_268_55e-4,
+        -2.954_599_808_540_25e-3,
+        -1.609_603_332_624_15e-2,
+    ];
+    const Q: [f32; 5] = [
+        -1.456_607_184_649_96e-5,
+        -2.133_740_552_789_05e-4,
+        -1.682_826_974_382_03e-3,
+        -7.373_329_167_204_68e-3,
+        -1.426_473_905_141_89e-2,
+    ];
     let x = if x > 4.0 { 4.0 } else { x };
     let x = if x < -4.0 { -4.0 } else { x };
-    let square = x * x;
-    let p = -2.726_142_258_013_06e-10;
-    let p = p * square + 2.770_681_424_959_02e-8;
-    let p = p * square - 2.101_024_020_825_08e-6;
-    let p = p * square - 5.692_506_394_623_46e-5;
-    let p = p * square - 7.349_906_303_268_55e-4;
-    let p = p * square - 2.954_599_808_540_25e-3;
-    let p = p * square - 1.609_603_332_624_15e-2;
-    let q = -1.456_607_184_649_96e-5;
-    let q = q * square - 2.133_740_552_789_05e-4;
-    let q = q * square - 1.682_826_974_382_03e-3;
-    let q = q * square - 7.373_329_167_204_68e-3;
-    let q = q * square - 1.426_473_905_141_89e-2;
-    x * p / q
+    x * polynomial::<S, 7>(x * x, P) / polynomial::<S, 5>(x * x, Q)
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};
 
-    use super::{Gelu, LayerNorm, Softmax, exp, run};
+    use super::{Exp, Gelu, LayerNorm, exp, run};
 
     fn spread(values: usize, from: f32, to: f32) -> Vec<f32> {
         (0..values).map(|at| from + (to - from) * at as f32 / values as f32).collect()
@@ -229,10 +255,19 @@ mod tests {
 
     #[test]
     fn exp_is_the_standard_one() {
-        for x in spread(100_000, -87.0, 0.0) {
-            assert!((exp(x) / x.exp() - 1.0).abs() < 3e-7, "{x}: {} is not {}", exp(x), x.exp());
+        // In rows whose largest is 0.
+        let exps = |xs: &[f32]| {
+            let (mut rows, mut sums) = (xs.iter().flat_map(|&x| [0.0, x]).collect::<Vec<_>>(), vec![0.0; xs.len()]);
+            run(Exp { rows: &mut rows, width: 2, sums: &mut sums });
+            rows.into_iter().skip(1).step_by(2).collect::<Vec<f32>>()
+        };
+        let xs = spread(100_000, -87.0, 0.0);
+        for (x, e) in xs.iter().zip(exps(&xs)) {
+            assert!((e / x.exp() - 1.0).abs() < 3e-7, "{x}: {e} is not {}", x.exp());
+            assert!((exp::<pulp::Scalar>(*x) / x.exp() - 1.0).abs() < 3e-7, "{x}, without vectors");
         }
-        assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(f32::NAN).is_nan());
+        assert_eq!(exps(&[-87.1, -1e30, f32::NEG_INFINITY]), [0.0; 3]);
+        assert!(exps(&[f32::NAN])[0].is_nan());
     }
 
     #[test]
@@ -250,18 +285,19 @@ mod tests {
     fn rows_of_any_width() {
         for width in [1, 15, 16, 63, 65, 257] {
             let rows = spread(3 * width, -9.0, 9.0);
-            let mut probabilities = rows.clone();
-            run(Softmax { rows: &mut probabilities, width });
+            let (mut exps, mut sums) = (rows.clone(), [0.0; 3]);
+            run(Exp { rows: &mut exps, width, sums: &mut sums });
             let mut normal = rows.clone();
             let (weight, bias) = (vec![2.0; width], vec![1.0; width]);
             run(LayerNorm { rows: &mut normal, weight: &weight, bias: &bias, eps: 1e-5 });
-            for ((row, p), y) in rows.chunks(width).zip(probabilities.chunks(width)).zip(normal.chunks(width)) {
+            let rows = rows.chunks(width).zip(sums).zip(exps.chunks(width)).zip(normal.chunks(width));
+            for (((row, sum), exps), y) in rows {
                 let total: f32 = row.iter().map(|x| (x - row[width - 1]).exp()).sum();
                 let mean = row.iter().sum::<f32>() / width as f32;
                 let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / width as f32;
                 for at in 0..width {
                     let expected = (row[at] - row[width - 1]).exp() / total;
-                    assert!((p[at] - expected).abs() < 1e-6, "softmax, width {width}, column {at}");
+                    assert!((exps[at] / sum - expected).abs() < 1e-6, "softmax, width {width}, column {at}");
                     let expected = 2.0 * (row[at] - mean) / (variance + 1e-5).sqrt() + 1.0;
                     assert!((y[at] - expected).abs() < 1e-4, "layer norm, width {width}, column {at}");
                 }
