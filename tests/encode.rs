@@ -45,6 +45,17 @@ fn another_fingerprint_is_another_entry() {
 }
 
 #[test]
+fn nothing_is_sent_for_which_the_disk_has_no_room() {
+    let place = Place::new(&format!("{MOCK}width = 1000000000000\n"));
+    place.write("items.tsv", table(10));
+    // 8 of 4 TB each.
+    let ran = place.run("encode --data items.tsv --encoder mock");
+    ran.fails(1, "the latents that are under way take 305");
+    ran.fails(1, "nothing more is sent; make room");
+    assert_eq!(place.read("calls"), "");
+}
+
+#[test]
 fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
     let place = Place::new(MOCK);
     place.write("items.tsv", b"id\ttext\n1\tfine\n2\t \n3\t\xff\xfe\n4\tfine too\n");

@@ -1,6 +1,7 @@
 //! fusemix: one shared space out of encoders that already exist.
 
 pub mod array_file;
+pub mod bytes;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -10,7 +10,7 @@ use super::{CacheError, Key};
 use crate::whole_file;
 
 /// Bytes of a record: key, row, the row's checksum, the record's own.
-const RECORD: usize = 32 + 8 + 8 + 8;
+pub(super) const RECORD: usize = 32 + 8 + 8 + 8;
 
 pub(super) struct Journal {
     path: PathBuf,

@@ -19,6 +19,8 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::bytes::Bytes;
+
 pub use key::{Fingerprint, Key};
 pub use store::{CachedLatents, Counts, EntryInfo, Known, Store};
 
@@ -38,6 +40,9 @@ pub enum CacheError {
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
              so in its fingerprint", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },
+    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make room, \
+             or name another folder with --cache, and run this again", path.display())]
+    Full { path: PathBuf, needed: Bytes, free: Bytes },
 }
 
 impl CacheError {

@@ -12,14 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::index::{Index, Indexed, Numbers, Row};
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::segments::{Mapped, Segments};
 use super::{CacheError, Fingerprint, Key};
+use crate::bytes::Bytes;
 use crate::latents::Latents;
 use crate::whole_file;
 
 /// Rows that the journal holds before the index learns of them: what a map of 2^18 places takes.
 const JOURNAL: usize = 200_000;
+
+/// Bytes that a disk must have beside those of rows: for what others write meanwhile.
+const BESIDES: u64 = 1 << 20;
 
 /// The latents of one fingerprint. One process at a time has it open.
 pub struct Store {
@@ -146,6 +150,20 @@ impl Store {
     /// The row that the next latent gets.
     pub fn next_row(&self) -> u64 {
         self.recent().numbers.rows
+    }
+
+    /// Whether so many more rows of `width` values fit on the disk, as far as it tells.
+    pub fn check_room(&self, rows: usize, width: usize) -> Result<(), CacheError> {
+        let row = width as u64 * size_of::<f32>() as u64 + journal::RECORD as u64;
+        let needed = (rows as u64).saturating_mul(row).saturating_add(BESIDES);
+        match fs4::statvfs(&self.folder) {
+            // A file system without a size does not tell.
+            Ok(disk) if disk.total_space() > 0 && disk.available_space() < needed => {
+                let free = Bytes(disk.available_space() >> 20 << 20);
+                Err(CacheError::Full { path: self.folder.clone(), needed: Bytes::rounded(needed), free })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether only one answer so far has had the latents' width.

@@ -21,8 +21,11 @@ fn latent(index: usize) -> Vec<f32> {
     (0..5).map(|column| (index * 5 + column) as f32).collect()
 }
 
+/// Those of them that have no latent.
 fn append(store: &Store, indices: std::ops::Range<usize>) {
-    let rows: Vec<(Key, Vec<f32>)> = indices.map(|index| (key(index), latent(index))).collect();
+    let known = store.known(&indices.clone().map(key).collect::<Vec<_>>()).unwrap();
+    let missing = indices.zip(known).filter(|(_, known)| !matches!(known, Some(Known::Row(_))));
+    let rows: Vec<(Key, Vec<f32>)> = missing.map(|(index, _)| (key(index), latent(index))).collect();
     let rows: Vec<(Key, &[f32])> = rows.iter().map(|(key, row)| (*key, row.as_slice())).collect();
     store.append(&rows, &[]).unwrap();
 }
@@ -46,18 +49,40 @@ fn rows_are_found_again_after_reopening() {
 }
 
 #[test]
-fn an_item_is_stored_once() {
+fn what_is_known_takes_no_other_row() {
     let cache = tempfile::tempdir().unwrap();
     let store = open(&cache);
     append(&store, 0..10);
-    append(&store, 5..15);
-    let twice = latent(15);
-    store.append(&[(key(15), &twice), (key(15), &twice)], &[]).unwrap();
+    append(&store, 5..16);
     assert_eq!(store.counts().unwrap().rows, 16);
     assert_eq!(
         std::fs::metadata(cache.path().join(fingerprint().hex()).join("segment-000000.f32")).unwrap().len(),
         16 * 20
     );
+}
+
+/// Beyond some keys that are not there a filter tells which are not, and learns of those that come.
+#[test]
+fn many_that_are_not_there_hide_none_that_are() {
+    let cache = tempfile::tempdir().unwrap();
+    append(&open(&cache), 0..3000);
+    let store = open(&cache);
+    store.append(&[], &[(key(100_000), "corrupt")]).unwrap();
+    let none =
+        |from: usize| store.known(&(from..from + 3000).map(key).collect::<Vec<_>>()).unwrap() == vec![None; 3000];
+    for (from, rows) in [(200_000, 3000), (300_000, 5000), (400_000, 20_000)] {
+        append(&store, 3000..rows);
+        // The index learns of the rows with the failure.
+        store.append(&[], &[(key(100_000 + rows), "corrupt too")]).unwrap();
+        assert!((0..rows).all(|index| read(&store, index) == latent(index)), "of {rows} rows");
+        let failed = store.known(&[key(100_000), key(100_000 + rows)]).unwrap();
+        assert!(failed.iter().all(|known| matches!(known, Some(Known::Failed(_)))), "of {rows} rows: {failed:?}");
+        assert!(none(from), "of {rows} rows");
+    }
+    store.clear().unwrap();
+    assert!(none(0));
+    append(&store, 0..1);
+    assert_eq!(read(&store, 0), latent(0));
 }
 
 #[test]
@@ -216,13 +241,13 @@ fn the_index_learns_of_many_rows_at_a_time() {
     let cache = tempfile::tempdir().unwrap();
     let store = open(&cache);
     append(&store, 0..1);
-    append(&store, 1..70_000);
-    append(&store, 70_000..70_010);
+    append(&store, 1..210_000);
+    append(&store, 210_000..210_010);
     let journal = cache.path().join(fingerprint().hex()).join("journal");
     assert_eq!(std::fs::metadata(&journal).unwrap().len(), 10 * 56);
-    assert_eq!(store.counts().unwrap().rows, 70_010);
-    assert_eq!(read(&store, 69_999), latent(69_999));
-    assert_eq!(read(&store, 70_009), latent(70_009));
+    assert_eq!(store.counts().unwrap().rows, 210_010);
+    assert_eq!(read(&store, 209_999), latent(209_999));
+    assert_eq!(read(&store, 210_009), latent(210_009));
 }
 
 #[test]

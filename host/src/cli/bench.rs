@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::profile;
 use super::session::Session;
+use crate::bytes::Bytes;
 use crate::device::{self, Device, DeviceChoice};
-use crate::fusion::{AdapterKind, Bytes, PairSet, Precision, TowerSpec, TrainOptions, Trainer};
+use crate::fusion::{AdapterKind, PairSet, Precision, TowerSpec, TrainOptions, Trainer};
 use crate::latents::Latents;
 
 /// Time what training is made of.

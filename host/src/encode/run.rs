@@ -191,6 +191,12 @@ impl Run<'_> {
                 (self.summary.bounded, self.closed) = (true, true);
                 continue;
             }
+            // What comes back is paid for, and must find room.
+            let room = self.width.known().map_or(Ok(()), |width| self.store.check_room(self.sent - self.worked, width));
+            if let Err(error) = room {
+                broken = Some(error.into());
+                break;
+            }
             self.expected += self.cost(&batch);
             calls.start(batch);
             self.collect(&mut calls, Duration::ZERO)?;

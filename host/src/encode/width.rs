@@ -45,6 +45,11 @@ impl Width {
         }
     }
 
+    /// Values a latent, unless nothing tells before the first comes.
+    pub(super) fn known(&self) -> Option<usize> {
+        self.known
+    }
+
     /// Judges an answer before it is stored.
     pub(super) fn judge(&mut self, answer: Answer, store: &Store) -> Result<Verdict, CacheError> {
         let Some(got) = answer.encoded.outcomes.iter().flatten().map(|latent| latent.values.len()).next() else {

@@ -4,7 +4,8 @@ use super::adapter::Shape;
 use super::loss::{InfoNce, TILE};
 use super::tower::{Pass, Tower};
 use super::train::TrainError;
-use super::{AdapterKind, Bytes, Fusion, Options, TowerSpec};
+use super::{AdapterKind, Fusion, Options, TowerSpec};
+use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
 
 /// The budget if nobody says another, in bytes; no more than half of what is free.

@@ -33,7 +33,7 @@ pub use adapters::AdaptersError;
 pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
 pub use observer::{EpochMetrics, Observer, Outcome};
-pub use options::{Bytes, Mixup, OptionError, Options, TrainOptions};
+pub use options::{Mixup, OptionError, Options, TrainOptions};
 pub use train::{PairSet, TrainError, Trainer};
 
 /// What a tower puts on its latents.

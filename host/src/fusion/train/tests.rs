@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::bytes::Bytes;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
-use crate::fusion::Bytes;
 
 mod faults;
 
