@@ -66,7 +66,7 @@ fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
         place.write("data.tsv", table(100));
         let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
         ran.fails(20, words);
-        assert!(ran.stdout.contains("ended by an error: run it again to go on"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("ended by an error: the next run goes on from here"), "{}", ran.stdout);
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
         // Those that were under way.
         assert!(server.requests().len() <= 8, "{}", server.requests().len());

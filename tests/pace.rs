@@ -32,7 +32,7 @@ fn rates() {
 #[test]
 #[ignore = "a measurement"]
 fn a_million_captions() {
-    for count in [10_000, 100_000, 1_000_000] {
+    for count in [10_000, 100_000, 1_000_000, 3_000_000] {
         let server = Server::faultless(Wire::OpenAi);
         let place = place(&server, Wire::OpenAi, "");
         place.write("data.tsv", table(count));

@@ -126,10 +126,12 @@ fn in_words(message: &str) -> String {
 pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> String {
     let keys: Vec<&str> = keys.into_iter().collect();
     let nearest = keys.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
-    let nearest = match nearest {
-        Some((distance, key)) if distance <= 2.max(wrong.len() / 3) => format!("; did you mean `{key}`?"),
-        _ => String::new(),
-    };
+    let near = nearest.filter(|(distance, _)| *distance <= 2.max(wrong.len() / 4)).map(|(_, key)| key);
+    // A part of a name is no typing error.
+    let part = |of: fn(&str, &str) -> bool| keys.iter().copied().find(|key| wrong.len() > 2 && of(key, wrong));
+    let nearest = near.or_else(|| part(|key, wrong| key.starts_with(wrong)));
+    let nearest = nearest.or_else(|| part(|key, wrong| key.split('_').any(|word| word == wrong)));
+    let nearest = nearest.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
     match keys.is_empty() {
         true => "; there are none".into(),
         false => format!("{nearest} (there {}: {})", if keys.len() == 1 { "is" } else { "are" }, keys.join(", ")),

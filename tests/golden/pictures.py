@@ -72,9 +72,11 @@ def main():
     (HERE / "turned.jpg").write_bytes(jpeg(picture, exif=exif))
     (HERE / "half.jpg").write_bytes(jpeg(picture.crop((0, 0, 55, 39)), quality=30, subsampling=2))
     (HERE / "progressive.jpg").write_bytes(jpeg(picture, quality=75, subsampling=1, progressive=True, restart_marker_rows=1))
-    deep = np.asarray(picture).astype(np.uint16) * 257 - np.arange(56, dtype=np.uint16)[None, :, None]
+    deep = (np.asarray(picture).astype(np.int64) * 257 - 5 * np.arange(56)[None, :, None]).clip(0, 65535)
     (HERE / "deep.png").write_bytes(deep_png(deep))
-    (HERE / "deep_alpha.png").write_bytes(deep_png(np.dstack([deep, np.full((40, 56), 65535, np.uint16)])))
+    # Opaque, of an alpha whose lower bits say otherwise.
+    (HERE / "deep_alpha.png").write_bytes(deep_png(np.dstack([deep, np.full((40, 56), 0xff00)])))
+    picture.save(HERE / "lossy.webp", quality=60)
     for path in sorted(HERE.iterdir()):
         if path.suffixes[-2:] in ([".jpg", ".png"], [".webp", ".png"], [".png", ".png"], [".bmp", ".png"], [".tiff", ".png"]):
             continue

@@ -1,4 +1,4 @@
-//! Which keys are surely not among many: a Bloom filter (Bloom, 1970) of 8 to 32 bits a key.
+//! Which keys are surely not among many: a Bloom filter (Bloom, 1970), 1 to 4 bytes a key.
 
 use super::Key;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 use super::filter::Filter;
-use super::{CacheError, Key};
+use super::{CacheError, Key, disk};
 use crate::whole_file;
 
 /// The file of an index.
@@ -78,7 +78,7 @@ impl Absent {
     const PART: u64 = 1 << 3;
 
     /// Makes a filter where one is due, which reads all keys of the two tables.
-    fn learn(&mut self, rows: &Rows, failures: &Failures) -> Result<(), redb::Error> {
+    fn make_if_due(&mut self, rows: &Rows, failures: &Failures) -> Result<(), redb::Error> {
         let keys = rows.len()? + failures.len()?;
         let due = match &self.filter {
             Some(filter) => filter.is_full(),
@@ -87,6 +87,8 @@ impl Absent {
         if !due {
             return Ok(());
         }
+        tracing::debug!("a filter of {keys} keys");
+        self.filter = None;
         let mut filter = Filter::new(keys as usize);
         for entry in rows.iter()? {
             filter.insert(&Key(*entry?.0.value()));
@@ -98,11 +100,12 @@ impl Absent {
         Ok(())
     }
 
-    fn has(&self, key: &Key) -> bool {
+    fn surely_has(&self, key: &Key) -> bool {
         self.filter.as_ref().is_some_and(|filter| !filter.may_have(key))
     }
 
-    fn insert(&mut self, key: &Key) {
+    /// From now on `key` is there.
+    fn remove(&mut self, key: &Key) {
         if let Some(filter) = &mut self.filter {
             filter.insert(key);
         }
@@ -125,6 +128,12 @@ impl Index {
         let start = Instant::now();
         let mut builder = Database::builder();
         builder.set_cache_size(PAGES);
+        // What is there can be read without room for more.
+        let full = disk::free(folder).is_some_and(|free| free < disk::LEAST);
+        let readable = full.then(|| builder.open_read_only(&path).ok()).flatten();
+        if let Some(database) = readable.map(Opened::Readable) {
+            return Ok(Self { folder: folder.to_owned(), database, absent: Mutex::default() });
+        }
         let database = loop {
             let opened = match builder.open(&path).map(Opened::Writable) {
                 Err(DatabaseError::Storage(StorageError::Io(error)))
@@ -170,9 +179,9 @@ impl Index {
                 return Ok(std::iter::repeat_with(|| None).take(keys.len()).collect());
             };
             let failures = read.open_table(FAILURES)?;
-            absent.learn(&rows, &failures)?;
-            let mut entry = |key: &Key| {
-                if absent.has(key) {
+            absent.make_if_due(&rows, &failures)?;
+            let entry = |key: &Key| {
+                if absent.surely_has(key) {
                     return Ok(None);
                 }
                 let entry = match rows.get(&key.0)? {
@@ -182,7 +191,7 @@ impl Index {
                 absent.misses += u64::from(entry.is_none());
                 Ok(entry)
             };
-            keys.iter().map(&mut entry).collect()
+            keys.iter().map(entry).collect()
         })
     }
 
@@ -217,7 +226,7 @@ impl Index {
         numbers: Numbers,
     ) -> Result<(), CacheError> {
         let mut absent = self.absent();
-        rows.iter().map(|(key, _)| key).chain(failures.iter().map(|(key, _)| key)).for_each(|key| absent.insert(key));
+        rows.iter().map(|(key, _)| key).chain(failures.iter().map(|(key, _)| key)).for_each(|key| absent.remove(key));
         self.write(|write| {
             let mut indexed = write.open_table(ROWS)?;
             let mut failed = write.open_table(FAILURES)?;

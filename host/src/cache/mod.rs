@@ -7,6 +7,7 @@
 //!                     segment-000000.f32   rows, raw little-endian
 //! ```
 
+mod disk;
 mod filter;
 mod index;
 mod journal;

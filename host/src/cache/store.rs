@@ -14,16 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::index::{Index, Indexed, Numbers, Row};
 use super::journal::{self, Journal};
 use super::segments::{Mapped, Segments};
-use super::{CacheError, Fingerprint, Key};
+use super::{CacheError, Fingerprint, Key, disk};
 use crate::bytes::Bytes;
 use crate::latents::Latents;
 use crate::whole_file;
 
-/// Rows that the journal holds before the index learns of them: what a map of 2^18 places takes.
+/// Rows that the journal holds before the index learns of them: with an append beyond, what a map of 2^18 places takes.
 const JOURNAL: usize = 200_000;
-
-/// Bytes that a disk must have beside those of rows: for what others write meanwhile.
-const BESIDES: u64 = 1 << 20;
 
 /// The latents of one fingerprint. One process at a time has it open.
 pub struct Store {
@@ -121,15 +118,14 @@ impl Store {
 
     /// What is known of each of `keys`; rows are held against their checksums.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
-        let mut entries = self.index.look_up(keys)?;
-        {
+        // First those that the index may learn of meanwhile.
+        let newest: Vec<Option<Row>> = {
             let recent = self.recent();
-            for (key, entry) in keys.iter().zip(&mut entries) {
-                if let Some(&row) = recent.rows.get(key) {
-                    *entry = Some(Indexed::Row(row));
-                }
-            }
-        }
+            keys.iter().map(|key| recent.rows.get(key).copied()).collect()
+        };
+        let indexed = self.index.look_up(keys)?;
+        let entries = newest.into_iter().zip(indexed).map(|(row, indexed)| row.map(Indexed::Row).or(indexed));
+        let entries: Vec<Option<Indexed>> = entries.collect();
         if entries.iter().all(Option::is_none) {
             return Ok(vec![None; keys.len()]);
         }
@@ -139,7 +135,7 @@ impl Store {
             Indexed::Row(_) => Known::Damaged,
             Indexed::Failed(reason) => Known::Failed(reason),
         };
-        Ok(entries.into_par_iter().with_min_len(16).map(|entry: Option<Indexed>| entry.map(known)).collect())
+        Ok(entries.into_par_iter().with_min_len(16).map(|entry| entry.map(known)).collect())
     }
 
     /// Values a row, once there is one.
@@ -155,14 +151,13 @@ impl Store {
     /// Whether so many more rows of `width` values fit on the disk, as far as it tells.
     pub fn check_room(&self, rows: usize, width: usize) -> Result<(), CacheError> {
         let row = width as u64 * size_of::<f32>() as u64 + journal::RECORD as u64;
-        let needed = (rows as u64).saturating_mul(row).saturating_add(BESIDES);
-        match fs4::statvfs(&self.folder) {
-            // A file system without a size does not tell.
-            Ok(disk) if disk.total_space() > 0 && disk.available_space() < needed => {
-                let free = Bytes(disk.available_space() >> 20 << 20);
-                Err(CacheError::Full { path: self.folder.clone(), needed: Bytes::rounded(needed), free })
+        let needed = (rows as u64).saturating_mul(row).saturating_add(disk::LEAST);
+        match disk::free(&self.folder).filter(|free| *free < needed) {
+            Some(free) => {
+                let (needed, free) = (Bytes::rounded(needed), Bytes(free >> 20 << 20));
+                Err(CacheError::Full { path: self.folder.clone(), needed, free })
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -246,8 +241,8 @@ impl Store {
 
     /// Holds every row against its checksum; returns the keys of those that differ.
     pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
-        let mapped = self.map()?;
         let recent = self.recent();
+        let mapped = Segments::new(&self.folder, recent.numbers.width.max(1) as usize).map(recent.numbers.rows)?;
         let mut bad = self.index.keys(|row| !is_whole(&mapped, row))?;
         bad.retain(|key| !recent.rows.contains_key(key));
         bad.extend(recent.rows.iter().filter(|(_, row)| !is_whole(&mapped, **row)).map(|(key, _)| *key));

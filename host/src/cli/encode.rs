@@ -61,7 +61,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
         );
     }
     if arguments.dry_run {
-        return foretell(session, &encoder, &store, column, retry_failed);
+        return foretell(session, &encoder, &store, column, &arguments);
     }
     let wanted = Wanted { retry_failed, max_items, max_cost, places: false };
     let Encoding { summary, error, .. } = fill(session, &encoder, &store, column, wanted);
@@ -90,13 +90,13 @@ fn foretell(
     encoder: &LoadedEncoder,
     store: &Store,
     column: Column<'_>,
-    retry_failed: bool,
+    arguments: &Arguments,
 ) -> Result<u8> {
     let items = Items::new(column, &encoder.description.modality);
     let (rows, services) = (items.len(), &session.services);
     let mut meter = Meter::new(format!("looking at {}", column.source().display()), rows, "rows");
     let forecast =
-        forecast(items, encoder, store, retry_failed, services, &mut |done| meter.show(done, rows, done, ""));
+        forecast(items, encoder, store, arguments.retry_failed, services, &mut |done| meter.show(done, rows, done, ""));
     meter.end();
     let Some(forecast) = forecast? else { return Ok(exit::STOPPED) };
     if session.json {
@@ -114,6 +114,12 @@ fn foretell(
     match cost {
         Some(cost) => println!("cost: about {}", money(cost)),
         None => println!("cost: unknown, as the encoder has no price"),
+    }
+    if arguments.max_items.is_some_and(|most| most < items) {
+        println!("--max-items ends the run before all are sent");
+    }
+    if arguments.max_cost.zip(cost).is_some_and(|(most, cost)| most < cost) {
+        println!("--max-cost ends the run before all are sent");
     }
     match seconds {
         Some(seconds) => {
@@ -156,7 +162,8 @@ pub(super) fn fill(
     if encoding.summary.remembered > 0 {
         let (items, encoder) = (encoding.summary.remembered, &encoder.name);
         eprintln!(
-            "{items} items failed in an earlier run; `fusemix encode --encoder {encoder} --retry-failed` sends them again"
+            "{items} items failed in an earlier run; `fusemix encode --data {} --encoder {encoder} --retry-failed` sends them again",
+            column.source().display()
         );
     }
     encoding
@@ -191,7 +198,7 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
         line += "; stopped: run it again to go on";
     }
     if summary.error.is_some() {
-        line += "; ended by an error: run it again to go on";
+        line += "; ended by an error: the next run goes on from here";
     }
     line
 }

@@ -161,7 +161,7 @@ impl Run<'_> {
         let mut calls = Calls::new(self.encoder.clone(), self.services.clone());
         let mut broken = None;
         while !self.ends(&calls) {
-            let batch = match self.next(batches) {
+            let mut batch = match self.next(batches) {
                 Ok(Next::Batch(batch)) => batch,
                 Ok(Next::Later) => {
                     self.collect(&mut calls, Duration::ZERO)?;
@@ -180,19 +180,22 @@ impl Run<'_> {
             while calls.is_full() && !self.ends(&calls) {
                 self.collect(&mut calls, TICK)?;
             }
-            while !self.ends(&calls) && !self.affords(&batch) && calls.under_way() > 0 {
+            while !self.ends(&calls) && !self.affords(self.cost(&batch)) && calls.under_way() > 0 {
                 // What is under way may cost less than expected.
                 self.collect(&mut calls, TICK)?;
             }
             if self.ends(&calls) {
                 break;
             }
-            if !self.affords(&batch) {
+            if !self.affords(self.cost(&batch)) {
                 (self.summary.bounded, self.closed) = (true, true);
-                continue;
+                batch.truncate(self.affordable(&batch));
+                if batch.samples.is_empty() {
+                    continue;
+                }
             }
             // What comes back is paid for, and must find room.
-            let room = self.width.known().map_or(Ok(()), |width| self.store.check_room(self.sent - self.worked, width));
+            let room = self.store.check_room(self.sent - self.worked, self.width.known().unwrap_or(0));
             if let Err(error) = room {
                 broken = Some(error.into());
                 break;
@@ -246,13 +249,27 @@ impl Run<'_> {
 
     /// What a batch will cost.
     fn cost(&self, batch: &Batch) -> f64 {
-        let price = self.encoder.description.price.unwrap_or_default();
-        price.of(batch.size.tokens as f64, batch.samples.len() as f64)
+        self.price(batch.size.tokens, batch.samples.len())
     }
 
-    fn affords(&self, batch: &Batch) -> bool {
+    fn price(&self, tokens: u64, items: usize) -> f64 {
+        self.encoder.description.price.unwrap_or_default().of(tokens as f64, items as f64)
+    }
+
+    /// Whether `cost` is left.
+    fn affords(&self, cost: f64) -> bool {
         let spent = self.summary.cost.unwrap_or(0.0) + self.expected;
-        self.wanted.max_cost.is_none_or(|most| spent + self.cost(batch) <= most)
+        self.wanted.max_cost.is_none_or(|most| spent + cost <= most)
+    }
+
+    /// How many of the batch's first items may still be sent.
+    fn affordable(&self, batch: &Batch) -> usize {
+        let mut tokens = 0;
+        let fits = |(before, sample): &(usize, &Sample)| {
+            tokens += sample.size.tokens;
+            self.affords(self.price(tokens, before + 1))
+        };
+        batch.samples.iter().enumerate().take_while(fits).count()
     }
 
     /// Waits no longer than `limit` for an answer, and stores all that are there in one durable step.

@@ -8,7 +8,7 @@ use rand::RngExt;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(crate) struct Sender {
     answered: OnceLock<String>,
     /// Batches that are parts of one that was refused, by [`digest`].
     halves: Mutex<HashSet<u64>>,
+    /// Whether the user knows that batches are sent in halves.
+    told: AtomicBool,
     /// Why no request will work any more.
     fatal: OnceLock<Error>,
 }
@@ -94,6 +96,9 @@ impl From<Error> for Trouble {
 impl Sender {
     pub(crate) fn open(settings: &Settings, mut provider: Box<dyn Provider>) -> Result<Self, Error> {
         let client = Client::open(settings, provider.base())?;
+        if let Err(error) = client.need_key() {
+            tracing::warn!("{}; without it nothing can be sent, and what is cached can be used", error.message);
+        }
         provider.greet(&client)?;
         Ok(Self {
             provider,
@@ -107,6 +112,7 @@ impl Sender {
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
             halves: Mutex::default(),
+            told: AtomicBool::new(false),
             fatal: OnceLock::new(),
         })
     }
@@ -142,7 +148,12 @@ impl Sender {
                     break;
                 }
                 Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.inputs.len() > 1 => {
-                    tracing::debug!("{} items are sent in halves: {reason}", part.inputs.len());
+                    if !self.told.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            "{} items are sent again in halves: {reason}; if all are, a smaller `batch` saves requests",
+                            part.inputs.len()
+                        );
+                    }
                     let Range { start, end } = part.inputs;
                     let middle = start + (end - start) / 2;
                     parts.extend([middle..end, start..middle].map(|inputs| Part { inputs, halved: true }));
@@ -212,6 +223,9 @@ impl Sender {
             let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
             tracing::debug!("{} items, after {:?}: {came}", inputs.len(), start.elapsed());
             *job.usage.entry("requests".to_owned()).or_default() += 1.0;
+            if unsure + failed + delayed > 0 {
+                *job.usage.entry("repeats".to_owned()).or_default() += 1.0;
+            }
             let (trouble, tries) = match replied {
                 Ok(reply) => {
                     self.pace.heed(reply.allowance, tokens);

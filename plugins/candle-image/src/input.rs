@@ -134,11 +134,10 @@ impl Input {
 impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Recipe { size: [height, width], filter, mean, deviation, .. } = &self.recipe;
+        f.write_str("as Pillow 13 reads it, on white, ")?;
         match self.fit {
-            Fit::Crop => write!(f, "as Pillow 13 reads it, on white, {}", self.recipe)?,
-            Fit::Whole => {
-                write!(f, "as Pillow 13 reads it, on white, whole, {filter} to {width}x{height} as Pillow 13 does")?
-            }
+            Fit::Crop => write!(f, "{}", self.recipe)?,
+            Fit::Whole => write!(f, "whole, {filter} to {width}x{height} as Pillow 13 does")?,
         }
         write!(f, ", minus {mean:?} over {deviation:?}")
     }

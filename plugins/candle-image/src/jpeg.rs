@@ -27,7 +27,9 @@ pub(crate) fn decode(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemE
     // What the library cannot go on with is a panic, with its message.
     catch_unwind(AssertUnwindSafe(|| read(file, max_pixels))).unwrap_or_else(|panic| {
         let message = panic.downcast_ref().map_or("its decoder panicked", String::as_str);
-        Err(undecodable(message.trim_start_matches("libjpeg fatal error: ")))
+        let message = message.trim_start_matches("libjpeg fatal error: ");
+        let error = undecodable(message);
+        Err(if message.contains("Insufficient memory") { ItemError::transient(error.message) } else { error })
     })
 }
 
@@ -46,8 +48,8 @@ fn read(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemError> {
         }
         _ => decoder.rgb().and_then(|mut started| started.read_scanlines()).map_err(undecodable)?,
     };
-    let picture = RgbImage::from_raw(width, height, pixels.into_flattened());
-    let mut picture = DynamicImage::from(picture.ok_or_else(|| undecodable("the file ends within the picture"))?);
+    let picture = RgbImage::from_raw(width, height, pixels.into_flattened()).expect("all rows, or an error");
+    let mut picture = DynamicImage::from(picture);
     picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
     Ok(picture)
 }
@@ -71,8 +73,8 @@ fn scans(file: &[u8]) -> Option<usize> {
         scans += usize::from(kind == START_OF_SCAN);
         rest = match kind {
             END_OF_IMAGE => return Some(scans),
-            // Markers without a segment, and bytes of 0xff among compressed data, which a zero follows.
-            0x00 | 0x01 | 0xd0..=0xd8 => after,
+            // Markers without a segment, and bytes of 0xff among compressed data: a zero follows them, or damage.
+            0x00..=0xbf | 0xd0..=0xd8 => after,
             _ => after.get(usize::from(u16::from_be_bytes(*after.first_chunk()?))..)?,
         };
     }
@@ -109,5 +111,12 @@ mod tests {
             assert!(is_whole(&[&file[..2], preview, &file[2..]].concat()), "{name}");
         }
         assert_eq!(scans(b"\xff\xd8\xff\xe1\xff\xff\xff\xd9"), None);
+        // Scans, one of which hides in the segment of a marker that has none.
+        let scan = [b"\xff\xda\0\x02".as_slice(), b"\xff\x02\0\x06\xff\xda\0\x02"].map(|scan| scan.repeat(3));
+        for scans_of in scan {
+            assert_eq!(scans(&[b"\xff\xd8", &scans_of[..], b"\xff\xd9"].concat()), Some(3));
+        }
+        // Damage that looks like a marker which nobody uses.
+        assert_eq!(scans(b"\xff\xd8\xff\xda\0\x02data\xff\x47\xff\xffmore\xff\xd9"), Some(1));
     }
 }

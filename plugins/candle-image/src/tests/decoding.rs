@@ -29,6 +29,7 @@ fn files_read_as_pillow_reads_them() {
         ("deep_alpha.png", 0.0),
         ("progressive.jpg", 0.0),
         ("half.jpg", 0.0),
+        ("lossy.webp", 0.0),
         ("ycck.jpg", 0.0),
         ("turned.jpg", 0.0),
         ("cmyk.tiff", 1.0),
@@ -71,6 +72,8 @@ fn what_is_not_supported_says_so() {
             [b"\0\0\0", &[brands.len() as u8 + 8][..], b"ftyp", brands.as_bytes(), b"\0\0\0\x0cmetaheic"].concat();
         assert_eq!(refused(&file), format!("the picture is {format}: convert it to JPEG or PNG first"), "{brands}");
     }
+    let endless = [b"\xff\xd8", &b"\xff\xda\0\x02".repeat(201)[..], b"\xff\xd9"].concat();
+    assert_eq!(refused(&endless), "the picture does not decode: 201 scans; at most 200 are read");
     assert!(refused(b"\0\0\0\x14ftypisom\0\0\0\0mp41").contains("not a picture"));
     assert!(refused(b"\0\0\x01\0\x01\0\x10\x10").contains("does not decode"));
     assert!(refused(b"<html><body>404</body></html>").contains("not a picture"));

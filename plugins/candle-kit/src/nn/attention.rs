@@ -6,7 +6,7 @@ use candle_nn::ops::softmax_last_dim;
 use super::matmul::{Matrix, matmul};
 use super::{Seen, is_fast, simd, values};
 
-/// Scores of a head that are in memory at once: they stay in a core's cache, and the fewer the blocks of query rows, the less
+/// Scores of a head that a block aims at: they stay in a core's cache, and the fewer the blocks of query rows, the less
 /// often keys and values are arranged for their products.
 const BLOCK: usize = 1 << 18;
 /// Query rows of a block, at least; and at most, where a row sees a part only.
@@ -92,7 +92,7 @@ pub fn attention_within(
 ) -> Result<Tensor> {
     match &packing.padded {
         None if is_fast(q) => {
-            let longest = packing.lengths.iter().copied().max().unwrap_or(1);
+            let longest = packing.lengths.iter().copied().max().unwrap_or(0).max(1);
             // Of a band, the rows of a short block see few.
             let most = if seen.is_all() { ROWS.max(BLOCK / longest) } else { ROWS };
             packed(seen, q, k, v, heads, &packing.lengths, most)
