@@ -63,7 +63,8 @@ pub enum RunError {
     Unfinished { path: PathBuf },
     #[error("{} holds a finished run; there is nothing to resume", path.display())]
     Finished { path: PathBuf },
-    #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one", path.display(), path.display())]
+    #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one, and with --resume \
+             goes on with an unfinished one", path.display(), path.display())]
     NoRun { path: PathBuf, cause: io::Error },
     #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },

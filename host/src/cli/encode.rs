@@ -140,6 +140,9 @@ pub(super) fn fill(
     wanted: Wanted,
 ) -> Encoding {
     let items = Items::new(column, &encoder.description.modality);
+    if items.is_empty() {
+        tracing::warn!("{} has a header and no rows", column.source().display());
+    }
     if let Some(doubt) = items.doubt() {
         let (path, column) = (column.source().display(), column.name());
         let (name, modality) = (&encoder.name, &encoder.description.modality);

@@ -180,7 +180,11 @@ impl Client {
         };
         let again = |error: reqwest::Error| match (error.is_connect(), error.is_timeout()) {
             (true, _) => {
-                Failure::Unreachable(format!("{}; is the server at {} there?", chain(&error.without_url()), self.base))
+                let reason = chain(&error.without_url());
+                Failure::Unreachable(match reason.contains("InvalidContentType") {
+                    true => format!("{} does not answer in TLS; does it speak `http://`? ({reason})", self.base),
+                    false => format!("{reason}; is the server at {} there?", self.base),
+                })
             }
             (false, true) => Failure::Slow,
             (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
