@@ -252,6 +252,20 @@ fn a_dry_run_prices_what_then_comes() {
 }
 
 #[test]
+fn money_for_less_than_a_batch_sends_a_part_of_one() {
+    let server = Server::faultless(Wire::OpenAi);
+    let place = place(&server, Wire::OpenAi, "batch = 64\nprice_per_item = 0.01\n");
+    place.write("data.tsv", table(95));
+    let ended = |most| {
+        let summary = json(&place, &format!("encode --data data.tsv --encoder api --max-cost {most}"), 6);
+        ["encoded", "cached"].map(|key| summary[key].as_u64().unwrap())
+    };
+    assert_eq!([ended(0.305), ended(0.005), ended(0.645)], [[30, 0], [0, 30], [64, 30]]);
+    run(&place, "encode --data data.tsv --encoder api --dry-run --max-cost 0.001")
+        .fails(0, "--max-cost ends the run before all are sent");
+}
+
+#[test]
 fn mistakes_are_named_before_anything_is_sent() {
     let server = Server::faultless(Wire::OpenAi);
     let cases = [

@@ -57,6 +57,19 @@ fn every_fault_passes_or_is_said() {
 }
 
 #[test]
+fn what_was_sent_again_is_told() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| match n {
+        2 => Some(Fault::Busy),
+        5 => Some(Fault::Limited),
+        _ => None,
+    });
+    let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\n");
+    place.write("data.tsv", table(40));
+    let usage = &json(&place, "encode --data data.tsv --encoder api", 0)["usage"];
+    assert_eq!(["requests", "repeats"].map(|unit| usage[unit].as_f64()), [Some(10.0), Some(2.0)]);
+}
+
+#[test]
 fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
     for (fault, words) in
         [(Fault::Unauthorized, "Incorrect API key provided: [key]"), (Fault::UsedUp, "You exceeded your quota")]
