@@ -7,7 +7,7 @@ use crate::server::{KEY, Server, Wire};
 
 /// `cargo test --release -p fusemix-tests -- --ignored --nocapture rates` prints what is reached of what is possible.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, which no test asserts"]
 fn rates() {
     let time = |options: &str, latency, count| {
         let server = Server::start(Wire::OpenAi, latency, |_| None);
@@ -30,7 +30,7 @@ fn rates() {
 
 /// `cargo test --release -p fusemix-tests -- --ignored --nocapture a_million` takes minutes.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, which no test asserts"]
 fn a_million_captions() {
     for count in [10_000, 100_000, 1_000_000, 3_000_000] {
         let server = Server::faultless(Wire::OpenAi);

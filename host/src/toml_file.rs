@@ -127,14 +127,15 @@ pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> Stri
     let keys: Vec<&str> = keys.into_iter().collect();
     let nearest = keys.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
     let near = nearest.filter(|(distance, _)| *distance <= 2.max(wrong.len() / 4)).map(|(_, key)| key);
-    // A part of a name is no typing error.
-    let part = |of: fn(&str, &str) -> bool| keys.iter().copied().find(|key| wrong.len() > 2 && of(key, wrong));
-    let nearest = near.or_else(|| part(|key, wrong| key.starts_with(wrong)));
-    let nearest = nearest.or_else(|| part(|key, wrong| key.split('_').any(|word| word == wrong)));
-    let nearest = nearest.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
+    // A name that was not written to its end, or one of its words.
+    let long = keys.iter().copied().filter(|_| wrong.len() > 2);
+    let meant = near
+        .or_else(|| long.clone().find(|key| key.starts_with(wrong)))
+        .or_else(|| long.clone().find(|key| key.split('_').any(|word| word == wrong)));
+    let meant = meant.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
     match keys.is_empty() {
         true => "; there are none".into(),
-        false => format!("{nearest} (there {}: {})", if keys.len() == 1 { "is" } else { "are" }, keys.join(", ")),
+        false => format!("{meant} (there {}: {})", if keys.len() == 1 { "is" } else { "are" }, keys.join(", ")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Bytes that must be free beside what is to be written: for what others write meanwhile.
+/// Bytes that must be free beside what is to be written, for what others write meanwhile; a disk with fewer is full.
 pub(super) const LEAST: u64 = 1 << 20;
 
 /// Bytes that are free where `folder` is, if its file system tells.

@@ -1,7 +1,7 @@
 //! Which row is which item's, in an embedded database (redb) whose commits are atomic.
 
 use redb::{
-    Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, StorageError, TableDefinition,
 };
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
-use super::filter::Filter;
+use super::absent::Absent;
 use super::{CacheError, Key, disk};
 use crate::whole_file;
 
@@ -22,10 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAGES: usize = 16 << 20;
 /// Key -> (row, checksum of the row).
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
-type Rows = ReadOnlyTable<&'static [u8; 32], (u64, u64)>;
 /// Key -> why the item has no latent.
 const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("failures");
-type Failures = ReadOnlyTable<&'static [u8; 32], &'static str>;
 /// The [`Numbers`].
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -62,56 +60,6 @@ pub(super) struct Index {
     absent: Mutex<Absent>,
 }
 
-/// What tells without the database that a key is not there: where there are many such keys, looking each up in a database
-/// that is larger than its pages in memory is most of the work.
-#[derive(Default)]
-struct Absent {
-    /// Has every key of the database, once it is worth it.
-    filter: Option<Filter>,
-    /// Keys that were looked up in vain since it was made.
-    misses: u64,
-}
-
-impl Absent {
-    /// Keys that are looked up in vain before a filter is made, at least; and at least this part of those that are there.
-    const FEW: u64 = 1 << 10;
-    const PART: u64 = 1 << 3;
-
-    /// Makes a filter where one is due, which reads all keys of the two tables.
-    fn make_if_due(&mut self, rows: &Rows, failures: &Failures) -> Result<(), redb::Error> {
-        let keys = rows.len()? + failures.len()?;
-        let due = match &self.filter {
-            Some(filter) => filter.is_full(),
-            None => self.misses >= Self::FEW.max(keys / Self::PART),
-        };
-        if !due {
-            return Ok(());
-        }
-        tracing::debug!("a filter of {keys} keys");
-        self.filter = None;
-        let mut filter = Filter::new(keys as usize);
-        for entry in rows.iter()? {
-            filter.insert(&Key(*entry?.0.value()));
-        }
-        for entry in failures.iter()? {
-            filter.insert(&Key(*entry?.0.value()));
-        }
-        *self = Self { filter: Some(filter), misses: 0 };
-        Ok(())
-    }
-
-    fn surely_has(&self, key: &Key) -> bool {
-        self.filter.as_ref().is_some_and(|filter| !filter.may_have(key))
-    }
-
-    /// From now on `key` is there.
-    fn remove(&mut self, key: &Key) {
-        if let Some(filter) = &mut self.filter {
-            filter.insert(key);
-        }
-    }
-}
-
 enum Opened {
     Writable(Database),
     /// Of a cache that this process may only read.
@@ -125,34 +73,14 @@ impl Index {
         if !path.exists() {
             create(folder, &path)?;
         }
-        let start = Instant::now();
         let mut builder = Database::builder();
         builder.set_cache_size(PAGES);
         // What is there can be read without room for more.
         let full = disk::free(folder).is_some_and(|free| free < disk::LEAST);
-        let readable = full.then(|| builder.open_read_only(&path).ok()).flatten();
-        if let Some(database) = readable.map(Opened::Readable) {
-            return Ok(Self { folder: folder.to_owned(), database, absent: Mutex::default() });
-        }
-        let database = loop {
-            let opened = match builder.open(&path).map(Opened::Writable) {
-                Err(DatabaseError::Storage(StorageError::Io(error)))
-                    if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
-                {
-                    builder.open_read_only(&path).map(Opened::Readable)
-                }
-                opened => opened,
-            };
-            match opened {
-                Ok(database) => break database,
-                // Reading takes moments; what takes longer is an encoding.
-                Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
-                Err(DatabaseError::RepairAborted) => return Err(CacheError::Unclean { path: folder.to_owned() }),
-                Err(error) => return Err(CacheError::index(&path, error)),
-            }
+        let readable = if full { builder.open_read_only(&path).ok() } else { None };
+        let database = match readable {
+            Some(database) => Opened::Readable(database),
+            None => open_when_free(&builder, folder, &path)?,
         };
         Ok(Self { folder: folder.to_owned(), database, absent: Mutex::default() })
     }
@@ -179,7 +107,11 @@ impl Index {
                 return Ok(std::iter::repeat_with(|| None).take(keys.len()).collect());
             };
             let failures = read.open_table(FAILURES)?;
-            absent.make_if_due(&rows, &failures)?;
+            absent.make_if_due(rows.len()? + failures.len()?, |insert| {
+                rows.iter()?.try_for_each(|entry| entry.map(|(key, _)| insert(Key(*key.value()))))?;
+                failures.iter()?.try_for_each(|entry| entry.map(|(key, _)| insert(Key(*key.value()))))?;
+                Ok::<_, redb::Error>(())
+            })?;
             let entry = |key: &Key| {
                 if absent.surely_has(key) {
                     return Ok(None);
@@ -188,7 +120,9 @@ impl Index {
                     Some(row) => Some(Indexed::Row(of(row.value()))),
                     None => failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned())),
                 };
-                absent.misses += u64::from(entry.is_none());
+                if entry.is_none() {
+                    absent.missed();
+                }
                 Ok(entry)
             };
             keys.iter().map(entry).collect()
@@ -292,6 +226,31 @@ impl Index {
             Ok::<_, redb::Error>(write.commit()?)
         };
         commit().map_err(|error| CacheError::index(&self.folder, error))
+    }
+}
+
+/// Opens the index at `path` to write, or to read where nobody may write, after what another process does with it.
+fn open_when_free(builder: &Builder, folder: &Path, path: &Path) -> Result<Opened, CacheError> {
+    let start = Instant::now();
+    loop {
+        let opened = match builder.open(path).map(Opened::Writable) {
+            Err(DatabaseError::Storage(StorageError::Io(error)))
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+            {
+                builder.open_read_only(path).map(Opened::Readable)
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(opened) => return Ok(opened),
+            // Reading takes moments; what takes longer is an encoding.
+            Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
+            Err(DatabaseError::RepairAborted) => return Err(CacheError::Unclean { path: folder.to_owned() }),
+            Err(error) => return Err(CacheError::index(path, error)),
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 //!                     segment-000000.f32   rows, raw little-endian
 //! ```
 
+mod absent;
 mod disk;
-mod filter;
 mod index;
 mod journal;
 mod key;

@@ -129,7 +129,7 @@ impl Store {
         if entries.iter().all(Option::is_none) {
             return Ok(vec![None; keys.len()]);
         }
-        let mapped = self.map()?;
+        let mapped = self.map(self.numbers())?;
         let known = |entry| match entry {
             Indexed::Row(row) if is_whole(&mapped, row) => Known::Row(row.at),
             Indexed::Row(_) => Known::Damaged,
@@ -138,14 +138,18 @@ impl Store {
         Ok(entries.into_par_iter().with_min_len(16).map(|entry| entry.map(known)).collect())
     }
 
+    fn numbers(&self) -> Numbers {
+        self.recent().numbers
+    }
+
     /// Values a row, once there is one.
     pub fn width(&self) -> Option<usize> {
-        Some(self.recent().numbers.width as usize).filter(|&width| width > 0)
+        Some(self.numbers().width as usize).filter(|&width| width > 0)
     }
 
     /// The row that the next latent gets.
     pub fn next_row(&self) -> u64 {
-        self.recent().numbers.rows
+        self.numbers().rows
     }
 
     /// Whether so many more rows of `width` values fit on the disk, as far as it tells.
@@ -163,7 +167,7 @@ impl Store {
 
     /// Whether only one answer so far has had the latents' width.
     pub fn is_doubted(&self) -> bool {
-        self.recent().numbers.doubted
+        self.numbers().doubted
     }
 
     /// The next append brings the first latents, and nothing bears their width out yet.
@@ -236,13 +240,13 @@ impl Store {
 
     /// The latents in these rows, which must be known, in this order, mapped.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
-        Ok(CachedLatents { mapped: Arc::new(self.map()?), rows })
+        Ok(CachedLatents { mapped: Arc::new(self.map(self.numbers())?), rows })
     }
 
     /// Holds every row against its checksum; returns the keys of those that differ.
     pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
         let recent = self.recent();
-        let mapped = Segments::new(&self.folder, recent.numbers.width.max(1) as usize).map(recent.numbers.rows)?;
+        let mapped = self.map(recent.numbers)?;
         let mut bad = self.index.keys(|row| !is_whole(&mapped, row))?;
         bad.retain(|key| !recent.rows.contains_key(key));
         bad.extend(recent.rows.iter().filter(|(_, row)| !is_whole(&mapped, **row)).map(|(key, _)| *key));
@@ -271,8 +275,8 @@ impl Store {
         Ok(Counts { rows: indexed + recent.rows.len() as u64, failures, width, bytes, normalized })
     }
 
-    fn map(&self) -> Result<Mapped, CacheError> {
-        Segments::new(&self.folder, self.width().unwrap_or(1)).map(self.next_row())
+    fn map(&self, Numbers { rows, width, .. }: Numbers) -> Result<Mapped, CacheError> {
+        Segments::new(&self.folder, width.max(1) as usize).map(rows)
     }
 }
 

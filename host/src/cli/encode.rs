@@ -165,7 +165,8 @@ pub(super) fn fill(
     if encoding.summary.remembered > 0 {
         let (items, encoder) = (encoding.summary.remembered, &encoder.name);
         eprintln!(
-            "{items} items failed in an earlier run; `fusemix encode --data {} --encoder {encoder} --retry-failed` sends them again",
+            "{items} items failed in an earlier run; `fusemix encode --data {} --encoder {encoder} --retry-failed` sends \
+             them again",
             column.source().display()
         );
     }

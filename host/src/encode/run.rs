@@ -249,10 +249,10 @@ impl Run<'_> {
 
     /// What a batch will cost.
     fn cost(&self, batch: &Batch) -> f64 {
-        self.price(batch.size.tokens, batch.samples.len())
+        self.cost_of(batch.size.tokens, batch.samples.len())
     }
 
-    fn price(&self, tokens: u64, items: usize) -> f64 {
+    fn cost_of(&self, tokens: u64, items: usize) -> f64 {
         self.encoder.description.price.unwrap_or_default().of(tokens as f64, items as f64)
     }
 
@@ -267,7 +267,7 @@ impl Run<'_> {
         let mut tokens = 0;
         let fits = |(before, sample): &(usize, &Sample)| {
             tokens += sample.size.tokens;
-            self.affords(self.price(tokens, before + 1))
+            self.affords(self.cost_of(tokens, before + 1))
         };
         batch.samples.iter().enumerate().take_while(fits).count()
     }

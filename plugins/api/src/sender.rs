@@ -46,7 +46,7 @@ pub(crate) struct Sender {
     /// Batches that are parts of one that was refused, by [`digest`].
     halves: Mutex<HashSet<u64>>,
     /// Whether the user knows that batches are sent in halves.
-    told: AtomicBool,
+    told_of_halves: AtomicBool,
     /// Why no request will work any more.
     fatal: OnceLock<Error>,
 }
@@ -112,7 +112,7 @@ impl Sender {
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
             halves: Mutex::default(),
-            told: AtomicBool::new(false),
+            told_of_halves: AtomicBool::new(false),
             fatal: OnceLock::new(),
         })
     }
@@ -148,7 +148,7 @@ impl Sender {
                     break;
                 }
                 Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.inputs.len() > 1 => {
-                    if !self.told.swap(true, Ordering::Relaxed) {
+                    if !self.told_of_halves.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
                             "{} items are sent again in halves: {reason}; if all are, a smaller `batch` saves requests",
                             part.inputs.len()

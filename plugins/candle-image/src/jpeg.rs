@@ -112,9 +112,8 @@ mod tests {
         }
         assert_eq!(scans(b"\xff\xd8\xff\xe1\xff\xff\xff\xd9"), None);
         // Scans, one of which hides in the segment of a marker that has none.
-        let scan = [b"\xff\xda\0\x02".as_slice(), b"\xff\x02\0\x06\xff\xda\0\x02"].map(|scan| scan.repeat(3));
-        for scans_of in scan {
-            assert_eq!(scans(&[b"\xff\xd8", &scans_of[..], b"\xff\xd9"].concat()), Some(3));
+        for scan in [b"\xff\xda\0\x02".as_slice(), b"\xff\x02\0\x06\xff\xda\0\x02"] {
+            assert_eq!(scans(&[b"\xff\xd8", &scan.repeat(3)[..], b"\xff\xd9"].concat()), Some(3));
         }
         // Damage that looks like a marker which nobody uses.
         assert_eq!(scans(b"\xff\xd8\xff\xda\0\x02data\xff\x47\xff\xffmore\xff\xd9"), Some(1));

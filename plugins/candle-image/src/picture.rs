@@ -36,7 +36,7 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     let orientation = decoder.orientation().map_err(undecodable)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     picture.apply_orientation(orientation);
-    Ok(on_white(of_bytes(picture)))
+    Ok(on_white(to_eight_bits(picture)))
 }
 
 pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemError> {
@@ -63,7 +63,7 @@ pub(crate) fn one_line(error: impl Display) -> String {
 }
 
 /// Of 16 bits the upper 8, as Pillow reads colours. (Of grey it makes white of all that is above 255 of 65,535.)
-fn of_bytes(picture: DynamicImage) -> DynamicImage {
+fn to_eight_bits(picture: DynamicImage) -> DynamicImage {
     fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
         picture: &ImageBuffer<P, Vec<u16>>,
     ) -> ImageBuffer<Q, Vec<u8>> {

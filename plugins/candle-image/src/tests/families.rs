@@ -94,7 +94,7 @@ fn latents_are_those_of_transformers() {
 
 /// By hand: a folder as image_families.py makes them, in FUSEMIX_CHECKPOINT; see tests/reference/full_size_image.py.
 #[test]
-#[ignore = "for checkpoints of full size"]
+#[ignore = "tests/reference/full_size_image.py runs it"]
 fn a_checkpoint_of_ones_own() {
     let folder = PathBuf::from(std::env::var_os("FUSEMIX_CHECKPOINT").expect("FUSEMIX_CHECKPOINT, a folder"));
     for (key, cosine, error) in compare(&folder) {
