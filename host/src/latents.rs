@@ -88,6 +88,34 @@ impl Latents for Concatenated {
     }
 }
 
+/// Rows in memory.
+pub struct Dense {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Dense {
+    /// Rows of `width` values, one after the other.
+    pub fn new(values: Vec<f32>, width: usize) -> Self {
+        assert!(width > 0 && values.len().is_multiple_of(width), "no whole rows");
+        Self { values, width }
+    }
+}
+
+impl Latents for Dense {
+    fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.values[index * self.width..(index + 1) * self.width]);
+    }
+}
+
 /// Has the operating system read these bytes of a map, where one can ask it to.
 pub(crate) fn advise(map: &Mmap, bytes: Range<usize>) {
     #[cfg(unix)]

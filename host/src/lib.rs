@@ -3,20 +3,24 @@
 pub mod array_file;
 pub mod bytes;
 pub mod cache;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod device;
 pub mod encode;
 pub mod eval;
-pub mod fusion;
+pub mod fit;
 mod kernels;
 pub mod latents;
+mod nn;
 pub mod pairs;
 pub mod plugin;
-pub mod recipe;
 pub mod report;
 pub mod run;
+pub mod session;
+pub mod space;
+pub mod stop;
 mod tensor_file;
-pub mod toml_file;
 mod whole_file;
+pub mod wording;

@@ -1,11 +1,8 @@
-//! From columns of a file to pairs: to train on, or to find each other again.
+//! From two columns of a file to pairs.
 
 use std::collections::HashMap;
 
 use crate::cache::Key;
-use crate::device::DeviceError;
-use crate::eval::{Items, Retrieval, both_ways};
-use crate::fusion::Fusion;
 use crate::latents::{Latents, Selected};
 
 /// One tower's items in one file.
@@ -32,21 +29,8 @@ pub struct Distinct {
     pub latents: Box<dyn Latents>,
     /// The first row of each, from 0.
     pub rows: Vec<usize>,
-    index: HashMap<Key, usize>,
-}
-
-/// Distinct items of two towers and which of them belong together: what retrieval is measured on.
-pub struct HeldOut {
-    /// Indices of the towers.
-    pub towers: [usize; 2],
-    /// The items.
-    pub sides: [Distinct; 2],
-    /// Indices of the items that belong together; any number of matches on either side.
-    pub matches: Vec<(usize, usize)>,
-    /// Rows in which an item has no latent.
-    pub dropped: usize,
-    /// What tells these pairs from others.
-    pub digest: String,
+    /// The place of each among them.
+    pub index: HashMap<Key, usize>,
 }
 
 impl Side {
@@ -90,51 +74,12 @@ pub fn pair(sides: [Side; 2]) -> Paired {
     Paired { latents, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
 }
 
-impl HeldOut {
-    /// The items of two columns of a file.
-    pub fn new(towers: [usize; 2], sides: [Side; 2]) -> Self {
-        let [first, second] = &sides;
-        let pairs: Vec<(Key, Key)> =
-            first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
-        let dropped = first.keys.len() - pairs.len();
-        let mut digest = blake3::Hasher::new();
-        for (a, b) in &pairs {
-            digest.update(&a.0).update(&b.0);
-        }
-        let digest = digest.finalize().to_hex()[..16].to_owned();
-        let sides = sides.map(Side::distinct);
-        let mut matches: Vec<(usize, usize)> =
-            pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
-        matches.sort_unstable();
-        matches.dedup();
-        Self { towers, sides, matches, dropped, digest }
-    }
-
-    /// The embeddings of both sides' items.
-    pub fn embed(&self, fusion: &Fusion) -> Result<[Vec<f32>; 2], DeviceError> {
-        let embed = |side: usize| fusion.embed(self.towers[side], &*self.sides[side].latents);
-        Ok([embed(0)?, embed(1)?])
-    }
-
-    /// How well the two sides find each other.
-    pub fn retrieval(&self, fusion: &Fusion) -> Result<[Retrieval; 2], DeviceError> {
-        let embeddings = self.embed(fusion)?;
-        let names: Vec<&str> = fusion.towers().map(|tower| tower.name.as_str()).collect();
-        let [x, y] = [0, 1].map(|side| Items {
-            tower: names[self.towers[side]],
-            embeddings: &embeddings[side],
-            width: fusion.width(),
-        });
-        Ok(both_ways(x, y, &self.matches))
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Row i of n rows of one value: 10 i.
-    struct Tens(usize);
+    pub(crate) struct Tens(pub(crate) usize);
 
     impl Latents for Tens {
         fn len(&self) -> usize {
@@ -151,13 +96,13 @@ mod tests {
     }
 
     /// A side with these items; 0 has no latent.
-    fn side(items: &[u8]) -> Side {
+    pub(crate) fn side(items: &[u8]) -> Side {
         let keys: Vec<Option<Key>> = items.iter().map(|&item| (item > 0).then_some(Key([item; 32]))).collect();
         let latents = Box::new(Tens(keys.iter().flatten().count()));
         Side { keys, latents }
     }
 
-    fn values(latents: &dyn Latents) -> Vec<f32> {
+    pub(crate) fn values(latents: &dyn Latents) -> Vec<f32> {
         let row = |index| {
             let mut out = [0.0];
             latents.copy_row(index, &mut out);
@@ -170,14 +115,5 @@ mod tests {
     fn rows_without_a_latent_leave_no_pair() {
         let Paired { latents: [first, second], dropped, .. } = pair([side(&[1, 0, 2, 3]), side(&[0, 1, 2, 2])]);
         assert_eq!((values(&*first), values(&*second), dropped), (vec![10.0, 20.0], vec![10.0, 20.0], 2));
-    }
-
-    #[test]
-    fn equal_items_are_one_with_several_matches() {
-        let held_out = HeldOut::new([0, 1], [side(&[1, 1, 2, 0, 1]), side(&[1, 2, 3, 4, 1])]);
-        let [first, second] = &held_out.sides;
-        assert_eq!((values(&*first.latents), &first.rows[..]), (vec![0.0, 20.0], &[0, 2][..]));
-        assert_eq!((values(&*second.latents), &second.rows[..]), (vec![0.0, 10.0, 20.0, 30.0], &[0, 1, 2, 3][..]));
-        assert_eq!(held_out.matches, [(0, 0), (0, 1), (1, 2)]);
     }
 }

@@ -6,12 +6,13 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::profile;
-use super::session::Session;
+use super::{Cli, profile};
 use crate::bytes::Bytes;
 use crate::device::{self, Device, DeviceChoice};
-use crate::fusion::{AdapterKind, PairSet, Precision, TowerSpec, TrainOptions, Trainer};
+use crate::fit::PairSet;
+use crate::fit::fusemix::{Precision, TrainOptions, Trainer, time_product};
 use crate::latents::Latents;
+use crate::space::{AdapterKind, TowerSpec};
 
 /// Time what training is made of.
 #[derive(clap::Args)]
@@ -66,7 +67,7 @@ struct Step {
     threads: Option<usize>,
 }
 
-pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Command::Step(arguments) = arguments.command;
     let &[first, second] = &arguments.dims[..] else { bail!("--dims takes two numbers: 1280,384") };
     let precision = match arguments.precision.as_str() {
@@ -110,7 +111,7 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
     let (pairs, flops) = (arguments.batch as f64 / seconds, trainer.step_flops() / seconds);
     let resident = peak_resident();
     let peak = peak_flops(&device, trainer.options().precision)?;
-    if session.json {
+    if cli.json {
         say!(
             "{:#}",
             json!({"device": device.describe(), "dims": arguments.dims, "blocks": arguments.blocks,
@@ -163,11 +164,11 @@ impl Latents for Random {
     }
 }
 
-/// What the device reaches in a product of two square matrices, of 2048 x 2048 if that takes no more than moments.
+/// The speed that the device reaches in a product of two square matrices, of 2048 x 2048 if that takes no more than moments.
 fn peak_flops(device: &Arc<dyn Device>, precision: Precision) -> Result<f64> {
     let mut most = 0.0_f64;
     for side in [512, 512, 1024, 2048, 2048] {
-        let time = crate::fusion::time_product(&**device, side, precision)?;
+        let time = time_product(&**device, side, precision)?;
         most = most.max(2.0 * (side as f64).powi(3) / time.as_secs_f64());
         if time > Duration::from_millis(500) {
             break;

@@ -1,18 +1,14 @@
 //! `fusemix cache`: what is stored, whether it is whole, and getting it out.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-use super::encode::{code, column, fill};
-use super::exit;
-use super::session::Session;
-use crate::array_file::ArrayFile;
+use super::{Cli, exit};
 use crate::cache::{Entry, list};
-use crate::dataset::Table;
-use crate::encode::{Encoding, Wanted};
-use crate::latents::Latents;
+use crate::dataset::read_table;
+use crate::session::Exported;
 
 /// Show, export or verify what the latent cache holds.
 #[derive(clap::Args)]
@@ -37,7 +33,7 @@ enum Command {
         /// The encoder's name in plugins.toml
         #[arg(long, value_name = "NAME")]
         encoder: String,
-        /// The column with the items; needed where its name does not tell
+        /// The column with the items [default: guessed from the header]
         #[arg(long, value_name = "COL")]
         column: Option<String>,
         /// Where to: .safetensors or .npy
@@ -46,21 +42,21 @@ enum Command {
     },
 }
 
-pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        None => show(session),
-        Some(Command::Verify { repair }) => verify(session, repair),
-        Some(Command::Export { data, encoder, column, out }) => export(session, data, &encoder, column, out),
+        None => show(cli),
+        Some(Command::Verify { repair }) => verify(cli, repair),
+        Some(Command::Export { data, encoder, column, out }) => export(cli, data, &encoder, column, out),
     }
 }
 
-fn show(session: &Session) -> Result<u8> {
+fn show(cli: &Cli) -> Result<u8> {
     let mut entries = Vec::new();
     let mut unreadable = false;
-    for Entry { fingerprint, info, store } in list(&session.cache)? {
+    for Entry { fingerprint, info, store } in list(&cli.session.cache()?)? {
         let counts = store.and_then(|store| store.counts());
         unreadable |= counts.is_err();
-        if !session.json {
+        if !cli.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
             match &counts {
                 Ok(counts) => say!(
@@ -81,18 +77,18 @@ fn show(session: &Session) -> Result<u8> {
             Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string()}),
         });
     }
-    if session.json {
-        say!("{:#}", json!({"cache": session.cache, "entries": entries}));
+    if cli.json {
+        say!("{:#}", json!({"cache": cli.session.cache()?, "entries": entries}));
     } else if entries.is_empty() {
-        say!("nothing is stored in {}", session.cache.display());
+        say!("nothing is stored in {}", cli.session.cache()?.display());
     }
     Ok(if unreadable { exit::FAILED } else { 0 })
 }
 
-fn verify(session: &Session, repair: bool) -> Result<u8> {
+fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     let mut entries: Vec<Value> = Vec::new();
     let mut damaged = false;
-    for Entry { fingerprint, store, .. } in list(&session.cache)? {
+    for Entry { fingerprint, store, .. } in list(&cli.session.cache()?)? {
         let checked = store.and_then(|store| {
             let bad = store.verify()?;
             if repair {
@@ -111,7 +107,7 @@ fn verify(session: &Session, repair: bool) -> Result<u8> {
             Err(error) => format!("error: {error}"),
         };
         damaged |= !matches!(checked, Ok((_, bad)) if bad == 0 || repair);
-        if !session.json {
+        if !cli.json {
             say!("{fingerprint}  {line}");
         }
         entries.push(match checked {
@@ -119,45 +115,25 @@ fn verify(session: &Session, repair: bool) -> Result<u8> {
             Err(error) => json!({"fingerprint": fingerprint, "error": error.to_string()}),
         });
     }
-    if session.json {
+    if cli.json {
         say!("{:#}", json!({"entries": entries}));
     }
     Ok(if damaged { exit::FAILED } else { 0 })
 }
 
-fn export(session: &Session, data: PathBuf, encoder: &str, name: Option<String>, out: PathBuf) -> Result<u8> {
-    let table = Table::read(&data)?;
-    let encoder = session.open(encoder)?;
-    let column = column(&table, name.as_deref(), &encoder)?;
-    let file = ArrayFile::create(&out)?;
-    let store = session.store(&encoder)?;
-    let wanted = Wanted { places: true, ..Wanted::default() };
-    let Encoding { places, summary, error } = fill(session, &encoder, &store, column, wanted);
-    if let Some(error) = error {
-        return Err(error.into());
-    }
-    if summary.stopped {
-        return Ok(exit::STOPPED);
-    }
-    let Some(width) = store.width() else { bail!("no item of {} has a latent", data.display()) };
-    let latents = store.latents(places.rows.iter().flatten().copied().collect())?;
-    let present = places.rows.iter().map(Option::is_some).collect();
-    let mut written = file.begin("latents", width, present)?;
-    let mut values = vec![0.0; width];
-    for index in 0..latents.len() {
-        latents.copy_row(index, &mut values);
-        written.row(&values)?;
-    }
-    written.finish()?;
+fn export(cli: &Cli, data: PathBuf, encoder: &str, name: Option<String>, out: PathBuf) -> Result<u8> {
+    let table = read_table(&data)?;
+    let encoder = cli.session.encoder(encoder)?;
+    let column = cli.session.column(&table, name.as_deref(), &encoder)?;
+    let Exported { rows, width, summary } = cli.session.export(column, &encoder, &out)?;
     let failed = summary.failed;
-    if session.json {
+    if cli.json {
         say!(
             "{:#}",
-            json!({"file": out, "rows": places.rows.len(), "width": width, "failed": failed,
-            "failures": summary.failures})
+            json!({"file": out, "rows": rows, "width": width, "failed": failed, "failures": summary.failures})
         );
     } else {
-        say!("{}: {} rows of {width} values, {failed} failed", out.display(), places.rows.len());
+        say!("{}: {rows} rows of {width} values, {failed} failed", out.display());
     }
-    Ok(code(&summary))
+    Ok(exit::summary(&summary))
 }

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::session::Session;
+use super::Cli;
 use crate::device::{self, AdapterReport, Device, DeviceChoice, adapters};
 
 /// List what training can compute on, and which of it `--device auto` takes.
 #[derive(clap::Args)]
 pub(super) struct Arguments {}
 
-pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
+pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
     let (cpu, adapters) = (device::Cpu::default(), adapters());
     let auto = device::open(DeviceChoice::Auto, false)?;
     let why = match adapters.iter().find(|adapter| adapter.kind != "cpu") {
@@ -19,7 +19,7 @@ pub(super) fn run(session: &Session, Arguments {}: Arguments) -> Result<u8> {
         None if adapters.is_empty() => "there is no GPU that wgpu finds",
         None => "the only GPUs are software, slower than the CPU itself",
     };
-    if session.json {
+    if cli.json {
         let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_16_bit(), "memory_bytes": cpu.memory()});
         say!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
         return Ok(0);

@@ -4,13 +4,9 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::exit;
-use super::search::column;
-use super::session::Session;
-use super::trained::Trained;
-use crate::array_file::ArrayFile;
-use crate::dataset::DataFile;
+use super::{Cli, exit};
 use crate::device::DeviceChoice;
+use crate::session::Embedded;
 
 /// Write the embeddings of a column: L2-normalised, rows in file order, failed rows NaN and named.
 #[derive(clap::Args)]
@@ -23,7 +19,7 @@ pub(super) struct Arguments {
     /// The file with the items
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// The column with the items; needed where its name does not tell
+    /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
     /// Where to: .safetensors or .npy
@@ -34,24 +30,11 @@ pub(super) struct Arguments {
     device: DeviceChoice,
 }
 
-pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, tower, data, column: named, out, device } = arguments;
-    let trained = Trained::open(&run, device)?;
-    let towers = trained.towers(session);
-    let tower = trained.recipe.tower(&tower)?;
-    let file = DataFile::open(&data)?;
-    let column = column(&trained, &towers, tower, &file, named.as_deref())?;
-    let out_file = ArrayFile::create(&out)?;
-    let side = towers.side(tower, &file, &column)?;
-    let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();
-    let failed: Vec<usize> = (1..).zip(&present).filter(|(_, present)| !**present).map(|(row, _)| row).collect();
-    let (rows, width) = (present.len(), trained.fusion.width());
-    let mut written = out_file.begin("embeddings", width, present)?;
-    trained.fusion.embed_chunks(tower, &*side.latents, &mut |chunk| {
-        chunk.chunks(width).try_for_each(|row| written.row(row).map_err(anyhow::Error::from))
-    })?;
-    written.finish()?;
-    if session.json {
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    let Arguments { run, tower, data, column, out, device } = arguments;
+    let model = cli.session.model(&run, device)?;
+    let Embedded { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
+    if cli.json {
         say!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
     } else {
         say!("{}: {rows} rows of {width} values, {} failed", out.display(), failed.len());

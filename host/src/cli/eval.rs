@@ -4,8 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::session::Session;
-use super::trained::Trained;
+use super::Cli;
 use crate::device::DeviceChoice;
 use crate::eval::Retrieval;
 
@@ -22,17 +21,13 @@ pub(super) struct Arguments {
     device: DeviceChoice,
 }
 
-pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
-    let trained = Trained::open(&arguments.run, arguments.device)?;
-    let towers = trained.towers(session);
-    let mut found: Vec<Retrieval> = Vec::new();
-    for tested in trained.held_out(&towers, arguments.data.as_deref())? {
-        found.extend(tested.pairs.retrieval(&trained.fusion)?);
-    }
-    if session.json {
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    let model = cli.session.model(&arguments.run, arguments.device)?;
+    let found = model.evaluate(arguments.data.as_deref())?;
+    if cli.json {
         say!("{:#}", json!({"retrieval": found}));
     } else {
-        print!("{}", table(&found));
+        say!("{}", table(&found).trim_end());
     }
     Ok(0)
 }

@@ -1,13 +1,13 @@
-//! Exit codes: what a script can tell from how a command ended.
+//! Exit codes, for scripts.
 
 use fusemix_sdk::ErrorKind;
 
-use super::towers::Stopped;
+use crate::config::ConfigError;
 use crate::dataset::DataError;
-use crate::encode::EncodeError;
+use crate::encode::{EncodeError, Summary};
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
-use crate::toml_file::ConfigError;
+use crate::session::Error;
 
 /// Failed, with no better word for it.
 pub(super) const FAILED: u8 = 1;
@@ -18,9 +18,9 @@ const CONFIG: u8 = 3;
 /// A run and the encoders that are configured now do not match.
 const OTHER_ENCODER: u8 = 5;
 /// Ended where --max-items or --max-cost said so.
-pub(super) const BOUNDED: u8 = 6;
+const BOUNDED: u8 = 6;
 /// Done, but the encoder gave NaN or infinity to some items.
-pub(super) const NOT_FINITE: u8 = 18;
+const NOT_FINITE: u8 = 18;
 /// Stopped by the user; the next run goes on.
 pub(super) const STOPPED: u8 = 130;
 
@@ -40,24 +40,43 @@ Exit codes:
 
 /// The exit code of an error.
 pub(super) fn code(error: &anyhow::Error) -> u8 {
-    error
-        .chain()
-        .find_map(|cause| {
-            let of_plugin = cause.downcast_ref::<LoadError>().map(plugin);
-            let of_encoder = cause.downcast_ref::<EncoderError>().map(encoder);
-            let of_encode = cause.downcast_ref::<EncodeError>().and_then(|error| match error {
-                EncodeError::Encoder(error) => Some(encoder(error)),
-                EncodeError::Cache(_) => None,
-            });
-            let of_run = cause.downcast_ref::<RunError>().and_then(|error| match error {
-                RunError::OtherEncoder { .. } => Some(OTHER_ENCODER),
-                _ => None,
-            });
-            let of_user = (cause.is::<ConfigError>() || cause.is::<DataError>()).then_some(CONFIG);
-            let of_stop = cause.is::<Stopped>().then_some(STOPPED);
-            of_stop.or(of_plugin).or(of_encoder).or(of_encode).or(of_run).or(of_user)
-        })
-        .unwrap_or(FAILED)
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return session(error);
+    }
+    let of_user = error.is::<ConfigError>() || error.is::<DataError>();
+    let of_encode = error.downcast_ref::<EncodeError>().map(encode);
+    of_encode.unwrap_or(if of_user { CONFIG } else { FAILED })
+}
+
+/// The exit code of a use-case that failed.
+pub(super) fn session(error: &Error) -> u8 {
+    match error {
+        Error::Config(_) | Error::Data(_) => CONFIG,
+        Error::Plugin(error) => plugin(error),
+        Error::Encoder(error) => encoder(error),
+        Error::Encode(error) => encode(error),
+        Error::Run(RunError::OtherEncoder { .. }) => OTHER_ENCODER,
+        Error::Stopped => STOPPED,
+        _ => FAILED,
+    }
+}
+
+fn encode(error: &EncodeError) -> u8 {
+    match error {
+        EncodeError::Encoder(error) => encoder(error),
+        EncodeError::Cache(_) => FAILED,
+    }
+}
+
+/// The exit code of an encoding with this summary.
+pub(super) fn summary(summary: &Summary) -> u8 {
+    match summary {
+        Summary { stopped: true, .. } => STOPPED,
+        Summary { bounded: true, .. } => BOUNDED,
+        Summary { not_finite: 1.., .. } => NOT_FINITE,
+        Summary { failed: 1.., .. } => SOME_FAILED,
+        _ => 0,
+    }
 }
 
 /// The exit code of a plugin that does not load.
@@ -73,7 +92,7 @@ pub(super) fn plugin(error: &LoadError) -> u8 {
 }
 
 /// The exit code of an encoder that does not open, or whose call failed.
-pub(super) fn encoder(error: &EncoderError) -> u8 {
+fn encoder(error: &EncoderError) -> u8 {
     match error {
         EncoderError::Config(_) => CONFIG,
         EncoderError::Plugin(error) => plugin(error),

@@ -5,6 +5,11 @@ macro_rules! say {
     ($($words:tt)*) => { $crate::cli::print_line(format_args!($($words)*)) };
 }
 
+/// Prints a line to standard error, if there is one.
+macro_rules! note {
+    ($($words:tt)*) => { $crate::cli::print_note(format_args!($($words)*)) };
+}
+
 mod bench;
 mod cache;
 mod devices;
@@ -12,24 +17,26 @@ mod embed;
 mod encode;
 mod eval;
 mod exit;
-mod gallery;
 mod plugins;
 mod profile;
 mod progress;
 mod report;
 mod search;
-mod session;
-mod towers;
 mod train;
-mod trained;
+mod view;
+mod wording;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
-use session::Session;
+use crate::session::{Session, Setup};
+use crate::stop::Stop;
+use view::{Summaries, View};
 
 /// Fuse encoders that already exist into one multimodal model.
 #[derive(Parser)]
@@ -56,6 +63,39 @@ struct Global {
     /// More detail on standard error; twice for still more (FUSEMIX_LOG filters as RUST_LOG does)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// What a command works with.
+struct Cli {
+    session: Session,
+    /// Whether to print JSON.
+    json: bool,
+}
+
+impl Cli {
+    fn new(global: &Global, command: &Command) -> anyhow::Result<Self> {
+        let stop = Stop::default();
+        listen(stop.clone()).context("cannot listen for Ctrl-C")?;
+        let summaries = match command {
+            Command::Encode(_) | Command::Cache(_) => Summaries::None,
+            Command::Train(_) => Summaries::All,
+            _ => Summaries::News,
+        };
+        let (plugins, cache) = (global.plugins.clone(), global.cache.clone());
+        let setup = Setup { plugins, cache, stop, watcher: Arc::new(View::new(summaries)) };
+        Ok(Self { session: Session::new(setup), json: global.json })
+    }
+}
+
+/// The first Ctrl-C asks to stop, the second ends the program.
+fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || {
+        if stop.is_asked() {
+            std::process::exit(exit::STOPPED.into());
+        }
+        stop.ask();
+        note!("\nstopping; once more to stop at once");
+    })
 }
 
 #[derive(Subcommand)]
@@ -87,10 +127,15 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
         let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
         if !quiet {
-            eprintln!("error: cannot write to standard output: {error}");
+            note!("error: cannot write to standard output: {error}");
         }
         std::process::exit(if quiet { 0 } else { exit::FAILED.into() });
     }
+}
+
+/// Prints a line to standard error. Nobody need be there to read it.
+fn print_note(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Runs the program on this process's arguments.
@@ -102,22 +147,22 @@ pub fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     log(arguments.global.verbose);
-    let done = Session::new(&arguments.global).and_then(|session| match arguments.command {
-        Command::Plugins(arguments) => plugins::run(&session, arguments),
-        Command::Encode(arguments) => encode::run(&session, arguments),
-        Command::Train(arguments) => train::run(&session, arguments),
-        Command::Eval(arguments) => eval::run(&session, arguments),
-        Command::Search(arguments) => search::run(&session, arguments),
-        Command::Embed(arguments) => embed::run(&session, arguments),
-        Command::Report(arguments) => report::run(&session, arguments),
-        Command::Cache(arguments) => cache::run(&session, arguments),
-        Command::Devices(arguments) => devices::run(&session, arguments),
-        Command::Bench(arguments) => bench::run(&session, arguments),
+    let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
+        Command::Plugins(arguments) => plugins::run(&cli, arguments),
+        Command::Encode(arguments) => encode::run(&cli, arguments),
+        Command::Train(arguments) => train::run(&cli, arguments),
+        Command::Eval(arguments) => eval::run(&cli, arguments),
+        Command::Search(arguments) => search::run(&cli, arguments),
+        Command::Embed(arguments) => embed::run(&cli, arguments),
+        Command::Report(arguments) => report::run(&cli, arguments),
+        Command::Cache(arguments) => cache::run(&cli, arguments),
+        Command::Devices(arguments) => devices::run(&cli, arguments),
+        Command::Bench(arguments) => bench::run(&cli, arguments),
     });
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            note!("error: {error:#}");
             ExitCode::from(exit::code(&error))
         }
     }

@@ -1,15 +1,14 @@
 //! `fusemix plugins`: what is configured, and what is wrong with it.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
-use fusemix_sdk::check::{Samples, examine};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::exit;
-use super::session::{Session, open};
-use crate::encode::call;
-use crate::plugin::{EncoderError, LoadError, LoadedEncoder, Plugin};
+use super::{Cli, exit};
+use crate::plugin::{LoadError, LoadedEncoder, Plugin};
+use crate::session::Error;
 
 /// List plugins and encoders and what is wrong with them.
 #[derive(clap::Args)]
@@ -27,18 +26,18 @@ enum Command {
     },
 }
 
-pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        None => list(session),
-        Some(Command::Check { encoder }) => check(session, &encoder),
+        None => list(cli),
+        Some(Command::Check { encoder }) => check(cli, &encoder),
     }
 }
 
-fn list(session: &Session) -> Result<u8> {
-    let all = session.plugins()?;
+fn list(cli: &Cli) -> Result<u8> {
+    let all = cli.session.plugins()?;
     let plugins: Vec<_> = all.config.plugins.iter().map(|entry| (entry, all.load(entry))).collect();
-    let encoders: Vec<_> = all.config.encoders.iter().map(|entry| (entry, open(all, &entry.name))).collect();
-    if session.json {
+    let encoders: Vec<_> = all.config.encoders.iter().map(|entry| (entry, cli.session.encoder(&entry.name))).collect();
+    if cli.json {
         let plugins: Vec<Value> = plugins.iter().map(|(entry, plugin)| plugin_json(&entry.name, plugin)).collect();
         let encoders: Vec<Value> =
             encoders.iter().map(|(entry, encoder)| encoder_json(&entry.name, &entry.host.plugin, encoder)).collect();
@@ -54,7 +53,8 @@ fn list(session: &Session) -> Result<u8> {
         }
         for (entry, encoder) in &encoders {
             match encoder {
-                Ok(LoadedEncoder { description, fingerprint, .. }) => {
+                Ok(encoder) => {
+                    let LoadedEncoder { description, fingerprint, .. } = &**encoder;
                     let width = description.width.map_or("told by the first answer".into(), |width| width.to_string());
                     say!(
                         "encoder {:<16} {:<8} width {width}, by {}{}",
@@ -69,7 +69,7 @@ fn list(session: &Session) -> Result<u8> {
         }
     }
     let of_plugins = plugins.iter().find_map(|(_, plugin)| plugin.as_ref().err().map(exit::plugin));
-    let of_encoders = encoders.iter().find_map(|(_, encoder)| encoder.as_ref().err().map(exit::encoder));
+    let of_encoders = encoders.iter().find_map(|(_, encoder)| encoder.as_ref().err().map(exit::session));
     Ok(of_plugins.or(of_encoders).unwrap_or(0))
 }
 
@@ -93,34 +93,27 @@ fn plugin_json(name: &str, plugin: &Result<Plugin, LoadError>) -> Value {
     }
 }
 
-fn encoder_json(name: &str, plugin: &str, encoder: &Result<LoadedEncoder, EncoderError>) -> Value {
+fn encoder_json(name: &str, plugin: &str, encoder: &Result<Arc<LoadedEncoder>, Error>) -> Value {
     match encoder {
-        Ok(LoadedEncoder { description, fingerprint, .. }) => json!({
-            "name": name, "plugin": plugin, "state": "ok", "modality": description.modality,
-            "width": description.width, "batch": description.batch, "concurrency": description.concurrency,
-            "fingerprint": fingerprint, "choices": description.choices,
-        }),
+        Ok(encoder) => {
+            let LoadedEncoder { description, fingerprint, .. } = &**encoder;
+            json!({
+                "name": name, "plugin": plugin, "state": "ok", "modality": description.modality,
+                "width": description.width, "batch": description.batch, "concurrency": description.concurrency,
+                "fingerprint": fingerprint, "choices": description.choices,
+            })
+        }
         Err(error) => json!({
             "name": name, "plugin": plugin, "state": "error", "error": error.to_string(),
-            "exit_code": exit::encoder(error),
+            "exit_code": exit::session(error),
         }),
     }
 }
 
-fn check(session: &Session, name: &str) -> Result<u8> {
-    let encoder = session.open(name)?;
-    let Some(samples) = Samples::of(&encoder.description.modality) else {
-        bail!(
-            "there are no samples of modality `{}`; run the SDK's `check::conforms` with samples of your own",
-            encoder.description.modality
-        );
-    };
-    let checks = examine(&encoder.description, &samples, |items| {
-        let items = items.iter().map(|item| item.bytes.to_vec()).collect();
-        call(&encoder, items).map_err(|error| fusemix_sdk::Error::new(error.to_string()))
-    });
+fn check(cli: &Cli, name: &str) -> Result<u8> {
+    let checks = cli.session.check(name)?;
     let broken = checks.iter().filter(|check| check.broken.is_some()).count();
-    if session.json {
+    if cli.json {
         let checks: Vec<Value> = checks
             .iter()
             .map(|check| json!({"promise": check.promise, "kept": check.broken.is_none(), "broken": check.broken}))

@@ -6,11 +6,11 @@ use crate::device::KernelTime;
 
 /// A table on standard error, of all `steps` steps together.
 pub(super) fn print(kernels: &[(&'static str, KernelTime)], steps: usize) {
-    eprintln!("{steps} steps:");
+    note!("{steps} steps:");
     let all: f64 = kernels.iter().map(|(_, kernel)| kernel.time.as_secs_f64()).sum();
     for (name, KernelTime { time, launches }) in kernels {
         let (seconds, share) = (time.as_secs_f64(), 100.0 * time.as_secs_f64() / all.max(1e-9));
-        eprintln!("{name:<24} {seconds:>9.3} s {share:>5.1} % {launches:>8} launches");
+        note!("{name:<24} {seconds:>9.3} s {share:>5.1} % {launches:>8} launches");
     }
 }
 

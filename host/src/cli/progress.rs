@@ -28,7 +28,7 @@ impl Waiting {
             bar.tick();
         } else if !line.is_empty() && self.said.is_none_or(|said| said.elapsed() >= BETWEEN_LINES) {
             self.said = Some(Instant::now());
-            eprintln!("{}: {line}", self.name);
+            note!("{}: {line}", self.name);
         }
     }
 }
@@ -90,7 +90,7 @@ impl Meter {
             None => {
                 self.said = Instant::now();
                 let (name, unit) = (&self.name, self.unit);
-                eprintln!("{name}: {done}/{total} {unit}{}{note}", if note.is_empty() { "" } else { ", " });
+                note!("{name}: {done}/{total} {unit}{}{note}", if note.is_empty() { "" } else { ", " });
             }
         }
     }

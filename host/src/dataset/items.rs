@@ -1,87 +1,129 @@
-//! The items of a column: text as it stands in the table, or files that it names.
+//! Items of one modality in order: those of a column, texts in its cells or files that they name, or those in a list.
 
 use fusemix_sdk::Modality;
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
 
+use super::item::Item;
 use super::table::Column;
 
-/// A file larger than this is not an item.
-const LARGEST: u64 = 1 << 30;
+/// Cells that are looked at to tell what a column holds.
+const FIRST: usize = 5;
 
-/// A column seen as items of a modality, each read when it is asked for.
+/// Items of a modality, each read when it is asked for.
 #[derive(Clone, Copy)]
 pub struct Items<'a> {
-    column: Column<'a>,
+    source: Source<'a>,
     modality: &'a Modality,
 }
 
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Column(Column<'a>, Cells),
+    List(&'a [Item<'a>]),
+}
+
+/// The way in which a column's cells hold items.
+#[derive(Clone, Copy, PartialEq)]
+enum Cells {
+    Texts,
+    Files,
+}
+
 impl<'a> Items<'a> {
-    /// `column` holds items of `modality`.
+    /// The items in a column. Text stands in the cells; pictures and sounds are files that they name, relative to the table.
+    /// Of a modality of one's own, they name files if one of the first cells does.
     pub fn new(column: Column<'a>, modality: &'a Modality) -> Self {
-        Self { column, modality }
+        let cells = match modality {
+            Modality::Text => Cells::Texts,
+            Modality::Image | Modality::Audio => Cells::Files,
+            Modality::Other(_) if (0..column.len().min(FIRST)).any(|row| names_a_file(column, row)) => Cells::Files,
+            Modality::Other(_) => Cells::Texts,
+        };
+        Self { source: Source::Column(column, cells), modality }
+    }
+
+    /// The items of a list.
+    pub fn of(items: &'a [Item<'a>], modality: &'a Modality) -> Self {
+        Self { source: Source::List(items), modality }
     }
 
     /// Items.
     pub fn len(&self) -> usize {
-        self.column.len()
+        match self.source {
+            Source::Column(column, _) => column.len(),
+            Source::List(items) => items.len(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.column.is_empty()
+        self.len() == 0
     }
 
-    /// What they are.
+    /// Their modality.
     pub fn modality(&self) -> &'a Modality {
         self.modality
     }
 
+    /// Item `index`.
+    pub fn item(&self, index: usize) -> Item<'a> {
+        match self.source {
+            Source::Column(column, Cells::Texts) => Item::Inline(Cow::Borrowed(column.cell(index))),
+            Source::Column(column, Cells::Files) => Item::File(column.file(index)),
+            Source::List(items) => items[index].clone(),
+        }
+    }
+
     /// The bytes of item `index`, or why they cannot be read.
     pub fn read(&self, index: usize) -> Result<Cow<'a, [u8]>, String> {
-        match self.modality {
-            Modality::Text => Ok(Cow::Borrowed(self.column.cell(index))),
-            _ if self.column.cell(index).is_empty() => Err("the cell is empty; it should name a file".into()),
-            _ => self.read_file(index).map(Cow::Owned),
-        }
-    }
-
-    fn read_file(&self, index: usize) -> Result<Vec<u8>, String> {
-        let path = self.column.file(index);
-        let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| {
-            bytes.reserve(file.metadata()?.len().min(LARGEST) as usize);
-            file.take(LARGEST + 1).read_to_end(&mut bytes)
-        });
-        match read {
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-            Ok(_) if bytes.len() as u64 > LARGEST => Err(format!("{} is larger than 1 GiB", path.display())),
-            Ok(_) => Ok(bytes),
-        }
-    }
-
-    /// What is odd about the column, judged by its first items: texts that name files, or files of which none is there.
-    pub fn doubt(&self) -> Option<&'static str> {
-        const FIRST: usize = 5;
-        let mut first = 0..self.len().min(FIRST);
-        let is_path = |index| !self.column.cell(index).is_empty() && self.column.file(index).exists();
-        match (self.modality, self.is_empty()) {
-            (_, true) => None,
-            (Modality::Text, _) => first.all(is_path).then_some("names files, and each name is taken for the text"),
-            _ => (!first.any(is_path)).then_some("should name files, and those that it names first are not there"),
-        }
-    }
-
-    /// How a message calls item `index`.
-    pub fn name(&self, index: usize) -> String {
-        match self.modality {
-            Modality::Text => {
-                let text = String::from_utf8_lossy(self.column.cell(index));
-                let start: String = text.chars().take(40).collect();
-                format!("{start:?}{}", if start.len() < text.len() { "..." } else { "" })
+        match self.source {
+            Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
+                Err("the cell is empty; it should name a file".into())
             }
-            _ => self.column.file(index).display().to_string(),
+            _ => self.item(index).read(),
         }
+    }
+
+    /// What is odd about a column, judged by its first items: texts that name files, or files of which none is there.
+    pub fn doubt(&self) -> Option<&'static str> {
+        let Source::Column(column, cells) = self.source else { return None };
+        let mut first = 0..column.len().min(FIRST);
+        match (cells, self.is_empty()) {
+            (_, true) => None,
+            (Cells::Texts, _) => {
+                first.all(|row| names_a_file(column, row)).then_some("names files, and each name is taken for the text")
+            }
+            (Cells::Files, _) => (!first.any(|row| names_a_file(column, row)))
+                .then_some("should name files, and those that it names first are not there"),
+        }
+    }
+
+    /// What a message calls item `index`.
+    pub fn name(&self, index: usize) -> String {
+        self.item(index).name()
+    }
+}
+
+fn names_a_file(column: Column<'_>, row: usize) -> bool {
+    !column.cell(row).is_empty() && column.file(row).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::read_table;
+
+    #[test]
+    fn a_modality_of_ones_own_holds_files_or_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.bin"), [1, 2, 3]).unwrap();
+        let path = folder.path().join("t.tsv");
+        std::fs::write(&path, "files\ttexts\na.bin\t{\"x\": 1}\nnone.bin\t{\"x\": 2}\n").unwrap();
+        let table = read_table(&path).unwrap();
+        let modality = Modality::from("tabular".to_owned());
+        let read = |column: &str, row| Items::new(table.column(column).unwrap(), &modality).read(row);
+        assert_eq!(read("files", 0).unwrap(), &[1, 2, 3][..]);
+        assert!(read("files", 1).unwrap_err().contains("none.bin"));
+        assert_eq!(read("texts", 1).unwrap(), &b"{\"x\": 2}"[..]);
     }
 }

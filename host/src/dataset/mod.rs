@@ -1,30 +1,46 @@
-//! Pair files: one file a format.
+//! What users have: tables of items and files of latents, one file a format.
 
+mod csv;
+mod delimited;
+mod error;
+mod item;
 mod items;
 mod precomputed;
 mod table;
+mod tsv;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use error::DataError;
+pub use item::Item;
 pub use items::Items;
 pub use precomputed::{Precomputed, PrecomputedLatents};
 pub use table::{Column, Table};
 
-/// A pair file of either kind; its ending tells which.
-pub enum DataFile {
+/// A file of the user's; its ending tells which kind.
+pub enum Dataset {
     /// Items, for encoders.
     Table(Table),
     /// Latents, for precomputed towers.
     Precomputed(Precomputed),
 }
 
-impl DataFile {
+/// Reads the table at `path` into memory; its ending tells the format.
+pub fn read_table(path: &Path) -> Result<Table, DataError> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
+        Some("tsv") => tsv::read(path),
+        Some("csv") => csv::read(path),
+        _ => Err(DataError::Format { path: path.to_owned() }),
+    }
+}
+
+impl Dataset {
     /// Reads a table, or maps a .safetensors.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         match path.extension() {
             Some(ending) if ending == "safetensors" => Precomputed::open(path).map(Self::Precomputed),
-            _ => Table::read(path).map(Self::Table),
+            _ => read_table(path).map(Self::Table),
         }
     }
 
@@ -44,6 +60,14 @@ impl DataFile {
         }
     }
 
+    /// What a row's item is called: its cell, or its number.
+    pub fn name(&self, column: &str, row: usize) -> Result<String, DataError> {
+        Ok(match self {
+            Self::Table(table) => String::from_utf8_lossy(table.column(column)?.cell(row)).into_owned(),
+            Self::Precomputed(_) => format!("row {}", row + 1),
+        })
+    }
+
     /// The rows of two columns, or tensors, which must be as many.
     pub fn paired_rows(&self, [first, second]: [&str; 2]) -> Result<usize, DataError> {
         match (self.rows(first)?, self.rows(second)?) {
@@ -51,32 +75,4 @@ impl DataFile {
             (rows, _) => Ok(rows),
         }
     }
-}
-
-/// What is wrong with a pair file.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
-pub enum DataError {
-    #[error("cannot read {}: {cause}; check the path (those in a recipe start from its folder)", path.display())]
-    Read { path: PathBuf, cause: io::Error },
-    #[error("{}: a pair file must end in .tsv, .csv or .safetensors", path.display())]
-    Format { path: PathBuf },
-    #[error("{}:{line}: {reason}", path.display())]
-    Malformed { path: PathBuf, line: u64, reason: String },
-    #[error("{}: no column `{name}`{suggestion}", path.display())]
-    Column { path: PathBuf, name: String, suggestion: String },
-    #[error("{}: which column holds the {modality} items? Say --column with one of: {columns}", path.display())]
-    Unsaid { path: PathBuf, modality: String, columns: String },
-    #[error("{}: {reason}", path.display())]
-    Tensors { path: PathBuf, reason: String },
-    #[error("{}: tensors of {rows} and {other} rows cannot pair; row i of one belongs to row i of the other", path.display())]
-    Lengths { path: PathBuf, rows: usize, other: usize },
-    #[error("{}: the latents of tower `{tower}` have {width} values here, and {other} elsewhere", path.display())]
-    Width { path: PathBuf, tower: String, width: usize, other: usize },
-    #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
-        "is precomputed: its files must be .safetensors"
-    } else {
-        "has encoders: its files must be .tsv or .csv"
-    })]
-    Kind { path: PathBuf, tower: String, precomputed: bool },
 }

@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::DataError;
+use super::error::DataError;
 use crate::latents::{Latents, advise};
-use crate::toml_file::suggest;
+use crate::wording::suggest;
 
 /// A .safetensors file in memory.
 pub struct Precomputed {

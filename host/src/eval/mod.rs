@@ -1,7 +1,9 @@
-//! Evaluation: how well the towers find each other.
+//! Evaluation: how well towers find each other, and what is nearest.
 
+mod held_out;
 mod nearest;
 mod retrieval;
 
+pub use held_out::HeldOut;
 pub use nearest::nearest;
-pub use retrieval::{Items, Retrieval, both_ways, mean_recall};
+pub use retrieval::{Embedded, Retrieval, both_ways, mean_recall};

@@ -12,7 +12,7 @@ const DEPTHS: [usize; 3] = [1, 5, 10];
 
 /// One side: distinct items of a tower and their embeddings.
 #[derive(Clone, Copy)]
-pub struct Items<'a> {
+pub struct Embedded<'a> {
     /// The tower's name.
     pub tower: &'a str,
     /// `items x width`, L2-normalised.
@@ -50,12 +50,12 @@ pub fn mean_recall(directions: &[Retrieval]) -> f64 {
 
 /// Retrieval from `x` to `y` and back, where `matches` are the pairs (index in `x`, index in `y`) that belong together.
 /// An item of equal score to the best match counts as before it, unless it is a match too: a tie is not a find.
-pub fn both_ways(x: Items<'_>, y: Items<'_>, matches: &[(usize, usize)]) -> [Retrieval; 2] {
+pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)]) -> [Retrieval; 2] {
     let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
     [one_way(x, y, matches), one_way(y, x, &back)]
 }
 
-fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrieval {
+fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)]) -> Retrieval {
     let gallery = to.embeddings.len() / to.width;
     let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for &(query, item) in matches {
@@ -92,7 +92,7 @@ fn one_way(from: Items<'_>, to: Items<'_>, matches: &[(usize, usize)]) -> Retrie
 const SCORES: usize = 1 << 24;
 
 /// The rank of each query's best match, from 1.
-fn ranks(from: Items<'_>, to: Items<'_>, queries: &[(usize, Vec<usize>)]) -> Vec<usize> {
+fn ranks(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)]) -> Vec<usize> {
     let (width, gallery) = (from.width, to.embeddings.len() / to.width);
     let rows: Vec<f32> =
         queries.iter().flat_map(|(query, _)| &from.embeddings[query * width..(query + 1) * width]).copied().collect();
@@ -128,8 +128,8 @@ fn median(sorted: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn items<'a>(tower: &'a str, embeddings: &'a [f32]) -> Items<'a> {
-        Items { tower, embeddings, width: 2 }
+    fn embedded<'a>(tower: &'a str, embeddings: &'a [f32]) -> Embedded<'a> {
+        Embedded { tower, embeddings, width: 2 }
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         // Scores of query (1, 0) are the first coordinates.
         let x = [1.0, 0.0, 0.0, 1.0];
         let y = [0.6, 0.8, 0.8, 0.6, 1.0, 0.0];
-        let [forth, back] = both_ways(items("image", &x), items("text", &y), &[(0, 0), (0, 1), (1, 2)]);
+        let [forth, back] = both_ways(embedded("image", &x), embedded("text", &y), &[(0, 0), (0, 1), (1, 2)]);
         assert_eq!((forth.queries, forth.gallery, back.queries, back.gallery), (2, 3, 3, 2));
         // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
         assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
@@ -153,7 +153,7 @@ mod tests {
     fn equal_embeddings_find_nothing() {
         let same = [0.6, 0.8].repeat(20);
         let pairs: Vec<(usize, usize)> = (0..20).map(|index| (index, index)).collect();
-        let [forth, _] = both_ways(items("image", &same), items("text", &same), &pairs);
+        let [forth, _] = both_ways(embedded("image", &same), embedded("text", &same), &pairs);
         assert_eq!((forth.recall[&10], forth.median_rank), (0.0, 20.0));
     }
 

@@ -7,7 +7,6 @@
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
 
 mod adamw;
-pub(crate) mod bf16;
 mod bias;
 mod clip;
 mod ema;
@@ -30,6 +29,7 @@ pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, Tile};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
+pub(crate) use matmul::bf16;
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::load::{LoadError, Plugin};
 use super::services::Services;
-use crate::config::{EncoderEntry, HOST_KEYS};
-use crate::toml_file::{ConfigError, TomlFile, suggest};
+use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
+use crate::wording::suggest;
 
 /// How long to wait for an encoder to open before looking whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);

@@ -3,25 +3,26 @@
 use abi_stable::std_types::RStr;
 use fusemix_sdk::abi::RawHost;
 use fusemix_sdk::host::{LogRecord, TOPIC_LOG, TOPIC_STATUS};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::stop::Stop;
 
 /// Shared by every plugin of a run.
 #[derive(Clone, Default)]
 pub struct Services {
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     status: Arc<Mutex<String>>,
 }
 
 impl Services {
-    /// Asks everything to stop.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Services that tell plugins to stop when `stop` is asked.
+    pub fn new(stop: Stop) -> Self {
+        Self { stop, status: Arc::default() }
     }
 
     /// Whether the user asked to stop.
     pub fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_asked()
     }
 
     /// What a plugin waits for, or nothing.

@@ -21,7 +21,7 @@ pub struct Page {
     /// How the queries below were chosen.
     pub choice: String,
     /// What those find.
-    pub gallery: Vec<Found>,
+    pub found: Vec<Found>,
 }
 
 /// A query and the nearest items of another tower.
@@ -62,7 +62,7 @@ impl Page {
             false => Ok::<_, Box<dyn std::error::Error>>(String::new()),
         };
         let curves = curve("Loss", "InfoNCE", &self.loss)? + &curve("Recall on validation pairs", "%", &self.recall)?;
-        let gallery: String = self.gallery.iter().map(Found::to_string).collect();
+        let found: String = self.found.iter().map(Found::to_string).collect();
         Ok(format!(
             include_str!("page.html"),
             title = Escaped(&self.title),
@@ -70,7 +70,7 @@ impl Page {
             table = Table(&self.retrieval),
             curves = curves,
             choice = Escaped(&self.choice),
-            gallery = gallery,
+            found = found,
         ))
     }
 }

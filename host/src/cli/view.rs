@@ -1,0 +1,111 @@
+//! What the events of a session look like on standard error.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::progress::{Meter, Waiting};
+use super::wording::{line, options};
+use crate::encode::{Progress, Summary};
+use crate::session::{Event, Watcher};
+
+/// Failures are listed up to this many; `--json` has them all.
+const LISTED: usize = 20;
+
+/// Which encodings get a line of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Summaries {
+    /// None: the command prints it.
+    None,
+    /// Those that sent something, or failed.
+    News,
+    /// All.
+    All,
+}
+
+/// Shows events: a bar or spinner at a time, and notes between them.
+pub(super) struct View {
+    summaries: Summaries,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Default)]
+struct Shown {
+    waiting: Option<Waiting>,
+    meter: Option<Meter>,
+}
+
+impl View {
+    pub(super) fn new(summaries: Summaries) -> Self {
+        Self { summaries, shown: Mutex::default() }
+    }
+
+    fn encoded(&self, file: &Path, column: &str, encoder: &str, summary: &Summary) {
+        for failure in summary.failures.iter().take(LISTED) {
+            note!("{}: row {}, {}: {}", file.display(), failure.row, failure.item, failure.reason);
+        }
+        if summary.failed > LISTED {
+            note!("... and {} more rows; `fusemix encode --json` lists them all", summary.failed - LISTED);
+        }
+        if summary.remembered > 0 {
+            let items = if summary.remembered == 1 { "item" } else { "items" };
+            note!(
+                "{} {items} failed in an earlier run; `fusemix encode --data {} --encoder {encoder} --retry-failed` sends \
+                 them again",
+                summary.remembered,
+                file.display()
+            );
+        }
+        let news = summary.encoded + summary.failed > 0 || summary.error.is_some();
+        if self.summaries == Summaries::All || self.summaries == Summaries::News && news {
+            note!("{}, column `{column}`: {}", file.display(), line(encoder, summary));
+        }
+    }
+}
+
+impl Watcher for View {
+    fn see(&self, event: Event<'_>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shown { waiting, meter } = &mut *shown;
+        let mut end = || meter.take().into_iter().for_each(Meter::end);
+        match event {
+            Event::Opening { encoder, line } => {
+                waiting.get_or_insert_with(|| Waiting::new(format!("opening {encoder}"))).show(line);
+            }
+            Event::Opened { .. } => *waiting = None,
+            Event::Looking { file, done, total } => meter
+                .get_or_insert_with(|| Meter::new(format!("looking at {}", file.display()), total, "rows"))
+                .show(done, total, done, ""),
+            Event::Encoding { encoder, progress: Progress { done, total, worked, failed }, waits } => {
+                let meter = meter.get_or_insert_with(|| Meter::new(format!("encoding with {encoder}"), total, "rows"));
+                let failures = if failed > 0 { format!("({failed} failed)") } else { String::new() };
+                meter.show_or_wait(done, total, worked, &failures, waits);
+            }
+            Event::Encoded { file, column, encoder, summary } => {
+                end();
+                self.encoded(file, column, encoder, summary);
+            }
+            Event::LeftOut { file, pairs, total } => {
+                note!("{}: {pairs} of {total} pairs are left out: an item has no latent", file.display());
+            }
+            Event::Begins { device, pairs, steps, resumed, options: resolved } => {
+                match resumed {
+                    Some(0) => note!("there is no checkpoint: starting over"),
+                    Some(done) => note!("resuming after {done} of {steps} steps"),
+                    None => {}
+                }
+                note!("training on {device}: {pairs} pairs, {steps} steps");
+                note!("{}", options(resolved));
+            }
+            Event::Training { done, worked, total, loss, recall } => {
+                let loss = loss.map_or(String::new(), |loss| format!("loss {loss:.3}"));
+                let recall = recall.map_or(String::new(), |recall| format!(", validation recall {recall:.1}%"));
+                let meter = meter.get_or_insert_with(|| Meter::new("training".to_owned(), total, "steps"));
+                meter.show(done, total, worked, &(loss + &recall));
+            }
+            Event::Building { done, total } => meter
+                .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
+                .show(done, total, done, ""),
+            Event::Looked | Event::Trained | Event::Built => end(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the user writes: plugins.toml and the recipe, with errors that name file, line and key.
+
+mod plugins;
+mod recipe;
+mod toml_file;
+
+pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
+pub use recipe::{PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, train_table};
+pub use toml_file::{ConfigError, TomlFile};

@@ -1,0 +1,223 @@
+//! plugins.toml: the plugins to load, the encoders configured on them.
+
+use semver::VersionReq;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::toml_file::{ConfigError, TomlFile};
+use crate::wording::suggest;
+
+/// plugins.toml as read; keys that belong to a plugin are checked once that plugin is loaded.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it was read from.
+    pub file: TomlFile,
+    /// `plugin_folder`: where plugins are looked for besides the program's own folder.
+    pub plugin_folder: Option<PathBuf>,
+    /// `cache`: where latents are kept.
+    pub cache: PathBuf,
+    /// `[[plugin]]`, in file order.
+    pub plugins: Vec<PluginEntry>,
+    /// `[encoder.NAME]`, in file order.
+    pub encoders: Vec<EncoderEntry>,
+}
+
+/// One `[[plugin]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginEntry {
+    /// The plugin's package name.
+    pub name: String,
+    /// The versions that will do, as Cargo writes them.
+    #[serde(default)]
+    pub version: VersionReq,
+    /// The library, if it is not to be looked for by name.
+    pub path: Option<PathBuf>,
+    /// What the library's SHA-256 must be, in hex.
+    pub sha256: Option<String>,
+}
+
+/// One `[encoder.NAME]`.
+#[derive(Clone, Debug)]
+pub struct EncoderEntry {
+    /// NAME.
+    pub name: String,
+    /// The keys that belong to the host.
+    pub host: HostKeys,
+    /// All the others: the plugin's.
+    pub options: toml::Table,
+}
+
+/// The keys of an encoder that the host reads itself.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HostKeys {
+    /// The plugin that provides it.
+    pub plugin: String,
+    /// Items a call, instead of what the plugin prefers.
+    pub batch: Option<usize>,
+    /// Calls that may run at once, instead of what the plugin allows.
+    pub concurrency: Option<usize>,
+    /// Seconds without a sign of life after which a call counts as hung, instead of what the plugin expects.
+    pub timeout: Option<f64>,
+}
+
+/// The names of [`HostKeys`].
+pub const HOST_KEYS: [&str; 4] = ["plugin", "batch", "concurrency", "timeout"];
+
+/// Seconds that any call may take without a sign of life.
+const PATIENCE: f64 = 300.0;
+
+impl HostKeys {
+    /// How long a call may take without a sign of life if the plugin expects `patience` seconds.
+    pub fn time_limit(&self, patience: Option<f64>) -> Duration {
+        let expected = patience.unwrap_or(0.0).clamp(PATIENCE, 1e9);
+        Duration::from_secs_f64(self.timeout.unwrap_or(expected))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    plugin_folder: Option<PathBuf>,
+    cache: Option<PathBuf>,
+    #[serde(default)]
+    plugin: Vec<PluginEntry>,
+    #[serde(default)]
+    encoder: toml::map::Map<String, toml::Value>,
+}
+
+impl Config {
+    /// Reads `path` and checks what can be checked without loading a plugin.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = TomlFile::read(path, "name another file with --plugins FILE")?;
+        let document: Document = file.parse()?;
+        let folder = file.folder();
+        let mut plugins = document.plugin;
+        for (index, plugin) in plugins.iter_mut().enumerate() {
+            let index_key = index.to_string();
+            if plugin.sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            {
+                let message = "sha256 must be 64 hexadecimal digits, as `sha256sum` prints them";
+                return Err(file.error_at(&["plugin", &index_key, "sha256"], message));
+            }
+            plugin.path = plugin.path.take().map(|path| folder.join(path));
+        }
+        for (index, plugin) in plugins.iter().enumerate() {
+            if plugins[..index].iter().any(|earlier| earlier.name == plugin.name) {
+                let message = format!("plugin `{}` is there twice; remove one", plugin.name);
+                return Err(file.error_at(&["plugin", &index.to_string(), "name"], message));
+            }
+        }
+        let plugin_folder = document.plugin_folder.map(|path| folder.join(path));
+        if let Some(absent) = plugin_folder.as_ref().filter(|path| !path.is_dir()) {
+            let message = format!("plugin_folder: there is no folder {}", absent.display());
+            tracing::warn!("{}", file.error_at(&["plugin_folder"], message));
+        }
+        let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, &plugins, name, table));
+        Ok(Self {
+            plugin_folder,
+            cache: folder.join(document.cache.unwrap_or_else(|| ".fusemix/cache".into())),
+            encoders: encoders.collect::<Result<_, _>>()?,
+            plugins,
+            file,
+        })
+    }
+
+    /// The encoder called `name`.
+    pub fn encoder(&self, name: &str) -> Result<&EncoderEntry, ConfigError> {
+        self.encoders.iter().find(|encoder| encoder.name == name).ok_or_else(|| {
+            let names = self.encoders.iter().map(|encoder| encoder.name.as_str());
+            self.file.error_at(&["encoder"], format!("no encoder is called `{name}`{}", suggest(name, names)))
+        })
+    }
+}
+
+fn encoder(
+    file: &TomlFile,
+    plugins: &[PluginEntry],
+    name: String,
+    table: toml::Value,
+) -> Result<EncoderEntry, ConfigError> {
+    let at = |key: &str, message: String| file.error_at(&["encoder", &name, key], message);
+    let toml::Value::Table(mut options) = table else {
+        return Err(at("", format!("`encoder.{name}` must be a table: [encoder.{name}]")));
+    };
+    let mut own = toml::Table::new();
+    for key in HOST_KEYS {
+        own.extend(options.remove(key).map(|value| (key.to_owned(), value)));
+    }
+    if !own.contains_key("plugin") {
+        return Err(at("", format!("encoder `{name}` does not say which `plugin` provides it")));
+    }
+    for key in HOST_KEYS {
+        let fits = own.get(key).is_none_or(|value| match key {
+            "plugin" => value.is_str(),
+            "timeout" => value.as_float().or(value.as_integer().map(|s| s as f64)).is_some_and(|s| s > 0.0 && s < 1e9),
+            _ => value.as_integer().is_some_and(|count| count > 0),
+        });
+        if !fits {
+            let wanted = match key {
+                "plugin" => "the name of a plugin, in quotes",
+                "timeout" => "a number of seconds above 0",
+                _ => "a whole number above 0",
+            };
+            return Err(at(key, format!("`{key} = {}` of encoder `{name}` must be {wanted}", own[key])));
+        }
+    }
+    let host: HostKeys = own.try_into().map_err(|error: toml::de::Error| at("", error.message().to_owned()))?;
+    if !plugins.iter().any(|plugin| plugin.name == host.plugin) {
+        let names = plugins.iter().map(|plugin| plugin.name.as_str());
+        let message = format!("no [[plugin]] is called `{}`{}", host.plugin, suggest(&host.plugin, names));
+        return Err(at("plugin", message));
+    }
+    Ok(EncoderEntry { name, host, options })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugins.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path).map_err(|error| error.to_string().rsplit('/').next().unwrap().to_owned())
+    }
+
+    #[test]
+    fn every_mistake_is_named_by_line() {
+        let cases = [
+            (
+                "[[plugin]]\nnam = 'a'",
+                "plugins.toml:2: unknown key `nam`; did you mean `name`? (there are: name, version, path, sha256)",
+            ),
+            (
+                "[[plugin]]\nname = 'a'\nsha256 = '12'",
+                "plugins.toml:3: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them",
+            ),
+            ("[encoder.x]\nmodel = 'm'", "plugins.toml:1: encoder `x` does not say which `plugin` provides it"),
+            (
+                "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'b'",
+                "plugins.toml:4: no [[plugin]] is called `b`; did you mean `a`? (there is: a)",
+            ),
+            (
+                "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\nbatch = 0",
+                "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0",
+            ),
+            ("[[plugin]]\nname = 'a'\n[[plugin]]\nname = 'a'", "plugins.toml:4: plugin `a` is there twice; remove one"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(read(text).map(drop), Err(message.to_owned()), "for:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_host_does_not_know_is_left_to_the_plugin() {
+        let config = read("[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\ntimeout = 2\npooling = 'cls'").unwrap();
+        let encoder = config.encoder("x").unwrap();
+        assert_eq!(encoder.host.time_limit(Some(600.0)), Duration::from_secs(2));
+        assert_eq!(encoder.options.keys().collect::<Vec<_>>(), ["pooling"]);
+        assert!(config.encoder("y").unwrap_err().to_string().contains("no encoder is called `y`; did you mean `x`?"));
+    }
+}

@@ -1,0 +1,276 @@
+//! fusion.toml: the towers of a fusion, the pairs that tie them together, how to train.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::toml_file::{ConfigError, TomlFile, with_nearest_key};
+use crate::nn::AdapterKind;
+use crate::wording::suggest;
+
+/// fusion.toml as read.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Where it was read from.
+    pub file: TomlFile,
+    /// `[tower.NAME]`, in file order; at least two.
+    pub towers: Vec<TowerEntry>,
+    /// `[[pairs]]`; at least one.
+    pub pairs: Vec<PairsEntry>,
+}
+
+/// One `[tower.NAME]`.
+#[derive(Clone, Debug)]
+pub struct TowerEntry {
+    /// NAME.
+    pub name: String,
+    /// Where its latents come from.
+    pub source: TowerSource,
+    /// `blocks = N`: those of its adapter, if they are not as many as `[train]` says.
+    pub blocks: Option<usize>,
+    /// `adapter`: with "identity", the tower's space is the shared space, and the other towers come to it.
+    pub adapter: AdapterKind,
+}
+
+/// Where a tower's latents come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TowerSource {
+    /// Encoders of plugins.toml, at least one; their latents are concatenated in this order.
+    Encoders(Vec<String>),
+    /// `precomputed = true`: the pair files hold them.
+    Precomputed,
+}
+
+/// One `[[pairs]]`.
+#[derive(Clone, Debug)]
+pub struct PairsEntry {
+    /// The file to train on.
+    pub train: PathBuf,
+    /// The file that training watches.
+    pub validation: Option<PathBuf>,
+    /// The file that `fusemix eval` uses, and nothing else.
+    pub test: Option<PathBuf>,
+    /// The two towers, in the order of [`Recipe::towers`].
+    pub ends: [PairEnd; 2],
+    /// How often an epoch passes over the pairs.
+    pub weight: f32,
+}
+
+/// One side of a pair set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairEnd {
+    /// Index in [`Recipe::towers`].
+    pub tower: usize,
+    /// The column (or tensor) that holds its items.
+    pub column: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    tower: toml::map::Map<String, toml::Value>,
+    pairs: Vec<toml::Table>,
+    /// The method's: see [`Recipe::options`].
+    #[serde(default, rename = "train")]
+    _train: toml::Table,
+}
+
+/// A recipe's table of options, whatever else it says.
+#[derive(Deserialize)]
+struct WithOptions<T> {
+    train: Option<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TowerTable {
+    encoder: Option<String>,
+    encoders: Option<Vec<String>>,
+    #[serde(default)]
+    precomputed: bool,
+    adapter: Option<AdapterKind>,
+    blocks: Option<usize>,
+}
+
+const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
+const WEIGHT: &str = "weight";
+
+impl Recipe {
+    /// Reads `path` and checks what can be checked without opening data or encoders.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = TomlFile::read(path, "the first argument of `fusemix train` is the recipe")?;
+        let document: Document = file.parse()?;
+        let towers = document.tower.into_iter().map(|(name, table)| tower(&file, name, table));
+        let towers: Vec<TowerEntry> = towers.collect::<Result<_, _>>()?;
+        if towers.len() < 2 {
+            return Err(file.error_at(&["tower"], "a fusion needs at least two towers: [tower.image], [tower.text]"));
+        }
+        let pairs = document.pairs.into_iter().enumerate();
+        let pairs: Vec<PairsEntry> =
+            pairs.map(|(index, table)| pairs_entry(&file, &towers, index, table)).collect::<Result<_, _>>()?;
+        for (index, tower) in towers.iter().enumerate() {
+            if !pairs.iter().any(|pairs| pairs.ends.iter().any(|end| end.tower == index)) {
+                let message = format!("tower `{}` is in no [[pairs]]: nothing would train it", tower.name);
+                return Err(file.error_at(&["tower", &tower.name], message));
+            }
+        }
+        Ok(Self { towers, pairs, file })
+    }
+
+    /// `[train]`, as the method of the fit has it.
+    pub fn options<T: DeserializeOwned + Default>(&self) -> Result<T, ConfigError> {
+        Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default())
+    }
+
+    /// The recipe as TOML with absolute paths and the options that it was resolved to: what a run folder keeps.
+    pub fn to_toml(&self, options: &impl Serialize) -> Result<String, toml::ser::Error> {
+        let mut towers = toml::Table::new();
+        for tower in &self.towers {
+            let mut table = toml::Table::new();
+            match &tower.source {
+                TowerSource::Encoders(encoders) => table.insert("encoders".into(), encoders.clone().into()),
+                TowerSource::Precomputed => table.insert("precomputed".into(), true.into()),
+            };
+            match tower.adapter {
+                AdapterKind::Mlp => {}
+                AdapterKind::Linear => drop(table.insert("adapter".into(), "linear".into())),
+                AdapterKind::Identity => drop(table.insert("adapter".into(), "identity".into())),
+            }
+            if let Some(blocks) = tower.blocks {
+                table.insert("blocks".into(), (blocks as i64).into());
+            }
+            towers.insert(tower.name.clone(), table.into());
+        }
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
+        let mut pairs = Vec::new();
+        for entry in &self.pairs {
+            let mut table = toml::Table::new();
+            let files = [Some(&entry.train), entry.validation.as_ref(), entry.test.as_ref()];
+            for (key, file) in PAIR_FILES.into_iter().zip(files) {
+                table.extend(file.map(|file| (key.to_owned(), absolute(file).into())));
+            }
+            if entry.weight != 1.0 {
+                table.insert(WEIGHT.into(), shortest(entry.weight).into());
+            }
+            for end in &entry.ends {
+                table.insert(self.towers[end.tower].name.clone(), end.column.clone().into());
+            }
+            pairs.push(table);
+        }
+        let mut document = toml::Table::new();
+        document.insert("tower".into(), towers.into());
+        document.insert("pairs".into(), pairs.into());
+        let mut train = toml::Table::try_from(options)?;
+        for (_, value) in &mut train {
+            if let toml::Value::Float(number) = value {
+                *number = shortest(*number as f32);
+            }
+        }
+        document.insert("train".into(), train.into());
+        toml::to_string(&document)
+    }
+
+    /// The index of the tower called `name`.
+    pub fn tower(&self, name: &str) -> Result<usize, ConfigError> {
+        self.towers.iter().position(|tower| tower.name == name).ok_or_else(|| {
+            let names = self.towers.iter().map(|tower| tower.name.as_str());
+            self.file.error_at(&["tower"], format!("no tower is called `{name}`{}", suggest(name, names)))
+        })
+    }
+}
+
+/// The options of a resolved recipe, by name.
+pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
+    let document: toml::Table = resolved.parse().unwrap_or_default();
+    let train = document.get("train").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    train.into_iter().map(|(key, value)| (key, value.to_string())).collect()
+}
+
+/// The number that reads as this one and has the fewest digits.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().expect("a number reads back")
+}
+
+fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry, ConfigError> {
+    let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
+    if PAIR_FILES.contains(&name.as_str()) || name == WEIGHT {
+        return Err(wrong("this name is reserved for a key of [[pairs]]; rename the tower".into()));
+    }
+    let table: TowerTable =
+        table.try_into().map_err(|error: toml::de::Error| wrong(with_nearest_key(error.message())))?;
+    let source = match (table.encoder, table.encoders, table.precomputed) {
+        (Some(encoder), None, false) => TowerSource::Encoders(vec![encoder]),
+        (None, Some(encoders), false) if !encoders.is_empty() => TowerSource::Encoders(encoders),
+        (None, None, true) => TowerSource::Precomputed,
+        _ => return Err(wrong("give one of `encoder`, `encoders` and `precomputed = true`".into())),
+    };
+    if let TowerSource::Encoders(encoders) = &source
+        && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
+    {
+        return Err(wrong(format!("encoder `{twice}` is there twice, which adds nothing; remove one")));
+    }
+    let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
+    if adapter != AdapterKind::Mlp && table.blocks.is_some() {
+        return Err(wrong("only an MLP has `blocks`; remove them, or the `adapter`".into()));
+    }
+    Ok(TowerEntry { name, source, blocks: table.blocks, adapter })
+}
+
+fn pairs_entry(
+    file: &TomlFile,
+    towers: &[TowerEntry],
+    index: usize,
+    table: toml::Table,
+) -> Result<PairsEntry, ConfigError> {
+    let index = index.to_string();
+    let at = |key: &str, message: String| file.error_at(&["pairs", &index, key], message);
+    let mut files = [None, None, None];
+    let mut ends = Vec::new();
+    let mut weight = 1.0;
+    for (key, value) in &table {
+        if key == WEIGHT {
+            let number = value.as_float().or(value.as_integer().map(|number| number as f64));
+            weight = number
+                .filter(|weight| *weight > 0.0 && *weight < 1e6)
+                .ok_or_else(|| at(key, format!("`weight = {value}` of [[pairs]] must be a number above 0")))?
+                as f32;
+            continue;
+        }
+        let Some(text) = value.as_str() else {
+            return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
+        };
+        let tower = towers.iter().position(|tower| tower.name == *key);
+        match (PAIR_FILES.iter().position(|name| name == key), tower) {
+            (Some(which), _) => files[which] = Some(file.folder().join(text)),
+            (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
+            (None, None) => {
+                let known =
+                    PAIR_FILES.into_iter().chain([WEIGHT]).chain(towers.iter().map(|tower| tower.name.as_str()));
+                return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
+            }
+        }
+    }
+    ends.sort_by_key(|end| end.tower);
+    let [train, validation, test] = files;
+    let train = train.ok_or_else(|| at("", "[[pairs]] needs a file to `train` on".into()))?;
+    let ends = <[PairEnd; 2]>::try_from(ends)
+        .map_err(|ends| at("", format!("[[pairs]] ties two towers together, and this one names {}", ends.len())))?;
+    let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
+    for (key, file) in given.filter_map(|(key, file)| Some((key, file?))) {
+        let holds_tensors = file.extension().is_some_and(|extension| extension == "safetensors");
+        for tower in ends.iter().map(|end| &towers[end.tower]) {
+            let name = &tower.name;
+            match (&tower.source, holds_tensors) {
+                (TowerSource::Precomputed, false) => {
+                    return Err(at(key, format!("tower `{name}` is precomputed: its pair files must be .safetensors")));
+                }
+                (TowerSource::Encoders(_), true) => {
+                    return Err(at(key, format!("tower `{name}` has encoders: its pair files must be .tsv or .csv")));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(PairsEntry { train, validation, test, ends, weight })
+}

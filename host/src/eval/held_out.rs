@@ -1,0 +1,76 @@
+//! Pairs to find each other again.
+
+use crate::cache::Key;
+use crate::device::DeviceError;
+use crate::pairs::{Distinct, Side};
+use crate::space::Space;
+
+use super::retrieval::{Embedded, Retrieval, both_ways};
+
+/// Distinct items of two towers and which of them belong together: what retrieval is measured on.
+pub struct HeldOut {
+    /// Indices of the towers.
+    pub towers: [usize; 2],
+    /// The items.
+    pub sides: [Distinct; 2],
+    /// Indices of the items that belong together; any number of matches on either side.
+    pub matches: Vec<(usize, usize)>,
+    /// Rows in which an item has no latent.
+    pub dropped: usize,
+    /// What tells these pairs from others.
+    pub digest: String,
+}
+
+impl HeldOut {
+    /// The items of two columns of a file.
+    pub fn new(towers: [usize; 2], sides: [Side; 2]) -> Self {
+        let [first, second] = &sides;
+        let pairs: Vec<(Key, Key)> =
+            first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
+        let dropped = first.keys.len() - pairs.len();
+        let mut digest = blake3::Hasher::new();
+        for (a, b) in &pairs {
+            digest.update(&a.0).update(&b.0);
+        }
+        let digest = digest.finalize().to_hex()[..16].to_owned();
+        let sides = sides.map(Side::distinct);
+        let mut matches: Vec<(usize, usize)> =
+            pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
+        matches.sort_unstable();
+        matches.dedup();
+        Self { towers, sides, matches, dropped, digest }
+    }
+
+    /// The embeddings of both sides' items.
+    pub fn embed(&self, space: &Space) -> Result<[Vec<f32>; 2], DeviceError> {
+        let embed = |side: usize| space.embed(self.towers[side], &*self.sides[side].latents);
+        Ok([embed(0)?, embed(1)?])
+    }
+
+    /// How well the two sides find each other.
+    pub fn retrieval(&self, space: &Space) -> Result<[Retrieval; 2], DeviceError> {
+        let embeddings = self.embed(space)?;
+        let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
+        let [x, y] = [0, 1].map(|side| Embedded {
+            tower: names[self.towers[side]],
+            embeddings: &embeddings[side],
+            width: space.width(),
+        });
+        Ok(both_ways(x, y, &self.matches))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairs::tests::{side, values};
+
+    #[test]
+    fn equal_items_are_one_with_several_matches() {
+        let held_out = HeldOut::new([0, 1], [side(&[1, 1, 2, 0, 1]), side(&[1, 2, 3, 4, 1])]);
+        let [first, second] = &held_out.sides;
+        assert_eq!((values(&*first.latents), &first.rows[..]), (vec![0.0, 20.0], &[0, 2][..]));
+        assert_eq!((values(&*second.latents), &second.rows[..]), (vec![0.0, 10.0, 20.0, 30.0], &[0, 1, 2, 3][..]));
+        assert_eq!(held_out.matches, [(0, 0), (0, 1), (1, 2)]);
+    }
+}

@@ -1,0 +1,205 @@
+//! `checkpoint.safetensors`: a training between two steps, from which it goes on as if it had never stopped.
+//!
+//! For each tensor of the adapters there are `NAME.value`, `NAME.first` and `NAME.second` (AdamW's moments), and where they are
+//! kept `NAME.average` and `NAME.best`; then `losses`, those of the epoch so far. The metadata has `format =
+//! fusemix-checkpoint`, `version`, `training`, what must be the same for the training to go on, and `position`. The last
+//! tensor is the BLAKE3 of the file before it.
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::device::{DeviceError, Slice};
+use crate::space::Space;
+use crate::tensor_file::{TensorFile, is_whole};
+use crate::wording::differences;
+
+const FORMAT: &str = "fusemix-checkpoint";
+const VERSION: &str = "1";
+
+/// Where a training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Steps that are done.
+    pub(super) step: usize,
+    /// Epochs that are done.
+    pub(super) epoch: usize,
+    /// Steps of this epoch that are done.
+    pub(super) at: usize,
+    /// Steps that each tower has taken.
+    pub(super) taken: Vec<usize>,
+    /// The bits of the best recall so far, and the evaluations since.
+    pub(super) best: Option<(u64, usize)>,
+    /// What it was computed on, one after the other.
+    pub(super) devices: Vec<String>,
+    /// Rows of a micro-batch.
+    pub(super) micro_batch: usize,
+}
+
+/// Where a training's checkpoints go, and what they are of.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    /// The file; the one before it lies beside it.
+    pub path: PathBuf,
+    /// Time between two; none but at a stop if it is zero.
+    pub every: Duration,
+    /// Steps between two; 0 for none.
+    pub steps: usize,
+    /// What must be the same for a training to go on: options, seed, pairs, encoders.
+    pub training: BTreeMap<String, String>,
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CheckpointError {
+    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("{} is refused: {reason}", path.display())]
+    Refused { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+impl Checkpoints {
+    /// Takes the checkpoints away.
+    pub fn remove(&self) {
+        for path in [&self.path, &previous(&self.path)] {
+            // What is not there need not go, and what stays does no harm.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// What a training whose checkpoint is at `path` was begun with.
+    pub fn begun_with(path: &Path) -> Option<BTreeMap<String, String>> {
+        let training = |path: &Path| {
+            let file = File::open(path).ok()?;
+            // SAFETY: the file is this program's own and is only ever replaced as a whole.
+            let bytes = unsafe { Mmap::map(&file) }.ok()?;
+            if !is_whole(&bytes) {
+                return None;
+            }
+            let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+            serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
+        };
+        training(path).or_else(|| training(&previous(path)))
+    }
+
+    /// Whether there is a checkpoint at `path`.
+    pub fn exist(path: &Path) -> bool {
+        path.exists() || previous(path).exists()
+    }
+
+    /// Writes a checkpoint; the one before it stays.
+    pub(super) fn save(&self, space: &Space, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
+        let write = |cause| CheckpointError::Write { path: self.path.clone(), cause };
+        let metadata = BTreeMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("version".to_owned(), VERSION.to_owned()),
+            ("training".to_owned(), serde_json::to_string(&self.training).expect("a map of strings is JSON")),
+            ("position".to_owned(), serde_json::to_string(position).expect("numbers are JSON")),
+        ]);
+        let state = state(space);
+        let mut tensors: Vec<_> = state.iter().map(|(name, slice)| (name.clone(), vec![slice.len()])).collect();
+        tensors.push(("losses".to_owned(), vec![losses.len()]));
+        let next = self.path.with_extension("next.safetensors");
+        let mut file = TensorFile::create(&next, &tensors, &metadata, true).map_err(write)?;
+        for (_, slice) in state {
+            file.tensor(&space.device.read(slice)?).map_err(write)?;
+        }
+        file.tensor(losses).map_err(write)?;
+        file.finish().map_err(write)?;
+        if self.path.exists() {
+            // The last one keeps its name until the next one has it.
+            let previous = previous(&self.path);
+            match fs::remove_file(&previous) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+                _ => {}
+            }
+            fs::hard_link(&self.path, &previous)
+                .or_else(|_| fs::copy(&self.path, &previous).map(drop))
+                .map_err(write)?;
+        }
+        fs::rename(&next, &self.path).map_err(write)?;
+        crate::whole_file::sync_folder(&self.path).map_err(write)
+    }
+
+    /// Brings a space to where its last good checkpoint is; none if there is no checkpoint. One that is refused is said
+    /// so, and the one before it is taken; if that is refused too, so is the first.
+    pub(super) fn load(&self, space: &Space) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
+        let mut refused = None;
+        for path in [self.path.clone(), previous(&self.path)] {
+            match self.read(&path, space) {
+                Err(CheckpointError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+                Ok(found) => {
+                    if let Some(refused) = refused {
+                        tracing::warn!("{refused}; going on from the one before it");
+                    }
+                    return Ok(Some(found));
+                }
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+
+    fn read(&self, path: &Path, space: &Space) -> Result<(Position, Vec<f32>), CheckpointError> {
+        let read = |cause| CheckpointError::Read { path: path.to_owned(), cause };
+        let file = File::open(path).map_err(read)?;
+        // SAFETY: the file is this program's own and is only ever replaced as a whole.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(read)?;
+        let refused = |reason: String| CheckpointError::Refused { path: path.to_owned(), reason };
+        if !is_whole(&bytes) {
+            return Err(refused("it is not what was written: it was cut short or changed".to_owned()));
+        }
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| refused(error.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let value = |key: &str| metadata.get(key).map_or("", String::as_str);
+        if (value("format"), value("version")) != (FORMAT, VERSION) {
+            return Err(refused(format!("its format is `{}` {}", value("format"), value("version"))));
+        }
+        let training: BTreeMap<String, String> =
+            serde_json::from_str(value("training")).map_err(|error| refused(error.to_string()))?;
+        if training != self.training {
+            let [then, now] = differences(&training, &self.training);
+            return Err(refused(format!("it is of another training: then {then}; now {now}")));
+        }
+        let position: Position = serde_json::from_str(value("position")).map_err(|error| refused(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| refused(error.to_string()))?;
+        let values = |name: &str| tensors.tensor(name).map(|tensor| bytemuck::pod_collect_to_vec(tensor.data()));
+        for (name, slice) in state(space) {
+            match values(&name) {
+                Ok(values) if values.len() == slice.len() => space.device.write(slice, &values),
+                _ => return Err(refused(format!("tensor `{name}` is missing or of another size"))),
+            }
+        }
+        let losses = values("losses").map_err(|error| refused(error.to_string()))?;
+        Ok((position, losses))
+    }
+}
+
+/// The checkpoint before the last.
+fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous.safetensors")
+}
+
+/// All that a training has to remember, by name.
+fn state(space: &Space) -> Vec<(String, Slice<'_>)> {
+    let parameters = space.parameters().into_iter();
+    let states = parameters.flat_map(|(name, parameter)| {
+        parameter.state().into_iter().map(move |(part, slice)| (format!("{name}.{part}"), slice))
+    });
+    states.collect()
+}
+
+#[cfg(test)]
+mod tests;

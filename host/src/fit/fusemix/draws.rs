@@ -1,0 +1,115 @@
+//! What the steps of an epoch draw: pairs in random order, and the weights that they are mixed with.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Beta, Distribution};
+
+use super::options::{Mixup, Options};
+use super::sizes::{LEAST_ALPHA, Size};
+
+/// The pairs of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Draw {
+    /// Index of the pair set.
+    pub(super) set: usize,
+    /// As many pairs as the step has rows; where they are mixed, then as many again to mix them with.
+    pub(super) pairs: Vec<usize>,
+    /// The weights of the first pairs; none where nothing is mixed.
+    pub(super) lambdas: Vec<f32>,
+}
+
+impl Draw {
+    /// Rows of the step: the paper's B.
+    pub(super) fn rows(&self) -> usize {
+        if self.lambdas.is_empty() { self.pairs.len() } else { self.lambdas.len() }
+    }
+}
+
+/// The steps of epoch `epoch`, from 0, which follow from the seed: each pair as often as its set's weight says, those that
+/// do not fill a batch left for other epochs; the sets' steps in random order.
+pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -> Vec<Draw> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // The adapters began with stream 0.
+    rng.set_stream(1 + epoch as u64);
+    let mixes = options.mixes(epoch);
+    let mixing = Beta::new(options.alpha(epoch).max(LEAST_ALPHA), options.alpha(epoch).max(LEAST_ALPHA));
+    let mixing = mixing.expect("alpha is above 0");
+    let mut draws = Vec::new();
+    for (set, size) in sets.iter().enumerate() {
+        let drawn = if mixes { 2 * size.batch } else { size.batch };
+        let (mut order, mut next) = ((0..size.pairs).collect::<Vec<_>>(), size.pairs);
+        for _ in 0..size.steps(mixes) {
+            if next + drawn > order.len() {
+                order.shuffle(&mut rng);
+                next = 0;
+            }
+            let pairs = order[next..next + drawn].to_vec();
+            next += drawn;
+            let lambdas = match (mixes, options.mixup) {
+                (false, _) => Vec::new(),
+                (true, Mixup::Batch) => vec![mixing.sample(&mut rng); size.batch],
+                (true, Mixup::Pair) => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
+            };
+            draws.push(Draw { set, pairs, lambdas });
+        }
+    }
+    if sets.len() > 1 {
+        draws.shuffle(&mut rng);
+    }
+    draws
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::fusemix::TrainOptions;
+
+    fn draw(seed: u64, number: usize, sets: &[Size], options: TrainOptions) -> Vec<Draw> {
+        epoch(seed, number, sets, &options.resolve(&[(100, 1.0)]).unwrap())
+    }
+
+    /// The pairs of a set that were drawn, in order.
+    fn drawn(draws: &[Draw], set: usize) -> Vec<usize> {
+        let mut drawn: Vec<usize> =
+            draws.iter().filter(|draw| draw.set == set).flat_map(|draw| draw.pairs.clone()).collect();
+        drawn.sort_unstable();
+        drawn
+    }
+
+    #[test]
+    fn an_epoch_draws_each_pair_once_and_depends_on_the_seed_and_its_number() {
+        let sets = [11, 4].map(|pairs| Size { pairs, batch: 2, weight: 1.0 });
+        let draws = draw(1, 0, &sets, TrainOptions::default());
+        assert_eq!(draws.len(), 3);
+        for (set, size) in sets.iter().enumerate() {
+            let mut pairs = drawn(&draws, set);
+            pairs.dedup();
+            assert_eq!(pairs.len(), 4 * size.steps(true));
+        }
+        assert!(draws.iter().flat_map(|batch| &batch.lambdas).all(|lambda| (0.0..=1.0).contains(lambda)));
+        assert_eq!(draws, draw(1, 0, &sets, TrainOptions::default()));
+        assert_ne!(draws, draw(2, 0, &sets, TrainOptions::default()));
+        assert_ne!(draws, draw(1, 1, &sets, TrainOptions::default()));
+    }
+
+    #[test]
+    fn a_weight_is_how_often_an_epoch_passes_over_a_set() {
+        let sets = [3.0, 0.5].map(|weight| Size { pairs: 8, batch: 2, weight });
+        let draws = draw(1, 0, &sets, TrainOptions::default());
+        let thrice: Vec<usize> = (0..8).flat_map(|pair| [pair; 3]).collect();
+        assert_eq!((drawn(&draws, 0), drawn(&draws, 1).len()), (thrice, 4));
+    }
+
+    #[test]
+    fn one_lambda_for_a_batch_or_for_each_pair_or_none() {
+        let sets = [Size { pairs: 40, batch: 5, weight: 1.0 }];
+        let of = |options| draw(1, 0, &sets, options).remove(0);
+        let batch = of(TrainOptions { mixup: Some(Mixup::Batch), ..TrainOptions::default() });
+        assert!(batch.lambdas.len() == 5 && batch.lambdas.iter().all(|lambda| *lambda == batch.lambdas[0]));
+        let pair = of(TrainOptions { mixup: Some(Mixup::Pair), ..TrainOptions::default() });
+        assert!(pair.lambdas.len() == 5 && pair.lambdas[1..].iter().all(|lambda| *lambda != pair.lambdas[0]));
+        let none = of(TrainOptions { mixup_alpha: Some(0.0), ..TrainOptions::default() });
+        assert!(none.lambdas.is_empty() && none.pairs.len() == 5 && none.rows() == 5);
+    }
+}

@@ -1,0 +1,160 @@
+//! Symmetric InfoNCE between two sides, in O(B) memory beside some tiles of logits (see `kernels/info_nce.rs`).
+
+use super::pass::Pass;
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, Tile};
+use crate::nn::scale;
+
+/// Rows and columns of a tile: its products are large enough for full speed, and it is 16 MiB.
+pub(super) const TILE: usize = 2048;
+
+/// Room for the loss over up to `pairs` pairs of embeddings of `width` values.
+pub(super) struct InfoNce {
+    width: usize,
+    side: usize,
+    /// For the first tiles one each; the last is for all the others too, whose cosines are computed again.
+    tiles: Vec<Buffer>,
+    /// Log-sum-exps of rows and columns: the largest logit first, and the sum of exponentials relative to it.
+    row: [Buffer; 2],
+    column: [Buffer; 2],
+    /// Each pair's own logit.
+    own: Buffer,
+    /// Each row's gradient to log tau.
+    slope: Buffer,
+}
+
+/// A part of the cosines: tile `index`, rows and columns from here on.
+#[derive(Clone, Copy)]
+struct Part {
+    index: usize,
+    row: usize,
+    rows: usize,
+    column: usize,
+    columns: usize,
+}
+
+impl InfoNce {
+    /// Keeps `kept` tiles, at least one, of `side` rows and columns.
+    pub(super) fn new(device: &dyn Device, pairs: usize, width: usize, side: usize, kept: usize) -> Self {
+        let side = side.min(pairs);
+        let vector = || device.zeros(pairs);
+        let tiles = pairs.div_ceil(side) * pairs.div_ceil(side);
+        Self {
+            width,
+            side,
+            tiles: (0..kept.clamp(1, tiles)).map(|_| device.zeros(side * side)).collect(),
+            row: [vector(), vector()],
+            column: [vector(), vector()],
+            own: vector(),
+            slope: vector(),
+        }
+    }
+
+    /// Writes the loss over `pairs` pairs to `losses[at]`, and the gradients to both sides and to log tau.
+    pub(super) fn launch(
+        &self,
+        device: &dyn Device,
+        (pairs, precision): (usize, Precision),
+        [x, y]: [&Pass; 2],
+        (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
+        (losses, at): (Slice<'_>, usize),
+    ) {
+        let width = self.width;
+        for part in self.parts(pairs) {
+            let tile = self.cosines(device, part, precision, [x, y]);
+            let (row, column) = (self.row_part(part), self.column_part(part));
+            let whole = Tile { rows: part.rows, columns: part.columns, begin: part.column == 0 };
+            device.launch(&RowSums(whole), &[tile, log_tau], &row);
+            device.launch(&ColumnSums(Tile { begin: part.row == 0, ..whole }), &[tile, log_tau], &column);
+            if part.row == part.column {
+                device.launch(&Diagonal { count: part.rows }, &[tile, log_tau], &[self.own.part(part.row, part.rows)]);
+            }
+        }
+        for [most, sum] in [&self.row, &self.column] {
+            device.launch(&LogSums { count: pairs }, &[sum.part(0, pairs)], &[most.part(0, pairs)]);
+        }
+        let last = self.parts(pairs).count() - 1;
+        let mut parts: Vec<Part> = self.parts(pairs).collect();
+        // The last tile came last, and is still there.
+        parts.reverse();
+        for part in parts {
+            let tile = match part.index + 1 >= self.tiles.len() && part.index < last {
+                true => self.cosines(device, part, precision, [x, y]),
+                false => self.tile(part),
+            };
+            let ([row, _], [column, _]) = (self.row_part(part), self.column_part(part));
+            let end = |first: usize, count: usize| first + count == pairs;
+            let begins = [end(part.column, part.columns), end(part.row, part.rows)];
+            let gradient = Gradient {
+                tile: Tile { rows: part.rows, columns: part.columns, begin: begins[0] },
+                pairs,
+                diagonal: part.row == part.column,
+            };
+            device.launch(&gradient, &[log_tau, row, column], &[tile, self.slope.part(part.row, part.rows)]);
+            let for_x = Matmul {
+                m: part.rows,
+                n: width,
+                k: part.columns,
+                a: Order::Rows,
+                b: Order::Rows,
+                accumulate: !begins[0],
+                precision,
+                scale: scale(pairs),
+            };
+            let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
+            device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
+            let for_y = Matmul { m: part.columns, k: part.rows, a: Order::Columns, accumulate: !begins[1], ..for_x };
+            device.launch(&for_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+        }
+        let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
+        let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];
+        device.launch(&Reduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
+    }
+
+    /// The tiles of `pairs x pairs` cosines, row by row.
+    fn parts(&self, pairs: usize) -> impl Iterator<Item = Part> {
+        let side = self.side;
+        let firsts = move || (0..pairs).step_by(side);
+        let parts = firsts().flat_map(move |row| firsts().map(move |column| (row, column))).enumerate();
+        parts.map(move |(index, (row, column))| Part {
+            index,
+            row,
+            rows: side.min(pairs - row),
+            column,
+            columns: side.min(pairs - column),
+        })
+    }
+
+    fn tile(&self, part: Part) -> Slice<'_> {
+        self.tiles[part.index.min(self.tiles.len() - 1)].part(0, part.rows * part.columns)
+    }
+
+    fn row_part(&self, part: Part) -> [Slice<'_>; 2] {
+        self.row.each_ref().map(|buffer| buffer.part(part.row, part.rows))
+    }
+
+    fn column_part(&self, part: Part) -> [Slice<'_>; 2] {
+        self.column.each_ref().map(|buffer| buffer.part(part.column, part.columns))
+    }
+
+    fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, [x, y]: [&Pass; 2]) -> Slice<'_> {
+        let (tile, width) = (self.tile(part), self.width);
+        let product = Matmul {
+            m: part.rows,
+            n: part.columns,
+            k: width,
+            a: Order::Rows,
+            b: Order::Columns,
+            accumulate: false,
+            precision,
+            scale: 1.0,
+        };
+        let x = x.embeddings(part.row * width, part.rows * width);
+        let y = y.embeddings(part.column * width, part.columns * width);
+        device.launch(&product, &[x, y], &[tile]);
+        tile
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! FuseMix: adapters trained on mixed pairs with a symmetric InfoNCE (Vouitsis et al., arXiv 2312.10144).
+
+mod bench;
+mod checkpoint;
+mod draws;
+mod error;
+mod feed;
+mod loss;
+mod memory;
+mod observer;
+mod options;
+mod pass;
+mod rules;
+mod schedule;
+mod sizes;
+mod train;
+
+pub use crate::kernels::Precision;
+pub use bench::time_product;
+pub use checkpoint::{CheckpointError, Checkpoints};
+pub use error::TrainError;
+pub use observer::{EpochMetrics, Observer, Outcome};
+pub use options::{Mixup, OptionError, Options, TrainOptions};
+pub use rules::{Planned, check};
+pub use train::Trainer;

@@ -1,0 +1,323 @@
+//! `[train]` of a recipe, and the defaults that fit the number of pairs.
+
+use serde::{Deserialize, Serialize};
+
+use super::sizes::{LEAST_ALPHA, Size};
+use crate::bytes::Bytes;
+use crate::kernels::Precision;
+use crate::nn::{AdapterKind, Keep, Shape};
+use crate::space::TowerSpec;
+
+/// `[train]` as the user wrote it; what is left out is chosen by [`TrainOptions::resolve`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainOptions {
+    /// Blocks of an adapter, the paper's L. A tower may have its own number.
+    pub blocks: Option<usize>,
+    /// Inner width of a block in widths of its latents.
+    pub expansion: Option<usize>,
+    /// Width of the shared space.
+    pub width: Option<usize>,
+    /// Whether the Linears of an adapter have biases.
+    pub bias: Option<bool>,
+    /// The share of a block's inner values that are left out.
+    pub dropout: Option<f32>,
+    /// Passes over the pairs.
+    pub epochs: Option<usize>,
+    /// Steps after which the training ends, whatever `epochs` says.
+    pub steps: Option<usize>,
+    /// Mixed pairs a step, the paper's B; twice as many are drawn.
+    pub batch: Option<usize>,
+    /// Mixed pairs that go through an adapter at once; changes nothing but rounding.
+    pub micro_batch: Option<usize>,
+    /// What the training may take, such as "4GiB"; activations that do not fit are computed again.
+    pub memory: Option<Bytes>,
+    /// What products are computed in: "f32" or "bf16".
+    pub precision: Option<Precision>,
+    /// The mixing weight is drawn from Beta(alpha, alpha); 0 leaves mixing out.
+    pub mixup_alpha: Option<f32>,
+    /// Where `mixup_alpha` gets to in the last epoch, linearly.
+    pub mixup_alpha_end: Option<f32>,
+    /// What has a mixing weight of its own: each "pair", or each "batch".
+    pub mixup: Option<Mixup>,
+    /// The learning rate after warm-up.
+    pub lr: Option<f32>,
+    /// The learning rate before the first step and after the last.
+    pub lr_end: Option<f32>,
+    /// Steps until the learning rate is reached.
+    pub warmup: Option<usize>,
+    /// Decay of the weight matrices.
+    pub weight_decay: Option<f32>,
+    /// Whether biases and LayerNorms decay too.
+    pub decay_vectors: Option<bool>,
+    /// AdamW's decay of the first moment.
+    pub beta1: Option<f32>,
+    /// AdamW's decay of the second moment.
+    pub beta2: Option<f32>,
+    /// AdamW's epsilon.
+    pub epsilon: Option<f32>,
+    /// The longest that all gradients together may be; 0 for no limit.
+    pub clip: Option<f32>,
+    /// Decay of an average of the weights that is evaluated and kept in their stead; 0 for none.
+    pub ema: Option<f32>,
+    /// The temperature at the start.
+    pub temperature: Option<f32>,
+    /// Whether the temperature is learned.
+    pub temperature_learned: Option<bool>,
+    /// The temperature stays from this ...
+    pub temperature_min: Option<f32>,
+    /// ... to this.
+    pub temperature_max: Option<f32>,
+    /// Epochs between two evaluations on the validation pairs; 0 for none but the last.
+    pub eval_every: Option<usize>,
+    /// Evaluations without a better recall after which the training ends, and the best adapters are kept; 0 for never.
+    pub patience: Option<usize>,
+    /// Minutes between two checkpoints; 0 for none but at a stop.
+    pub checkpoint_minutes: Option<f32>,
+    /// Steps between two checkpoints; 0 for none but by time.
+    pub checkpoint_steps: Option<usize>,
+}
+
+/// Training options with every value known. Written as TOML, it reads back as [`TrainOptions`] that resolve to itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of TrainOptions")]
+pub struct Options {
+    pub blocks: usize,
+    pub expansion: usize,
+    pub width: usize,
+    pub bias: bool,
+    pub dropout: f32,
+    pub epochs: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    pub batch: usize,
+    pub micro_batch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    pub precision: Precision,
+    pub mixup_alpha: f32,
+    pub mixup_alpha_end: f32,
+    pub mixup: Mixup,
+    pub lr: f32,
+    pub lr_end: f32,
+    pub warmup: usize,
+    pub weight_decay: f32,
+    pub decay_vectors: bool,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub epsilon: f32,
+    pub clip: f32,
+    pub ema: f32,
+    pub temperature: f32,
+    pub temperature_learned: bool,
+    pub temperature_min: f32,
+    pub temperature_max: f32,
+    pub eval_every: usize,
+    pub patience: usize,
+    pub checkpoint_minutes: f32,
+    pub checkpoint_steps: usize,
+}
+
+/// What has a mixing weight of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixup {
+    /// Each step, as in the reference implementation.
+    Batch,
+    /// Each mixed pair: as good where we measured it.
+    #[default]
+    Pair,
+}
+
+/// A training option that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key} = {value}` in [train]: {reason}")]
+#[allow(missing_docs, reason = "the message says it")]
+pub struct OptionError {
+    pub key: &'static str,
+    pub value: String,
+    pub reason: String,
+}
+
+/// Data sets below this many pairs are small: one shallow block, some hundred steps.
+const SMALL: usize = 5_000;
+/// Steps that the default number of epochs makes on large data, before the paper's 500 epochs cap it.
+const STEPS: usize = 10_000;
+/// Rows of a micro-batch: enough that reading the weights costs little beside multiplying with them.
+const MICRO_BATCH: usize = 1024;
+
+impl TrainOptions {
+    /// The options for training on sets of so many pairs, with their weights; what scales does so with the largest.
+    pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
+        let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
+        let small = pairs < SMALL;
+        let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
+        let mixes = self.mixup_alpha.is_none_or(|alpha| alpha >= LEAST_ALPHA);
+        let size = |&(pairs, weight)| Size { pairs, batch: batch.min(pairs / 2).max(1), weight };
+        let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
+        let enough = if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) };
+        let epochs = self.epochs.unwrap_or(self.steps.map_or(enough, |steps| steps.div_ceil(epoch).max(1)));
+        let steps = self.steps.unwrap_or(usize::MAX).min(epochs * epoch);
+        let mixup_alpha = self.mixup_alpha.unwrap_or(1.0);
+        let options = Options {
+            blocks: self.blocks.unwrap_or(if small { 1 } else { 4 }),
+            expansion: self.expansion.unwrap_or(if small { 1 } else { 4 }),
+            width: self.width.unwrap_or(if small { 1024 } else { 512 }),
+            bias: self.bias.unwrap_or(true),
+            dropout: self.dropout.unwrap_or(0.6),
+            epochs,
+            steps: self.steps,
+            batch,
+            micro_batch: self.micro_batch.unwrap_or(MICRO_BATCH),
+            memory: self.memory,
+            precision: self.precision.unwrap_or_default(),
+            mixup_alpha,
+            mixup_alpha_end: self.mixup_alpha_end.unwrap_or(mixup_alpha),
+            mixup: self.mixup.unwrap_or_default(),
+            lr: self.lr.unwrap_or(1e-3),
+            lr_end: self.lr_end.unwrap_or(1e-6_f32.min(self.lr.unwrap_or(1.0)).max(0.0)),
+            warmup: self.warmup.unwrap_or((steps / 10).min(100)),
+            weight_decay: self.weight_decay.unwrap_or(0.1),
+            decay_vectors: self.decay_vectors.unwrap_or(false),
+            beta1: self.beta1.unwrap_or(0.9),
+            beta2: self.beta2.unwrap_or(0.999),
+            epsilon: self.epsilon.unwrap_or(1e-8),
+            clip: self.clip.unwrap_or(0.0),
+            ema: self.ema.unwrap_or(0.0),
+            temperature: self.temperature.unwrap_or(0.07),
+            temperature_learned: self.temperature_learned.unwrap_or(true),
+            temperature_min: self.temperature_min.unwrap_or(0.001),
+            temperature_max: self.temperature_max.unwrap_or(0.5),
+            eval_every: self.eval_every.unwrap_or(epochs.div_ceil(20)),
+            patience: self.patience.unwrap_or(0),
+            checkpoint_minutes: self.checkpoint_minutes.unwrap_or(10.0),
+            checkpoint_steps: self.checkpoint_steps.unwrap_or(0),
+        };
+        options.check(pairs)
+    }
+}
+
+impl Options {
+    fn check(self, pairs: usize) -> Result<Self, OptionError> {
+        let finite = |value: f32, least: f32| value.is_finite() && value >= least;
+        let share = |value: f32| (0.0..1.0).contains(&value);
+        let wrong = |key, value: &dyn ToString, reason: &str| {
+            Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
+        };
+        match &self {
+            o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
+            o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
+            o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
+            o if !(1..=1024).contains(&o.expansion) => wrong("expansion", &o.expansion, "must be from 1 to 1024"),
+            o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
+            o if o.steps == Some(0) => wrong("steps", &0, "must be at least 1"),
+            o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be from 0 to below 1"),
+            o if !finite(o.mixup_alpha, 0.0) => wrong("mixup_alpha", &o.mixup_alpha, "must be a number from 0"),
+            o if !finite(o.mixup_alpha_end, 0.0) => {
+                wrong("mixup_alpha_end", &o.mixup_alpha_end, "must be a number from 0")
+            }
+            o if !finite(o.lr, f32::MIN_POSITIVE) => wrong("lr", &o.lr, "must be above 0"),
+            o if !(0.0..=o.lr).contains(&o.lr_end) => wrong("lr_end", &o.lr_end, "must be from 0 to `lr`"),
+            o if !finite(o.weight_decay, 0.0) => wrong("weight_decay", &o.weight_decay, "must be a number from 0"),
+            o if !share(o.beta1) => wrong("beta1", &o.beta1, "must be from 0 to below 1"),
+            o if !share(o.beta2) => wrong("beta2", &o.beta2, "must be from 0 to below 1"),
+            o if !finite(o.epsilon, f32::MIN_POSITIVE) => wrong("epsilon", &o.epsilon, "must be above 0"),
+            o if !finite(o.clip, 0.0) => wrong("clip", &o.clip, "must be a number from 0"),
+            o if !share(o.ema) => wrong("ema", &o.ema, "must be from 0 to below 1"),
+            o if !finite(o.temperature_min, 1e-4) => {
+                wrong("temperature_min", &o.temperature_min, "must be at least 0.0001")
+            }
+            o if !finite(o.temperature_max, o.temperature_min) => {
+                wrong("temperature_max", &o.temperature_max, "must not be below `temperature_min`")
+            }
+            o if !(o.temperature_min..=o.temperature_max).contains(&o.temperature) => {
+                let reason = format!("must be from {} to {}", o.temperature_min, o.temperature_max);
+                wrong("temperature", &o.temperature, &reason)
+            }
+            o if !(0.0..=1e6).contains(&o.checkpoint_minutes) => {
+                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be from 0 to a million")
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// The adapter of a tower.
+    pub(super) fn shape(&self, spec: &TowerSpec) -> Shape {
+        let (kind, width) = (spec.adapter, spec.width);
+        let (inner, blocks) = match kind {
+            AdapterKind::Mlp => (width * self.expansion, spec.blocks.unwrap_or(self.blocks)),
+            AdapterKind::Linear | AdapterKind::Identity => (0, 0),
+        };
+        Shape { kind, width, inner, blocks, shared: self.width, bias: self.bias || kind == AdapterKind::Identity }
+    }
+
+    /// What is kept of each parameter.
+    pub(super) fn keep(&self) -> Keep {
+        Keep { average: self.ema > 0.0, best: self.patience > 0 }
+    }
+
+    /// Whether epoch `epoch`, from 0, mixes pairs.
+    pub(super) fn mixes(&self, epoch: usize) -> bool {
+        self.alpha(epoch) >= LEAST_ALPHA
+    }
+
+    /// The mixing's alpha in epoch `epoch`, from 0.
+    pub(super) fn alpha(&self, epoch: usize) -> f32 {
+        let share = epoch as f32 / (self.epochs - 1).max(1) as f32;
+        self.mixup_alpha + (self.mixup_alpha_end - self.mixup_alpha) * share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_resolved_resolves_to_itself() {
+        for pairs in [10, 516, 4_999, 5_000, 100_000, 3_000_000] {
+            let memory = Some("3GiB".parse().unwrap());
+            for steps in [None, Some(7)] {
+                let options = TrainOptions { blocks: Some(3), memory, steps, ..TrainOptions::default() };
+                let options = options.resolve(&[(pairs, 1.0)]).unwrap();
+                let again: TrainOptions = toml::from_str(&toml::to_string(&options).unwrap()).unwrap();
+                assert_eq!(again.resolve(&[(pairs, 1.0)]).unwrap(), options);
+            }
+        }
+    }
+
+    #[test]
+    fn steps_are_those_of_all_sets_as_they_are_mixed_and_weighed() {
+        let epochs = |alpha, sets: &[(usize, f32)]| {
+            let options =
+                TrainOptions { mixup_alpha: alpha, batch: Some(10), steps: Some(100), ..TrainOptions::default() };
+            options.resolve(sets).unwrap().epochs
+        };
+        assert_eq!(epochs(None, &[(200, 1.0)]), 10);
+        assert_eq!(epochs(Some(0.0), &[(200, 1.0)]), 5);
+        assert_eq!(epochs(None, &[(200, 0.5)]), 20);
+        assert_eq!(epochs(None, &[(200, 1.0), (200, 1.0)]), 5);
+    }
+
+    #[test]
+    fn large_data_gets_the_papers_recipe() {
+        let options = TrainOptions::default().resolve(&[(5_000_000, 1.0)]).unwrap();
+        assert_eq!((options.batch, options.blocks, options.expansion, options.width), (20_480, 4, 4, 512));
+        assert_eq!(options.warmup, 100);
+    }
+
+    #[test]
+    fn impossible_options_are_named() {
+        let error = |options: TrainOptions, pairs| options.resolve(&[(pairs, 1.0)]).unwrap_err().to_string();
+        let dropout = TrainOptions { dropout: Some(1.0), ..TrainOptions::default() };
+        assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be from 0 to below 1");
+        let batch = TrainOptions { batch: Some(1), ..TrainOptions::default() };
+        assert_eq!(error(batch, 100), "`batch = 1` in [train]: a step needs at least 2 mixed pairs");
+    }
+
+    #[test]
+    fn alpha_gets_to_its_end_in_the_last_epoch() {
+        let options = TrainOptions { epochs: Some(5), mixup_alpha_end: Some(0.0), ..TrainOptions::default() };
+        let options = options.resolve(&[(1000, 1.0)]).unwrap();
+        assert_eq!([0, 2, 4].map(|epoch| options.alpha(epoch)), [1.0, 0.5, 0.0]);
+    }
+}

@@ -1,0 +1,160 @@
+//! A tower's passes over batches, in micro-batches: activations live for one of them, or are kept as far as there is memory,
+//! and are computed again in the backward pass beyond that.
+
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::NormalizeBackward;
+use crate::nn::{Activations, AdapterKind, Backward, Mode, Rows, Scratch, scale};
+use crate::space::Tower;
+
+/// Room for a tower's passes over batches.
+pub(super) struct Pass {
+    /// Rows of a batch at the most, and of a micro-batch.
+    rows: usize,
+    micro: usize,
+    /// Width of the shared space.
+    shared: usize,
+    /// For the first micro-batches one each; the last is for all the others too.
+    kept: Vec<Kept>,
+    scratch: Scratch,
+    /// `rows x shared`, of length 1, and the inverse of the length that they had.
+    embeddings: Buffer,
+    inverse: Buffer,
+    /// To the embeddings.
+    gradient: Buffer,
+}
+
+/// What a micro-batch leaves for the backward pass: latents `(micro x width)`, and the adapter's activations.
+struct Kept {
+    latents: Buffer,
+    activations: Activations,
+}
+
+/// Writes the latents of some rows of a batch.
+pub(super) type WriteLatents<'a> = &'a dyn Fn(Rows, Slice<'_>);
+
+impl Pass {
+    /// Values that a pass over batches of `rows` rows takes, and for each micro-batch that is kept.
+    pub(super) fn values(tower: &Tower, rows: usize, micro: usize) -> (usize, usize) {
+        let shape = tower.adapter.shape();
+        let fixed = rows * (2 * shape.shared + 1) + micro * Scratch::values(shape);
+        (fixed, micro * (shape.width + Activations::values(shape)))
+    }
+
+    /// Room for passes over up to `rows` rows in micro-batches of `micro`, of which `kept` keep their activations.
+    pub(super) fn new(device: &dyn Device, tower: &Tower, [rows, micro]: [usize; 2], kept: usize) -> Self {
+        let shape = tower.adapter.shape();
+        let room =
+            || Kept { latents: device.zeros(micro * shape.width), activations: Activations::new(device, shape, micro) };
+        let slots = match shape.kind {
+            AdapterKind::Identity => 1,
+            _ => kept.clamp(1, rows.div_ceil(micro)),
+        };
+        Self {
+            rows,
+            micro,
+            shared: shape.shared,
+            kept: (0..slots).map(|_| room()).collect(),
+            scratch: Scratch::new(device, shape, micro, true),
+            embeddings: device.zeros(rows * shape.shared),
+            inverse: device.zeros(rows),
+            gradient: device.zeros(rows * shape.shared),
+        }
+    }
+
+    /// From the latents of a batch of `batch` rows to its embeddings.
+    pub(super) fn forward(
+        &self,
+        device: &dyn Device,
+        tower: &Tower,
+        batch: usize,
+        mode: Mode,
+        write: WriteLatents<'_>,
+    ) {
+        for (index, rows) in self.micro_batches(batch) {
+            let adapted = self.adapted(device, tower, self.slot(index), rows, mode, write);
+            let out = [self.part(&self.embeddings, rows), self.inverse.part(rows.first, rows.count)];
+            tower.normalize(device, rows.count, adapted, out);
+        }
+    }
+
+    /// The adapter's output for a micro-batch.
+    fn adapted<'a>(
+        &self,
+        device: &dyn Device,
+        tower: &Tower,
+        kept: &'a Kept,
+        rows: Rows,
+        mode: Mode,
+        write: WriteLatents<'_>,
+    ) -> Slice<'a> {
+        let latents = kept.latents.part(0, rows.count * tower.spec.width);
+        write(rows, latents);
+        tower.adapter.forward(device, rows, mode, latents, (&kept.activations, &self.scratch))
+    }
+
+    /// From the gradient to the embeddings of a batch, which is consumed, to those of the parameters; after
+    /// [`Pass::forward`] of the same batch.
+    pub(super) fn backward(
+        &self,
+        device: &dyn Device,
+        tower: &Tower,
+        batch: usize,
+        mode: Mode,
+        write: WriteLatents<'_>,
+    ) {
+        if tower.adapter.shape().kind == AdapterKind::Identity {
+            return;
+        }
+        let last = self.micro_batches(batch).count() - 1;
+        let mut micro_batches: Vec<_> = self.micro_batches(batch).collect();
+        micro_batches.reverse();
+        for (index, rows) in micro_batches {
+            let kept = self.slot(index);
+            // The last one came last, and is still there.
+            if index + 1 >= self.kept.len() && index < last {
+                self.adapted(device, tower, kept, rows, mode, write);
+            }
+            let gradient = self.part(&self.gradient, rows);
+            let normalize = NormalizeBackward { rows: rows.count, width: self.shared };
+            let inverse = self.inverse.part(rows.first, rows.count);
+            device.launch(&normalize, &[self.part(&self.embeddings, rows), inverse], &[gradient]);
+            let latents = kept.latents.part(0, rows.count * tower.spec.width);
+            let (precision, scale) = (mode.precision, scale(batch));
+            let backward = Backward { device, rows: rows.count, precision, scale, accumulate: index < last };
+            let room = (&kept.activations, &self.scratch);
+            tower.adapter.backward(backward, rows.first, mode, latents, room, gradient);
+        }
+        tower.adapter.finish(device);
+    }
+
+    /// Micro-batches that keep their activations.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn micro_batches(&self, batch: usize) -> impl Iterator<Item = (usize, Rows)> {
+        assert!(batch <= self.rows, "a batch of {batch} rows, and room for {}", self.rows);
+        let micro = self.micro;
+        (0..batch).step_by(micro).map(move |first| Rows { first, count: micro.min(batch - first) }).enumerate()
+    }
+
+    fn slot(&self, micro_batch: usize) -> &Kept {
+        &self.kept[micro_batch.min(self.kept.len() - 1)]
+    }
+
+    /// Some rows of a matrix `rows x shared`.
+    fn part<'a>(&self, matrix: &'a Buffer, rows: Rows) -> Slice<'a> {
+        matrix.part(rows.first * self.shared, rows.count * self.shared)
+    }
+
+    /// `values` of the embeddings from value `first` on.
+    pub(super) fn embeddings(&self, first: usize, values: usize) -> Slice<'_> {
+        self.embeddings.part(first, values)
+    }
+
+    /// `values` of the gradient to the embeddings from value `first` on.
+    pub(super) fn gradient(&self, first: usize, values: usize) -> Slice<'_> {
+        self.gradient.part(first, values)
+    }
+}

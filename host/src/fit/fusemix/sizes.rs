@@ -1,0 +1,20 @@
+//! Pair sets by size: what tells how many steps an epoch has.
+
+/// A pair set: its number of pairs, how many rows a step over it has, and how often an epoch passes over it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) pairs: usize,
+    pub(super) batch: usize,
+    pub(super) weight: f32,
+}
+
+impl Size {
+    /// Steps of an epoch that mixes pairs or does not.
+    pub(super) fn steps(self, mixes: bool) -> usize {
+        let drawn = if mixes { 2 * self.batch } else { self.batch };
+        ((self.weight * (self.pairs / drawn) as f32).round() as usize).max(1)
+    }
+}
+
+/// Below this, a Beta distribution is 0 or 1 and nothing is mixed.
+pub(super) const LEAST_ALPHA: f32 = 1e-3;

@@ -1,0 +1,352 @@
+//! The training loop.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::checkpoint::{Checkpoints, Position};
+use super::draws::{self, Draw};
+use super::error::TrainError;
+use super::feed::Feed;
+use super::loss::InfoNce;
+use super::memory;
+use super::observer::{EpochMetrics, Observer, Outcome};
+use super::options::{Options, TrainOptions};
+use super::pass::Pass;
+use super::rules::{Planned, check};
+use super::schedule::learning_rate;
+use super::sizes::Size;
+use crate::bytes::Bytes;
+use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
+use crate::fit::PairSet;
+use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
+use crate::latents::Latents;
+use crate::nn::{Fresh, Mode, Rows, Step, Version};
+use crate::space::{Space, TowerSpec};
+
+/// Steps after which the losses are looked at, so that one that is not finite does not cost a long epoch.
+const LOOK: usize = 256;
+
+/// Values without a range.
+const ANY: [f32; 2] = [f32::MIN, f32::MAX];
+
+/// A training, ready to run.
+pub struct Trainer {
+    pub(super) device: Arc<dyn Device>,
+    pub(super) space: Space,
+    pub(super) sets: Vec<TrainedSet>,
+    pub(super) options: Options,
+    pub(super) seed: u64,
+    pub(super) position: Position,
+    /// The latents are more than memory holds: each epoch reads them from the disk.
+    cold: bool,
+    /// Room for a step: a pass a tower, and the loss.
+    passes: Vec<Pass>,
+    loss: InfoNce,
+    /// The losses of an epoch's steps.
+    losses: Buffer,
+    clipping: Clipping,
+}
+
+/// A pair set at work.
+pub(super) struct TrainedSet {
+    pub(super) towers: [usize; 2],
+    sides: [Feed; 2],
+    pub(super) size: Size,
+}
+
+/// What gradients are multiplied with.
+struct Clipping {
+    /// Sums of squares of each parameter's gradient.
+    parts: Buffer,
+    factor: Buffer,
+}
+
+impl Trainer {
+    /// A training of `towers` on `sets`; the same seed on the same device gives the same losses, bit for bit.
+    pub fn new(
+        device: Arc<dyn Device>,
+        towers: Vec<TowerSpec>,
+        sets: Vec<PairSet>,
+        options: &TrainOptions,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let mut options = options.resolve(&sizes)?;
+        let planned = |spec: &'_ TowerSpec| (spec.name.clone(), spec.adapter, spec.width);
+        let planned: Vec<_> = towers.iter().map(planned).collect();
+        let planned: Vec<Planned<'_>> = planned
+            .iter()
+            .map(|(name, adapter, width)| Planned { name, adapter: *adapter, width: Some(*width) })
+            .collect();
+        let tied: Vec<([usize; 2], usize)> = sets.iter().map(|set| (set.towers, set.len())).collect();
+        check(&planned, &tied, options.width)?;
+        if options.precision == Precision::Bf16 && !device.has_16_bit() {
+            tracing::warn!("{} has no fast 16-bit products: the training goes on in f32", device.describe());
+            options.precision = Precision::F32;
+        }
+        let taken = vec![0; towers.len()];
+        let needed = memory::parameters(&towers, &options);
+        if let Some(free) = device.memory().filter(|free| *free < needed) {
+            return Err(TrainError::Large { needed: Bytes::rounded(needed), free: Bytes::rounded(free) });
+        }
+        let towers = towers.into_iter().map(|spec| (options.shape(&spec), spec)).collect();
+        let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
+        let space = Space::new(device.clone(), towers, options.width, options.temperature, &mut source);
+        space.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
+        space.log_tau.train(&*device, options.keep());
+        let size = |set: &PairSet| {
+            let (pairs, weight) = (set.len(), set.weight);
+            Size { pairs, batch: options.batch.min(pairs / 2), weight }
+        };
+        let sizes: Vec<Size> = sets.iter().map(size).collect();
+        let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
+        let (plan, passes, loss) = memory::room(&*device, &space, &mut options, batch)?;
+        let mut left = plan.left;
+        let mut feed = |latents: Box<dyn Latents>| {
+            let feed = Feed::new(&*device, latents, plan.micro, left)?;
+            left -= feed.resident();
+            Ok::<_, DeviceError>(feed)
+        };
+        let set = |(set, size): (PairSet, &Size)| {
+            let PairSet { towers, latents: [first, second], .. } = set;
+            Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], size: *size })
+        };
+        let sets = sets.into_iter().zip(&sizes).map(set).collect::<Result<Vec<_>, DeviceError>>()?;
+        let mapped = sets.iter().flat_map(|set| &set.sides).map(Feed::mapped).sum::<u64>();
+        let cold = available_memory().is_some_and(|available| mapped > available);
+        let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
+        let losses = device.zeros(most(true).max(most(false)));
+        let clipping = Clipping {
+            parts: device.zeros(space.parameters().len() * SquareSums::PARTS),
+            factor: device.upload(&[1.0]),
+        };
+        let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
+        let position = Position { taken, devices, micro_batch, ..Position::default() };
+        Ok(Self { device, space, sets, options, seed, position, cold, passes, loss, losses, clipping })
+    }
+
+    /// The options with every value known.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The towers as they are now.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Steps of the whole training.
+    pub fn planned_steps(&self) -> usize {
+        let sizes = self.sizes();
+        let steps = |epoch| {
+            let mixes = self.options.mixes(epoch);
+            sizes.iter().map(|size| size.steps(mixes)).sum::<usize>()
+        };
+        (0..self.options.epochs).map(steps).sum::<usize>().min(self.options.steps.unwrap_or(usize::MAX))
+    }
+
+    /// The recall of the adapters that are kept, where `patience` chooses them.
+    pub fn kept_recall(&self) -> Option<f64> {
+        self.position.best.map(|(recall, _)| f64::from_bits(recall))
+    }
+
+    /// What it was computed on.
+    pub fn devices(&self) -> String {
+        self.position.devices.join(", then ")
+    }
+
+    /// Steps that are done, and epochs.
+    pub fn done(&self) -> (usize, usize) {
+        (self.position.step, self.position.epoch)
+    }
+
+    /// Goes on from the last good checkpoint; says whether there is one.
+    pub fn resume(&mut self, checkpoints: &Checkpoints) -> Result<bool, TrainError> {
+        let Some((position, losses)) = checkpoints.load(&self.space)? else { return Ok(false) };
+        if !losses.is_empty() {
+            self.device.write(self.losses.part(0, losses.len()), &losses);
+        }
+        self.position = position;
+        let device = self.device.describe();
+        let before = self.position.devices.last().cloned();
+        if let Some(before) = before.filter(|before| *before != device) {
+            tracing::warn!("the training ran on {before} before: on {device} it goes on with other rounding");
+            self.position.devices.push(device);
+        }
+        let (then, now) = (self.position.micro_batch, self.options.micro_batch);
+        if then != now {
+            tracing::warn!("the training took micro-batches of {then} before: those of {now} round otherwise");
+            self.position.micro_batch = now;
+        }
+        Ok(true)
+    }
+
+    /// Trains to the last epoch, leaving checkpoints behind if it is told where.
+    pub fn run(
+        &mut self,
+        observer: &mut dyn Observer,
+        checkpoints: Option<&Checkpoints>,
+    ) -> Result<Outcome, TrainError> {
+        let (planned, sizes, first) = (self.planned_steps(), self.sizes(), self.position.epoch);
+        let mut saved = Instant::now();
+        // An epoch whose steps are done may still have its end before it.
+        while self.position.epoch < self.options.epochs && (self.position.step < planned || self.position.at > 0) {
+            let epoch = self.position.epoch;
+            let plan = draws::epoch(self.seed, epoch, &sizes, &self.options);
+            let (start, from) = (Instant::now(), self.position.at);
+            while self.position.at < plan.len() && self.position.step < planned {
+                if observer.stop() {
+                    self.save(checkpoints)?;
+                    return Ok(Outcome::Stopped(self.position.step));
+                }
+                let next = plan.get(self.position.at + 1).filter(|_| self.cold || epoch == first);
+                if let Some(next) = next {
+                    self.sets[next.set].sides.iter().for_each(|side| side.read_ahead(next));
+                }
+                let lr = learning_rate(&self.options, self.position.step, epoch);
+                self.step(&plan[self.position.at], lr)?;
+                if self.position.at.is_multiple_of(LOOK) {
+                    self.losses()?;
+                }
+                observer.step(self.position.step);
+                let due = |checkpoints: &Checkpoints| {
+                    let steps = checkpoints.steps > 0 && self.position.step.is_multiple_of(checkpoints.steps);
+                    steps || !checkpoints.every.is_zero() && saved.elapsed() >= checkpoints.every
+                };
+                if checkpoints.is_some_and(due) {
+                    self.save(checkpoints)?;
+                    saved = Instant::now();
+                }
+            }
+            let losses = self.losses()?;
+            let temperature = self.device.read(self.space.log_tau.values(Version::Trained))?[0].exp();
+            let drawn: usize = plan[from..self.position.at].iter().map(|draw| draw.pairs.len()).sum();
+            let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64().max(1e-9);
+            (self.position.epoch, self.position.at) = (epoch + 1, 0);
+            let steps = self.position.step;
+            let lr = learning_rate(&self.options, steps - 1, epoch);
+            let metrics = EpochMetrics { epoch: epoch + 1, steps, losses, temperature, lr, pairs_per_second };
+            observer.epoch(&metrics).map_err(TrainError::Observer)?;
+            let last = epoch + 1 == self.options.epochs || steps == planned;
+            if last || self.options.eval_every > 0 && (epoch + 1).is_multiple_of(self.options.eval_every) {
+                let recall = observer.evaluate(epoch + 1, &self.space).map_err(TrainError::Observer)?;
+                if !self.goes_on(recall) {
+                    return Ok(Outcome::Ended(steps));
+                }
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Keeps the best adapters so far; says whether better ones may still come.
+    fn goes_on(&mut self, recall: Option<f64>) -> bool {
+        let (patience, Some(recall)) = (self.options.patience, recall) else { return true };
+        if patience == 0 {
+            return true;
+        }
+        self.position.best = match self.position.best {
+            Some((best, since)) if recall <= f64::from_bits(best) => Some((best, since + 1)),
+            _ => {
+                self.space.parameters().iter().for_each(|(_, parameter)| parameter.keep(&*self.device));
+                Some((recall.to_bits(), 0))
+            }
+        };
+        self.position.best.is_none_or(|(_, since)| since < patience)
+    }
+
+    /// The losses of the epoch so far, all finite.
+    pub(super) fn losses(&self) -> Result<Vec<f32>, TrainError> {
+        let Position { step, at, .. } = self.position;
+        if at == 0 {
+            return Ok(Vec::new());
+        }
+        let losses = self.device.read(self.losses.part(0, at))?;
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(bad) => Err(TrainError::Diverged { step: step - at + bad + 1, loss: losses[bad] }),
+            None => Ok(losses),
+        }
+    }
+
+    fn save(&self, checkpoints: Option<&Checkpoints>) -> Result<(), TrainError> {
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
+        Ok(checkpoints.save(&self.space, &self.position, &self.losses()?)?)
+    }
+
+    pub(super) fn sizes(&self) -> Vec<Size> {
+        self.sets.iter().map(|set| set.size).collect()
+    }
+
+    /// Takes the next step.
+    pub(super) fn step(&mut self, draw: &Draw, lr: f32) -> Result<(), TrainError> {
+        self.gradients(draw);
+        let towers = self.sets[draw.set].towers;
+        towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
+        self.position.step += 1;
+        self.position.at += 1;
+        let (device, space, options) = (&*self.device, &self.space, &self.options);
+        let log_tau = options.temperature_learned.then_some(&space.log_tau);
+        if options.clip > 0.0 {
+            let parameters = towers.iter().flat_map(|&tower| space.towers[tower].parameters()).chain(log_tau);
+            let mut count = 0;
+            for (at, parameter) in parameters.enumerate() {
+                parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
+                count += SquareSums::PARTS;
+            }
+            let factor = ClipFactor { count, longest: options.clip };
+            device.launch(&factor, &[self.clipping.parts.all()], &[self.clipping.factor.all()]);
+        }
+        let decay = options.weight_decay;
+        let step = Step {
+            betas: [options.beta1, options.beta2],
+            epsilon: options.epsilon,
+            number: 0,
+            lr,
+            decay: [decay, if options.decay_vectors { decay } else { 0.0 }],
+            average: options.ema,
+            factor: self.clipping.factor.all(),
+        };
+        for tower in towers {
+            let step = Step { number: self.position.taken[tower], ..step };
+            space.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
+        }
+        if let Some(log_tau) = log_tau {
+            let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
+            log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
+        }
+        Ok(device.submit()?)
+    }
+
+    /// The loss of the next step, and its gradients to the parameters of both towers.
+    pub(super) fn gradients(&self, draw: &Draw) {
+        let (device, space, set) = (&*self.device, &self.space, &self.sets[draw.set]);
+        let (rows, &Position { step, at, .. }) = (draw.rows(), &self.position);
+        let Options { dropout, precision, .. } = self.options;
+        let mode = |tower| {
+            let key = key(self.seed, step, tower);
+            Mode { version: Version::Trained, precision, dropout, key }
+        };
+        // The same rows and lambdas on both sides: a mixed pair is a pair.
+        let feeds =
+            set.sides.each_ref().map(|side| move |rows: Rows, out: Slice<'_>| side.write(device, draw, rows, out));
+        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
+            self.passes[tower].forward(device, &space.towers[tower], rows, mode(tower), feed);
+        }
+        let log_tau = (space.log_tau.values(Version::Trained), space.log_tau.gradient());
+        let passes = set.towers.map(|tower| &self.passes[tower]);
+        self.loss.launch(device, (rows, precision), passes, log_tau, (self.losses.all(), at));
+        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
+            self.passes[tower].backward(device, &space.towers[tower], rows, mode(tower), feed);
+        }
+    }
+}
+
+/// What tells the dropout of a tower in a step from any other.
+fn key(seed: u64, step: usize, tower: usize) -> u32 {
+    let words = [seed as u32, (seed >> 32) as u32, step as u32, tower as u32];
+    words.into_iter().fold(0, |key, word| hash(key ^ hash(word.wrapping_add(0x9e37_79b9))))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

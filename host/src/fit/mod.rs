@@ -1,0 +1,27 @@
+//! From pairs to a space: one room a method.
+
+pub mod fusemix;
+
+use crate::latents::Latents;
+
+/// Pairs between two towers: row i of one side belongs to row i of the other.
+pub struct PairSet {
+    /// Indices of the towers.
+    pub towers: [usize; 2],
+    /// The latents of either side, of equal length.
+    pub latents: [Box<dyn Latents>; 2],
+    /// How often an epoch passes over the pairs.
+    pub weight: f32,
+}
+
+impl PairSet {
+    /// Pairs.
+    pub fn len(&self) -> usize {
+        self.latents[0].len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

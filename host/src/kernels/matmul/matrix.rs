@@ -1,0 +1,27 @@
+//! Matrices as products read them.
+
+/// The way in which a matrix lies in its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Row by row.
+    Rows,
+    /// Column by column: its transpose lies row by row.
+    Columns,
+}
+
+impl Order {
+    /// From a row to the next and from a column to the next, in a matrix of these dimensions.
+    pub(super) fn strides(self, rows: usize, columns: usize) -> [usize; 2] {
+        match self {
+            Self::Rows => [columns, 1],
+            Self::Columns => [1, rows],
+        }
+    }
+}
+
+/// A matrix that a product reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) order: Order,
+}

@@ -1,0 +1,35 @@
+//! Products of f32 on the CPU.
+
+use gemm::Parallelism;
+
+use super::matrix::Matrix;
+
+/// `out (m x n) = a (m x k) b (k x n)`, or added to it.
+pub(super) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
+    assert!(a.values.len() == m * k && b.values.len() == k * n && out.len() == m * n, "matrices of other dimensions");
+    let ([a_row, a_column], [b_row, b_column]) = (a.order.strides(m, k), b.order.strides(k, n));
+    // SAFETY: the slices hold whole matrices of these dimensions and strides, and `out` overlaps neither.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.values.as_ptr(),
+            a_column as isize,
+            a_row as isize,
+            b.values.as_ptr(),
+            b_column as isize,
+            b_row as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::Rayon(0),
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! The adapter of a tower: an MLP, a Linear, or nothing.
+
+use super::backward::Backward;
+use super::linear::Linear;
+use super::mlp::{self, Mlp};
+use super::mode::{Mode, Rows};
+use super::parameter::{Keep, Parameter, Source};
+use super::shape::{AdapterKind, Shape};
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::AddBias;
+
+/// An adapter of any kind.
+pub(crate) struct Adapter {
+    shape: Shape,
+    kind: Kind,
+}
+
+enum Kind {
+    Mlp(Mlp),
+    Linear(Linear),
+    Identity,
+}
+
+/// What a forward pass over a micro-batch leaves for the backward pass, its output `(rows x shared)` included.
+pub(crate) struct Activations {
+    mlp: Option<mlp::Activations>,
+    out: Option<Buffer>,
+}
+
+/// Room that a pass needs and leaves to the next.
+pub(crate) struct Scratch(Option<mlp::Scratch>);
+
+impl Activations {
+    /// Values of a row.
+    pub(crate) fn values(shape: Shape) -> usize {
+        match shape.kind {
+            AdapterKind::Mlp => mlp::Activations::values(shape) + shape.shared,
+            AdapterKind::Linear => shape.shared,
+            AdapterKind::Identity => 0,
+        }
+    }
+
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize) -> Self {
+        Self {
+            mlp: (shape.kind == AdapterKind::Mlp).then(|| mlp::Activations::new(device, shape, rows)),
+            out: (shape.kind != AdapterKind::Identity).then(|| device.zeros(rows * shape.shared)),
+        }
+    }
+
+    fn out(&self, values: usize) -> Slice<'_> {
+        self.out.as_ref().expect("an adapter has an output").part(0, values)
+    }
+
+    fn mlp(&self) -> &mlp::Activations {
+        self.mlp.as_ref().expect("an MLP has activations")
+    }
+}
+
+impl Scratch {
+    /// Values of a row, for training.
+    pub(crate) fn values(shape: Shape) -> usize {
+        if shape.kind == AdapterKind::Mlp { mlp::Scratch::values(shape) } else { 0 }
+    }
+
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, training: bool) -> Self {
+        let is_mlp = shape.kind == AdapterKind::Mlp;
+        Self(is_mlp.then(|| mlp::Scratch::new(device, shape, rows, training)))
+    }
+
+    fn mlp(&self) -> &mlp::Scratch {
+        self.0.as_ref().expect("an MLP has room to compute in")
+    }
+}
+
+impl Adapter {
+    pub(crate) fn new(device: &dyn Device, source: &mut dyn Source, shape: Shape) -> Self {
+        let Shape { width, shared, bias, .. } = shape;
+        let kind = match shape.kind {
+            AdapterKind::Mlp => Kind::Mlp(Mlp::new(device, source, shape)),
+            AdapterKind::Linear => Kind::Linear(Linear::new(device, source, "head", [width, shared], bias)),
+            AdapterKind::Identity => Kind::Identity,
+        };
+        Self { shape, kind }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<&Parameter> {
+        match &self.kind {
+            Kind::Mlp(mlp) => mlp.parameters(),
+            Kind::Linear(head) => head.parameters().collect(),
+            Kind::Identity => Vec::new(),
+        }
+    }
+
+    /// Makes room for what is trained, and for what is computed beside it.
+    pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
+        self.parameters().into_iter().for_each(|parameter| parameter.train(device, keep));
+        match &self.kind {
+            Kind::Mlp(mlp) => mlp.train(device, keep),
+            Kind::Linear(head) => head.train(device, keep),
+            Kind::Identity => {}
+        }
+    }
+
+    /// The output `(count x shared)` for the latents `x (count x width)` of some rows.
+    pub(crate) fn forward<'a>(
+        &self,
+        device: &dyn Device,
+        rows: Rows,
+        mode: Mode,
+        x: Slice<'a>,
+        (activations, scratch): (&'a Activations, &Scratch),
+    ) -> Slice<'a> {
+        let (count, width) = (rows.count, self.shape.shared);
+        match &self.kind {
+            Kind::Mlp(mlp) => {
+                let out = activations.out(count * width);
+                mlp.forward(device, rows, mode, x, (activations.mlp(), scratch.mlp()), out);
+                out
+            }
+            Kind::Linear(head) => {
+                let out = activations.out(count * width);
+                head.forward(device, count, (mode.version, mode.precision), x, out);
+                let add = AddBias { rows: count, width, residual: false };
+                device.launch(&add, &[head.bias.values(mode.version)], &[out]);
+                out
+            }
+            Kind::Identity => x,
+        }
+    }
+
+    /// The gradients to all parameters from `gradient (count x shared)`, after [`Adapter::forward`] of the same rows.
+    pub(crate) fn backward(
+        &self,
+        pass: Backward<'_>,
+        first: usize,
+        mode: Mode,
+        x: Slice<'_>,
+        (activations, scratch): (&Activations, &Scratch),
+        gradient: Slice<'_>,
+    ) {
+        match &self.kind {
+            Kind::Mlp(mlp) => mlp.backward(pass, first, mode, x, (activations.mlp(), scratch.mlp()), gradient),
+            Kind::Linear(head) => head.backward_parameters(pass, x, gradient),
+            Kind::Identity => {}
+        }
+    }
+
+    /// Ends the backward passes of a step.
+    pub(crate) fn finish(&self, device: &dyn Device) {
+        if let Kind::Mlp(mlp) = &self.kind {
+            mlp.finish(device);
+        }
+    }
+}

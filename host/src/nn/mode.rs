@@ -1,0 +1,32 @@
+//! The way in which adapters are used in a pass, and the rows that it takes.
+
+use super::parameter::Version;
+use crate::kernels::{Dropout, Precision, hash};
+
+/// The way in which an adapter is used in a pass.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    pub(crate) version: Version,
+    pub(crate) precision: Precision,
+    /// The share that dropout leaves out.
+    pub(crate) dropout: f32,
+    /// The key of the tower in the step.
+    pub(crate) key: u32,
+}
+
+impl Mode {
+    /// Block `block`'s dropout.
+    pub(super) fn dropout(self, block: usize) -> Dropout {
+        match self.dropout {
+            0.0 => Dropout::NONE,
+            share => Dropout::new(share, hash(self.key ^ hash(block as u32 + 1))),
+        }
+    }
+}
+
+/// Rows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}

@@ -1,0 +1,176 @@
+//! A trained array: its value, and while it is trained its gradient, the optimizer's moments and its average.
+
+use rand::{Rng, RngExt};
+use std::sync::OnceLock;
+
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{AdamW, Ema, SquareSums};
+
+pub(crate) struct Parameter {
+    /// Within its tower, as the file of adapters has it.
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    value: Buffer,
+    training: OnceLock<Training>,
+}
+
+struct Training {
+    gradient: Buffer,
+    moments: [Buffer; 2],
+    average: Option<Buffer>,
+    best: Option<Buffer>,
+}
+
+/// The values of a parameter that are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The one that is trained.
+    Trained,
+    /// The one that is evaluated: the average where there is one.
+    Evaluated,
+    /// The one that is handed out: the best that was evaluated where that is kept.
+    Kept,
+}
+
+/// What parameters are when training begins or a file of adapters is read.
+pub(crate) trait Source {
+    /// What follows is of this tower; of none if it has no name.
+    fn begin(&mut self, _tower: &str) {}
+
+    /// The values of a matrix's entries or of a bias: uniform within `1 / sqrt(inputs)`, as PyTorch's `Linear` begins.
+    fn uniform(&mut self, name: &str, shape: &[usize], inputs: usize) -> Vec<f32>;
+
+    /// Values that begin alike.
+    fn constant(&mut self, name: &str, shape: &[usize], value: f32) -> Vec<f32>;
+}
+
+/// The beginning of a training.
+pub(crate) struct Fresh<R>(pub(crate) R);
+
+impl<R: Rng> Source for Fresh<R> {
+    fn uniform(&mut self, _: &str, shape: &[usize], inputs: usize) -> Vec<f32> {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        (0..shape.iter().product()).map(|_| self.0.random_range(-bound..bound)).collect()
+    }
+
+    fn constant(&mut self, _: &str, shape: &[usize], value: f32) -> Vec<f32> {
+        vec![value; shape.iter().product()]
+    }
+}
+
+/// What is kept of a parameter beside the value that is trained.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keep {
+    /// An average of its values.
+    pub(crate) average: bool,
+    /// The best that was evaluated.
+    pub(crate) best: bool,
+}
+
+/// A step of AdamW, and of the average.
+#[derive(Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) betas: [f32; 2],
+    pub(crate) epsilon: f32,
+    /// The number of this parameter's step, from 1.
+    pub(crate) number: usize,
+    pub(crate) lr: f32,
+    /// Of matrices, and of vectors.
+    pub(crate) decay: [f32; 2],
+    /// Of the average; it rises to this from 0.
+    pub(crate) average: f32,
+    /// What gradients are multiplied with.
+    pub(crate) factor: Slice<'a>,
+}
+
+impl Parameter {
+    pub(crate) fn new(device: &dyn Device, name: String, shape: &[usize], values: &[f32]) -> Self {
+        Self { name, shape: shape.to_vec(), value: device.upload(values), training: OnceLock::new() }
+    }
+
+    /// Makes room for a gradient and moments, and for an average and the best value where they are asked for.
+    pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
+        let zeros = || device.zeros(self.value.len());
+        self.training.get_or_init(|| Training {
+            gradient: zeros(),
+            moments: [zeros(), zeros()],
+            average: keep.average.then(|| self.copy(device)),
+            best: keep.best.then(|| self.copy(device)),
+        });
+    }
+
+    fn copy(&self, device: &dyn Device) -> Buffer {
+        let copy = device.zeros(self.value.len());
+        assign(device, self.value.all(), copy.all());
+        copy
+    }
+
+    fn training(&self) -> &Training {
+        self.training.get().expect("a parameter is made ready before it is trained")
+    }
+
+    pub(crate) fn gradient(&self) -> Slice<'_> {
+        self.training().gradient.all()
+    }
+
+    pub(crate) fn values(&self, version: Version) -> Slice<'_> {
+        let training = self.training.get();
+        let average = training.and_then(|training| training.average.as_ref());
+        let best = training.and_then(|training| training.best.as_ref());
+        let buffer = match version {
+            Version::Trained => None,
+            Version::Evaluated => average,
+            Version::Kept => best.or(average),
+        };
+        buffer.unwrap_or(&self.value).all()
+    }
+
+    /// All that a training has to remember, by name.
+    pub(crate) fn state(&self) -> Vec<(&'static str, Slice<'_>)> {
+        let Training { moments: [first, second], average, best, .. } = self.training();
+        let always = [("value", &self.value), ("first", first), ("second", second)];
+        let at_times = [("average", average.as_ref()), ("best", best.as_ref())];
+        let at_times = at_times.into_iter().filter_map(|(name, buffer)| Some((name, buffer?)));
+        always.into_iter().chain(at_times).map(|(name, buffer)| (name, buffer.all())).collect()
+    }
+
+    /// Keeps the value that is evaluated now as the best.
+    pub(crate) fn keep(&self, device: &dyn Device) {
+        if let Some(best) = &self.training().best {
+            assign(device, self.values(Version::Evaluated), best.all());
+        }
+    }
+
+    /// Writes sums of squares of the gradient.
+    pub(crate) fn square_sums(&self, device: &dyn Device, parts: Slice<'_>) {
+        device.launch(&SquareSums { count: self.value.len() }, &[self.gradient()], &[parts]);
+    }
+
+    /// Takes a step of the optimizer, and of the average.
+    pub(crate) fn update(&self, device: &dyn Device, step: Step<'_>, range: [f32; 2]) {
+        let Step { betas, epsilon, number, lr, decay, average: longest, factor } = step;
+        let [of_matrices, of_vectors] = decay;
+        let update = AdamW {
+            count: self.value.len(),
+            lr,
+            betas,
+            epsilon,
+            decay: if self.shape.len() > 1 { of_matrices } else { of_vectors },
+            step: number as i32,
+            range,
+        };
+        let Training { gradient, moments: [first, second], average, .. } = self.training();
+        device.launch(&update, &[gradient.all(), factor], &[self.value.all(), first.all(), second.all()]);
+        if let Some(average) = average {
+            // At first an average of few steps: the adapters' beginnings weigh nothing in it.
+            let ramp = (number as f32 - 1.0) / (number as f32 + 9.0);
+            let ema = Ema { count: self.value.len(), decay: longest.min(ramp) };
+            device.launch(&ema, &[self.value.all()], &[average.all()]);
+        }
+    }
+}
+
+/// `to = from`.
+fn assign(device: &dyn Device, from: Slice<'_>, to: Slice<'_>) {
+    device.launch(&Ema { count: to.len(), decay: 0.0 }, &[from], &[to]);
+}

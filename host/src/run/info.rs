@@ -1,0 +1,61 @@
+//! `run.json`: what a finished run was made with.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::error::RunError;
+use crate::plugin::LoadedEncoder;
+
+/// What `run.json` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The version of this program.
+    pub fusemix: String,
+    /// The seed.
+    pub seed: u64,
+    /// The device it was trained on.
+    pub device: String,
+    /// Pairs that it was trained on.
+    pub pairs: usize,
+    /// One a tower, in the recipe's order.
+    pub towers: Vec<TowerInfo>,
+}
+
+/// What a tower was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TowerInfo {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Width of its latents.
+    pub width: usize,
+    /// Its encoders; none if its latents were precomputed.
+    pub encoders: Vec<EncoderInfo>,
+}
+
+/// An encoder as it was while training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderInfo {
+    /// Its name in plugins.toml.
+    pub name: String,
+    /// Its fingerprint.
+    pub fingerprint: BTreeMap<String, String>,
+}
+
+impl EncoderInfo {
+    /// An encoder as it is now.
+    pub fn of(encoder: &LoadedEncoder) -> Self {
+        Self { name: encoder.name.clone(), fingerprint: encoder.fingerprint.clone() }
+    }
+
+    /// Refuses an encoder other than the one of the run.
+    pub fn verify(&self, present: &LoadedEncoder) -> Result<(), RunError> {
+        if self.fingerprint == present.fingerprint {
+            return Ok(());
+        }
+        Err(RunError::OtherEncoder {
+            encoder: self.name.clone(),
+            trained: self.fingerprint.clone(),
+            present: present.fingerprint.clone(),
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! A run folder: what a fit leaves behind, and what evaluation and search need.
+//!
+//! | file | content |
+//! |---|---|
+//! | `recipe.toml` | the recipe as resolved: absolute paths, every option of the fit with its value |
+//! | `run.json` | program version, seed, device, and for each tower the fingerprints of its encoders |
+//! | `adapters.safetensors` | the space (see `space/file.rs`) |
+//! | `metrics.jsonl` | a JSON object a line: losses by epoch, recall on the validation pairs |
+
+mod error;
+mod folder;
+mod info;
+mod metrics;
+
+pub use error::RunError;
+pub use folder::RunFolder;
+pub use info::{EncoderInfo, RunInfo, TowerInfo};
+pub use metrics::{Metrics, MetricsFile, read_metrics};

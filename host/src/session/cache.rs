@@ -1,0 +1,49 @@
+//! Latents out of the cache, as a file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Error, Session};
+use crate::array_file::ArrayFile;
+use crate::dataset::Column;
+use crate::encode::{Encoding, Summary, Wanted};
+use crate::latents::Latents;
+use crate::plugin::LoadedEncoder;
+
+/// A file of latents.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// Rows, those without a latent included.
+    pub rows: usize,
+    /// Values a row.
+    pub width: usize,
+    /// The counts of the encoding before it.
+    pub summary: Summary,
+}
+
+impl Session {
+    /// Writes the latents of a column to `out`, encoding what is missing; rows without one are NaN.
+    pub fn export(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, out: &Path) -> Result<Exported, Error> {
+        let file = ArrayFile::create(out)?;
+        let store = self.store(encoder)?;
+        let wanted = Wanted { places: true, ..Wanted::default() };
+        let Encoding { places, summary, error } = self.fill(column, encoder, &store, wanted);
+        if let Some(error) = error {
+            return Err(error.into());
+        }
+        if summary.stopped {
+            return Err(Error::Stopped);
+        }
+        let no_latent = || Error::NoLatent { path: column.source().to_owned(), column: column.name().to_owned() };
+        let width = store.width().ok_or_else(no_latent)?;
+        let latents = store.latents(places.rows.iter().flatten().copied().collect())?;
+        let mut written = file.begin("latents", width, places.rows.iter().map(Option::is_some).collect())?;
+        let mut values = vec![0.0; width];
+        for index in 0..latents.len() {
+            latents.copy_row(index, &mut values);
+            written.row(&values)?;
+        }
+        written.finish()?;
+        Ok(Exported { rows: places.rows.len(), width, summary })
+    }
+}

@@ -1,0 +1,39 @@
+//! Embeddings of a column as a file.
+
+use std::path::Path;
+
+use super::Error;
+use super::model::Model;
+use crate::array_file::ArrayFile;
+use crate::dataset::Dataset;
+
+/// A file of embeddings.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// Rows, those without an embedding included.
+    pub rows: usize,
+    /// Values a row.
+    pub width: usize,
+    /// Rows without an embedding, from 1.
+    pub failed: Vec<usize>,
+}
+
+impl Model {
+    /// Writes the embeddings of a column to `out`: L2-normalised, rows in file order, failed rows NaN and named.
+    pub fn embed_column(&self, tower: &str, data: &Path, column: Option<&str>, out: &Path) -> Result<Embedded, Error> {
+        let tower = self.recipe.tower(tower)?;
+        let file = Dataset::open(data)?;
+        let column = self.column(tower, &file, column)?;
+        let out = ArrayFile::create(out)?;
+        let side = self.towers().side(tower, &file, &column)?;
+        let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();
+        let failed: Vec<usize> = (1..).zip(&present).filter(|(_, present)| !**present).map(|(row, _)| row).collect();
+        let (rows, width) = (present.len(), self.space.width());
+        let mut written = out.begin("embeddings", width, present)?;
+        self.space.embed_chunks(tower, &*side.latents, &mut |chunk| {
+            chunk.chunks(width).try_for_each(|row| written.row(row).map_err(Error::from))
+        })?;
+        written.finish()?;
+        Ok(Embedded { rows, width, failed })
+    }
+}

@@ -1,0 +1,93 @@
+//! Filling the cache.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Error, Event, Session};
+use crate::cache::Store;
+use crate::dataset::{Column, Items, Table};
+use crate::encode::{self, Encoding, Forecast, Wanted};
+use crate::plugin::LoadedEncoder;
+
+impl Session {
+    /// The named column of a table, or the usual one for an encoder's items.
+    pub fn column<'a>(
+        &self,
+        table: &'a Table,
+        name: Option<&str>,
+        encoder: &LoadedEncoder,
+    ) -> Result<Column<'a>, Error> {
+        Ok(match name {
+            Some(name) => table.column(name)?,
+            None => table.usual_column(encoder.description.modality.name())?,
+        })
+    }
+
+    /// Encodes what is `wanted` of a column and the cache does not know. What was encoded before an error is kept, and so
+    /// the error comes with the counts.
+    pub fn encode(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, wanted: Wanted) -> Result<Encoding, Error> {
+        if wanted.max_cost.is_some() && encoder.description.price.is_none() {
+            return Err(Error::NoPrice { encoder: encoder.name.clone() });
+        }
+        let store = self.store(encoder)?;
+        Ok(self.fill(column, encoder, &store, wanted))
+    }
+
+    /// What encoding a column would send, cost and take; none if it was stopped.
+    pub fn forecast(
+        &self,
+        column: Column<'_>,
+        encoder: &Arc<LoadedEncoder>,
+        retry_failed: bool,
+    ) -> Result<Option<Forecast>, Error> {
+        let store = self.store(encoder)?;
+        let items = Items::new(column, &encoder.description.modality);
+        let (file, total) = (column.source(), items.len());
+        let forecast = encode::forecast(items, encoder, &store, retry_failed, self.services(), &mut |done| {
+            self.see(Event::Looking { file, done, total });
+        });
+        self.see(Event::Looked);
+        Ok(forecast?)
+    }
+
+    /// Encodes a column into an open store.
+    pub(super) fn fill(
+        &self,
+        column: Column<'_>,
+        encoder: &Arc<LoadedEncoder>,
+        store: &Store,
+        wanted: Wanted,
+    ) -> Encoding {
+        let items = Items::new(column, &encoder.description.modality);
+        doubt(items, column, encoder);
+        let encoding = self.fill_items(items, encoder, store, wanted);
+        let (file, summary): (&Path, _) = (column.source(), &encoding.summary);
+        self.see(Event::Encoded { file, column: column.name(), encoder: &encoder.name, summary });
+        encoding
+    }
+
+    pub(super) fn fill_items(
+        &self,
+        items: Items<'_>,
+        encoder: &Arc<LoadedEncoder>,
+        store: &Store,
+        wanted: Wanted,
+    ) -> Encoding {
+        let services = self.services();
+        encode::encode(items, encoder, store, wanted, services, &mut |progress| {
+            self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &services.status() });
+        })
+    }
+}
+
+/// Warns of a column that is odd.
+fn doubt(items: Items<'_>, column: Column<'_>, encoder: &LoadedEncoder) {
+    let (path, column) = (column.source().display(), column.name());
+    if items.is_empty() {
+        tracing::warn!("{path} has a header and no rows");
+    }
+    if let Some(doubt) = items.doubt() {
+        let (name, modality) = (&encoder.name, &encoder.description.modality);
+        tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}: is it the column that you mean?");
+    }
+}

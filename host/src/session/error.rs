@@ -1,0 +1,75 @@
+//! What can go wrong with a use-case.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::array_file::ArrayFileError;
+use crate::cache::CacheError;
+use crate::config::ConfigError;
+use crate::dataset::DataError;
+use crate::device::DeviceError;
+use crate::encode::EncodeError;
+use crate::fit::fusemix::TrainError;
+use crate::plugin::{EncoderError, LoadError};
+use crate::run::RunError;
+use crate::space::SpaceError;
+
+/// The reason for which a use-case ended before its time.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Plugin(#[from] LoadError),
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("the training failed: {0}; `--resume` goes on from its last checkpoint")]
+    Resumable(TrainError),
+    #[error(transparent)]
+    Array(#[from] ArrayFileError),
+    #[error("stopped; what was encoded is kept, so run it again to go on")]
+    Stopped,
+    #[error(
+        "--max-cost needs a price: say in [encoder.{encoder}] of plugins.toml what the encoder costs, if its plugin has a \
+         key for it"
+    )]
+    NoPrice { encoder: String },
+    #[error("no item in column `{column}` of {} has a latent", path.display())]
+    NoLatent { path: PathBuf, column: String },
+    #[error("{}: no pair has a latent on both sides{}", path.display(), if *training { ", so nothing is left to train on" } else { "" })]
+    NoPair { path: PathBuf, training: bool },
+    #[error("{} has the columns of none of the recipe's [[pairs]]", path.display())]
+    OtherColumns { path: PathBuf },
+    #[error("the recipe names no `test` file; say --data FILE")]
+    NoTest,
+    #[error("{}: the towers are not those of the run; it was changed, so train again", path.display())]
+    OtherTowers { path: PathBuf },
+    #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
+    NoEncoder { tower: String },
+    #[error("the query {query} has no latent: {reason}")]
+    Query { query: String, reason: String },
+    #[error("there are no samples of modality `{modality}`; run the SDK's `check::conforms` with samples of your own")]
+    NoSamples { modality: String },
+    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("cannot read {}: {cause}; it was changed or cut short", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("the curves cannot be drawn: {0}")]
+    Drawing(String),
+}

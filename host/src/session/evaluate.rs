@@ -1,0 +1,116 @@
+//! How well the towers of a model find each other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::model::Model;
+use super::towers::Towers;
+use super::{Error, Event, Session};
+use crate::config::PairEnd;
+use crate::dataset::{DataError, Dataset};
+use crate::eval::{HeldOut, Retrieval};
+
+/// Two towers with held-out pairs.
+pub struct Tested {
+    pub(super) ends: [PairEnd; 2],
+    pub(super) file: Arc<Dataset>,
+    pub(super) pairs: HeldOut,
+}
+
+impl Tested {
+    fn new(session: &Session, towers: &Towers<'_>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
+        Ok(Self { pairs: held_out(session, towers, &ends, file)?, ends, file: file.clone() })
+    }
+
+    fn is_of(&self, ends: &[PairEnd; 2], file: &Arc<Dataset>) -> bool {
+        let towers = |ends: &[PairEnd; 2]| ends.each_ref().map(|end| end.tower);
+        Arc::ptr_eq(&self.file, file) && towers(&self.ends) == towers(ends)
+    }
+
+    /// The name of the file without its folder.
+    pub fn file_name(&self) -> String {
+        self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl Model {
+    /// Retrieval in both directions of each two towers, on the recipe's test files or on `data`.
+    pub fn evaluate(&self, data: Option<&Path>) -> Result<Vec<Retrieval>, Error> {
+        let mut found = Vec::new();
+        for tested in self.held_out(data)? {
+            found.extend(tested.pairs.retrieval(&self.space)?);
+        }
+        Ok(found)
+    }
+
+    /// The pairs to evaluate on: of the recipe's test files, or of `data`, each pair set whose columns it has, then every other
+    /// two towers whose items stand side by side in one file.
+    pub(super) fn held_out(&self, data: Option<&Path>) -> Result<Vec<Tested>, Error> {
+        let towers = self.towers();
+        let mut files: BTreeMap<PathBuf, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
+        let mut tested: Vec<Tested> = Vec::new();
+        for entry in &self.recipe.pairs {
+            let Some(path) = data.or(entry.test.as_deref()) else { continue };
+            if !files.contains_key(path) {
+                files.insert(path.to_owned(), (Arc::new(Dataset::open(path)?), Vec::new()));
+            }
+            let (file, ends) = files.get_mut(path).expect("it was just put there");
+            let columns = entry.ends.each_ref().map(|end| end.column.as_str());
+            match file.paired_rows(columns) {
+                // Another set may have its columns in this file.
+                Err(DataError::Column { .. }) if data.is_some() && self.recipe.pairs.len() > 1 => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    ends.extend(entry.ends.iter().filter(|end| !ends.contains(end)).cloned().collect::<Vec<_>>());
+                    tested.push(Tested::new(&self.session, &towers, entry.ends.clone(), file)?);
+                }
+            }
+        }
+        for (file, ends) in files.values() {
+            for ends in two_of(ends) {
+                let known = tested.iter().any(|tested| tested.is_of(&ends, file));
+                if !known && file.paired_rows(ends.each_ref().map(|end| end.column.as_str())).is_ok() {
+                    tested.push(Tested::new(&self.session, &towers, ends, file)?);
+                }
+            }
+        }
+        match (tested.is_empty(), data) {
+            (true, Some(data)) => Err(Error::OtherColumns { path: data.to_owned() }),
+            (true, None) => Err(Error::NoTest),
+            _ => Ok(tested),
+        }
+    }
+}
+
+/// Each two of `ends` that are of different towers, the earlier tower first.
+fn two_of(ends: &[PairEnd]) -> Vec<[PairEnd; 2]> {
+    let mut both = Vec::new();
+    for (at, first) in ends.iter().enumerate() {
+        for second in ends[at + 1..].iter().filter(|second| second.tower != first.tower) {
+            let mut ends = [first.clone(), second.clone()];
+            ends.sort_by_key(|end| end.tower);
+            both.push(ends);
+        }
+    }
+    both
+}
+
+/// The items of two towers in `file`.
+pub(super) fn held_out(
+    session: &Session,
+    towers: &Towers<'_>,
+    ends: &[PairEnd; 2],
+    file: &Dataset,
+) -> Result<HeldOut, Error> {
+    let sides = towers.sides(ends, file)?;
+    let total = sides[0].keys.len();
+    let held_out = HeldOut::new(ends.each_ref().map(|end| end.tower), sides);
+    if held_out.matches.is_empty() {
+        return Err(Error::NoPair { path: file.path().to_owned(), training: false });
+    }
+    if held_out.dropped > 0 {
+        session.see(Event::LeftOut { file: file.path(), pairs: held_out.dropped, total });
+    }
+    Ok(held_out)
+}

@@ -1,0 +1,177 @@
+//! From a recipe to a finished run: encode what is missing, then train.
+
+mod plan;
+mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::towers::Towers;
+use super::{Error, Event, Session};
+use crate::config::{Recipe, train_table};
+use crate::device::{self, Device, DeviceChoice, KernelTime};
+use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, Trainer};
+use crate::run::{RunFolder, RunInfo};
+use crate::space::TowerSpec;
+
+use plan::{Material, Plan};
+use watch::Watch;
+
+/// The way in which a recipe is fitted.
+#[derive(Clone, Debug, Default)]
+pub struct FitOptions {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// What the adapters' beginnings, the order of the pairs, mixing and dropout follow from; 0, or that of the training
+    /// that is resumed, if none is given.
+    pub seed: Option<u64>,
+    /// Whether a run that is there already is replaced.
+    pub overwrite: bool,
+    /// Whether to go on with an unfinished training.
+    pub resume: bool,
+    /// Whether the device times its kernels.
+    pub profile: bool,
+}
+
+/// A fit that has ended.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The way in which it ended; one that was stopped left a checkpoint and no run.
+    pub outcome: Outcome,
+    /// Steps that were taken, by this run and those that it resumed.
+    pub steps: usize,
+    /// Steps that were planned.
+    pub planned: usize,
+    /// Steps that this run took.
+    pub worked: usize,
+    /// What the run was made with.
+    pub info: RunInfo,
+    /// Pairs that were left out.
+    pub dropped: usize,
+    /// The options, all resolved.
+    pub options: Options,
+    /// The loss of the last epoch.
+    pub loss: Option<f32>,
+    /// The last recall on the validation pairs, in percent.
+    pub recall: Option<f64>,
+    /// The recall of the adapters that are kept, where `patience` chooses them.
+    pub kept_recall: Option<f64>,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Where the device's time went.
+    pub kernels: Vec<(&'static str, KernelTime)>,
+}
+
+impl Session {
+    /// Fits a recipe and leaves the run in `out`.
+    pub fn fit(&self, recipe: &Recipe, out: &Path, how: &FitOptions) -> Result<Fitted, Error> {
+        let plan = Plan::new(recipe)?;
+        let towers = Towers::new(self, recipe, None);
+        plan.check(&towers)?;
+        let device = device::open(how.device, how.profile)?;
+        let folder = match how.resume {
+            true => RunFolder::resume(out)?,
+            false => RunFolder::create(out, how.overwrite)?,
+        };
+        let begun_with = how.resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
+        let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
+        let seed = how.seed.or(begun).unwrap_or(0);
+        let material = plan.material(&towers)?;
+        self.train(&plan, material, device, folder, (seed, how.resume))
+    }
+
+    fn train(
+        &self,
+        plan: &Plan<'_>,
+        material: Material,
+        device: Arc<dyn Device>,
+        folder: RunFolder,
+        (seed, resume): (u64, bool),
+    ) -> Result<Fitted, Error> {
+        let Material { sets, validation, dropped, towers, mut identity } = material;
+        let located = |error| plan.located(error);
+        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
+        // As they are asked for: what a device makes of them is no other training.
+        let asked = plan.options.resolve(&sizes).map_err(|error| located(error.into()))?;
+        let specs = plan.recipe.towers.iter().zip(&towers).map(|(tower, info)| TowerSpec {
+            name: info.name.clone(),
+            width: info.width,
+            adapter: tower.adapter,
+            blocks: tower.blocks,
+        });
+        let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, &plan.options, seed).map_err(located)?;
+        let planned = trainer.planned_steps();
+        plan.warn(trainer.options(), planned);
+        let resolved = toml(plan.recipe, trainer.options());
+        identity.insert("seed".to_owned(), seed.to_string());
+        // What makes no other training of it may change.
+        let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
+        let asked = train_table(&toml(plan.recipe, &asked));
+        identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
+        for (spec, info) in trainer.space().towers().zip(&towers) {
+            identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
+        }
+        let checkpoints = Checkpoints {
+            path: folder.checkpoint(),
+            every: Duration::from_secs_f32(60.0 * trainer.options().checkpoint_minutes),
+            steps: trainer.options().checkpoint_steps,
+            training: identity,
+        };
+        let resumed = match resume && trainer.resume(&checkpoints)? {
+            true => Some(trainer.done().0),
+            false if resume => Some(0),
+            false => {
+                checkpoints.remove();
+                None
+            }
+        };
+        let (described, options) = (device.describe(), trainer.options());
+        self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
+        let recipe = folder.recipe();
+        std::fs::write(&recipe, resolved).map_err(|cause| Error::Write { path: recipe, cause })?;
+        let (start, begun) = (Instant::now(), trainer.done().0);
+        let mut watch = Watch::new(self, &folder, validation, planned, trainer.done().1)?;
+        let outcome = trainer.run(&mut watch, Some(&checkpoints));
+        self.see(Event::Trained);
+        let outcome = outcome.map_err(|error| match error {
+            TrainError::Diverged { .. } => error.into(),
+            error if checkpoints.path.exists() => Error::Resumable(error),
+            error => error.into(),
+        })?;
+        let steps = match outcome {
+            Outcome::Finished => planned,
+            Outcome::Ended(done) | Outcome::Stopped(done) => done,
+        };
+        let info =
+            RunInfo { fusemix: env!("CARGO_PKG_VERSION").to_owned(), seed, device: trainer.devices(), pairs, towers };
+        if !matches!(outcome, Outcome::Stopped(_)) {
+            trainer.space().save(&folder.adapters())?;
+            checkpoints.remove();
+            folder.finish(&info)?;
+        }
+        Ok(Fitted {
+            outcome,
+            steps,
+            planned,
+            worked: (steps - begun).max(1),
+            info,
+            dropped,
+            options: trainer.options().clone(),
+            loss: watch.loss,
+            recall: watch.recall,
+            kept_recall: trainer.kept_recall(),
+            seconds: start.elapsed().as_secs_f64(),
+            kernels: device.profile().take(),
+        })
+    }
+}
+
+fn toml(recipe: &Recipe, options: &Options) -> String {
+    recipe.to_toml(options).expect("numbers, names and paths are TOML")
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("numbers and names are JSON")
+}

@@ -1,0 +1,156 @@
+//! A recipe on its way to a training: its files, the rules that it must keep, its pairs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::evaluate::held_out;
+use super::super::towers::Towers;
+use super::super::{Error, Event};
+use crate::config::{PairsEntry, Recipe};
+use crate::dataset::{DataError, Dataset};
+use crate::eval::HeldOut;
+use crate::fit::PairSet;
+use crate::fit::fusemix::{OptionError, Options, Planned, TrainError, TrainOptions, check};
+use crate::pairs::{Paired, pair};
+use crate::run::TowerInfo;
+
+/// A recipe with its files opened: whatever is wrong with either shows before anything is paid for.
+pub(super) struct Plan<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) options: TrainOptions,
+    files: Vec<Files>,
+}
+
+/// The files of a pair set, with the columns that they must have.
+struct Files {
+    train: Dataset,
+    /// Rows of `train`.
+    rows: usize,
+    validation: Option<Dataset>,
+}
+
+impl Files {
+    fn open(entry: &PairsEntry) -> Result<Self, DataError> {
+        let open = |path: &PathBuf| {
+            let file = Dataset::open(path)?;
+            let rows = file.paired_rows(entry.ends.each_ref().map(|end| end.column.as_str()))?;
+            Ok((file, rows))
+        };
+        let (train, rows) = open(&entry.train)?;
+        let validation = entry.validation.as_ref().map(open).transpose()?.map(|(file, _)| file);
+        // Evaluation must not fail after hours of training for a mistake in the recipe.
+        entry.test.as_ref().map(open).transpose()?;
+        Ok(Self { train, rows, validation })
+    }
+}
+
+/// What a training is made of.
+pub(super) struct Material {
+    pub(super) sets: Vec<PairSet>,
+    pub(super) validation: Vec<HeldOut>,
+    /// Pairs that were left out.
+    pub(super) dropped: usize,
+    pub(super) towers: Vec<TowerInfo>,
+    /// What tells this training from others.
+    pub(super) identity: BTreeMap<String, String>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
+        let options = recipe.options()?;
+        let files = recipe.pairs.iter().map(Files::open).collect::<Result<_, _>>()?;
+        Ok(Self { recipe, options, files })
+    }
+
+    /// Holds the recipe against the rules of a training, with the rows that there may be.
+    pub(super) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
+        let recipe = self.recipe;
+        let sets = recipe.pairs.iter().zip(&self.files);
+        let rows: Vec<(usize, f32)> = sets.clone().map(|(entry, files)| (files.rows, entry.weight)).collect();
+        let options = self.options.resolve(&rows).map_err(|error| self.located(error.into()))?;
+        let sets: Vec<_> =
+            sets.map(|(entry, files)| (entry.ends.each_ref().map(|end| end.tower), files.rows)).collect();
+        let unknown =
+            recipe.towers.iter().map(|tower| Planned { name: &tower.name, adapter: tower.adapter, width: None });
+        check(&unknown.collect::<Vec<_>>(), &sets, options.width).map_err(|error| self.located(error))?;
+        if options.patience > 0 && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
+            let (value, reason) =
+                (options.patience.to_string(), "no [[pairs]] has `validation` pairs to look at".to_owned());
+            return Err(self.located(OptionError { key: "patience", value, reason }.into()));
+        }
+        if let Some(batch) = self.options.batch.filter(|&batch| batch > options.batch) {
+            tracing::warn!("`batch = {batch}` draws more pairs than there are: it is {} instead", options.batch);
+        }
+        let mut planned = Vec::new();
+        for (index, tower) in recipe.towers.iter().enumerate() {
+            towers.modality(index)?;
+            let width = towers.described_width(index)?;
+            planned.push(Planned { name: &tower.name, adapter: tower.adapter, width });
+        }
+        check(&planned, &sets, options.width).map_err(|error| self.located(error))
+    }
+
+    /// Encodes what is missing, and pairs it.
+    pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
+        let patience = self.options.patience.is_some_and(|patience| patience > 0);
+        let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
+        let mut identity = BTreeMap::new();
+        for (number, (entry, files)) in (1..).zip(self.recipe.pairs.iter().zip(&self.files)) {
+            let paired = towers.training_pairs(entry, &files.train)?;
+            dropped += paired.dropped;
+            identity.insert(format!("pairs {number}"), paired.digest);
+            identity.insert(format!("weight of pairs {number}"), entry.weight.to_string());
+            let ends = entry.ends.each_ref().map(|end| end.tower);
+            sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
+            if let Some(file) = &files.validation {
+                let pairs = held_out(towers.session(), towers, &entry.ends, file)?;
+                if patience {
+                    identity.insert(format!("validation of pairs {number}"), pairs.digest.clone());
+                }
+                validation.push(pairs);
+            }
+        }
+        let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
+        Ok(Material { sets, validation, dropped, towers, identity })
+    }
+
+    /// Warns of options that have not the effect that they are asked for.
+    pub(super) fn warn(&self, options: &Options, steps: usize) {
+        if let Some(wanted) = self.options.steps.filter(|&wanted| wanted > steps) {
+            tracing::warn!("`steps = {wanted}` is more than the epochs have: {steps}");
+        }
+        if options.warmup >= steps {
+            tracing::warn!("`warmup = {}` is all of the {steps} steps: `lr` is never reached", options.warmup);
+        }
+    }
+
+    /// An error at the line of the recipe that it is about.
+    pub(super) fn located(&self, error: TrainError) -> Error {
+        let file = &self.recipe.file;
+        match &error {
+            TrainError::Option(option) => file.error_at(&["train", option.key], error.to_string()).into(),
+            TrainError::Identity { tower, .. } => file.error_at(&["tower", tower, "adapter"], error.to_string()).into(),
+            TrainError::Few { first, second, .. } | TrainError::Nothing { first, second } => {
+                let name = |tower: usize| &self.recipe.towers[tower].name;
+                let is_it = |entry: &PairsEntry| entry.ends.each_ref().map(|end| name(end.tower)) == [first, second];
+                let index = self.recipe.pairs.iter().position(is_it).unwrap_or(0);
+                file.error_at(&["pairs", &index.to_string()], error.to_string()).into()
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+impl Towers<'_> {
+    fn training_pairs(&self, entry: &PairsEntry, file: &Dataset) -> Result<Paired, Error> {
+        let paired = pair(self.sides(&entry.ends, file)?);
+        let (path, kept) = (file.path(), paired.latents[0].len());
+        if kept == 0 {
+            return Err(Error::NoPair { path: path.to_owned(), training: true });
+        }
+        if paired.dropped > 0 {
+            self.session().see(Event::LeftOut { file: path, pairs: paired.dropped, total: kept + paired.dropped });
+        }
+        Ok(paired)
+    }
+}

@@ -1,0 +1,69 @@
+//! The observer of a training: it tells the progress, writes metrics.jsonl, evaluates on the validation pairs.
+
+use std::error::Error as StdError;
+
+use super::super::{Error, Event, Session};
+use crate::eval::{HeldOut, Retrieval, mean_recall};
+use crate::fit::fusemix::{EpochMetrics, Observer};
+use crate::run::{Metrics, MetricsFile, RunFolder};
+use crate::space::Space;
+
+/// The observer.
+pub(super) struct Watch<'a> {
+    session: &'a Session,
+    metrics: MetricsFile,
+    validation: Vec<HeldOut>,
+    planned: usize,
+    /// The step from which this run goes on.
+    first: Option<usize>,
+    /// Of the last epoch.
+    pub(super) loss: Option<f32>,
+    /// Of the last evaluation.
+    pub(super) recall: Option<f64>,
+}
+
+impl<'a> Watch<'a> {
+    /// `epochs` epochs are done: what is known of them stays.
+    pub(super) fn new(
+        session: &'a Session,
+        folder: &RunFolder,
+        validation: Vec<HeldOut>,
+        planned: usize,
+        epochs: usize,
+    ) -> Result<Self, Error> {
+        let path = folder.metrics();
+        let metrics = MetricsFile::open(&path, epochs).map_err(|cause| Error::Write { path, cause })?;
+        Ok(Self { session, metrics, validation, planned, first: None, loss: None, recall: None })
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn step(&mut self, done: usize) {
+        let first = *self.first.get_or_insert(done - 1);
+        let (total, loss, recall) = (self.planned, self.loss, self.recall);
+        self.session.see(Event::Training { done, worked: done - first, total, loss, recall });
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        self.loss = Some(metrics.losses.iter().sum::<f32>() / metrics.losses.len() as f32);
+        Ok(self.metrics.add(&Metrics::of_epoch(metrics))?)
+    }
+
+    fn evaluate(&mut self, epoch: usize, space: &Space) -> Result<Option<f64>, Box<dyn StdError + Send + Sync>> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let mut found: Vec<Retrieval> = Vec::new();
+        for pairs in &self.validation {
+            found.extend(pairs.retrieval(space)?);
+        }
+        let recall = mean_recall(&found);
+        self.recall = Some(recall);
+        self.metrics.add(&Metrics::of_evaluation(epoch, recall, found))?;
+        Ok(Some(recall))
+    }
+
+    fn stop(&self) -> bool {
+        self.session.should_stop()
+    }
+}

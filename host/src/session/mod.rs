@@ -1,0 +1,143 @@
+//! The use-cases, without printing: open encoders, encode, fit, embed, query, evaluate, report. Progress and the wish to
+//! stop are handed in; what can go wrong is an [`Error`].
+//!
+//! A [`Session`] is a handle that is cheap to clone; it, and the [`Model`]s opened in it, may be used from several threads
+//! at once.
+
+mod cache;
+mod check;
+mod embed;
+mod encode;
+mod error;
+mod evaluate;
+mod event;
+mod fit;
+mod model;
+mod query;
+mod report;
+mod towers;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::cache::{Fingerprint, Store};
+use crate::config::{Config, ConfigError};
+use crate::plugin::{LoadedEncoder, Plugins, Services};
+use crate::stop::Stop;
+
+pub use cache::Exported;
+pub use embed::Embedded;
+pub use error::Error;
+pub use evaluate::Tested;
+pub use event::{Blind, Event, Watcher};
+pub use fit::{FitOptions, Fitted};
+pub use model::Model;
+pub use query::{Embedding, Found};
+
+/// What a session is opened with.
+#[derive(Clone)]
+pub struct Setup {
+    /// plugins.toml, which is read when it is first needed.
+    pub plugins: PathBuf,
+    /// Where latents are kept, instead of where plugins.toml says.
+    pub cache: Option<PathBuf>,
+    /// The wish to stop, which whoever holds a copy may ask for.
+    pub stop: Stop,
+    /// Whoever wants to see how things go.
+    pub watcher: Arc<dyn Watcher>,
+}
+
+impl Setup {
+    /// A silent session on `plugins` that nobody stops.
+    pub fn new(plugins: impl Into<PathBuf>) -> Self {
+        Self { plugins: plugins.into(), cache: None, stop: Stop::default(), watcher: Arc::new(Blind) }
+    }
+}
+
+/// The configured plugins, the cache, and whoever watches.
+#[derive(Clone)]
+pub struct Session(Arc<Shared>);
+
+struct Shared {
+    setup: Setup,
+    services: Services,
+    plugins: OnceLock<Plugins>,
+    /// Encoders that were opened, by name.
+    encoders: Mutex<HashMap<String, Arc<LoadedEncoder>>>,
+}
+
+impl Session {
+    /// A session in which plugins.toml is read when it is first needed.
+    pub fn new(setup: Setup) -> Self {
+        let services = Services::new(setup.stop.clone());
+        Self(Arc::new(Shared { setup, services, plugins: OnceLock::new(), encoders: Mutex::default() }))
+    }
+
+    /// A silent session on the plugins.toml at `path`, which is read now.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let session = Self::new(Setup::new(path));
+        session.plugins()?;
+        Ok(session)
+    }
+
+    /// The plugins of plugins.toml.
+    pub fn plugins(&self) -> Result<&Plugins, Error> {
+        if let Some(plugins) = self.0.plugins.get() {
+            return Ok(plugins);
+        }
+        let config = Config::read(&self.0.setup.plugins)?;
+        Ok(self.0.plugins.get_or_init(|| Plugins::new(config, self.0.services.clone())))
+    }
+
+    /// The folder of the latent cache; without a plugins.toml, `.fusemix/cache`.
+    pub fn cache(&self) -> Result<PathBuf, Error> {
+        if let Some(cache) = &self.0.setup.cache {
+            return Ok(cache.clone());
+        }
+        match self.plugins() {
+            Ok(plugins) => Ok(plugins.config.cache.clone()),
+            Err(Error::Config(ConfigError::Read { cause, .. })) if cause.kind() == std::io::ErrorKind::NotFound => {
+                Ok(".fusemix/cache".into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens an encoder, once in a session.
+    pub fn encoder(&self, name: &str) -> Result<Arc<LoadedEncoder>, Error> {
+        // Held while it opens: two who ask for one encoder get the same.
+        let mut encoders = self.0.encoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoder) = encoders.get(name) {
+            return Ok(encoder.clone());
+        }
+        let opened = self.plugins()?.open(name, &mut |line| self.see(Event::Opening { encoder: name, line }));
+        self.see(Event::Opened { encoder: name });
+        let encoder = Arc::new(opened?);
+        encoders.insert(name.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+
+    /// Opens the store of an encoder's latents for writing.
+    pub fn store(&self, encoder: &LoadedEncoder) -> Result<Store, Error> {
+        Ok(Store::open(&self.cache()?, &Fingerprint::new(encoder.fingerprint.clone()), &encoder.name)?)
+    }
+
+    /// Whether somebody has asked to stop.
+    pub fn should_stop(&self) -> bool {
+        self.0.setup.stop.is_asked()
+    }
+
+    fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    fn see(&self, event: Event<'_>) {
+        self.0.setup.watcher.see(event);
+    }
+}
+
+/// The folder of a path, for files beside it.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

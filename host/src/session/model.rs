@@ -1,0 +1,84 @@
+//! A finished run at work: what evaluation, search, embedding and the report begin with.
+
+use std::path::Path;
+
+use super::towers::Towers;
+use super::{Error, Session};
+use crate::config::Recipe;
+use crate::dataset::Dataset;
+use crate::device::{self, DeviceChoice};
+use crate::run::{RunFolder, RunInfo};
+use crate::space::Space;
+
+/// A finished run. Its encoders are opened when they are needed.
+pub struct Model {
+    pub(super) session: Session,
+    pub(super) folder: RunFolder,
+    pub(super) info: RunInfo,
+    pub(super) recipe: Recipe,
+    pub(super) space: Space,
+}
+
+impl Session {
+    /// Opens the run in `path`, to compute on `device`.
+    pub fn model(&self, path: &Path, device: DeviceChoice) -> Result<Model, Error> {
+        let (folder, info) = RunFolder::open(path)?;
+        let recipe = Recipe::read(&folder.recipe())?;
+        let space = Space::load(device::open(device, false)?, &folder.adapters())?;
+        let of_recipe = recipe.towers.iter().map(|tower| &tower.name);
+        if !of_recipe.clone().eq(info.towers.iter().map(|tower| &tower.name))
+            || !of_recipe.eq(space.towers().map(|tower| &tower.name))
+        {
+            return Err(Error::OtherTowers { path: folder.recipe() });
+        }
+        Ok(Model { session: self.clone(), folder, info, recipe, space })
+    }
+}
+
+impl Model {
+    /// What the run was made with.
+    pub fn info(&self) -> &RunInfo {
+        &self.info
+    }
+
+    /// The recipe as resolved.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The towers and the embedding of latents.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// The name of a tower's modality; none if its latents were precomputed.
+    pub fn modality(&self, tower: &str) -> Result<Option<String>, Error> {
+        self.towers().modality(self.recipe.tower(tower)?)
+    }
+
+    /// Its towers, whose encoders must be those of the run.
+    pub(super) fn towers(&self) -> Towers<'_> {
+        Towers::new(&self.session, &self.recipe, Some(&self.info))
+    }
+
+    /// The column with a tower's items: the named one, that of the recipe, or the usual one for the modality.
+    pub(super) fn column(&self, tower: usize, file: &Dataset, named: Option<&str>) -> Result<String, Error> {
+        let ends = self.recipe.pairs.iter().flat_map(|pairs| &pairs.ends).filter(|end| end.tower == tower);
+        let recipes = ends.map(|end| end.column.as_str()).find(|column| file.rows(column).is_ok());
+        match (named.or(recipes), file) {
+            (Some(name), file) => {
+                file.rows(name)?;
+                Ok(name.to_owned())
+            }
+            (None, Dataset::Table(table)) => {
+                let modality = self.towers().modality(tower)?.unwrap_or_default();
+                Ok(table.usual_column(&modality)?.name().to_owned())
+            }
+            (None, Dataset::Precomputed(file)) => {
+                let name = &self.recipe.towers[tower].name;
+                file.rows(name)?;
+                Ok(name.clone())
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A run as one HTML page.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::evaluate::Tested;
+use super::model::Model;
+use super::{Error, folder_of};
+use crate::dataset::Dataset;
+use crate::eval::nearest;
+use crate::report::curves::Series;
+use crate::report::{Found, Hit, Page, Picture, Shown};
+use crate::run::{Metrics, RunInfo, TowerInfo, read_metrics};
+
+/// Queries on the page, spread evenly over the file.
+const QUERIES: usize = 24;
+/// Items that a query shows, besides the best match where it is not among them.
+const HITS: usize = 5;
+
+impl Model {
+    /// Writes the run's curves, its retrieval on held-out pairs and what those find to the page `out`, which stays as it was
+    /// until the new one is whole.
+    pub fn report(&self, data: Option<&Path>, out: &Path) -> Result<(), Error> {
+        let write = |cause| Error::Write { path: out.to_owned(), cause };
+        // Opened before the work.
+        let mut builder = tempfile::Builder::new();
+        // A page is there to be shown: what the user's mask allows.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(folder_of(out)).map_err(write)?;
+        let tested = self.held_out(data)?;
+        let mut retrieval = Vec::new();
+        for tested in &tested {
+            retrieval.extend(tested.pairs.retrieval(&self.space)?);
+        }
+        let (loss, recall) = self.curves()?;
+        let (choice, found) = self.found(&tested)?;
+        let (title, summary) = (title(&self.info), self.summary(&tested));
+        let page = Page { title, summary, loss, recall, retrieval, choice, found };
+        let html = page.html().map_err(|error| Error::Drawing(error.to_string()))?;
+        file.write_all(html.as_bytes()).map_err(write)?;
+        file.persist(out).map_err(|error| write(error.error))?;
+        Ok(())
+    }
+
+    fn summary(&self, tested: &[Tested]) -> String {
+        let RunInfo { pairs, seed, device, .. } = &self.info;
+        let count: usize = tested.iter().map(|tested| tested.pairs.matches.len()).sum();
+        let mut files: Vec<String> = tested.iter().map(Tested::file_name).collect();
+        files.dedup();
+        let files = files.join(", ");
+        let read = self.recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
+        let read: Vec<PathBuf> = read.filter_map(|path| path.canonicalize().ok()).collect();
+        let seen = tested.iter().any(|tested| tested.file.path().canonicalize().is_ok_and(|path| read.contains(&path)));
+        let held_out = if seen { "" } else { ", which the training never read" };
+        format!(
+            "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of \
+             {files}{held_out}."
+        )
+    }
+
+    fn curves(&self) -> Result<(Vec<Series>, Vec<Series>), Error> {
+        let path = self.folder.metrics();
+        let lines = read_metrics(&path).map_err(|cause| Error::Read { path, cause })?;
+        let series = |name: String, value: &dyn Fn(&Metrics) -> Option<f64>| Series {
+            name,
+            points: lines.iter().filter_map(|line| Some((line.epoch as f64, value(line)?))).collect(),
+        };
+        let loss = vec![series("training".into(), &|line| line.loss)];
+        let mut recall = vec![series("mean of R@1, 5, 10".into(), &|line| line.mean_recall)];
+        let ways = lines.iter().map(|line| &line.validation).find(|found| !found.is_empty());
+        for (way, found) in ways.into_iter().flatten().enumerate() {
+            let name = format!("R@1 {} to {}", found.from, found.to);
+            recall.push(series(name, &|line| line.validation.get(way)?.recall.get(&1).copied()));
+        }
+        Ok((loss, recall))
+    }
+
+    /// What the queries of a direction find, and how they were chosen: from text to pictures where there are both, else from
+    /// text to other items, else from the second tower of the first pair set to its first.
+    fn found(&self, tested: &[Tested]) -> Result<(String, Vec<Found>), Error> {
+        let towers = self.towers();
+        let mut ways = Vec::new();
+        for tested in tested {
+            let [first, second] = &tested.ends;
+            let modalities = [towers.modality(first.tower)?, towers.modality(second.tower)?];
+            ways.extend([(1, 0), (0, 1)].map(|(from, to)| Way { tested, modalities: modalities.clone(), from, to }));
+        }
+        // Of equal ones the first.
+        let way = ways.iter().min_by_key(|way| way.preference()).expect("there is at least one pair set");
+        let Way { tested, from, to, .. } = *way;
+        let embeddings = tested.pairs.embed(&self.space)?;
+        let width = self.space.width();
+        let mut matches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &(first, second) in &tested.pairs.matches {
+            let ends = [first, second];
+            matches.entry(ends[from]).or_default().push(ends[to]);
+        }
+        let count = matches.len().min(QUERIES);
+        let mut all = Vec::new();
+        for (&query, right) in (0..count).filter_map(|at| matches.iter().nth(at * matches.len() / count)) {
+            let embedding = &embeddings[from][query * width..(query + 1) * width];
+            let order = nearest(embedding, &embeddings[to], usize::MAX);
+            let best = order.iter().position(|(item, _)| right.contains(item)).expect("a query has a match");
+            let shown = (0..order.len().min(HITS)).chain((best >= HITS).then_some(best));
+            let hits = shown.map(|at| {
+                let (item, score) = order[at];
+                Ok(Hit { item: way.shown(to, item)?, rank: at + 1, score, right: right.contains(&item) })
+            });
+            let hits = hits.collect::<Result<_, Error>>()?;
+            all.push(Found { query: way.shown(from, query)?, rank: best + 1, hits });
+        }
+        let [from, to] = [from, to].map(|side| &self.recipe.towers[tested.pairs.towers[side]].name);
+        let choice = format!(
+            "From {from} to {to}: {count} of the {} queries of {}, evenly spread over the file and not picked by how well \
+             they do.",
+            matches.len(),
+            tested.file_name()
+        );
+        Ok((choice, all))
+    }
+}
+
+/// "image (efficientnet) + text (minilm)".
+fn title(info: &RunInfo) -> String {
+    let tower = |tower: &TowerInfo| {
+        let encoders: Vec<&str> = tower.encoders.iter().map(|encoder| encoder.name.as_str()).collect();
+        let encoders = if encoders.is_empty() { "precomputed".to_owned() } else { encoders.join(", ") };
+        format!("{} ({encoders})", tower.name)
+    };
+    info.towers.iter().map(tower).collect::<Vec<_>>().join(" + ")
+}
+
+/// A direction of a pair set: its sides' modalities, and which of them is searched from which.
+struct Way<'a> {
+    tested: &'a Tested,
+    modalities: [Option<String>; 2],
+    from: usize,
+    to: usize,
+}
+
+impl Way<'_> {
+    /// The least is the best to look at.
+    fn preference(&self) -> usize {
+        match [self.from, self.to].map(|side| self.modalities[side].as_deref()) {
+            [Some("text"), Some("image")] => 0,
+            [Some("text"), to] if to != Some("text") => 1,
+            _ => 2,
+        }
+    }
+
+    /// Item `item` of a side as a reader sees it.
+    fn shown(&self, side: usize, item: usize) -> Result<Shown, Error> {
+        let (file, column) = (&*self.tested.file, &self.tested.ends[side].column);
+        let row = self.tested.pairs.sides[side].rows[item];
+        let name = file.name(column, row)?;
+        let (Some("image"), Dataset::Table(table)) = (self.modalities[side].as_deref(), file) else {
+            return Ok(Shown::Text(name));
+        };
+        Ok(match Picture::read(&table.column(column)?.file(row)) {
+            Some(picture) => Shown::Picture(picture, name),
+            None => Shown::Text(name),
+        })
+    }
+}

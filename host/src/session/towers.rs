@@ -1,0 +1,170 @@
+//! The towers of a recipe at work: their encoders, opened when they are needed, and their items out of files.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Error, Session};
+use crate::cache::{Key, Store};
+use crate::config::{PairEnd, Recipe, TowerEntry, TowerSource};
+use crate::dataset::{Column, DataError, Dataset, Precomputed};
+use crate::encode::Wanted;
+use crate::latents::{Concatenated, Latents};
+use crate::pairs::Side;
+use crate::plugin::LoadedEncoder;
+use crate::run::{EncoderInfo, RunInfo, TowerInfo};
+
+/// The towers of a recipe.
+pub(super) struct Towers<'a> {
+    session: &'a Session,
+    recipe: &'a Recipe,
+    /// The run that they must be as in.
+    trained: Option<&'a RunInfo>,
+    /// Values of a latent, by tower: what the run says, or the first file.
+    widths: Mutex<Vec<Option<usize>>>,
+}
+
+impl<'a> Towers<'a> {
+    /// Those of a recipe; with a run, an encoder that is not as it was in that run is refused.
+    pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
+        let width = |tower: usize| Some(trained?.towers.get(tower)?.width);
+        let widths = Mutex::new((0..recipe.towers.len()).map(width).collect());
+        Self { session, recipe, trained, widths }
+    }
+
+    pub(super) fn session(&self) -> &'a Session {
+        self.session
+    }
+
+    fn entry(&self, tower: usize) -> &'a TowerEntry {
+        &self.recipe.towers[tower]
+    }
+
+    /// The encoders of a tower, in order; none if it is precomputed.
+    pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>, Error> {
+        let TowerSource::Encoders(names) = &self.entry(tower).source else { return Ok(Vec::new()) };
+        let encoders = names.iter().map(|name| self.session.encoder(name)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(info) = self.trained {
+            info.towers[tower]
+                .encoders
+                .iter()
+                .zip(&encoders)
+                .try_for_each(|(trained, present)| trained.verify(present))?;
+        }
+        Ok(encoders)
+    }
+
+    /// The name of a tower's modality; none if it is precomputed.
+    pub(super) fn modality(&self, tower: usize) -> Result<Option<String>, Error> {
+        let encoders = self.encoders(tower)?;
+        let Some((first, others)) = encoders.split_first() else { return Ok(None) };
+        let modality = first.description.modality.name();
+        if let Some(other) = others.iter().find(|other| other.description.modality.name() != modality) {
+            let (tower, other_modality) = (&self.entry(tower).name, other.description.modality.name());
+            let message = format!(
+                "tower `{tower}` concatenates encoders of one modality, but `{}` takes {modality} and `{}` takes \
+                 {other_modality}; give each its own tower",
+                first.name, other.name
+            );
+            return Err(self.recipe.file.error_at(&["tower", tower, "encoders"], message).into());
+        }
+        Ok(Some(modality.to_owned()))
+    }
+
+    /// What a run folder says of a tower, some of whose items have been read.
+    pub(super) fn info(&self, tower: usize) -> Result<TowerInfo, Error> {
+        let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
+        let width = self.widths()[tower].expect("a tower's first items tell the width");
+        Ok(TowerInfo { name: self.entry(tower).name.clone(), width, encoders })
+    }
+
+    /// Values of a latent as far as the encoders say before they have encoded anything.
+    pub(super) fn described_width(&self, tower: usize) -> Result<Option<usize>, Error> {
+        let encoders = self.encoders(tower)?;
+        let width = encoders.iter().map(|encoder| encoder.description.width).sum::<Option<usize>>();
+        Ok(width.filter(|_| !encoders.is_empty()))
+    }
+
+    fn widths(&self) -> std::sync::MutexGuard<'_, Vec<Option<usize>>> {
+        self.widths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A tower's items in a column, with their latents, at least one and all of the tower's width; those that are not in
+    /// the cache are encoded.
+    pub(super) fn side(&self, tower: usize, file: &Dataset, column: &str) -> Result<Side, Error> {
+        let side = match (&self.entry(tower).source, file) {
+            (TowerSource::Encoders(_), Dataset::Table(table)) => self.encoded(tower, table.column(column)?)?,
+            (TowerSource::Precomputed, Dataset::Precomputed(file)) => precomputed(file, column)?,
+            (source, _) => {
+                let (path, tower) = (file.path().to_owned(), self.entry(tower).name.clone());
+                return Err(DataError::Kind { path, tower, precomputed: *source == TowerSource::Precomputed }.into());
+            }
+        };
+        let path = file.path();
+        if side.latents.is_empty() {
+            return Err(Error::NoLatent { path: path.to_owned(), column: column.to_owned() });
+        }
+        let width = side.latents.width();
+        match self.widths()[tower].replace(width) {
+            Some(other) if other != width => {
+                let (path, tower) = (path.to_owned(), self.entry(tower).name.clone());
+                Err(DataError::Width { path, tower, width, other }.into())
+            }
+            _ => Ok(side),
+        }
+    }
+
+    /// Both sides of a pair set in `file`, row by row.
+    pub(super) fn sides(&self, ends: &[PairEnd; 2], file: &Dataset) -> Result<[Side; 2], Error> {
+        let [first, second] = ends;
+        file.paired_rows([&first.column, &second.column])?;
+        Ok([self.side(first.tower, file, &first.column)?, self.side(second.tower, file, &second.column)?])
+    }
+
+    /// A row has a latent if every encoder of the tower gives it one.
+    fn encoded(&self, tower: usize, column: Column<'_>) -> Result<Side, Error> {
+        let mut keys: Vec<Option<Key>> = Vec::new();
+        let mut parts = Vec::new();
+        // By fingerprint: two encoders of a tower may share one.
+        let mut stores: HashMap<BTreeMap<String, String>, Arc<Store>> = HashMap::new();
+        self.modality(tower)?;
+        for encoder in self.encoders(tower)? {
+            let store = match stores.get(&encoder.fingerprint) {
+                Some(store) => store.clone(),
+                None => Arc::new(self.session.store(&encoder)?),
+            };
+            stores.insert(encoder.fingerprint.clone(), store.clone());
+            let wanted = Wanted { places: true, ..Wanted::default() };
+            let encoding = self.session.fill(column, &encoder, &store, wanted);
+            if encoding.summary.stopped {
+                return Err(Error::Stopped);
+            }
+            if let Some(error) = encoding.error {
+                return Err(error.into());
+            }
+            if parts.is_empty() {
+                keys = encoding.places.keys;
+            }
+            let rows = encoding.places.rows;
+            keys.iter_mut().zip(&rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
+            parts.push((store, rows));
+        }
+        let present = |rows: Vec<Option<u64>>| -> Vec<u64> {
+            rows.into_iter().zip(&keys).filter(|(_, key)| key.is_some()).flat_map(|(row, _)| row).collect()
+        };
+        let latents =
+            parts.into_iter().map(|(store, rows)| Ok(Box::new(store.latents(present(rows))?) as Box<dyn Latents>));
+        let latents = side_by_side(latents.collect::<Result<_, Error>>()?);
+        Ok(Side { keys, latents })
+    }
+}
+
+/// The latents of several encoders, or those of one as they are.
+pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latents> {
+    if latents.len() == 1 { latents.remove(0) } else { Box::new(Concatenated::new(latents)) }
+}
+
+fn precomputed(file: &Precomputed, column: &str) -> Result<Side, Error> {
+    let latents = file.column(column)?;
+    let key = |row| Some(Key(blake3::hash(latents.row_bytes(row)).into()));
+    Ok(Side { keys: (0..latents.len()).map(key).collect(), latents: Box::new(latents) })
+}

@@ -1,0 +1,43 @@
+//! Words that errors of several rooms have in common.
+
+use std::collections::BTreeMap;
+
+/// "; did you mean `key`?" if one of `keys` is near to `wrong`, then what there is.
+pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> String {
+    let keys: Vec<&str> = keys.into_iter().collect();
+    let nearest = keys.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
+    let near = nearest.filter(|(distance, _)| *distance <= 2.max(wrong.len() / 4)).map(|(_, key)| key);
+    // A name that was not written to its end, or one of its words.
+    let long = keys.iter().copied().filter(|_| wrong.len() > 2);
+    let meant = near
+        .or_else(|| long.clone().find(|key| key.starts_with(wrong)))
+        .or_else(|| long.clone().find(|key| key.split('_').any(|word| word == wrong)));
+    let meant = meant.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
+    match keys.is_empty() {
+        true => "; there are none".into(),
+        false => format!("{meant} (there {}: {})", if keys.len() == 1 { "is" } else { "are" }, keys.join(", ")),
+    }
+}
+
+/// The parts that one has and the other has not, of either: `["batch = 256", "batch = 512"]`.
+pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> [String; 2] {
+    let side = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
+        let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
+        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
+    };
+    [side(then, now), side(now, then)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_both_sides() {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let trained = map(&[("plugin", "candle-text"), ("pooling", "mean")]);
+        let present = map(&[("plugin", "candle-text"), ("pooling", "cls")]);
+        assert_eq!(differences(&trained, &present), ["pooling = mean", "pooling = cls"]);
+    }
+}
