@@ -162,7 +162,7 @@ fn both_towers_may_be_behind_apis() {
     let before = one.requests().len();
     for _ in 0..2 {
         let query = place
-            .command("search run --from left --to right --data test.tsv --json --device cpu")
+            .command("search run --from left --to right --data test.tsv --json --device cpu --cache-queries")
             .arg("a picture of 300")
             .env("TEST_KEY", KEY)
             .output()

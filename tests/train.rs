@@ -87,7 +87,7 @@ fn from_items_to_a_shared_space() {
     assert!(place.run("eval run").stdout.contains("chance"));
 
     let query = place.read("test.tsv").lines().nth(7).unwrap().split('\t').next().unwrap().to_owned();
-    let mut search = place.command("search run --from left --to right --data test.tsv -k 3 --json");
+    let mut search = place.command("search run --from left --to right --data test.tsv -k 3 --json --cache-queries");
     let found: Value = serde_json::from_slice(&search.arg(&query).output().unwrap().stdout).unwrap();
     let found = found["found"].as_array().unwrap();
     assert_eq!(found.len(), 3);

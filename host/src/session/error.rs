@@ -52,7 +52,10 @@ pub enum Error {
     NoPrice { encoder: String },
     #[error("no item in column `{column}` of {} has a latent", path.display())]
     NoLatent { path: PathBuf, column: String },
-    #[error("{}: no pair has a latent on both sides{}", path.display(), if *training { ", so nothing is left to train on" } else { "" })]
+    #[error("{}: {}", path.display(), match training {
+        true => "no pair is left to train on: in each, an item has no latent",
+        false => "no pair has a latent on both sides",
+    })]
     NoPair { path: PathBuf, training: bool },
     #[error("{} has the columns of none of the recipe's [[pairs]]", path.display())]
     OtherColumns { path: PathBuf },

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::*;
 use crate::bytes::Bytes;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
+use crate::nn::AdapterKind;
 
 mod faults;
 
@@ -125,8 +126,13 @@ fn evaluated(trainer: &Trainer, batch: &Draw) -> (f32, Vec<Vec<f32>>) {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for bias in [true, false] {
-        let trainer = trainer(Arc::new(Cpu::default()), &TrainOptions { bias: Some(bias), ..options() }, 3);
+    for (bias, second) in [(true, AdapterKind::Mlp), (false, AdapterKind::Mlp), (true, AdapterKind::Linear)] {
+        let widths = [19, 35];
+        let mut towers = towers(widths);
+        towers[1].adapter = second;
+        let options = TrainOptions { bias: Some(bias), ..options() };
+        let device = Arc::new(Cpu::default());
+        let trainer = Trainer::new(device, towers, vec![linear(70, widths)], &options, 3).unwrap();
         let device = &*trainer.device;
         let lambdas: Vec<f32> = random(33, 4).iter().map(|x| 0.5 + 0.5 * x).collect();
         let batch = Draw { set: 0, pairs: (0..66).rev().collect(), lambdas };
@@ -298,14 +304,19 @@ fn a_checkpoint_embeds_like_the_space_that_it_was_written_from() {
 }
 
 #[test]
-fn towers_with_blocks_of_their_own_come_back_from_the_file_that_they_were_saved_to() {
+fn towers_of_any_kind_come_back_from_the_file_that_they_were_saved_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapters.safetensors");
     let device: Arc<dyn Device> = Arc::new(Cpu::default());
     let widths = [19, 35];
-    for bias in [true, false] {
+    for (bias, kind) in
+        [(true, AdapterKind::Mlp), (false, AdapterKind::Mlp), (true, AdapterKind::Linear), (false, AdapterKind::Linear)]
+    {
         let mut specs = towers(widths);
-        (specs[0].blocks, specs[1].blocks) = (Some(3), Some(0));
+        match kind {
+            AdapterKind::Mlp => (specs[0].blocks, specs[1].blocks) = (Some(3), Some(0)),
+            kind => specs[1].adapter = kind,
+        }
         let options = TrainOptions { epochs: Some(2), bias: Some(bias), ..options() };
         let mut trainer = Trainer::new(device.clone(), specs, vec![linear(70, widths)], &options, 3).unwrap();
         trainer.run(&mut Watch::new(), None).unwrap();
