@@ -117,7 +117,11 @@ fn check(session: &Session, name: &str) -> Result<u8> {
     };
     let checks = examine(&encoder.description, &samples, |items| {
         let items = items.iter().map(|item| item.bytes.to_vec()).collect();
-        call(&encoder, items).map_err(|error| fusemix_sdk::Error::new(error.to_string()))
+        call(&encoder, items).map_err(|error| {
+            let mut told = fusemix_sdk::Error::new(error.to_string());
+            told.kind = error.kind().unwrap_or_default();
+            told
+        })
     });
     let broken = checks.iter().filter(|check| check.broken.is_some()).count();
     if session.json {
