@@ -76,7 +76,8 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("panic", 16, "panicked: on purpose, while encoding"),
         ("width", 17, "encoder `bad` gave latents of 5 values, not 4: it describes itself otherwise"),
         ("count", 17, "outcomes for"),
-        ("again", 17, "of 2 items it wants these again: [[0, 1]]"),
+        ("twice", 17, "item 0 has two outcomes"),
+        ("missing", 17, "no outcome for 1 of 2 items"),
         ("hang", 19, "within 1s"),
     ];
     for (fault, code, message) in cases {
@@ -99,6 +100,26 @@ fn nothing_more_is_sent_after_an_encoder_has_failed() {
     ran.fails(19, "did not answer within 1s");
     assert_eq!(ran.stderr.matches("hanging on purpose").count(), 1, "{}", ran.stderr);
     place.run("plugins check bad").fails(1, "did not answer within 1s");
+}
+
+#[test]
+fn what_was_stored_before_a_call_dies_is_kept() {
+    for (fault, code, message) in
+        [("store-panic", 16, "panicked: on purpose, after storing"), ("store-hang", 19, "did not answer within 1s")]
+    {
+        let place = Place::new(&format!(
+            "[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\ntimeout = 1\nfault = '{fault}'\n"
+        ));
+        place.write("items.tsv", format!("text\na\nb\n{fault}\nd\n"));
+        let ran = place.run("encode --data items.tsv --encoder bad --json");
+        ran.fails(code, message);
+        assert_eq!(ran.json()["encoded"], 2, "{fault}");
+        assert_eq!(place.json("cache")["entries"][0]["rows"], 2, "{fault}");
+        place.write("items.tsv", "text\na\nb\nc\nd\n");
+        let summary = place.json("encode --data items.tsv --encoder bad");
+        assert_eq!((&summary["encoded"], &summary["cached"], &summary["failed"]), (&2.into(), &2.into(), &0.into()));
+        assert_eq!(place.run("cache verify").code, 0);
+    }
 }
 
 #[test]
@@ -135,8 +156,11 @@ fn conformance_is_checked_on_the_loaded_plugin() {
          [encoder.good]\nplugin = 'mock'\n[encoder.bad]\nplugin = 'broken'\nfault = 'width'\n",
     );
     let checks = place.json("plugins check good");
-    assert_eq!(checks["checks"].as_array().unwrap().len(), 8);
+    assert_eq!(checks["checks"].as_array().unwrap().len(), 9);
     place.run("plugins check bad").fails(1, "BROKEN  every latent has the described width: item 0 has 5 values, not 4");
+    place.write("plugins.toml", place.read("plugins.toml").replace("'width'", "'twice'"));
+    let broken = "BROKEN  each item gets one outcome, all of one width: encoder `bad`: item 0 has two outcomes";
+    place.run("plugins check bad").fails(1, broken);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
 use abi_stable::package_version_strings;
 use abi_stable::sabi_trait;
-use abi_stable::sabi_types::VersionStrings;
+use abi_stable::sabi_types::{RMut, VersionStrings};
 use abi_stable::std_types::{RBox, RResult, RSlice, RStr, RString, RVec};
 
 /// What a plugin library exports: the root module that the host looks for.
@@ -44,9 +44,19 @@ pub trait RawEncoder: Send + Sync + 'static {
     /// JSON of a [`crate::Size`] for each item, or of the [`crate::Error`] that prevents it.
     fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString>;
 
-    /// Encodes a batch, or returns the JSON of the [`crate::Error`] that stopped it.
+    /// Encodes a batch into `sink`, or returns the JSON of the [`crate::Error`] that stopped it. Rows that the sink has got
+    /// by then count.
     #[sabi(last_prefix_field)]
-    fn encode(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RawRows, RString>;
+    fn encode(&self, items: RSlice<'_, RawItem<'_>>, sink: RawSinkMut<'_>) -> RResult<(), RString>;
+}
+
+/// Where the rows of one call go, on the host's side of the boundary.
+#[sabi_trait]
+pub trait RawSink: Send + Sync {
+    /// Takes rows, and returns when they are stored, or at once if their report says that they are the last: JSON of a
+    /// [`crate::rows::Receipt`], or of the [`crate::Error`] that prevents it.
+    #[sabi(last_prefix_field)]
+    fn store(&mut self, rows: RawRows) -> RResult<RString, RString>;
 }
 
 /// What a plugin may ask of the host.
@@ -62,6 +72,8 @@ pub trait RawHost: Send + Sync + Clone + 'static {
 
 /// An owned encoder.
 pub type RawEncoderBox = RawEncoder_TO<RBox<()>>;
+/// The host's sink for as long as a call takes.
+pub type RawSinkMut<'a> = RawSink_TO<'a, RMut<'a, ()>>;
 /// An owned handle on the host.
 pub type RawHostBox = RawHost_TO<RBox<()>>;
 
@@ -75,14 +87,14 @@ pub struct RawItem<'a> {
     pub bytes: RSlice<'a, u8>,
 }
 
-/// A batch's answer.
+/// The outcomes of some of a batch's items.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct RawRows {
-    /// `items x width` values in item order; the row of a failed item is zeros.
+    /// `rows x width` values.
     pub values: RVec<f32>,
-    /// Values a row; 0 if every item failed.
+    /// Values a row; 0 if there is none.
     pub width: usize,
-    /// JSON of [`crate::export::Report`].
+    /// JSON of [`crate::rows::Report`]: which items these are, and which have no latent.
     pub report: RString,
 }

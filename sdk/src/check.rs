@@ -2,7 +2,8 @@
 //!
 //! An author calls [`conforms`] in one test; `fusemix plugins check ENCODER` runs [`examine`] on the loaded plugin.
 
-use crate::{Description, Encoded, Encoder, Error, Host, Item, Modality, Options, Outcome};
+use crate::rows::{Encoded, Receipt, Rows};
+use crate::{Description, Encoder, Error, ErrorKind, Host, Item, Modality, Options, Outcome, sink};
 
 /// Items to try an encoder on.
 #[derive(Clone, Debug)]
@@ -68,10 +69,21 @@ pub fn conforms<E: Encoder>(options: &Options, samples: Option<Samples>) {
     let description = encoder.describe();
     let samples = samples.or_else(|| Samples::of(&description.modality));
     let samples = samples.expect("a modality of your own needs samples of your own");
-    let checks = examine(&description, &samples, |items| encoder.encode(items, &host));
+    let checks = examine(&description, &samples, |items| encode(&encoder, items));
     let broken: Vec<String> =
         checks.iter().filter_map(|check| Some(format!("{}: {}", check.promise, check.broken.as_ref()?))).collect();
     assert!(broken.is_empty(), "the encoder breaks its promises:\n{}", broken.join("\n"));
+}
+
+/// All outcomes of a batch, or what the host would be told of it.
+pub fn encode<E: Encoder>(encoder: &E, items: &[Item<'_>]) -> Result<Encoded, Error> {
+    let mut encoded = Encoded::awaited(items.len());
+    let mut store = |rows| {
+        encoded.take(Rows::unpack(rows, items.len()).map_err(Error::contract)?);
+        Ok(Receipt::default())
+    };
+    sink::fill(items.len(), &Host::detached(), &mut store, |sink| encoder.encode(items, sink))?;
+    Ok(encoded)
 }
 
 /// Holds an encoder to its promises. If good items do not encode, nothing else is tried.
@@ -82,21 +94,23 @@ pub fn examine(
 ) -> Vec<Check> {
     let items: Vec<Item<'_>> = samples.good.iter().map(|bytes| Item::new(&description.modality, bytes)).collect();
     let bad = Item::new(&description.modality, &samples.bad);
-    let batch = latents(&encode, &items);
     let mut checks = Vec::new();
     let mut check = |promise, kept: Result<(), String>| checks.push(Check { promise, broken: kept.err() });
 
+    let answer = encode(&items);
+    let batch = answer.as_ref().map_err(ToString::to_string).and_then(|encoded| latents(encoded, items.len()));
+    check("each item gets one outcome, all of one width", one_each(&answer, items.len()));
     check("a batch of good items encodes", batch.as_ref().map(drop).map_err(String::clone));
     let Ok(batch) = batch else { return checks };
+    let again = |items: &[Item<'_>]| latents(&encode(items).map_err(|error| error.to_string())?, items.len());
     check("every latent has the described width", widths(description, &batch));
     check("every value is finite", finite(&batch));
     check("different items get different latents", different(&batch));
     check(
         "the same items get the same latents",
-        latents(&encode, &items).and_then(|again| agree(&batch, &again, description.tolerance)),
+        again(&items).and_then(|again| agree(&batch, &again, description.tolerance)),
     );
-    let singles =
-        items.iter().map(|&item| Ok(latents(&encode, &[item])?.remove(0))).collect::<Result<Vec<_>, String>>();
+    let singles = items.iter().map(|&item| Ok(again(&[item])?.remove(0))).collect::<Result<Vec<_>, String>>();
     check(
         "a batch equals its items one by one",
         singles.and_then(|singles| agree(&batch, &singles, description.tolerance)),
@@ -112,34 +126,26 @@ pub fn examine(
     checks
 }
 
-/// The outcomes of all items, those of [`Encoded::rest`] asked for as the host does.
-fn whole(encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>, items: &[Item<'_>]) -> Result<Vec<Outcome>, Error> {
-    let Encoded { mut outcomes, rest, .. } = encode(items)?;
-    for group in rest {
-        let again: Vec<Item<'_>> = group.iter().filter_map(|&index| items.get(index).copied()).collect();
-        if again.len() != group.len() || again.len() == items.len() || outcomes.len() != items.len() {
-            return Err(Error::contract(format!("of {} items it wants these again: {group:?}", items.len())));
+/// One outcome for each item, as far as that is what went wrong.
+fn one_each(answer: &Result<Encoded, Error>, items: usize) -> Result<(), String> {
+    match answer {
+        Err(error) if error.kind == ErrorKind::Contract => Err(error.to_string()),
+        Ok(encoded) if encoded.outcomes.len() != items => {
+            Err(format!("{} outcomes for {items} items", encoded.outcomes.len()))
         }
-        for (index, outcome) in group.into_iter().zip(whole(encode, &again)?) {
-            outcomes[index] = outcome;
-        }
+        _ => Ok(()),
     }
-    Ok(outcomes)
 }
 
-fn latents(
-    encode: &impl Fn(&[Item<'_>]) -> Result<Encoded, Error>,
-    items: &[Item<'_>],
-) -> Result<Vec<Vec<f32>>, String> {
-    let outcomes = whole(encode, items).map_err(|error| error.to_string())?;
-    if outcomes.len() != items.len() {
-        return Err(format!("{} outcomes for {} items", outcomes.len(), items.len()));
+fn latents(encoded: &Encoded, items: usize) -> Result<Vec<Vec<f32>>, String> {
+    if encoded.outcomes.len() != items {
+        return Err(format!("{} outcomes for {items} items", encoded.outcomes.len()));
     }
-    let values = |(index, outcome): (usize, Outcome)| match outcome {
-        Ok(latent) => Ok(latent.values),
+    let values = |(index, outcome): (usize, &Outcome)| match outcome {
+        Ok(latent) => Ok(latent.values.clone()),
         Err(error) => Err(format!("item {index}: {error}")),
     };
-    outcomes.into_iter().enumerate().map(values).collect()
+    encoded.outcomes.iter().enumerate().map(values).collect()
 }
 
 fn widths(description: &Description, batch: &[Vec<f32>]) -> Result<(), String> {
@@ -191,7 +197,7 @@ fn fails_alone(
     let middle = items.len() / 2;
     let mut mixed = items.to_vec();
     mixed.insert(middle, bad);
-    let mut outcomes = whole(encode, &mixed).map_err(|error| format!("it took the batch with it: {error}"))?;
+    let mut outcomes = encode(&mixed).map_err(|error| format!("it took the batch with it: {error}"))?.outcomes;
     if outcomes.len() != mixed.len() {
         return Err(format!("{} outcomes for {} items", outcomes.len(), mixed.len()));
     }
@@ -207,7 +213,7 @@ fn fails_alone(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ItemError;
+    use crate::{ItemError, Sink};
     use std::cell::Cell;
 
     /// Length and first byte of an item; an item that begins with 0xff is bad.
@@ -225,7 +231,11 @@ mod tests {
     /// The promises that an encoder breaks.
     fn broken(encode: impl Fn(&[Item<'_>]) -> Result<Vec<Outcome>, Error>) -> Vec<&'static str> {
         let samples = Samples::of(&Modality::Text).unwrap();
-        let encode = |items: &[Item<'_>]| Ok(Encoded::new(encode(items)?, Default::default()));
+        let encode = |items: &[Item<'_>]| {
+            let mut encoded = Encoded::awaited(0);
+            encoded.outcomes = encode(items)?;
+            Ok(encoded)
+        };
         let checks = examine(&Description::new(Modality::Text, 2), &samples, encode);
         checks.into_iter().filter(|check| check.broken.is_some()).map(|check| check.promise).collect()
     }
@@ -271,22 +281,45 @@ mod tests {
         assert_eq!(broken(busy), ["an empty batch is answered with nothing"]);
     }
 
+    /// Breaks the promise of one outcome an item as it is told to.
+    struct Careless(String);
+
+    impl Encoder for Careless {
+        fn open(options: &Options, _: &Host) -> Result<Self, Error> {
+            options.need("fault").map(Self)
+        }
+        fn describe(&self) -> Description {
+            Description::new(Modality::Text, 2)
+        }
+        fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+            match self.0.as_str() {
+                "backwards" => items.iter().enumerate().rev().for_each(|(index, item)| sink.put(index, outcome(item))),
+                "twice" => items.iter().for_each(|item| sink.put(0, outcome(item))),
+                "missing" => items.iter().enumerate().skip(1).for_each(|(index, item)| sink.put(index, outcome(item))),
+                "beyond" => items.iter().enumerate().for_each(|(index, item)| sink.put(index + 1, outcome(item))),
+                "many" => sink.put_all(items.iter().chain(items).map(outcome)),
+                "widths" => sink.put_all(items.iter().map(|item| Ok(vec![1.0; item.bytes.len()]))),
+                _ => panic!("on purpose"),
+            }
+            Ok(())
+        }
+    }
+
     #[test]
-    fn what_an_encoder_leaves_for_later_is_asked_for() {
-        let examined = |rest: fn(usize) -> Vec<usize>| {
-            let encode = |items: &[Item<'_>]| {
-                let rest = rest(items.len());
-                let later = |index: &usize| rest.contains(index).then(|| Err(ItemError::transient("later")));
-                let outcomes = (0..items.len()).map(|index| later(&index).unwrap_or_else(|| outcome(&items[index])));
-                let encoded = Encoded::new(outcomes.collect(), Default::default());
-                Ok(if rest.is_empty() { encoded } else { encoded.rest(vec![rest]) })
-            };
-            let samples = Samples::of(&Modality::Text).unwrap();
-            let checks = examine(&Description::new(Modality::Text, 2), &samples, encode);
-            checks.iter().find_map(|check| check.broken.clone())
+    fn an_item_has_one_outcome() {
+        let samples = Samples::of(&Modality::Text).unwrap();
+        let found = |fault: &str| {
+            let encoder = Careless::open(&Options::default().with("fault", fault), &Host::detached()).unwrap();
+            let checks = examine(&encoder.describe(), &samples, |items| encode(&encoder, items));
+            checks.into_iter().find_map(|check| Some(format!("{}: {}", check.promise, check.broken?)))
         };
-        assert_eq!(examined(|items| (1..items).collect()), None);
-        assert!(examined(|items| (0..items).collect()).unwrap().contains("it wants these again: [0, 1"));
-        assert!(examined(|items| vec![items]).unwrap().contains("it wants these again"));
+        let says = |broken: &str| Some(format!("each item gets one outcome, all of one width: {broken}"));
+        assert_eq!(found("backwards"), None);
+        assert_eq!(found("twice"), says("item 0 has two outcomes"));
+        assert_eq!(found("missing"), says("no outcome for 1 of 3 items"));
+        assert_eq!(found("beyond"), says("an outcome for item 3 of 3"));
+        assert_eq!(found("many"), says("6 outcomes for 3 items"));
+        assert_eq!(found("widths"), says("latents of 12 and of 44 values in one batch"));
+        assert_eq!(found("panic").unwrap(), "a batch of good items encodes: panicked: on purpose");
     }
 }

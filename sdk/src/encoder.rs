@@ -1,9 +1,9 @@
 //! The trait that a plugin implements, and how an encoder describes itself.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{Encoded, Error, Host, Item, Modality, OptionSpec, Options};
+use crate::{Error, Host, Item, Modality, OptionSpec, Options, Sink};
 
 /// A frozen unimodal encoder. Write it, export it with [`crate::export!`], and you have a plugin.
 ///
@@ -27,9 +27,9 @@ pub trait Encoder: Sized + Send + Sync + 'static {
         items.iter().map(|item| Size::new(item.bytes.len() as u64, 0)).collect()
     }
 
-    /// Turns items into latents: one outcome an item, in order. An `Err` of the whole batch stops the run, so keep
+    /// Turns items into latents: puts one outcome an item into `sink`. An `Err` of the whole batch stops the run, so keep
     /// it for what no other item could survive; a bad item is an `Err` in its own outcome.
-    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error>;
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error>;
 }
 
 /// What an encoder says about itself.
@@ -38,6 +38,9 @@ pub trait Encoder: Sized + Send + Sync + 'static {
 pub struct Description {
     /// The modality of its items.
     pub modality: Modality,
+    /// The kind of its items in a column, for a modality of your own. Where it is not said, the host looks at the column.
+    #[serde(default, deserialize_with = "known")]
+    pub items: Option<ItemKind>,
     /// Values a latent. `None` when only the first answer tells (a remote model).
     #[serde(default)]
     pub width: Option<usize>,
@@ -72,6 +75,23 @@ pub struct Description {
     pub tolerance: f32,
 }
 
+/// The kind of an item as a column of a table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ItemKind {
+    /// The cell is the item.
+    Text,
+    /// The cell names the file that is the item.
+    File,
+}
+
+/// None for a kind that a later version of this crate knows.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ItemKind>, D::Error> {
+    let said = serde_json::Value::deserialize(deserializer)?;
+    Ok(ItemKind::deserialize(said).ok())
+}
+
 fn one() -> usize {
     1
 }
@@ -86,6 +106,7 @@ impl Description {
         let fingerprint = BTreeMap::new();
         Self {
             modality,
+            items: None,
             width: width.into(),
             batch: 1,
             concurrency: 1,
@@ -97,6 +118,12 @@ impl Description {
             patience: None,
             tolerance: tolerance(),
         }
+    }
+
+    /// Sets [`Description::items`].
+    pub fn items(mut self, kind: ItemKind) -> Self {
+        self.items = Some(kind);
+        self
     }
 
     /// Sets [`Description::batch`].

@@ -25,7 +25,7 @@ pub enum ErrorKind {
     Stopped,
     /// The plugin's author: it panicked. Set by the export line.
     Panic,
-    /// The plugin's author: outcomes of a wrong number or of several widths. Set by the export line.
+    /// The plugin's author: not one outcome for each item, or latents of several widths. Set by the export line.
     Contract,
     /// Anything else; also what a newer plugin says that this version does not know.
     #[default]

@@ -2,18 +2,17 @@
 
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{RErr, ROk, RResult, RSlice, RStr, RString};
 use serde::{Deserialize, Serialize};
-use std::any::Any;
-use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::abi::{
-    PluginModule, PluginModuleRef, RawEncoder, RawEncoder_TO, RawEncoderBox, RawHostBox, RawItem, RawRows,
+    PluginModule, PluginModuleRef, RawEncoder, RawEncoder_TO, RawEncoderBox, RawHostBox, RawItem, RawSinkMut,
 };
+use crate::guard::guard;
 use crate::host::forward_events;
-use crate::{Encoded, Encoder, Error, Host, Item, ItemError, OptionSpec, Options};
+use crate::{Encoder, Error, Host, Item, OptionSpec, Options, sink};
 
 /// Exports a type that implements [`Encoder`] as this library's plugin: `fusemix_sdk::export!(MyEncoder);`.
 /// The plugin's name and version are those of its package.
@@ -80,23 +79,6 @@ pub struct OpenRequest {
     pub log_level: String,
 }
 
-/// What goes with a batch's rows.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
-    /// The items that have no latent, by index.
-    #[serde(default)]
-    pub failures: BTreeMap<usize, ItemError>,
-    /// The items of which the model read only the beginning, by index.
-    #[serde(default)]
-    pub truncated: Vec<usize>,
-    /// What the batch used, by unit.
-    #[serde(default)]
-    pub usage: BTreeMap<String, f64>,
-    /// The items that are to come again, by index, in groups.
-    #[serde(default)]
-    pub rest: Vec<Vec<usize>>,
-}
-
 /// The [`PluginInfo`] of a plugin with encoder `E`, as JSON.
 pub fn info<E: Encoder>(name: &str, version: &str) -> RString {
     let options = catch_unwind(E::options).unwrap_or_default();
@@ -143,10 +125,15 @@ impl<E: Encoder> RawEncoder for Opened<E> {
         }
     }
 
-    fn encode(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RawRows, RString> {
-        let answered = guard(|| rows(self.encoder.encode(&safe(&items), &self.host)?, items.len()));
-        match answered {
-            Ok(rows) => ROk(rows),
+    fn encode(&self, items: RSlice<'_, RawItem<'_>>, mut raw: RawSinkMut<'_>) -> RResult<(), RString> {
+        let mut store = |rows| match raw.store(rows) {
+            ROk(receipt) => serde_json::from_str(&receipt)
+                .map_err(|error| Error::new(format!("the host's receipt does not read: {error}"))),
+            RErr(error) => Err(serde_json::from_str(&error).unwrap_or_else(|_| Error::new(error.as_str()))),
+        };
+        let items = safe(&items);
+        match sink::fill(items.len(), &self.host, &mut store, |sink| self.encoder.encode(&items, sink)) {
+            Ok(()) => ROk(()),
             Err(error) => RErr(json(&error)),
         }
     }
@@ -163,46 +150,6 @@ impl<E: Encoder> Drop for Opened<E> {
 
 fn safe<'a>(items: &'a [RawItem<'a>]) -> Vec<Item<'a>> {
     items.iter().map(|item| Item { modality: item.modality.as_str(), bytes: item.bytes.as_slice() }).collect()
-}
-
-/// Lays the outcomes of `items` items out as one block of rows.
-fn rows(encoded: Encoded, items: usize) -> Result<RawRows, Error> {
-    if encoded.outcomes.len() != items {
-        return Err(Error::contract(format!("{} outcomes for {items} items", encoded.outcomes.len())));
-    }
-    let width = encoded.outcomes.iter().flatten().next().map_or(0, |latent| latent.values.len());
-    let mut values = RVec::with_capacity(items * width);
-    let mut report = Report { usage: encoded.usage, rest: encoded.rest, ..Report::default() };
-    for (index, outcome) in encoded.outcomes.into_iter().enumerate() {
-        match outcome {
-            Ok(latent) if latent.values.len() != width => {
-                let got = latent.values.len();
-                return Err(Error::contract(format!("latents of {width} and of {got} values in one batch")));
-            }
-            Ok(latent) => {
-                values.extend_from_slice(&latent.values);
-                if latent.truncated {
-                    report.truncated.push(index);
-                }
-            }
-            Err(failure) => {
-                values.resize(values.len() + width, 0.0);
-                report.failures.insert(index, failure);
-            }
-        }
-    }
-    Ok(RawRows { values, width, report: json(&report) })
-}
-
-/// Runs `work`; a panic becomes an [`Error`].
-fn guard<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(Error::panic(panic_message(&*payload))))
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("(no message)"))
 }
 
 fn json(value: &impl Serialize) -> RString {

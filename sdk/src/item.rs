@@ -1,7 +1,6 @@
 //! What goes into an encoder and what comes out: items, latents, outcomes.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ItemError;
@@ -113,36 +112,3 @@ impl From<Vec<f32>> for Latent {
 
 /// What became of one item: its failure never costs the batch.
 pub type Outcome = Result<Latent, ItemError>;
-
-/// A batch's answer: an outcome for each item, in the order of the items.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Encoded {
-    /// One an item.
-    pub outcomes: Vec<Outcome>,
-    /// What the batch used, by unit (`"tokens"`, `"requests"`): the host adds it up and reports it.
-    pub usage: BTreeMap<String, f64>,
-    /// Items that were not encoded yet, by index, in groups: once the others' latents are stored, the host sends each group
-    /// as a batch of its own. Their outcomes are errors, of which it takes no notice.
-    pub rest: Vec<Vec<usize>>,
-}
-
-impl Encoded {
-    /// These outcomes, and what they used.
-    pub fn new(outcomes: Vec<Outcome>, usage: BTreeMap<String, f64>) -> Self {
-        Self { outcomes, usage, rest: Vec::new() }
-    }
-
-    /// Sets [`Encoded::rest`].
-    pub fn rest(mut self, groups: Vec<Vec<usize>>) -> Self {
-        self.rest = groups;
-        self
-    }
-}
-
-impl<L: Into<Latent>> FromIterator<Result<L, ItemError>> for Encoded {
-    fn from_iter<I: IntoIterator<Item = Result<L, ItemError>>>(outcomes: I) -> Self {
-        let outcomes = outcomes.into_iter().map(|outcome| outcome.map(Into::into)).collect();
-        Self::new(outcomes, BTreeMap::new())
-    }
-}

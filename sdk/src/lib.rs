@@ -4,7 +4,7 @@
 //! This is a whole one:
 //!
 //! ```
-//! use fusemix_sdk::{Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options};
+//! use fusemix_sdk::{Description, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options, Sink};
 //!
 //! /// Counts the letters of a text: 26 values.
 //! struct Letters { lowercase: bool }
@@ -19,13 +19,14 @@
 //!     fn describe(&self) -> Description {
 //!         Description::new(Modality::Text, 26).batch(64).fingerprint("lowercase", self.lowercase)
 //!     }
-//!     fn encode(&self, items: &[Item<'_>], _: &Host) -> Result<Encoded, Error> {
+//!     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
 //!         let count = |item: &Item<'_>| {
 //!             let text = item.as_text()?;
 //!             let text = if self.lowercase { text.to_lowercase() } else { text.to_owned() };
 //!             Ok((b'a'..=b'z').map(|letter| text.bytes().filter(|&b| b == letter).count() as f32).collect::<Vec<_>>())
 //!         };
-//!         Ok(items.iter().map(count).collect())
+//!         sink.put_all(items.iter().map(count));
+//!         Ok(())
 //!     }
 //! }
 //! fusemix_sdk::export!(Letters);
@@ -50,9 +51,13 @@
 //! ```
 //!
 //! # Promises
-//! The host counts on what [`check`] tries: latents of one width, all finite; the same latent for the same item, alone
-//! or in a batch, within [`Description::tolerance`]; a bad item that fails alone. A panic is caught at the boundary (so
-//! leave `panic = "unwind"` as it is) and ends this encoder's run, not the host.
+//! The host counts on what [`check`] tries: one outcome for each item; latents of one width, all finite; the same latent for
+//! the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails alone. A panic is caught at
+//! the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the host.
+//!
+//! # Results that must not be lost
+//! An encoder that pays for its latents, or works long on each, puts them into its [`Sink`] as they come, and says
+//! [`Sink::store`] before it goes on: from then on they are on the host's disk, whatever happens.
 //!
 //! # Versions
 //! A plugin built against 1.x of this crate loads in every host of the same major line, older or newer.
@@ -62,15 +67,20 @@ pub mod check;
 mod encoder;
 mod error;
 pub mod export;
+mod guard;
 pub mod host;
 mod item;
 mod options;
+pub mod rows;
+mod sink;
 
-pub use encoder::{Description, Encoder, Limits, Price, Rate, Size};
+pub use encoder::{Description, Encoder, ItemKind, Limits, Price, Rate, Size};
 pub use error::{Error, ErrorKind, ItemError};
 pub use host::Host;
-pub use item::{Encoded, Item, Latent, Modality, Outcome};
+pub use item::{Item, Latent, Modality, Outcome};
 pub use options::{OptionKind, OptionSpec, Options};
+pub use rows::Encoded;
+pub use sink::Sink;
 pub use tracing;
 
 /// The version of this crate.

@@ -50,6 +50,7 @@ pub(super) fn read_ahead(items: Items<'_>, batch: usize, chunks: SyncSender<Vec<
 }
 
 /// An item on its way to the encoder.
+#[derive(Clone)]
 pub(super) struct Sample {
     pub(super) key: Key,
     pub(super) bytes: Vec<u8>,

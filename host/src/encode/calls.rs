@@ -1,49 +1,89 @@
 //! Calls of an encoder, several at once, each under a time limit; as many again wait for their turn.
 
-use fusemix_sdk::{Encoded, Item};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use fusemix_sdk::rows::{Encoded, Receipt, Rows};
+use fusemix_sdk::{Error, Item};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::batches::Batch;
-use crate::plugin::{EncoderError, LoadedEncoder, Services};
+use super::batches::{Batch, Sample};
+use crate::plugin::{EncoderError, LoadedEncoder, Services, Store};
 
-/// What a call came back with: an outcome for each sample.
+/// Rows that came for some samples of a batch.
 pub(super) struct Answer {
-    pub(super) batch: Batch,
-    pub(super) encoded: Encoded,
+    batch: Arc<Batch>,
+    pub(super) rows: Rows,
 }
 
-/// One call, under the encoder's time limit.
+impl Answer {
+    /// The samples that it is about, in the order of its outcomes.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.rows.outcomes.iter().map(|(index, _)| &self.batch.samples[*index])
+    }
+
+    /// Those samples as a batch of their own.
+    pub(super) fn again(&self) -> Batch {
+        self.samples().cloned().collect()
+    }
+
+    /// Values of its latents, if it has any.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.rows.outcomes.iter().find_map(|(_, outcome)| Some(outcome.as_ref().ok()?.values.len()))
+    }
+}
+
+/// One call, whose rows may each take the encoder's time limit.
 pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded, EncoderError> {
-    let (answer, answered) = channel();
+    enum Heard {
+        Rows(Rows),
+        Ended(Result<(), EncoderError>),
+    }
+    let mut encoded = Encoded::awaited(items.len());
+    let (sender, heard) = channel();
     let called = encoder.clone();
     thread::spawn(move || {
-        let items: Vec<&[u8]> = items.iter().map(Vec::as_slice).collect();
-        answer.send(encode(&called, &items))
+        // Nobody listens once the call counts as hung.
+        let mut store = |rows| {
+            sender.send(Heard::Rows(rows)).map_err(|_| over())?;
+            Ok(Receipt::default())
+        };
+        let ended = encode(&called, items.iter().map(Vec::as_slice), &mut store);
+        sender.send(Heard::Ended(ended))
     });
     let limit = encoder.time_limit;
-    let hang = |_| EncoderError::Hang { encoder: encoder.name.clone(), limit };
-    answered.recv_timeout(limit).map_err(hang)?
+    loop {
+        match heard.recv_timeout(limit) {
+            Ok(Heard::Rows(rows)) => encoded.take(rows),
+            Ok(Heard::Ended(ended)) => return ended.map(|()| encoded),
+            Err(_) => return Err(EncoderError::Hang { encoder: encoder.name.clone(), limit }),
+        }
+    }
 }
 
-fn encode(encoder: &LoadedEncoder, items: &[&[u8]]) -> Result<Encoded, EncoderError> {
+fn encode<'a>(
+    encoder: &'a LoadedEncoder,
+    items: impl Iterator<Item = &'a [u8]>,
+    store: &mut Store<'_>,
+) -> Result<(), EncoderError> {
     let modality = &encoder.description.modality;
-    let items: Vec<Item<'_>> = items.iter().map(|bytes| Item::new(modality, bytes)).collect();
-    catch_unwind(AssertUnwindSafe(|| encoder.encode(&items))).unwrap_or_else(|_| {
-        let reason = "its answer cannot be taken apart".to_owned();
-        Err(EncoderError::Protocol { encoder: encoder.name.clone(), reason })
-    })
+    let items: Vec<Item<'_>> = items.map(|bytes| Item::new(modality, bytes)).collect();
+    encoder.encode(&items, store)
+}
+
+/// What an encoder is told that nobody listens to any more.
+fn over() -> Error {
+    Error::new("the host has ended this encoding")
 }
 
 enum Event {
     Begun(u64),
     /// Nobody wanted it any more.
     Dropped,
-    Ended(u64, Batch, Result<Encoded, EncoderError>),
+    /// The call waits for the receipt, unless these rows are its last.
+    Rows(u64, Answer, Option<Sender<Receipt>>),
+    Ended(u64, Result<(), EncoderError>),
 }
 
 /// The calls that are under way, and the first error among those that have ended.
@@ -53,8 +93,10 @@ pub(super) struct Calls {
     /// Calls so far, and how many of them have not ended.
     next: u64,
     under_way: usize,
-    /// (call, when it counts as hung)
-    running: Vec<(u64, Instant)>,
+    /// (call, when it counts as hung, unless it waits for this side)
+    running: Vec<(u64, Option<Instant>)>,
+    /// Calls that wait until their rows are stored.
+    waiting: Vec<(u64, Sender<Receipt>)>,
     /// What the encoder last said that it waits for.
     status: String,
     workers: usize,
@@ -77,6 +119,7 @@ impl Calls {
             next: 0,
             under_way: 0,
             running: Vec::new(),
+            waiting: Vec::new(),
             status: String::new(),
             workers: 0,
             queue,
@@ -146,9 +189,17 @@ impl Calls {
                 } else if sender.send(Event::Begun(call)).is_err() {
                     return;
                 } else {
-                    let items: Vec<&[u8]> = batch.samples.iter().map(|sample| sample.bytes.as_slice()).collect();
-                    let encoded = encode(&encoder, &items);
-                    Event::Ended(call, batch, encoded)
+                    let batch = Arc::new(batch);
+                    let mut store = |rows: Rows| {
+                        let (receipt, received) = channel();
+                        let receipt = (!rows.last).then_some(receipt);
+                        let waits = receipt.is_some();
+                        let answer = Answer { batch: batch.clone(), rows };
+                        sender.send(Event::Rows(call, answer, receipt)).map_err(|_| over())?;
+                        if waits { received.recv().map_err(|_| over()) } else { Ok(Receipt::default()) }
+                    };
+                    let items = batch.samples.iter().map(|sample| sample.bytes.as_slice());
+                    Event::Ended(call, encode(&encoder, items, &mut store))
                 };
                 if sender.send(event).is_err() {
                     return;
@@ -157,39 +208,69 @@ impl Calls {
         });
     }
 
-    /// Waits no longer than `limit` for an answer; a call beyond its time is given up as an error. While the encoder says
-    /// anew what it waits for, it does not hang.
-    pub(super) fn wait(&mut self, limit: Duration) -> Option<Answer> {
-        let until = Instant::now() + limit;
-        loop {
-            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Event::Begun(call)) => self.running.push((call, Instant::now() + self.encoder.time_limit)),
-                Ok(Event::Dropped) => self.under_way -= 1,
-                Ok(Event::Ended(call, batch, encoded)) => {
-                    // One that was given up was counted then.
-                    let before = self.running.len();
-                    self.running.retain(|(running, _)| *running != call);
-                    self.under_way -= before - self.running.len();
-                    match encoded {
-                        Ok(encoded) => return Some(Answer { batch, encoded }),
-                        Err(error) => self.fail(error),
-                    }
-                }
-                Err(_) => break,
-            }
+    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond its
+    /// time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
+    pub(super) fn wait(&mut self, limit: Duration) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut event = self.events.recv_timeout(limit).ok();
+        while let Some(heard) = event {
+            answers.extend(self.heed(heard));
+            event = self.events.try_recv().ok();
         }
-        let (now, status) = (Instant::now(), self.services.status());
+        let now = Instant::now();
+        let status = self.services.status();
         if status != self.status {
             let deadline = now + self.encoder.time_limit;
-            self.running.iter_mut().for_each(|(_, limit)| *limit = deadline);
+            self.running.iter_mut().filter_map(|(_, limit)| limit.as_mut()).for_each(|limit| *limit = deadline);
             self.status = status;
         }
         let before = self.running.len();
-        self.running.retain(|(_, deadline)| *deadline > now);
+        self.running.retain(|(_, deadline)| deadline.is_none_or(|deadline| deadline > now));
         if self.running.len() < before {
             self.under_way -= before - self.running.len();
             self.fail(EncoderError::Hang { encoder: self.encoder.name.clone(), limit: self.encoder.time_limit });
         }
+        answers
+    }
+
+    fn heed(&mut self, event: Event) -> Option<Answer> {
+        match event {
+            Event::Begun(call) => self.running.push((call, Some(Instant::now() + self.encoder.time_limit))),
+            Event::Dropped => self.under_way -= 1,
+            Event::Rows(call, answer, receipt) => {
+                // Those of a call that was given up are paid for all the same.
+                if let Some(receipt) = receipt {
+                    self.running
+                        .iter_mut()
+                        .filter(|(running, _)| *running == call)
+                        .for_each(|(_, limit)| *limit = None);
+                    self.waiting.push((call, receipt));
+                }
+                return Some(answer);
+            }
+            Event::Ended(call, ended) => {
+                // One that was given up was counted then.
+                let before = self.running.len();
+                self.running.retain(|(running, _)| *running != call);
+                self.under_way -= before - self.running.len();
+                if let Err(error) = ended {
+                    self.fail(error);
+                }
+            }
+        }
         None
+    }
+
+    /// All rows that came are stored: those who wait go on, or end if the host wants to `stop`.
+    pub(super) fn release(&mut self, stop: bool) {
+        let deadline = Instant::now() + self.encoder.time_limit;
+        for (call, receipt) in self.waiting.drain(..) {
+            self.running
+                .iter_mut()
+                .filter(|(running, _)| *running == call)
+                .for_each(|(_, limit)| *limit = Some(deadline));
+            // A call that was given up may have died meanwhile.
+            let _ = receipt.send(Receipt { stop });
+        }
     }
 }

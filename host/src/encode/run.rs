@@ -1,6 +1,7 @@
 //! An encoding from its first item to its last: what is sent, what comes back, what is stored.
 
 use fusemix_sdk::ErrorKind;
+use fusemix_sdk::rows::Rows;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -272,45 +273,41 @@ impl Run<'_> {
         batch.samples.iter().enumerate().take_while(fits).count()
     }
 
-    /// Waits no longer than `limit` for an answer, and stores all that are there in one durable step.
+    /// Waits no longer than `limit` for rows, and stores all that are there in one durable step.
     fn collect(&mut self, calls: &mut Calls, limit: Duration) -> Result<(), EncodeError> {
-        let mut answers = Vec::from_iter(calls.wait(limit));
-        while let Some(answer) = calls.wait(Duration::ZERO) {
-            answers.push(answer);
-        }
         let mut good = Vec::new();
-        for answer in answers {
+        for answer in calls.wait(limit) {
             self.pay(&answer);
-            match self.width.judge(answer, self.store)? {
-                Verdict::Good(answer) => good.push(answer),
-                Verdict::Again(batch) => self.again.push_back(batch),
-                Verdict::First(answer, error) => {
+            match self.width.judge(&answer, self.store)? {
+                Verdict::Good => good.push(answer),
+                Verdict::Again => self.again.push_back(answer.again()),
+                Verdict::First(error) => {
                     // What came just before it has the width of the first.
                     let before = std::mem::replace(&mut good, vec![answer]);
-                    self.again.extend(before.into_iter().map(|answer| answer.batch));
+                    self.again.extend(before.iter().map(Answer::again));
                     error.into_iter().for_each(|error| calls.fail(error));
                 }
                 Verdict::Wrong(error) => calls.fail(error),
             }
         }
         self.store(good)?;
+        calls.release(self.ends(calls));
         let (done, failed) = (self.rows.settled, self.rows.failures.len());
         (self.watch)(Progress { done, total: self.summary.rows, worked: self.worked, failed });
         Ok(())
     }
 
     /// Adds up what an answer used, whether it can be used or not.
-    fn pay(&mut self, Answer { batch, encoded }: &Answer) {
-        self.expected -= self.cost(batch);
+    fn pay(&mut self, answer: &Answer) {
+        let measured: u64 = answer.samples().map(|sample| sample.size.tokens).sum();
+        let Rows { outcomes, usage, .. } = &answer.rows;
+        self.expected -= self.cost_of(measured, outcomes.len());
         if let Some(price) = self.encoder.description.price {
-            let later: Vec<usize> = encoded.rest.iter().flatten().copied().collect();
-            let items = (batch.samples.len() - later.len()) as f64;
             // What an answer does not tell was measured before.
-            let measured = || batch.size.tokens - later.iter().map(|&at| batch.samples[at].size.tokens).sum::<u64>();
-            let tokens = encoded.usage.get("tokens").copied().unwrap_or_else(|| measured() as f64);
-            *self.summary.cost.get_or_insert(0.0) += price.of(tokens, items);
+            let tokens = usage.get("tokens").copied().unwrap_or(measured as f64);
+            *self.summary.cost.get_or_insert(0.0) += price.of(tokens, outcomes.len() as f64);
         }
-        for (unit, amount) in &encoded.usage {
+        for (unit, amount) in usage {
             *self.summary.usage.entry(unit.clone()).or_default() += amount;
         }
     }
@@ -322,14 +319,9 @@ impl Run<'_> {
         }
         let mut latents: Vec<(Key, Vec<f32>)> = Vec::new();
         let mut failures: Vec<(Key, String)> = Vec::new();
-        for Answer { batch, encoded } in answers {
-            let mut samples: Vec<Option<(Sample, _)>> =
-                batch.samples.into_iter().zip(encoded.outcomes).map(Some).collect();
-            for group in encoded.rest {
-                let group = group.into_iter().flat_map(|index| Some(samples[index].take()?.0));
-                self.again.push_back(group.collect());
-            }
-            for (Sample { key, .. }, outcome) in samples.into_iter().flatten() {
+        for answer in answers {
+            let keys: Vec<Key> = answer.samples().map(|sample| sample.key).collect();
+            for (key, (_, outcome)) in keys.into_iter().zip(answer.rows.outcomes) {
                 self.worked += 1;
                 match outcome {
                     Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {

@@ -1,6 +1,5 @@
 //! How wide latents are: as the encoder describes them, else as those in the store, which a second answer must confirm.
 
-use super::batches::Batch;
 use super::calls::Answer;
 use crate::cache::{CacheError, Store};
 use crate::plugin::{EncoderError, LoadedEncoder};
@@ -10,11 +9,11 @@ const MISSES: u32 = 3;
 
 /// What to do with an answer.
 pub(super) enum Verdict {
-    Good(Answer),
+    Good,
     /// It must be asked for again.
-    Again(Batch),
+    Again,
     /// It counts; the first answer did not, and its latents are gone, with an error if they had been stored.
-    First(Answer, Option<EncoderError>),
+    First(Option<EncoderError>),
     /// It is no accident any more.
     Wrong(EncoderError),
 }
@@ -51,22 +50,20 @@ impl Width {
     }
 
     /// Judges an answer before it is stored.
-    pub(super) fn judge(&mut self, answer: Answer, store: &Store) -> Result<Verdict, CacheError> {
-        let Some(got) = answer.encoded.outcomes.iter().flatten().map(|latent| latent.values.len()).next() else {
-            return Ok(Verdict::Good(answer));
-        };
+    pub(super) fn judge(&mut self, answer: &Answer, store: &Store) -> Result<Verdict, CacheError> {
+        let Some(got) = answer.width() else { return Ok(Verdict::Good) };
         let Some(expected) = self.known else {
             // On disk at once, for it is paid for; but another answer has to bear it out.
             store.doubt();
             (self.known, self.doubted) = (Some(got), true);
-            return Ok(Verdict::Good(answer));
+            return Ok(Verdict::Good);
         };
         if got == expected {
             if std::mem::take(&mut self.doubted) {
                 store.confirm()?;
             }
             (self.misses, self.other) = (0, None);
-            return Ok(Verdict::Good(answer));
+            return Ok(Verdict::Good);
         }
         if self.doubted && self.other == Some(got) {
             let dropped = store.next_row();
@@ -74,12 +71,12 @@ impl Width {
             (self.known, self.doubted) = (Some(got), false);
             let encoder = self.encoder.clone();
             let error = EncoderError::FirstWidth { encoder, expected, got, dropped };
-            return Ok(Verdict::First(answer, (dropped > 0).then_some(error)));
+            return Ok(Verdict::First((dropped > 0).then_some(error)));
         }
         self.other = Some(got);
         self.misses += 1;
         Ok(match self.misses < MISSES {
-            true => Verdict::Again(answer.batch),
+            true => Verdict::Again,
             false => {
                 let (encoder, described) = (self.encoder.clone(), self.described);
                 Verdict::Wrong(EncoderError::Width { encoder, expected, got, described })

@@ -1,14 +1,16 @@
 //! An opened encoder in the host's types: checked options in, checked rows out.
 
 use abi_stable::sabi_trait::TD_Opaque;
+use abi_stable::sabi_types::RMut;
 use abi_stable::std_types::{RResult, RSlice, RStr};
-use fusemix_sdk::abi::{RawEncoderBox, RawHost_TO, RawItem, RawRows};
-use fusemix_sdk::export::{OpenRequest, Report};
-use fusemix_sdk::{Description, Encoded, Error, ErrorKind, Item, Latent, OptionKind, OptionSpec, Options, Size};
+use fusemix_sdk::abi::{RawEncoderBox, RawHost_TO, RawItem, RawSink_TO};
+use fusemix_sdk::export::OpenRequest;
+use fusemix_sdk::{Description, Error, ErrorKind, Item, OptionKind, OptionSpec, Options, Size};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::intake::{Intake, Store};
 use super::load::{LoadError, Plugin};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
@@ -171,16 +173,20 @@ impl LoadedEncoder {
         }
     }
 
-    /// Encodes a batch. The rows have the width that the plugin says they have; whether that is the described width,
-    /// and whether the values are finite, is for the caller to judge.
-    pub fn encode(&self, items: &[Item<'_>]) -> Result<Encoded, EncoderError> {
+    /// Encodes a batch, whose rows go to `store` as they come: each item's outcome once, all of them if it ends well. Whether
+    /// rows have the described width, and whether their values are finite, is for the caller to judge.
+    pub fn encode(&self, items: &[Item<'_>], store: &mut Store<'_>) -> Result<(), EncoderError> {
         let raw_items: Vec<RawItem<'_>> = items
             .iter()
             .map(|item| RawItem { modality: RStr::from_str(item.modality), bytes: RSlice::from_slice(item.bytes) })
             .collect();
-        match self.raw.encode(RSlice::from_slice(&raw_items)) {
-            RResult::ROk(rows) => encoded(rows, items.len())
-                .map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason }),
+        let mut intake = Intake::new(items.len(), store);
+        let sink = RawSink_TO::from_ptr(RMut::new(&mut intake), TD_Opaque);
+        let ended = self.raw.encode(RSlice::from_slice(&raw_items), sink);
+        let kept = intake.end(ended.is_ok());
+        kept.map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason })?;
+        match ended {
+            RResult::ROk(()) => Ok(()),
             RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) }),
         }
     }
@@ -195,30 +201,6 @@ fn blamed<'a>(entry: &'a EncoderEntry, message: &str) -> &'a str {
 
 fn sdk_error(json: &str) -> Error {
     serde_json::from_str(json).unwrap_or_else(|_| Error::new(format!("an error that does not read: {json}")))
-}
-
-/// One outcome an item out of a block of rows.
-fn encoded(rows: RawRows, items: usize) -> Result<Encoded, String> {
-    let report: Report =
-        serde_json::from_str(&rows.report).map_err(|error| format!("its report does not read: {error}"))?;
-    let Report { mut failures, truncated, usage, rest } = report;
-    let mut again: Vec<usize> = rest.iter().flatten().copied().collect();
-    again.sort_unstable();
-    let is_some_items = again.is_sorted_by(|a, b| a < b) && again.iter().all(|index| failures.contains_key(index));
-    if !is_some_items || rest.iter().any(|group| group.is_empty() || group.len() == items) {
-        return Err(format!("of {items} items it wants these again: {rest:?}"));
-    }
-    if items.checked_mul(rows.width) != Some(rows.values.len()) || (rows.width == 0 && failures.len() < items) {
-        return Err(format!("{} values for {items} items of width {}", rows.values.len(), rows.width));
-    }
-    let outcome = |index| match failures.remove(&index) {
-        Some(failure) => Err(failure),
-        None => {
-            let values = rows.values[index * rows.width..(index + 1) * rows.width].to_vec();
-            Ok(Latent::new(values, truncated.binary_search(&index).is_ok()))
-        }
-    };
-    Ok(Encoded::new((0..items).map(outcome).collect(), usage).rest(rest))
 }
 
 fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {

@@ -1,12 +1,14 @@
 //! The plugins of a plugins.toml and the encoders opened on them.
 
 mod encoder;
+mod intake;
 mod load;
 mod services;
 
 use std::path::PathBuf;
 
 pub use encoder::{EncoderError, LoadedEncoder};
+pub use intake::Store;
 pub use load::{LoadError, Plugin};
 pub use services::Services;
 

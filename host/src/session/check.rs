@@ -13,7 +13,11 @@ impl Session {
         let samples = Samples::of(modality).ok_or_else(|| Error::NoSamples { modality: modality.name().to_owned() })?;
         Ok(examine(&encoder.description, &samples, |items| {
             let items = items.iter().map(|item| item.bytes.to_vec()).collect();
-            call(&encoder, items).map_err(|error| fusemix_sdk::Error::new(error.to_string()))
+            call(&encoder, items).map_err(|error| {
+                let mut told = fusemix_sdk::Error::new(error.to_string());
+                told.kind = error.kind().unwrap_or_default();
+                told
+            })
         }))
     }
 }

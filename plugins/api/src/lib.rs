@@ -1,7 +1,6 @@
 //! Encoders behind embedding APIs, configured in plugins.toml with no code.
 //!
-//! One call of the host is one answer with vectors: what was paid for is on the host's disk before more is sent. From items to
-//! latents: `input` (items as they are sent, and their sizes), `sender` (retries, batches halved down to the item at
+//! What was paid for is on the host's disk before more of a batch is sent. From items to latents: `input` (items as they are sent, and their sizes), `sender` (retries, batches halved down to the item at
 //! fault), `pace` (when a request may go), `client` (one exchange over HTTP), `provider` (the wire formats), `answer`
 //! (what is checked before a vector counts).
 
@@ -16,12 +15,11 @@ mod settings;
 mod tokens;
 
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Limits, Modality, OptionSpec, Options, Outcome, Rate,
-    Size, tracing,
+    Description, Encoder, Error, Host, Item, Limits, Modality, OptionSpec, Options, Outcome, Rate, Sink, Size, tracing,
 };
 
 use input::Input;
-use sender::Sender;
+use sender::{Parcel, Sender};
 use settings::Settings;
 use tokens::Tokens;
 
@@ -104,21 +102,15 @@ impl Encoder for Api {
         items.iter().map(|item| self.size(item)).collect()
     }
 
-    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
-        let inputs: Vec<Result<Input, ItemError>> = items.iter().map(Input::of).collect();
-        let (places, good): (Vec<usize>, Vec<&Input>) =
-            inputs.iter().enumerate().filter_map(|(place, input)| Some((place, input.as_ref().ok()?))).unzip();
-        let tokens: Vec<u64> = places.iter().map(|&place| self.size(&items[place]).tokens).collect();
-        let sent = self.sender.send(&good, &tokens, host)?;
-        let mut outcomes: Vec<Outcome> = inputs
-            .iter()
-            .map(|input| Err(input.as_ref().err().cloned().unwrap_or(ItemError::new("not sent"))))
-            .collect();
-        for (&place, outcome) in places.iter().zip(sent.outcomes) {
-            outcomes[place] = outcome;
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+        let mut parcels = Vec::new();
+        for (place, item) in items.iter().enumerate() {
+            match Input::of(item) {
+                Ok(input) => parcels.push(Parcel { place, input, tokens: self.size(item).tokens }),
+                Err(error) => sink.put(place, Outcome::Err(error)),
+            }
         }
-        let rest = sent.rest.into_iter().map(|group| group.into_iter().map(|index| places[index]).collect());
-        Ok(Encoded::new(outcomes, sent.usage).rest(rest.collect()))
+        self.sender.send(&parcels, sink)
     }
 }
 

@@ -1,15 +1,12 @@
 //! A batch on its way to vectors: sent again where that may help, halved down to the item at fault where it is refused.
 //!
-//! No more than one answer with vectors is waited for: it is paid for, so it goes to the host's disk before the rest of the
-//! batch is sent. The rest comes back as batches of their own, whose history is remembered.
+//! An answer with vectors is paid for: it goes to the host's disk before the rest of its batch is sent.
 
-use fusemix_sdk::{Error, Host, ItemError, Outcome, tracing};
+use fusemix_sdk::{Error, ItemError, Outcome, Sink, tracing};
 use rand::RngExt;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::answer::{BadAnswer, Judged};
@@ -43,36 +40,32 @@ pub(crate) struct Sender {
     answers: AtomicU32,
     /// The model that the first of them was from.
     answered: OnceLock<String>,
-    /// Batches that are parts of one that was refused, by [`digest`].
-    halves: Mutex<HashSet<u64>>,
     /// Whether the user knows that batches are sent in halves.
     told_of_halves: AtomicBool,
     /// Why no request will work any more.
     fatal: OnceLock<Error>,
 }
 
-/// What became of a batch.
-pub(crate) struct Sent {
-    /// One an input.
-    pub(crate) outcomes: Vec<Outcome>,
-    /// Inputs that were not sent, in groups that are to be sent as they are; and those whose vectors were no good, each alone.
-    pub(crate) rest: Vec<Vec<usize>>,
-    pub(crate) usage: BTreeMap<String, f64>,
+/// An item as it is sent.
+pub(crate) struct Parcel {
+    /// Its index in the host's batch.
+    pub(crate) place: usize,
+    pub(crate) input: Input,
+    pub(crate) tokens: u64,
 }
 
 /// A batch at work.
-struct Job<'a> {
-    inputs: &'a [&'a Input],
-    tokens: &'a [u64],
-    host: &'a Host,
-    outcomes: Vec<Option<Outcome>>,
-    usage: BTreeMap<String, f64>,
+struct Job<'a, 'b> {
+    parcels: &'a [Parcel],
+    sink: &'a mut Sink<'b>,
+    /// Tokens used since the last answer that was good.
+    wasted: f64,
 }
 
-/// Some of a batch's inputs.
+/// Some of a batch's parcels.
 #[derive(Clone, Debug)]
 struct Part {
-    inputs: Range<usize>,
+    parcels: Range<usize>,
     /// Whether more was refused before.
     halved: bool,
 }
@@ -111,7 +104,6 @@ impl Sender {
             failing: AtomicU32::new(0),
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
-            halves: Mutex::default(),
             told_of_halves: AtomicBool::new(false),
             fatal: OnceLock::new(),
         })
@@ -125,86 +117,81 @@ impl Sender {
         self.client.address()
     }
 
-    /// The vectors of as many of `inputs`, which have so many `tokens`, as the first answer with vectors has.
-    pub(crate) fn send(&self, inputs: &[&Input], tokens: &[u64], host: &Host) -> Result<Sent, Error> {
-        if !inputs.is_empty() {
-            self.client.need_key()?;
+    /// Puts the outcome of each parcel into `sink`.
+    pub(crate) fn send(&self, parcels: &[Parcel], sink: &mut Sink<'_>) -> Result<(), Error> {
+        if parcels.is_empty() {
+            return Ok(());
         }
-        let mut job = Job { inputs, tokens, host, outcomes: vec![None; inputs.len()], usage: BTreeMap::new() };
-        let halved = self.halves().remove(&digest(inputs));
-        let mut parts = Vec::from_iter((!inputs.is_empty()).then_some(Part { inputs: 0..inputs.len(), halved }));
-        let mut bad = Vec::new();
+        self.client.need_key()?;
+        let mut job = Job { parcels, sink, wasted: 0.0 };
+        // The last is sent next.
+        let mut parts = vec![Part { parcels: 0..parcels.len(), halved: false }];
         while let Some(part) = parts.pop() {
             match self.request(&part, &mut job) {
                 Ok(vectors) => {
                     self.failing.store(0, Ordering::Relaxed);
                     self.answers.fetch_add(1, Ordering::Relaxed);
-                    for (place, vector) in part.inputs.zip(vectors) {
+                    job.wasted = 0.0;
+                    for (at, vector) in part.parcels.zip(vectors) {
                         match vector {
-                            Ok(vector) => job.outcomes[place] = Some(Ok(vector.into())),
-                            Err(_) => bad.push(place),
+                            Ok(vector) => job.sink.put(parcels[at].place, Ok(vector)),
+                            // Once more, alone, after all others.
+                            Err(_) => parts.insert(0, Part { parcels: at..at + 1, halved: false }),
                         }
                     }
-                    break;
+                    if !parts.is_empty() {
+                        job.sink.store()?;
+                    }
                 }
-                Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.inputs.len() > 1 => {
+                Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.parcels.len() > 1 => {
                     if !self.told_of_halves.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
                             "{} items are sent again in halves: {reason}; if all are, a smaller `batch` saves requests",
-                            part.inputs.len()
+                            part.parcels.len()
                         );
                     }
-                    let Range { start, end } = part.inputs;
+                    let Range { start, end } = part.parcels;
                     let middle = start + (end - start) / 2;
-                    parts.extend([middle..end, start..middle].map(|inputs| Part { inputs, halved: true }));
+                    parts.extend([middle..end, start..middle].map(|parcels| Part { parcels, halved: true }));
                 }
                 Err(Trouble::Refused(reason)) => {
-                    self.fail(part.inputs.start, ItemError::new(reason), 256, &mut job)?;
+                    self.fail(part.parcels.start, ItemError::new(reason), 256, &mut job)?;
                 }
                 Err(Trouble::Unsure(reason)) => {
-                    self.fail(part.inputs.start, ItemError::transient(reason), 16, &mut job)?;
+                    self.fail(part.parcels.start, ItemError::transient(reason), 16, &mut job)?;
                 }
-                Err(Trouble::Stop(error)) => return Err(told(error, &job)),
+                Err(Trouble::Stop(error)) => return Err(job.told(error)),
             }
         }
-        self.halves().extend(parts.iter().map(|part| digest(&inputs[part.inputs.clone()])));
-        let rest = parts.into_iter().rev().map(|part| part.inputs.collect());
-        let outcome = |outcome: Option<Outcome>| outcome.unwrap_or_else(|| Err(ItemError::transient("not sent yet")));
-        Ok(Sent {
-            outcomes: job.outcomes.into_iter().map(outcome).collect(),
-            rest: rest.chain(bad.into_iter().map(|place| vec![place])).collect(),
-            usage: job.usage,
-        })
+        Ok(())
     }
 
     fn works(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    fn halves(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.halves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
     /// down to the items.
-    fn fail(&self, place: usize, mut error: ItemError, most: u32, job: &mut Job<'_>) -> Result<(), Error> {
+    fn fail(&self, at: usize, mut error: ItemError, most: u32, job: &mut Job<'_, '_>) -> Result<(), Error> {
         let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
         let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
         if failing >= most {
             let reason = error.message;
             let error = format!("{failing} items in a row have failed, the last with: {reason}");
-            return Err(told(Error::new(error), job));
+            return Err(job.told(Error::new(error)));
         }
         error.transient |= !self.works();
-        job.outcomes[place] = Some(Err(error));
+        job.sink.put(job.parcels[at].place, Outcome::Err(error));
         Ok(())
     }
 
     /// One request, sent again as often as may help: one of its vectors at least is good.
-    fn request(&self, part: &Part, job: &mut Job<'_>) -> Result<Vec<Judged>, Trouble> {
-        let inputs = part.inputs.clone();
-        let tokens = job.tokens[inputs.clone()].iter().sum();
-        let body = self.provider.body(&job.inputs[inputs.clone()]);
+    fn request(&self, part: &Part, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Trouble> {
+        let host = job.sink.host();
+        let parcels = &job.parcels[part.parcels.clone()];
+        let inputs: Vec<&Input> = parcels.iter().map(|parcel| &parcel.input).collect();
+        let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
+        let body = self.provider.body(&inputs);
         // What was tried whole is not tried as often in halves, down to the single item.
         let half = part.halved && inputs.len() > 1;
         let [most, answers] = [u32::MAX, ANSWERS[usize::from(inputs.len() == 1)]]
@@ -213,7 +200,7 @@ impl Sender {
         // What failed in a way that may be the items' doing, in any other way, and what was put off.
         let (mut unsure, mut failed, mut delayed) = (0, 0, 0);
         loop {
-            self.pace.take(tokens, job.host)?;
+            self.pace.take(tokens, host)?;
             if let Some(error) = self.fatal.get() {
                 return Err(error.clone().into());
             }
@@ -222,9 +209,9 @@ impl Sender {
             let replied = self.client.post(&self.provider.endpoint(), &body);
             let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
             tracing::debug!("{} items, after {:?}: {came}", inputs.len(), start.elapsed());
-            *job.usage.entry("requests".to_owned()).or_default() += 1.0;
+            job.sink.used("requests", 1.0);
             if unsure + failed + delayed > 0 {
-                *job.usage.entry("repeats".to_owned()).or_default() += 1.0;
+                job.sink.used("repeats", 1.0);
             }
             let (trouble, tries) = match replied {
                 Ok(reply) => {
@@ -232,7 +219,7 @@ impl Sender {
                     match self.read(&reply.body, inputs.len(), job) {
                         Ok(vectors) => {
                             if unsure + failed > 0 {
-                                job.host.status("");
+                                host.status("");
                             }
                             return Ok(vectors);
                         }
@@ -295,14 +282,14 @@ impl Sender {
                 }
                 return Err(trouble);
             }
-            job.host.status(&format!("sending again ({times}): {reason}"));
+            host.status(&format!("sending again ({times}): {reason}"));
             let pause = self.pause(*times);
-            pace::wait(Instant::now() + pause, &format!("before sending again: {reason}"), job.host)?;
+            pace::wait(Instant::now() + pause, &format!("before sending again: {reason}"), host)?;
         }
     }
 
     /// The vectors of an answer that has good ones.
-    fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_>) -> Result<Vec<Judged>, Trouble> {
+    fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Trouble> {
         let (answer, usage) = match self.provider.answer(body) {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
@@ -311,9 +298,8 @@ impl Sender {
             }
             Err(BadAnswer { reason, usage }) => (Err(reason), usage),
         };
-        for (unit, amount) in usage {
-            *job.usage.entry(unit).or_default() += amount;
-        }
+        job.wasted += usage.get("tokens").copied().unwrap_or(0.0);
+        usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
         let judged = answer.and_then(|answer| answer.judge(inputs));
         let judged = judged.map_err(|reason| {
             let reason: String = self.client.redact(&reason).chars().take(300).collect();
@@ -359,17 +345,12 @@ impl Sender {
     }
 }
 
-/// Tells batches apart.
-fn digest(inputs: &[&Input]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    inputs.iter().for_each(|input| input.text().hash(&mut hasher));
-    hasher.finish()
-}
-
-/// `error`, with what was used up to it.
-fn told(mut error: Error, job: &Job<'_>) -> Error {
-    if let Some(tokens) = job.usage.get("tokens").filter(|&&tokens| tokens > 0.0) {
-        error.message += &format!(" ({tokens} tokens were used for answers that were no good)");
+impl Job<'_, '_> {
+    /// `error`, with what was used up to it.
+    fn told(&self, mut error: Error) -> Error {
+        if self.wasted > 0.0 {
+            error.message += &format!(" ({} tokens were used for answers that were no good)", self.wasted);
+        }
+        error
     }
-    error
 }

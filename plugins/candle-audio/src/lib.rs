@@ -13,7 +13,7 @@ mod sound;
 use candle_core::{DType, Device};
 use candle_kit::{Layer, Pooling, Source, guarded};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
+    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -99,7 +99,8 @@ impl Encoder for CandleAudio {
     }
 
     /// In rounds of some windows of each sound, so that memory does not grow with a sound's length.
-    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+        let host = sink.host();
         let (rate, mut waits) = (self.model.rate(), false);
         let mut sounds: Vec<Progress<'_>> =
             items.par_iter().map(|item| Progress::new(Sound::open(item.bytes, rate))).collect();
@@ -121,7 +122,8 @@ impl Encoder for CandleAudio {
         if waits {
             host.status("");
         }
-        Ok(sounds.into_iter().map(|sound| sound.finish(self.normalize)).collect())
+        sink.put_all(sounds.into_iter().map(|sound| sound.finish(self.normalize)));
+        Ok(())
     }
 }
 

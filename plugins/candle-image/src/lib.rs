@@ -19,7 +19,7 @@ mod svg;
 use candle_core::{DType, Device, Tensor};
 use candle_kit::{Layer, Pooling, Source, in_halves};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, tracing,
+    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -92,7 +92,8 @@ impl Encoder for CandleImage {
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
-    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+        let host = sink.host();
         let pixels = |item: &Item<'_>| self.input.pixels(item.bytes);
         let latents: Vec<Vec<_>> = match self.device.is_cpu() {
             // Few pictures a core (see `candle_kit::nn`), and as many for each.
@@ -106,7 +107,8 @@ impl Encoder for CandleImage {
                 .map(|items| self.latents(items.par_iter().map(pixels).collect(), host))
                 .collect::<Result<_, _>>()?,
         };
-        Ok(latents.into_iter().flatten().collect())
+        sink.put_all(latents.into_iter().flatten());
+        Ok(())
     }
 }
 

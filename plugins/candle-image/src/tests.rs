@@ -37,7 +37,7 @@ fn open(options: &Options) -> CandleImage {
 
 fn encode(encoder: &CandleImage, files: &[Vec<u8>]) -> Vec<Outcome> {
     let items: Vec<Item<'_>> = files.iter().map(|bytes| Item::new(&Modality::Image, bytes)).collect();
-    encoder.encode(&items, &Host::detached()).unwrap().outcomes
+    check::encode(encoder, &items).unwrap().outcomes
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

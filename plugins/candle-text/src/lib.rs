@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor, bail};
 use candle_kit::nn::Packing;
 use candle_kit::{Layer, Pooling, Source};
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, tracing,
+    Description, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
@@ -127,7 +127,8 @@ impl Encoder for CandleText {
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
-    fn encode(&self, items: &[Item<'_>], host: &Host) -> Result<Encoded, Error> {
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+        let host = sink.host();
         let texts: Vec<_> = items.par_iter().map(|item| self.input.tokens(item)).collect();
         let batches = input::batches(&texts, &self.device);
         let (doing, began) = (format!("{}, texts", self.name), Instant::now());
@@ -161,11 +162,10 @@ impl Encoder for CandleText {
             latents[*text] = values;
         }
         let tokens: usize = batches.iter().map(|batch| input::tokens(batch)).sum();
-        let latents = texts.into_iter().zip(latents);
+        sink.used("tokens", tokens as f64);
         let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent::new(values, text?.truncated));
-        let mut encoded: Encoded = latents.map(latent).collect();
-        encoded.usage.insert("tokens".into(), tokens as f64);
-        Ok(encoded)
+        sink.put_all(texts.into_iter().zip(latents).map(latent));
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ fn open(options: &Options) -> CandleText {
 
 fn encode(encoder: &CandleText, texts: &[&str]) -> Encoded {
     let items: Vec<Item<'_>> = texts.iter().map(|text| Item::text(text)).collect();
-    encoder.encode(&items, &Host::detached()).unwrap()
+    check::encode(encoder, &items).unwrap()
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
@@ -89,7 +89,7 @@ fn bad_texts_fail_alone() {
     let invisible = "\u{1}\u{200b}\u{feff}";
     let items = ["a red\0 flower", "", " \n", "\u{3000}", "\0\0", invisible].map(Item::text);
     let invalid = Item::new(&Modality::Text, b"caf\xe9");
-    let outcomes = encoder.encode(&[&items[..], &[invalid]].concat(), &Host::detached()).unwrap().outcomes;
+    let outcomes = check::encode(&encoder, &[&items[..], &[invalid]].concat()).unwrap().outcomes;
     assert_eq!(outcomes[0], good[0]);
     let nothing = "finds nothing in it";
     for (outcome, reason) in outcomes[1..].iter().zip(["empty", "empty", "empty", nothing, nothing, "UTF-8 at byte 3"])

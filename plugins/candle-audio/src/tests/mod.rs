@@ -8,7 +8,7 @@ mod mutated;
 mod whisper_tiny;
 
 use candle_core::{Device, Tensor};
-use fusemix_sdk::{Encoder, Host, Item, ItemError, Modality, Options, Outcome};
+use fusemix_sdk::{Encoder, Host, Item, ItemError, Modality, Options, Outcome, check};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ fn refused(options: Options) -> String {
 
 fn encode(encoder: &CandleAudio, files: &[Vec<u8>]) -> Vec<Outcome> {
     let items: Vec<Item<'_>> = files.iter().map(|bytes| Item::new(&Modality::Audio, bytes)).collect();
-    encoder.encode(&items, &Host::detached()).unwrap().outcomes
+    check::encode(encoder, &items).unwrap().outcomes
 }
 
 fn latents(options: &Options, files: &[Vec<u8>]) -> Vec<Vec<f32>> {

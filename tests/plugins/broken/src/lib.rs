@@ -1,14 +1,32 @@
 //! An encoder that misbehaves as it is told to, in each way that the host has to survive.
 
-use fusemix_sdk::{Description, Encoded, Encoder, Error, Host, Item, Modality, OptionKind, OptionSpec, Options};
+use fusemix_sdk::{
+    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
+};
 use std::time::Duration;
+
+/// Each of them is a value of `fault`.
+const FAULTS: [&str; 13] = [
+    "open",
+    "panic-open",
+    "hang-open",
+    "fail",
+    "panic",
+    "width",
+    "count",
+    "nan",
+    "twice",
+    "missing",
+    "store-panic",
+    "store-hang",
+    "hang",
+];
 
 struct Broken(String);
 
 impl Encoder for Broken {
     fn options() -> Vec<OptionSpec> {
-        let faults = ["open", "panic-open", "hang-open", "fail", "panic", "width", "count", "nan", "again", "hang"];
-        vec![OptionSpec::new("fault", OptionKind::Text, "what to do wrong").required().choices(&faults)]
+        vec![OptionSpec::new("fault", OptionKind::Text, "what to do wrong").required().choices(&FAULTS)]
     }
 
     fn open(options: &Options, _host: &Host) -> Result<Self, Error> {
@@ -24,25 +42,31 @@ impl Encoder for Broken {
         Description::new(Modality::Text, 4).batch(4).fingerprint("fault", &self.0)
     }
 
-    fn encode(&self, items: &[Item<'_>], _host: &Host) -> Result<Encoded, Error> {
-        let latents = |width: usize, items: usize| {
-            Encoded::from_iter((0..items).map(|item| Ok::<_, fusemix_sdk::ItemError>(vec![item as f32 + 1.0; width])))
-        };
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
+        let latent = |item: usize| Ok::<_, ItemError>(vec![item as f32 + 1.0; 4]);
         match self.0.as_str() {
-            "fail" => Err(Error::new("the model fell over")),
+            "fail" => return Err(Error::new("the model fell over")),
             "panic" => panic!("on purpose, while encoding"),
-            "width" => Ok(latents(5, items.len())),
-            "again" => {
-                let later = || Err::<Vec<f32>, _>(fusemix_sdk::ItemError::transient("later"));
-                let all = (0..items.len()).collect();
-                Ok(items.iter().map(|_| later()).collect::<Encoded>().rest(vec![all]))
-            }
-            "count" => Ok(latents(4, items.len() + 1)),
-            "nan" => {
-                Ok(items.iter().map(|item| Ok::<_, fusemix_sdk::ItemError>(vec![not_a_number(item); 4])).collect())
+            "width" => sink.put_all((0..items.len()).map(|item| Ok(vec![item as f32 + 1.0; 5]))),
+            "count" => sink.put_all((0..=items.len()).map(latent)),
+            "twice" => (0..2).for_each(|_| sink.put_all((0..items.len()).map(latent))),
+            "missing" => (1..items.len()).for_each(|item| sink.put(item, latent(item))),
+            "nan" => sink.put_all(items.iter().map(|item| Ok(vec![not_a_number(item); 4]))),
+            // Half of the items are stored, and the item of that name undoes the call.
+            fault @ ("store-panic" | "store-hang") => {
+                let half = items.len().div_ceil(2);
+                (0..half).for_each(|item| sink.put(item, latent(item)));
+                sink.store()?;
+                match fault {
+                    _ if !items.iter().any(|item| item.bytes == fault.as_bytes()) => {}
+                    "store-panic" => panic!("on purpose, after storing"),
+                    _ => hang(),
+                }
+                (half..items.len()).for_each(|item| sink.put(item, latent(item)));
             }
             _ => hang(),
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A well-behaved encoder that needs no weights: an item's latent is the sum of its words' random vectors.
 
 use fusemix_sdk::{
-    Description, Encoded, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options,
+    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ impl Encoder for Mock {
         Description::new(self.modality.clone(), self.width).batch(8).fingerprint("salt", &self.salt)
     }
 
-    fn encode(&self, items: &[Item<'_>], _host: &Host) -> Result<Encoded, Error> {
+    fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         std::thread::sleep(self.delay);
         if let Some(path) = &self.calls {
             let lines: String = items.iter().map(|item| format!("{}\n", String::from_utf8_lossy(item.bytes))).collect();
@@ -49,7 +49,8 @@ impl Encoder for Mock {
             file.and_then(|mut file| file.write_all(lines.as_bytes()))
                 .map_err(|error| Error::new(error.to_string()))?;
         }
-        Ok(items.iter().map(|item| self.latent(item)).collect())
+        sink.put_all(items.iter().map(|item| self.latent(item)));
+        Ok(())
     }
 }
 
