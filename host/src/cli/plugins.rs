@@ -4,10 +4,11 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Cli, exit};
-use crate::plugin::{LoadError, LoadedEncoder, Plugin};
+use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
 use crate::session::Error;
 
 /// List plugins and encoders and what is wrong with them.
@@ -24,12 +25,21 @@ enum Command {
         /// Its name in plugins.toml
         encoder: String,
     },
+    /// Write the folder of a new plugin that builds and passes its test
+    New {
+        /// The plugin's name, and the folder's
+        name: String,
+        /// What its items are: text, image, audio, or a name of your own
+        #[arg(long, value_name = "MODALITY", default_value = "text")]
+        modality: String,
+    },
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
         None => list(cli),
         Some(Command::Check { encoder }) => check(cli, &encoder),
+        Some(Command::New { name, modality }) => new(cli, &name, &modality),
     }
 }
 
@@ -128,4 +138,20 @@ fn check(cli: &Cli, name: &str) -> Result<u8> {
         }
     }
     Ok(if broken == 0 { 0 } else { exit::FAILED })
+}
+
+fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
+    let folder = scaffold(Path::new("."), name, modality)?;
+    if cli.json {
+        say!("{:#}", json!({"folder": folder}));
+        return Ok(0);
+    }
+    say!("{} is ready. Next:", folder.display());
+    say!("  cd {name} && cargo test && cargo build --release");
+    say!("then in plugins.toml:");
+    say!("  plugin_folder = \".\"         # the folder that holds {name}/");
+    say!("  [encoder.{name}]");
+    say!("  plugin = \"{name}\"");
+    say!("and `fusemix plugins check {name}` tries what every encoder promises");
+    Ok(0)
 }

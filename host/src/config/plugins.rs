@@ -13,7 +13,7 @@ use crate::wording::suggest;
 pub struct Config {
     /// Where it was read from.
     pub file: TomlFile,
-    /// `plugin_folder`: where plugins are looked for besides the program's own folder.
+    /// `plugin_folder`: where plugins are looked for besides the program's own folder; one that is there needs no `[[plugin]]`.
     pub plugin_folder: Option<PathBuf>,
     /// `cache`: where latents are kept.
     pub cache: PathBuf,
@@ -36,6 +36,13 @@ pub struct PluginEntry {
     pub path: Option<PathBuf>,
     /// What the library's SHA-256 must be, in hex.
     pub sha256: Option<String>,
+}
+
+impl PluginEntry {
+    /// An entry that says no more than a name.
+    fn found_by_name(name: &str) -> Self {
+        Self { name: name.to_owned(), version: VersionReq::STAR, path: None, sha256: None }
+    }
 }
 
 /// One `[encoder.NAME]`.
@@ -114,14 +121,21 @@ impl Config {
             let message = format!("plugin_folder: there is no folder {}", absent.display());
             tracing::warn!("{}", file.error_at(&["plugin_folder"], message));
         }
-        let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, &plugins, name, table));
-        Ok(Self {
-            plugin_folder,
-            cache: folder.join(document.cache.unwrap_or_else(|| ".fusemix/cache".into())),
-            encoders: encoders.collect::<Result<_, _>>()?,
-            plugins,
-            file,
-        })
+        let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, name, table));
+        let encoders: Vec<EncoderEntry> = encoders.collect::<Result<_, _>>()?;
+        for EncoderEntry { name, host: HostKeys { plugin, .. }, .. } in &encoders {
+            if plugins.iter().any(|entry| entry.name == *plugin) {
+                continue;
+            }
+            if plugin_folder.is_none() {
+                let names = plugins.iter().map(|entry| entry.name.as_str());
+                let message = format!("no [[plugin]] is called `{plugin}`{}", suggest(plugin, names));
+                return Err(file.error_at(&["encoder", name, "plugin"], message));
+            }
+            plugins.push(PluginEntry::found_by_name(plugin));
+        }
+        let cache = folder.join(document.cache.unwrap_or_else(|| ".fusemix/cache".into()));
+        Ok(Self { plugin_folder, cache, encoders, plugins, file })
     }
 
     /// The encoder called `name`.
@@ -133,12 +147,7 @@ impl Config {
     }
 }
 
-fn encoder(
-    file: &TomlFile,
-    plugins: &[PluginEntry],
-    name: String,
-    table: toml::Value,
-) -> Result<EncoderEntry, ConfigError> {
+fn encoder(file: &TomlFile, name: String, table: toml::Value) -> Result<EncoderEntry, ConfigError> {
     let at = |key: &str, message: String| file.error_at(&["encoder", &name, key], message);
     let toml::Value::Table(mut options) = table else {
         return Err(at("", format!("`encoder.{name}` must be a table: [encoder.{name}]")));
@@ -166,11 +175,6 @@ fn encoder(
         }
     }
     let host: HostKeys = own.try_into().map_err(|error: toml::de::Error| at("", error.message().to_owned()))?;
-    if !plugins.iter().any(|plugin| plugin.name == host.plugin) {
-        let names = plugins.iter().map(|plugin| plugin.name.as_str());
-        let message = format!("no [[plugin]] is called `{}`{}", host.plugin, suggest(&host.plugin, names));
-        return Err(at("plugin", message));
-    }
     Ok(EncoderEntry { name, host, options })
 }
 

@@ -115,7 +115,10 @@ fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> 
         return if path.is_file() { Ok(path) } else { Err(missing(path, &[])) };
     }
     let file = PathBuf::from(format!("{DLL_PREFIX}{}{DLL_SUFFIX}", entry.name.replace('-', "_")));
-    let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    // In the folder, or where cargo leaves it in the folder of the plugin's own sources.
+    let built = Path::new(&entry.name).join("target").join("release").join(&file);
+    let places = folders.iter().flat_map(|folder| [folder.join(&file), folder.join(&built)]);
+    let found = places.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| missing(file, folders))
 }
 

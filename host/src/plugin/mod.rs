@@ -3,6 +3,7 @@
 mod encoder;
 mod intake;
 mod load;
+mod scaffold;
 mod services;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 pub use encoder::{EncoderError, LoadedEncoder};
 pub use intake::Store;
 pub use load::{LoadError, Plugin};
+pub use scaffold::{ScaffoldError, scaffold};
 pub use services::Services;
 
 use crate::config::{Config, EncoderEntry, PluginEntry};
