@@ -10,6 +10,7 @@ pub mod device;
 pub mod encode;
 pub mod eval;
 pub mod fusion;
+pub mod gallery;
 mod kernels;
 pub mod latents;
 pub mod pairs;
