@@ -11,6 +11,7 @@ pub mod device;
 pub mod encode;
 pub mod eval;
 pub mod fit;
+pub mod gallery;
 mod kernels;
 pub mod latents;
 mod nn;

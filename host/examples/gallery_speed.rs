@@ -1,0 +1,79 @@
+//! Times of exact search over a gallery, for tests/reference/gallery.py, which drives it line by line.
+//!
+//! `gallery_speed build GALLERY VECTORS.raw WIDTH [f16]`, then `gallery_speed serve GALLERY QUERIES.raw`.
+
+use fusemix::gallery::{Dtype, Exhibit, Gallery, GalleryInfo, Origin, Writer};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{Read, stdin};
+use std::path::Path;
+use std::time::Instant;
+
+/// Rows of a commit.
+const ROWS: usize = 8192;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["build", gallery, vectors, width] => build(gallery.as_ref(), vectors, width.parse()?, Dtype::F32),
+        ["build", gallery, vectors, width, "f16"] => build(gallery.as_ref(), vectors, width.parse()?, Dtype::F16),
+        ["serve", gallery, queries] => serve(gallery.as_ref(), queries),
+        _ => Err("usage: gallery_speed build GALLERY VECTORS WIDTH [f16] | serve GALLERY QUERIES".into()),
+    }
+}
+
+/// A gallery of all rows of a file of raw f32; prints seconds and the peak of the memory.
+fn build(gallery: &Path, vectors: &str, width: usize, dtype: Dtype) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    let origin = Origin { run: "run".into(), digest: "0".into(), tower: "image".into(), encoders: Default::default() };
+    let columns = vec!["caption".to_owned(), "price".to_owned()];
+    let mut writer = Writer::create(gallery, GalleryInfo { width, dtype, columns, origin })?;
+    let mut file = File::open(vectors)?;
+    let mut bytes = Vec::new();
+    while file.by_ref().take((ROWS * width * 4) as u64).read_to_end(&mut bytes)? > 0 {
+        let first = writer.len();
+        let exhibits: Vec<Exhibit> = (first..first + bytes.len() / 4 / width)
+            .map(|row| Exhibit {
+                id: format!("pictures/{row:07}.jpg"),
+                metadata: vec![format!("a photograph of item {row} beside another").into(), (row % 1000).into()],
+            })
+            .collect();
+        writer.append(&exhibits, &floats(&bytes))?;
+        bytes.clear();
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let memory = |key| status.lines().find(|line| line.starts_with(key)).unwrap_or("unknown memory");
+    println!("{:.2} s, {}, {}", start.elapsed().as_secs_f64(), memory("RssAnon"), memory("VmHWM"));
+    Ok(())
+}
+
+/// Searches the top 10 of COUNT queries, REPEATS times, for each line `COUNT REPEATS [FILTER]`; prints the mean seconds
+/// and the rows that were found last.
+fn serve(gallery: &Path, queries: &str) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    let gallery = Gallery::open(gallery)?;
+    let queries = floats(&fs::read(queries)?);
+    println!("{:e}", start.elapsed().as_secs_f64());
+    for line in stdin().lines() {
+        let line = line?;
+        let mut words = line.splitn(3, ' ');
+        let mut number = || words.next().unwrap_or_default().parse::<usize>();
+        let (count, repeats) = (number()?, number()?);
+        let filter = words.next().map(str::parse).transpose()?;
+        let parts: Vec<&[f32]> = queries.chunks_exact(count * gallery.info().width).collect();
+        let start = Instant::now();
+        let mut rows = Vec::new();
+        for repeat in 0..repeats {
+            rows = gallery.search(parts[repeat % parts.len()], 10, filter.as_ref())?;
+        }
+        let seconds = start.elapsed().as_secs_f64() / repeats as f64;
+        let rows: Vec<String> = rows.iter().flatten().map(|hit| hit.row.to_string()).collect();
+        println!("{seconds:e} {}", rows.join(" "));
+    }
+    Ok(())
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}

@@ -1,0 +1,111 @@
+//! What can go wrong with a gallery.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Origin;
+use super::origin::differences;
+
+/// What can go wrong with a gallery.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum GalleryError {
+    #[error("cannot {doing} {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    Io { doing: &'static str, path: PathBuf, cause: io::Error },
+    #[error("{} holds no gallery: it has no gallery.json; build one, or name another folder", path.display())]
+    Absent { path: PathBuf },
+    #[error("{} already holds a gallery; add to it, or name another folder", path.display())]
+    Exists { path: PathBuf },
+    #[error("{} is not empty: it holds `{file}`; name another folder for the gallery", path.display())]
+    NotEmpty { path: PathBuf, file: String },
+    #[error("{} was made by a newer version of fusemix (format {version}); use that version", path.display())]
+    Newer { path: PathBuf, version: u32 },
+    #[error("another process is writing to {}; wait until it has finished, then run this again", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} is cut short: {bytes} bytes are left of at least {needed}; restore it from a copy, or build the \
+             gallery again", path.display())]
+    Cut { path: PathBuf, bytes: u64, needed: u64 },
+    #[error("{} is damaged ({what}); restore it from a copy, or build the gallery again", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{}: an earlier commit failed halfway; open the gallery again before writing more", path.display())]
+    Unsettled { path: PathBuf },
+    #[error("{} is full: a gallery holds at most {most} rows; build another for the rest", path.display())]
+    Full { path: PathBuf, most: usize },
+
+    #[error("{what}; make the gallery with other settings")]
+    Info { what: String },
+    #[error(
+        "the gallery was built with run {} and not with {}; use that run, or build a gallery with this one",
+        stored.run_name(), present.run_name()
+    )]
+    OtherRun { stored: Box<Origin>, present: Box<Origin> },
+    #[error(
+        "the gallery holds embeddings of tower `{stored}`, not `{present}`; use that tower, or build another gallery"
+    )]
+    OtherTower { stored: String, present: String },
+    #[error(
+        "the gallery was built with encoders {}, not {}; use those, or build another gallery",
+        stored.encoder_names(), present.encoder_names()
+    )]
+    OtherEncoders { stored: Box<Origin>, present: Box<Origin> },
+    #[error(
+        "encoder `{encoder}` is not the one that the gallery was built with: built with {}; now {}; configure that one \
+         again in plugins.toml, or build another gallery",
+        differences(&stored.encoders[encoder], &present.encoders[encoder])[0],
+        differences(&stored.encoders[encoder], &present.encoders[encoder])[1]
+    )]
+    OtherEncoder { encoder: String, stored: Box<Origin>, present: Box<Origin> },
+
+    #[error("{count} values are not {rows} vectors of the gallery's {width} values; embed with the gallery's run")]
+    Width { count: usize, rows: usize, width: usize },
+    #[error(
+        "{count} values are no whole number of queries of the gallery's {width} values; embed with the gallery's run"
+    )]
+    QueryWidth { count: usize, width: usize },
+    #[error("query {query} holds NaN or infinity; check what embedded it")]
+    QueryNotFinite { query: usize },
+    #[error("the vector of item `{id}` holds NaN or infinity; check what embedded it, or leave the item out")]
+    NotFinite { id: String },
+    #[error("the vector of item `{id}` holds {value}, beyond what f16 can hold; build the gallery with f32")]
+    BeyondF16 { id: String, value: f32 },
+    #[error("item {item} has an empty id; give every item one")]
+    EmptyId { item: usize },
+    #[error("items {first} and {second} have the same id `{id}`; give each its own, or leave one out")]
+    SameId { id: String, first: usize, second: usize },
+    #[error("item `{id}` has {count} metadata values, and the gallery has {columns} columns; give one a column")]
+    Columns { id: String, count: usize, columns: usize },
+    #[error("item `{id}` has {kind} in column `{column}`; give text, a number, true, false or null")]
+    Value { id: String, column: String, kind: &'static str },
+    #[error("there is no row {row}: the gallery has {rows}; count from 0")]
+    Row { row: usize, rows: usize },
+
+    #[error(
+        "the filter `{text}` lacks {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`"
+    )]
+    Filter { text: String, wanted: &'static str, place: String },
+    #[error("the gallery has no column `{column}`{}; it has {}", nearest(column, columns), list(columns))]
+    NoColumn { column: String, columns: Vec<String> },
+}
+
+impl GalleryError {
+    pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
+        Self::Io { doing, path: path.to_owned(), cause }
+    }
+
+    pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+}
+
+/// A suggestion, where one of the columns could be meant.
+fn nearest(wrong: &str, columns: &[String]) -> String {
+    let nearest = columns.iter().map(|column| (strsim::damerau_levenshtein(wrong, column), column)).min();
+    match nearest {
+        Some((distance, column)) if distance <= 1 + wrong.chars().count() / 3 => format!("; did you mean `{column}`?"),
+        _ => String::new(),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

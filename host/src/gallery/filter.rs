@@ -1,0 +1,231 @@
+//! Conditions on metadata: `price<20`, `kind = 'photo' and year >= 1990`, `caption ~ flower or caption ~ "a tree"`.
+//!
+//! A condition is a column, one of `=  !=  <  <=  >  >=  ~`, and a value; `and` binds closer than `or`. Names and
+//! values stand as they are, or in either quotes, doubled within. `id` is the id, unless a column is called that. Two
+//! numbers are compared as numbers, all else (and what is in quotes) as text; `~` looks for the value in the column's
+//! text, whatever the case. Null equals only `null`, and is neither less nor greater than anything.
+
+use std::str::FromStr;
+
+use super::GalleryError;
+use super::condition::{Condition, Number, OPERATORS, Operand};
+use super::lines::Lines;
+
+/// Conditions on the metadata of items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// One of these must hold, with all of its conditions.
+    any: Vec<Vec<Condition>>,
+}
+
+/// A filter whose columns have been found.
+pub(super) struct Bound<'a> {
+    any: Vec<Vec<(usize, &'a Condition)>>,
+}
+
+impl Filter {
+    /// The filter for a gallery with these columns.
+    pub(super) fn of(&self, columns: &[String]) -> Result<Bound<'_>, GalleryError> {
+        let field = |name: &str| match columns.iter().position(|column| column == name) {
+            Some(index) => Ok(index + 1),
+            None if name == "id" => Ok(0),
+            None => {
+                let columns = std::iter::once("id".to_owned()).chain(columns.iter().cloned()).collect();
+                Err(GalleryError::NoColumn { column: name.to_owned(), columns })
+            }
+        };
+        let mut any = Vec::new();
+        for all in &self.any {
+            any.push(all.iter().map(|one| Ok((field(&one.column)?, one))).collect::<Result<_, _>>()?);
+        }
+        Ok(Bound { any })
+    }
+}
+
+impl Bound<'_> {
+    /// Whether the filter keeps a row.
+    pub(super) fn keeps(&self, lines: &Lines, row: usize) -> Result<bool, GalleryError> {
+        for all in &self.any {
+            if hold(all, lines, row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether all of these conditions hold of a row.
+fn hold(all: &[(usize, &Condition)], lines: &Lines, row: usize) -> Result<bool, GalleryError> {
+    for (field, condition) in all {
+        if !condition.holds(lines.cell(row, *field)?.as_deref()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl FromStr for Filter {
+    type Err = GalleryError;
+
+    fn from_str(text: &str) -> Result<Self, GalleryError> {
+        let mut reader = Reader { text, rest: text.trim_start() };
+        let mut any = vec![vec![reader.condition()?]];
+        while !reader.rest.is_empty() {
+            if reader.takes_word("or") {
+                any.push(Vec::new());
+            } else if !reader.takes_word("and") {
+                return Err(reader.lacks("`and` or `or`"));
+            }
+            let condition = reader.condition()?;
+            any.last_mut().expect("it has one from the start").push(condition);
+        }
+        Ok(Self { any })
+    }
+}
+
+/// The text of a filter, and what is left of it to read.
+struct Reader<'a> {
+    text: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn condition(&mut self) -> Result<Condition, GalleryError> {
+        let (column, _) = self.name(|c| c.is_whitespace() || "=!<>~'\"".contains(c), "a column")?;
+        let found = OPERATORS.iter().find(|(operator, _)| self.rest.starts_with(operator));
+        let (sign, operator) = *found.ok_or_else(|| self.lacks("one of = != < <= > >= ~"))?;
+        self.skip(sign.len());
+        let (written, quoted) = self.name(char::is_whitespace, "a value")?;
+        let value = match Number::of(&written) {
+            _ if quoted => Operand::Text(written),
+            Some(number) => Operand::Number { written, number },
+            None if written == "null" => Operand::Null,
+            None => Operand::Text(written),
+        };
+        Ok(Condition { column, operator, value })
+    }
+
+    /// A name or value that ends where `ends` says, or in quotes, and whether it was in those.
+    fn name(&mut self, ends: impl Fn(char) -> bool, wanted: &'static str) -> Result<(String, bool), GalleryError> {
+        let Some(quote) = self.rest.chars().next().filter(|c| "'\"".contains(*c)) else {
+            let name = &self.rest[..self.rest.find(ends).unwrap_or(self.rest.len())];
+            if name.is_empty() {
+                return Err(self.lacks(wanted));
+            }
+            self.skip(name.len());
+            return Ok((name.to_owned(), false));
+        };
+        let (mut name, mut rest) = (String::new(), &self.rest[1..]);
+        loop {
+            let end = rest.find(quote).ok_or_else(|| self.lacks("the other quote of what begins"))?;
+            name.push_str(&rest[..end]);
+            rest = &rest[end + 1..];
+            // A quote that is doubled is one of the name.
+            let Some(more) = rest.strip_prefix(quote) else { break };
+            name.push(quote);
+            rest = more;
+        }
+        self.skip(self.rest.len() - rest.len());
+        Ok((name, true))
+    }
+
+    fn takes_word(&mut self, word: &str) -> bool {
+        let end = self.rest.find(char::is_whitespace).unwrap_or(self.rest.len());
+        let is_it = self.rest[..end].eq_ignore_ascii_case(word);
+        if is_it {
+            self.skip(end);
+        }
+        is_it
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest[bytes..].trim_start();
+    }
+
+    fn lacks(&self, wanted: &'static str) -> GalleryError {
+        let place = if self.rest.is_empty() { "at its end".to_owned() } else { format!("at `{}`", self.rest) };
+        GalleryError::Filter { text: self.text.to_owned(), wanted, place }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a filter on the column `c` keeps a cell; none is null.
+    fn keeps(filter: &str, cell: Option<&str>) -> bool {
+        let filter: Filter = filter.parse().unwrap();
+        let holds = |condition: &Condition| condition.column == "c" && condition.holds(cell);
+        filter.any.iter().any(|all| all.iter().all(holds))
+    }
+
+    #[test]
+    fn numbers_compare_as_numbers_and_all_else_as_text() {
+        for (filter, yes, no) in [
+            ("c<20", "3", "20"),
+            ("c < 20.5", "20", "21"),
+            ("c<=-1e3", "-1000", "-999.5"),
+            ("c = 20", "20.0", "20.1"),
+            ("c = -0.0", "0", "1"),
+            ("c == 9007199254740993", "9007199254740993", "9007199254740992"),
+            ("c != 20", "x", "2e1"),
+            ("c > '3'", "4", "20"),
+            ("c='20'", "20", "20.0"),
+            ("c >= 2020-05-01", "2020-10-01", "2019-12-31"),
+            ("c < nan", "inf", "z"),
+            ("c ~ flower", "Sunflowers", "tree"),
+            ("c ~ 'GRÜN, '", "so grün, so", "grün"),
+            ("c ~ 2", "12", "13"),
+            ("'c' = \"it's\"", "it's", "its"),
+            ("c = 'it''s'", "it's", "it''s"),
+            ("c > 1 AND c < 5", "2", "5"),
+            ("c < 1 or c > 5 and c != 7", "0", "7"),
+            ("c < 1 or c > 5 and c != 7", "6", "3"),
+            ("c != null", "null", "\u{0}"),
+        ] {
+            assert!(keeps(filter, Some(yes)), "{filter} keeps {yes}");
+            assert!(!keeps(filter, Some(no)) || filter == "c != null", "{filter} leaves out {no}");
+        }
+    }
+
+    #[test]
+    fn null_equals_only_null() {
+        for (filter, null) in [("c = null", true), ("c != null", false), ("c = 'null'", false), ("c != 1", true)] {
+            assert_eq!(keeps(filter, None), null, "{filter}");
+        }
+        assert!(["c < 1", "c >= 1", "c ~ ''", "c <= null"].iter().all(|filter| !keeps(filter, None)));
+        assert!(keeps("c != null", Some("1")) && !keeps("c = null", Some("null")));
+    }
+
+    #[test]
+    fn what_does_not_read_says_what_is_missing() {
+        for (filter, words) in [
+            ("", "a column at its end"),
+            ("price", "one of = != < <= > >= ~ at its end"),
+            ("price < ", "a value at its end"),
+            ("< 3", "a column at `< 3`"),
+            ("a ! b", "~ at `! b`"),
+            ("a = b c = d", "`and` or `or` at `c = d`"),
+            ("a = b and", "a column at its end"),
+            ("a = 'b", "the other quote of what begins at `'b`"),
+        ] {
+            let message = filter.parse::<Filter>().unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains("price<20"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_names_the_nearest() {
+        let columns = ["price".to_owned(), "kind".to_owned()];
+        let filter: Filter = "id = 1 and prize < 3".parse().unwrap();
+        let message = filter.of(&columns).err().unwrap().to_string();
+        assert!(message.contains("`prize`; did you mean `price`?; it has `id`, `price`, `kind`"), "{message}");
+        let fields = |text: &str, columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
+            let filter: Filter = text.parse().unwrap();
+            filter.of(&columns).unwrap().any.iter().flatten().map(|(field, _)| *field).collect::<Vec<_>>()
+        };
+        assert_eq!(fields("kind = 1 or id = 2", &["price", "kind"]), [2, 0]);
+        assert_eq!(fields("id = 2", &["price", "id"]), [2]);
+    }
+}

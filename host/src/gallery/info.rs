@@ -1,0 +1,128 @@
+//! gallery.json: what a gallery is, written once.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{GalleryError, Origin};
+use crate::whole_file;
+
+/// The file's name.
+pub(super) const FILE: &str = "gallery.json";
+/// What the file says it is.
+const FORMAT: &str = "fusemix gallery";
+/// The newest version of the format that this program knows.
+const VERSION: u32 = 1;
+/// The most bytes that a segment of vectors holds.
+const SEGMENT: usize = 1 << 30;
+
+/// How the values of vectors are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits: half the disk, memory and reading, and scores with 3 decimal digits.
+    F16,
+}
+
+impl Dtype {
+    /// Bytes a value.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// The ending of segments.
+    pub(super) fn ending(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+/// What a gallery holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GalleryInfo {
+    /// Values a vector.
+    pub width: usize,
+    /// How they are stored.
+    pub dtype: Dtype,
+    /// Names of the metadata columns, in the order of an exhibit's metadata.
+    pub columns: Vec<String>,
+    /// Where the vectors come from.
+    pub origin: Origin,
+}
+
+/// gallery.json as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    format: String,
+    version: u32,
+    /// Rows of a full segment.
+    pub(super) segment: usize,
+    #[serde(flatten)]
+    pub(super) info: GalleryInfo,
+}
+
+impl Header {
+    /// A header for a new gallery, with as many rows a segment as it can hold.
+    pub(super) fn new(info: GalleryInfo) -> Result<Self, GalleryError> {
+        let refuse = |what| Err(GalleryError::Info { what });
+        if info.width == 0 || info.width > SEGMENT / 4 {
+            return refuse(format!("a gallery cannot hold vectors of {} values", info.width));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = info.columns.iter().find(|name| !names.insert(name.as_str())) {
+            return refuse(format!("two metadata columns are called `{twice}`"));
+        }
+        if names.contains("") {
+            return refuse("a metadata column has no name".to_owned());
+        }
+        Ok(Self { format: FORMAT.to_owned(), version: VERSION, segment: SEGMENT / row_bytes(&info), info })
+    }
+
+    pub(super) fn read(folder: &Path) -> Result<Self, GalleryError> {
+        let path = folder.join(FILE);
+        let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => GalleryError::Absent { path: folder.to_owned() },
+            _ => GalleryError::io("read", &path, cause),
+        })?;
+        // A newer format may have other keys, so its number is read first.
+        let wrong = |cause: serde_json::Error| GalleryError::damaged(&path, cause.to_string());
+        let json: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+        if json["format"] != FORMAT {
+            return Err(GalleryError::damaged(&path, format!("its format is not \"{FORMAT}\"")));
+        }
+        let version = json["version"].as_u64().unwrap_or(0) as u32;
+        if version > VERSION {
+            return Err(GalleryError::Newer { path, version });
+        }
+        let header: Self = serde_json::from_value(json).map_err(wrong)?;
+        let most = Self::new(header.info.clone()).map_err(|error| GalleryError::damaged(&path, error.to_string()))?;
+        if header.segment == 0 || header.segment > most.segment {
+            return Err(GalleryError::damaged(&path, format!("a segment cannot hold {} rows", header.segment)));
+        }
+        Ok(header)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), GalleryError> {
+        let path = folder.join(FILE);
+        let json = serde_json::to_string_pretty(self).expect("all keys are text") + "\n";
+        whole_file::write(&path, json.as_bytes()).map_err(|cause| GalleryError::io("write", &path, cause))
+    }
+
+    pub(super) fn row_bytes(&self) -> usize {
+        row_bytes(&self.info)
+    }
+}
+
+fn row_bytes(info: &GalleryInfo) -> usize {
+    info.width * info.dtype.bytes()
+}

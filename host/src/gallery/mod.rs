@@ -1,0 +1,44 @@
+//! The gallery: embeddings with ids and metadata on disk, and exact search over them.
+//!
+//! ```text
+//! GALLERY/gallery.json         width, dtype, columns and origin
+//!         vectors-000000.f32   rows, raw little-endian, f32 or f16; a segment is filled up before the next begins
+//!         items.jsonl          a line a row: ["id", metadata...]
+//!         offsets              where each line ends, u64
+//!         removed              rows that no longer count, u64
+//!         log                  a record a commit: how much of each file counts, and checksums
+//!         lock                 held by the one writer
+//! ```
+//!
+//! All but gallery.json is only appended to. A commit writes and syncs everything else before its record, so what lies
+//! behind the last record's counts is as if it were not there, and the next commit writes over it. What counts never
+//! changes, so readers take no lock.
+
+mod condition;
+mod error;
+mod exhibit;
+mod file;
+mod filter;
+mod ids;
+mod info;
+mod lines;
+mod log;
+mod origin;
+mod row_set;
+mod search;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod top;
+mod vectors;
+mod verify;
+mod writer;
+
+pub use error::GalleryError;
+pub use exhibit::Exhibit;
+pub use filter::Filter;
+pub use info::{Dtype, GalleryInfo};
+pub use origin::Origin;
+pub use snapshot::Gallery;
+pub use top::Hit;
+pub use writer::{Appended, Removal, Writer};

@@ -1,0 +1,109 @@
+//! A gallery as it was when it was opened.
+
+use bytemuck::cast_slice;
+use std::path::{Path, PathBuf};
+
+use super::info::Header;
+use super::lines::Lines;
+use super::log::Log;
+use super::row_set::RowSet;
+use super::vectors::Vectors;
+use super::{Exhibit, Filter, GalleryError, GalleryInfo, Hit, file, search};
+
+/// The file of removed rows.
+pub(super) const REMOVED: &str = "removed";
+
+/// A gallery as it was when it was opened; commits of a [`Writer`](super::Writer) that come later are in the next that
+/// is opened. Opening maps vectors and items without reading them; searching takes no lock, and many threads may.
+#[derive(Debug)]
+pub struct Gallery {
+    pub(super) folder: PathBuf,
+    pub(super) header: Header,
+    pub(super) log: Log,
+    pub(super) lines: Lines,
+    pub(super) vectors: Vectors,
+    /// Rows that were not removed.
+    live: RowSet,
+}
+
+impl Gallery {
+    /// The gallery in `folder`, as of its last commit.
+    pub fn open(folder: &Path) -> Result<Self, GalleryError> {
+        let header = Header::read(folder)?;
+        let log = Log::open(folder)?;
+        let lines = Lines::map(folder, log.counts)?;
+        let vectors = Vectors::map(folder, &header, log.counts.rows)?;
+        let live = live(folder, &log)?;
+        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live })
+    }
+
+    /// What it holds.
+    pub fn info(&self) -> &GalleryInfo {
+        &self.header.info
+    }
+
+    /// Items in it.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether it has no items.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows of its items, in the order in which they were added; a row that was removed leaves a gap.
+    pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.live.iter()
+    }
+
+    /// The item of a row.
+    pub fn exhibit(&self, row: usize) -> Result<Exhibit, GalleryError> {
+        self.lines.exhibit(row, self.info().columns.len())
+    }
+
+    /// The vector of a row; in a gallery of f16, as it was rounded.
+    pub fn vector(&self, row: usize) -> Result<Vec<f32>, GalleryError> {
+        self.vectors.row(row)
+    }
+
+    /// The `k` items nearest to each of `queries` (row by row, of the gallery's width), of those that the filter keeps:
+    /// the greatest product first, and of equal ones the row that was added first. Results do not depend on the number
+    /// of threads, and on what else is asked only in the last bits.
+    pub fn search(&self, queries: &[f32], k: usize, filter: Option<&Filter>) -> Result<Vec<Vec<Hit>>, GalleryError> {
+        let width = self.info().width;
+        if !queries.len().is_multiple_of(width) {
+            return Err(GalleryError::QueryWidth { count: queries.len(), width });
+        }
+        if let Some(at) = queries.iter().position(|value| !value.is_finite()) {
+            return Err(GalleryError::QueryNotFinite { query: at / width });
+        }
+        match filter {
+            Some(filter) => Ok(search::search(&self.vectors, &self.kept(filter)?, width, queries, k)),
+            None => Ok(search::search(&self.vectors, &self.live, width, queries, k)),
+        }
+    }
+
+    /// The rows that a filter keeps, in the order in which they were added.
+    pub fn filtered(&self, filter: &Filter) -> Result<Vec<usize>, GalleryError> {
+        Ok(self.kept(filter)?.iter().collect())
+    }
+
+    fn kept(&self, filter: &Filter) -> Result<RowSet, GalleryError> {
+        let filter = filter.of(&self.info().columns)?;
+        self.live.filtered(|row| filter.keeps(&self.lines, row))
+    }
+}
+
+/// The rows of a gallery but those that were removed.
+pub(super) fn live(folder: &Path, log: &Log) -> Result<RowSet, GalleryError> {
+    let (path, mut live) = (folder.join(REMOVED), RowSet::all(log.counts.rows));
+    let removed = file::map(&path, (log.counts.removed as u64).saturating_mul(8))?;
+    for &row in cast_slice::<u8, u64>(&removed) {
+        if row >= log.counts.rows as u64 {
+            return Err(GalleryError::damaged(&path, format!("it names row {row} of {}", log.counts.rows)));
+        }
+        live.remove(row as usize);
+    }
+    Ok(live)
+}

@@ -1,0 +1,152 @@
+//! Appending, replacing, removing, and who may.
+
+use super::*;
+use std::time::{Duration, Instant};
+
+#[test]
+fn what_is_appended_reads_back() {
+    for (width, dtype) in [(1, Dtype::F32), (3, Dtype::F32), (7, Dtype::F16)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = create(folder.path(), width, dtype);
+        assert!(writer.is_empty() && contents(folder.path()).is_empty());
+        assert_eq!(append(&mut writer, &["a", "b", "c"], 0.0), Appended { new: 3, replaced: 0 });
+        assert_eq!(append(&mut writer, &[], 0.0), Appended::default());
+        drop(writer);
+        let mut writer = Writer::open(folder.path()).unwrap();
+        assert_eq!(writer.info(), &info(width, dtype));
+        let names = ["d", "e", "f", "g", "h", "i", "j"];
+        assert_eq!(append(&mut writer, &names, 100.0), Appended { new: 7, replaced: 0 });
+        assert_eq!(writer.len(), 10);
+        let vector = |start: f32, row: usize| (0..width).map(|at| start + (row * width + at) as f32).collect();
+        let first = exhibits(&["a", "b", "c"]).into_iter().enumerate().map(|(row, one)| (one, vector(0.0, row)));
+        let second = exhibits(&names).into_iter().enumerate().map(|(row, one)| (one, vector(100.0, row)));
+        assert_eq!(contents(folder.path()), first.chain(second).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_id_that_comes_again_replaces_its_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = create(folder.path(), 2, Dtype::F32);
+    append(&mut writer, &["a", "b", "c"], 0.0);
+    let before = Gallery::open(folder.path()).unwrap();
+    assert_eq!(append(&mut writer, &["d", "b"], 50.0), Appended { new: 1, replaced: 1 });
+    assert_eq!(ids(folder.path()), ["a", "c", "d", "b"]);
+    assert_eq!(contents(folder.path())[3].1, [52.0, 53.0]);
+    let removal = writer.remove(&["c", "x", "c", "b", "y"]).unwrap();
+    assert_eq!(removal, Removal { removed: 2, unknown: vec!["x".into(), "y".into()] });
+    assert_eq!(writer.remove(&["c"]).unwrap().unknown, ["c"]);
+    drop(writer);
+    let mut writer = Writer::open(folder.path()).unwrap();
+    assert!(writer.len() == 2 && writer.contains("a").unwrap() && !writer.contains("b").unwrap());
+    append(&mut writer, &["b"], 70.0);
+    assert_eq!(ids(folder.path()), ["a", "d", "b"]);
+    // Who opened it before still sees what was there then.
+    assert_eq!(before.rows().collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!((before.exhibit(1).unwrap(), before.vector(1).unwrap()), (exhibit("b", 1), vec![2.0, 3.0]));
+}
+
+#[test]
+fn ids_may_be_any_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["\"", "a\nb", "a\\", "[\"a\",1]", "\u{0}", "ünï/\u{1F33B}", " ", "null", "\u{2028}"];
+    let mut writer = create(folder.path(), 1, Dtype::F32);
+    append(&mut writer, &names, 0.0);
+    drop(writer);
+    let mut writer = Writer::open(folder.path()).unwrap();
+    assert_eq!(append(&mut writer, &names, 10.0), Appended { new: 0, replaced: names.len() });
+    assert_eq!(ids(folder.path()), names);
+    assert_eq!(writer.remove(&names).unwrap().removed, names.len());
+    assert!(contents(folder.path()).is_empty());
+}
+
+#[test]
+fn what_must_not_be_in_a_gallery_is_refused_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = create(folder.path(), 2, Dtype::F16);
+    let mut refused = |exhibits: &[Exhibit], vectors: &[f32], words: &[&str]| {
+        let message = writer.append(exhibits, vectors).unwrap_err().to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    let two = exhibits(&["a", "b"]);
+    refused(&two, &[1.0, 2.0, 3.0], &["3 values", "2 vectors", "2 values"]);
+    refused(&two, &[1.0, 2.0, f32::NAN, 4.0], &["`b`", "NaN"]);
+    refused(&two, &[1.0, f32::NEG_INFINITY, 3.0, 4.0], &["`a`", "infinity"]);
+    refused(&two, &[1.0, 2.0, 3.0, 1e5], &["`b`", "100000", "f32"]);
+    refused(&exhibits(&["a", ""]), &[0.0; 4], &["item 1", "empty id"]);
+    refused(&exhibits(&["a", "b", "a"]), &[0.0; 6], &["items 0 and 2", "`a`"]);
+    refused(&[exhibit("a", json!([1]))], &[0.0; 2], &["`a`", "a list", "`price`"]);
+    refused(&[Exhibit { id: "a".into(), metadata: vec![] }], &[0.0; 2], &["`a`", "0 metadata values", "2 columns"]);
+    assert!(contents(folder.path()).is_empty());
+
+    let refused = |info: GalleryInfo, words: &str| {
+        let message = Writer::create(&folder.path().join("new"), info).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    };
+    refused(info(0, Dtype::F32), "vectors of 0 values");
+    refused(
+        GalleryInfo { columns: vec!["x".into(), "x".into()], ..info(1, Dtype::F32) },
+        "two metadata columns are called `x`",
+    );
+    refused(GalleryInfo { columns: vec![String::new()], ..info(1, Dtype::F32) }, "no name");
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn a_second_writer_waits_and_is_refused_and_readers_do_not_care() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = create(folder.path(), 1, Dtype::F32);
+    append(&mut writer, &["a"], 0.0);
+    let start = Instant::now();
+    let message = Writer::open(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("another process is writing to"), "{message}");
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert_eq!(ids(folder.path()), ["a"]);
+    // One that finishes meanwhile lets the other in.
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| append(&mut Writer::open(folder.path()).unwrap(), &["b"], 0.0));
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(append(&mut writer, &["c"], 0.0), Appended { new: 1, replaced: 0 });
+        drop(writer);
+        assert_eq!(second.join().unwrap(), Appended { new: 1, replaced: 0 });
+    });
+    assert_eq!(ids(folder.path()), ["a", "c", "b"]);
+}
+
+#[test]
+fn a_gallery_is_made_only_where_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |path: &Path| Writer::create(path, info(1, Dtype::F32));
+    drop(make(folder.path()).unwrap());
+    assert!(matches!(make(folder.path()), Err(GalleryError::Exists { .. })));
+    // What a creation left that was killed before gallery.json was there.
+    std::fs::rename(folder.path().join("gallery.json"), folder.path().join("gallery.json.part")).unwrap();
+    assert!(matches!(Writer::open(folder.path()), Err(GalleryError::Absent { .. })));
+    append(&mut make(folder.path()).unwrap(), &["a"], 0.0);
+    assert_eq!(ids(folder.path()), ["a"]);
+    std::fs::remove_file(folder.path().join("gallery.json")).unwrap();
+    assert!(matches!(make(folder.path()), Err(GalleryError::NotEmpty { .. })));
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("photo.jpg"), "x").unwrap();
+    assert!(make(other.path()).unwrap_err().to_string().contains("`photo.jpg`"));
+    assert!(matches!(Gallery::open(other.path()), Err(GalleryError::Absent { .. })));
+    assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn after_a_commit_that_failed_halfway_nothing_more_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = create(folder.path(), 1, Dtype::F32);
+    append(&mut writer, &["a"], 0.0);
+    let (log, aside) = (folder.path().join("log"), folder.path().join("aside"));
+    std::fs::rename(&log, &aside).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let fails = |writer: &mut Writer| writer.append(&exhibits(&["b"]), &[1.0]).unwrap_err();
+    assert!(matches!(fails(&mut writer), GalleryError::Io { .. }));
+    std::fs::remove_dir(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    assert!(matches!(fails(&mut writer), GalleryError::Unsettled { .. }));
+    drop(writer);
+    append(&mut Writer::open(folder.path()).unwrap(), &["b"], 1.0);
+    assert_eq!(ids(folder.path()), ["a", "b"]);
+}

@@ -1,0 +1,118 @@
+//! The rows of values: append-only segments, mapped as they are.
+
+use bytemuck::cast_slice;
+use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use memmap2::Mmap;
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::info::Header;
+use super::{Dtype, GalleryError, file};
+
+/// The vectors of the rows that count.
+#[derive(Debug)]
+pub(super) struct Vectors {
+    header: Header,
+    rows: usize,
+    segments: Vec<Mmap>,
+}
+
+/// Some rows in a row.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<'a> {
+    /// The first of them.
+    pub(super) first: usize,
+    dtype: Dtype,
+    bytes: &'a [u8],
+}
+
+/// The file of a segment.
+pub(super) fn path(folder: &Path, header: &Header, segment: usize) -> PathBuf {
+    folder.join(format!("vectors-{segment:06}.{}", header.info.dtype.ending()))
+}
+
+/// `values` as they are stored.
+pub(super) fn stored(values: &[f32], dtype: Dtype) -> Cow<'_, [u8]> {
+    match dtype {
+        Dtype::F32 => Cow::Borrowed(cast_slice(values)),
+        Dtype::F16 => {
+            let mut halves = vec![0_u16; values.len()];
+            halves.reinterpret_cast_mut::<f16>().convert_from_f32_slice(values);
+            Cow::Owned(cast_slice(&halves).to_vec())
+        }
+    }
+}
+
+/// Writes stored rows from row `first` on and syncs them.
+pub(super) fn write(folder: &Path, header: &Header, mut first: usize, mut rows: &[u8]) -> Result<(), GalleryError> {
+    let bytes = header.row_bytes();
+    while !rows.is_empty() {
+        let (segment, at) = (first / header.segment, first % header.segment);
+        let count = (rows.len() / bytes).min(header.segment - at);
+        let (now, later) = rows.split_at(count * bytes);
+        file::write(&path(folder, header, segment), (at * bytes) as u64, now)?;
+        (first, rows) = (first + count, later);
+    }
+    Ok(())
+}
+
+impl Vectors {
+    pub(super) fn map(folder: &Path, header: &Header, rows: usize) -> Result<Self, GalleryError> {
+        let map = |segment| {
+            let rows = header.segment.min(rows - segment * header.segment);
+            file::map(&path(folder, header, segment), (rows * header.row_bytes()) as u64)
+        };
+        let segments = (0..rows.div_ceil(header.segment)).map(map).collect::<Result<_, _>>()?;
+        Ok(Self { header: header.clone(), rows, segments })
+    }
+
+    /// The values of a row.
+    pub(super) fn row(&self, row: usize) -> Result<Vec<f32>, GalleryError> {
+        let Some(map) = self.segments.get(row / self.header.segment).filter(|_| row < self.rows) else {
+            return Err(GalleryError::Row { row, rows: self.rows });
+        };
+        let (at, bytes) = (row % self.header.segment, self.header.row_bytes());
+        let tile = Tile { first: row, dtype: self.header.info.dtype, bytes: &map[at * bytes..(at + 1) * bytes] };
+        Ok(tile.values(&mut Vec::new()).to_vec())
+    }
+
+    /// All rows, `most` at a time or fewer at the end of a segment.
+    pub(super) fn tiles(&self, most: usize) -> impl ParallelIterator<Item = Tile<'_>> {
+        let dtype = self.header.info.dtype;
+        self.segments.par_iter().enumerate().flat_map(move |(segment, map)| {
+            let tiles = map.par_chunks(most * self.header.row_bytes()).enumerate();
+            tiles.map(move |(at, bytes)| Tile { first: segment * self.header.segment + at * most, dtype, bytes })
+        })
+    }
+
+    /// The bytes of `rows`, in pieces.
+    pub(super) fn stored(&self, rows: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let (capacity, bytes) = (self.header.segment, self.header.row_bytes());
+        self.segments.iter().enumerate().map(move |(segment, map)| {
+            let inside = |row: usize| row.clamp(segment * capacity, (segment + 1) * capacity) - segment * capacity;
+            &map[inside(rows.start) * bytes..inside(rows.end) * bytes]
+        })
+    }
+}
+
+impl<'a> Tile<'a> {
+    /// Its values, row by row; `scratch` is where they are converted if they must be.
+    pub(super) fn values<'b>(&self, scratch: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        match self.dtype {
+            // A map starts at a page, and a row at a multiple of its values' size from it.
+            Dtype::F32 => cast_slice(self.bytes),
+            Dtype::F16 => {
+                let halves = cast_slice::<u8, u16>(self.bytes).reinterpret_cast::<f16>();
+                scratch.resize(halves.len(), 0.0);
+                halves.convert_to_f32_slice(scratch);
+                scratch
+            }
+        }
+    }
+}

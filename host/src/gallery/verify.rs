@@ -1,0 +1,54 @@
+//! The checksums of every commit, held against the files.
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+use super::lines::{ITEMS, OFFSETS};
+use super::log::{self, Counts, Record, sum};
+use super::snapshot::REMOVED;
+use super::{Gallery, GalleryError, file, vectors};
+
+/// A commit: its number, what counted before it, and its record.
+type Commit<'a> = (usize, (Counts, &'a Record));
+
+impl Gallery {
+    /// Reads every byte that counts and holds it to the checksum that its commit left; the error names the file.
+    pub fn verify(&self) -> Result<(), GalleryError> {
+        let records = self.log.records()?;
+        let removed = file::map(&self.folder.join(REMOVED), self.log.counts.removed as u64 * 8)?;
+        let before = std::iter::once(Counts::default()).chain(records.iter().map(|record| record.counts));
+        let commits: Vec<Commit<'_>> = before.zip(&records).enumerate().collect();
+        let faults = commits.par_iter().find_map_first(|commit| self.fault(commit, &removed));
+        faults.map_or(Ok(()), Err)
+    }
+
+    fn fault(
+        &self,
+        &(commit, (before, Record { counts: after, sums })): &Commit<'_>,
+        removed: &[u8],
+    ) -> Option<GalleryError> {
+        let rows = before.rows..after.rows;
+        let ends = rows.start * 8..rows.end * 8;
+        let of = |bytes: &[u8], range: Range<usize>| bytes.get(range).map(|bytes| sum([bytes]));
+        let items = of(&self.lines.items, before.items as usize..after.items as usize);
+        let offsets = of(&self.lines.offsets, ends);
+        let removed = of(removed, before.removed * 8..after.removed * 8);
+        let file = if items.is_none() || offsets.is_none() || removed.is_none() {
+            self.folder.join(log::FILE)
+        } else if sum(self.vectors.stored(rows.clone())) != sums.vectors {
+            vectors::path(&self.folder, &self.header, rows.start / self.header.segment)
+        } else if items != Some(sums.items) {
+            self.folder.join(ITEMS)
+        } else if offsets != Some(sums.offsets) {
+            self.folder.join(OFFSETS)
+        } else if removed != Some(sums.removed) {
+            self.folder.join(REMOVED)
+        } else {
+            return None;
+        };
+        let goes_on = rows.start / self.header.segment < rows.end.saturating_sub(1) / self.header.segment;
+        let place = if goes_on { ", here or in a later segment" } else { "" };
+        let what = format!("rows {} to {} of commit {commit} have changed{place}", rows.start, rows.end);
+        Some(GalleryError::damaged(&file, what))
+    }
+}

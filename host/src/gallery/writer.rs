@@ -1,0 +1,268 @@
+//! The one who adds to a gallery and removes from it.
+
+use bytemuck::cast_slice;
+use half::f16;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::ids::{self, Ids};
+use super::info::Header;
+use super::lines::{ITEMS, Lines, OFFSETS};
+use super::log::{Counts, Log, Record, Sums, sum};
+use super::snapshot::{self, REMOVED};
+use super::{Dtype, Exhibit, GalleryError, GalleryInfo, file, info, log, vectors};
+
+/// The file that a writer holds a lock on.
+const LOCK: &str = "lock";
+/// How long another writer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The one who adds to a gallery and removes from it. Another is refused until this one is dropped or its process ends;
+/// each call is one commit, there whole or not at all.
+#[derive(Debug)]
+pub struct Writer {
+    folder: PathBuf,
+    header: Header,
+    log: Log,
+    lines: Lines,
+    ids: Ids,
+    /// Items in the gallery.
+    len: usize,
+    /// A record may be in the log or not, so what counts is unknown.
+    unsettled: bool,
+    /// Holds the lock.
+    _lock: File,
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Items whose ids are new.
+    pub new: usize,
+    /// Items in the place of others of the same id.
+    pub replaced: usize,
+}
+
+/// What a removal did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Items that are removed.
+    pub removed: usize,
+    /// Ids that no item has, in the order in which they came.
+    pub unknown: Vec<String>,
+}
+
+impl Writer {
+    /// A new gallery in `folder`, which must be new or empty.
+    pub fn create(folder: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
+        Self::create_as(folder, Header::new(info)?)
+    }
+
+    pub(super) fn create_as(folder: &Path, header: Header) -> Result<Self, GalleryError> {
+        fs::create_dir_all(folder).map_err(|cause| GalleryError::io("make", folder, cause))?;
+        refuse_used(folder)?;
+        let lock = lock(folder)?;
+        // Another may have made it meanwhile.
+        refuse_used(folder)?;
+        for file in FILES {
+            let path = folder.join(file);
+            File::create(&path).map_err(|cause| GalleryError::io("make", &path, cause))?;
+        }
+        header.write(folder)?;
+        Self::new(folder, lock)
+    }
+
+    /// The gallery in `folder`, as of its last commit.
+    pub fn open(folder: &Path) -> Result<Self, GalleryError> {
+        // Before a lock is made where there is no gallery.
+        Header::read(folder)?;
+        Self::new(folder, lock(folder)?)
+    }
+
+    fn new(folder: &Path, lock: File) -> Result<Self, GalleryError> {
+        let (header, log) = (Header::read(folder)?, Log::open(folder)?);
+        let lines = Lines::map(folder, log.counts)?;
+        let mut ids = Ids::default();
+        let mut len = 0;
+        for row in snapshot::live(folder, &log)?.iter() {
+            ids.insert(&lines.id(row)?, row);
+            len += 1;
+        }
+        Ok(Self { folder: folder.to_owned(), header, log, lines, ids, len, unsettled: false, _lock: lock })
+    }
+
+    /// What the gallery holds.
+    pub fn info(&self) -> &GalleryInfo {
+        &self.header.info
+    }
+
+    /// Items in the gallery.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the gallery has no items.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether an item has this id.
+    pub fn contains(&self, id: &str) -> Result<bool, GalleryError> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// Adds items and their vectors (row by row) in one commit; an item whose id is there already replaces it. A commit
+    /// syncs the disk, and its items are in memory twice: some thousands at a time are well.
+    pub fn append(&mut self, exhibits: &[Exhibit], vectors: &[f32]) -> Result<Appended, GalleryError> {
+        self.verify(exhibits, vectors)?;
+        let replaced = self.rows(exhibits.iter().map(|exhibit| exhibit.id.as_str()))?;
+        let first = self.log.counts.rows;
+        if ids::MOST - first < exhibits.len() {
+            return Err(GalleryError::Full { path: self.folder.clone(), most: ids::MOST });
+        }
+        let (mut items, mut ends) = (Vec::new(), Vec::with_capacity(exhibits.len()));
+        for exhibit in exhibits {
+            exhibit.write(&mut items);
+            ends.push(self.log.counts.items + items.len() as u64);
+        }
+        let gone: Vec<usize> = replaced.iter().flatten().copied().collect();
+        self.commit(&vectors::stored(vectors, self.info().dtype), &items, &ends, &gone)?;
+        for (row, (exhibit, replaced)) in (first..).zip(exhibits.iter().zip(replaced)) {
+            if let Some(old) = replaced {
+                self.ids.remove(&exhibit.id, old);
+            }
+            self.ids.insert(&exhibit.id, row);
+        }
+        let new = exhibits.len() - gone.len();
+        self.len += new;
+        Ok(Appended { new, replaced: gone.len() })
+    }
+
+    /// Removes items by their ids in one commit.
+    pub fn remove(&mut self, ids: &[&str]) -> Result<Removal, GalleryError> {
+        let mut removal = Removal::default();
+        let mut gone = HashMap::new();
+        for (&id, row) in ids.iter().zip(self.rows(ids.iter().copied())?) {
+            match row {
+                Some(row) => drop(gone.insert(row, id)),
+                None => removal.unknown.push(id.to_owned()),
+            }
+        }
+        let mut rows: Vec<usize> = gone.keys().copied().collect();
+        rows.sort_unstable();
+        self.commit(&[], &[], &[], &rows)?;
+        gone.iter().for_each(|(&row, id)| self.ids.remove(id, row));
+        removal.removed = rows.len();
+        self.len -= rows.len();
+        Ok(removal)
+    }
+
+    /// Refuses what must not be in a gallery.
+    fn verify(&self, exhibits: &[Exhibit], vectors: &[f32]) -> Result<(), GalleryError> {
+        let GalleryInfo { width, dtype, columns, .. } = self.info();
+        if vectors.len() != exhibits.len() * width {
+            return Err(GalleryError::Width { count: vectors.len(), rows: exhibits.len(), width: *width });
+        }
+        let mut seen = HashMap::new();
+        for (item, (exhibit, vector)) in exhibits.iter().zip(vectors.chunks_exact(*width)).enumerate() {
+            let id = || exhibit.id.clone();
+            if exhibit.id.is_empty() {
+                return Err(GalleryError::EmptyId { item });
+            }
+            if let Some(first) = seen.insert(exhibit.id.as_str(), item) {
+                return Err(GalleryError::SameId { id: id(), first, second: item });
+            }
+            exhibit.verify(columns)?;
+            if !vector.iter().all(|value| value.is_finite()) {
+                return Err(GalleryError::NotFinite { id: id() });
+            }
+            let is_beyond = |value: &&f32| *dtype == Dtype::F16 && f16::from_f32(**value).is_infinite();
+            if let Some(&value) = vector.iter().find(is_beyond) {
+                return Err(GalleryError::BeyondF16 { id: id(), value });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: &str) -> Result<Option<usize>, GalleryError> {
+        self.ids.find(id, |row| Ok(self.lines.id(row)? == id))
+    }
+
+    /// The row of each id, if it has one.
+    fn rows<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<Vec<Option<usize>>, GalleryError> {
+        ids.map(|id| self.find(id)).collect()
+    }
+
+    /// Appends to all files, and to the log last; only then does any of it count.
+    fn commit(&mut self, vectors: &[u8], items: &[u8], ends: &[u64], gone: &[usize]) -> Result<(), GalleryError> {
+        if self.unsettled {
+            return Err(GalleryError::Unsettled { path: self.folder.clone() });
+        }
+        if ends.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let before = self.log.counts;
+        let gone: Vec<u64> = gone.iter().map(|&row| row as u64).collect();
+        let (ends, gone): (&[u8], &[u8]) = (cast_slice(ends), cast_slice(&gone));
+        let appended = Counts {
+            rows: before.rows + ends.len() / 8,
+            items: before.items + items.len() as u64,
+            removed: before.removed + gone.len() / 8,
+        };
+        let [vectors_sum, items_sum, offsets, removed] = [vectors, items, ends, gone].map(|bytes| sum([bytes]));
+        let sums = Sums { vectors: vectors_sum, items: items_sum, offsets, removed };
+        vectors::write(&self.folder, &self.header, before.rows, vectors)?;
+        file::write(&self.folder.join(ITEMS), before.items, items)?;
+        file::write(&self.folder.join(OFFSETS), before.rows as u64 * 8, ends)?;
+        file::write(&self.folder.join(REMOVED), before.removed as u64 * 8, gone)?;
+        // Until both are done, a failure leaves open what counts.
+        self.unsettled = true;
+        self.log.append(Record { counts: appended, sums })?;
+        self.lines = Lines::map(&self.folder, appended)?;
+        self.unsettled = false;
+        Ok(())
+    }
+}
+
+/// The files that a gallery has from the start, empty at first.
+const FILES: [&str; 4] = [ITEMS, OFFSETS, REMOVED, log::FILE];
+
+/// Refuses a folder that holds anything but what a creation leaves that was killed.
+fn refuse_used(folder: &Path) -> Result<(), GalleryError> {
+    if folder.join(info::FILE).exists() {
+        return Err(GalleryError::Exists { path: folder.to_owned() });
+    }
+    let read = |cause| GalleryError::io("read", folder, cause);
+    let part = crate::whole_file::part(Path::new(info::FILE));
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name();
+        let is_left = name == LOCK || FILES.iter().any(|file| name == *file);
+        let is_empty = entry.metadata().map_err(read)?.len() == 0;
+        if !(is_left && is_empty) && name != part {
+            let file = name.to_string_lossy().into_owned();
+            return Err(GalleryError::NotEmpty { path: folder.to_owned(), file });
+        }
+    }
+    Ok(())
+}
+
+/// The lock of a folder, once any other writer has finished.
+fn lock(folder: &Path) -> Result<File, GalleryError> {
+    let path = folder.join(LOCK);
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open.map_err(|cause| GalleryError::io("open", &path, cause))?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(GalleryError::InUse { path: folder.to_owned() }),
+            Err(TryLockError::Error(cause)) => return Err(GalleryError::io("lock", &path, cause)),
+        }
+    }
+}
