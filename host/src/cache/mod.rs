@@ -2,28 +2,40 @@
 //!
 //! ```text
 //! CACHE/<fingerprint>/entry.json           whose latents these are
-//!                     index.redb           item -> row and checksum, or why it has none
-//!                     journal              the same of the newest rows, in the order in which they came
 //!                     segment-000000.f32   rows, raw little-endian
+//!                     rows.log             item -> row and checksum, or that it has none, in the order in which they came
+//!                     reasons.log          why items have none
+//!                     index.redb           the same for who writes, by item; made again from the logs where it is lost
+//!                     lock                 locked by who writes
 //! ```
 
 mod absent;
+mod cached;
 mod disk;
 mod index;
 mod journal;
 mod key;
+mod known;
+mod lock;
+mod log;
+mod reasons;
+mod record;
+mod records;
+mod recovery;
 mod segments;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::bytes::Bytes;
 
+pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
-pub use store::{CachedLatents, Counts, EntryInfo, Known, Store};
+pub use known::{Counts, Known};
+pub use store::{EntryInfo, Store};
 
 /// What can go wrong with the cache.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +44,14 @@ pub enum CacheError {
     #[error("cannot {doing} {}: {cause}; check the space on the disk and the folder's permissions, or name another \
              folder with --cache", path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("the index in {}: {cause}; if this stays, move the folder away: its items are then encoded again", path.display())]
+    #[error("the index {}: {cause}; where rows.log lies beside it, the next use that may write there makes it again; else \
+             move the folder away, and its items are encoded again", path.display())]
     Index { path: PathBuf, cause: Box<redb::Error> },
-    #[error("{} is in use by another fusemix process; wait for it, or name another folder with --cache", path.display())]
+    #[error("{} is in use by another fusemix process: wait until that ends; another folder with --cache would have \
+             everything encoded, and paid for, again", path.display())]
     InUse { path: PathBuf },
+    #[error("{} was written by a newer fusemix: use that one, or name another folder with --cache", path.display())]
+    Newer { path: PathBuf },
     #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written", path.display())]
     Unclean { path: PathBuf },
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
@@ -54,7 +70,9 @@ impl CacheError {
     fn index(path: &Path, cause: impl Into<redb::Error>) -> Self {
         match cause.into() {
             // Of a full disk, say, nothing else is to be thought.
-            redb::Error::Io(cause) => Self::io("use", path, cause),
+            redb::Error::Io(cause) if !matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Self::io("use", path, cause)
+            }
             cause => Self::Index { path: path.to_owned(), cause: Box::new(cause) },
         }
     }
@@ -74,7 +92,7 @@ pub struct Entry {
 pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(CacheError::io("read", cache, cause)),
     };
     let mut entries = Vec::new();
