@@ -42,6 +42,18 @@ impl Log {
         Ok(Some(Self { records, generation: header.map_or(0, |header| records::number(&header, 16)) }))
     }
 
+    /// Values a row, if there is one: it stands before the first.
+    pub(super) fn width(&self) -> Result<Option<usize>, CacheError> {
+        for number in 0..self.records.count()? {
+            match self.records.get(number)?.as_ref().and_then(Record::read) {
+                Some(Record::Numbers(numbers)) if numbers.width > 0 => return Ok(Some(numbers.width as usize)),
+                Some(Record::Row { .. }) => return Ok(None),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn records(&self) -> &Records<RECORD> {
         &self.records
     }
@@ -52,7 +64,9 @@ impl Log {
         first: u64,
         mut visit: impl FnMut(u64, Record) -> Result<(), CacheError>,
     ) -> Result<u64, CacheError> {
-        self.records.scan(first, |number, record| Record::read(record).map_or(Ok(()), |record| visit(number, record)))
+        let end = self.records.count()?;
+        self.records
+            .scan(first, end, |number, record| Record::read(record).map_or(Ok(()), |record| visit(number, record)))
     }
 }
 

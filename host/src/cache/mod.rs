@@ -3,7 +3,7 @@
 //! ```text
 //! CACHE/<fingerprint>/entry.json           whose latents these are
 //!                     segment-000000.f32   rows, raw little-endian
-//!                     rows.log             item -> row and checksum, or that it has none, in the order in which they came
+//!                     rows.log             item -> row and checksum, or that it has none, in order of time
 //!                     reasons.log          why items have none
 //!                     index.redb           the same for who writes, by item; made again from the logs where it is lost
 //!                     lock                 locked by who writes
@@ -18,6 +18,8 @@ mod key;
 mod known;
 mod lock;
 mod log;
+mod names;
+mod reader;
 mod reasons;
 mod record;
 mod records;
@@ -35,6 +37,7 @@ use crate::bytes::Bytes;
 pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
 pub use known::{Counts, Known};
+pub use reader::Reader;
 pub use store::{EntryInfo, Store};
 
 /// What can go wrong with the cache.
@@ -44,21 +47,22 @@ pub enum CacheError {
     #[error("cannot {doing} {}: {cause}; check the space on the disk and the folder's permissions, or name another \
              folder with --cache", path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("the index {}: {cause}; where rows.log lies beside it, the next use that may write there makes it again; else \
-             move the folder away, and its items are encoded again", path.display())]
+    #[error("the index {}: {cause}; where rows.log lies beside it, the next use that may write there makes it again; \
+             else move the folder away, and its items are encoded again", path.display())]
     Index { path: PathBuf, cause: Box<redb::Error> },
     #[error("{} is in use by another fusemix process: wait until that ends; another folder with --cache would have \
              everything encoded, and paid for, again", path.display())]
     InUse { path: PathBuf },
     #[error("{} was written by a newer fusemix: use that one, or name another folder with --cache", path.display())]
     Newer { path: PathBuf },
-    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written", path.display())]
+    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written",
+            path.display())]
     Unclean { path: PathBuf },
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
              so in its fingerprint", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },
-    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make room, \
-             or name another folder with --cache, and run this again", path.display())]
+    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make \
+             room, or name another folder with --cache, and run this again", path.display())]
     Full { path: PathBuf, needed: Bytes, free: Bytes },
 }
 
@@ -84,11 +88,22 @@ pub struct Entry {
     pub fingerprint: String,
     /// Whose latents these are.
     pub info: EntryInfo,
-    /// The latents, unless they do not open.
-    pub store: Result<Store, CacheError>,
+    folder: PathBuf,
 }
 
-/// What a cache folder holds, by fingerprint; a folder that is no store is passed over.
+impl Entry {
+    /// Opens the latents to write.
+    pub fn store(&self) -> Result<Store, CacheError> {
+        Store::at(&self.folder)
+    }
+
+    /// Opens the latents to read, whoever writes meanwhile.
+    pub fn reader(&self) -> Result<Reader, CacheError> {
+        Reader::at(&self.folder)
+    }
+}
+
+/// What a cache folder holds, by fingerprint; a folder that is no entry is passed over.
 pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,
@@ -98,12 +113,16 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        if folder.join(index::FILE).is_file() {
+        if is_entry(&folder) {
             let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            entries.push(Entry { fingerprint, info, store: Store::at(&folder) });
+            entries.push(Entry { fingerprint, info, folder });
         }
     }
     entries.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     Ok(entries)
+}
+
+fn is_entry(folder: &Path) -> bool {
+    [log::FILE, index::FILE].iter().any(|file| folder.join(file).is_file())
 }

@@ -33,7 +33,7 @@ impl Reasons {
             let (mut bytes, mut places) = (Vec::new(), Vec::new());
             for (key, reason) in failures {
                 places.push(end + bytes.len() as u64);
-                let text = &reason.as_bytes()[..reason.floor_char_boundary(LONGEST)];
+                let text = &reason.as_bytes()[..reason.len().min(LONGEST)];
                 bytes.extend((text.len() as u32).to_le_bytes());
                 bytes.extend(sum(key, text));
                 bytes.extend(text);
@@ -78,7 +78,7 @@ impl OpenReasons {
         }
         let mut text = vec![0; length];
         let got = read_at(file, &mut text, place + head.len() as u64).ok()?;
-        if got < length || sum(key, &text) != own { None } else { String::from_utf8(text).ok() }
+        (got == length && sum(key, &text) == own).then(|| String::from_utf8_lossy(&text).into_owned())
     }
 }
 

@@ -69,13 +69,14 @@ impl<const N: usize> Records<N> {
         self.at((number + 1) * N as u64)
     }
 
-    /// Shows the records from `first` on in chunks, each with the number of its first, whole or not.
+    /// Shows the records from `first` to before `end` in chunks, each with the number of its first, whole or not.
     pub(super) fn chunks(
         &self,
         first: u64,
+        end: u64,
         mut visit: impl FnMut(u64, &[[u8; N]]) -> Result<(), CacheError>,
     ) -> Result<(), CacheError> {
-        let (mut at, end) = (first, self.count()?);
+        let mut at = first;
         let mut bytes = vec![0; (end.saturating_sub(at).min(CHUNK) as usize) * N];
         while at < end {
             let wanted = ((end - at).min(CHUNK) as usize) * N;
@@ -90,23 +91,25 @@ impl<const N: usize> Records<N> {
         Ok(())
     }
 
-    /// Shows the whole records from `first` on, with their numbers; returns the number behind the last of them.
+    /// Shows the whole records from `first` to before `end`, with their numbers; returns the number behind the last of
+    /// them.
     pub(super) fn scan(
         &self,
         first: u64,
+        end: u64,
         mut visit: impl FnMut(u64, &[u8; N]) -> Result<(), CacheError>,
     ) -> Result<u64, CacheError> {
-        let mut end = first;
-        self.chunks(first, |at, records| {
+        let mut behind = first;
+        self.chunks(first, end, |at, records| {
             let whole: Vec<bool> = records.par_iter().with_min_len(1 << 10).map(is_whole).collect();
             for (number, record) in (at..).zip(records).zip(whole).filter_map(|(record, whole)| whole.then_some(record))
             {
                 visit(number, record)?;
-                end = number + 1;
+                behind = number + 1;
             }
             Ok(())
         })?;
-        Ok(end)
+        Ok(behind)
     }
 
     fn at(&self, offset: u64) -> Result<Option<[u8; N]>, CacheError> {

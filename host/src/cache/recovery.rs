@@ -29,7 +29,7 @@ pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError
     let (numbers, learnt) = index.numbers()?;
     let old = journal::read(folder, numbers.rows)?;
     let log = match log {
-        Some(log) if old.is_none() && has(&log, learnt)? => log,
+        Some(log) if old.is_none() && has(&log, numbers, learnt)? => log,
         _ => {
             let mut numbers = numbers;
             let old = old_records(folder, numbers, old)?;
@@ -74,14 +74,12 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     Ok(index)
 }
 
-/// Whether the log has what the index learnt of it.
-fn has(log: &Log, learnt: Learnt) -> Result<bool, CacheError> {
-    Ok(log.generation > 0
-        && learnt.log == log.generation
-        && match learnt.records.checked_sub(1) {
-            Some(last) => log.records().get(last)?.is_some(),
-            None => true,
-        })
+/// Whether the log has what the index learnt of it: its header, what its rows depend on, its last record.
+fn has(log: &Log, numbers: Numbers, learnt: Learnt) -> Result<bool, CacheError> {
+    let header = log.generation > 0 && log.generation == learnt.log;
+    let width = numbers.width == 0 || log.width()?.is_some();
+    let last = |records: u64| Ok(records == 0 || log.records().get(records - 1)?.is_some());
+    Ok(header && width && last(learnt.records)?)
 }
 
 /// What a log would say of the rows of a journal, beside an index with these numbers.

@@ -105,8 +105,8 @@ pub(super) struct Map {
 
 impl Map {
     fn new(file: Arc<File>, path: &Path) -> Result<Self, CacheError> {
-        // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this program's own
-        // folder. A user who truncates a file under a running program ends it with a bus error.
+        // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this program's
+        // own folder. A user who truncates a file under a running program ends it with a bus error.
         let bytes = unsafe { Mmap::map(&*file) }.map_err(|cause| CacheError::io("map", path, cause))?;
         Ok(Self { file, bytes })
     }
@@ -121,6 +121,14 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
+    /// Rows that are mapped before the first that is not.
+    pub(super) fn rows(&self) -> u64 {
+        let row = (self.width * size_of::<f32>()).max(1);
+        let rows = |map: &Arc<Map>| ((map.bytes.len() / row) as u64).min(self.rows_per_segment);
+        let full = self.maps.iter().take_while(|map| rows(map) == self.rows_per_segment).count();
+        full as u64 * self.rows_per_segment + self.maps.get(full).map_or(0, rows)
+    }
+
     /// Row `row`; none if it was not committed when the segments were mapped, or somebody has cut them.
     pub(super) fn row(&self, row: u64) -> Option<&[f32]> {
         let (map, bytes) = self.place(row)?;

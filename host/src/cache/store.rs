@@ -204,9 +204,9 @@ impl Store {
         Segments::new(&self.folder, 1).remove()
     }
 
-    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk. No item comes
-    /// twice, and none whose row is whole; a latent replaces a failure. Returns the first latent's row; the others follow it.
-    /// One thread appends.
+    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk. No item
+    /// comes twice, and none whose row is whole; a latent replaces a failure. Returns the first latent's row; the
+    /// others follow it. One thread appends.
     pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<u64, CacheError> {
         let (first, stored) = (self.next_row(), self.width());
         let width = stored.or(latents.first().map(|(_, row)| row.len()));

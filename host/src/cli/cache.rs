@@ -9,7 +9,7 @@ use super::encode::{code, column, fill};
 use super::exit;
 use super::session::Session;
 use crate::array_file::ArrayFile;
-use crate::cache::{Entry, list};
+use crate::cache::list;
 use crate::dataset::Table;
 use crate::encode::{Encoding, Wanted};
 use crate::latents::Latents;
@@ -57,8 +57,9 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Result<u8> {
 fn show(session: &Session) -> Result<u8> {
     let mut entries = Vec::new();
     let mut unreadable = false;
-    for Entry { fingerprint, info, store } in list(&session.cache)? {
-        let counts = store.and_then(|store| store.counts());
+    for entry in list(&session.cache)? {
+        let counts = entry.reader().and_then(|reader| reader.counts());
+        let (fingerprint, info) = (entry.fingerprint, entry.info);
         unreadable |= counts.is_err();
         if !session.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -92,14 +93,16 @@ fn show(session: &Session) -> Result<u8> {
 fn verify(session: &Session, repair: bool) -> Result<u8> {
     let mut entries: Vec<Value> = Vec::new();
     let mut damaged = false;
-    for Entry { fingerprint, store, .. } in list(&session.cache)? {
-        let checked = store.and_then(|store| {
-            let bad = store.verify()?;
-            if repair {
+    for entry in list(&session.cache)? {
+        let checked = match repair {
+            true => entry.store().and_then(|store| {
+                let bad = store.verify()?;
                 store.forget(&bad)?;
-            }
-            Ok((store.counts()?.rows, bad.len()))
-        });
+                Ok((store.counts()?.rows, bad.len()))
+            }),
+            false => entry.reader().and_then(|reader| Ok((reader.counts()?.rows, reader.verify()?.len()))),
+        };
+        let fingerprint = entry.fingerprint;
         let line = match &checked {
             Ok((rows, 0)) => format!("{rows} rows, all whole"),
             Ok((rows, bad)) if repair => {

@@ -1,5 +1,9 @@
 //! The cache's contract: what is committed is whole, what is not is as if it had never been.
 
+mod beside;
+mod lost;
+mod stopped;
+
 use super::*;
 use crate::latents::Latents;
 use std::collections::BTreeMap;
