@@ -7,6 +7,7 @@
 //!                     reasons.log          why items have none
 //!                     index.redb           the same for who writes, by item; made again from the logs where it is lost
 //!                     lock                 locked by who writes
+//!       files.log                          file -> item, for as long as the file does not change
 //! ```
 
 mod absent;
@@ -25,6 +26,7 @@ mod record;
 mod records;
 mod recovery;
 mod segments;
+mod stamps;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
 pub use known::{Counts, Known};
 pub use reader::Reader;
+pub use stamps::FileStamps;
 pub use store::{EntryInfo, Store};
 
 /// What can go wrong with the cache.

@@ -143,4 +143,5 @@ fn what_is_cleared_meanwhile_stays_as_it_was() {
 fn a_reader_goes_between_threads() {
     fn goes<T: Send + Sync>() {}
     goes::<Reader>();
+    goes::<FileStamps>();
 }

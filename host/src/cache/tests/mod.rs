@@ -2,6 +2,7 @@
 
 mod beside;
 mod lost;
+mod stamps;
 mod stopped;
 
 use super::*;
