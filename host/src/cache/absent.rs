@@ -1,9 +1,10 @@
-//! Which keys an index surely does not have: where there are many such keys, looking each up in a database that is larger
-//! than its pages in memory is most of the work.
+//! Which keys an index surely does not have: where there are many such keys, looking each up in a database that is
+//! larger than its pages in memory is most of the work.
 
 use super::Key;
 
-/// Bits a key when a filter is made, at least, and those at which it is full: of 40 other keys it then takes one for its own.
+/// Bits a key when a filter is made, at least, and those at which it is full: of 40 other keys it then takes one for
+/// its own.
 const BITS: usize = 16;
 const FEWEST_BITS: usize = 8;
 
@@ -17,7 +18,8 @@ pub(super) struct Absent {
 }
 
 impl Absent {
-    /// Keys that are looked up in vain before a filter is made, at least; and at least this part of those that are there.
+    /// Keys that are looked up in vain before a filter is made, at least; and at least this part of those that are
+    /// there.
     const FEW: u64 = 1 << 10;
     const PART: u64 = 1 << 3;
 

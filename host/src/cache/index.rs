@@ -2,22 +2,24 @@
 
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, TableDefinition,
+    ReadableTableMetadata, StorageError, TableDefinition, WriteTransaction,
 };
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tempfile::NamedTempFile;
 
 use super::absent::Absent;
-use super::{CacheError, Key, disk};
+use super::known::Noted;
+use super::lock::{PATIENCE, PAUSE};
+use super::record::{Numbers, Row, State};
+use super::{CacheError, Key};
 use crate::whole_file;
 
 /// The file of an index.
 pub(super) const FILE: &str = "index.redb";
-/// How long an index that another process holds is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of pages that are kept in memory.
 const PAGES: usize = 16 << 20;
 /// Key -> (row, checksum of the row).
@@ -27,31 +29,13 @@ const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("fai
 /// The [`Numbers`].
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
-/// Where a latent is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) at: u64,
-    /// Its checksum.
-    pub(super) sum: u64,
-}
-
-/// What the index says of an item.
-pub(super) enum Indexed {
-    Row(Row),
-    Failed(String),
-}
-
-/// What the index knows of all rows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Numbers {
-    /// Rows ever appended.
-    pub(super) rows: u64,
-    /// Those of them of length 1.
-    pub(super) unit: u64,
-    /// Values a row; 0 before the first.
-    pub(super) width: u64,
-    /// Whether only one answer so far had that width.
-    pub(super) doubted: bool,
+/// How far the index knows the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learnt {
+    /// The log's generation; 0 for an index from before there were logs.
+    pub(super) log: u64,
+    /// Records of it.
+    pub(super) records: u64,
 }
 
 pub(super) struct Index {
@@ -67,39 +51,61 @@ enum Opened {
 }
 
 impl Index {
-    /// Opens the index in `folder`, making it if it is not there.
-    pub(super) fn open(folder: &Path) -> Result<Self, CacheError> {
+    /// Opens the index in `folder` to write, after what another process does with it; none if there is none. What is
+    /// damaged is an error, [`CacheError::Index`], now rather than later.
+    pub(super) fn open(folder: &Path) -> Result<Option<Self>, CacheError> {
+        Self::open_with(folder, |builder, path| {
+            builder.set_check_integrity_on_open(true).open(path).map(Opened::Writable)
+        })
+    }
+
+    /// Opens the index in `folder` to read, after what another process does with it.
+    pub(super) fn open_to_read(folder: &Path) -> Result<Option<Self>, CacheError> {
+        Self::open_with(folder, |builder, path| builder.open_read_only(path).map(Opened::Readable))
+    }
+
+    fn open_with(
+        folder: &Path,
+        open: impl Fn(&mut Builder, &Path) -> Result<Opened, DatabaseError>,
+    ) -> Result<Option<Self>, CacheError> {
         let path = folder.join(FILE);
-        if !path.exists() {
-            create(folder, &path)?;
-        }
         let mut builder = Database::builder();
         builder.set_cache_size(PAGES);
-        // What is there can be read without room for more.
-        let full = disk::free(folder).is_some_and(|free| free < disk::LEAST);
-        let readable = if full { builder.open_read_only(&path).ok() } else { None };
-        let database = match readable {
-            Some(database) => Opened::Readable(database),
-            None => open_when_free(&builder, folder, &path)?,
+        let start = Instant::now();
+        let database = loop {
+            // Of a file that somebody else has written to, anything can be expected.
+            match catch_unwind(AssertUnwindSafe(|| open(&mut builder, &path))) {
+                Ok(Ok(database)) => break database,
+                Ok(Err(DatabaseError::DatabaseAlreadyOpen)) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
+                    return Err(CacheError::InUse { path: folder.to_owned() });
+                }
+                Ok(Err(DatabaseError::RepairAborted)) => return Err(CacheError::Unclean { path: folder.to_owned() }),
+                Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if error.kind() == ErrorKind::NotFound => {
+                    return Ok(None);
+                }
+                Ok(Err(error)) => return Err(CacheError::index(&path, error)),
+                Err(_) => {
+                    let error = redb::Error::Corrupted("it cannot be read without a panic".into());
+                    return Err(CacheError::index(&path, error));
+                }
+            }
         };
-        Ok(Self { folder: folder.to_owned(), database, absent: Mutex::default() })
+        Ok(Some(Self { folder: folder.to_owned(), database, absent: Mutex::default() }))
     }
 
-    pub(super) fn is_writable(&self) -> bool {
-        matches!(self.database, Opened::Writable(_))
-    }
-
-    pub(super) fn numbers(&self) -> Result<Numbers, CacheError> {
+    pub(super) fn numbers(&self) -> Result<(Numbers, Learnt), CacheError> {
         self.read(|read| {
-            let Some(numbers) = found(read.open_table(NUMBERS))? else { return Ok(Numbers::default()) };
+            let Some(numbers) = found(read.open_table(NUMBERS))? else { return Ok(Default::default()) };
             let number = |name| Ok::<_, redb::Error>(numbers.get(name)?.map_or(0, |number| number.value()));
             let (rows, unit, width) = (number("rows")?, number("unit")?, number("width")?);
-            Ok(Numbers { rows, unit, width, doubted: number("doubted")? != 0 })
+            let learnt = Learnt { log: number("log")?, records: number("records")? };
+            Ok((Numbers { rows, unit, width, doubted: number("doubted")? != 0 }, learnt))
         })
     }
 
     /// What is known of each of `keys`.
-    pub(super) fn look_up(&self, keys: &[Key]) -> Result<Vec<Option<Indexed>>, CacheError> {
+    pub(super) fn look_up(&self, keys: &[Key]) -> Result<Vec<Option<Noted>>, CacheError> {
         // Before the database is: a filter must not be made of what was there before a `put`.
         let mut absent = self.absent();
         self.read(|read| {
@@ -117,8 +123,8 @@ impl Index {
                     return Ok(None);
                 }
                 let entry = match rows.get(&key.0)? {
-                    Some(row) => Some(Indexed::Row(of(row.value()))),
-                    None => failures.get(&key.0)?.map(|reason| Indexed::Failed(reason.value().to_owned())),
+                    Some(row) => Some(Noted::Row(of(row.value()))),
+                    None => failures.get(&key.0)?.map(|reason| Noted::Failed(reason.value().to_owned())),
                 };
                 if entry.is_none() {
                     absent.missed();
@@ -137,69 +143,82 @@ impl Index {
         })
     }
 
-    /// The keys whose row is as `wanted`.
-    pub(super) fn keys(&self, wanted: impl Fn(Row) -> bool) -> Result<Vec<Key>, CacheError> {
-        self.read(|read| {
-            let mut keys = Vec::new();
-            let Some(rows) = found(read.open_table(ROWS))? else { return Ok(keys) };
-            for entry in rows.iter()? {
-                let (key, row) = entry?;
-                if wanted(of(row.value())) {
-                    keys.push(Key(*key.value()));
-                }
-            }
-            Ok(keys)
-        })
+    /// Shows every row, in the order of the keys.
+    pub(super) fn rows(&self, mut visit: impl FnMut(Key, Row) -> Result<(), CacheError>) -> Result<(), CacheError> {
+        self.entries(ROWS, |key, row| visit(key, of(row)))
     }
 
-    /// Puts rows and failures in, in one durable step; a row replaces a failure, and no failure a row.
-    pub(super) fn put(
+    /// Shows every failure, in the order of the keys.
+    pub(super) fn failures(
         &self,
-        rows: &[(Key, Row)],
-        failures: &[(Key, &str)],
-        numbers: Numbers,
+        mut visit: impl FnMut(Key, &str) -> Result<(), CacheError>,
     ) -> Result<(), CacheError> {
-        let mut absent = self.absent();
-        rows.iter().map(|(key, _)| key).chain(failures.iter().map(|(key, _)| key)).for_each(|key| absent.remove(key));
-        self.write(|write| {
-            let mut indexed = write.open_table(ROWS)?;
-            let mut failed = write.open_table(FAILURES)?;
-            for (key, Row { at, sum }) in rows {
-                indexed.insert(&key.0, (*at, *sum))?;
-                failed.remove(&key.0)?;
-            }
-            for (key, reason) in failures {
-                if indexed.get(&key.0)?.is_none() {
-                    failed.insert(&key.0, *reason)?;
+        self.entries(FAILURES, |key, reason| visit(key, reason))
+    }
+
+    fn entries<V: redb::Value>(
+        &self,
+        table: TableDefinition<'_, &'static [u8; 32], V>,
+        mut visit: impl FnMut(Key, V::SelfType<'_>) -> Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
+        // What a visitor says ends the reading, and is no fault of the database.
+        let mut outcome = Ok(());
+        self.read(|read| {
+            let Some(table) = found(read.open_table(table))? else { return Ok(()) };
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                outcome = visit(Key(*key.value()), value.value());
+                if outcome.is_err() {
+                    break;
                 }
-            }
-            let mut table = write.open_table(NUMBERS)?;
-            let Numbers { rows, unit, width, doubted } = numbers;
-            for (name, number) in [("rows", rows), ("unit", unit), ("width", width), ("doubted", doubted.into())] {
-                table.insert(name, number)?;
             }
             Ok(())
+        })?;
+        outcome
+    }
+
+    /// Learns what the log says of items, in one durable step. `reason` reads why an item failed.
+    pub(super) fn put(
+        &self,
+        states: &[(Key, State)],
+        reason: impl Fn(&Key, u64) -> String,
+        numbers: Numbers,
+        learnt: Learnt,
+    ) -> Result<(), CacheError> {
+        let mut absent = self.absent();
+        states.iter().for_each(|(key, _)| absent.remove(key));
+        self.write(|write| {
+            let mut rows = write.open_table(ROWS)?;
+            let mut failed = write.open_table(FAILURES)?;
+            for (key, state) in states {
+                match *state {
+                    State::Row(Row { at, sum }) => {
+                        rows.insert(&key.0, (at, sum))?;
+                        failed.remove(&key.0)?;
+                    }
+                    State::Failed { reason: place, anew } => {
+                        if anew {
+                            rows.remove(&key.0)?;
+                        }
+                        if rows.get(&key.0)?.is_none() {
+                            failed.insert(&key.0, reason(key, place).as_str())?;
+                        }
+                    }
+                    State::Forgotten => drop(rows.remove(&key.0)?),
+                }
+            }
+            put_numbers(write, numbers, learnt)
         })
     }
 
-    /// Takes all rows out.
-    pub(super) fn clear(&self) -> Result<(), CacheError> {
+    /// Takes all rows out, and begins with another log.
+    pub(super) fn clear(&self, learnt: Learnt) -> Result<(), CacheError> {
         self.write(|write| {
             write.delete_table(ROWS)?;
-            write.delete_table(NUMBERS)?;
             // Where there is one of the two, there is the other.
             write.open_table(ROWS)?;
             write.open_table(FAILURES)?;
-            Ok(())
-        })
-    }
-
-    /// Takes rows out.
-    pub(super) fn remove(&self, keys: &[Key]) -> Result<(), CacheError> {
-        self.write(|write| {
-            let mut rows = write.open_table(ROWS)?;
-            keys.iter().try_for_each(|key| rows.remove(&key.0).map(drop))?;
-            Ok(())
+            put_numbers(write, Numbers::default(), learnt)
         })
     }
 
@@ -216,7 +235,7 @@ impl Index {
         work().map_err(|error| CacheError::index(&self.folder, error))
     }
 
-    fn write(&self, work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
+    fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
         let Opened::Writable(database) = &self.database else {
             return Err(CacheError::io("write", &self.folder, ErrorKind::ReadOnlyFilesystem.into()));
         };
@@ -229,44 +248,33 @@ impl Index {
     }
 }
 
-/// Opens the index at `path` to write, or to read where nobody may write, after what another process does with it.
-fn open_when_free(builder: &Builder, folder: &Path, path: &Path) -> Result<Opened, CacheError> {
-    let start = Instant::now();
-    loop {
-        let opened = match builder.open(path).map(Opened::Writable) {
-            Err(DatabaseError::Storage(StorageError::Io(error)))
-                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
-            {
-                builder.open_read_only(path).map(Opened::Readable)
-            }
-            opened => opened,
-        };
-        match opened {
-            Ok(opened) => return Ok(opened),
-            // Reading takes moments; what takes longer is an encoding.
-            Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(CacheError::InUse { path: folder.to_owned() }),
-            Err(DatabaseError::RepairAborted) => return Err(CacheError::Unclean { path: folder.to_owned() }),
-            Err(error) => return Err(CacheError::index(path, error)),
-        }
-    }
-}
-
 fn of((at, sum): (u64, u64)) -> Row {
     Row { at, sum }
 }
 
-/// Makes an empty index beside `path` and gives it its name when it is whole; another process may be faster.
-fn create(folder: &Path, path: &Path) -> Result<(), CacheError> {
-    let make = |cause| CacheError::io("make", path, cause);
+/// Makes an empty index in `folder` and gives it its name when it is whole, in the place of any other.
+pub(super) fn make(folder: &Path) -> Result<(), CacheError> {
+    let path = folder.join(FILE);
+    let make = |cause| CacheError::io("make", &path, cause);
     let part = NamedTempFile::new_in(folder).map_err(make)?;
-    drop(Database::create(part.path()).map_err(|error| CacheError::index(path, error))?);
-    match part.persist_noclobber(path) {
-        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(make(error.error)),
-        _ => whole_file::sync_folder(path).map_err(make),
-    }
+    drop(Database::create(part.path()).map_err(|error| CacheError::index(&path, error))?);
+    part.persist(&path).map_err(|error| make(error.error))?;
+    whole_file::sync_folder(&path).map_err(make)
+}
+
+fn put_numbers(write: &WriteTransaction, numbers: Numbers, learnt: Learnt) -> Result<(), redb::Error> {
+    let mut table = write.open_table(NUMBERS)?;
+    let Numbers { rows, unit, width, doubted } = numbers;
+    let Learnt { log, records } = learnt;
+    let numbers = [
+        ("rows", rows),
+        ("unit", unit),
+        ("width", width),
+        ("doubted", doubted.into()),
+        ("log", log),
+        ("records", records),
+    ];
+    numbers.into_iter().try_for_each(|(name, number)| table.insert(name, number).map(drop).map_err(Into::into))
 }
 
 /// `None` for a table that was never written.

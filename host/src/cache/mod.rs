@@ -2,28 +2,46 @@
 //!
 //! ```text
 //! CACHE/<fingerprint>/entry.json           whose latents these are
-//!                     index.redb           item -> row and checksum, or why it has none
-//!                     journal              the same of the newest rows, in the order in which they came
 //!                     segment-000000.f32   rows, raw little-endian
+//!                     rows.log             item -> row and checksum, or that it has none, in order of time
+//!                     reasons.log          why items have none
+//!                     index.redb           the same for who writes, by item; made again from the logs where it is lost
+//!                     lock                 locked by who writes
+//!       files.log                          file -> item, for as long as the file does not change
 //! ```
 
 mod absent;
+mod cached;
 mod disk;
 mod index;
 mod journal;
 mod key;
+mod known;
+mod lock;
+mod log;
+mod names;
+mod reader;
+mod reasons;
+mod record;
+mod records;
+mod recovery;
 mod segments;
+mod stamps;
 mod store;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::bytes::Bytes;
 
+pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
-pub use store::{CachedLatents, Counts, EntryInfo, Known, Store};
+pub use known::{Counts, Known};
+pub use reader::Reader;
+pub use stamps::FileStamps;
+pub use store::{EntryInfo, Store};
 
 /// What can go wrong with the cache.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +50,22 @@ pub enum CacheError {
     #[error("cannot {doing} {}: {cause}; check the space on the disk and the folder's permissions, or name another \
              folder with --cache", path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("the index in {}: {cause}; if this stays, move the folder away: its items are then encoded again", path.display())]
+    #[error("the index {}: {cause}; where rows.log lies beside it, the next use that may write there makes it again; \
+             else move the folder away, and its items are encoded again", path.display())]
     Index { path: PathBuf, cause: Box<redb::Error> },
-    #[error("{} is in use by another fusemix process; wait for it, or name another folder with --cache", path.display())]
+    #[error("{} is in use by another fusemix process: wait until that ends; another folder with --cache would have \
+             everything encoded, and paid for, again", path.display())]
     InUse { path: PathBuf },
-    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written", path.display())]
+    #[error("{} was written by a newer fusemix: use that one, or name another folder with --cache", path.display())]
+    Newer { path: PathBuf },
+    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written",
+            path.display())]
     Unclean { path: PathBuf },
     #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
              so in its fingerprint", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },
-    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make room, \
-             or name another folder with --cache, and run this again", path.display())]
+    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make \
+             room, or name another folder with --cache, and run this again", path.display())]
     Full { path: PathBuf, needed: Bytes, free: Bytes },
 }
 
@@ -54,7 +77,9 @@ impl CacheError {
     fn index(path: &Path, cause: impl Into<redb::Error>) -> Self {
         match cause.into() {
             // Of a full disk, say, nothing else is to be thought.
-            redb::Error::Io(cause) => Self::io("use", path, cause),
+            redb::Error::Io(cause) if !matches!(cause.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Self::io("use", path, cause)
+            }
             cause => Self::Index { path: path.to_owned(), cause: Box::new(cause) },
         }
     }
@@ -66,26 +91,41 @@ pub struct Entry {
     pub fingerprint: String,
     /// Whose latents these are.
     pub info: EntryInfo,
-    /// The latents, unless they do not open.
-    pub store: Result<Store, CacheError>,
+    folder: PathBuf,
 }
 
-/// What a cache folder holds, by fingerprint; a folder that is no store is passed over.
+impl Entry {
+    /// Opens the latents to write.
+    pub fn store(&self) -> Result<Store, CacheError> {
+        Store::at(&self.folder)
+    }
+
+    /// Opens the latents to read, whoever writes meanwhile.
+    pub fn reader(&self) -> Result<Reader, CacheError> {
+        Reader::at(&self.folder)
+    }
+}
+
+/// What a cache folder holds, by fingerprint; a folder that is no entry is passed over.
 pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(CacheError::io("read", cache, cause)),
     };
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        if folder.join(index::FILE).is_file() {
+        if is_entry(&folder) {
             let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            entries.push(Entry { fingerprint, info, store: Store::at(&folder) });
+            entries.push(Entry { fingerprint, info, folder });
         }
     }
     entries.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     Ok(entries)
+}
+
+fn is_entry(folder: &Path) -> bool {
+    [log::FILE, index::FILE].iter().any(|file| folder.join(file).is_file())
 }

@@ -6,8 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::CacheError;
+use super::record::Row;
 use crate::latents::advise;
 use crate::whole_file;
 
@@ -59,51 +61,107 @@ impl Segments {
         Ok(())
     }
 
-    /// Maps the first `rows` rows, or those of them that are there.
-    pub(super) fn map(&self, rows: u64) -> Result<Mapped, CacheError> {
-        let segments = rows.div_ceil(self.rows_per_segment());
+    /// Maps the first `rows` rows, or those of them that are there; what `mapped` has of them stays as it is.
+    pub(super) fn map(&self, rows: u64, mapped: &[Arc<Map>]) -> Result<Mapped, CacheError> {
         let mut maps = Vec::new();
-        for segment in 0..segments {
+        for segment in 0..rows.div_ceil(self.rows_per_segment()) {
             let path = self.path(segment);
-            let file = match File::open(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
-                file => file.map_err(|cause| CacheError::io("open", &path, cause))?,
+            let end = (rows - segment * self.rows_per_segment()).min(self.rows_per_segment()) as usize;
+            let map = match mapped.get(segment as usize) {
+                Some(map) if map.bytes.len() >= end * self.row_bytes() => map.clone(),
+                // The same file, whatever has its name now.
+                Some(map) => Arc::new(Map::new(map.file.clone(), &path)?),
+                None => match File::open(&path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => break,
+                    file => {
+                        let file = file.map_err(|cause| CacheError::io("open", &path, cause))?;
+                        Arc::new(Map::new(Arc::new(file), &path)?)
+                    }
+                },
             };
-            // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this
-            // program's own folder. A user who truncates a file under a running program ends it with a bus error.
-            let map = unsafe { Mmap::map(&file) }.map_err(|cause| CacheError::io("map", &path, cause))?;
             maps.push(map);
         }
         Ok(Mapped { maps, rows_per_segment: self.rows_per_segment(), width: self.width })
     }
+
+    /// Takes all rows away. Who has mapped them keeps them.
+    pub(super) fn remove(&self) -> Result<(), CacheError> {
+        for path in (0..).map(|segment| self.path(segment)) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                removed => removed.map_err(|cause| CacheError::io("remove", &path, cause))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A segment in memory.
+#[derive(Debug)]
+pub(super) struct Map {
+    file: Arc<File>,
+    bytes: Mmap,
+}
+
+impl Map {
+    fn new(file: Arc<File>, path: &Path) -> Result<Self, CacheError> {
+        // SAFETY: committed rows are never written again, and nobody shortens a segment: the cache is this program's
+        // own folder. A user who truncates a file under a running program ends it with a bus error.
+        let bytes = unsafe { Mmap::map(&*file) }.map_err(|cause| CacheError::io("map", path, cause))?;
+        Ok(Self { file, bytes })
+    }
 }
 
 /// Rows in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Mapped {
-    maps: Vec<Mmap>,
+    pub(super) maps: Vec<Arc<Map>>,
     rows_per_segment: u64,
     pub(super) width: usize,
 }
 
 impl Mapped {
+    /// Rows that are mapped before the first that is not.
+    pub(super) fn rows(&self) -> u64 {
+        let row = (self.width * size_of::<f32>()).max(1);
+        let rows = |map: &Arc<Map>| ((map.bytes.len() / row) as u64).min(self.rows_per_segment);
+        let full = self.maps.iter().take_while(|map| rows(map) == self.rows_per_segment).count();
+        full as u64 * self.rows_per_segment + self.maps.get(full).map_or(0, rows)
+    }
+
     /// Row `row`; none if it was not committed when the segments were mapped, or somebody has cut them.
     pub(super) fn row(&self, row: u64) -> Option<&[f32]> {
         let (map, bytes) = self.place(row)?;
         // A map starts at a page, and a row at a multiple of 4 bytes from it.
-        Some(cast_slice(map.get(bytes)?))
+        Some(cast_slice(map.bytes.get(bytes)?))
+    }
+
+    /// Whether the row is there, and as it was stored.
+    pub(super) fn is_whole(&self, Row { at, sum }: Row) -> bool {
+        self.row(at).is_some_and(|values| checksum(values) == sum)
     }
 
     /// Begins to read row `row`.
     pub(super) fn read_ahead(&self, row: u64) {
         if let Some((map, bytes)) = self.place(row) {
-            advise(map, bytes);
+            advise(&map.bytes, bytes);
         }
     }
 
-    fn place(&self, row: u64) -> Option<(&Mmap, Range<usize>)> {
+    fn place(&self, row: u64) -> Option<(&Map, Range<usize>)> {
         let bytes = self.width * size_of::<f32>();
-        let start = (row % self.rows_per_segment) as usize * bytes;
+        let start = (row.checked_rem(self.rows_per_segment)?) as usize * bytes;
         Some((self.maps.get((row / self.rows_per_segment) as usize)?, start..start + bytes))
     }
+}
+
+/// What a row is held against.
+pub(super) fn checksum(row: &[f32]) -> u64 {
+    let hash = blake3::hash(cast_slice(row));
+    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+}
+
+/// Whether the length of a row is 1.
+pub(super) fn is_unit(row: &[f32]) -> bool {
+    (row.iter().map(|value| f64::from(value * value)).sum::<f64>() - 1.0).abs() < 1e-3
 }

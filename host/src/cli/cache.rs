@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 use super::{Cli, exit};
-use crate::cache::{Entry, list};
+use crate::cache::list;
 use crate::dataset::read_table;
 use crate::session::Exported;
 
@@ -53,8 +53,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 fn show(cli: &Cli) -> Result<u8> {
     let mut entries = Vec::new();
     let mut unreadable = false;
-    for Entry { fingerprint, info, store } in list(&cli.session.cache()?)? {
-        let counts = store.and_then(|store| store.counts());
+    for entry in list(&cli.session.cache()?)? {
+        let counts = entry.reader().and_then(|reader| reader.counts());
+        let (fingerprint, info) = (entry.fingerprint, entry.info);
         unreadable |= counts.is_err();
         if !cli.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -88,14 +89,16 @@ fn show(cli: &Cli) -> Result<u8> {
 fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     let mut entries: Vec<Value> = Vec::new();
     let mut damaged = false;
-    for Entry { fingerprint, store, .. } in list(&cli.session.cache()?)? {
-        let checked = store.and_then(|store| {
-            let bad = store.verify()?;
-            if repair {
+    for entry in list(&cli.session.cache()?)? {
+        let checked = match repair {
+            true => entry.store().and_then(|store| {
+                let bad = store.verify()?;
                 store.forget(&bad)?;
-            }
-            Ok((store.counts()?.rows, bad.len()))
-        });
+                Ok((store.counts()?.rows, bad.len()))
+            }),
+            false => entry.reader().and_then(|reader| Ok((reader.counts()?.rows, reader.verify()?.len()))),
+        };
+        let fingerprint = entry.fingerprint;
         let line = match &checked {
             Ok((rows, 0)) => format!("{rows} rows, all whole"),
             Ok((rows, bad)) if repair => {

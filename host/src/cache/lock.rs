@@ -1,0 +1,48 @@
+//! One writer an entry.
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::CacheError;
+
+/// How long an entry that another process holds is waited for: looking something up takes moments; what takes longer is
+/// an encoding.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two attempts.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+
+/// The right to write to an entry, as long as it lives.
+pub(super) struct Lock {
+    /// Locked, but where the file system knows no locks.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the entry in `folder`, after who has it; none where this process may not write.
+    pub(super) fn take(folder: &Path) -> Result<Option<Self>, CacheError> {
+        let path = folder.join("lock");
+        let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+            Err(error) if may_only_read(error.kind()) => return Ok(None),
+            file => file.map_err(|cause| CacheError::io("open", &path, cause))?,
+        };
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { _file: file })),
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(CacheError::InUse { path: folder.to_owned() }),
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                    return Ok(Some(Self { _file: file }));
+                }
+                Err(TryLockError::Error(cause)) => return Err(CacheError::io("lock", &path, cause)),
+            }
+        }
+    }
+}
+
+/// Whether an error of this kind says that what is there can be read all the same.
+pub(super) fn may_only_read(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull)
+}

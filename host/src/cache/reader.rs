@@ -1,0 +1,274 @@
+//! One encoder's latents on disk, to read: without a lock, beside whoever writes.
+//!
+//! Only the log and the segments are read, through files that stay the same ones for as long as the reader lives: what
+//! is cleared meanwhile is still there, and what is added is seen.
+
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use super::cached::CachedLatents;
+use super::known::{Counts, Known, Noted, known};
+use super::log::Log;
+use super::names::Names;
+use super::reasons::Reasons;
+use super::record::{Numbers, RECORD, Record, State};
+use super::records;
+use super::segments::{Mapped, Segments};
+use super::store::Store;
+use super::{CacheError, Fingerprint, Key};
+
+/// Keys that are looked for by reading the whole log, before its names are learnt.
+const FEW: u64 = 16;
+
+/// The latents of one fingerprint, to read. Any number of processes and threads may do so, and one may write meanwhile.
+pub struct Reader(Source);
+
+enum Source {
+    Log(Box<LogReader>),
+    /// Of an entry from before there were logs; nobody can write to it meanwhile.
+    Old(Box<Store>),
+}
+
+impl Reader {
+    /// Opens the entry of `fingerprint` in the cache folder; none if there is none.
+    pub fn open(cache: &Path, fingerprint: &Fingerprint) -> Result<Option<Self>, CacheError> {
+        let folder = cache.join(fingerprint.hex());
+        if super::is_entry(&folder) { Self::at(&folder).map(Some) } else { Ok(None) }
+    }
+
+    /// Opens the entry in `folder`.
+    pub(super) fn at(folder: &Path) -> Result<Self, CacheError> {
+        Ok(Self(match Log::open(folder)? {
+            Some(log) => Source::Log(Box::new(LogReader::new(folder, log))),
+            None => Source::Old(Box::new(Store::to_read(folder)?)),
+        }))
+    }
+
+    /// What is known of each of `keys`; rows are held against their checksums.
+    pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.known(keys),
+            Source::Old(store) => store.known(keys),
+        }
+    }
+
+    /// Whether this is still the entry's log: clearing the entry begins another, which another reader has to open.
+    pub fn is_current(&self) -> Result<bool, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => {
+                Ok(Log::open(&reader.folder)?.is_some_and(|log| log.generation == reader.log.generation))
+            }
+            Source::Old(_) => Ok(true),
+        }
+    }
+
+    /// The latents in these rows, which this reader must have told as known, in this order, mapped.
+    pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => Ok(CachedLatents::new(reader.mapped(), rows)),
+            Source::Old(store) => store.latents(rows),
+        }
+    }
+
+    /// Values a row, once there is one.
+    pub fn width(&self) -> Result<Option<usize>, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.width(),
+            Source::Old(store) => Ok(store.width()),
+        }
+    }
+
+    /// Sizes.
+    pub fn counts(&self) -> Result<Counts, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.counts(),
+            Source::Old(store) => store.counts(),
+        }
+    }
+
+    /// Holds every row against its checksum; returns the keys of those that differ.
+    pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.verify(),
+            Source::Old(store) => store.verify(),
+        }
+    }
+}
+
+struct LogReader {
+    folder: PathBuf,
+    log: Log,
+    /// Keys that were looked up.
+    looked_up: AtomicU64,
+    /// Once the log tells it.
+    width: OnceLock<usize>,
+    learnt: RwLock<Learnt>,
+    mapped: Mutex<Arc<Mapped>>,
+}
+
+/// What was learnt of the log.
+#[derive(Default)]
+struct Learnt {
+    /// None before it is worth it.
+    names: Option<Names>,
+    totals: Totals,
+}
+
+/// Sums over the log.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    numbers: Numbers,
+    /// Items with a row, and those with a failure instead.
+    rows: u64,
+    failures: u64,
+}
+
+impl LogReader {
+    fn new(folder: &Path, log: Log) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            log,
+            looked_up: AtomicU64::new(0),
+            width: OnceLock::new(),
+            learnt: RwLock::default(),
+            mapped: Mutex::default(),
+        }
+    }
+
+    fn width(&self) -> Result<Option<usize>, CacheError> {
+        if let Some(width) = self.width.get() {
+            return Ok(Some(*width));
+        }
+        Ok(self.log.width()?.map(|width| *self.width.get_or_init(|| width)))
+    }
+
+    fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
+        let before = self.looked_up.fetch_add(keys.len() as u64, Ordering::Relaxed);
+        let count = self.log.records().count()?;
+        let states = if before + keys.len() as u64 <= FEW || count > Names::MOST {
+            self.search(keys, count)?
+        } else {
+            let learnt = self.learn()?;
+            keys.par_iter().with_min_len(64).map(|key| learnt.state(&self.log, key)).collect::<Result<_, _>>()?
+        };
+        if states.iter().all(Option::is_none) {
+            return Ok(vec![None; keys.len()]);
+        }
+        let reasons = Reasons::new(&self.folder).open()?;
+        let noted = |(key, state): (&Key, Option<State>)| match state? {
+            State::Row(row) => Some(Noted::Row(row)),
+            State::Failed { reason, .. } => Some(Noted::Failed(reasons.read(key, reason))),
+            State::Forgotten => None,
+        };
+        let noted: Vec<Option<Noted>> = keys.iter().zip(states).map(noted).collect();
+        let end = noted.iter().flatten().map(|noted| if let Noted::Row(row) = noted { row.at + 1 } else { 0 }).max();
+        Ok(known(noted, &*self.map(end.unwrap_or(0))?))
+    }
+
+    /// What the first `count` records say of each of `keys`, by reading them all.
+    fn search(&self, keys: &[Key], count: u64) -> Result<Vec<Option<State>>, CacheError> {
+        let mut states: HashMap<[u8; 32], Option<State>> = keys.iter().map(|key| (key.0, None)).collect();
+        let mut first_bytes = [false; 256];
+        keys.iter().for_each(|key| first_bytes[usize::from(key.0[0])] = true);
+        self.log.records().chunks(0, count, |_, records| {
+            for record in records.iter().filter(|record| first_bytes[usize::from(record[0])]) {
+                if let Some(state) = states.get_mut(records::name(record))
+                    && records::is_whole(record)
+                    && let Some((_, newest)) = Record::read(record).and_then(|record| record.item())
+                {
+                    *state = Some(newest.after(*state));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(keys.iter().map(|key| states[&key.0]).collect())
+    }
+
+    /// All that the log says now.
+    fn learn(&self) -> Result<RwLockReadGuard<'_, Learnt>, CacheError> {
+        let read = || self.learnt.read().unwrap_or_else(PoisonError::into_inner);
+        let count = self.log.records().count()?;
+        if read().names.as_ref().is_none_or(|names| names.learnt() < count) {
+            self.learnt.write().unwrap_or_else(PoisonError::into_inner).learn(&self.log)?;
+        }
+        Ok(read())
+    }
+
+    fn counts(&self) -> Result<Counts, CacheError> {
+        let Totals { numbers, rows, failures } = self.learn()?.totals;
+        Counts::new(&self.folder, rows, failures, numbers)
+    }
+
+    fn verify(&self) -> Result<Vec<Key>, CacheError> {
+        let learnt = self.learn()?;
+        let mapped = self.map(learnt.totals.numbers.rows)?;
+        let mut bad = Vec::new();
+        self.log.scan(0, |_, record| {
+            if let Some((key, state @ State::Row(row))) = record.item()
+                && !mapped.is_whole(row)
+                && learnt.state(&self.log, &key)? == Some(state)
+            {
+                bad.push(key);
+            }
+            Ok(())
+        })?;
+        Ok(bad)
+    }
+
+    fn mapped(&self) -> Arc<Mapped> {
+        self.mapped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// At least the first `rows` rows.
+    fn map(&self, rows: u64) -> Result<Arc<Mapped>, CacheError> {
+        let Some(width) = self.width()? else { return Ok(Arc::default()) };
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if mapped.rows() < rows {
+            *mapped = Arc::new(Segments::new(&self.folder, width).map(rows, &mapped.maps)?);
+        }
+        Ok(mapped.clone())
+    }
+}
+
+impl Learnt {
+    fn learn(&mut self, log: &Log) -> Result<(), CacheError> {
+        let totals = std::cell::Cell::new(self.totals);
+        let counts = |record: &[u8; RECORD], earlier: Option<&[u8; RECORD]>| {
+            let Some(record) = Record::read(record) else { return false };
+            let state = |record: Record| record.item().map(|(_, state)| state);
+            let earlier = earlier.and_then(Record::read).and_then(state);
+            let mut sums = totals.get();
+            sums.numbers.learn(&record);
+            let newest = state(record).map(|newest| newest.after(earlier));
+            let counts = newest.is_some() && newest != earlier;
+            if counts {
+                sums.count(earlier, -1);
+                sums.count(newest, 1);
+            }
+            totals.set(sums);
+            counts
+        };
+        Names::learn(&mut self.names, log.records(), counts, || totals.set(Totals::default()))?;
+        self.totals = totals.get();
+        Ok(())
+    }
+
+    fn state(&self, log: &Log, key: &Key) -> Result<Option<State>, CacheError> {
+        let Some(names) = &self.names else { return Ok(None) };
+        let record = names.find(log.records(), &key.0)?;
+        Ok(record.as_ref().and_then(Record::read).and_then(|record| record.item()).map(|(_, state)| state))
+    }
+}
+
+impl Totals {
+    fn count(&mut self, state: Option<State>, change: i64) {
+        match state {
+            Some(State::Row(_)) => self.rows = self.rows.wrapping_add_signed(change),
+            Some(State::Failed { .. }) => self.failures = self.failures.wrapping_add_signed(change),
+            Some(State::Forgotten) | None => {}
+        }
+    }
+}

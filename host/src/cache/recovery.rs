@@ -1,0 +1,194 @@
+//! An entry's index and its log, brought to tell the same: after a crash, after damage, after an older version.
+
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::index::{self, Index, Learnt};
+use super::log::{self, Log, LogEnd};
+use super::reasons::Reasons;
+use super::record::{Numbers, Record, Row, State};
+use super::segments::{Mapped, Segments, is_unit};
+use super::{CacheError, Key, journal};
+
+/// Records that are known before the index learns of them: with an append beyond, what a map of 2^18 places takes.
+pub(super) const RECENT: usize = 200_000;
+/// Failures that are written at once.
+const FAILURES: usize = 1 << 12;
+
+/// What the index does not know yet.
+pub(super) type States = HashMap<Key, State>;
+
+/// The index and the end of the log of the entry in `folder`, of which this process holds the lock. The index knows the
+/// whole log.
+pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError> {
+    let log = Log::open(folder)?;
+    let index = index(folder, log.as_ref())?;
+    let (numbers, learnt) = index.numbers()?;
+    let old = journal::read(folder, numbers.rows)?;
+    let log = match log {
+        Some(log) if old.is_none() && has(&log, numbers, learnt)? => log,
+        _ => {
+            let mut numbers = numbers;
+            let old = old_records(folder, numbers, old)?;
+            if !old.is_empty() {
+                let mut states = States::new();
+                old.iter().for_each(|record| note(&mut states, &mut numbers, record));
+                settle(folder, &index, &mut states, numbers, learnt)?;
+            }
+            let learnt = write_log(folder, &index, learnt.log + 1, Some(numbers))?;
+            index.put(&[], |_, _| String::new(), numbers, learnt)?;
+            Log::open(folder)?.ok_or_else(|| CacheError::io("open", folder, ErrorKind::NotFound.into()))?
+        }
+    };
+    match fs::remove_file(journal::path(folder)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed.map_err(|cause| CacheError::io("remove", &journal::path(folder), cause))?,
+    }
+    let (numbers, count) = learn(folder, &index, &log)?;
+    let end = LogEnd::open(folder, count, log.generation)?;
+    Ok((index, end, numbers))
+}
+
+/// The index in `folder`: as it is there, or made again from the log.
+fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
+    let damage = match (Index::open(folder), log) {
+        (Ok(Some(index)), Some(log)) if index.numbers()?.1.log < log.generation => {
+            // Somebody who cleared the entry, or made the log, did not come to tell the index.
+            None
+        }
+        (Ok(Some(index)), _) => return Ok(index),
+        (Ok(None), Some(_)) => Some("it is not there".to_owned()),
+        (Ok(None), None) => None,
+        (Err(error @ CacheError::Index { .. }), Some(_)) => Some(error.to_string()),
+        (Err(error), _) => return Err(error),
+    };
+    if let Some(damage) = damage {
+        tracing::warn!("{}: the index is lost and is made again from the log: {damage}", folder.display());
+    }
+    index::make(folder)?;
+    let index = Index::open(folder)?.ok_or_else(|| CacheError::io("open", folder, ErrorKind::NotFound.into()))?;
+    log.map_or(Ok(()), |log| learn(folder, &index, log).map(drop))?;
+    Ok(index)
+}
+
+/// Whether the log has what the index learnt of it: its header, what its rows depend on, its last record.
+fn has(log: &Log, numbers: Numbers, learnt: Learnt) -> Result<bool, CacheError> {
+    let header = log.generation > 0 && log.generation == learnt.log;
+    let width = numbers.width == 0 || log.width()?.is_some();
+    let last = |records: u64| Ok(records == 0 || log.records().get(records - 1)?.is_some());
+    Ok(header && width && last(learnt.records)?)
+}
+
+/// What a log would say of the rows of a journal, beside an index with these numbers.
+pub(super) fn old_records(
+    folder: &Path,
+    numbers: Numbers,
+    journal: Option<Vec<(Key, Row)>>,
+) -> Result<Vec<Record>, CacheError> {
+    // An index without a width is another one than the journal was written beside.
+    let rows = journal.filter(|_| numbers.width > 0).unwrap_or_default();
+    let end = rows.iter().map(|(_, row)| row.at + 1).max().unwrap_or(0);
+    let mapped = map(folder, Numbers { rows: end, ..numbers })?;
+    let record = |(key, row): (Key, Row)| Record::Row { key, row, unit: mapped.row(row.at).is_some_and(is_unit) };
+    Ok(rows.into_iter().map(record).collect())
+}
+
+/// Makes a log of what the index knows: of its failures, and of its rows if there are `numbers` of them.
+pub(super) fn write_log(
+    folder: &Path,
+    index: &Index,
+    generation: u64,
+    numbers: Option<Numbers>,
+) -> Result<Learnt, CacheError> {
+    let reasons = Reasons::new(folder);
+    let mut count = 0;
+    log::make(folder, generation, |write| {
+        let mut write = |record| {
+            count += 1;
+            write(record).map_err(|cause| CacheError::io("write", &folder.join(log::FILE), cause))
+        };
+        let numbers = numbers.filter(|numbers| numbers.width > 0);
+        if let Some(Numbers { width, doubted, .. }) = numbers {
+            write(Record::Numbers(Numbers { width, doubted, ..Numbers::default() }))?;
+        }
+        let mut failures: Vec<(Key, String)> = Vec::new();
+        let mut failed = |failures: &mut Vec<(Key, String)>| {
+            let texts: Vec<(Key, &str)> = failures.iter().map(|(key, reason)| (*key, reason.as_str())).collect();
+            let places = if texts.is_empty() { Vec::new() } else { reasons.append(&texts)? };
+            let records = failures.drain(..).zip(places).map(|((key, _), reason)| Record::Failed { key, reason });
+            records.into_iter().try_for_each(&mut write)
+        };
+        index.failures(|key, reason| {
+            failures.push((key, reason.to_owned()));
+            if failures.len() == FAILURES { failed(&mut failures) } else { Ok(()) }
+        })?;
+        failed(&mut failures)?;
+        if let Some(numbers) = numbers {
+            let mapped = map(folder, numbers)?;
+            index.rows(|key, row| {
+                let unit = match numbers.unit {
+                    0 => false,
+                    unit if unit == numbers.rows => true,
+                    _ => mapped.row(row.at).is_some_and(is_unit),
+                };
+                write(Record::Row { key, row, unit })
+            })?;
+            // Rows that count no more are among them.
+            write(Record::Numbers(numbers))?;
+        }
+        Ok(())
+    })?;
+    Ok(Learnt { log: generation, records: count })
+}
+
+/// Tells the index what it does not know yet of the log; returns what all of it amounts to, and its whole records.
+fn learn(folder: &Path, index: &Index, log: &Log) -> Result<(Numbers, u64), CacheError> {
+    let (mut numbers, learnt) = index.numbers()?;
+    let mut states = States::new();
+    let count = log.scan(learnt.records, |number, record| {
+        note(&mut states, &mut numbers, &record);
+        if states.len() >= RECENT {
+            settle(folder, index, &mut states, numbers, Learnt { log: log.generation, records: number + 1 })?;
+        }
+        Ok(())
+    })?;
+    let all = Learnt { log: log.generation, records: count };
+    if learnt != all {
+        settle(folder, index, &mut states, numbers, all)?;
+    }
+    Ok((numbers, count))
+}
+
+/// Takes account of the log's next record.
+pub(super) fn note(states: &mut States, numbers: &mut Numbers, record: &Record) {
+    numbers.learn(record);
+    if let Some((key, state)) = record.item() {
+        let state = state.after(states.get(&key).copied());
+        states.insert(key, state);
+    }
+}
+
+/// Tells the index what it does not know yet: `states`, up to `learnt`.
+pub(super) fn settle(
+    folder: &Path,
+    index: &Index,
+    states: &mut States,
+    numbers: Numbers,
+    learnt: Learnt,
+) -> Result<(), CacheError> {
+    let mut sorted: Vec<(Key, State)> = states.iter().map(|(key, state)| (*key, *state)).collect();
+    // In the index's own order, pages are written once.
+    sorted.par_sort_unstable_by_key(|(key, _)| *key);
+    let reasons = Reasons::new(folder).open()?;
+    index.put(&sorted, |key, place| reasons.read(key, place), numbers, learnt)?;
+    states.clear();
+    Ok(())
+}
+
+/// The rows of an entry with these numbers.
+pub(super) fn map(folder: &Path, Numbers { rows, width, .. }: Numbers) -> Result<Mapped, CacheError> {
+    Segments::new(folder, width.max(1) as usize).map(rows, &[])
+}
