@@ -67,7 +67,9 @@ impl OptionSpec {
 /// An encoder's table of plugins.toml, without the keys that belong to the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
+    #[serde(default)]
     values: BTreeMap<String, Value>,
+    #[serde(default)]
     folder: PathBuf,
 }
 
