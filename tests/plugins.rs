@@ -144,6 +144,13 @@ fn mistakes_in_an_encoder_name_file_line_and_nearest_key() {
         let place = Place::new(&format!("\n[[plugin]]\nname = 'mock'\n[encoder.x]\n{line}\nplugin = 'mock'\n"));
         place.run("plugins").fails(3, message);
     }
+    // What a plugin says of a key, and of one that is not there.
+    let mock = |line: &str| Place::new(&format!("[[plugin]]\nname = 'mock'\n[encoder.x]\nplugin = 'mock'\n{line}\n"));
+    mock("width = -1").run("plugins").fails(3, "plugins.toml:5: encoder `x` does not open: `width = -1`: ");
+    let api = "[[plugin]]\nname = 'api'\n[encoder.x]\nplugin = 'api'\nprovider = 'cohere'\nmodel = 'm'\n";
+    Place::new(api)
+        .run("plugins")
+        .fails(3, "plugins.toml:3: encoder `x` does not open: Cohere wants to know an `input_type`");
     let place = Place::new("[[plugin]]\nname = 'broken'\n[encoder.x]\nplugin = 'broken'\n");
     place.run("plugins").fails(3, "encoder `x` lacks `fault`, which plugin `broken` needs");
     place.run("plugins --plugins elsewhere.toml").fails(3, "name another file with --plugins FILE");

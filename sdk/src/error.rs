@@ -12,6 +12,9 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What happened, to what, and what to try.
     pub message: String,
+    /// The key of plugins.toml that is at fault: the host names its line.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Who has to act on an [`Error`].
@@ -36,25 +39,31 @@ pub enum ErrorKind {
 impl Error {
     /// The encoder failed.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Failed, message: message.into() }
+        Self { kind: ErrorKind::Failed, message: message.into(), key: None }
     }
 
-    /// Something the user configured is wrong; say which key or file and what to try.
+    /// Something the user configured is wrong; say which key or file and what to try, and set [`Error::key`].
     pub fn config(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Config, message: message.into() }
+        Self { kind: ErrorKind::Config, ..Self::new(message) }
+    }
+
+    /// Sets [`Error::key`].
+    pub fn key(mut self, key: &str) -> Self {
+        self.key = Some(key.into());
+        self
     }
 
     /// The batch was given up because the host asked to stop.
     pub fn stopped() -> Self {
-        Self { kind: ErrorKind::Stopped, message: "stopped on request".into() }
+        Self { kind: ErrorKind::Stopped, ..Self::new("stopped on request") }
     }
 
     pub(crate) fn contract(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Contract, message: message.into() }
+        Self { kind: ErrorKind::Contract, ..Self::new(message) }
     }
 
     pub(crate) fn panic(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Panic, message: message.into() }
+        Self { kind: ErrorKind::Panic, ..Self::new(message) }
     }
 }
 

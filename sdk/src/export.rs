@@ -54,7 +54,7 @@ pub mod __private {
 }
 
 /// What a plugin says before any of its encoders is opened.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
     /// The plugin's package name.
     pub name: String,
@@ -68,7 +68,7 @@ pub struct PluginInfo {
 }
 
 /// What the host sends to open an encoder.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenRequest {
     /// The encoder's name in plugins.toml.
     pub encoder: String,

@@ -67,7 +67,9 @@ impl OptionSpec {
 /// An encoder's table of plugins.toml, without the keys that belong to the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Options {
+    #[serde(default)]
     values: BTreeMap<String, Value>,
+    #[serde(default)]
     folder: PathBuf,
 }
 
@@ -91,7 +93,7 @@ impl Options {
             let error = ["usize", "u64", "u32"].iter().fold(error, |error, rust| {
                 error.replace(&format!("expected {rust}"), "expected a whole number from 0")
             });
-            Error::config(format!("`{key} = {value}`: {error}; change it in plugins.toml"))
+            Error::config(format!("`{key} = {value}`: {error}; change it in plugins.toml")).key(key)
         })
     }
 
@@ -103,7 +105,7 @@ impl Options {
     /// The value of a key that must be there.
     pub fn need<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
         self.get(key)?
-            .ok_or_else(|| Error::config(format!("`{key}` is missing; add it to the encoder in plugins.toml")))
+            .ok_or_else(|| Error::config(format!("`{key}` is missing; add it to the encoder in plugins.toml")).key(key))
     }
 
     /// `path` as the user means it: relative paths start from the folder of plugins.toml.

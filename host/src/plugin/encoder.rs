@@ -101,7 +101,7 @@ impl LoadedEncoder {
         std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
         let limit = entry.host.time_limit(None);
         let failed = |cause: Error| {
-            let place = file.place(&["encoder", &entry.name, blamed(entry, &cause.message)]);
+            let place = file.place(&["encoder", &entry.name, cause.key.as_deref().unwrap_or_default()]);
             EncoderError::Open { place, encoder: entry.name.clone(), cause }
         };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
@@ -190,13 +190,6 @@ impl LoadedEncoder {
             RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) }),
         }
     }
-}
-
-/// The key of the encoder that a message is about: the first in it that is written as code.
-fn blamed<'a>(entry: &'a EncoderEntry, message: &str) -> &'a str {
-    let code = message.split('`').skip(1).step_by(2);
-    let mut keys = code.filter_map(|code| code.split_whitespace().next());
-    keys.find_map(|word| entry.options.keys().find(|key| *key == word)).map_or("", String::as_str)
 }
 
 fn sdk_error(json: &str) -> Error {

@@ -73,20 +73,24 @@ impl Client {
     pub(crate) fn open(settings: &Settings, default_base: Option<&str>) -> Result<Self, Error> {
         let base = settings.base_url.as_deref().or(default_base).ok_or_else(|| {
             Error::config(format!("provider `{}` needs a `base_url`; add it in plugins.toml", settings.provider))
+                .key("base_url")
         })?;
         let url = Url::parse(base.trim_end_matches('/')).ok().filter(|url| url.has_host());
         let base = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
             Error::config(format!(
                 "`base_url = {base:?}` is no address such as https://host/v1; change it in plugins.toml"
             ))
+            .key("base_url")
         })?;
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-            return Err(Error::config("`base_url` must hold no password and no query: the key goes into a header"));
+            return Err(Error::config("`base_url` must hold no password and no query: the key goes into a header")
+                .key("base_url"));
         }
         if settings.key.is_some() && base.scheme() == "http" && !is_loopback(&base) && !settings.allow_http {
             return Err(Error::config(format!(
                 "the key would go to {base} without TLS; use https, or say `allow_http = true` in plugins.toml"
-            )));
+            ))
+            .key("base_url"));
         }
         // An `Err` means that another encoder of this library has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -100,10 +104,10 @@ impl Client {
             builder = builder.no_proxy();
         }
         if let Some(path) = &settings.ca_file {
-            let pem =
-                std::fs::read(path).map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
+            let pem = std::fs::read(path)
+                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())).key("ca_file"))?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())))?;
+                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())).key("ca_file"))?;
             builder = certificates
                 .into_iter()
                 .fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
@@ -128,7 +132,8 @@ impl Client {
         match (&self.key, &self.key_env) {
             (None, Some(name)) => Err(Error::config(format!(
                 "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
-            ))),
+            ))
+            .key("api_key_env")),
             _ => Ok(()),
         }
     }

@@ -58,7 +58,8 @@ impl Encoder for Api {
                  `price_per_item`{}",
                 settings.modality,
                 if settings.modality == Modality::Image { " or `pixels_per_token`" } else { "" }
-            )));
+            ))
+            .key("price_per_million_tokens"));
         }
         // What a fingerprint says is written into the cache.
         let told = provider.fingerprint().into_iter().chain(settings.fingerprint());
@@ -66,7 +67,8 @@ impl Encoder for Api {
         if let Some((name, _)) = told.chain(base_url).find(|(_, value)| settings.holds_key(value)) {
             return Err(Error::config(format!(
                 "`{name}` holds the API's key: it goes into a header, and nowhere else"
-            )));
+            ))
+            .key(name));
         }
         let sender = Sender::open(&settings, provider)?;
         tracing::info!("{} of {}: tokens {tokens}", settings.model, sender.address());

@@ -316,7 +316,7 @@ impl Sender {
                 (Some(wanted), Some(got)) if wanted != got => Err(Trouble::Stop(Error::config(format!(
                     "the vectors have {got} values, and not the {wanted} of `dimensions`: the model does not know the \
                      setting, or not that value"
-                )))),
+                )).key("dimensions"))),
                 _ => Ok(judged),
             },
         }

@@ -115,19 +115,19 @@ impl Settings {
         let defaults = provider::defaults(&provider);
         let above_zero = |key: &str| match options.get::<f64>(key)? {
             Some(value) if !(value > 0.0 && value.is_finite()) => {
-                Err(Error::config(format!("`{key} = {value}` must be above 0; change it in plugins.toml")))
+                Err(Error::config(format!("`{key} = {value}` must be above 0; change it in plugins.toml")).key(key))
             }
             value => Ok(value),
         };
         let count = |key: &str| match options.get::<i64>(key)? {
             Some(value) if value < 1 => {
-                Err(Error::config(format!("`{key} = {value}` must be at least 1; change it in plugins.toml")))
+                Err(Error::config(format!("`{key} = {value}` must be at least 1; change it in plugins.toml")).key(key))
             }
             value => Ok(value.map(|value| value as u64)),
         };
         let price = |key: &str| match options.get::<f64>(key)? {
             Some(value) if !(value >= 0.0 && value.is_finite()) => {
-                Err(Error::config(format!("`{key} = {value}` must not be below 0; change it in plugins.toml")))
+                Err(Error::config(format!("`{key} = {value}` must not be below 0; change it in plugins.toml")).key(key))
             }
             value => Ok(value),
         };
@@ -151,19 +151,21 @@ impl Settings {
             return Err(Error::config(
                 "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key itself \
                  does not belong into plugins.toml",
-            ));
+            ).key("api_key_env"));
         }
         let modality = options.get_or("modality", Modality::Text)?;
         if !defaults.modalities.contains(&modality.name()) {
             return Err(Error::config(format!(
                 "provider `{provider}` takes {}, and not `modality = \"{modality}\"`",
                 defaults.modalities.join(" or ")
-            )));
+            ))
+            .key("modality"));
         }
         let model: Option<String> = options.get("model")?;
         let model = match model {
             None if defaults.needs_model => {
-                return Err(Error::config(format!("provider `{provider}` needs a `model`; add it in plugins.toml")));
+                return Err(Error::config(format!("provider `{provider}` needs a `model`; add it in plugins.toml"))
+                    .key("model"));
             }
             model => model.unwrap_or_default(),
         };

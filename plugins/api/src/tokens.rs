@@ -19,7 +19,7 @@ pub(crate) enum Tokens {
 impl Tokens {
     pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
         if let Some(path) = &settings.tokenizer {
-            let wrong = |error| Error::config(format!("tokenizer {}: {error}", path.display()));
+            let wrong = |error| Error::config(format!("tokenizer {}: {error}", path.display())).key("tokenizer");
             let mut tokenizer = Tokenizer::from_file(path).map_err(wrong)?;
             // The file may say how its model is fed; here the whole text counts, and nothing else.
             tokenizer.with_truncation(None).map_err(wrong)?;

@@ -68,7 +68,8 @@ impl Encoder for CandleAudio {
         let model = model::load(&source, options, &weights, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         if projection && layer != Layer::Last {
-            return Err(Error::config(format!("`projection = true` is of the last layer; remove `layer = {layer}`")));
+            return Err(Error::config(format!("`projection = true` is of the last layer; remove `layer = {layer}`"))
+                .key("projection"));
         }
         let pooling = Pooling::choose(options, model.poolings(layer), layer)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];

@@ -20,7 +20,7 @@ const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.
 pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Result<VarBuilder<'static>, Error> {
     if let Some(path) = paths.iter().find(|path| path.extension().is_some_and(|ending| ending == "json")) {
         let message = "is JSON, not weights; name the model's folder or its file with weights as `model`";
-        return Err(Error::config(format!("{} {message}", path.display())));
+        return Err(Error::config(format!("{} {message}", path.display())).key("model"));
     }
     if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
         // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors are

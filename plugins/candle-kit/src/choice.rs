@@ -30,7 +30,7 @@ impl Layer {
         layer.ok_or_else(|| {
             let given = options.get::<Value>("layer").ok().flatten().unwrap_or_default();
             let choices = Self::choices(blocks).join(", ");
-            Error::config(format!("`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; choose one of {choices}"))
+            Error::config(format!("`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; choose one of {choices}")).key("layer")
         })
     }
 
@@ -88,7 +88,7 @@ impl Pooling {
         let found = offers.iter().find(|pooling| pooling.to_string() == name);
         found.copied().ok_or_else(|| {
             let names = names(&offers).join(", ");
-            Error::config(format!("`pooling = \"{name}\"`: this model offers {names}, of layer {layer}"))
+            Error::config(format!("`pooling = \"{name}\"`: this model offers {names}, of layer {layer}")).key("pooling")
         })
     }
 

@@ -18,7 +18,7 @@ pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
         "f32" => Ok(DType::F32),
         "bf16" => Ok(DType::BF16),
         "f16" => Ok(DType::F16),
-        other => Err(Error::config(format!("`dtype = \"{other}\"`: choose \"f32\", \"bf16\" or \"f16\""))),
+        other => Err(Error::config(format!("`dtype = \"{other}\"`: choose \"f32\", \"bf16\" or \"f16\"")).key("dtype")),
     }
 }
 
@@ -38,14 +38,17 @@ fn named(name: &str) -> Result<Device, Error> {
         ("cpu", Ok(0)) => Ok(Device::Cpu),
         ("cuda", Ok(_)) if !cfg!(feature = "cuda") => Err(not_built_for(name, kind)),
         ("metal", Ok(_)) if !cfg!(feature = "metal") => Err(not_built_for(name, kind)),
-        ("metal", Ok(ordinal)) => Device::new_metal(ordinal)
-            .map_err(|error| Error::config(format!("`device = \"{name}\"`: {error}; choose \"cpu\" if there is none"))),
+        ("metal", Ok(ordinal)) => Device::new_metal(ordinal).map_err(|error| {
+            Error::config(format!("`device = \"{name}\"`: {error}; choose \"cpu\" if there is none")).key("device")
+        }),
         ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).map_err(|error| {
             Error::config(format!(
                 "`device = \"{name}\"`: {error}; is the GPU there (nvidia-smi)? If not, choose \"cpu\""
             ))
+            .key("device")
         }),
-        _ => Err(Error::config(format!("`device = \"{name}\"`: choose \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""))),
+        _ => Err(Error::config(format!("`device = \"{name}\"`: choose \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""))
+            .key("device")),
     }
 }
 
@@ -54,6 +57,7 @@ fn not_built_for(name: &str, feature: &str) -> Error {
         "`device = \"{name}\"`: this plugin is built without it; rebuild it with \
          `cargo build --release --features {feature} -p PLUGIN`, or choose \"cpu\""
     ))
+    .key("device")
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Hub {
             (None, None) => {
                 let cache = self.cache.display();
                 let message = format!("{label}: HF_HUB_OFFLINE is set, and nothing of it is in {cache}");
-                return Err(Error::config(message));
+                return Err(Error::config(message).key("model"));
             }
         };
         tracing::debug!("{label} is commit {commit}");
@@ -154,7 +154,7 @@ impl Snapshot {
             "{}: {name} is not cached, nor that there is none ({because}); open the encoder once with the hub in reach, or name a \
              folder with all of the model's files as `model`",
             self.label
-        ))
+        )).key("model")
     }
 
     fn download(&self, api: &ApiRepo, name: &str) -> Result<PathBuf, Error> {
@@ -181,6 +181,7 @@ fn refused(label: &str, error: ApiError) -> Error {
         "{label}: {error}; check the id, the revision and the network, set HF_TOKEN if the model is private or gated, \
          or fetch its files elsewhere and name their folder as `model`"
     ))
+    .key("model")
 }
 
 /// Tells the host how far a download is.

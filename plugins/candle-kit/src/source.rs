@@ -35,7 +35,7 @@ impl Source {
         let place = match &revision {
             Some(_) if path.exists() => {
                 let message = format!("`revision` is for hub ids, and `model` is {}; remove one", path.display());
-                return Err(Error::config(message));
+                return Err(Error::config(message).key("revision"));
             }
             None if path.is_dir() => Place::Local { folder: path, weights: None },
             None if path.is_file() => {
@@ -46,13 +46,14 @@ impl Source {
                 let revision = revision.as_deref().unwrap_or("main");
                 let missing = |error: Error| {
                     Error::config(format!("{} (there is no folder {} either)", error.message, path.display()))
+                        .key("model")
                 };
                 Place::Hub(Box::new(hub()?.snapshot(&name, revision, host).map_err(missing)?))
             }
             _ => {
                 let message =
                     format!("`model = \"{name}\"`: there is no {}, and it is no hub id (org/name)", path.display());
-                return Err(Error::config(message));
+                return Err(Error::config(message).key("model"));
             }
         };
         Ok(Self { name, place })
@@ -67,6 +68,7 @@ impl Source {
     pub fn file(&self, name: &str) -> Result<PathBuf, Error> {
         self.optional(name)?.ok_or_else(|| {
             Error::config(format!("`model = \"{}\"`: there is no {name} in {}", self.name, self.whereabouts()))
+                .key("model")
         })
     }
 
@@ -89,7 +91,9 @@ impl Source {
         // Names come out of the model's own files, too.
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             let model = &self.name;
-            return Err(Error::config(format!("`model = \"{model}\"`: it names a file outside of itself: {name}")));
+            return Err(
+                Error::config(format!("`model = \"{model}\"`: it names a file outside of itself: {name}")).key("model")
+            );
         }
         match &self.place {
             Place::Local { folder, .. } => {
@@ -114,8 +118,10 @@ impl Source {
             }
         }
         let (name, names) = (&self.name, names.join(", "));
-        let none =
-            || Error::config(format!("`model = \"{name}\"`: there is none of {names} in {}", self.whereabouts()));
+        let none = || {
+            Error::config(format!("`model = \"{name}\"`: there is none of {names} in {}", self.whereabouts()))
+                .key("model")
+        };
         Err(untold.unwrap_or_else(none))
     }
 
@@ -133,12 +139,12 @@ impl Source {
             [name] => self.file(name),
             [] => Err(Error::config(format!(
                 "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in {whereabouts}"
-            ))),
+            )).key("model")),
             several => Err(Error::config(format!(
                 "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; give the \
                  path of one as `model`, fetched first if it is on a hub",
                 several.join(", ")
-            ))),
+            )).key("model")),
         }
     }
 

@@ -48,7 +48,7 @@ impl Input {
             let (path, all) = (path.display(), model.vocab_size);
             let message =
                 format!("{path} knows {words} tokens of the model's {all}: it is another model's, or of none");
-            return Err(Error::config(format!("{message}; fetch that of this model")));
+            return Err(Error::config(format!("{message}; fetch that of this model")).key("model"));
         }
         tokenizer.with_padding(None);
         let own = tokenizer.get_truncation().cloned().unwrap_or_default();
@@ -69,7 +69,8 @@ impl Input {
         let max_length = max_length(source, options, checkpoint, special, model.max_positions)?;
         if encoding.len() >= max_length {
             let tokens = encoding.len();
-            return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it")));
+            return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it"))
+                .key("max_length"));
         }
         let truncation = TruncationParams { max_length, stride: 0, ..own };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
@@ -113,7 +114,7 @@ fn no_tokenizer(model: &str) -> Error {
         "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the tokenizer's other \
          files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
          `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
-    ))
+    )).key("model")
 }
 
 /// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the positions.
@@ -130,7 +131,8 @@ fn max_length(
             false => Err(Error::config(format!(
                 "`max_length = {length}`: choose one from {} to the {positions} that the model knows",
                 special + 1
-            ))),
+            ))
+            .key("max_length")),
         };
     }
     let tokenizer = source.json("tokenizer_config.json")?.unwrap_or_default();

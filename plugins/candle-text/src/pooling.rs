@@ -32,6 +32,6 @@ fn of_checkpoint(file: &PoolingFile, offers: &[Pooling]) -> Result<Pooling, Erro
             [] => "names no pooling".to_owned(),
             _ => format!("pools by {}, which this plugin does not", modes.join(" and ")),
         };
-        Error::config(format!("{} {says}; set `pooling` to one of {offers}", file.name))
+        Error::config(format!("{} {says}; set `pooling` to one of {offers}", file.name)).key("pooling")
     })
 }

@@ -22,7 +22,9 @@ pub(crate) fn options() -> [OptionSpec; 2] {
 /// The option `prompt`, else the checkpoint's prompt that `prompt_name` names, else its default.
 pub(crate) fn choose(options: &Options, checkpoint: &SentenceTransformers) -> Result<String, Error> {
     match (options.get::<String>("prompt")?, options.get::<String>("prompt_name")?) {
-        (Some(_), Some(_)) => Err(Error::config("`prompt` and `prompt_name` are both there; remove one of them")),
+        (Some(_), Some(_)) => {
+            Err(Error::config("`prompt` and `prompt_name` are both there; remove one of them").key("prompt_name"))
+        }
         (Some(prompt), None) => Ok(prompt),
         (None, Some(name)) => checkpoint.prompt(&name).map(str::to_owned),
         (None, None) => checkpoint.default_prompt().map(str::to_owned),

@@ -41,7 +41,8 @@ impl SentenceTransformers {
     pub(crate) fn read(source: &Source, options: &Options) -> Result<Self, Error> {
         let mut found = Self::default();
         if !source.knows(MODULES)? {
-            let without = |error: Error| Error::config(format!("{}; or set `pooling` to go without", error.message));
+            let without =
+                |error: Error| Error::config(format!("{}; or set `pooling` to go without", error.message)).key("model");
             return match options.get::<String>("pooling")? {
                 Some(_) => {
                     tracing::warn!(
@@ -68,7 +69,8 @@ impl SentenceTransformers {
                         format!("{MODULES} of {}: {other} changes states before they are pooled", source.name());
                     return Err(Error::config(format!(
                         "{message}, which this plugin cannot; choose another checkpoint"
-                    )));
+                    ))
+                    .key("model"));
                 }
                 other => found.unknown.push(other.to_owned()),
             }
@@ -99,13 +101,15 @@ impl SentenceTransformers {
                 [] => format!("`prompt_name = \"{name}\"`: the checkpoint names no prompts; write one into `prompt`"),
                 _ => format!("`prompt_name = \"{name}\"`: the checkpoint's prompts are {}", names.join(", ")),
             })
+            .key("prompt_name")
         })
     }
 
     /// The prompt that the checkpoint puts before texts unless told otherwise.
     pub(crate) fn default_prompt(&self) -> Result<&str, Error> {
         let Some(name) = &self.default_prompt else { return Ok("") };
-        let wrong = |error: Error| Error::config(format!("{PROMPTS}, `default_prompt_name`: {}", error.message));
+        let wrong =
+            |error: Error| Error::config(format!("{PROMPTS}, `default_prompt_name`: {}", error.message)).key("model");
         self.prompt(name).map_err(wrong)
     }
 }

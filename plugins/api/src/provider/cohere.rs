@@ -29,7 +29,8 @@ impl Cohere {
             (None, false) => {
                 return Err(Error::config(
                     "Cohere wants to know an `input_type`: search_document, search_query, classification or clustering",
-                ));
+                )
+                .key("input_type"));
             }
         };
         Ok(Self {

@@ -34,17 +34,20 @@ impl Http {
         if all + one != 1 {
             return Err(Error::config(format!(
                 "`body` must say once where the items go: \"{ALL}\", or \"{ONE}\" for one item a request"
-            )));
+            ))
+            .key("body"));
         }
         let vectors: String = options.need("vectors")?;
         if !vectors.is_empty() && !vectors.starts_with('/') {
             return Err(Error::config(format!(
                 "`vectors = {vectors:?}` must begin with a slash, as /data/*/embedding"
-            )));
+            ))
+            .key("vectors"));
         }
         let vectors: Vec<String> = vectors.split('/').skip(1).map(str::to_owned).collect();
         if !single && vectors.iter().filter(|key| *key == "*").count() != 1 {
-            return Err(Error::config("`vectors` must have one `*`, for each of the items, as /data/*/embedding"));
+            return Err(Error::config("`vectors` must have one `*`, for each of the items, as /data/*/embedding")
+                .key("vectors"));
         }
         let key_header = options.get_or("key_header", "authorization".to_owned())?;
         let prefix = if key_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };

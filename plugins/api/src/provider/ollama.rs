@@ -90,7 +90,8 @@ impl Provider for Ollama {
                 "{place} has no model `{}`: run `ollama pull {0}`, or take one of: {}",
                 self.model,
                 names.join(", ")
-            )));
+            ))
+            .key("model"));
         };
         self.digest = tag.digest.clone();
         Ok(())

@@ -28,11 +28,12 @@ impl OpenAi {
         if api_version.is_some() && settings.base_url.is_none() {
             return Err(Error::config(
                 "`api_version` is for Azure: `base_url` must be https://RESOURCE.openai.azure.com/openai/deployments/NAME",
-            ));
+            ).key("api_version"));
         }
         let modality = settings.modality.name().to_owned();
         if modality != "text" && settings.base_url.is_none() {
-            return Err(Error::config(format!("OpenAI itself embeds no {modality}: say `base_url`, as for Infinity")));
+            return Err(Error::config(format!("OpenAI itself embeds no {modality}: say `base_url`, as for Infinity"))
+                .key("modality"));
         }
         Ok(Self {
             model: settings.model.clone(),

@@ -86,7 +86,8 @@ impl Provider for Tei {
             return Err(Error::config(format!(
                 "the server has model `{}`, and plugins.toml wants `model = \"{}\"`",
                 self.info.model_id, self.model
-            )));
+            ))
+            .key("model"));
         }
         Ok(())
     }

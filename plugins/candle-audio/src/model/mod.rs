@@ -124,6 +124,7 @@ fn audio_config(config: &Value) -> Value {
 
 fn unprojected(source: &Source) -> Error {
     Error::config(format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name()))
+        .key("projection")
 }
 
 fn read<T: DeserializeOwned>(json: Value, file: &str, source: &Source) -> std::result::Result<T, Error> {

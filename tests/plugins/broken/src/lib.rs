@@ -31,7 +31,7 @@ impl Encoder for Broken {
 
     fn open(options: &Options, _host: &Host) -> Result<Self, Error> {
         match options.need::<String>("fault")?.as_str() {
-            "open" => Err(Error::config("`fault = \"open\"`: there is no such model")),
+            "open" => Err(Error::config("`fault = \"open\"`: there is no such model").key("fault")),
             "panic-open" => panic!("on purpose, while opening"),
             "hang-open" => hang(),
             fault => Ok(Self(fault.to_owned())),
