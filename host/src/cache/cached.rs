@@ -17,6 +17,13 @@ impl CachedLatents {
     }
 }
 
+impl CachedLatents {
+    /// No rows.
+    pub(super) fn none() -> Self {
+        Self { mapped: Arc::default(), rows: Vec::new() }
+    }
+}
+
 impl Latents for CachedLatents {
     fn len(&self) -> usize {
         self.rows.len()

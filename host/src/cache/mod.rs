@@ -26,6 +26,7 @@ mod record;
 mod records;
 mod recovery;
 mod segments;
+mod shelf;
 mod stamps;
 mod store;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
 pub use known::{Counts, Known};
 pub use reader::Reader;
+pub use shelf::Shelf;
 pub use stamps::FileStamps;
 pub use store::{EntryInfo, Store};
 
@@ -56,6 +58,8 @@ pub enum CacheError {
     #[error("{} is in use by another fusemix process: wait until that ends; another folder with --cache would have \
              everything encoded, and paid for, again", path.display())]
     InUse { path: PathBuf },
+    #[error("another process has taken the latents of encoder `{encoder}` out of the cache meanwhile; run it again")]
+    Cleared { encoder: String },
     #[error("{} was written by a newer fusemix: use that one, or name another folder with --cache", path.display())]
     Newer { path: PathBuf },
     #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written",

@@ -65,6 +65,11 @@ impl Reader {
         }
     }
 
+    /// Whether nobody can write while this lives.
+    pub(super) fn is_locking(&self) -> bool {
+        matches!(self.0, Source::Old(_))
+    }
+
     /// The latents in these rows, which this reader must have told as known, in this order, mapped.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
         match &self.0 {

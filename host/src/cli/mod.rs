@@ -57,6 +57,9 @@ struct Global {
     /// Where latents are kept, instead of where plugins.toml says
     #[arg(long, global = true, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Read files again that look as they did when they were read before
+    #[arg(long, global = true)]
+    verify: bool,
     /// Machine-readable output on standard output
     #[arg(long, global = true)]
     json: bool,
@@ -82,7 +85,8 @@ impl Cli {
             _ => Summaries::News,
         };
         let (plugins, cache) = (global.plugins.clone(), global.cache.clone());
-        let setup = Setup { plugins, cache, stop, watcher: Arc::new(View::new(summaries)) };
+        let setup =
+            Setup { plugins, cache, verify_files: global.verify, stop, watcher: Arc::new(View::new(summaries)) };
         Ok(Self { session: Session::new(setup), json: global.json })
     }
 }

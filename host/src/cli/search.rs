@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// Items to show
     #[arg(short, value_name = "K", default_value_t = 10)]
     k: usize,
+    /// Keep the query's latent in the cache
+    #[arg(long)]
+    cache_queries: bool,
     /// Where to compute: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -36,9 +39,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, from, to, data, column, k, device, query } = arguments;
+    let Arguments { run, from, to, data, column, k, cache_queries, device, query } = arguments;
     let model = cli.session.model(&run, device)?;
-    let query = model.embed_one(&from, model.item(&from, &query)?, false)?;
+    let query = model.embed_one(&from, model.item(&from, &query)?, cache_queries)?;
     let found = model.search_column(&[query], &to, &data, column.as_deref(), k)?.remove(0);
     let mut all: Vec<Value> = Vec::new();
     for (rank, Found { score, row, item, file }) in (1..).zip(found) {

@@ -65,6 +65,14 @@ impl<'a> Items<'a> {
         self.modality
     }
 
+    /// Whether some of them are files.
+    pub fn are_files(&self) -> bool {
+        match self.source {
+            Source::Column(_, cells) => cells == Cells::Files,
+            Source::List(items) => items.iter().any(|item| matches!(item, Item::File(_))),
+        }
+    }
+
     /// Item `index`.
     pub fn item(&self, index: usize) -> Item<'a> {
         match self.source {

@@ -1,53 +1,17 @@
-//! From a column of items to batches of those that the cache does not know: read ahead, look up, measure, pack.
+//! From items that were read to batches of those that the cache does not know: look up, measure, pack.
 
 use fusemix_sdk::{Description, Size};
-use rayon::prelude::*;
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use super::column::ColumnRows;
+use super::read::Read;
 use super::{EncodeError, TICK};
-use crate::cache::{Key, Store};
-use crate::dataset::Items;
+use crate::cache::{Key, Known, Shelf};
 use crate::plugin::LoadedEncoder;
 
-/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
-const CHUNK: (usize, usize) = (256, 1 << 26);
 /// Bytes of a batch, but for its last item.
 const BATCH_BYTES: u64 = 1 << 27;
-
-/// An item as it comes from the reading threads.
-pub(super) struct Read {
-    row: usize,
-    item: Result<(Key, Vec<u8>), String>,
-}
-
-/// Reads items on all cores, in order, until nobody listens any more; at most `batch` of them to a chunk.
-pub(super) fn read_ahead(items: Items<'_>, batch: usize, chunks: SyncSender<Vec<Read>>) {
-    let read = |row| {
-        let item = items.read(row).map(|bytes| (Key::of(items.modality(), &bytes), bytes.into_owned()));
-        Read { row, item }
-    };
-    let most = batch.min(CHUNK.0);
-    let at_once = 2 * rayon::current_num_threads();
-    let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
-    while next < items.len() {
-        let rows = next..items.len().min(next + at_once.min(most - chunk.len()));
-        next = rows.end;
-        chunk.par_extend(rows.clone().into_par_iter().map(read));
-        bytes += chunk[chunk.len() - rows.len()..]
-            .iter()
-            .flat_map(|read| &read.item)
-            .map(|item| item.1.len())
-            .sum::<usize>();
-        if chunk.len() == most || bytes >= CHUNK.1 || next == items.len() {
-            if chunks.send(std::mem::take(&mut chunk)).is_err() {
-                return;
-            }
-            bytes = 0;
-        }
-    }
-}
 
 /// An item on its way to the encoder.
 #[derive(Clone)]
@@ -97,15 +61,17 @@ pub(super) struct Batches<'a> {
     /// None once they are of no interest.
     chunks: Option<Receiver<Vec<Read>>>,
     encoder: &'a LoadedEncoder,
-    store: &'a Store,
+    shelf: &'a Shelf,
+    /// Whether what is not known will be stored.
+    stores: bool,
     /// Items that are in no batch yet.
     pending: VecDeque<Sample>,
 }
 
 impl<'a> Batches<'a> {
     /// Of items that come in `chunks`.
-    pub(super) fn new(chunks: Receiver<Vec<Read>>, encoder: &'a LoadedEncoder, store: &'a Store) -> Self {
-        Self { chunks: Some(chunks), encoder, store, pending: VecDeque::new() }
+    pub(super) fn new(chunks: Receiver<Vec<Read>>, encoder: &'a LoadedEncoder, shelf: &'a Shelf, stores: bool) -> Self {
+        Self { chunks: Some(chunks), encoder, shelf, stores, pending: VecDeque::new() }
     }
 
     /// The next batch, after no more than a moment. `rows` learns of every row.
@@ -130,13 +96,14 @@ impl<'a> Batches<'a> {
     }
 
     fn take(&mut self, chunk: Vec<Read>, rows: &mut ColumnRows<'_>) -> Result<(), EncodeError> {
-        let keys: Vec<Key> = chunk.iter().filter_map(|read| Some(read.item.as_ref().ok()?.0)).collect();
-        let mut known = self.store.known(&keys)?.into_iter();
+        let mut known = self.known(&chunk, rows)?.into_iter();
         let mut new = Vec::new();
-        for Read { row, item } in chunk {
-            match item {
-                Err(reason) => rows.unread(row, reason),
-                Ok((key, bytes)) => {
+        for read in chunk {
+            match read {
+                Read::Failed { row, reason } => rows.unread(row, reason),
+                // It is known, and so it was not read.
+                Read::Recognised { row, key, known } => drop(rows.read(row, key, Some(known))),
+                Read::Whole { row, key, bytes } => {
                     if rows.read(row, key, known.next().flatten()) {
                         new.push((key, bytes));
                     }
@@ -147,6 +114,22 @@ impl<'a> Batches<'a> {
         let sizes = self.encoder.measure(&items)?;
         self.pending.extend(new.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size }));
         Ok(())
+    }
+
+    /// What the cache knows of the items that were read. Where one is to be stored, the cache is open for writing from now
+    /// on.
+    fn known(&self, chunk: &[Read], rows: &mut ColumnRows<'_>) -> Result<Vec<Option<Known>>, EncodeError> {
+        let whole = |read: &Read| if let Read::Whole { key, .. } = read { Some(*key) } else { None };
+        let keys: Vec<Key> = chunk.iter().filter_map(whole).collect();
+        let known = self.shelf.known(&keys)?;
+        let all_known = known.iter().all(|known| rows.is_enough(known.as_ref()));
+        if !self.stores || self.shelf.written().is_some() || all_known {
+            return Ok(known);
+        }
+        let store = self.shelf.store()?;
+        rows.begin(store.next_row());
+        // Another process may have stored some before this one could.
+        Ok(store.known(&keys)?)
     }
 }
 

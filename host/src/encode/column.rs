@@ -26,11 +26,20 @@ pub struct Places {
     pub rows: Vec<Option<u64>>,
 }
 
+/// Whether an item of which the store has `known` need not be encoded.
+pub(super) fn is_enough(known: Option<&Known>, retry_failed: bool) -> bool {
+    match known {
+        Some(Known::Row(_)) => true,
+        Some(Known::Failed(_)) => !retry_failed,
+        Some(Known::Damaged) | None => false,
+    }
+}
+
 /// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the rows.
 pub(super) struct ColumnRows<'a> {
     items: Items<'a>,
     retry_failed: bool,
-    /// The store's rows from here on are this run's.
+    /// The store's rows from here on are this run's; those of a run that has stored nothing yet have no end.
     first: u64,
     places: Option<Places>,
     /// Rows of the items that are on their way.
@@ -53,14 +62,14 @@ pub(super) struct ColumnRows<'a> {
 }
 
 impl<'a> ColumnRows<'a> {
-    /// Of `items`, before a run that appends from the store's row `first` on; failures that the store remembers count as
-    /// unknown if `retry_failed`, and each row's place is kept if `placed`.
-    pub(super) fn new(items: Items<'a>, first: u64, retry_failed: bool, placed: bool) -> Self {
+    /// Of `items`, before a run; failures that the store remembers count as unknown if `retry_failed`, and each row's place
+    /// is kept if `placed`.
+    pub(super) fn new(items: Items<'a>, retry_failed: bool, placed: bool) -> Self {
         let places = || Places { keys: vec![None; items.len()], rows: vec![None; items.len()] };
         Self {
             items,
             retry_failed,
-            first,
+            first: u64::MAX,
             places: placed.then(places),
             waiting: HashMap::new(),
             failed: HashMap::new(),
@@ -72,6 +81,16 @@ impl<'a> ColumnRows<'a> {
             damaged: 0,
             unreadable: 0,
         }
+    }
+
+    /// The run appends from the store's row `first` on.
+    pub(super) fn begin(&mut self, first: u64) {
+        self.first = first;
+    }
+
+    /// Whether an item of which the store has `known` need not be encoded.
+    pub(super) fn is_enough(&self, known: Option<&Known>) -> bool {
+        is_enough(known, self.retry_failed)
     }
 
     /// The item of `row` cannot be read.

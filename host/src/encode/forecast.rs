@@ -4,10 +4,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::mpsc::sync_channel;
 
-use super::batches::{Batches, Next, read_ahead};
+use super::batches::{Batches, Next};
 use super::column::{ColumnRows, Places};
+use super::read::{Files, Reading};
 use super::{EncodeError, READ_AHEAD};
-use crate::cache::{Key, Store};
+use crate::cache::{Key, Shelf};
 use crate::dataset::Items;
 use crate::plugin::{LoadedEncoder, Services};
 
@@ -39,18 +40,21 @@ pub struct Forecast {
 /// Looks at all `items`, and sends none; none if it was stopped meanwhile.
 pub fn forecast(
     items: Items<'_>,
+    files: Files<'_>,
     encoder: &LoadedEncoder,
-    store: &Store,
+    shelf: &Shelf,
     retry_failed: bool,
     services: &Services,
     watch: &mut dyn FnMut(usize),
 ) -> Result<Option<Forecast>, EncodeError> {
-    let (chunks, reads) = sync_channel(READ_AHEAD);
-    let mut batches = Batches::new(reads, encoder, store);
-    let mut rows = ColumnRows::new(items, u64::MAX, retry_failed, true);
+    let mut rows = ColumnRows::new(items, retry_failed, true);
     let mut forecast = Forecast { rows: items.len(), ..Forecast::default() };
     std::thread::scope(|scope| {
-        scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
+        // Whatever ends this closes the channel, and the reading with it.
+        let (chunks, reads) = sync_channel(READ_AHEAD);
+        let mut batches = Batches::new(reads, encoder, shelf, false);
+        let reading = Reading { items, files, shelf, batch: encoder.description.batch, retry_failed };
+        scope.spawn(move || reading.run(chunks));
         while !services.should_stop() {
             match batches.next(&mut rows)? {
                 Next::Batch(batch) => {
@@ -63,7 +67,6 @@ pub fn forecast(
             }
             watch(rows.settled + forecast.items);
         }
-        batches.close();
         Ok::<_, EncodeError>(())
     })?;
     (forecast.remembered, forecast.unreadable) = (rows.remembered, rows.unreadable);

@@ -1,12 +1,13 @@
 //! From a column of items to rows of the cache: what is not known is sent in batches, and stored as it comes back.
 //!
-//! `batches` reads ahead and packs what the cache does not know, `calls` has the encoder work on several at once, `run`
+//! `read` reads ahead, `batches` packs what the cache does not know, `calls` has the encoder work on several at once, `run`
 //! stores the answers, `width` makes sure of how wide they are, `column` keeps what is known of each row.
 
 mod batches;
 mod calls;
 mod column;
 mod forecast;
+mod read;
 mod run;
 mod width;
 
@@ -18,6 +19,7 @@ use crate::plugin::EncoderError;
 pub use calls::call;
 pub use column::{Failure, Places};
 pub use forecast::{Forecast, forecast};
+pub use read::Files;
 pub use run::{Encoding, Progress, Summary, Wanted, encode};
 
 /// Chunks of items that are read while others are encoded.

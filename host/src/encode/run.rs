@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use super::batches::{Batch, Batches, Next, Sample, read_ahead};
+use super::batches::{Batch, Batches, Next, Sample};
 use super::calls::{Answer, Calls};
 use super::column::{ColumnRows, Failure, Places};
+use super::read::{Files, Reading};
 use super::width::{Verdict, Width};
 use super::{EncodeError, READ_AHEAD, TICK};
-use crate::cache::{Key, Store};
+use crate::cache::{CacheError, Key, Shelf};
 use crate::dataset::Items;
 use crate::plugin::{LoadedEncoder, Services};
 
@@ -91,25 +92,24 @@ pub struct Wanted {
     pub places: bool,
 }
 
-/// Encodes what is `wanted` of `items` and `store` does not know.
+/// Encodes what is `wanted` of `items` and `shelf` does not know.
 pub fn encode(
     items: Items<'_>,
+    files: Files<'_>,
     encoder: &Arc<LoadedEncoder>,
-    store: &Store,
+    shelf: &Shelf,
     wanted: Wanted,
     services: &Services,
     watch: &mut dyn FnMut(Progress),
 ) -> Encoding {
     let start = Instant::now();
-    let (chunks, reads) = sync_channel(READ_AHEAD);
-    let mut batches = Batches::new(reads, encoder, store);
     let mut run = Run {
         encoder,
-        store,
+        shelf,
         services,
         wanted,
-        rows: ColumnRows::new(items, store.next_row(), wanted.retry_failed, wanted.places),
-        width: Width::new(encoder, store),
+        rows: ColumnRows::new(items, wanted.retry_failed, wanted.places),
+        width: None,
         again: VecDeque::new(),
         summary: Summary { rows: items.len(), ..Summary::default() },
         sent: 0,
@@ -120,11 +120,12 @@ pub fn encode(
         watch,
     };
     let error = std::thread::scope(|scope| {
-        scope.spawn(move || read_ahead(items, encoder.description.batch, chunks));
-        let outcome = run.drive(&mut batches);
-        // Nobody reads on for a run that has ended.
-        batches.close();
-        outcome.err()
+        // Whatever ends this closes the channel, and the reading with it.
+        let (chunks, reads) = sync_channel(READ_AHEAD);
+        let (batch, retry_failed) = (encoder.description.batch, wanted.retry_failed);
+        let reading = Reading { items, files, shelf, batch, retry_failed };
+        scope.spawn(move || reading.run(chunks));
+        run.drive(&mut Batches::new(reads, encoder, shelf, true)).err()
     });
     let ColumnRows { cached, duplicates, remembered, damaged, .. } = run.rows;
     let (failures, places) = run.rows.end();
@@ -137,11 +138,12 @@ pub fn encode(
 
 struct Run<'a> {
     encoder: &'a Arc<LoadedEncoder>,
-    store: &'a Store,
+    shelf: &'a Shelf,
     services: &'a Services,
     wanted: Wanted,
     rows: ColumnRows<'a>,
-    width: Width,
+    /// None before there is anything to send.
+    width: Option<Width>,
     /// Batches that must be sent once more.
     again: VecDeque<Batch>,
     summary: Summary,
@@ -196,8 +198,7 @@ impl Run<'_> {
                 }
             }
             // What comes back is paid for, and must find room.
-            let room = self.store.check_room(self.sent - self.worked, self.width.known().unwrap_or(0));
-            if let Err(error) = room {
+            if let Err(error) = self.check_room() {
                 broken = Some(error.into());
                 break;
             }
@@ -220,6 +221,12 @@ impl Run<'_> {
             None => self.summary.stopped = self.services.should_stop() && self.rows.settled < self.summary.rows,
         }
         Ok(())
+    }
+
+    fn check_room(&mut self) -> Result<(), CacheError> {
+        let store = self.shelf.store()?;
+        let width = self.width.get_or_insert_with(|| Width::new(self.encoder, store)).known();
+        store.check_room(self.sent - self.worked, width.unwrap_or(0))
     }
 
     fn ends(&self, calls: &Calls) -> bool {
@@ -278,7 +285,8 @@ impl Run<'_> {
         let mut good = Vec::new();
         for answer in calls.wait(limit) {
             self.pay(&answer);
-            match self.width.judge(&answer, self.store)? {
+            let store = self.shelf.store()?;
+            match self.width.get_or_insert_with(|| Width::new(self.encoder, store)).judge(&answer, store)? {
                 Verdict::Good => good.push(answer),
                 Verdict::Again => self.again.push_back(answer.again()),
                 Verdict::First(error) => {
@@ -343,7 +351,7 @@ impl Run<'_> {
         }
         let rows: Vec<(Key, &[f32])> = latents.iter().map(|(key, row)| (*key, row.as_slice())).collect();
         let reasons: Vec<(Key, &str)> = failures.iter().map(|(key, reason)| (*key, reason.as_str())).collect();
-        let first = self.store.append(&rows, &reasons)?;
+        let first = self.shelf.store()?.append(&rows, &reasons)?;
         self.summary.encoded += latents.len();
         for ((key, _), at) in latents.iter().zip(first..) {
             self.rows.stored(key, at);

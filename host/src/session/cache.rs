@@ -25,9 +25,9 @@ impl Session {
     /// Writes the latents of a column to `out`, encoding what is missing; rows without one are NaN.
     pub fn export(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, out: &Path) -> Result<Exported, Error> {
         let file = ArrayFile::create(out)?;
-        let store = self.store(encoder)?;
+        let shelf = self.shelf(encoder)?;
         let wanted = Wanted { places: true, ..Wanted::default() };
-        let Encoding { places, summary, error } = self.fill(column, encoder, &store, wanted);
+        let Encoding { places, summary, error } = self.fill(column, encoder, &shelf, wanted)?;
         if let Some(error) = error {
             return Err(error.into());
         }
@@ -35,8 +35,8 @@ impl Session {
             return Err(Error::Stopped);
         }
         let no_latent = || Error::NoLatent { path: column.source().to_owned(), column: column.name().to_owned() };
-        let width = store.width().ok_or_else(no_latent)?;
-        let latents = store.latents(places.rows.iter().flatten().copied().collect())?;
+        let width = shelf.width()?.ok_or_else(no_latent)?;
+        let latents = shelf.latents(places.rows.iter().flatten().copied().collect())?;
         let mut written = file.begin("latents", width, places.rows.iter().map(Option::is_some).collect())?;
         let mut values = vec![0.0; width];
         for index in 0..latents.len() {

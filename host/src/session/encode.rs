@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Error, Event, Session};
-use crate::cache::Store;
+use crate::cache::Shelf;
 use crate::dataset::{Column, Items, Table};
 use crate::encode::{self, Encoding, Forecast, Wanted};
 use crate::plugin::LoadedEncoder;
@@ -29,8 +29,7 @@ impl Session {
         if wanted.max_cost.is_some() && encoder.description.price.is_none() {
             return Err(Error::NoPrice { encoder: encoder.name.clone() });
         }
-        let store = self.store(encoder)?;
-        Ok(self.fill(column, encoder, &store, wanted))
+        self.fill(column, encoder, &self.shelf(encoder)?, wanted)
     }
 
     /// What encoding a column would send, cost and take; none if it was stopped.
@@ -40,43 +39,46 @@ impl Session {
         encoder: &Arc<LoadedEncoder>,
         retry_failed: bool,
     ) -> Result<Option<Forecast>, Error> {
-        let store = self.store(encoder)?;
+        let (shelf, files) = (self.shelf(encoder)?, self.files()?);
         let items = Items::new(column, &encoder.description.modality);
         let (file, total) = (column.source(), items.len());
-        let forecast = encode::forecast(items, encoder, &store, retry_failed, self.services(), &mut |done| {
+        let forecast = encode::forecast(items, files, encoder, &shelf, retry_failed, self.services(), &mut |done| {
             self.see(Event::Looking { file, done, total });
         });
+        files.stamps.flush();
         self.see(Event::Looked);
         Ok(forecast?)
     }
 
-    /// Encodes a column into an open store.
+    /// Encodes a column.
     pub(super) fn fill(
         &self,
         column: Column<'_>,
         encoder: &Arc<LoadedEncoder>,
-        store: &Store,
+        shelf: &Shelf,
         wanted: Wanted,
-    ) -> Encoding {
+    ) -> Result<Encoding, Error> {
         let items = Items::new(column, &encoder.description.modality);
         doubt(items, column, encoder);
-        let encoding = self.fill_items(items, encoder, store, wanted);
+        let encoding = self.fill_items(items, encoder, shelf, wanted)?;
         let (file, summary): (&Path, _) = (column.source(), &encoding.summary);
         self.see(Event::Encoded { file, column: column.name(), encoder: &encoder.name, summary });
-        encoding
+        Ok(encoding)
     }
 
     pub(super) fn fill_items(
         &self,
         items: Items<'_>,
         encoder: &Arc<LoadedEncoder>,
-        store: &Store,
+        shelf: &Shelf,
         wanted: Wanted,
-    ) -> Encoding {
-        let services = self.services();
-        encode::encode(items, encoder, store, wanted, services, &mut |progress| {
+    ) -> Result<Encoding, Error> {
+        let (services, files) = (self.services(), self.files()?);
+        let encoding = encode::encode(items, files, encoder, shelf, wanted, services, &mut |progress| {
             self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &services.status() });
-        })
+        });
+        files.stamps.flush();
+        Ok(encoding)
     }
 }
 

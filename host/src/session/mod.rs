@@ -21,8 +21,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::cache::{Fingerprint, Store};
+use crate::cache::{FileStamps, Fingerprint, Shelf};
 use crate::config::{Config, ConfigError};
+use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::stop::Stop;
 
@@ -42,6 +43,8 @@ pub struct Setup {
     pub plugins: PathBuf,
     /// Where latents are kept, instead of where plugins.toml says.
     pub cache: Option<PathBuf>,
+    /// Whether files are read again that look as they did when they were read before.
+    pub verify_files: bool,
     /// The wish to stop, which whoever holds a copy may ask for.
     pub stop: Stop,
     /// Whoever wants to see how things go.
@@ -51,7 +54,13 @@ pub struct Setup {
 impl Setup {
     /// A silent session on `plugins` that nobody stops.
     pub fn new(plugins: impl Into<PathBuf>) -> Self {
-        Self { plugins: plugins.into(), cache: None, stop: Stop::default(), watcher: Arc::new(Blind) }
+        Self {
+            plugins: plugins.into(),
+            cache: None,
+            verify_files: false,
+            stop: Stop::default(),
+            watcher: Arc::new(Blind),
+        }
     }
 }
 
@@ -63,6 +72,8 @@ struct Shared {
     setup: Setup,
     services: Services,
     plugins: OnceLock<Plugins>,
+    /// Files as they were when they were read.
+    stamps: OnceLock<FileStamps>,
     /// Encoders that were opened, by name.
     encoders: Mutex<HashMap<String, Arc<LoadedEncoder>>>,
 }
@@ -71,7 +82,8 @@ impl Session {
     /// A session in which plugins.toml is read when it is first needed.
     pub fn new(setup: Setup) -> Self {
         let services = Services::new(setup.stop.clone());
-        Self(Arc::new(Shared { setup, services, plugins: OnceLock::new(), encoders: Mutex::default() }))
+        let (plugins, stamps, encoders) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Self(Arc::new(Shared { setup, services, plugins, stamps, encoders }))
     }
 
     /// A silent session on the plugins.toml at `path`, which is read now.
@@ -118,9 +130,15 @@ impl Session {
         Ok(encoder)
     }
 
-    /// Opens the store of an encoder's latents for writing.
-    pub fn store(&self, encoder: &LoadedEncoder) -> Result<Store, Error> {
-        Ok(Store::open(&self.cache()?, &Fingerprint::new(encoder.fingerprint.clone()), &encoder.name)?)
+    /// The latents of an encoder in the cache.
+    pub fn shelf(&self, encoder: &LoadedEncoder) -> Result<Shelf, Error> {
+        Ok(Shelf::open(&self.cache()?, Fingerprint::new(encoder.fingerprint.clone()), &encoder.name)?)
+    }
+
+    fn files(&self) -> Result<Files<'_>, Error> {
+        let cache = self.cache()?;
+        let stamps = self.0.stamps.get_or_init(|| FileStamps::open(&cache));
+        Ok(Files { stamps, trusted: !self.0.setup.verify_files })
     }
 
     /// Whether somebody has asked to stop.

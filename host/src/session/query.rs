@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::model::Model;
 use super::{Error, Session};
+use crate::cache::{Key, Known};
 use crate::config::TowerSource;
 use crate::dataset::{Dataset, Item, Items};
 use crate::encode::{Wanted, call};
@@ -107,26 +108,38 @@ impl Model {
 impl Session {
     /// The latents of items by an encoder, which are not stored.
     fn latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Embedding>, Error> {
-        let mut latents: Vec<Embedding> = Vec::new();
-        for items in items.chunks(encoder.description.batch) {
-            let bytes: Vec<Result<Vec<u8>, String>> =
-                items.iter().map(|item| item.clone().read().map(|bytes| bytes.into_owned())).collect();
-            let encoded = call(encoder, bytes.iter().flatten().cloned().collect())?;
-            let mut outcomes = encoded.outcomes.into_iter();
-            latents.extend(bytes.into_iter().map(|bytes| {
-                bytes?;
-                let outcome = outcomes.next().expect("one for each item");
-                outcome.map(|latent| latent.values).map_err(|error| error.message)
-            }));
-        }
-        Ok(latents)
+        let modality = &encoder.description.modality;
+        let shelf = self.shelf(encoder)?;
+        let bytes: Vec<Result<Vec<u8>, String>> =
+            items.iter().map(|item| item.clone().read().map(|bytes| bytes.into_owned())).collect();
+        let keys: Vec<Key> = bytes.iter().flatten().map(|bytes| Key::of(modality, bytes)).collect();
+        let known = shelf.known(&keys)?;
+        let stored = known.iter().filter_map(|known| if let Some(Known::Row(at)) = known { Some(*at) } else { None });
+        let stored = shelf.latents(stored.collect())?;
+        let is_new = |known: &Option<Known>| !matches!(known, Some(Known::Row(_)));
+        let new = bytes.iter().flatten().zip(&known).filter(|(_, known)| is_new(known));
+        let new: Vec<Vec<u8>> = new.map(|(bytes, _)| bytes.clone()).collect();
+        let (mut known, mut next) = (known.into_iter(), 0..);
+        let mut called = call_all(encoder, new)?.into_iter();
+        let mut latent = |bytes: Result<Vec<u8>, String>| {
+            bytes?;
+            match known.next().flatten() {
+                Some(Known::Row(_)) => {
+                    let mut values = vec![0.0; stored.width()];
+                    stored.copy_row(next.next().expect("there is no end"), &mut values);
+                    Ok(values)
+                }
+                _ => called.next().expect("one for each new item"),
+            }
+        };
+        Ok(bytes.into_iter().map(&mut latent).collect())
     }
 
     /// The same, stored.
     fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Embedding>, Error> {
-        let store = self.store(encoder)?;
+        let shelf = self.shelf(encoder)?;
         let wanted = Wanted { places: true, ..Wanted::default() };
-        let encoding = self.fill_items(Items::of(items, &encoder.description.modality), encoder, &store, wanted);
+        let encoding = self.fill_items(Items::of(items, &encoder.description.modality), encoder, &shelf, wanted)?;
         if let Some(error) = encoding.error {
             return Err(error.into());
         }
@@ -134,7 +147,7 @@ impl Session {
             return Err(Error::Stopped);
         }
         let rows = encoding.places.rows;
-        let latents = store.latents(rows.iter().flatten().copied().collect())?;
+        let latents = shelf.latents(rows.iter().flatten().copied().collect())?;
         let mut next = 0..;
         let mut failures = encoding.summary.failures.into_iter();
         let latent = |row: Option<u64>| match row {
@@ -147,4 +160,21 @@ impl Session {
         };
         Ok(rows.into_iter().map(latent).collect())
     }
+}
+
+/// The latents of items, call by call.
+fn call_all(encoder: &Arc<LoadedEncoder>, mut items: Vec<Vec<u8>>) -> Result<Vec<Embedding>, Error> {
+    let mut latents = Vec::new();
+    while !items.is_empty() {
+        let rest = items.split_off(items.len().min(encoder.description.batch));
+        let encoded = call(encoder, std::mem::replace(&mut items, rest))?;
+        latents.extend(encoded.outcomes.into_iter().map(|outcome| {
+            let values = outcome.map_err(|error| error.message)?.values;
+            match values.iter().position(|value| !value.is_finite()) {
+                Some(at) => Err(format!("encoder `{}` gave {} at position {at}", encoder.name, values[at])),
+                None => Ok(values),
+            }
+        }));
+    }
+    Ok(latents)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Error, Session};
-use crate::cache::{Key, Store};
+use crate::cache::{Key, Shelf};
 use crate::config::{PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, Precomputed};
 use crate::encode::Wanted;
@@ -125,16 +125,16 @@ impl<'a> Towers<'a> {
         let mut keys: Vec<Option<Key>> = Vec::new();
         let mut parts = Vec::new();
         // By fingerprint: two encoders of a tower may share one.
-        let mut stores: HashMap<BTreeMap<String, String>, Arc<Store>> = HashMap::new();
+        let mut shelves: HashMap<BTreeMap<String, String>, Arc<Shelf>> = HashMap::new();
         self.modality(tower)?;
         for encoder in self.encoders(tower)? {
-            let store = match stores.get(&encoder.fingerprint) {
-                Some(store) => store.clone(),
-                None => Arc::new(self.session.store(&encoder)?),
+            let shelf = match shelves.get(&encoder.fingerprint) {
+                Some(shelf) => shelf.clone(),
+                None => Arc::new(self.session.shelf(&encoder)?),
             };
-            stores.insert(encoder.fingerprint.clone(), store.clone());
+            shelves.insert(encoder.fingerprint.clone(), shelf.clone());
             let wanted = Wanted { places: true, ..Wanted::default() };
-            let encoding = self.session.fill(column, &encoder, &store, wanted);
+            let encoding = self.session.fill(column, &encoder, &shelf, wanted)?;
             if encoding.summary.stopped {
                 return Err(Error::Stopped);
             }
@@ -146,13 +146,13 @@ impl<'a> Towers<'a> {
             }
             let rows = encoding.places.rows;
             keys.iter_mut().zip(&rows).filter(|(_, row)| row.is_none()).for_each(|(key, _)| *key = None);
-            parts.push((store, rows));
+            parts.push((shelf, rows));
         }
         let present = |rows: Vec<Option<u64>>| -> Vec<u64> {
             rows.into_iter().zip(&keys).filter(|(_, key)| key.is_some()).flat_map(|(row, _)| row).collect()
         };
         let latents =
-            parts.into_iter().map(|(store, rows)| Ok(Box::new(store.latents(present(rows))?) as Box<dyn Latents>));
+            parts.into_iter().map(|(shelf, rows)| Ok(Box::new(shelf.latents(present(rows))?) as Box<dyn Latents>));
         let latents = side_by_side(latents.collect::<Result<_, Error>>()?);
         Ok(Side { keys, latents })
     }

@@ -1,0 +1,89 @@
+//! One encoder's latents as a command uses them: read without a lock, and opened for writing once there is something to
+//! write.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+
+use super::cached::CachedLatents;
+use super::reader::Reader;
+use super::store::Store;
+use super::{CacheError, Fingerprint, Key, Known};
+
+/// The latents of one fingerprint. Any number of processes read them; the one that writes first keeps the others from it
+/// until it ends.
+pub struct Shelf {
+    cache: PathBuf,
+    fingerprint: Fingerprint,
+    encoder: String,
+    /// None while there is no such entry.
+    reader: RwLock<Option<Reader>>,
+    store: OnceLock<Store>,
+    /// Held while the store opens.
+    opening: Mutex<()>,
+}
+
+impl Shelf {
+    /// The latents of the encoder called `encoder` in the cache folder.
+    pub fn open(cache: &Path, fingerprint: Fingerprint, encoder: &str) -> Result<Self, CacheError> {
+        let reader = RwLock::new(Reader::open(cache, &fingerprint)?);
+        let (cache, encoder) = (cache.to_owned(), encoder.to_owned());
+        Ok(Self { cache, fingerprint, encoder, reader, store: OnceLock::new(), opening: Mutex::default() })
+    }
+
+    /// What is known of each of `keys`.
+    pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
+        if let Some(store) = self.store.get() {
+            return store.known(keys);
+        }
+        match &*self.reader.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(reader) => reader.known(keys),
+            None => Ok(vec![None; keys.len()]),
+        }
+    }
+
+    /// The store, if it is open for writing.
+    pub fn written(&self) -> Option<&Store> {
+        self.store.get()
+    }
+
+    /// The store, opened for writing if it is not yet. What was known stays so.
+    pub fn store(&self) -> Result<&Store, CacheError> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let mut reader = self.reader.write().unwrap_or_else(PoisonError::into_inner);
+        // One that has a lock would be in the way.
+        *reader = reader.take().filter(|reader| !reader.is_locking());
+        let store = Store::open(&self.cache, &self.fingerprint, &self.encoder)?;
+        if let Some(reader) = &*reader
+            && !reader.is_current()?
+        {
+            return Err(CacheError::Cleared { encoder: self.encoder.clone() });
+        }
+        *reader = None;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Values a row, once there is one.
+    pub fn width(&self) -> Result<Option<usize>, CacheError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store.width());
+        }
+        match &*self.reader.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(reader) => reader.width(),
+            None => Ok(None),
+        }
+    }
+
+    /// The latents in these rows, which must be known, in this order, mapped.
+    pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
+        if let Some(store) = self.store.get() {
+            return store.latents(rows);
+        }
+        match &*self.reader.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(reader) => reader.latents(rows),
+            None => Ok(CachedLatents::none()),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Items off the disk, ahead of those who need them: read on all cores, in order; files that are recognised and known to the
+//! cache are not read.
+
+use rayon::prelude::*;
+use std::fs;
+use std::sync::mpsc::SyncSender;
+use std::time::SystemTime;
+
+use super::column::is_enough;
+use crate::cache::{FileStamps, Key, Known, Shelf};
+use crate::dataset::{Item, Items};
+
+/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
+const CHUNK: (usize, usize) = (256, 1 << 26);
+
+/// An item as it comes from the reading threads.
+pub(super) enum Read {
+    /// It cannot be read.
+    Failed { row: usize, reason: String },
+    /// It is a file that was read before, of which the cache knows all that is wanted.
+    Recognised { row: usize, key: Key, known: Known },
+    /// It was read.
+    Whole { row: usize, key: Key, bytes: Vec<u8> },
+}
+
+/// Files as they were when they were read before.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    /// What is remembered of them.
+    pub stamps: &'a FileStamps,
+    /// Whether a file that looks as it did need not be read again.
+    pub trusted: bool,
+}
+
+/// Reads items.
+pub(super) struct Reading<'a> {
+    pub(super) items: Items<'a>,
+    pub(super) files: Files<'a>,
+    pub(super) shelf: &'a Shelf,
+    /// Items a chunk, at the most.
+    pub(super) batch: usize,
+    pub(super) retry_failed: bool,
+}
+
+impl Reading<'_> {
+    /// Reads all, until nobody listens any more.
+    pub(super) fn run(self, chunks: SyncSender<Vec<Read>>) {
+        let most = self.batch.min(CHUNK.0);
+        let at_once = 2 * rayon::current_num_threads();
+        let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
+        while next < self.items.len() {
+            let rows = next..self.items.len().min(next + at_once.min(most - chunk.len()));
+            next = rows.end;
+            let recognised = self.recognised(rows.clone());
+            let read = |(row, recognised)| match recognised {
+                Some((key, known)) => Read::Recognised { row, key, known },
+                None => self.read(row),
+            };
+            chunk.par_extend(rows.clone().into_par_iter().zip(recognised).map(read));
+            bytes += chunk[chunk.len() - rows.len()..].iter().map(Read::bytes).sum::<usize>();
+            if chunk.len() == most || bytes >= CHUNK.1 || next == self.items.len() {
+                if chunks.send(std::mem::take(&mut chunk)).is_err() {
+                    return;
+                }
+                bytes = 0;
+            }
+        }
+    }
+
+    /// The files among some rows that need not be read.
+    fn recognised(&self, rows: std::ops::Range<usize>) -> Vec<Option<(Key, Known)>> {
+        let none = vec![None; rows.len()];
+        if !self.files.trusted || !self.items.are_files() {
+            return none;
+        }
+        let key = |row| {
+            let Item::File(path) = self.items.item(row) else { return None };
+            self.files.stamps.get(self.items.modality(), &path, &fs::metadata(&path).ok()?)
+        };
+        let keys: Vec<Option<Key>> = rows.into_par_iter().map(key).collect();
+        let present: Vec<Key> = keys.iter().flatten().copied().collect();
+        // What goes wrong here goes wrong again where it is told.
+        let Ok(known) = self.shelf.known(&present) else { return none };
+        let mut known = known.into_iter();
+        let enough = |key: Option<Key>| {
+            let (key, known) = (key?, known.next().flatten());
+            known.filter(|known| is_enough(Some(known), self.retry_failed)).map(|known| (key, known))
+        };
+        keys.into_iter().map(enough).collect()
+    }
+
+    fn read(&self, row: usize) -> Read {
+        let (modality, start) = (self.items.modality(), SystemTime::now());
+        let path = match self.items.item(row) {
+            Item::File(path) => Some(path),
+            Item::Inline(_) => None,
+        };
+        let file = path.and_then(|path| Some((fs::metadata(&path).ok()?, path)));
+        match self.items.read(row) {
+            Err(reason) => Read::Failed { row, reason },
+            Ok(bytes) => {
+                let key = Key::of(modality, &bytes);
+                if let Some((metadata, path)) = file {
+                    self.files.stamps.put(modality, &path, &metadata, start, key);
+                }
+                Read::Whole { row, key, bytes: bytes.into_owned() }
+            }
+        }
+    }
+}
+
+impl Read {
+    /// Bytes in memory.
+    fn bytes(&self) -> usize {
+        if let Self::Whole { bytes, .. } = self { bytes.len() } else { 0 }
+    }
+}
