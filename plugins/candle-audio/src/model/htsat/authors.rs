@@ -86,7 +86,7 @@ fn preprocessor(tower: &HashMap<String, Tensor>, repeated: Repeated) -> Result<P
             repeated,
             ..Preprocessor::default()
         };
-        if Spectrogram::new(preprocessor.recipe()).filters_are(&filters) {
+        if Spectrogram::new(preprocessor.parameters()).filters_are(&filters) {
             return Ok(preprocessor);
         }
     }

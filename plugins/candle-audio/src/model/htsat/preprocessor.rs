@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::Config;
 use crate::decode::RATES;
-use crate::mel::Recipe;
+use crate::mel::Parameters;
 use crate::model::front_end::{FrontEnd, MELS, even, in_range, only};
 
 /// preprocessor_config.json. The default is that of LAION's unfused CLAPs; what the file leaves out is as the `transformers`
@@ -98,8 +98,8 @@ impl Preprocessor {
         self.max_length_s * self.sampling_rate as usize
     }
 
-    pub(super) fn recipe(&self) -> Recipe {
-        Recipe {
+    pub(super) fn parameters(&self) -> Parameters {
+        Parameters {
             rate: self.sampling_rate,
             frame: self.fft_window_size,
             hop: self.hop_length,
