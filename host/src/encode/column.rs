@@ -26,7 +26,8 @@ pub struct Places {
     pub rows: Vec<Option<u64>>,
 }
 
-/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the rows.
+/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the
+/// rows.
 pub(super) struct ColumnRows<'a> {
     items: Items<'a>,
     retry_failed: bool,
@@ -53,8 +54,8 @@ pub(super) struct ColumnRows<'a> {
 }
 
 impl<'a> ColumnRows<'a> {
-    /// Of `items`, before a run that appends from the store's row `first` on; failures that the store remembers count as
-    /// unknown if `retry_failed`, and each row's place is kept if `placed`.
+    /// Of `items`, before a run that appends from the store's row `first` on; failures that the store remembers count
+    /// as unknown if `retry_failed`, and each row's place is kept if `placed`.
     pub(super) fn new(items: Items<'a>, first: u64, retry_failed: bool, placed: bool) -> Self {
         let places = || Places { keys: vec![None; items.len()], rows: vec![None; items.len()] };
         Self {

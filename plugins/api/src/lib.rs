@@ -1,10 +1,10 @@
 //! Encoders behind embedding APIs, configured in plugins.toml with no code.
 //!
-//! What was paid for is on the host's disk before more of a batch is sent. From items to latents, each importing only what
-//! comes before it: `secret`, `endpoint`, `input` (items as they are sent), `failure`, `said` (the server's own words),
-//! `answer` (what is checked before a vector counts), `catalog` (providers by name); `tokens` and `size`; `settings`;
-//! `client` (one exchange over HTTP), `pace` (when a request may go), `tries` (whether it goes again); `provider` (the wire
-//! formats); `sender` (batches halved down to the item at fault).
+//! What was paid for is on the host's disk before more of a batch is sent. From items to latents, each importing only
+//! what comes before it: `secret`, `endpoint`, `input` (items as they are sent), `failure`, `said` (the server's own
+//! words), `answer` (what is checked before a vector counts), `catalog` (providers by name); `tokens` and `size`;
+//! `settings`; `client` (one exchange over HTTP), `pace` (when a request may go), `tries` (whether it goes again);
+//! `provider` (the wire formats); `sender` (batches halved down to the item at fault).
 
 mod answer;
 mod catalog;

@@ -151,8 +151,8 @@ impl Sender {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
-    /// down to the items.
+    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no
+    /// longer put down to the items.
     fn fail(&self, at: usize, mut error: ItemError, most: u32, job: &mut Job<'_, '_>) -> Result<(), Error> {
         let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
         let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
@@ -214,7 +214,8 @@ impl Sender {
         }
     }
 
-    /// One try of a request with so many `items` and `tokens`: the answer's body. What the server says of its limits is heeded.
+    /// One try of a request with so many `items` and `tokens`: the answer's body. What the server says of its limits is
+    /// heeded.
     fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
         let replied = self.client.post(&self.provider.endpoint(), body);
@@ -268,7 +269,8 @@ impl Sender {
         }
     }
 
-    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model changes.
+    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model
+    /// changes.
     fn compare(&self, model: Option<String>) -> Result<(), Error> {
         let Some(model) = model else { return Ok(()) };
         if let Some(first) = self.answered.get() {

@@ -134,9 +134,10 @@ impl Settings {
         if !key_env.iter().all(is_name) {
             // Perhaps it is the key itself: it is not shown.
             return Err(Error::config(
-                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key itself \
-                 does not belong into plugins.toml",
-            ).key("api_key_env"));
+                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key \
+                 itself does not belong into plugins.toml",
+            )
+            .key("api_key_env"));
         }
         let modality = options.get_or("modality", Modality::Text)?;
         if !defaults.modalities.contains(&modality.name()) {

@@ -7,8 +7,8 @@ use crate::tokens::Tokens;
 /// What JSON takes around an input.
 const AROUND: u64 = 64;
 
-/// The share of an item in a request's limits, with `prompt` before it if it is a text; an image of so many pixels a token if
-/// its tokens count.
+/// The share of an item in a request's limits, with `prompt` before it if it is a text; an image of so many pixels a
+/// token if its tokens count.
 pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens, pixels_per_token: Option<f64>) -> Size {
     let mut size = Size::default();
     match (item.modality, std::str::from_utf8(item.bytes)) {

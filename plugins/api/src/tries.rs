@@ -9,7 +9,8 @@ use crate::failure::{Failure, SLOW};
 const DELAYS: u32 = 100;
 /// How often it may say so of several items without saying when.
 const PATIENCE: u32 = 8;
-/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as good ones.
+/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as
+/// good ones.
 const ANSWERS: [u32; 2] = [3, 5];
 
 /// Why some inputs have no vectors.

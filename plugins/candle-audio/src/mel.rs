@@ -1,5 +1,5 @@
-//! Mel spectrograms, as the feature extractors of the transformers package make them: periodic Hann window, centred frames
-//! over a reflected signal, power, Slaney's scale and norm. In f64, as they are there.
+//! Mel spectrograms, as the feature extractors of the transformers package make them: periodic Hann window, centred
+//! frames over a reflected signal, power, Slaney's scale and norm. In f64, as they are there.
 
 use realfft::{RealFftPlanner, RealToComplex};
 use std::sync::Arc;
@@ -87,8 +87,8 @@ impl Spectrogram {
 }
 
 impl Filter {
-    /// Rises from `left` to `centre` and falls to `right` (hertz), its area the same for all; `bin` is the distance of two of
-    /// the `bins` frequencies.
+    /// Rises from `left` to `centre` and falls to `right` (hertz), its area the same for all; `bin` is the distance of
+    /// two of the `bins` frequencies.
     fn new(left: f64, centre: f64, right: f64, bin: f64, bins: usize) -> Self {
         let weight = |at: usize| {
             let hertz = at as f64 * bin;

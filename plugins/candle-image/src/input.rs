@@ -111,7 +111,8 @@ impl Input {
         values
     }
 
-    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left, normalised.
+    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left,
+    /// normalised.
     fn values(&self, rgb: &[u8], seen: [usize; 2], before: [usize; 2]) -> Vec<f32> {
         let (pixels, _) = rgb.as_chunks::<3>();
         let [height, width] = self.preprocessing.size;

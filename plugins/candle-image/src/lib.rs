@@ -1,5 +1,6 @@
-//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM and
-//! EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text: see `svg`).
+//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM
+//! and EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text:
+//! see `svg`).
 
 mod channels;
 mod conv;

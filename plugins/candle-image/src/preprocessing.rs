@@ -30,7 +30,8 @@ pub(crate) enum Resize {
     Short(u32),
     /// To height and width, whatever they were.
     To([u32; 2]),
-    /// Cut first, to the square in the middle: `margin` would be left off if `size + margin` pixels were the short side.
+    /// Cut first, to the square in the middle: `margin` would be left off if `size + margin` pixels were the short
+    /// side.
     CropFirst {
         margin: u32,
     },

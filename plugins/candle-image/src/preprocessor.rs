@@ -1,4 +1,5 @@
-//! preprocessor_config.json: what it says, else what its class does in transformers, else what the family was published with.
+//! preprocessor_config.json: what it says, else what its class does in transformers, else what the family was published
+//! with.
 
 mod classes;
 
@@ -118,7 +119,8 @@ impl Preprocessor {
         if let (Some(class), None) = (class, &defaults) {
             let name = source.name();
             tracing::warn!(
-                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is usual"
+                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is \
+                 usual"
             );
         }
         read.or(defaults.unwrap_or(usual)).preprocessing().map_err(wrong)

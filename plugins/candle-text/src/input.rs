@@ -111,13 +111,15 @@ impl Input {
 
 fn no_tokenizer(model: &str) -> Error {
     Error::config(format!(
-        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the tokenizer's other \
-         files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
+        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the \
+         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
          `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
-    )).key("model")
+    ))
+    .key("model")
 }
 
-/// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the positions.
+/// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the
+/// positions.
 fn max_length(
     source: &Source,
     options: &Options,

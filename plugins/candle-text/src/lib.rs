@@ -49,7 +49,8 @@ impl Encoder for CandleText {
             OptionSpec::new(
                 "normalize",
                 OptionKind::Boolean,
-                "scale latents to length 1 (default: false, even if the checkpoint would: adapters learn from raw latents)",
+                "scale latents to length 1 (default: false, even if the checkpoint would: adapters learn from raw \
+                 latents)",
             ),
         ];
         let shared = candle_kit::options().into_iter().filter(|option| option.key != "normalize");

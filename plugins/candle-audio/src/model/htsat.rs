@@ -1,5 +1,5 @@
-//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram, and the audio tower of LAION's CLAP: with
-//! the names of the `transformers` package.
+//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram, and the audio tower of LAION's
+//! CLAP: with the names of the `transformers` package.
 
 mod authors;
 mod config;
@@ -126,8 +126,8 @@ impl Model for ClapAudioModel {
             Repeated::Frames => "repeated and stretched",
         };
         format!(
-            "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the last \
-             one {repeated}"
+            "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the \
+             last one {repeated}"
         )
     }
 
@@ -182,8 +182,8 @@ impl Model for ClapAudioModel {
         mels.into_iter().map(|mel| (10.0 * mel) as f32).collect()
     }
 
-    /// `patches x patch_size^2`: the spectrogram, normalised, stretched in time, and folded into a square: its first part over
-    /// its second, and so on.
+    /// `patches x patch_size^2`: the spectrogram, normalised, stretched in time, and folded into a square: its first
+    /// part over its second, and so on.
     fn features(&self, samples: &[f32]) -> Vec<f32> {
         let mut mels = self.mels(samples);
         for frame in mels.chunks_exact_mut(self.parameters.mels) {

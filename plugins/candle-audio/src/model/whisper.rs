@@ -30,8 +30,8 @@ fn gelu() -> Activation {
     Activation::Gelu
 }
 
-/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not said is as
-/// the model has it.
+/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not
+/// said is as the model has it.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct Preprocessor {

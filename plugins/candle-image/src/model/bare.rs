@@ -11,7 +11,8 @@ pub(super) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     let weights = vec![source.state_dict()?];
     let stranger = |error: String| {
         Error::config(format!(
-            "{} has no config.json beside it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: {error}",
+            "{} has no config.json beside it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: \
+             {error}",
             weights[0].display()
         ))
     };

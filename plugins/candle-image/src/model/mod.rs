@@ -29,8 +29,8 @@ use crate::preprocessor::Preprocessor;
 use config::Config;
 
 /// The families that config.json names.
-const KNOWN: &str = "dinov2, dinov2_with_registers, vit, clip, clip_vision_model, siglip, siglip_vision_model, convnext, \
-                     convnextv2, efficientnet";
+const KNOWN: &str = "dinov2, dinov2_with_registers, vit, clip, clip_vision_model, siglip, siglip_vision_model, \
+    convnext, convnextv2, efficientnet";
 /// A network over pictures.
 pub(crate) trait Model: Send + Sync {
     /// Its blocks or stages: states can be taken before each of them.

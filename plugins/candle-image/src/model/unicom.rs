@@ -1,4 +1,5 @@
-//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing else.
+//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing
+//! else.
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, head_width};
