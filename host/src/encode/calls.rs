@@ -208,8 +208,8 @@ impl Calls {
         });
     }
 
-    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond its
-    /// time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
+    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond
+    /// its time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
     pub(super) fn wait(&mut self, limit: Duration) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut event = self.events.recv_timeout(limit).ok();

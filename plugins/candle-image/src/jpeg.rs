@@ -1,5 +1,5 @@
-//! JPEG as libjpeg-turbo decodes it, to the bit, which is what Pillow and torchvision read (the standard leaves the last bits,
-//! and the way from the colours' half resolution to the full, to each decoder).
+//! JPEG as libjpeg-turbo decodes it, to the bit, which is what Pillow and torchvision read (the standard leaves the
+//! last bits, and the way from the colours' half resolution to the full, to each decoder).
 
 use fusemix_sdk::ItemError;
 use image::metadata::Orientation;

@@ -49,7 +49,8 @@ pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, It
         return Ok(pixels);
     }
     Err(ItemError::transient(format!(
-        "{what} {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, or raise the limit in plugins.toml"
+        "{what} {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, or raise the limit in \
+         plugins.toml"
     )))
 }
 

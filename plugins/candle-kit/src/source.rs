@@ -72,8 +72,8 @@ impl Source {
         })
     }
 
-    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach, nobody
-    /// can tell, which is an error: the file may say what the latents are.
+    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach,
+    /// nobody can tell, which is an error: the file may say what the latents are.
     pub fn optional(&self, name: &str) -> Result<Option<PathBuf>, Error> {
         match self.find(name)? {
             Found::File(path) => Ok(Some(path)),
@@ -125,7 +125,8 @@ impl Source {
         Err(untold.unwrap_or_else(none))
     }
 
-    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the only one.
+    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the
+    /// only one.
     pub fn state_dict(&self) -> Result<PathBuf, Error> {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
@@ -138,13 +139,16 @@ impl Source {
         match &names[..] {
             [name] => self.file(name),
             [] => Err(Error::config(format!(
-                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in {whereabouts}"
-            )).key("model")),
+                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in \
+                 {whereabouts}"
+            ))
+            .key("model")),
             several => Err(Error::config(format!(
-                "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; give the \
-                 path of one as `model`, fetched first if it is on a hub",
+                "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; \
+                 give the path of one as `model`, fetched first if it is on a hub",
                 several.join(", ")
-            )).key("model")),
+            ))
+            .key("model")),
         }
     }
 
@@ -175,8 +179,8 @@ impl Source {
         shards.ok_or_else(unread)?.into_iter().map(|shard| self.file(shard)).collect()
     }
 
-    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the `part`
-    /// of `processor_config.json` that transformers 5 writes in its stead.
+    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the
+    /// `part` of `processor_config.json` that transformers 5 writes in its stead.
     pub fn preprocessor(&self, part: &str) -> Result<Option<(&'static str, Value)>, Error> {
         const ALONE: &str = "preprocessor_config.json";
         const TOGETHER: &str = "processor_config.json";

@@ -16,8 +16,8 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// For pictures of `size` (height and width). `table` is `positions x width`; the first is that of `class` (`1 x width`),
-    /// where there is one.
+    /// For pictures of `size` (height and width). `table` is `positions x width`; the first is that of `class` (`1 x
+    /// width`), where there is one.
     pub(crate) fn new(
         patches: Patches,
         class: Option<Tensor>,
