@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Sample};
-use crate::plugin::{EncoderError, LoadedEncoder, Services, Store};
+use crate::plugin::{Deliver, EncoderError, LoadedEncoder, Services};
 
 /// Rows that came for some samples of a batch.
 pub(super) struct Answer {
@@ -65,7 +65,7 @@ pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded
 fn encode<'a>(
     encoder: &'a LoadedEncoder,
     items: impl Iterator<Item = &'a [u8]>,
-    store: &mut Store<'_>,
+    store: &mut Deliver<'_>,
 ) -> Result<(), EncoderError> {
     let modality = &encoder.description.modality;
     let items: Vec<Item<'_>> = items.map(|bytes| Item::new(modality, bytes)).collect();

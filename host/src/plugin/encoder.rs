@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::intake::{Intake, Store};
+use super::intake::{Deliver, Intake};
 use super::load::{LoadError, Plugin};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
@@ -176,7 +176,7 @@ impl LoadedEncoder {
 
     /// Encodes a batch, whose rows go to `store` as they come: each item's outcome once, all of them if it ends well.
     /// Whether rows have the described width, and whether their values are finite, is for the caller to judge.
-    pub fn encode(&self, items: &[Item<'_>], store: &mut Store<'_>) -> Result<(), EncoderError> {
+    pub fn encode(&self, items: &[Item<'_>], store: &mut Deliver<'_>) -> Result<(), EncoderError> {
         let raw_items: Vec<RawItem<'_>> = items
             .iter()
             .map(|item| RawItem { modality: RStr::from_str(item.modality), bytes: RSlice::from_slice(item.bytes) })

@@ -7,7 +7,7 @@ use image::{DynamicImage, RgbImage};
 use mozjpeg::{ColorSpace, Decompress, Marker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::picture::{check_size, undecodable};
+use crate::refusal::{check_size, undecodable};
 
 const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;

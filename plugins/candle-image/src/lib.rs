@@ -14,6 +14,7 @@ mod picture;
 mod preprocessing;
 mod preprocessor;
 mod reach;
+mod refusal;
 mod resample;
 mod svg;
 

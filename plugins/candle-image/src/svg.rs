@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::io::Cursor;
 use std::sync::{Mutex, PoisonError};
 
-use crate::picture::{check_pixels, check_size, one_line};
+use crate::refusal::{check_pixels, check_size, one_line};
 
 /// Bytes in which the root element of a drawing begins.
 const PROLOGUE: usize = 1 << 16;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::source::names;
+use crate::folder::names;
 
 const RETRIES: usize = 3;
 

@@ -6,6 +6,7 @@ mod choice;
 mod device;
 mod digest;
 mod failure;
+mod folder;
 mod hub;
 mod instead;
 pub mod nn;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use crate::folder::names;
 use crate::hub::{Found, Hub, Snapshot};
 
 /// A model's files, by the names that they have in its repository.
@@ -202,13 +203,6 @@ impl Source {
             Place::Hub(snapshot) => snapshot.to_string(),
         }
     }
-}
-
-/// The names of the files in `folder`.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let unread = |error| Error::config(format!("{}: {error}", folder.display()));
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unread)?;
-    Ok(entries.into_iter().flat_map(|entry| entry.file_name().into_string()).collect())
 }
 
 fn read_json(path: &Path) -> Result<Value, Error> {

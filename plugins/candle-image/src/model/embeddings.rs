@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::States;
+use super::states::States;
 
 /// The tokens that the first block reads.
 pub(crate) struct Embeddings {

@@ -11,6 +11,7 @@ mod embeddings;
 mod patches;
 mod positions;
 mod siglip;
+mod states;
 mod transformer;
 mod unicom;
 mod vit;
