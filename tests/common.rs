@@ -63,8 +63,13 @@ impl Place {
 
     /// Runs the program, which must succeed, and reads the JSON that it prints.
     pub fn json(&self, arguments: &str) -> Value {
+        self.json_code(arguments, 0)
+    }
+
+    /// Runs the program, which must end with `code`, and reads the JSON that it prints.
+    pub fn json_code(&self, arguments: &str, code: i32) -> Value {
         let ran = self.run(&format!("{arguments} --json"));
-        assert_eq!(ran.code, 0, "`fusemix {arguments}` failed:\n{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
         ran.json()
     }
 

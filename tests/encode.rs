@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::common::Place;
+use crate::seed::Random;
 
 const MOCK: &str = "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\ncalls = 'calls'\n";
 
@@ -121,11 +122,11 @@ fn mistakes_in_the_data_are_named() {
 fn killed_at_ten_moments_every_item_is_stored_once() {
     let place = Place::new(&format!("{MOCK}delay_ms = 4\nbatch = 7\n"));
     place.write("items.tsv", table(2_000));
+    let random = Random::new("kills of an encoding");
     for kill in 0..10 {
         let mut running = place.start("encode --data items.tsv --encoder mock");
-        // Moments all over a run, other ones each time that this test runs.
-        let jitter = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() % 60;
-        std::thread::sleep(Duration::from_millis(u64::from(20 + 12 * kill + jitter)));
+        // Moments all over a run.
+        std::thread::sleep(Duration::from_millis(20 + 12 * kill + random.below(60)));
         running.kill().unwrap();
         running.wait().unwrap();
         assert_eq!(place.run("cache verify").code, 0);

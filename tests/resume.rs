@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::common::Place;
+use crate::seed::Random;
 use crate::train::{ENCODERS, RECIPE, place};
 
 /// A place whose training takes some thousand steps, with checkpoints in between.
@@ -31,12 +32,11 @@ fn metrics(place: &Place, run: &str) -> Vec<serde_json::Value> {
 fn killed_at_twenty_moments_the_weights_are_those_of_an_uninterrupted_run() {
     let place = long();
     place.json("train fusion.toml --out whole --device cpu");
-    let mut resumed = 0;
+    let (mut resumed, random) = (0, Random::new("kills of a training"));
     for kill in 0..20 {
         let mut running = place.start("train fusion.toml --out run --device cpu --resume");
-        // Moments all over a run, other ones each time that this test runs.
-        let jitter = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() % 90;
-        std::thread::sleep(Duration::from_millis(u64::from(60 + 7 * kill + jitter)));
+        // Moments all over a run.
+        std::thread::sleep(Duration::from_millis(60 + 7 * kill + random.below(90)));
         running.kill().unwrap();
         running.wait().unwrap();
         resumed += usize::from(place.path("run/checkpoint.safetensors").exists());

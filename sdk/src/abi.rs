@@ -44,8 +44,8 @@ pub trait RawEncoder: Send + Sync + 'static {
     /// JSON of a [`crate::Size`] for each item, or of the [`crate::Error`] that prevents it.
     fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString>;
 
-    /// Encodes a batch into `sink`, or returns the JSON of the [`crate::Error`] that stopped it. Rows that the sink has got
-    /// by then count.
+    /// Encodes a batch into `sink`, or returns the JSON of the [`crate::Error`] that stopped it. Rows that the sink has
+    /// got by then count.
     #[sabi(last_prefix_field)]
     fn encode(&self, items: RSlice<'_, RawItem<'_>>, sink: RawSinkMut<'_>) -> RResult<(), RString>;
 }

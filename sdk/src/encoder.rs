@@ -10,7 +10,8 @@ use crate::{Error, Host, Item, Modality, OptionSpec, Options, Sink};
 /// The host may call [`encode`](Encoder::encode) from several threads at once, up to
 /// [`Description::concurrency`]; a panic in any method is caught and reported as this encoder's failure.
 pub trait Encoder: Sized + Send + Sync + 'static {
-    /// The keys that this encoder accepts in plugins.toml besides the host's own (`plugin`, `batch`, `timeout`, `concurrency`).
+    /// The keys that this encoder accepts in plugins.toml besides the host's own (`plugin`, `batch`, `timeout`,
+    /// `concurrency`).
     fn options() -> Vec<OptionSpec> {
         Vec::new()
     }
@@ -21,14 +22,15 @@ pub trait Encoder: Sized + Send + Sync + 'static {
     /// What this encoder is. It must not change while the encoder is open.
     fn describe(&self) -> Description;
 
-    /// How large each item is, in the units of [`Description::limits`] and [`Description::price`]. The host asks if there
-    /// are such, before it makes batches or says what an encoding would cost. The default says the items' own bytes.
+    /// How large each item is, in the units of [`Description::limits`] and [`Description::price`]. The host asks if
+    /// there are such, before it makes batches or says what an encoding would cost. The default says the items' own
+    /// bytes.
     fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
         items.iter().map(|item| Size::new(item.bytes.len() as u64, 0)).collect()
     }
 
-    /// Turns items into latents: puts one outcome an item into `sink`. An `Err` of the whole batch stops the run, so keep
-    /// it for what no other item could survive; a bad item is an `Err` in its own outcome.
+    /// Turns items into latents: puts one outcome an item into `sink`. An `Err` of the whole batch stops the run, so
+    /// keep it for what no other item could survive; a bad item is an `Err` in its own outcome.
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error>;
 }
 
@@ -38,7 +40,8 @@ pub trait Encoder: Sized + Send + Sync + 'static {
 pub struct Description {
     /// The modality of its items.
     pub modality: Modality,
-    /// The kind of its items in a column, for a modality of your own. Where it is not said, the host looks at the column.
+    /// The kind of its items in a column, for a modality of your own. Where it is not said, the host looks at the
+    /// column.
     #[serde(default, deserialize_with = "known")]
     pub items: Option<ItemKind>,
     /// Values a latent. `None` when only the first answer tells (a remote model).
@@ -50,8 +53,9 @@ pub struct Description {
     /// Calls that may run at once.
     #[serde(default = "one")]
     pub concurrency: usize,
-    /// What makes two latents comparable, besides the plugin's name: model, digest of the weights, preprocessing, layer, pooling,
-    /// truncation, normalisation. The host keeps latents of different fingerprints apart; never put a secret in it.
+    /// What makes two latents comparable, besides the plugin's name: model, digest of the weights, preprocessing,
+    /// layer, pooling, truncation, normalisation. The host keeps latents of different fingerprints apart; never put a
+    /// secret in it.
     #[serde(default)]
     pub fingerprint: BTreeMap<String, String>,
     /// What this encoder's options could say instead, by key, where that depends on its model: layers, poolings.
@@ -66,8 +70,8 @@ pub struct Description {
     /// What items cost: the host foretells it, and stops before `--max-cost` is exceeded.
     #[serde(default)]
     pub price: Option<Price>,
-    /// Seconds that a call may take without a sign of life, if that is more than the host allows by itself and plugins.toml
-    /// says no `timeout`.
+    /// Seconds that a call may take without a sign of life, if that is more than the host allows by itself and
+    /// plugins.toml says no `timeout`.
     #[serde(default)]
     pub patience: Option<f64>,
     /// How far a latent may be from the one that the same item gets in another batch, relative to its length (L2).
@@ -200,7 +204,8 @@ impl Size {
     }
 }
 
-/// The most that all items of a batch may come to, by [`Encoder::measure`]; an item that is larger gets a batch of its own.
+/// The most that all items of a batch may come to, by [`Encoder::measure`]; an item that is larger gets a batch of its
+/// own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {

@@ -51,9 +51,9 @@
 //! ```
 //!
 //! # Promises
-//! The host counts on what [`check`] tries: one outcome for each item; latents of one width, all finite; the same latent for
-//! the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails alone. A panic is caught at
-//! the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the host.
+//! The host counts on what [`check`] tries: one outcome for each item; latents of one width, all finite; the same
+//! latent for the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails alone. A
+//! panic is caught at the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the host.
 //!
 //! # Results that must not be lost
 //! An encoder that pays for its latents, or works long on each, puts them into its [`Sink`] as they come, and says

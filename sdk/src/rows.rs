@@ -1,4 +1,5 @@
-//! Outcomes on their way from a plugin to the host: packed on one side of the boundary, held to their form on the other.
+//! Outcomes on their way from a plugin to the host: packed on one side of the boundary, held to their form on the
+//! other.
 
 use abi_stable::std_types::RVec;
 use serde::{Deserialize, Serialize};

@@ -10,8 +10,8 @@ pub(crate) type Store<'a> = dyn FnMut(RawRows) -> Result<Receipt, Error> + Send 
 
 /// Takes the outcomes of a batch: one for each item, in any order, from [`crate::Encoder::encode`].
 ///
-/// What was put is kept, even if `encode` then fails or panics. [`Sink::store`] is for what must not be lost by then: an
-/// answer that was paid for, an hour's work.
+/// What was put is kept, even if `encode` then fails or panics. [`Sink::store`] is for what must not be lost by then:
+/// an answer that was paid for, an hour's work.
 pub struct Sink<'a> {
     host: &'a Host,
     store: &'a mut Store<'a>,
@@ -81,8 +81,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Comes back when all that was put is on the host's disk. An `Err` says that the host wants nothing more, or that it
-    /// cannot store: return it.
+    /// Comes back when all that was put is on the host's disk. An `Err` says that the host wants nothing more, or that
+    /// it cannot store: return it.
     pub fn store(&mut self) -> Result<(), Error> {
         let receipt = self.hand_over()?;
         match (&self.broken, receipt.stop) {

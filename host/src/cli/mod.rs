@@ -17,6 +17,7 @@ mod embed;
 mod encode;
 mod eval;
 mod exit;
+mod gallery;
 mod plugins;
 mod profile;
 mod progress;
@@ -112,8 +113,10 @@ enum Command {
     Train(train::Arguments),
     /// R@1, R@5, R@10 and the median rank in both directions, beside chance
     Eval(eval::Arguments),
-    /// Find the items of a file that are nearest to a query
+    /// Find the items of a gallery, or of a file, that are nearest to a query
     Search(search::Arguments),
+    /// Build galleries of shared-space embeddings, and add to and remove from them
+    Gallery(gallery::Arguments),
     /// Write the shared-space embeddings of a column to a file
     Embed(embed::Arguments),
     /// Write curves and a gallery as one HTML page
@@ -157,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),
         Command::Search(arguments) => search::run(&cli, arguments),
+        Command::Gallery(arguments) => gallery::run(&cli, arguments),
         Command::Embed(arguments) => embed::run(&cli, arguments),
         Command::Report(arguments) => report::run(&cli, arguments),
         Command::Cache(arguments) => cache::run(&cli, arguments),

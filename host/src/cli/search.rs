@@ -1,57 +1,142 @@
 //! `fusemix search`: the items that are nearest to a query.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-use super::Cli;
+use super::{Cli, exit};
 use crate::device::DeviceChoice;
-use crate::session::Found;
+use crate::gallery::{Filter, Gallery};
+use crate::session::{Embedding, Found, GalleryHit, Model};
 
-/// Find the items of a file that are nearest to a query.
+/// Find the items of a gallery, or of a file, that are nearest to a query.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run folder
     run: PathBuf,
-    /// The tower of the query
+    /// The tower of the queries
     #[arg(long, value_name = "TOWER")]
     from: String,
-    /// The tower of the items
+    /// The gallery to search
+    #[arg(long, value_name = "DIR", required_unless_present = "data", conflicts_with_all = ["data", "to", "column"])]
+    gallery: Option<PathBuf>,
+    /// Only the items that pass, such as `price<20` or `kind = 'photo' and year >= 1990`
+    #[arg(long = "where", value_name = "FILTER", requires = "gallery")]
+    filter: Option<Filter>,
+    /// The file with the items, instead of a gallery
+    #[arg(long, value_name = "FILE", requires = "to")]
+    data: Option<PathBuf>,
+    /// The tower of the items in --data
     #[arg(long, value_name = "TOWER")]
-    to: String,
-    /// The file with the items
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// The column with the items [default: guessed from the header]
+    to: Option<String>,
+    /// The column of --data with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// Items to show
+    /// Items to show for a query
     #[arg(short, value_name = "K", default_value_t = 10)]
     k: usize,
-    /// Keep the query's latent in the cache
+    /// A file with a query a line
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Keep the queries' latents in the cache
     #[arg(long)]
     cache_queries: bool,
     /// Where to compute: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
     /// What to find: text for a tower of text, a file for others
-    query: String,
+    #[arg(required_unless_present = "queries")]
+    query: Vec<String>,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, from, to, data, column, k, cache_queries, device, query } = arguments;
-    let model = cli.session.model(&run, device)?;
-    let query = model.embed_one(&from, model.item(&from, &query)?, cache_queries)?;
-    let found = model.search_column(&[query], &to, &data, column.as_deref(), k)?.remove(0);
+    let mut queries = arguments.query.clone();
+    if let Some(file) = &arguments.queries {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        queries.extend(text.lines().map(str::to_owned));
+    }
+    if queries.is_empty() {
+        bail!("there is no query: {} is empty", arguments.queries.unwrap_or_default().display());
+    }
+    // What is not there is told before an encoder opens, and a few queries are no work for a GPU.
+    let gallery = arguments.gallery.as_deref().map(Gallery::open).transpose()?;
+    let device = match arguments.device {
+        DeviceChoice::Auto if gallery.is_some() => DeviceChoice::Cpu,
+        device => device,
+    };
+    let model = cli.session.model(&arguments.run, device)?;
+    let embeddings = embed(&model, &arguments, &queries)?;
+    let good: Vec<Vec<f32>> = embeddings.iter().flatten().cloned().collect();
+    let found = match &gallery {
+        Some(gallery) => in_gallery(&model, gallery, &good, &arguments)?,
+        None => in_file(&model, &good, &arguments)?,
+    };
+    print(cli, &queries, &embeddings, found);
+    Ok(if good.len() == queries.len() { 0 } else { exit::SOME_FAILED })
+}
+
+fn embed(model: &Model, arguments: &Arguments, queries: &[String]) -> Result<Vec<Embedding>> {
+    let (from, store) = (&arguments.from, arguments.cache_queries);
+    let items = queries.iter().map(|query| model.item(from, query)).collect::<Result<Vec<_>, _>>()?;
+    Ok(match &items[..] {
+        [one] => vec![Ok(model.embed_one(from, one.clone(), store)?)],
+        several => model.embed(from, several, store)?,
+    })
+}
+
+/// What a query found: a line for people, and an object for programs.
+type Shown = Vec<(String, Value)>;
+
+fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
+    let shown = |(rank, GalleryHit { score, id, item, metadata }): (usize, GalleryHit)| {
+        let name = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+        let named = if name == id { String::new() } else { format!("{id}  ") };
+        let values: String = metadata.iter().map(|(column, value)| format!("  {column} = {value}")).collect();
+        let line = format!("{rank:>3}  {score:>6.3}  {named}{name}{values}");
+        (line, json!({"rank": rank, "score": score, "id": id, "item": item, "metadata": metadata}))
+    };
+    let found = model.search_gallery(gallery, queries, arguments.k, arguments.filter.as_ref())?;
+    Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
+}
+
+fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
+    let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else { bail!("--data needs --to") };
+    let shown = |(rank, Found { score, row, item, file }): (usize, Found)| {
+        let name = file.as_ref().map_or(item.clone(), |path| path.display().to_string());
+        let line = format!("{rank:>3}  {score:>6.3}  {name}");
+        (line, json!({"rank": rank, "score": score, "row": row + 1, "item": item, "file": file}))
+    };
+    let found = model.search_column(queries, to, data, arguments.column.as_deref(), arguments.k)?;
+    Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
+}
+
+fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Shown>) {
+    let mut found = found.into_iter();
+    let several = queries.len() > 1;
     let mut all: Vec<Value> = Vec::new();
-    for (rank, Found { score, row, item, file }) in (1..).zip(found) {
-        if !cli.json {
-            say!("{rank:>3}  {score:>6.3}  {}", file.as_ref().map_or(item.clone(), |path| path.display().to_string()));
+    for (query, embedding) in queries.iter().zip(embeddings) {
+        let (lines, hits): (Vec<String>, Vec<Value>) = match embedding {
+            Ok(_) => found.next().unwrap_or_default().into_iter().unzip(),
+            Err(_) => Default::default(),
+        };
+        let error = embedding.as_ref().err();
+        if several && !cli.json {
+            say!("{query}");
         }
-        all.push(json!({"rank": rank, "score": score, "row": row + 1, "item": item, "file": file}));
+        match error {
+            Some(reason) => note!("the query {query:?} has no latent: {reason}"),
+            None if !cli.json => lines.iter().for_each(|line| say!("{line}")),
+            None => {}
+        }
+        all.push(match error {
+            Some(reason) => json!({"query": query, "error": reason}),
+            None => json!({"query": query, "found": hits}),
+        });
     }
     if cli.json {
-        say!("{:#}", json!({"found": all}));
+        match several {
+            true => say!("{:#}", json!({"queries": all})),
+            false => say!("{:#}", all[0]),
+        }
     }
-    Ok(0)
 }

@@ -1,6 +1,6 @@
 //! Items of one modality in order: those of a column, texts in its cells or files that they name, or those in a list.
 
-use fusemix_sdk::Modality;
+use fusemix_sdk::{ItemKind, Modality};
 use std::borrow::Cow;
 
 use super::item::Item;
@@ -31,13 +31,16 @@ enum Cells {
 
 impl<'a> Items<'a> {
     /// The items in a column. Text stands in the cells; pictures and sounds are files that they name, relative to the table.
-    /// Of a modality of one's own, they name files if one of the first cells does.
-    pub fn new(column: Column<'a>, modality: &'a Modality) -> Self {
-        let cells = match modality {
-            Modality::Text => Cells::Texts,
-            Modality::Image | Modality::Audio => Cells::Files,
-            Modality::Other(_) if (0..column.len().min(FIRST)).any(|row| names_a_file(column, row)) => Cells::Files,
-            Modality::Other(_) => Cells::Texts,
+    /// Those of another modality are as their encoder says; if it says nothing, they are files if one of the first cells
+    /// names one.
+    pub fn new(column: Column<'a>, modality: &'a Modality, kind: Option<ItemKind>) -> Self {
+        let cells = match (modality, kind) {
+            (Modality::Text, _) => Cells::Texts,
+            (Modality::Image | Modality::Audio, _) => Cells::Files,
+            (Modality::Other(_), Some(ItemKind::Text)) => Cells::Texts,
+            (Modality::Other(_), Some(ItemKind::File)) => Cells::Files,
+            _ if (0..column.len().min(FIRST)).any(|row| names_a_file(column, row)) => Cells::Files,
+            _ => Cells::Texts,
         };
         Self { source: Source::Column(column, cells), modality }
     }
@@ -129,9 +132,12 @@ mod tests {
         std::fs::write(&path, "files\ttexts\na.bin\t{\"x\": 1}\nnone.bin\t{\"x\": 2}\n").unwrap();
         let table = read_table(&path).unwrap();
         let modality = Modality::from("tabular".to_owned());
-        let read = |column: &str, row| Items::new(table.column(column).unwrap(), &modality).read(row);
+        let kind = |column: &str, row, kind| Items::new(table.column(column).unwrap(), &modality, kind).read(row);
+        let read = |column: &str, row| kind(column, row, None);
         assert_eq!(read("files", 0).unwrap(), &[1, 2, 3][..]);
         assert!(read("files", 1).unwrap_err().contains("none.bin"));
+        assert_eq!(kind("files", 0, Some(ItemKind::Text)).unwrap(), &b"a.bin"[..]);
+        assert!(kind("texts", 0, Some(ItemKind::File)).is_err());
         assert_eq!(read("texts", 1).unwrap(), &b"{\"x\": 2}"[..]);
     }
 }

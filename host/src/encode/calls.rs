@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Sample};
-use crate::plugin::{EncoderError, LoadedEncoder, Services, Store};
+use crate::plugin::{Deliver, EncoderError, LoadedEncoder, Services};
 
 /// Rows that came for some samples of a batch.
 pub(super) struct Answer {
@@ -65,7 +65,7 @@ pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded
 fn encode<'a>(
     encoder: &'a LoadedEncoder,
     items: impl Iterator<Item = &'a [u8]>,
-    store: &mut Store<'_>,
+    store: &mut Deliver<'_>,
 ) -> Result<(), EncoderError> {
     let modality = &encoder.description.modality;
     let items: Vec<Item<'_>> = items.map(|bytes| Item::new(modality, bytes)).collect();
@@ -208,8 +208,8 @@ impl Calls {
         });
     }
 
-    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond its
-    /// time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
+    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond
+    /// its time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
     pub(super) fn wait(&mut self, limit: Duration) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut event = self.events.recv_timeout(limit).ok();

@@ -35,7 +35,8 @@ pub(super) fn is_enough(known: Option<&Known>, retry_failed: bool) -> bool {
     }
 }
 
-/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the rows.
+/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the
+/// rows.
 pub(super) struct ColumnRows<'a> {
     items: Items<'a>,
     retry_failed: bool,

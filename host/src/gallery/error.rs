@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Origin;
-use super::origin::differences;
+use crate::wording::{differences, suggest};
 
 /// What can go wrong with a gallery.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub enum GalleryError {
         "the filter `{text}` lacks {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`"
     )]
     Filter { text: String, wanted: &'static str, place: String },
-    #[error("the gallery has no column `{column}`{}; it has {}", nearest(column, columns), list(columns))]
+    #[error("the gallery has no column `{column}`{}", suggest(column, columns.iter().map(String::as_str)))]
     NoColumn { column: String, columns: Vec<String> },
 }
 
@@ -95,17 +95,4 @@ impl GalleryError {
     pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.into() }
     }
-}
-
-/// A suggestion, where one of the columns could be meant.
-fn nearest(wrong: &str, columns: &[String]) -> String {
-    let nearest = columns.iter().map(|column| (strsim::damerau_levenshtein(wrong, column), column)).min();
-    match nearest {
-        Some((distance, column)) if distance <= 1 + wrong.chars().count() / 3 => format!("; did you mean `{column}`?"),
-        _ => String::new(),
-    }
-}
-
-fn list(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

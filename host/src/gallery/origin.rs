@@ -58,15 +58,6 @@ impl Origin {
     }
 }
 
-/// The parts of two fingerprints that differ, of either: `["pooling = cls", "pooling = mean"]`.
-pub(super) fn differences(stored: &BTreeMap<String, String>, present: &BTreeMap<String, String>) -> [String; 2] {
-    [(stored, present), (present, stored)].map(|(one, other)| {
-        let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
-        let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
-        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

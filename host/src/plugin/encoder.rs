@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::intake::{Intake, Store};
+use super::intake::{Deliver, Intake};
 use super::load::{LoadError, Plugin};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
@@ -53,7 +53,8 @@ pub enum EncoderError {
     #[error("encoder `{encoder}` gave latents of {got} values, not {expected}: {}", if *described {
         "it describes itself otherwise; tell the plugin's author"
     } else {
-        "its model is no longer the one behind the latents in the cache; set it back, or name another folder with --cache"
+        "its model is no longer the one behind the latents in the cache; set it back, or name another folder with \
+         --cache"
     })]
     Width { encoder: String, expected: usize, got: usize, described: bool },
     #[error(
@@ -78,8 +79,8 @@ impl EncoderError {
 }
 
 impl LoadedEncoder {
-    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind. One that says what it
-    /// is at, such as a download, does not hang; `watch` is told.
+    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind. One that says
+    /// what it is at, such as a download, does not hang; `watch` is told.
     pub(super) fn open(
         plugin: &Plugin,
         entry: &EncoderEntry,
@@ -173,9 +174,9 @@ impl LoadedEncoder {
         }
     }
 
-    /// Encodes a batch, whose rows go to `store` as they come: each item's outcome once, all of them if it ends well. Whether
-    /// rows have the described width, and whether their values are finite, is for the caller to judge.
-    pub fn encode(&self, items: &[Item<'_>], store: &mut Store<'_>) -> Result<(), EncoderError> {
+    /// Encodes a batch, whose rows go to `store` as they come: each item's outcome once, all of them if it ends well.
+    /// Whether rows have the described width, and whether their values are finite, is for the caller to judge.
+    pub fn encode(&self, items: &[Item<'_>], store: &mut Deliver<'_>) -> Result<(), EncoderError> {
         let raw_items: Vec<RawItem<'_>> = items
             .iter()
             .map(|item| RawItem { modality: RStr::from_str(item.modality), bytes: RSlice::from_slice(item.bytes) })

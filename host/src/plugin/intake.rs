@@ -6,20 +6,20 @@ use fusemix_sdk::abi::{RawRows, RawSink};
 use fusemix_sdk::rows::{Receipt, Rows};
 
 /// Takes rows of a call, and comes back when they are stored, or at once if they are the last.
-pub type Store<'a> = dyn FnMut(Rows) -> Result<Receipt, Error> + Send + Sync + 'a;
+pub type Deliver<'a> = dyn FnMut(Rows) -> Result<Receipt, Error> + Send + Sync + 'a;
 
 /// The sink of one call.
 pub(super) struct Intake<'a, 'b> {
     /// For each item, whether its outcome has come.
     answered: Vec<bool>,
-    store: &'a mut Store<'b>,
+    store: &'a mut Deliver<'b>,
     /// The first breach of the interface.
     broken: Option<String>,
 }
 
 impl<'a, 'b> Intake<'a, 'b> {
     /// Of a call with so many `items`.
-    pub(super) fn new(items: usize, store: &'a mut Store<'b>) -> Self {
+    pub(super) fn new(items: usize, store: &'a mut Deliver<'b>) -> Self {
         Self { answered: vec![false; items], store, broken: None }
     }
 

@@ -32,7 +32,11 @@ impl Plugin {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
-    #[error("plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml", file.display(), looked_in(folders))]
+    #[error(
+        "plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml",
+        file.display(),
+        looked_in(folders)
+    )]
     Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
     #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]
     Unreadable { plugin: String, path: PathBuf, cause: std::io::Error },

@@ -9,7 +9,7 @@ mod services;
 use std::path::PathBuf;
 
 pub use encoder::{EncoderError, LoadedEncoder};
-pub use intake::Store;
+pub use intake::Deliver;
 pub use load::{LoadError, Plugin};
 pub use scaffold::{ScaffoldError, scaffold};
 pub use services::Services;

@@ -64,6 +64,11 @@ impl RunFolder {
         fs::remove_dir_all(&old).map_err(write)
     }
 
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The recipe as resolved.
     pub fn recipe(&self) -> PathBuf {
         self.made.join("recipe.toml")

@@ -40,7 +40,7 @@ impl Session {
         retry_failed: bool,
     ) -> Result<Option<Forecast>, Error> {
         let (shelf, files) = (self.shelf(encoder)?, self.files()?);
-        let items = Items::new(column, &encoder.description.modality);
+        let items = items(column, encoder);
         let (file, total) = (column.source(), items.len());
         let forecast = encode::forecast(items, files, encoder, &shelf, retry_failed, self.services(), &mut |done| {
             self.see(Event::Looking { file, done, total });
@@ -58,7 +58,7 @@ impl Session {
         shelf: &Shelf,
         wanted: Wanted,
     ) -> Result<Encoding, Error> {
-        let items = Items::new(column, &encoder.description.modality);
+        let items = items(column, encoder);
         doubt(items, column, encoder);
         let encoding = self.fill_items(items, encoder, shelf, wanted)?;
         let (file, summary): (&Path, _) = (column.source(), &encoding.summary);
@@ -80,6 +80,11 @@ impl Session {
         files.stamps.flush();
         Ok(encoding)
     }
+}
+
+/// The items that a column holds for an encoder.
+fn items<'a>(column: Column<'a>, encoder: &'a LoadedEncoder) -> Items<'a> {
+    Items::new(column, &encoder.description.modality, encoder.description.items)
 }
 
 /// Warns of a column that is odd.

@@ -10,6 +10,7 @@ use crate::dataset::DataError;
 use crate::device::DeviceError;
 use crate::encode::EncodeError;
 use crate::fit::fusemix::TrainError;
+use crate::gallery::GalleryError;
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::space::SpaceError;
@@ -41,6 +42,12 @@ pub enum Error {
     Train(#[from] TrainError),
     #[error("the training failed: {0}; `--resume` goes on from its last checkpoint")]
     Resumable(TrainError),
+    #[error(transparent)]
+    Gallery(#[from] GalleryError),
+    #[error("{}: row {row} has an empty id; give each row one, or name another column with --id", path.display())]
+    EmptyId { path: PathBuf, row: usize },
+    #[error("{}: rows {} and {} have the same id `{id}`; give each its own, or leave one out", path.display(), rows[0], rows[1])]
+    SameId { path: PathBuf, id: String, rows: [usize; 2] },
     #[error(transparent)]
     Array(#[from] ArrayFileError),
     #[error("stopped; what was encoded is kept, so run it again to go on")]

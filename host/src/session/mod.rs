@@ -12,6 +12,7 @@ mod error;
 mod evaluate;
 mod event;
 mod fit;
+mod gallery;
 mod model;
 mod query;
 mod report;
@@ -33,6 +34,7 @@ pub use error::Error;
 pub use evaluate::Tested;
 pub use event::{Blind, Event, Watcher};
 pub use fit::{FitOptions, Fitted};
+pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};
 

@@ -1,6 +1,7 @@
 //! A finished run at work: what evaluation, search, embedding and the report begin with.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::towers::Towers;
 use super::{Error, Session};
@@ -17,6 +18,7 @@ pub struct Model {
     pub(super) info: RunInfo,
     pub(super) recipe: Recipe,
     pub(super) space: Space,
+    digest: OnceLock<String>,
 }
 
 impl Session {
@@ -31,7 +33,7 @@ impl Session {
         {
             return Err(Error::OtherTowers { path: folder.recipe() });
         }
-        Ok(Model { session: self.clone(), folder, info, recipe, space })
+        Ok(Model { session: self.clone(), folder, info, recipe, space, digest: OnceLock::new() })
     }
 }
 
@@ -54,6 +56,17 @@ impl Model {
     /// The name of a tower's modality; none if its latents were precomputed.
     pub fn modality(&self, tower: &str) -> Result<Option<String>, Error> {
         self.towers().modality(self.recipe.tower(tower)?)
+    }
+
+    /// What tells this space from others: the digest of its file.
+    pub(super) fn digest(&self) -> Result<&str, Error> {
+        if let Some(digest) = self.digest.get() {
+            return Ok(digest);
+        }
+        let path = self.folder.adapters();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_mmap_rayon(&path).map_err(|cause| Error::Read { path, cause })?;
+        Ok(self.digest.get_or_init(|| hasher.finalize().to_hex()[..32].to_owned()))
     }
 
     /// Its towers, whose encoders must be those of the run.

@@ -8,57 +8,16 @@ use serde_json::Value;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
 use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, words};
-use crate::settings::{Secret, Settings};
-
-/// What is said of a request that takes longer than `request_timeout`.
-pub(crate) const SLOW: &str = "no answer within `request_timeout`";
-
-/// Where requests go.
-pub(crate) struct Endpoint {
-    /// Behind the base address.
-    pub(crate) path: String,
-    /// The header with the key, and what comes before the key in it.
-    pub(crate) key: (String, String),
-}
-
-impl Endpoint {
-    /// With `Authorization: Bearer KEY`.
-    pub(crate) fn bearer(path: impl Into<String>) -> Self {
-        Self { path: path.into(), key: ("authorization".to_owned(), "Bearer ".to_owned()) }
-    }
-}
+use crate::secret::Secret;
+use crate::settings::Settings;
 
 /// What came back.
 pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     pub(crate) allowance: Allowance,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{}", match self {
-    Self::Slow => SLOW,
-    Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
-    Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
-})]
-pub(crate) enum Failure {
-    /// There is no connection.
-    Unreachable(String),
-    /// There is no answer in time.
-    Slow,
-    /// The server fell over it, or over something else.
-    Broken(String),
-    /// It may work if it is sent again.
-    Again { reason: String, after: Option<Duration> },
-    /// The server only wants it later, after as long as it says.
-    Later { reason: String, after: Option<Duration> },
-    /// The request is too large, or the server minds something in it.
-    Refused(String),
-    /// Either the key may not do this, or the server minds something in the request.
-    Forbidden(String),
-    /// No other request will work either.
-    Fatal(String),
 }
 
 pub(crate) struct Client {
@@ -191,7 +150,7 @@ impl Client {
                     false => format!("{reason}; is the server at {} there?", self.base),
                 })
             }
-            (false, true) => Failure::Slow,
+            (false, true) => Failure::Slow(self.address()),
             (false, false) => Failure::Again { reason: chain(&error.without_url()), after: None },
         };
         let response = request.send().map_err(again)?;

@@ -1,18 +1,26 @@
 //! Encoders behind embedding APIs, configured in plugins.toml with no code.
 //!
-//! What was paid for is on the host's disk before more of a batch is sent. From items to latents: `input` (items as they are sent, and their sizes), `sender` (retries, batches halved down to the item at
-//! fault), `pace` (when a request may go), `client` (one exchange over HTTP), `provider` (the wire formats), `answer`
-//! (what is checked before a vector counts).
+//! What was paid for is on the host's disk before more of a batch is sent. From items to latents, each importing only
+//! what comes before it: `secret`, `endpoint`, `input` (items as they are sent), `failure`, `said` (the server's own
+//! words), `answer` (what is checked before a vector counts), `catalog` (providers by name); `tokens` and `size`;
+//! `settings`; `client` (one exchange over HTTP), `pace` (when a request may go), `tries` (whether it goes again);
+//! `provider` (the wire formats); `sender` (batches halved down to the item at fault).
 
 mod answer;
+mod catalog;
 mod client;
+mod endpoint;
+mod failure;
 mod input;
 mod pace;
 mod provider;
 mod said;
+mod secret;
 mod sender;
 mod settings;
+mod size;
 mod tokens;
+mod tries;
 
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, Limits, Modality, OptionSpec, Options, Outcome, Rate, Sink, Size, tracing,
@@ -44,7 +52,7 @@ impl Encoder for Api {
 
     fn open(options: &Options, _: &Host) -> Result<Self, Error> {
         let settings = Settings::read(options)?;
-        let tokens = Tokens::open(&settings)?;
+        let tokens = Tokens::open(settings.tokenizer.as_deref(), &settings.model)?;
         let provider = provider::open(&settings, options)?;
         let pixels_per_token = settings.pixels_per_token.or(provider.pixels_per_token());
         let has_tokens = match settings.modality {
@@ -119,7 +127,7 @@ impl Encoder for Api {
 impl Api {
     fn size(&self, item: &Item<'_>) -> Size {
         let prompt = self.settings.prompt.as_deref().unwrap_or_default();
-        input::size(item, prompt, &self.tokens, self.pixels_per_token)
+        size::size(item, prompt, &self.tokens, self.pixels_per_token)
     }
 }
 

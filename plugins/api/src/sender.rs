@@ -4,26 +4,23 @@
 
 use fusemix_sdk::{Error, ItemError, Outcome, Sink, tracing};
 use rand::RngExt;
+use serde_json::Value;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::answer::{BadAnswer, Judged};
-use crate::client::{Client, Failure, SLOW};
+use crate::client::Client;
+use crate::failure::Failure;
 use crate::input::Input;
 use crate::pace::{self, Pace};
 use crate::provider::Provider;
 use crate::settings::Settings;
+use crate::tries::{Next, Server, Tries, Trouble};
 
 /// The longest pause that nobody asked for.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How often a server may say that it only wants a request later.
-const DELAYS: u32 = 100;
-/// How often it may say so of several items without saying when.
-const PATIENCE: u32 = 8;
-/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as good ones.
-const ANSWERS: [u32; 2] = [3, 5];
 
 pub(crate) struct Sender {
     provider: Box<dyn Provider>,
@@ -68,22 +65,6 @@ struct Part {
     parcels: Range<usize>,
     /// Whether more was refused before.
     halved: bool,
-}
-
-/// Why some inputs have no vectors.
-enum Trouble {
-    /// The server does not want one of them.
-    Refused(String),
-    /// It is perhaps one of them.
-    Unsure(String),
-    /// It is none of them.
-    Stop(Error),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self::Stop(error)
-    }
 }
 
 impl Sender {
@@ -170,8 +151,8 @@ impl Sender {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no longer put
-    /// down to the items.
+    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no
+    /// longer put down to the items.
     fn fail(&self, at: usize, mut error: ItemError, most: u32, job: &mut Job<'_, '_>) -> Result<(), Error> {
         let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
         let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
@@ -192,99 +173,65 @@ impl Sender {
         let inputs: Vec<&Input> = parcels.iter().map(|parcel| &parcel.input).collect();
         let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
         let body = self.provider.body(&inputs);
-        // What was tried whole is not tried as often in halves, down to the single item.
-        let half = part.halved && inputs.len() > 1;
-        let [most, answers] = [u32::MAX, ANSWERS[usize::from(inputs.len() == 1)]]
-            .map(|tries| if half { 1 } else { tries.min(self.retries.saturating_add(1)) });
+        let mut tries = Tries::new(inputs.len(), part.halved, self.retries);
         let before = self.answers.load(Ordering::Relaxed);
-        // What failed in a way that may be the items' doing, in any other way, and what was put off.
-        let (mut unsure, mut failed, mut delayed) = (0, 0, 0);
         loop {
             self.pace.take(tokens, host)?;
             if let Some(error) = self.fatal.get() {
                 return Err(error.clone().into());
             }
-            let works = self.works();
-            let start = Instant::now();
-            let replied = self.client.post(&self.provider.endpoint(), &body);
-            let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
-            tracing::debug!("{} items, after {:?}: {came}", inputs.len(), start.elapsed());
             job.sink.used("requests", 1.0);
-            if unsure + failed + delayed > 0 {
+            if tries.any() {
                 job.sink.used("repeats", 1.0);
             }
-            let (trouble, tries) = match replied {
-                Ok(reply) => {
-                    self.pace.heed(reply.allowance, tokens);
-                    match self.read(&reply.body, inputs.len(), job) {
-                        Ok(vectors) => {
-                            if unsure + failed > 0 {
-                                host.status("");
-                            }
-                            return Ok(vectors);
-                        }
-                        Err(trouble) => (trouble, answers),
+            let works = self.works();
+            let answer = self.exchange(&body, inputs.len(), tokens);
+            let server = || Server { works, answers_others: self.answers.load(Ordering::Relaxed) > before };
+            let next = match answer.map(|body| self.read(&body, inputs.len(), job)) {
+                Ok(Ok(vectors)) => {
+                    if tries.have_failed() {
+                        host.status("");
                     }
+                    return Ok(vectors);
                 }
-                Err(Failure::Slow) if works || part.halved => (Trouble::Unsure(SLOW.to_owned()), answers),
-                Err(Failure::Slow) => {
-                    let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
-                    (Error::new(format!("{SLOW} of {}, {answers} times; {advice}", self.address())).into(), answers)
-                }
-                Err(Failure::Unreachable(reason)) => {
-                    // A server that was there will perhaps be there again.
-                    let tries = 1 + if works { self.retries } else { self.retries.min(2) };
-                    (Error::new(format!("{reason}; tried {tries} times")).into(), tries)
-                }
-                Err(Failure::Again { reason, after }) => {
-                    if let Some(after) = after {
-                        self.pace.pause(after, "as the server asks");
-                    }
-                    match part.halved || works {
-                        true => (Trouble::Unsure(reason), if part.halved { answers } else { most }),
-                        false => (Error::new(format!("{reason}; tried {most} times")).into(), most),
-                    }
-                }
-                // Some servers fall over what is too large for them, some over an item.
-                Err(Failure::Broken(reason)) if part.halved || inputs.len() > 1 || works => {
-                    (Trouble::Unsure(reason), answers)
-                }
-                Err(Failure::Broken(reason)) => (Error::new(format!("{reason}; tried {most} times")).into(), most),
-                Err(Failure::Later { reason, after }) => {
-                    delayed += 1;
-                    if delayed > DELAYS {
-                        return Err(Error::new(format!("asked to wait {DELAYS} times: {reason}")).into());
-                    }
-                    // A server that asks for no pause, again and again, gets one.
-                    let least = if delayed > 2 { self.pause(delayed - 2) } else { Duration::ZERO };
-                    // Some say so of what is too large for any minute.
-                    if after.is_none() && delayed > PATIENCE && inputs.len() > 1 {
-                        return Err(Trouble::Unsure(reason));
-                    }
-                    let time = after.map_or_else(|| self.pause(delayed), |after| after.max(least));
-                    self.pace.pause(time, "as the server asks");
-                    continue;
-                }
-                Err(Failure::Refused(reason)) => return Err(Trouble::Refused(reason)),
-                Err(Failure::Forbidden(reason)) if works => (Trouble::Unsure(reason), 1),
-                Err(Failure::Fatal(reason) | Failure::Forbidden(reason)) => (Error::new(reason).into(), 1),
+                Ok(Err(trouble)) => tries.after_answer(trouble, server()),
+                Err(failure) => tries.after(failure, server()),
             };
-            let (reason, times) = match &trouble {
-                Trouble::Refused(reason) | Trouble::Unsure(reason) => (reason, &mut unsure),
-                Trouble::Stop(error) => (&error.message, &mut failed),
-            };
-            *times += 1;
-            // Where others are answered meanwhile, it is not the server.
-            let others = self.answers.load(Ordering::Relaxed) > before;
-            if *times >= if others { tries.min(answers) } else { tries } {
-                if let Trouble::Stop(error) = &trouble {
-                    self.fatal.get_or_init(|| error.clone());
+            match next {
+                Next::Again { number, reason } => {
+                    host.status(&format!("sending again ({number}): {reason}"));
+                    let until = Instant::now() + self.pause(number);
+                    pace::wait(until, &format!("before sending again: {reason}"), host)?;
                 }
-                return Err(trouble);
+                Next::Later { asked, number } => self.pace.pause(asked.max(self.pause(number)), "as the server asks"),
+                Next::GiveUp(trouble) => {
+                    if let Trouble::Stop(error) = &trouble {
+                        self.fatal.get_or_init(|| error.clone());
+                    }
+                    return Err(trouble);
+                }
             }
-            host.status(&format!("sending again ({times}): {reason}"));
-            let pause = self.pause(*times);
-            pace::wait(Instant::now() + pause, &format!("before sending again: {reason}"), host)?;
+        }
+    }
+
+    /// One try of a request with so many `items` and `tokens`: the answer's body. What the server says of its limits is
+    /// heeded.
+    fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
+        let start = Instant::now();
+        let replied = self.client.post(&self.provider.endpoint(), body);
+        let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
+        tracing::debug!("{items} items, after {:?}: {came}", start.elapsed());
+        match replied {
+            Ok(reply) => {
+                self.pace.heed(reply.allowance, tokens);
+                Ok(reply.body)
+            }
+            Err(failure) => {
+                if let Failure::Again { after: Some(after), .. } = &failure {
+                    self.pace.pause(*after, "as the server asks");
+                }
+                Err(failure)
+            }
         }
     }
 
@@ -322,7 +269,8 @@ impl Sender {
         }
     }
 
-    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model changes.
+    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model
+    /// changes.
     fn compare(&self, model: Option<String>) -> Result<(), Error> {
         let Some(model) = model else { return Ok(()) };
         if let Some(first) = self.answered.get() {
@@ -338,9 +286,12 @@ impl Sender {
         Ok(())
     }
 
-    /// The pause before try `number`, from 1: it doubles, and differs from one call to the other.
+    /// The pause of this number: it doubles, and differs from one call to the other; 0 is none.
     fn pause(&self, number: u32) -> Duration {
-        let longest = self.backoff.saturating_mul(1 << number.saturating_sub(1).min(16)).min(LONGEST);
+        if number == 0 {
+            return Duration::ZERO;
+        }
+        let longest = self.backoff.saturating_mul(1 << (number - 1).min(16)).min(LONGEST);
         longest.mul_f64(rand::rng().random_range(0.5..1.0))
     }
 }

@@ -4,23 +4,8 @@ use fusemix_sdk::{Error, Modality, OptionKind, OptionSpec, Options, Price};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::provider;
-
-/// An API key: it has no way into a log or an error.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// For the one header that it goes into.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// `text` without the key, should the provider have repeated it.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[key]")
-    }
-}
+use crate::catalog;
+use crate::secret::Secret;
 
 pub(crate) struct Settings {
     pub(crate) provider: String,
@@ -56,7 +41,7 @@ pub(crate) struct Settings {
 /// All keys, those of single providers included.
 pub(crate) fn options() -> Vec<OptionSpec> {
     use OptionKind::{Any, Boolean, Integer, Number, Text};
-    let providers: Vec<&str> = provider::NAMES.to_vec();
+    let providers: Vec<&str> = catalog::NAMES.to_vec();
     vec![
         OptionSpec::new("provider", Text, "whose wire format").required().choices(&providers),
         OptionSpec::new("model", Text, "the model's name at the provider"),
@@ -112,7 +97,7 @@ pub(crate) fn options() -> Vec<OptionSpec> {
 impl Settings {
     pub(crate) fn read(options: &Options) -> Result<Self, Error> {
         let provider: String = options.need("provider")?;
-        let defaults = provider::defaults(&provider);
+        let defaults = catalog::defaults(&provider);
         let above_zero = |key: &str| match options.get::<f64>(key)? {
             Some(value) if !(value > 0.0 && value.is_finite()) => {
                 Err(Error::config(format!("`{key} = {value}` must be above 0; change it in plugins.toml")).key(key))
@@ -149,9 +134,10 @@ impl Settings {
         if !key_env.iter().all(is_name) {
             // Perhaps it is the key itself: it is not shown.
             return Err(Error::config(
-                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key itself \
-                 does not belong into plugins.toml",
-            ).key("api_key_env"));
+                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key \
+                 itself does not belong into plugins.toml",
+            )
+            .key("api_key_env"));
         }
         let modality = options.get_or("modality", Modality::Text)?;
         if !defaults.modalities.contains(&modality.name()) {
@@ -177,7 +163,7 @@ impl Settings {
             truncate: options.get("truncate")?,
             prompt: options.get("prompt")?,
             base_url,
-            key: key.map(|key| Secret(key.trim().to_owned())),
+            key: key.map(|key| Secret::new(key.trim())),
             key_env,
             allow_http: options.get_or("allow_http", false)?,
             ca_file: options.get::<String>("ca_file")?.map(|path| options.resolve(&path)),

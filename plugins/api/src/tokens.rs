@@ -2,10 +2,9 @@
 
 use fusemix_sdk::Error;
 use std::fmt;
+use std::path::Path;
 use tiktoken_rs::CoreBPE;
 use tokenizers::Tokenizer;
-
-use crate::settings::Settings;
 
 pub(crate) enum Tokens {
     /// Of OpenAI's models.
@@ -17,8 +16,9 @@ pub(crate) enum Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
-        if let Some(path) = &settings.tokenizer {
+    /// Of a tokenizer.json, or of a model that is known.
+    pub(crate) fn open(tokenizer: Option<&Path>, model: &str) -> Result<Self, Error> {
+        if let Some(path) = tokenizer {
             let wrong = |error| Error::config(format!("tokenizer {}: {error}", path.display())).key("tokenizer");
             let mut tokenizer = Tokenizer::from_file(path).map_err(wrong)?;
             // The file may say how its model is fed; here the whole text counts, and nothing else.
@@ -27,7 +27,7 @@ impl Tokens {
             return Ok(Self::File(Box::new(tokenizer)));
         }
         let openai = ["text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"];
-        Ok(match openai.contains(&settings.model.as_str()) {
+        Ok(match openai.contains(&model) {
             true => Self::Cl100k(tiktoken_rs::cl100k_base_singleton()),
             false => Self::Estimate,
         })

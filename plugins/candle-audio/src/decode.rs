@@ -12,8 +12,8 @@ use crate::{mpeg, ogg};
 
 /// Samples a second that a sound may have.
 pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
-/// Samples of each channel that a lossy file may be short of what its header says: coders count what is dropped at either
-/// end in ways of their own. Two frames of MP3.
+/// Samples of each channel that a lossy file may be short of what its header says: coders count what is dropped at
+/// either end in ways of their own. Two frames of MP3.
 const SLACK: u64 = 2304;
 /// Containers that say exactly how much they hold.
 const EXACT: [&str; 3] = ["wave", "aiff", "flac"];

@@ -1,5 +1,5 @@
-//! Mel spectrograms, as the feature extractors of the transformers package make them: periodic Hann window, centred frames
-//! over a reflected signal, power, Slaney's scale and norm. In f64, as they are there.
+//! Mel spectrograms, as the feature extractors of the transformers package make them: periodic Hann window, centred
+//! frames over a reflected signal, power, Slaney's scale and norm. In f64, as they are there.
 
 use realfft::{RealFftPlanner, RealToComplex};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 /// The least power.
 const FLOOR: f64 = 1e-10;
 
-/// What a preprocessor_config.json says of its spectrogram.
+/// The part of a preprocessor_config.json that is about the spectrogram.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct Parameters {
     /// Samples a second.
     pub(crate) rate: u32,
     /// Samples of a frame, and from one to the next.
@@ -35,12 +35,12 @@ struct Filter {
 }
 
 impl Spectrogram {
-    pub(crate) fn new(recipe: Recipe) -> Self {
-        let Recipe { rate, frame, hop, .. } = recipe;
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        let Parameters { rate, frame, hop, .. } = parameters;
         let phase = |at: usize| std::f64::consts::TAU * at as f64 / frame as f64;
         let window = (0..frame).map(|at| 0.5 - 0.5 * phase(at).cos()).collect();
         let bin = f64::from(rate / 2) / (frame / 2) as f64;
-        let edges = edges(recipe);
+        let edges = edges(parameters);
         let filters = edges.windows(3).map(|edge| Filter::new(edge[0], edge[1], edge[2], bin, frame / 2 + 1));
         Self { hop, window, filters: filters.collect(), fft: RealFftPlanner::new().plan_fft_forward(frame) }
     }
@@ -87,8 +87,8 @@ impl Spectrogram {
 }
 
 impl Filter {
-    /// Rises from `left` to `centre` and falls to `right` (hertz), its area the same for all; `bin` is the distance of two of
-    /// the `bins` frequencies.
+    /// Rises from `left` to `centre` and falls to `right` (hertz), its area the same for all; `bin` is the distance of
+    /// two of the `bins` frequencies.
     fn new(left: f64, centre: f64, right: f64, bin: f64, bins: usize) -> Self {
         let weight = |at: usize| {
             let hertz = at as f64 * bin;
@@ -102,13 +102,13 @@ impl Filter {
 }
 
 /// The corners of the triangles, in hertz: equally far apart on Slaney's scale.
-fn edges(recipe: Recipe) -> Vec<f64> {
+fn edges(parameters: Parameters) -> Vec<f64> {
     // Linear up to 1 kHz, 200/3 Hz a mel; then logarithmic, 27 mels for each factor of 6.4.
     let step = 6.4f64.ln() / 27.0;
     let mel = |hertz: f64| if hertz < 1000.0 { hertz * 3.0 / 200.0 } else { 15.0 + (hertz / 1000.0).ln() / step };
     let hertz = |mel: f64| if mel < 15.0 { mel * 200.0 / 3.0 } else { 1000.0 * ((mel - 15.0) * step).exp() };
-    let (from, to) = (mel(recipe.from), mel(recipe.to));
-    let corners = recipe.mels + 2;
+    let (from, to) = (mel(parameters.from), mel(parameters.to));
+    let corners = parameters.mels + 2;
     (0..corners).map(|at| hertz(from + (to - from) * at as f64 / (corners - 1) as f64)).collect()
 }
 

@@ -1,5 +1,5 @@
-//! What stands before the sound in an MP3 file: tags, and whether it says how long it is; else its length is guessed from the
-//! file's, and a cut does not show.
+//! What stands before the sound in an MP3 file: tags, and whether it says how long it is; else its length is guessed
+//! from the file's, and a cut does not show.
 
 /// The first frame is not longer than this.
 const FRAME: usize = 2048;
@@ -12,7 +12,8 @@ pub(crate) fn is_counted(bytes: &[u8]) -> bool {
     frame.windows(4).any(|name| [b"Xing", b"Info", b"VBRI"].iter().any(|&known| name == known))
 }
 
-/// `bytes` without the ID3v2 tags before the sound, in which it would be searched for in vain: a cover may be megabytes long.
+/// `bytes` without the ID3v2 tags before the sound, in which it would be searched for in vain: a cover may be megabytes
+/// long.
 pub(crate) fn untagged(mut bytes: &[u8]) -> &[u8] {
     while let Some([b'I', b'D', b'3', _, _, flags, size @ ..]) = bytes.first_chunk::<HEADER>() {
         // Four times seven bits.

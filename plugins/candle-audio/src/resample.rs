@@ -4,11 +4,13 @@ use fusemix_sdk::ItemError;
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
-/// Samples that are resampled together, at least, at the lower of both rates. It is the length of the filter, and makes its edge
-/// as steep as soxr's, which librosa and many others resample with: what is left of the highest frequencies shows in a latent.
+/// Samples that are resampled together, at least, at the lower of both rates. It is the length of the filter, and makes
+/// its edge as steep as soxr's, which librosa and many others resample with: what is left of the highest frequencies
+/// shows in a latent.
 const CHUNK: usize = 256;
 
-/// Samples of the source that may be resampled together: a few MB for each sound that is read. Rates in use need 1,764 at most.
+/// Samples of the source that may be resampled together: a few MB for each sound that is read. Rates in use need 1,764
+/// at most.
 const LARGEST: usize = 1 << 17;
 
 /// A stream of samples at another rate, without delay, of `ceil(samples * to / from)` samples.
@@ -80,8 +82,8 @@ impl Resampler {
     }
 }
 
-/// The source's samples that are resampled together: an even multiple of what the rates allow, for the delay of an odd one is no
-/// whole number of samples.
+/// The source's samples that are resampled together: an even multiple of what the rates allow, for the delay of an odd
+/// one is no whole number of samples.
 fn chunk(from: usize, to: usize) -> usize {
     let (mut divisor, mut rest) = (from, to);
     while rest > 0 {

@@ -6,7 +6,8 @@ use fusemix_sdk::ItemError;
 use crate::decode::Decoder;
 use crate::resample::Resampler;
 
-/// Samples are between -1 and 1, or whole numbers of 32 bits at most; a resampler does not survive the largest that a file can hold.
+/// Samples are between -1 and 1, or whole numbers of 32 bits at most; a resampler does not survive the largest that a
+/// file can hold.
 const LOUDEST: f32 = 1e12;
 /// What a panic interrupts.
 const DOING: &str = "decoding it";

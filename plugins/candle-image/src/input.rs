@@ -8,7 +8,7 @@ use std::fmt::{self, Display};
 use std::num::NonZeroU64;
 
 use crate::picture::decode;
-use crate::recipe::{Centre, Recipe, Resize};
+use crate::preprocessing::{Centre, Preprocessing, Resize};
 use crate::resample::resample;
 
 /// What becomes of a picture that does not have the network's shape.
@@ -26,7 +26,7 @@ impl Fit {
 }
 
 pub(crate) struct Input {
-    recipe: Recipe,
+    preprocessing: Preprocessing,
     fit: Fit,
     max_pixels: u64,
     /// What becomes of each of 256 values of each channel.
@@ -34,17 +34,18 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    pub(crate) fn new(recipe: Recipe, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(preprocessing: Preprocessing, options: &Options) -> Result<Self, Error> {
         let fit = options.get_or("fit", Fit::Crop)?;
         let max_pixels = options.get("max_pixels")?.map_or(100_000_000, NonZeroU64::get);
-        let value = |c: usize, value: usize| ((value as f64 - recipe.mean[c]) / recipe.deviation[c]) as f32;
+        let value =
+            |c: usize, value: usize| ((value as f64 - preprocessing.mean[c]) / preprocessing.deviation[c]) as f32;
         let values = std::array::from_fn(|c| std::array::from_fn(|of| value(c, of)));
-        Ok(Self { recipe, fit, max_pixels, values })
+        Ok(Self { preprocessing, fit, max_pixels, values })
     }
 
     /// Height and width that the network reads.
     pub(crate) fn size(&self) -> [usize; 2] {
-        self.recipe.size
+        self.preprocessing.size
     }
 
     /// The picture as `height x width x 3` values, rows from the top, RGB.
@@ -54,8 +55,8 @@ impl Input {
 
     /// Pixels that the short side of a drawing gets.
     fn short_side(&self) -> u32 {
-        let [height, width] = self.recipe.size.map(|side| side as u32);
-        match (self.fit, self.recipe.resize) {
+        let [height, width] = self.preprocessing.size.map(|side| side as u32);
+        match (self.fit, self.preprocessing.resize) {
             (Fit::Crop, Resize::Short(side)) => side,
             (Fit::Crop, Resize::To([down, across])) => down.max(across),
             (Fit::Crop, Resize::CropFirst { margin }) => height.max(width) + margin,
@@ -65,10 +66,10 @@ impl Input {
 
     /// What the network reads of a picture.
     fn see(&self, picture: &RgbImage) -> Vec<f32> {
-        let Recipe { size, filter, .. } = self.recipe;
+        let Preprocessing { size, filter, .. } = self.preprocessing;
         let [width, height] = [picture.width(), picture.height()].map(|side| side as usize);
         let rows: Vec<&[u8]> = picture.as_raw().chunks_exact(width * 3).collect();
-        let to = match (self.fit, self.recipe.resize) {
+        let to = match (self.fit, self.preprocessing.resize) {
             (Fit::Crop, Resize::CropFirst { margin }) => {
                 let short = width.min(height);
                 let side = 1.max(short * size[1] / (size[1] + margin as usize));
@@ -91,7 +92,7 @@ impl Input {
         };
         // Of each dimension: where the middle begins, and what there is of it; black around it if it is too small.
         let middle = |dim: usize| match to[dim].checked_sub(size[dim]) {
-            Some(rest) if self.recipe.centre == Centre::Even => (rest as f64 / 2.0).round_ties_even() as usize,
+            Some(rest) if self.preprocessing.centre == Centre::Even => (rest as f64 / 2.0).round_ties_even() as usize,
             Some(rest) => rest / 2,
             None => 0,
         };
@@ -102,7 +103,7 @@ impl Input {
 
     /// Pixels as the network reads them.
     pub(crate) fn normalised(&self, rgb: impl Iterator<Item = [u8; 3]>) -> Vec<f32> {
-        let [height, width] = self.recipe.size;
+        let [height, width] = self.preprocessing.size;
         let mut values = Vec::with_capacity(height * width * 3);
         for pixel in rgb {
             values.extend(std::array::from_fn::<_, 3, _>(|c| self.values[c][usize::from(pixel[c])]));
@@ -110,10 +111,11 @@ impl Input {
         values
     }
 
-    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left, normalised.
+    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left,
+    /// normalised.
     fn values(&self, rgb: &[u8], seen: [usize; 2], before: [usize; 2]) -> Vec<f32> {
         let (pixels, _) = rgb.as_chunks::<3>();
-        let [height, width] = self.recipe.size;
+        let [height, width] = self.preprocessing.size;
         if seen == [height, width] {
             return self.normalised(pixels.iter().copied());
         }
@@ -133,10 +135,10 @@ impl Input {
 /// What tells inputs apart; a change of what [`Input::pixels`] does is a change of this.
 impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recipe { size: [height, width], filter, mean, deviation, .. } = &self.recipe;
+        let Preprocessing { size: [height, width], filter, mean, deviation, .. } = &self.preprocessing;
         f.write_str("as Pillow 13 reads it, on white, ")?;
         match self.fit {
-            Fit::Crop => write!(f, "{}", self.recipe)?,
+            Fit::Crop => write!(f, "{}", self.preprocessing)?,
             Fit::Whole => write!(f, "whole, {filter} to {width}x{height} as Pillow 13 does")?,
         }
         write!(f, ", minus {mean:?} over {deviation:?}")

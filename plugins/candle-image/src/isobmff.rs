@@ -5,7 +5,8 @@ pub(crate) fn format(file: &[u8]) -> Option<&'static str> {
     let (length, rest) = file.split_first_chunk()?;
     let rest = rest.strip_prefix(b"ftyp")?;
     let length = (u32::from_be_bytes(*length) as usize).saturating_sub(8).min(rest.len());
-    // The major brand, its version, and the compatible brands: one that says how pixels are coded before one that does not.
+    // The major brand, its version, and the compatible brands: one that says how pixels are coded before one that does
+    // not.
     let brands = || rest[..length].as_chunks().0.iter();
     let coded = brands().find_map(|brand| match brand {
         b"avif" | b"avis" => Some("AVIF"),

@@ -1,5 +1,5 @@
-//! JPEG as libjpeg-turbo decodes it, to the bit, which is what Pillow and torchvision read (the standard leaves the last bits,
-//! and the way from the colours' half resolution to the full, to each decoder).
+//! JPEG as libjpeg-turbo decodes it, to the bit, which is what Pillow and torchvision read (the standard leaves the
+//! last bits, and the way from the colours' half resolution to the full, to each decoder).
 
 use fusemix_sdk::ItemError;
 use image::metadata::Orientation;
@@ -7,7 +7,7 @@ use image::{DynamicImage, RgbImage};
 use mozjpeg::{ColorSpace, Decompress, Marker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::picture::{check_size, undecodable};
+use crate::refusal::{check_size, undecodable};
 
 const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;

@@ -1,5 +1,6 @@
-//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM and
-//! EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text: see `svg`).
+//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM
+//! and EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text:
+//! see `svg`).
 
 mod channels;
 mod conv;
@@ -10,9 +11,10 @@ mod isobmff;
 mod jpeg;
 mod model;
 mod picture;
+mod preprocessing;
 mod preprocessor;
 mod reach;
-mod recipe;
+mod refusal;
 mod resample;
 mod svg;
 
@@ -63,10 +65,10 @@ impl Encoder for CandleImage {
         let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get_or("normalize", false)?;
         let source = Source::locate(options, host)?;
-        let Loaded { architecture, model, recipe, weights, config } = model::load(&source, dtype, &device)?;
+        let Loaded { architecture, model, preprocessing, weights, config } = model::load(&source, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         let pooling = Pooling::choose(options, model.poolings(), layer)?;
-        let input = Input::new(recipe, options)?;
+        let input = Input::new(preprocessing, options)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
         if let Some(config) = config {
             digests.push(("config", candle_kit::digest(&[config])?));

@@ -2,9 +2,9 @@
 
 use fusemix_sdk::ItemError;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage};
-use std::fmt::Display;
 use std::io::Cursor;
 
+use crate::refusal::{check_size, undecodable};
 use crate::{isobmff, jpeg, svg};
 
 /// Bytes that a decoder may use for a pixel: 16-bit RGBA and a copy of it.
@@ -37,29 +37,6 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     picture.apply_orientation(orientation);
     Ok(on_white(to_eight_bits(picture)))
-}
-
-pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemError> {
-    check_pixels(u64::from(width) * u64::from(height), most, &format!("{width}x{height} is")).map(|_| ())
-}
-
-/// With another limit it may work, and the limit is not part of the fingerprint.
-pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, ItemError> {
-    if pixels <= most {
-        return Ok(pixels);
-    }
-    Err(ItemError::transient(format!(
-        "{what} {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, or raise the limit in plugins.toml"
-    )))
-}
-
-pub(crate) fn undecodable(error: impl Display) -> ItemError {
-    ItemError::new(format!("the picture does not decode: {}", one_line(error)))
-}
-
-/// Some decoders' messages are lists.
-pub(crate) fn one_line(error: impl Display) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Of 16 bits the upper 8, as Pillow reads colours. (Of grey it makes white of all that is above 255 of 65,535.)

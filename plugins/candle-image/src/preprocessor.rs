@@ -1,4 +1,5 @@
-//! preprocessor_config.json: what it says, else what its class does in transformers, else what the family was published with.
+//! preprocessor_config.json: what it says, else what its class does in transformers, else what the family was published
+//! with.
 
 mod classes;
 
@@ -7,7 +8,7 @@ use fusemix_sdk::{Error, tracing};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use crate::recipe::{Centre, Colours, Filter, Recipe, Resize};
+use crate::preprocessing::{Centre, Colours, Filter, Preprocessing, Resize};
 
 /// Pixels of a side that a network reads.
 const LARGEST: u32 = 4096;
@@ -109,7 +110,7 @@ impl Channels {
 
 impl Preprocessor {
     /// Of a model whose family does as `usual`.
-    pub(crate) fn read(source: &Source, usual: Self) -> Result<Recipe, Error> {
+    pub(crate) fn read(source: &Source, usual: Self) -> Result<Preprocessing, Error> {
         let (file, config) = source.preprocessor("image_processor")?.unwrap_or(("", json!({})));
         let wrong = |what: String| Error::config(format!("{file} of `{}`: {what}", source.name()));
         let read: Self = serde_json::from_value(config).map_err(|error| wrong(error.to_string()))?;
@@ -118,10 +119,11 @@ impl Preprocessor {
         if let (Some(class), None) = (class, &defaults) {
             let name = source.name();
             tracing::warn!(
-                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is usual"
+                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is \
+                 usual"
             );
         }
-        read.or(defaults.unwrap_or(usual)).recipe().map_err(wrong)
+        read.or(defaults.unwrap_or(usual)).preprocessing().map_err(wrong)
     }
 
     /// What it leaves open is as `usual`; and keys that only some classes know mean nothing to others.
@@ -146,7 +148,7 @@ impl Preprocessor {
         }
     }
 
-    fn recipe(&self) -> Result<Recipe, String> {
+    fn preprocessing(&self) -> Result<Preprocessing, String> {
         let filter = *Filter::ALL
             .get(self.resample.unwrap_or(BILINEAR))
             .ok_or("`resample` is none of Pillow's 0 to 5; set one of these there")?;
@@ -186,7 +188,14 @@ impl Preprocessor {
             return Err(format!("a side of {side} pixels; it must be from 1 to {LARGEST}"));
         }
         let [mean, deviation] = self.colours();
-        Ok(Recipe { size: size.map(|side| side as usize), resize, centre: Centre::Floor, filter, mean, deviation })
+        Ok(Preprocessing {
+            size: size.map(|side| side as usize),
+            resize,
+            centre: Centre::Floor,
+            filter,
+            mean,
+            deviation,
+        })
     }
 
     fn resize(&self) -> Option<Resize> {

@@ -121,7 +121,8 @@ fn rounded(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// The old places of those `start..start + size` of `to`. Where two are equally near, it shows that Pillow adds up its steps.
+/// The old places of those `start..start + size` of `to`. Where two are equally near, it shows that Pillow adds up its
+/// steps.
 fn places(from: usize, to: usize, start: usize, size: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let all = std::iter::successors(Some(step * 0.5), |at| Some(at + step));

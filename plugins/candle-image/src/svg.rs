@@ -1,5 +1,5 @@
-//! Drawings in SVG, which have no pixels of their own. Nothing outside the file is read: no other files, no network, and
-//! no fonts, so text is left out.
+//! Drawings in SVG, which have no pixels of their own. Nothing outside the file is read: no other files, no network,
+//! and no fonts, so text is left out.
 
 mod layers;
 
@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::io::Cursor;
 use std::sync::{Mutex, PoisonError};
 
-use crate::picture::{check_pixels, check_size, one_line};
+use crate::refusal::{check_pixels, check_size, one_line};
 
 /// Bytes in which the root element of a drawing begins.
 const PROLOGUE: usize = 1 << 16;
@@ -28,7 +28,8 @@ pub(crate) fn is_svg(file: &[u8]) -> bool {
     file.starts_with(b"<") && file[..file.len().min(PROLOGUE)].windows(4).any(|tag| tag == b"<svg")
 }
 
-/// The drawing on white, its short side `short` pixels; no picture in it has more than `max_pixels`, nor have all together.
+/// The drawing on white, its short side `short` pixels; no picture in it has more than `max_pixels`, nor have all
+/// together.
 pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage, ItemError> {
     let text = std::str::from_utf8(file).map_err(undrawable)?;
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };

@@ -176,8 +176,8 @@ fn large_pictures_are_refused_by_their_headers() {
     let refused = |options: &Options, file: Vec<u8>| encode(&open(options), &[file]).remove(0).unwrap_err().message;
     assert_eq!(
         refused(&efficientnet(), png_header(30_000, 20_000)),
-        "30000x20000 is 600000000 pixels, more than `max_pixels = 100000000`; shrink the picture, or raise the limit in \
-         plugins.toml"
+        "30000x20000 is 600000000 pixels, more than `max_pixels = 100000000`; shrink the picture, or raise the limit \
+         in plugins.toml"
     );
     let strict = efficientnet().with("max_pixels", 1000);
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {

@@ -23,8 +23,8 @@ pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Re
         return Err(Error::config(format!("{} {message}", path.display())).key("model"));
     }
     if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
-        // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors are
-        // copies.
+        // SAFETY: nobody writes to a model's files while they are loaded, and the map ends with the builder: tensors
+        // are copies.
         let mapped = unsafe { VarBuilder::from_mmaped_safetensors(paths, dtype, device) };
         return mapped.map_err(|error| match error {
             candle_core::Error::WithPath { inner, path } => unreadable(&path, reason(&inner)),
@@ -38,8 +38,8 @@ pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Re
     Ok(VarBuilder::from_tensors(tensors, dtype, device))
 }
 
-/// The tensors of the model itself, among those of a larger one or one with a head: behind the first of `prefixes` behind which
-/// there is `tensor`, if it is behind one.
+/// The tensors of the model itself, among those of a larger one or one with a head: behind the first of `prefixes`
+/// behind which there is `tensor`, if it is behind one.
 pub fn within<'a>(vb: VarBuilder<'a>, prefixes: &[&str], tensor: &str) -> VarBuilder<'a> {
     match prefixes.iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.{tensor}"))) {
         Some(prefix) => vb.pp(prefix),

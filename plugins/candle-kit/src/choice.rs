@@ -30,7 +30,11 @@ impl Layer {
         layer.ok_or_else(|| {
             let given = options.get::<Value>("layer").ok().flatten().unwrap_or_default();
             let choices = Self::choices(blocks).join(", ");
-            Error::config(format!("`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; choose one of {choices}")).key("layer")
+            Error::config(format!(
+                "`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; \
+                 choose one of {choices}"
+            ))
+            .key("layer")
         })
     }
 
@@ -81,7 +85,8 @@ impl Pooling {
     pub const ALL: [(&str, Self); 4] =
         [("mean", Self::Mean), ("cls", Self::Cls), ("last", Self::Last), ("pooler", Self::Pooler)];
 
-    /// The option `pooling`, among those that the model `offers` and there are at `layer`, of which the first is the default.
+    /// The option `pooling`, among those that the model `offers` and there are at `layer`, of which the first is the
+    /// default.
     pub fn choose(options: &Options, offers: &[Self], layer: Layer) -> Result<Self, Error> {
         let offers = layer.poolings(offers);
         let Some(name) = options.get::<String>("pooling")? else { return Ok(offers[0]) };
@@ -131,7 +136,8 @@ pub fn normalize(latent: &mut [f32]) {
     latent.iter_mut().for_each(|value| *value /= length);
 }
 
-/// Runs `work` over all of `items`, in halves where the device has no memory for them together. `doing` says what goes on.
+/// Runs `work` over all of `items`, in halves where the device has no memory for them together. `doing` says what goes
+/// on.
 pub fn in_halves<T, R>(
     items: &[T],
     doing: &str,

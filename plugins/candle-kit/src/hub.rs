@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::source::names;
+use crate::folder::names;
 
 const RETRIES: usize = 3;
 
@@ -151,10 +151,11 @@ impl Snapshot {
 
     fn untold(&self, name: &str, because: &str) -> Error {
         Error::config(format!(
-            "{}: {name} is not cached, nor that there is none ({because}); open the encoder once with the hub in reach, or name a \
-             folder with all of the model's files as `model`",
+            "{}: {name} is not cached, nor that there is none ({because}); open the encoder once with the hub in \
+             reach, or name a folder with all of the model's files as `model`",
             self.label
-        )).key("model")
+        ))
+        .key("model")
     }
 
     fn download(&self, api: &ApiRepo, name: &str) -> Result<PathBuf, Error> {

@@ -7,7 +7,8 @@ pub fn instead(model_type: &str, known: &str) -> String {
             return "the text towers of CLIP and SigLIP are not supported".into();
         }
         "clip" | "siglip" | "clip_vision_model" | "siglip_vision_model" => {
-            return "of CLIP and SigLIP the picture towers are supported, by `plugin = \"candle-image\"`; the text towers are not"
+            return "of CLIP and SigLIP the picture towers are supported, by `plugin = \"candle-image\"`; the text \
+             towers are not"
                 .into();
         }
         "dinov2" | "dinov2_with_registers" | "vit" | "convnext" | "convnextv2" | "efficientnet" => {

@@ -6,6 +6,7 @@ mod choice;
 mod device;
 mod digest;
 mod failure;
+mod folder;
 mod hub;
 mod instead;
 pub mod nn;
@@ -20,8 +21,8 @@ pub use source::Source;
 
 use fusemix_sdk::{OptionKind, OptionSpec};
 
-/// The keys that every candle plugin accepts: those that [`Source::locate`], [`device()`], [`dtype()`], [`Layer::choose`] and
-/// [`Pooling::choose`] read, and `normalize`.
+/// The keys that every candle plugin accepts: those that [`Source::locate`], [`device()`], [`dtype()`],
+/// [`Layer::choose`] and [`Pooling::choose`] read, and `normalize`.
 pub fn options() -> Vec<OptionSpec> {
     vec![
         OptionSpec::new("model", OptionKind::Text, "a folder, a weights file, or a hub id such as org/name").required(),

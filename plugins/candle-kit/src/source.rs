@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use crate::folder::names;
 use crate::hub::{Found, Hub, Snapshot};
 
 /// A model's files, by the names that they have in its repository.
@@ -72,8 +73,8 @@ impl Source {
         })
     }
 
-    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach, nobody
-    /// can tell, which is an error: the file may say what the latents are.
+    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach,
+    /// nobody can tell, which is an error: the file may say what the latents are.
     pub fn optional(&self, name: &str) -> Result<Option<PathBuf>, Error> {
         match self.find(name)? {
             Found::File(path) => Ok(Some(path)),
@@ -125,7 +126,8 @@ impl Source {
         Err(untold.unwrap_or_else(none))
     }
 
-    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the only one.
+    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the
+    /// only one.
     pub fn state_dict(&self) -> Result<PathBuf, Error> {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
@@ -138,13 +140,16 @@ impl Source {
         match &names[..] {
             [name] => self.file(name),
             [] => Err(Error::config(format!(
-                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in {whereabouts}"
-            )).key("model")),
+                "`model = \"{model}\"`: there is neither a config.json nor a state dict (.pt, .pth, .bin, .ckpt) in \
+                 {whereabouts}"
+            ))
+            .key("model")),
             several => Err(Error::config(format!(
-                "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; give the \
-                 path of one as `model`, fetched first if it is on a hub",
+                "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; \
+                 give the path of one as `model`, fetched first if it is on a hub",
                 several.join(", ")
-            )).key("model")),
+            ))
+            .key("model")),
         }
     }
 
@@ -175,8 +180,8 @@ impl Source {
         shards.ok_or_else(unread)?.into_iter().map(|shard| self.file(shard)).collect()
     }
 
-    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the `part`
-    /// of `processor_config.json` that transformers 5 writes in its stead.
+    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the
+    /// `part` of `processor_config.json` that transformers 5 writes in its stead.
     pub fn preprocessor(&self, part: &str) -> Result<Option<(&'static str, Value)>, Error> {
         const ALONE: &str = "preprocessor_config.json";
         const TOGETHER: &str = "processor_config.json";
@@ -198,13 +203,6 @@ impl Source {
             Place::Hub(snapshot) => snapshot.to_string(),
         }
     }
-}
-
-/// The names of the files in `folder`.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let unread = |error| Error::config(format!("{}: {error}", folder.display()));
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unread)?;
-    Ok(entries.into_iter().flat_map(|entry| entry.file_name().into_string()).collect())
 }
 
 fn read_json(path: &Path) -> Result<Value, Error> {

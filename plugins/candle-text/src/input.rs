@@ -1,4 +1,4 @@
-//! From texts to tokens, and from tokens to batches.
+//! From texts to tokens, and from tokens to packs.
 
 use candle_core::Device;
 use candle_kit::{Source, checkpoint::unreadable, guarded};
@@ -111,13 +111,15 @@ impl Input {
 
 fn no_tokenizer(model: &str) -> Error {
     Error::config(format!(
-        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the tokenizer's other \
-         files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
+        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the \
+         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
          `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
-    )).key("model")
+    ))
+    .key("model")
 }
 
-/// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the positions.
+/// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the
+/// positions.
 fn max_length(
     source: &Source,
     options: &Options,
@@ -143,25 +145,25 @@ fn max_length(
 }
 
 /// Texts that go through the model together, each with its index.
-pub(crate) type Batch<'a> = Vec<(usize, &'a Tokens)>;
+pub(crate) type Pack<'a> = Vec<(usize, &'a Tokens)>;
 
 /// Tokens of all its texts.
-pub(crate) fn tokens(batch: &[(usize, &Tokens)]) -> usize {
-    batch.iter().map(|(_, tokens)| tokens.ids.len()).sum()
+pub(crate) fn tokens(pack: &[(usize, &Tokens)]) -> usize {
+    pack.iter().map(|(_, tokens)| tokens.ids.len()).sum()
 }
 
-/// Batches of similar lengths, the longest first. A text longer than a batch should be is one of its own.
-pub(crate) fn batches<'a>(texts: &'a [Result<Tokens, ItemError>], device: &Device) -> Vec<Batch<'a>> {
+/// Packs of similar lengths, the longest first. A text longer than a pack should be is one of its own.
+pub(crate) fn packs<'a>(texts: &'a [Result<Tokens, ItemError>], device: &Device) -> Vec<Pack<'a>> {
     let budget = if device.is_cpu() { CPU_TOKENS } else { GPU_TOKENS };
     let texts = texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)));
-    let mut texts: Batch<'a> = texts.collect();
+    let mut texts: Pack<'a> = texts.collect();
     texts.sort_by_key(|(_, tokens)| Reverse(tokens.ids.len()));
-    let mut batches = Vec::new();
+    let mut packs = Vec::new();
     let mut rest = &texts[..];
     while let Some((_, longest)) = rest.first() {
-        let (batch, others) = rest.split_at(rest.len().min(1.max(budget / longest.ids.len())));
-        batches.push(batch.to_vec());
+        let (pack, others) = rest.split_at(rest.len().min(1.max(budget / longest.ids.len())));
+        packs.push(pack.to_vec());
         rest = others;
     }
-    batches
+    packs
 }

@@ -15,13 +15,13 @@ use fusemix_sdk::{
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
-use input::{Batch, Input, Tokens};
+use input::{Input, Pack, Tokens};
 use model::{Model, Outline, Pass};
 use sentence_transformers::SentenceTransformers;
 
 fusemix_sdk::export!(CandleText);
 
-/// Items that keep several cores busy with batches of similar lengths.
+/// Items that keep several cores busy with packs of similar lengths.
 const BATCH: usize = 512;
 /// A call that takes longer says how far it is, which the host takes for a sign of life.
 const LONG: Duration = Duration::from_secs(10);
@@ -49,7 +49,8 @@ impl Encoder for CandleText {
             OptionSpec::new(
                 "normalize",
                 OptionKind::Boolean,
-                "scale latents to length 1 (default: false, even if the checkpoint would: adapters learn from raw latents)",
+                "scale latents to length 1 (default: false, even if the checkpoint would: adapters learn from raw \
+                 latents)",
             ),
         ];
         let shared = candle_kit::options().into_iter().filter(|option| option.key != "normalize");
@@ -130,38 +131,38 @@ impl Encoder for CandleText {
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         let host = sink.host();
         let texts: Vec<_> = items.par_iter().map(|item| self.input.tokens(item)).collect();
-        let batches = input::batches(&texts, &self.device);
+        let packs = input::packs(&texts, &self.device);
         let (doing, began) = (format!("{}, texts", self.name), Instant::now());
-        let latents = |batch: &[(usize, &Tokens)]| {
-            self.latents(batch, &|done| {
+        let latents = |pack: &[(usize, &Tokens)]| {
+            self.latents(pack, &|done| {
                 if host.should_stop() {
                     bail!("stopped");
                 }
                 if began.elapsed() > LONG {
-                    let (texts, tokens, blocks) = (batch.len(), input::tokens(batch), self.model.outline().blocks);
+                    let (texts, tokens, blocks) = (pack.len(), input::tokens(pack), self.model.outline().blocks);
                     host.status(&format!("{done} of {blocks} blocks done for texts: {texts}, tokens: {tokens}"));
                 }
                 Ok(())
             })
         };
-        let run = |batch: &Batch<'_>| {
-            let rows = candle_kit::in_halves(batch, &doing, &latents);
+        let run = |pack: &Pack<'_>| {
+            let rows = candle_kit::in_halves(pack, &doing, &latents);
             rows.map_err(|error| if host.should_stop() { Error::stopped() } else { error })
         };
-        // A batch a core (see `candle_kit::nn`); a GPU gets them one after the other.
+        // A pack a core (see `candle_kit::nn`); a GPU gets them one after the other.
         let rows: Vec<Vec<Vec<f32>>> = match self.device.is_cpu() {
-            true => batches.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>()?,
-            false => batches.iter().map(run).collect::<Result<_, _>>()?,
+            true => packs.par_iter().with_max_len(1).map(run).collect::<Result<_, _>>()?,
+            false => packs.iter().map(run).collect::<Result<_, _>>()?,
         };
         if began.elapsed() > LONG {
             host.status("");
         }
 
         let mut latents = vec![Vec::new(); items.len()];
-        for ((text, _), values) in batches.iter().flatten().zip(rows.into_iter().flatten()) {
+        for ((text, _), values) in packs.iter().flatten().zip(rows.into_iter().flatten()) {
             latents[*text] = values;
         }
-        let tokens: usize = batches.iter().map(|batch| input::tokens(batch)).sum();
+        let tokens: usize = packs.iter().map(|pack| input::tokens(pack)).sum();
         sink.used("tokens", tokens as f64);
         let latent = |(text, values): (Result<Tokens, _>, _)| Ok(Latent::new(values, text?.truncated));
         sink.put_all(texts.into_iter().zip(latents).map(latent));
@@ -173,11 +174,11 @@ impl CandleText {
     /// The latent of each text; `before_block` is asked as [`Pass`] has it.
     fn latents(
         &self,
-        batch: &[(usize, &Tokens)],
+        pack: &[(usize, &Tokens)],
         before_block: &dyn Fn(usize) -> candle_core::Result<()>,
     ) -> candle_core::Result<Vec<Vec<f32>>> {
-        let ids: Vec<u32> = batch.iter().flat_map(|(_, tokens)| tokens.ids.iter().copied()).collect();
-        let packing = Packing::new(batch.iter().map(|(_, tokens)| tokens.ids.len()).collect(), &self.device)?;
+        let ids: Vec<u32> = pack.iter().flat_map(|(_, tokens)| tokens.ids.iter().copied()).collect();
+        let packing = Packing::new(pack.iter().map(|(_, tokens)| tokens.ids.len()).collect(), &self.device)?;
         let pass = Pass { packing: &packing, layer: self.layer, before_block };
         let hidden = self.model.forward(&Tensor::new(ids, &self.device)?, &pass)?;
         let (lengths, hidden) = match self.pooling {
@@ -187,7 +188,7 @@ impl CandleText {
                     Some((*next - length) as u32)
                 });
                 let starts = Tensor::new(starts.collect::<Vec<u32>>(), &self.device)?;
-                (vec![1; batch.len()], self.model.pooler(&hidden.index_select(&starts, 0)?)?)
+                (vec![1; pack.len()], self.model.pooler(&hidden.index_select(&starts, 0)?)?)
             }
             _ => (packing.lengths().to_vec(), hidden),
         };

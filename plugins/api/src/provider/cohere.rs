@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::{Most, Provider, set};
+use super::contract::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, Vector, json, numbers};
-use crate::client::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 

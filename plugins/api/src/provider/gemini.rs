@@ -4,9 +4,9 @@ use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Most, Provider, set};
+use super::contract::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, Vector, json};
-use crate::client::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::{Most, Provider};
+use super::contract::{Most, Provider};
 use crate::answer::{Answer, BadAnswer, Vector, json};
-use crate::client::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Most, Provider, set};
+use super::contract::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
-use crate::client::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 

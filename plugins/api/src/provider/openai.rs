@@ -3,9 +3,9 @@
 use fusemix_sdk::{Error, Options};
 use serde_json::{Value, json};
 
-use super::{Most, Provider, set};
+use super::contract::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
-use crate::client::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 
@@ -27,8 +27,10 @@ impl OpenAi {
         let api_version: Option<String> = options.get("api_version")?;
         if api_version.is_some() && settings.base_url.is_none() {
             return Err(Error::config(
-                "`api_version` is for Azure: `base_url` must be https://RESOURCE.openai.azure.com/openai/deployments/NAME",
-            ).key("api_version"));
+                "`api_version` is for Azure: `base_url` must be \
+                 https://RESOURCE.openai.azure.com/openai/deployments/NAME",
+            )
+            .key("api_version"));
         }
         let modality = settings.modality.name().to_owned();
         if modality != "text" && settings.base_url.is_none() {

@@ -4,9 +4,10 @@ use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Most, Provider, set};
+use super::contract::{Most, Provider, set};
 use crate::answer::{Answer, BadAnswer, json};
-use crate::client::{Client, Endpoint};
+use crate::client::Client;
+use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 

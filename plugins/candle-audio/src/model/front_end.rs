@@ -1,4 +1,5 @@
-//! What a checkpoint says of its feature extractor. What this plugin would do otherwise is refused: it would give other latents.
+//! What a checkpoint says of its feature extractor. What this plugin would do otherwise is refused: it would give other
+//! latents.
 
 use candle_core::{Result, bail};
 use candle_kit::{Source, reason};

@@ -1,5 +1,5 @@
-//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram, and the audio tower of LAION's CLAP: with
-//! the names of the `transformers` package.
+//! HTS-AT (Chen et al., arXiv 2202.00874), a Swin transformer over a folded spectrogram, and the audio tower of LAION's
+//! CLAP: with the names of the `transformers` package.
 
 mod authors;
 mod config;
@@ -12,7 +12,7 @@ use candle_kit::{Layer, Pooling, checkpoint};
 use candle_nn::{Module, VarBuilder};
 
 use super::Model;
-use crate::mel::{Recipe, Spectrogram};
+use crate::mel::{Parameters, Spectrogram};
 use swin::{PatchMerging, SwinLayer};
 
 pub(super) use authors::Renamed;
@@ -23,7 +23,7 @@ use preprocessor::{Preprocessor, Repeated};
 const EPS: f64 = 1e-5;
 
 pub(super) struct ClapAudioModel {
-    recipe: Recipe,
+    parameters: Parameters,
     window: usize,
     repeated: Repeated,
     /// Of the folded spectrogram.
@@ -56,7 +56,7 @@ impl ClapAudioModel {
         projection: bool,
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
-        let recipe = preprocessor.recipe();
+        let parameters = preprocessor.parameters();
         let (patch, first) = (config.patch_size, config.patch_embeds_hidden_size);
         let encoder = checkpoint::within(vb.clone(), &["audio_model.audio_encoder", "audio_encoder"], "norm.weight");
 
@@ -80,12 +80,12 @@ impl ClapAudioModel {
         let weight = embed.get((first, 1, patch, patch), "proj.weight")?.flatten_from(1)?;
         let patch_embed = Linear::new(&weight, &embed.get(first, "proj.bias")?)?;
         Ok(Self {
-            recipe,
+            parameters,
             window: preprocessor.window(),
             repeated: preprocessor.repeated,
             frames: config.frames(),
-            spectrogram: Spectrogram::new(recipe),
-            batch_norm: batch_norm(recipe.mels, encoder.pp("batch_norm"))?,
+            spectrogram: Spectrogram::new(parameters),
+            batch_norm: batch_norm(parameters.mels, encoder.pp("batch_norm"))?,
             spec_size: config.spec_size,
             patch_size: patch,
             patch_embed,
@@ -119,20 +119,20 @@ fn projection_layers(config: &Config, vb: &VarBuilder<'_>) -> Result<(Linear, Li
 
 impl Model for ClapAudioModel {
     fn preprocessing(&self) -> String {
-        let Recipe { rate, frame, hop, mels, from, to } = self.recipe;
+        let Parameters { rate, frame, hop, mels, from, to } = self.parameters;
         let seconds = self.window / rate as usize;
         let repeated = match self.repeated {
             Repeated::Samples => "repeated",
             Repeated::Frames => "repeated and stretched",
         };
         format!(
-            "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the last \
-             one {repeated}"
+            "{rate} Hz, {mels} log mels of {frame} every {hop} from {from} to {to} Hz, windows of {seconds} s, the \
+             last one {repeated}"
         )
     }
 
     fn rate(&self) -> u32 {
-        self.recipe.rate
+        self.parameters.rate
     }
 
     fn window(&self) -> usize {
@@ -172,8 +172,9 @@ impl Model for ClapAudioModel {
 
     /// In decibels.
     fn mels(&self, samples: &[f32]) -> Vec<f32> {
-        let log_mels =
-            |samples: &[f32], length: usize| self.spectrogram.log_mels(samples, length, length / self.recipe.hop + 1);
+        let log_mels = |samples: &[f32], length: usize| {
+            self.spectrogram.log_mels(samples, length, length / self.parameters.hop + 1)
+        };
         let mels = match self.repeated {
             Repeated::Samples => log_mels(&samples.repeat((self.window / samples.len()).max(1)), self.window),
             Repeated::Frames => log_mels(samples, samples.len()),
@@ -181,18 +182,18 @@ impl Model for ClapAudioModel {
         mels.into_iter().map(|mel| (10.0 * mel) as f32).collect()
     }
 
-    /// `patches x patch_size^2`: the spectrogram, normalised, stretched in time, and folded into a square: its first part over
-    /// its second, and so on.
+    /// `patches x patch_size^2`: the spectrogram, normalised, stretched in time, and folded into a square: its first
+    /// part over its second, and so on.
     fn features(&self, samples: &[f32]) -> Vec<f32> {
         let mut mels = self.mels(samples);
-        for frame in mels.chunks_exact_mut(self.recipe.mels) {
+        for frame in mels.chunks_exact_mut(self.parameters.mels) {
             frame.iter_mut().zip(&self.batch_norm).for_each(|(mel, (scale, shift))| *mel = *mel * scale + shift);
         }
         if self.repeated == Repeated::Frames {
-            mels = mels.repeat(self.frames * self.recipe.mels / mels.len());
+            mels = mels.repeat(self.frames * self.parameters.mels / mels.len());
         }
-        let mels = stretched(&mels, self.recipe.mels, self.frames);
-        let (size, patch, bins) = (self.spec_size, self.patch_size, self.recipe.mels);
+        let mels = stretched(&mels, self.parameters.mels, self.frames);
+        let (size, patch, bins) = (self.spec_size, self.patch_size, self.parameters.mels);
         let pixel = |row: usize, column: usize| mels[(row / bins * size + column) * bins + row % bins];
         let mut patches = Vec::with_capacity(size * size);
         for (top, left) in

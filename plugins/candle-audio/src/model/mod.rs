@@ -1,5 +1,5 @@
-//! The families of models, chosen by config.json or, without one, by the tensors' names: a family is a file here and an arm of
-//! [`load`].
+//! The families of models, chosen by config.json or, without one, by the tensors' names: a family is a file here and an
+//! arm of [`load`].
 
 mod front_end;
 mod htsat;
@@ -113,7 +113,8 @@ fn load_bare(
     Ok(Box::new(model))
 }
 
-/// What CLAP's config.json says of its audio tower. What both towers share stands beside it, and rules over what it says.
+/// What CLAP's config.json says of its audio tower. What both towers share stands beside it, and rules over what it
+/// says.
 fn audio_config(config: &Value) -> Value {
     let mut audio = config["audio_config"].as_object().cloned().unwrap_or_default();
     for (key, default) in [("projection_dim", json!(512)), ("projection_hidden_act", json!("relu"))] {

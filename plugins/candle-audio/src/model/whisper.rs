@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Model;
 use super::front_end::{FrontEnd, MELS, even, in_range, only};
 use crate::decode::RATES;
-use crate::mel::{Recipe, Spectrogram};
+use crate::mel::{Parameters, Spectrogram};
 
 /// config.json.
 #[derive(Deserialize)]
@@ -30,8 +30,8 @@ fn gelu() -> Activation {
     Activation::Gelu
 }
 
-/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not said is as
-/// the model has it.
+/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not
+/// said is as the model has it.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct Preprocessor {
@@ -96,7 +96,7 @@ const STRIDE: usize = 2;
 const EPS: f64 = 1e-5;
 
 pub(super) struct Whisper {
-    recipe: Recipe,
+    parameters: Parameters,
     spectrogram: Spectrogram,
     positions: usize,
     conv1: Conv,
@@ -115,12 +115,12 @@ impl Whisper {
             bail!("`scale_embedding` is for models that no one has published");
         }
         let Preprocessor { sampling_rate: rate, n_fft: frame, hop_length: hop, .. } = preprocessor;
-        let recipe = Recipe { rate, frame, hop, mels, from: 0.0, to: 8000.0 };
+        let parameters = Parameters { rate, frame, hop, mels, from: 0.0, to: 8000.0 };
         let vb = checkpoint::within(vb, &["model.encoder", "encoder"], "conv1.weight");
         let layer = |index| EncoderLayer::load(&config, vb.pp(format!("layers.{index}")));
         Ok(Self {
-            recipe,
-            spectrogram: Spectrogram::new(recipe),
+            parameters,
+            spectrogram: Spectrogram::new(parameters),
             positions,
             conv1: Conv::load(mels, width, 1, vb.pp("conv1"))?,
             conv2: Conv::load(width, width, STRIDE, vb.pp("conv2"))?,
@@ -133,17 +133,17 @@ impl Whisper {
 
 impl Model for Whisper {
     fn preprocessing(&self) -> String {
-        let Recipe { rate, frame, hop, mels, .. } = self.recipe;
+        let Parameters { rate, frame, hop, mels, .. } = self.parameters;
         let seconds = self.window() / rate as usize;
         format!("{rate} Hz, {mels} log mels of {frame} every {hop}, windows of {seconds} s, padded with silence")
     }
 
     fn rate(&self) -> u32 {
-        self.recipe.rate
+        self.parameters.rate
     }
 
     fn window(&self) -> usize {
-        self.positions * STRIDE * self.recipe.hop
+        self.positions * STRIDE * self.parameters.hop
     }
 
     fn width(&self, _: Layer) -> usize {
@@ -160,7 +160,7 @@ impl Model for Whisper {
 
     /// A position begins every 20 ms.
     fn sounding(&self, samples: usize, _: Layer) -> usize {
-        samples.div_ceil(STRIDE * self.recipe.hop).clamp(1, self.positions)
+        samples.div_ceil(STRIDE * self.parameters.hop).clamp(1, self.positions)
     }
 
     /// Over a range of 8 powers of ten, scaled to about -1 to 1.
@@ -177,7 +177,7 @@ impl Model for Whisper {
     fn forward(&self, features: Vec<f32>, windows: usize, layer: Layer) -> Result<Tensor> {
         let (device, dtype) = (self.embed_positions.device(), self.embed_positions.dtype());
         let frames = self.positions * STRIDE;
-        let x = Tensor::from_vec(features, (windows, frames, self.recipe.mels), device)?.to_dtype(dtype)?;
+        let x = Tensor::from_vec(features, (windows, frames, self.parameters.mels), device)?.to_dtype(dtype)?;
         let x = self.conv2.forward(&self.conv1.forward(&x)?)?;
         let hidden = x.broadcast_add(&self.embed_positions)?.flatten_to(1)?;
         let packing = Packing::new(vec![self.positions; windows], device)?;

@@ -19,7 +19,8 @@ fn family(name: &str) -> HashMap<String, Tensor> {
     expected(&golden().join("checkpoints").join(name).join("expected.safetensors"))
 }
 
-/// Holds the latents of all sounds to those called `SOUND.name`; less closely where the reference resamples in its own way.
+/// Holds the latents of all sounds to those called `SOUND.name`; less closely where the reference resamples in its own
+/// way.
 fn agree(options: &Options, expected: &HashMap<String, Tensor>, name: &str) {
     agree_on(&SOUNDS, options, expected, name);
 }

@@ -85,7 +85,8 @@ fn what_a_header_claims_is_not_believed() {
 
 #[test]
 fn an_ogg_file_of_255_channels_is_refused() {
-    // The header of the first page is 28 bytes long, with a checksum at 22; eleven bytes of the stream's stand before its channels.
+    // The header of the first page is 28 bytes long, with a checksum at 22; eleven bytes of the stream's stand before
+    // its channels.
     let mut file = with(sound("tune.ogg"), 28 + 11, &[255]);
     let page = 28 + 30;
     file[22..26].fill(0);
@@ -108,7 +109,8 @@ fn rates_with_little_in_common_are_refused_before_they_take_memory() {
     );
 }
 
-/// A cover of two megabytes before the sound, in which frames of MP3 seem to begin, and a tag of the older kind behind it.
+/// A cover of two megabytes before the sound, in which frames of MP3 seem to begin, and a tag of the older kind behind
+/// it.
 #[test]
 fn tags_are_no_part_of_the_sound() {
     let mp3 = sound("sine.mp3");

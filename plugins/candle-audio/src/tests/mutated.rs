@@ -1,4 +1,5 @@
-//! A few thousand files with random faults, the same in each run: no panic leaves the plugin, and no latent is not finite.
+//! A few thousand files with random faults, the same in each run: no panic leaves the plugin, and no latent is not
+//! finite.
 
 use rayon::prelude::*;
 

@@ -11,18 +11,20 @@ pub(super) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     let weights = vec![source.state_dict()?];
     let stranger = |error: String| {
         Error::config(format!(
-            "{} has no config.json beside it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: {error}",
+            "{} has no config.json beside it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: \
+             {error}",
             weights[0].display()
         ))
     };
     let vb = checkpoint::load(&weights, dtype, device).map_err(|error| stranger(error.message))?;
     let loaded: Result<_> = if vb.contains_tensor("_conv_stem.weight") {
-        efficientnet::EfficientNet::load_lite(vb).map(|(name, model, recipe)| (name, boxed(model), recipe))
+        efficientnet::EfficientNet::load_lite(vb)
+            .map(|(name, model, preprocessing)| (name, boxed(model), preprocessing))
     } else if vb.contains_tensor("feature.0.weight") && vb.contains_tensor("patch_embed.proj.weight") {
-        unicom::Unicom::load(vb).map(|(model, recipe)| ("unicom", boxed(model), recipe))
+        unicom::Unicom::load(vb).map(|(model, preprocessing)| ("unicom", boxed(model), preprocessing))
     } else {
         Err(Failure::Msg("it has the tensors of neither".into()))
     };
-    let (architecture, model, recipe) = loaded.map_err(|error| stranger(reason(&error)))?;
-    Ok(Loaded { architecture: architecture.to_owned(), model, recipe, weights, config: None })
+    let (architecture, model, preprocessing) = loaded.map_err(|error| stranger(reason(&error)))?;
+    Ok(Loaded { architecture: architecture.to_owned(), model, preprocessing, weights, config: None })
 }

@@ -1,5 +1,6 @@
 //! ConvNeXt (Liu et al., arXiv 2201.03545) and ConvNeXt V2 (Woo et al., arXiv 2301.00808), with the names of the
-//! `transformers` package, over `pictures x height x width x channels`. The layer scales are in the weights behind them.
+//! `transformers` package, over `pictures x height x width x channels`. The layer scales are in the weights behind
+//! them.
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_kit::checkpoint::within;

@@ -15,8 +15,8 @@ use super::batch_norm::fold;
 use crate::channels;
 use crate::conv::{Pointwise, Stem};
 use crate::depthwise::Depthwise;
+use crate::preprocessing::Preprocessing;
 use crate::reach::Padding;
-use crate::recipe::Recipe;
 
 pub(super) use config::{COLOURS, Config};
 use config::{Mean, Swish};
@@ -113,7 +113,7 @@ impl EfficientNet {
     }
 
     /// The variant is the one whose blocks are as many and as wide.
-    pub(super) fn load_lite(vb: VarBuilder<'_>) -> Result<(&'static str, Self, Recipe)> {
+    pub(super) fn load_lite(vb: VarBuilder<'_>) -> Result<(&'static str, Self, Preprocessing)> {
         let count = (0..).take_while(|block| vb.contains_tensor(&format!("_blocks.{block}._bn1.weight"))).count();
         let Some(last) = count.checked_sub(1) else { bail!("it has no blocks") };
         let width = vb.get_unchecked(&format!("_blocks.{last}._bn2.weight"))?.dim(0)?;
@@ -129,7 +129,7 @@ impl EfficientNet {
                 })
                 .collect();
             if repeats.iter().sum::<usize>() == count && config.width(config.out_channels[stages - 1]) == width {
-                return Ok((name, Self::with(&config, &Kind::lite(), &repeats, vb)?, Recipe::lite(size)));
+                return Ok((name, Self::with(&config, &Kind::lite(), &repeats, vb)?, Preprocessing::lite(size)));
             }
         }
         bail!("{count} blocks, the last of width {width}, are none of EfficientNet-Lite0 to Lite4")

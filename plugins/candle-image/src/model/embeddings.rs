@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::patches::Patches;
 use super::positions::{self, Bicubic};
-use super::transformer::States;
+use super::states::States;
 
 /// The tokens that the first block reads.
 pub(crate) struct Embeddings {
@@ -16,8 +16,8 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// For pictures of `size` (height and width). `table` is `positions x width`; the first is that of `class` (`1 x width`),
-    /// where there is one.
+    /// For pictures of `size` (height and width). `table` is `positions x width`; the first is that of `class` (`1 x
+    /// width`), where there is one.
     pub(crate) fn new(
         patches: Patches,
         class: Option<Tensor>,

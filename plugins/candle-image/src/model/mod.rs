@@ -11,6 +11,7 @@ mod embeddings;
 mod patches;
 mod positions;
 mod siglip;
+mod states;
 mod transformer;
 mod unicom;
 mod vit;
@@ -23,14 +24,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+use crate::preprocessing::{CLIP, IMAGENET, Preprocessing};
 use crate::preprocessor::Preprocessor;
-use crate::recipe::{CLIP, IMAGENET, Recipe};
 
 use config::Config;
 
 /// The families that config.json names.
-const KNOWN: &str = "dinov2, dinov2_with_registers, vit, clip, clip_vision_model, siglip, siglip_vision_model, convnext, \
-                     convnextv2, efficientnet";
+const KNOWN: &str = "dinov2, dinov2_with_registers, vit, clip, clip_vision_model, siglip, siglip_vision_model, \
+    convnext, convnextv2, efficientnet";
 /// A network over pictures.
 pub(crate) trait Model: Send + Sync {
     /// Its blocks or stages: states can be taken before each of them.
@@ -55,7 +56,7 @@ pub(crate) trait Model: Send + Sync {
 pub(crate) struct Loaded {
     pub(crate) architecture: String,
     pub(crate) model: Box<dyn Model>,
-    pub(crate) recipe: Recipe,
+    pub(crate) preprocessing: Preprocessing,
     pub(crate) weights: Vec<PathBuf>,
     pub(crate) config: Option<PathBuf>,
 }
@@ -67,39 +68,39 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     let weights = source.checkpoint()?;
     let vb = checkpoint::load(&weights, dtype, device)?;
     let family = config["model_type"].as_str().unwrap_or("(none)").to_owned();
-    let recipe = |usual: Preprocessor| Preprocessor::read(source, usual);
+    let preprocessing = |usual: Preprocessor| Preprocessor::read(source, usual);
     // What is in a whole CLIP's config.json of its vision tower.
     let vision = || if config["vision_config"].is_object() { &config["vision_config"] } else { &config };
-    let (loaded, recipe): (Result<Box<dyn Model>>, _) = match &*family {
+    let (loaded, preprocessing): (Result<Box<dyn Model>>, _) = match &*family {
         "dinov2" | "dinov2_with_registers" => {
             let config: dinov2::Config = parse(&config, &path)?;
-            let recipe = recipe(Preprocessor::cropped(256, 224, IMAGENET))?;
-            (dinov2::DinoV2::load(&config, recipe.size, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::cropped(256, 224, IMAGENET))?;
+            (dinov2::DinoV2::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
         }
         "vit" => {
             let config = parse_over(Config::vit(), &config, &path)?;
-            let recipe = recipe(Preprocessor::vit(config.image_size))?;
-            (vit::ViT::load(&config, recipe.size, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::vit(config.image_size))?;
+            (vit::ViT::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
         }
         "clip" | "clip_vision_model" => {
             let config = parse_over(Config::clip(), vision(), &path)?;
-            let recipe = recipe(Preprocessor::cropped(config.image_size, config.image_size, CLIP))?;
-            (clip::Clip::load(&config, recipe.size, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::cropped(config.image_size, config.image_size, CLIP))?;
+            (clip::Clip::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
         }
         "siglip" | "siglip_vision_model" => {
             let config = parse_over(Config::siglip(), vision(), &path)?;
-            let recipe = recipe(Preprocessor::siglip(config.image_size))?;
-            (siglip::Siglip::load(&config, recipe.size, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::siglip(config.image_size))?;
+            (siglip::Siglip::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
         }
         "convnext" | "convnextv2" => {
             let config: convnext::Config = parse(&config, &path)?;
-            let recipe = recipe(Preprocessor::convnext(config.image_size, IMAGENET))?;
-            (convnext::ConvNext::load(&config, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::convnext(config.image_size, IMAGENET))?;
+            (convnext::ConvNext::load(&config, vb).map(boxed), preprocessing)
         }
         "efficientnet" => {
             let config: efficientnet::Config = parse(&config, &path)?;
-            let recipe = recipe(Preprocessor::efficientnet(config.image_size, efficientnet::COLOURS))?;
-            (efficientnet::EfficientNet::load(&config, vb).map(boxed), recipe)
+            let preprocessing = preprocessing(Preprocessor::efficientnet(config.image_size, efficientnet::COLOURS))?;
+            (efficientnet::EfficientNet::load(&config, vb).map(boxed), preprocessing)
         }
         other => {
             let message = format!("{}: `model_type` is {other}; {}", path.display(), instead(other, KNOWN));
@@ -108,7 +109,7 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     };
     let unfit = |error| format!("{} does not fit {}: {}", weights[0].display(), path.display(), reason(&error));
     let model = loaded.map_err(|error| Error::config(unfit(error)))?;
-    Ok(Loaded { architecture: family, model, recipe, weights, config: Some(path) })
+    Ok(Loaded { architecture: family, model, preprocessing, weights, config: Some(path) })
 }
 
 fn parse<T: DeserializeOwned>(config: &Value, path: &Path) -> std::result::Result<T, Error> {

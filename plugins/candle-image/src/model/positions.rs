@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-/// How what lies between is found. Both are cubic convolutions; they differ in its coefficient, and in what happens where
-/// the new grid is coarser.
+/// How what lies between is found. Both are cubic convolutions; they differ in its coefficient, and in what happens
+/// where the new grid is coarser.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Bicubic {
     /// `mode="bicubic"`: always four neighbours.

@@ -14,7 +14,8 @@ use super::config::Config;
 use super::embeddings::Embeddings;
 use super::patches::Patches;
 use super::positions::Bicubic;
-use super::transformer::{States, Transformer};
+use super::states::States;
+use super::transformer::Transformer;
 
 pub(super) struct Siglip {
     width: usize,

@@ -1,4 +1,5 @@
-//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing else.
+//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing
+//! else.
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, head_width};
@@ -10,7 +11,7 @@ use super::batch_norm::fold;
 use super::embeddings::Embeddings;
 use super::patches::Patches;
 use super::transformer::{Act, Block, Mlp, Transformer};
-use crate::recipe::{CLIP, Centre, Filter, Recipe, Resize};
+use crate::preprocessing::{CLIP, Centre, Filter, Preprocessing, Resize};
 
 /// Values of a head, in all that were published.
 const HEAD: usize = 64;
@@ -28,7 +29,7 @@ pub(super) struct Unicom {
 
 impl Unicom {
     /// Every size is one of the tensors'.
-    pub(super) fn load(vb: VarBuilder<'_>) -> Result<(Self, Recipe)> {
+    pub(super) fn load(vb: VarBuilder<'_>) -> Result<(Self, Preprocessing)> {
         let (width, _, patch, _) = vb.get_unchecked("patch_embed.proj.weight")?.dims4()?;
         let positions = vb.get_unchecked("pos_embed")?.squeeze(0)?;
         let count = positions.dim(0)?;
@@ -64,8 +65,9 @@ impl Unicom {
         };
         let size = side * patch;
         // torchvision's Resize and CenterCrop.
-        let recipe = Recipe::new([size; 2], Resize::Short(size as u32), Centre::Even, Filter::Bicubic, CLIP);
-        Ok((model, recipe))
+        let preprocessing =
+            Preprocessing::new([size; 2], Resize::Short(size as u32), Centre::Even, Filter::Bicubic, CLIP);
+        Ok((model, preprocessing))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What classes of transformers and families do where preprocessor_config.json is silent.
 
 use super::{BICUBIC, BILINEAR, Channels, Preprocessor, Size};
-use crate::recipe::{CLIP, Colours, HALVES};
+use crate::preprocessing::{CLIP, Colours, HALVES};
 
 impl Preprocessor {
     /// The middle of a picture whose short side is resized.

@@ -88,7 +88,8 @@ fn references_are_followed_as_far_as_the_stack_goes() {
 
 #[test]
 fn a_pattern_has_no_more_pixels_than_fit() {
-    let pattern = r#"<pattern id="p" width="1e6" height="1e6" patternUnits="userSpaceOnUse"><rect width="9" height="9"/></pattern>"#;
+    let tile = r#"<rect width="9" height="9"/>"#;
+    let pattern = format!(r#"<pattern id="p" width="1e6" height="1e6" patternUnits="userSpaceOnUse">{tile}</pattern>"#);
     let refused = refused(&drawing(&format!(r#"<defs>{pattern}</defs><rect width="30" height="20" fill="url(#p)"/>"#)));
     assert!(refused.contains("does not read as SVG: it draws over itself too often"), "{refused}");
 }

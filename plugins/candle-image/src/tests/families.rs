@@ -1,4 +1,5 @@
-//! Each family by a small random checkpoint: tests/golden/image_families.py made them, and what transformers makes of them.
+//! Each family by a small random checkpoint: tests/golden/image_families.py made them, and what transformers makes of
+//! them.
 
 use candle_core::{Device, Tensor};
 use candle_kit::{Layer, Pooling};
@@ -57,8 +58,8 @@ fn seen(tensors: &HashMap<String, Tensor>, input: &Input) -> Vec<Vec<f32>> {
     rows.iter().map(|rgb| input.normalised(rgb.as_chunks().0.iter().copied())).collect()
 }
 
-/// The worst cosine and the worst relative error of a checkpoint's pictures, for each layer and pooling, from the pixels that
-/// transformers had.
+/// The worst cosine and the worst relative error of a checkpoint's pictures, for each layer and pooling, from the
+/// pixels that transformers had.
 fn compare(folder: &Path) -> Vec<(String, f64, f64)> {
     let (_, tensors) = expected(folder);
     let mut keys: Vec<&String> = tensors.keys().filter(|key| key.starts_with("layer.")).collect();

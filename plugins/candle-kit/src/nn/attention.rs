@@ -11,7 +11,8 @@ use super::{Seen, is_fast, simd, values};
 const BLOCK: usize = 1 << 18;
 /// Query rows of a block, at least; and at most, where a row sees a part only.
 const ROWS: usize = 64;
-/// Scores of all heads and sequences that are in memory at once, where candle's kernels do the work; they go through some copies.
+/// Scores of all heads and sequences that are in memory at once, where candle's kernels do the work; they go through
+/// some copies.
 const SCORES: usize = 1 << 26;
 
 /// How sequences share the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
@@ -75,13 +76,14 @@ impl Padded {
     }
 }
 
-/// Each row of `q` sees all rows of its own sequence: `softmax(q k^T / sqrt(d)) v` in each of `heads` slices of `d` columns.
-/// All three are `tokens x heads * d`, in columns of a wider tensor if need be; so is the result.
+/// Each row of `q` sees all rows of its own sequence: `softmax(q k^T / sqrt(d)) v` in each of `heads` slices of `d`
+/// columns. All three are `tokens x heads * d`, in columns of a wider tensor if need be; so is the result.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, packing: &Packing) -> Result<Tensor> {
     attention_within(&Seen::default(), q, k, v, heads, packing)
 }
 
-/// [`attention`] to what is `seen`. `k` and `v` may have fewer heads, each of which serves several of `q`, one after the other.
+/// [`attention`] to what is `seen`. `k` and `v` may have fewer heads, each of which serves several of `q`, one after
+/// the other.
 pub fn attention_within(
     seen: &Seen,
     q: &Tensor,

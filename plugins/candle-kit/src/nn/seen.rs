@@ -19,7 +19,8 @@ enum Added {
     Nothing,
     /// So much less for each row of distance.
     Slopes(Vec<f32>),
-    /// `heads x 2 reach + 1`: by distance, from `reach` rows before to `reach` rows after; what is farther counts as that far.
+    /// `heads x 2 reach + 1`: by distance, from `reach` rows before to `reach` rows after; what is farther counts as
+    /// that far.
     Values {
         reach: usize,
         values: Vec<f32>,
@@ -43,7 +44,8 @@ impl Seen {
         Self { before: distance, after: distance, ..Self::default() }
     }
 
-    /// All rows, the less the farther away they are, by slopes that differ from head to head: ALiBi, in both directions.
+    /// All rows, the less the farther away they are, by slopes that differ from head to head: ALiBi, in both
+    /// directions.
     pub fn fading(heads: usize) -> Self {
         // Of a power of two n: 2^(-8/n), 2^(-16/n) ..; of any other number every second one of the next power follows.
         let slopes = |n: usize| (1..=n).map(move |head| (-8.0 * head as f32 / n as f32).exp2());
@@ -52,8 +54,8 @@ impl Seen {
         Self { added: Added::Slopes(slopes), ..Self::default() }
     }
 
-    /// All rows, by distance: `values` (`heads x 2 reach + 1`) are added to the scores of rows from `reach` before to `reach`
-    /// after; farther ones count as that far.
+    /// All rows, by distance: `values` (`heads x 2 reach + 1`) are added to the scores of rows from `reach` before to
+    /// `reach` after; farther ones count as that far.
     pub fn by_distance(reach: usize, values: Vec<f32>) -> Self {
         assert!(values.len().is_multiple_of(2 * reach + 1), "values of so many distances for each head");
         Self { added: Added::Values { reach, values }, ..Self::default() }

@@ -51,7 +51,8 @@ impl WithSimd for Relu6<'_> {
     }
 }
 
-/// Each row of `width` values becomes `exp(row - its largest)`, and `sums` learns the row's sum: the softmax is their quotient.
+/// Each row of `width` values becomes `exp(row - its largest)`, and `sums` learns the row's sum: the softmax is their
+/// quotient.
 pub(super) struct Exp<'a> {
     pub(super) rows: &'a mut [f32],
     pub(super) width: usize,

@@ -1,4 +1,5 @@
-//! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and others.
+//! BERT and RoBERTa, with the names of the `transformers` package: MiniLM, BGE, E5, GTE, multilingual E5, BGE-M3 and
+//! others.
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;
@@ -134,8 +135,8 @@ impl Model for Bert {
 struct Embeddings {
     /// `vocab_size x hidden_size`
     word_embeddings: Tensor,
-    /// `positions x hidden_size`, from the first on that a text uses; the embedding of token type 0, which all tokens have,
-    /// is in each row.
+    /// `positions x hidden_size`, from the first on that a text uses; the embedding of token type 0, which all tokens
+    /// have, is in each row.
     position_embeddings: Tensor,
     layer_norm: LayerNorm,
 }

@@ -1,5 +1,5 @@
-//! JinaBERT (jina-embeddings-v2), with the names of its authors' code: a BERT whose attention fades with distance instead of
-//! position embeddings, and whose feed-forward layers are gated.
+//! JinaBERT (jina-embeddings-v2), with the names of its authors' code: a BERT whose attention fades with distance
+//! instead of position embeddings, and whose feed-forward layers are gated.
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;

@@ -64,7 +64,8 @@ pub(crate) fn load(
         "qwen3" => family(&config, qwen3::SUPPORTED, vb, qwen3::Qwen3::load),
         "new" | "gte" => family(&config, new::SUPPORTED, vb, new::New::load),
         "nomic_bert" if config["n_embd"].is_null() => Err(Misfit::Config(
-            "there is no `n_embd`: this plugin reads the config.json of the model's authors, not what transformers 5 makes of it"
+            "there is no `n_embd`: this plugin reads the config.json of the model's authors, not what transformers 5 \
+             makes of it"
                 .into(),
         )),
         "nomic_bert" => family(&config, nomic_bert::SUPPORTED, vb, nomic_bert::load),

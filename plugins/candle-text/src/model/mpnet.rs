@@ -1,5 +1,5 @@
-//! MPNet (all-mpnet-base-v2), with the names of the `transformers` package: a BERT without token types, whose attention has a bias
-//! for each distance besides.
+//! MPNet (all-mpnet-base-v2), with the names of the `transformers` package: a BERT without token types, whose attention
+//! has a bias for each distance besides.
 
 use candle_core::{DType, Result, Tensor};
 use candle_kit::checkpoint::within;
@@ -62,8 +62,8 @@ pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Bert> {
     Ok(Bert::load_with(config, &NAMES, first_position, vb)?.seeing(seen))
 }
 
-/// The bias of a row so far `ahead`: half of the buckets for each direction, half of those for a distance each, the others
-/// for ever wider ranges.
+/// The bias of a row so far `ahead`: half of the buckets for each direction, half of those for a distance each, the
+/// others for ever wider ranges.
 fn bucket(ahead: i64, buckets: usize) -> usize {
     let (half, distance) = (buckets / 2, ahead.unsigned_abs() as usize);
     let exact = half / 2;

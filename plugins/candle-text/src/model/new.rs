@@ -1,5 +1,6 @@
-//! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base; `gte` in snowflake-arctic-embed-m-v2.0 and in the `transformers`
-//! package), with the names of its authors' code: a BERT with rotary positions and gated feed-forward layers.
+//! Alibaba's NewModel (gte-base-en-v1.5, gte-multilingual-base; `gte` in snowflake-arctic-embed-m-v2.0 and in the
+//! `transformers` package), with the names of its authors' code: a BERT with rotary positions and gated feed-forward
+//! layers.
 
 use candle_core::{Result, Tensor, bail};
 use candle_kit::Pooling;

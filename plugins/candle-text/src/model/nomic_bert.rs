@@ -1,4 +1,5 @@
-//! Nomic BERT (nomic-embed-text-v1 and v1.5), with the names of its authors' code: the structure of [`New`] under other names.
+//! Nomic BERT (nomic-embed-text-v1 and v1.5), with the names of its authors' code: the structure of [`New`] under other
+//! names.
 
 use candle_core::Result;
 use candle_kit::Pooling;
@@ -25,8 +26,8 @@ pub(super) struct Config {
     rotary_emb_base: f64,
 }
 
-/// What is not there is as its authors' code has it, where biases are there and positions do not turn. `rotary_scaling_factor`
-/// is of texts longer than `max_trained_positions`.
+/// What is not there is as its authors' code has it, where biases are there and positions do not turn.
+/// `rotary_scaling_factor` is of texts longer than `max_trained_positions`.
 pub(super) const SUPPORTED: &[Supported] = &[
     ("activation_function", &["\"swiglu\""]),
     ("causal", OFF),

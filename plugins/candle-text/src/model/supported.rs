@@ -25,8 +25,8 @@ pub(super) const ROPE_TYPES_WITH_NTK: &[&str] = &["\"default\"", "\"linear\"", "
 /// For a family that reads nothing under a key.
 pub(super) const NONE: &[&str] = &["null"];
 
-/// The first key of `config` that says what is not among the `supported` values of its family or, of rotary positions where the
-/// family has none, among those of all families.
+/// The first key of `config` that says what is not among the `supported` values of its family or, of rotary positions
+/// where the family has none, among those of all families.
 pub(super) fn refusal(config: &Value, supported: &[Supported]) -> Option<String> {
     let ropes = ROPES.iter().flat_map(|place| ROPE.map(|(key, values)| (format!("{place}.{key}"), values)));
     let ropes = ropes.filter(|(key, _)| !supported.iter().any(|(own, _)| own == key));

@@ -1,4 +1,5 @@
-//! On the small random checkpoints of tests/golden/checkpoints, beside what tests/golden/text.py says that their references make.
+//! On the small random checkpoints of tests/golden/checkpoints, beside what tests/golden/text.py says that their
+//! references make.
 
 use candle_core::{DType, Device, Tensor};
 use fusemix_sdk::{Encoder, Options, check};
@@ -7,8 +8,8 @@ use std::path::PathBuf;
 
 use super::{cosine, encode, open};
 
-/// Among them are weights with the prefix of a model with a head and without, in f32, f16 and bf16, in PyTorch's state dict
-/// (xlm_roberta) and in shards (qwen3).
+/// Among them are weights with the prefix of a model with a head and without, in f32, f16 and bf16, in PyTorch's state
+/// dict (xlm_roberta) and in shards (qwen3).
 pub(super) const FAMILIES: [&str; 11] = [
     "bert",
     "roberta",
@@ -42,7 +43,8 @@ pub(super) fn expected(family: &str) -> HashMap<String, Vec<Vec<f32>>> {
     tensors.into_iter().map(|(name, tensor)| (name, rows(tensor))).collect()
 }
 
-/// Whether the latents of [`texts`] are `expected`: their least cosine, and their largest error relative to a latent's length.
+/// Whether the latents of [`texts`] are `expected`: their least cosine, and their largest error relative to a latent's
+/// length.
 pub(super) fn compare(options: &Options, expected: &[Vec<f32>]) -> (f64, f64) {
     let texts = texts();
     let encoded = encode(&open(options), &texts.iter().map(String::as_str).collect::<Vec<_>>());

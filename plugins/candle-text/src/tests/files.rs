@@ -61,7 +61,9 @@ fn configs_of_older_transformers() {
 fn gte_is_new() {
     let (theta, factor, d) = (20_000.0, 8f64, 8.0);
     let linear = json!({"rope_type": "linear", "rope_theta": theta * factor, "factor": factor.powf(2.0 / d)});
-    let ntk = json!({"rope_theta": theta, "rope_scaling": {"factor": factor, "type": "ntk"}, "position_embedding_type": "rope"});
+    let ntk = json!({
+        "rope_theta": theta, "rope_scaling": {"factor": factor, "type": "ntk"}, "position_embedding_type": "rope",
+    });
     for rope in [ntk, json!({"rope_parameters": linear})] {
         let mut config = config("new");
         let keys = config.as_object_mut().unwrap();
@@ -169,7 +171,8 @@ fn a_prompt_is_put_before_each_text() {
 
 #[test]
 fn a_checkpoints_own_prompt_is_the_default() {
-    let prompts = |default: &str| json!({"prompts": {"query": "Instruct: find what it says\nQuery:"}, "default_prompt_name": default});
+    let query = "Instruct: find what it says\nQuery:";
+    let prompts = |default: &str| json!({"prompts": {"query": query}, "default_prompt_name": default});
     let file = "config_sentence_transformers.json";
     let (_folder, options) = copy("qwen3", &[(file, prompts("query"))]);
     let latents = expected("qwen3");

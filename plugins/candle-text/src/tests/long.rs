@@ -1,4 +1,4 @@
-//! Long texts, and batches of them.
+//! Long texts, and packs of them.
 
 use candle_core::{Device, Tensor, bail};
 use candle_kit::nn::Packing;
@@ -14,12 +14,12 @@ use crate::model::{self, Pass};
 fn a_batch_has_so_many_tokens_or_one_text() {
     let text = |length| Ok(Tokens { ids: vec![0; length], truncated: false });
     let texts: Vec<_> = (0..32).flat_map(|index| [text(32_768), text(1 + index)]).collect();
-    let batches = input::batches(&texts, &Device::Cpu);
-    assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 64);
-    let long = |batch: &input::Batch<'_>| input::tokens(batch) > 512;
-    assert!(batches.iter().all(|batch| batch.len() == 1 || !long(batch)));
-    assert_eq!(batches.iter().filter(|batch| long(batch)).count(), 32);
-    assert!(batches.len() < 36, "{} batches", batches.len());
+    let packs = input::packs(&texts, &Device::Cpu);
+    assert_eq!(packs.iter().map(Vec::len).sum::<usize>(), 64);
+    let long = |pack: &input::Pack<'_>| input::tokens(pack) > 512;
+    assert!(packs.iter().all(|pack| pack.len() == 1 || !long(pack)));
+    assert_eq!(packs.iter().filter(|pack| long(pack)).count(), 32);
+    assert!(packs.len() < 36, "{} packs", packs.len());
 }
 
 #[test]

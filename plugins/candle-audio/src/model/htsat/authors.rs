@@ -1,5 +1,5 @@
-//! Checkpoints of the authors' own code (`HTSAT_Swin_Transformer`), and of LAION's CLAP, which took it over: a state dict and
-//! nothing else. Their tensors get the names of the `transformers` package; every size is one of theirs.
+//! Checkpoints of the authors' own code (`HTSAT_Swin_Transformer`), and of LAION's CLAP, which took it over: a state
+//! dict and nothing else. Their tensors get the names of the `transformers` package; every size is one of theirs.
 
 use candle_core::{DType, Result, Tensor, bail};
 use std::collections::HashMap;
@@ -8,7 +8,8 @@ use super::{Config, Preprocessor, Repeated};
 use crate::mel::Spectrogram;
 use crate::model::front_end::FrontEnd;
 
-/// What stands before the tower's names: nothing, the trainer's name for it, or CLAP's, also as it was trained in parallel.
+/// What stands before the tower's names: nothing, the trainer's name for it, or CLAP's, also as it was trained in
+/// parallel.
 const PREFIXES: [&str; 4] = ["", "sed_model.", "audio_branch.", "module.audio_branch."];
 /// Samples a second of what was published, with 100 frames a second: AudioSet and ESC-50, CLAP, Speech Commands.
 const RATES: [u32; 3] = [32_000, 48_000, 16_000];
@@ -86,7 +87,7 @@ fn preprocessor(tower: &HashMap<String, Tensor>, repeated: Repeated) -> Result<P
             repeated,
             ..Preprocessor::default()
         };
-        if Spectrogram::new(preprocessor.recipe()).filters_are(&filters) {
+        if Spectrogram::new(preprocessor.parameters()).filters_are(&filters) {
             return Ok(preprocessor);
         }
     }

@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::Config;
 use crate::decode::RATES;
-use crate::mel::Recipe;
+use crate::mel::Parameters;
 use crate::model::front_end::{FrontEnd, MELS, even, in_range, only};
 
-/// preprocessor_config.json. The default is that of LAION's unfused CLAPs; what the file leaves out is as the `transformers`
-/// package has it.
+/// preprocessor_config.json. The default is that of LAION's unfused CLAPs; what the file leaves out is as the
+/// `transformers` package has it.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(crate) struct Preprocessor {
@@ -84,8 +84,8 @@ impl FrontEnd for Preprocessor {
         if frames > most {
             let (seconds, hop, size) = (self.max_length_s, self.hop_length, config.spec_size);
             bail!(
-                "`max_length_s` is {seconds}, of which a `hop_length` of {hop} makes {frames} frames, and a spectrogram of \
-                 {size} (`spec_size` of config.json) with {mels} mels holds {most}"
+                "`max_length_s` is {seconds}, of which a `hop_length` of {hop} makes {frames} frames, and a \
+                 spectrogram of {size} (`spec_size` of config.json) with {mels} mels holds {most}"
             );
         }
         Ok(())
@@ -98,8 +98,8 @@ impl Preprocessor {
         self.max_length_s * self.sampling_rate as usize
     }
 
-    pub(super) fn recipe(&self) -> Recipe {
-        Recipe {
+    pub(super) fn parameters(&self) -> Parameters {
+        Parameters {
             rate: self.sampling_rate,
             frame: self.fft_window_size,
             hop: self.hop_length,

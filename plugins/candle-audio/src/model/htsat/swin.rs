@@ -1,4 +1,5 @@
-//! Swin's blocks (Liu et al., arXiv 2103.14030) over squares of patches: attention within windows, every other time shifted.
+//! Swin's blocks (Liu et al., arXiv 2103.14030) over squares of patches: attention within windows, every other time
+//! shifted.
 
 use candle_core::{Device, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear};
@@ -13,8 +14,8 @@ pub(super) struct SwinLayer {
     layernorm_before: LayerNorm,
     /// `query`, `key` and `value` side by side: `width -> 3 width`.
     query_key_value: Linear,
-    /// `1 or windows of a square x heads x window^2 x window^2`: by relative position, and -100 between patches that only the
-    /// shift made neighbours.
+    /// `1 or windows of a square x heads x window^2 x window^2`: by relative position, and -100 between patches that
+    /// only the shift made neighbours.
     bias: Tensor,
     attention_output: Linear,
     layernorm_after: LayerNorm,
@@ -152,7 +153,8 @@ impl PatchMerging {
     /// `squares * side^2 x width` to `squares * (side / 2)^2 x 2 width`.
     pub(super) fn forward(&self, x: &Tensor, side: usize) -> Result<Tensor> {
         let width = x.dim(1)?;
-        // squares * rows / 2 x 2 rows x columns / 2 x 2 columns x width; upstream takes the columns one after the other.
+        // squares * rows / 2 x 2 rows x columns / 2 x 2 columns x width; upstream takes the columns one after the
+        // other.
         let x = x.reshape(((), 2, side / 2, 2, width))?.permute((0, 2, 3, 1, 4))?.contiguous()?;
         self.reduction.forward(&self.norm.forward(&x.reshape(((), 4 * width))?)?)
     }

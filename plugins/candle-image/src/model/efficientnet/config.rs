@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::recipe::{Colours, IMAGENET};
+use crate::preprocessing::{Colours, IMAGENET};
 
 /// That which is divided by twice.
 pub(crate) const COLOURS: Colours = [IMAGENET[0], [0.478_539_44, 0.473_286_4, 0.474_341_63]];

@@ -11,7 +11,7 @@ pub(crate) const HALVES: Colours = [[0.5; 3]; 2];
 pub(crate) const CLIP: Colours = [[0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]];
 
 #[derive(Clone)]
-pub(crate) struct Recipe {
+pub(crate) struct Preprocessing {
     /// Height and width that the network reads.
     pub(crate) size: [usize; 2],
     pub(crate) resize: Resize,
@@ -30,7 +30,8 @@ pub(crate) enum Resize {
     Short(u32),
     /// To height and width, whatever they were.
     To([u32; 2]),
-    /// Cut first, to the square in the middle: `margin` would be left off if `size + margin` pixels were the short side.
+    /// Cut first, to the square in the middle: `margin` would be left off if `size + margin` pixels were the short
+    /// side.
     CropFirst {
         margin: u32,
     },
@@ -45,7 +46,7 @@ pub(crate) enum Centre {
     Even,
 }
 
-impl Recipe {
+impl Preprocessing {
     /// Height and width first.
     pub(crate) fn new(size: [usize; 2], resize: Resize, centre: Centre, filter: Filter, colours: Colours) -> Self {
         let [mean, deviation] = colours.map(|channels| channels.map(|value| value * 255.0));
@@ -61,7 +62,7 @@ impl Recipe {
 }
 
 /// What becomes of a picture that is cropped.
-impl Display for Recipe {
+impl Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { size: [height, width], filter, .. } = self;
         match self.resize {

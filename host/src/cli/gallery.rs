@@ -1,0 +1,217 @@
+//! `fusemix gallery`: embeddings with ids and metadata on disk.
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+use super::wording::count;
+use super::{Cli, exit};
+use crate::device::DeviceChoice;
+use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
+use crate::session::{Added, GalleryColumns};
+
+/// Build galleries of shared-space embeddings, and add to and remove from them.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Embed the items of a file into a new gallery
+    Build(Build),
+    /// Embed the items of a file into a gallery; one with the id of another takes its place
+    Add(Add),
+    /// Remove items by their ids
+    Remove {
+        /// The gallery
+        gallery: PathBuf,
+        /// The ids
+        #[arg(required_unless_present = "ids")]
+        id: Vec<String>,
+        /// A file with an id a line
+        #[arg(long, value_name = "FILE")]
+        ids: Option<PathBuf>,
+    },
+    /// Show what a gallery holds
+    List {
+        /// The gallery
+        gallery: PathBuf,
+        /// Only the items that pass, such as `price<20` or `kind = 'photo' and year >= 1990`
+        #[arg(long = "where", value_name = "FILTER")]
+        filter: Option<Filter>,
+        /// Items to show; `--json` shows all
+        #[arg(short, value_name = "K", default_value_t = 20)]
+        k: usize,
+    },
+    /// Hold a gallery against its checksums
+    Verify {
+        /// The gallery
+        gallery: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Items {
+    /// The file with the items
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The column with the items [default: guessed from the header]
+    #[arg(long, value_name = "COL")]
+    column: Option<String>,
+    /// The column with the ids [default: the items' own cells]
+    #[arg(long, value_name = "COL")]
+    id: Option<String>,
+    /// Where to compute: auto, cpu or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+#[derive(clap::Args)]
+struct Build {
+    /// The run folder
+    run: PathBuf,
+    /// The tower of the items
+    #[arg(long, value_name = "TOWER")]
+    tower: String,
+    #[command(flatten)]
+    items: Items,
+    /// Columns to keep as metadata, to show and to filter by
+    #[arg(long, value_name = "COL,COL", value_delimiter = ',')]
+    metadata: Vec<String>,
+    /// What vectors are stored as: f32 or f16
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtype)]
+    precision: Dtype,
+    /// The folder of the new gallery
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Add {
+    /// The run folder
+    run: PathBuf,
+    /// The gallery
+    gallery: PathBuf,
+    #[command(flatten)]
+    items: Items,
+}
+
+fn dtype(text: &str) -> Result<Dtype, String> {
+    match text {
+        "f32" => Ok(Dtype::F32),
+        "f16" => Ok(Dtype::F16),
+        _ => Err("there are f32 and f16".to_owned()),
+    }
+}
+
+impl Items {
+    fn columns(&self) -> GalleryColumns {
+        GalleryColumns { items: self.column.clone(), id: self.id.clone() }
+    }
+}
+
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    match arguments.command {
+        Command::Build(Build { run, tower, items, metadata, precision, out }) => {
+            let model = cli.session.model(&run, items.device)?;
+            let added = model.build_gallery(&tower, &items.data, &items.columns(), &metadata, precision, &out)?;
+            print_added(cli, &out, added)
+        }
+        Command::Add(Add { run, gallery, items }) => {
+            let added =
+                cli.session.model(&run, items.device)?.add_to_gallery(&gallery, &items.data, &items.columns())?;
+            print_added(cli, &gallery, added)
+        }
+        Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),
+        Command::List { gallery, filter, k } => list(cli, &gallery, filter.as_ref(), k),
+        Command::Verify { gallery } => {
+            let opened = Gallery::open(&gallery)?;
+            opened.verify()?;
+            match cli.json {
+                true => say!("{:#}", json!({"gallery": gallery, "items": opened.len(), "whole": true})),
+                false => say!("{}: {}, all whole", gallery.display(), count(opened.len(), "item")),
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn print_added(cli: &Cli, gallery: &Path, Added { new, replaced, repeated, failed }: Added) -> Result<u8> {
+    let items = Gallery::open(gallery)?.len();
+    if cli.json {
+        say!(
+            "{:#}",
+            json!({"gallery": gallery, "items": items, "new": new, "replaced": replaced, "repeated": repeated,
+                "failed": failed})
+        );
+    } else {
+        let mut line = format!("{}: {} added", gallery.display(), count(new, "item"));
+        for (number, what) in [(replaced, "replaced"), (repeated, "repeated in the file"), (failed, "failed")] {
+            if number > 0 {
+                line += &format!(", {number} {what}");
+            }
+        }
+        say!("{line}; it holds {items}");
+    }
+    Ok(if failed == 0 { 0 } else { exit::SOME_FAILED })
+}
+
+fn remove(cli: &Cli, gallery: &Path, mut ids: Vec<String>, file: Option<&Path>) -> Result<u8> {
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", file.display()))?;
+        ids.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let mut writer = Writer::open(gallery)?;
+    let removal = writer.remove(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+    if cli.json {
+        say!(
+            "{:#}",
+            json!({"gallery": gallery, "items": writer.len(), "removed": removal.removed, "unknown": removal.unknown})
+        );
+    } else {
+        removal.unknown.iter().for_each(|id| note!("{}: no item has the id `{id}`", gallery.display()));
+        say!("{}: {} removed; it holds {}", gallery.display(), count(removal.removed, "item"), writer.len());
+    }
+    Ok(if removal.unknown.is_empty() { 0 } else { exit::SOME_FAILED })
+}
+
+fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8> {
+    let gallery = Gallery::open(path)?;
+    let info = gallery.info();
+    let rows: Vec<usize> = match filter {
+        Some(filter) => gallery.filtered(filter)?,
+        None => gallery.rows().collect(),
+    };
+    if cli.json {
+        let item = |&row: &usize| {
+            let Exhibit { id, metadata } = gallery.exhibit(row)?;
+            let named = info.columns.iter().cloned().zip(metadata);
+            Ok([("id".to_owned(), Value::from(id))].into_iter().chain(named).collect::<Map<_, _>>())
+        };
+        let items = rows.iter().map(item).collect::<Result<Vec<_>>>()?;
+        say!("{:#}", json!({"gallery": path, "info": info, "count": gallery.len(), "items": items}));
+        return Ok(0);
+    }
+    let precision = if info.dtype == Dtype::F32 { "f32" } else { "f16" };
+    let (tower, run) = (&info.origin.tower, &info.origin.run);
+    say!(
+        "{}: {} of {} values ({precision}), tower `{tower}` of {run}",
+        path.display(),
+        count(gallery.len(), "item"),
+        info.width
+    );
+    for &row in rows.iter().take(k) {
+        let Exhibit { id, metadata } = gallery.exhibit(row)?;
+        let values: Vec<String> =
+            info.columns.iter().zip(&metadata).map(|(name, value)| format!("{name} = {value}")).collect();
+        say!("{id}  {}", values.join(", "));
+    }
+    if rows.len() > k {
+        say!("... and {} more; -k shows more of them", rows.len() - k);
+    }
+    Ok(0)
+}

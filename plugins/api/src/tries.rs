@@ -1,0 +1,272 @@
+//! The decision after each try of a request: send it again, when, or give it up.
+
+use fusemix_sdk::Error;
+use std::time::Duration;
+
+use crate::failure::{Failure, SLOW};
+
+/// How often a server may say that it only wants a request later.
+const DELAYS: u32 = 100;
+/// How often it may say so of several items without saying when.
+const PATIENCE: u32 = 8;
+/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as
+/// good ones.
+const ANSWERS: [u32; 2] = [3, 5];
+
+/// Why some inputs have no vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// The server does not want one of them.
+    Refused(String),
+    /// It is perhaps one of them.
+    Unsure(String),
+    /// It is none of them.
+    Stop(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Stop(error)
+    }
+}
+
+/// The state of the server, as other requests have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Server {
+    /// It has answered with good vectors, before this try.
+    pub(crate) works: bool,
+    /// It has done so since the first try: where others are answered, it is not the server.
+    pub(crate) answers_others: bool,
+}
+
+/// What to do after a try.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Send it again, after the pause of this number.
+    Again {
+        number: u32,
+        reason: String,
+    },
+    /// Send nothing for as long as the server asks, and at least for the pause of this number; 0 is none.
+    Later {
+        asked: Duration,
+        number: u32,
+    },
+    GiveUp(Trouble),
+}
+
+/// The tries of one request.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    /// Of several items.
+    several: bool,
+    /// Part of a request that was refused.
+    halved: bool,
+    retries: u32,
+    /// Tries that failed in a way that may be the items' doing, in any other way, and that were put off.
+    unsure: u32,
+    failed: u32,
+    delayed: u32,
+}
+
+impl Tries {
+    /// Of a request of so many `items`, that is sent again `retries` times at the most.
+    pub(crate) fn new(items: usize, halved: bool, retries: u32) -> Self {
+        Self { several: items > 1, halved, retries, unsure: 0, failed: 0, delayed: 0 }
+    }
+
+    /// Whether there was one.
+    pub(crate) fn any(&self) -> bool {
+        self.have_failed() || self.delayed > 0
+    }
+
+    /// Whether one has failed.
+    pub(crate) fn have_failed(&self) -> bool {
+        self.unsure + self.failed > 0
+    }
+
+    /// After an answer without good vectors.
+    pub(crate) fn after_answer(&mut self, trouble: Trouble, server: Server) -> Next {
+        self.again(trouble, self.answers(), server)
+    }
+
+    /// After no answer.
+    pub(crate) fn after(&mut self, failure: Failure, server: Server) -> Next {
+        let (answers, most) = (self.answers(), self.most());
+        let stop = |reason: String| Trouble::Stop(Error::new(reason));
+        let (trouble, tries) = match failure {
+            Failure::Refused(reason) => return Next::GiveUp(Trouble::Refused(reason)),
+            Failure::Later { reason, after } => return self.later(reason, after),
+            Failure::Slow(_) if server.works || self.halved => (Trouble::Unsure(SLOW.to_owned()), answers),
+            Failure::Slow(address) => {
+                let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
+                (stop(format!("{SLOW} of {address}, {answers} times; {advice}")), answers)
+            }
+            Failure::Unreachable(reason) => {
+                // A server that was there will perhaps be there again.
+                let tries = 1 + if server.works { self.retries } else { self.retries.min(2) };
+                (stop(format!("{reason}; tried {tries} times")), tries)
+            }
+            Failure::Again { reason, .. } if self.halved => (Trouble::Unsure(reason), answers),
+            Failure::Again { reason, .. } if server.works => (Trouble::Unsure(reason), most),
+            // Some servers fall over what is too large for them, some over an item.
+            Failure::Broken(reason) if self.halved || self.several || server.works => {
+                (Trouble::Unsure(reason), answers)
+            }
+            Failure::Again { reason, .. } | Failure::Broken(reason) => {
+                (stop(format!("{reason}; tried {most} times")), most)
+            }
+            Failure::Forbidden(reason) if server.works => (Trouble::Unsure(reason), 1),
+            Failure::Fatal(reason) | Failure::Forbidden(reason) => (stop(reason), 1),
+        };
+        self.again(trouble, tries, server)
+    }
+
+    /// Tries of a request that may work in the end.
+    fn most(&self) -> u32 {
+        if self.is_half() { 1 } else { self.retries.saturating_add(1) }
+    }
+
+    /// Tries of a request whose answers may have to be paid for.
+    fn answers(&self) -> u32 {
+        self.most().min(ANSWERS[usize::from(!self.several)])
+    }
+
+    /// What was tried whole is not tried as often in halves, down to the single item.
+    fn is_half(&self) -> bool {
+        self.halved && self.several
+    }
+
+    /// The next of so many `tries`.
+    fn again(&mut self, trouble: Trouble, tries: u32, server: Server) -> Next {
+        let (reason, times) = match &trouble {
+            Trouble::Refused(reason) | Trouble::Unsure(reason) => (reason, &mut self.unsure),
+            Trouble::Stop(error) => (&error.message, &mut self.failed),
+        };
+        *times += 1;
+        let (number, reason) = (*times, reason.clone());
+        let tries = if server.answers_others { tries.min(self.answers()) } else { tries };
+        if number >= tries { Next::GiveUp(trouble) } else { Next::Again { number, reason } }
+    }
+
+    fn later(&mut self, reason: String, after: Option<Duration>) -> Next {
+        self.delayed += 1;
+        if self.delayed > DELAYS {
+            return Next::GiveUp(Trouble::Stop(Error::new(format!("asked to wait {DELAYS} times: {reason}"))));
+        }
+        match after {
+            // A server that asks for no pause, again and again, gets one.
+            Some(asked) => Next::Later { asked, number: self.delayed.saturating_sub(2) },
+            // Some say so of what is too large for any minute.
+            None if self.delayed > PATIENCE && self.several => Next::GiveUp(Trouble::Unsure(reason)),
+            None => Next::Later { asked: Duration::ZERO, number: self.delayed },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Server = Server { works: false, answers_others: false };
+    const WORKS: Server = Server { works: true, answers_others: false };
+    const BUSY: Server = Server { works: true, answers_others: true };
+
+    fn again(reason: &str) -> Failure {
+        Failure::Again { reason: reason.to_owned(), after: None }
+    }
+
+    /// How often a request is sent that always fails so, and what becomes of it.
+    fn sent(items: usize, halved: bool, server: Server, failure: &Failure) -> (u32, Trouble) {
+        let mut tries = Tries::new(items, halved, 8);
+        for number in 1.. {
+            match tries.after(failure.clone(), server) {
+                Next::GiveUp(trouble) => return (number, trouble),
+                Next::Again { number: pause, .. } => assert_eq!(pause, number),
+                Next::Later { .. } => {}
+            }
+        }
+        unreachable!()
+    }
+
+    fn stop(reason: &str) -> Trouble {
+        Trouble::Stop(Error::new(reason))
+    }
+
+    fn unsure(reason: &str) -> Trouble {
+        Trouble::Unsure(reason.to_owned())
+    }
+
+    #[test]
+    fn a_request_goes_again_as_often_as_it_may_help() {
+        let (broken, gone) = (Failure::Broken("500".into()), Failure::Unreachable("no route".into()));
+        let slow = Failure::Slow("host".into());
+        // Before anything has worked, it is the server.
+        assert_eq!(sent(5, false, NEW, &again("reset")), (9, stop("reset; tried 9 times")));
+        assert_eq!(sent(1, false, NEW, &broken), (9, stop("500; tried 9 times")));
+        assert_eq!(sent(5, false, NEW, &gone), (3, stop("no route; tried 3 times")));
+        let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
+        assert_eq!(sent(5, false, NEW, &slow), (3, stop(&format!("{SLOW} of host, 3 times; {advice}"))));
+        // Then it may be the items; a server that is gone is still a server.
+        assert_eq!(sent(5, false, WORKS, &again("reset")), (9, unsure("reset")));
+        assert_eq!(sent(1, false, WORKS, &broken), (5, unsure("500")));
+        assert_eq!(sent(5, false, WORKS, &gone), (9, stop("no route; tried 9 times")));
+        assert_eq!(sent(5, false, WORKS, &slow), (3, unsure(SLOW)));
+        // Several items may be too many, whatever worked.
+        assert_eq!(sent(5, false, NEW, &broken), (3, unsure("500")));
+        // Where others are answered meanwhile, it is not the server.
+        assert_eq!(sent(5, false, BUSY, &again("reset")), (3, unsure("reset")));
+        // Halves were tried before, but not the single item.
+        assert_eq!(sent(5, true, NEW, &again("reset")), (1, unsure("reset")));
+        assert_eq!(sent(1, true, NEW, &again("reset")), (5, unsure("reset")));
+    }
+
+    #[test]
+    fn what_no_other_try_mends_is_given_up_at_once() {
+        let [refused, forbidden, fatal]: [fn(String) -> Failure; 3] =
+            [Failure::Refused, Failure::Forbidden, Failure::Fatal];
+        for server in [NEW, WORKS] {
+            assert_eq!(sent(5, false, server, &refused("413".into())), (1, Trouble::Refused("413".into())));
+            assert_eq!(sent(5, false, server, &fatal("401".into())), (1, stop("401")));
+        }
+        assert_eq!(sent(5, false, NEW, &forbidden("403".into())), (1, stop("403")));
+        assert_eq!(sent(5, false, WORKS, &forbidden("403".into())), (1, unsure("403")));
+    }
+
+    #[test]
+    fn answers_that_are_paid_for_are_not_asked_for_often() {
+        for (items, times) in [(5, 3), (1, 5)] {
+            let mut tries = Tries::new(items, false, 8);
+            let next = (1..times).map(|_| tries.after_answer(unsure("few"), WORKS)).collect::<Vec<_>>();
+            let again = |number| Next::Again { number, reason: "few".to_owned() };
+            assert_eq!(next, (1..times).map(again).collect::<Vec<_>>());
+            assert_eq!(tries.after_answer(unsure("few"), WORKS), Next::GiveUp(unsure("few")));
+        }
+        let mut tries = Tries::new(5, false, 0);
+        assert_eq!(tries.after_answer(unsure("few"), WORKS), Next::GiveUp(unsure("few")));
+    }
+
+    #[test]
+    fn a_server_that_wants_it_later_gets_it_later() {
+        let later = |after| Failure::Later { reason: "429".to_owned(), after };
+        let second = Duration::from_secs(1);
+        let mut tries = Tries::new(5, false, 0);
+        assert!(!tries.any());
+        for number in [0, 0, 1, 2] {
+            assert_eq!(tries.after(later(Some(second)), NEW), Next::Later { asked: second, number });
+        }
+        assert!(tries.any() && !tries.have_failed());
+        assert_eq!(tries.after(later(None), NEW), Next::Later { asked: Duration::ZERO, number: 5 });
+        assert_eq!(sent(5, false, NEW, &later(None)), (9, unsure("429")), "it may be too large for any minute");
+        assert_eq!(sent(1, false, NEW, &later(None)), (101, stop("asked to wait 100 times: 429")));
+        assert_eq!(sent(5, false, NEW, &later(Some(second))), (101, stop("asked to wait 100 times: 429")));
+    }
+
+    #[test]
+    fn what_may_be_the_items_doing_is_counted_apart_from_what_is_not() {
+        let mut tries = Tries::new(5, false, 8);
+        tries.after(Failure::Unreachable("gone".into()), NEW);
+        let next = tries.after_answer(unsure("few"), NEW);
+        assert_eq!(next, Next::Again { number: 1, reason: "few".to_owned() });
+    }
+}

@@ -1,0 +1,28 @@
+//! The words in which a picture is refused.
+
+use fusemix_sdk::ItemError;
+use std::fmt::Display;
+
+pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemError> {
+    check_pixels(u64::from(width) * u64::from(height), most, &format!("{width}x{height} is")).map(|_| ())
+}
+
+/// With another limit it may work, and the limit is not part of the fingerprint.
+pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, ItemError> {
+    if pixels <= most {
+        return Ok(pixels);
+    }
+    Err(ItemError::transient(format!(
+        "{what} {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, or raise the limit in \
+         plugins.toml"
+    )))
+}
+
+pub(crate) fn undecodable(error: impl Display) -> ItemError {
+    ItemError::new(format!("the picture does not decode: {}", one_line(error)))
+}
+
+/// Some decoders' messages are lists.
+pub(crate) fn one_line(error: impl Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

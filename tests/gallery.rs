@@ -1,0 +1,218 @@
+//! `fusemix gallery` and `fusemix search`: embeddings that stay on disk, and what is near to a query.
+
+use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::common::{Place, Ran};
+use crate::seed::Random;
+use crate::train::{ENCODERS, place};
+
+/// A trained place with `items.tsv`, the test pairs under ids, with a price and a kind.
+fn trained() -> Place {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    let rows = place.read("test.tsv");
+    let rows = rows.lines().skip(1).enumerate().map(|(row, line)| {
+        let kind = if row % 2 == 0 { "even" } else { "odd" };
+        format!("sku-{row}\t{line}\t{}.50\t{kind}\n", row)
+    });
+    place.write("items.tsv", format!("sku\ta\tb\tprice\tkind\n{}", rows.collect::<String>()));
+    place.json("gallery build run --tower right --data items.tsv --id sku --metadata price,kind --out gallery");
+    place
+}
+
+fn search(place: &Place, arguments: &str, queries: &[&str]) -> Ran {
+    let mut command = place.command(&format!("search run --from left --json {arguments}"));
+    Ran::from(command.args(queries).output().unwrap())
+}
+
+fn found(place: &Place, arguments: &str, query: &str) -> Vec<Value> {
+    let ran = search(place, arguments, &[query]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.json()["found"].as_array().unwrap().clone()
+}
+
+/// The first item's text, `w.. v..`.
+fn text(place: &Place, row: usize) -> String {
+    place.read("test.tsv").lines().nth(row + 1).unwrap().split('\t').next().unwrap().to_owned()
+}
+
+fn ids(found: &[Value]) -> Vec<&str> {
+    found.iter().map(|hit| hit["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_gallery_finds_what_a_search_of_the_file_finds() {
+    let place = trained();
+    for row in [0, 7, 23] {
+        let query = text(&place, row);
+        let in_gallery = found(&place, "--gallery gallery -k 5", &query);
+        let in_file = found(&place, "--to right --data items.tsv --column b -k 5", &query);
+        let items = |found: &[Value]| found.iter().map(|hit| hit["item"].clone()).collect::<Vec<_>>();
+        assert_eq!(items(&in_gallery), items(&in_file), "{query}");
+        for (one, other) in in_gallery.iter().zip(&in_file) {
+            assert!((one["score"].as_f64().unwrap() - other["score"].as_f64().unwrap()).abs() < 1e-5);
+        }
+    }
+    let calls = place.read("calls").lines().count();
+    found(&place, "--gallery gallery", &text(&place, 3));
+    assert_eq!(place.read("calls").lines().count(), calls + 1, "only the query is encoded, and not kept");
+    found(&place, "--gallery gallery --cache-queries", &text(&place, 3));
+    found(&place, "--gallery gallery", &text(&place, 3));
+    assert_eq!(place.read("calls").lines().count(), calls + 2, "what --cache-queries kept is found");
+}
+
+#[test]
+fn several_queries_a_call_and_one_that_is_bad_fails_alone() {
+    let place = trained();
+    place.write("queries.txt", format!("{}\n\n{}\n", text(&place, 1), text(&place, 2)));
+    let ran = search(&place, "--gallery gallery -k 2 --queries queries.txt", &[&text(&place, 0)]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    let queries = ran.json()["queries"].clone();
+    assert_eq!(queries.as_array().unwrap().len(), 4);
+    assert_eq!(queries[2]["error"], "empty text");
+    for at in [0, 1, 3] {
+        assert_eq!(queries[at]["found"].as_array().unwrap().len(), 2);
+    }
+    let alone = found(&place, "--gallery gallery -k 2", &text(&place, 2));
+    assert_eq!(ids(queries[3]["found"].as_array().unwrap()), ids(&alone));
+    place.run("search run --from left --gallery nowhere w1").fails(1, "nowhere holds no gallery");
+}
+
+#[test]
+fn filters_choose_by_metadata() {
+    let place = trained();
+    let query = text(&place, 4);
+    let filtered = |filter: &str| {
+        let mut command = place.command("search run --from left --gallery gallery -k 40 --json --where");
+        Ran::from(command.args([filter, &query]).output().unwrap())
+    };
+    let ran = filtered("price < 10 and kind = 'even'");
+    let hits = ran.json()["found"].as_array().unwrap().clone();
+    assert_eq!(hits.len(), 5, "{hits:?}");
+    assert!(hits.iter().all(|hit| hit["metadata"]["kind"] == "even" && hit["metadata"]["price"].as_f64() < Some(10.0)));
+    filtered("prise < 10").fails(1, "no column `prise`; did you mean `price`?");
+    filtered("price <").fails(2, "price");
+    let mut list = place.command("gallery list gallery --json --where");
+    let listed = Ran::from(list.arg("price >= 38").output().unwrap()).json();
+    assert_eq!((&listed["count"], listed["items"].as_array().unwrap().len()), (&json!(40), 2));
+}
+
+#[test]
+fn items_come_and_go_by_their_ids() {
+    let place = trained();
+    assert_eq!(place.json("gallery remove gallery sku-3 sku-5")["items"], 38);
+    place.run("gallery remove gallery sku-3 sku-6").fails(4, "no item has the id `sku-3`");
+    place.write("more.tsv", "sku\tb\tprice\tkind\nsku-7\tw1 v1\t0\tnew\nnew-1\tw2 v2\t\tnew\nnew-2\t \t1\tnew\n");
+    let ran = place.run("gallery add run gallery --data more.tsv --column b --id sku --json");
+    assert_eq!(ran.code, 4);
+    let added = ran.json();
+    let counts = ["items", "new", "replaced", "failed"].map(|key| added[key].as_u64().unwrap());
+    assert_eq!(counts, [38, 1, 1, 1], "{added}");
+    let listed = place.json("gallery list gallery")["items"].as_array().unwrap().clone();
+    let of = |id: &str| listed.iter().find(|item| item["id"] == id).cloned();
+    assert_eq!(of("sku-7").unwrap(), json!({"id": "sku-7", "item": "w1 v1", "price": 0, "kind": "new"}));
+    assert_eq!(of("new-1").unwrap()["price"], Value::Null);
+    assert!(of("sku-3").is_none() && of("new-2").is_none());
+    assert_eq!(place.run("gallery verify gallery").code, 0);
+
+    place.write("twice.tsv", "sku\tb\tprice\tkind\nx\tw1 v1\t0\ta\nx\tw1 v2\t0\ta\n");
+    place
+        .run("gallery add run gallery --data twice.tsv --column b --id sku")
+        .fails(1, "rows 1 and 2 have the same id `x`");
+    place.run("gallery build run --tower right --data items.tsv --out gallery").fails(1, "already holds a gallery");
+    place
+        .run("gallery build run --tower right --data items.tsv --column b --id nosku --out other")
+        .fails(3, "no column `nosku`");
+}
+
+#[test]
+fn halves_take_half_the_disk_and_find_the_same() {
+    let place = trained();
+    place.json("gallery build run --tower right --data items.tsv --column b --precision f16 --out half");
+    let size = |folder: &str, ending: &str| {
+        std::fs::metadata(place.path(&format!("{folder}/vectors-000000.{ending}"))).unwrap().len()
+    };
+    assert_eq!(2 * size("half", "f16"), size("gallery", "f32"));
+    let query = text(&place, 11);
+    let (one, other) = (found(&place, "--gallery gallery -k 1", &query), found(&place, "--gallery half -k 1", &query));
+    assert_eq!(one[0]["item"], other[0]["item"]);
+}
+
+#[test]
+fn another_run_or_encoder_is_refused_with_both_names() {
+    let place = trained();
+    place.json("train fusion.toml --out second --device cpu --seed 9");
+    place.run("gallery add second gallery --data items.tsv --column b --id sku").fails(1, "/run` (");
+    let ran = place.run("search second --from left --gallery gallery w1");
+    assert!(ran.code == 1 && ran.stderr.contains("/run` (") && ran.stderr.contains("/second` ("), "{}", ran.stderr);
+    place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));
+    place.run("gallery add run gallery --data items.tsv --column b --id sku").fails(5, "trained with salt = two");
+    // A copy of the run is the run.
+    place.write("plugins.toml", ENCODERS);
+    let copy = place.path("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(place.path("run")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    assert_eq!(place.run("search copy --from left --gallery gallery w1").code, 0);
+}
+
+#[test]
+fn a_search_needs_no_lock_and_no_cache_that_it_may_write() {
+    let place = trained();
+    // The other tower's encoder is at work on many items, for long.
+    let slow = ENCODERS.replace("salt = 'one'", "salt = 'one'\ndelay_ms = 50");
+    place.write("slow.toml", slow);
+    let rows: String = (0..4000).map(|row| format!("new{row}\n")).collect();
+    place.write("many.tsv", format!("text\n{rows}"));
+    let mut encoding = place
+        .command("encode --data many.tsv --encoder one --plugins slow.toml")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    for arguments in ["--gallery gallery", "--to right --data items.tsv --column b"] {
+        assert_eq!(search(&place, arguments, &["w1 v1"]).code, 0);
+    }
+    assert!(encoding.try_wait().unwrap().is_none(), "the encoding was over before the search");
+    encoding.kill().unwrap();
+    encoding.wait().unwrap();
+}
+
+#[test]
+fn killed_at_any_moment_a_gallery_holds_whole_commits() {
+    let place = trained();
+    let random = Random::new("gallery kills");
+    let rows: String = (0..20_000).map(|row| format!("id{row}\tw{} v{}\n", row % 200, row / 200)).collect();
+    place.write("large.tsv", format!("id\tb\n{rows}"));
+    place.json("encode --data large.tsv --encoder two --column b");
+    for _ in 0..8 {
+        let mut building =
+            place.start("gallery build run --tower right --data large.tsv --column b --id id --out large");
+        std::thread::sleep(Duration::from_millis(random.below(250)));
+        building.kill().unwrap();
+        building.wait().unwrap();
+        // It is there whole, or not at all.
+        if place.path("large").exists() {
+            assert_eq!(place.json("gallery verify large")["items"], 20_000);
+            std::fs::remove_dir_all(place.path("large")).unwrap();
+        }
+    }
+    place.json("gallery build run --tower right --data large.tsv --column b --id id --out large");
+    assert_eq!(place.json("gallery verify large")["items"], 20_000);
+    assert!(!place.path("large.building").exists());
+    place.write("other.tsv", format!("id\tb\n{}", rows.replace("id", "other")));
+    for _ in 0..6 {
+        let mut adding = place.start("gallery add run large --data other.tsv --column b --id id");
+        std::thread::sleep(Duration::from_millis(random.below(250)));
+        adding.kill().unwrap();
+        adding.wait().unwrap();
+        let items = place.json("gallery verify large")["items"].as_u64().unwrap();
+        assert!((20_000..=40_000).contains(&items), "{items}");
+    }
+    place.json("gallery add run large --data other.tsv --column b --id id");
+    assert_eq!(place.json("gallery verify large")["items"], 40_000);
+}
