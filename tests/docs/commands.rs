@@ -1,4 +1,4 @@
-//! The commands of the documentation: each exists with the options that it is shown with, and does what it is shown for.
+//! The commands of the documentation: each exists with the options that it is shown with, and does what it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,14 +26,18 @@ impl Help {
         })
     }
 
+    /// The names of the commands below a command.
+    fn below(&mut self, command: &[String]) -> Vec<String> {
+        let listed = self.of(command).split("Commands:").nth(1).unwrap_or_default();
+        let lines = listed.split("Options:").next().unwrap_or_default().lines();
+        lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    }
+
     /// The command that arguments begin with, such as `cache export`.
     fn command(&mut self, arguments: &[String]) -> Vec<String> {
         let mut command = Vec::new();
         for word in arguments {
-            let help = self.of(&command);
-            let listed =
-                help.split("Commands:").nth(1).unwrap_or_default().split("Options:").next().unwrap_or_default();
-            if !listed.lines().any(|line| line.split_whitespace().next() == Some(word)) {
+            if !self.below(&command).contains(word) {
                 break;
             }
             command.push(word.clone());
@@ -90,7 +94,7 @@ fn the_reference_has_every_command_and_option() {
     let mut help = Help::new();
     let pages = pages();
     let page = pages.iter().find(|page| page.name() == "docs/reference/commands.md").unwrap();
-    let global = help.options(&[]).into_iter().collect::<BTreeSet<_>>();
+    let global = help.options(&[]);
     let (mut wrong, mut documented) = (Vec::new(), BTreeSet::new());
     for (line, command, options) in sections(page) {
         let own: BTreeSet<String> = help.options(&command).difference(&global).cloned().collect();
@@ -103,15 +107,8 @@ fn the_reference_has_every_command_and_option() {
     }
     let mut open = vec![Vec::new()];
     while let Some(command) = open.pop() {
-        let listed = help.of(&command).split("Commands:").nth(1).unwrap_or_default().to_owned();
-        let names = listed
-            .split("Options:")
-            .next()
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        let below: Vec<Vec<String>> =
-            names.filter(|name| *name != "help").map(|name| [&command[..], &[name.to_owned()]].concat()).collect();
+        let names = help.below(&command).into_iter().filter(|name| name != "help");
+        let below: Vec<Vec<String>> = names.map(|name| [&command[..], &[name]].concat()).collect();
         // What only holds others needs no section of its own.
         if below.is_empty() && !documented.contains(&command) {
             wrong.push(format!("{} lacks `fusemix {}`", page.name(), command.join(" ")));

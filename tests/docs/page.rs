@@ -1,6 +1,6 @@
 //! A page of the documentation: its fenced blocks, its links, its headings, and the commands that it names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::common::repository;
 
@@ -63,11 +63,20 @@ pub(super) fn words(line: &str) -> Vec<String> {
 }
 
 impl Block<'_> {
-    /// The arguments of each call of the program, by line.
+    /// The arguments of each call of the program, by the line that it ends on.
     pub(super) fn commands(&self) -> Vec<(usize, Vec<String>)> {
-        let lines = (self.line + 1..).zip(&self.lines).map(|(line, text)| (line, words(text)));
-        let ours = lines.filter(|(_, words)| words.first().is_some_and(|word| word == "fusemix"));
-        ours.map(|(line, words)| (line, words[1..].to_vec())).collect()
+        let (mut commands, mut begun) = (Vec::new(), String::new());
+        for (line, text) in (self.line + 1..).zip(&self.lines) {
+            if let Some(text) = text.strip_suffix('\\') {
+                begun += text;
+                continue;
+            }
+            let words = words(&(std::mem::take(&mut begun) + text));
+            if words.first().is_some_and(|word| word == "fusemix") {
+                commands.push((line, words[1..].to_vec()));
+            }
+        }
+        commands
     }
 
     pub(super) fn text(&self) -> String {
