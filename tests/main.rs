@@ -6,6 +6,7 @@ mod api;
 mod author;
 mod common;
 mod devices;
+mod docs;
 mod encode;
 mod faults;
 mod folders;
