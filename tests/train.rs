@@ -4,7 +4,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use crate::common::Place;
+use crate::common::{Place, repository};
 
 /// Two encoders of text whose latents are linear maps of each other.
 pub(crate) const ENCODERS: &str = "\
@@ -389,4 +389,29 @@ epochs = 3
     let found = &place.json("search run --from text --to sound --data ./all.tsv --column picture w1")["found"][0];
     assert_eq!(found["file"].as_str().unwrap(), format!("./{}", found["item"].as_str().unwrap()));
     place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
+}
+
+#[test]
+fn a_run_folder_of_the_first_version_opens() {
+    let place = Place::new(ENCODERS);
+    let golden = repository().join("tests/golden/run-0.1");
+    for file in std::fs::read_dir(&golden).unwrap().map(Result::unwrap) {
+        place.write(&format!("run/{}", file.file_name().display()), std::fs::read(file.path()).unwrap());
+    }
+    let expected: Value = serde_json::from_str(&place.read("run/expected.json")).unwrap();
+    assert_eq!(place.json("eval run --device cpu --data run/test.tsv")["retrieval"], expected["retrieval"]);
+    place.json("embed run --tower left --data run/test.tsv --column a --out left.npy --device cpu");
+    let values = |name: &str| -> Vec<f32> {
+        let bytes = std::fs::read(place.path(name)).unwrap();
+        bytes[128..].as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    let (now, then) = (values("left.npy"), values("run/left.npy"));
+    assert_eq!(now.len(), 40 * 32);
+    // Another CPU rounds otherwise.
+    assert!(now.iter().zip(&then).all(|(now, then)| (now - then).abs() < 1e-5));
+    // Nothing is left out of what it can do now.
+    place.json("gallery build run --tower right --data run/test.tsv --column b --out gallery");
+    assert_eq!(place.run("search run --from left --gallery gallery w1").code, 0);
+    place.run("report run --data run/test.tsv --out page.html");
+    assert!(place.read("page.html").contains("<svg"));
 }
