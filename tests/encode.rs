@@ -119,6 +119,41 @@ fn mistakes_in_the_data_are_named() {
 }
 
 #[test]
+fn a_modality_of_ones_own_takes_texts_or_files() {
+    let place = Place::new(&format!("{MOCK}modality = 'tabular'\n"));
+    place.write("records/a.json", "{\"age\": 3}");
+    place.write("records/b.json", "{\"age\": 4}");
+    place.write("texts.tsv", "record\n{\"age\": 1}\n{\"age\": 2}\n");
+    place.write("files.tsv", "record\nrecords/a.json\nrecords/b.json\nrecords/none.json\n");
+    assert_eq!(place.json("encode --data texts.tsv --encoder mock")["encoded"], 2);
+    let summary = place.json_code("encode --data files.tsv --encoder mock", 4);
+    assert_eq!((&summary["encoded"], &summary["failures"][0]["row"]), (&json!(2), &json!(3)));
+    let mut seen: Vec<String> = place.read("calls").lines().map(str::to_owned).collect();
+    seen.sort();
+    assert_eq!(seen, ["{\"age\": 1}", "{\"age\": 2}", "{\"age\": 3}", "{\"age\": 4}"]);
+}
+
+#[test]
+fn a_file_that_looks_as_it_did_is_not_read_again_unless_it_is_to_be_verified() {
+    let place = Place::new(&format!("{MOCK}modality = 'image'\n"));
+    place.write("a.png", "first");
+    place.write("items.tsv", "file\na.png\n");
+    // A file that has just changed may change again within the clock's grain.
+    std::thread::sleep(Duration::from_millis(2200));
+    assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 1);
+    // Known by path, size and times: it need not even be readable.
+    let reads = || {
+        let trace = place.json("encode --data items.tsv --encoder mock");
+        (trace["cached"].clone(), trace["encoded"].clone())
+    };
+    assert_eq!(reads(), (json!(1), json!(0)));
+    place.write("a.png", "other");
+    assert_eq!(reads(), (json!(0), json!(1)), "another content of the same size is seen");
+    let verified = place.json("encode --data items.tsv --encoder mock --verify");
+    assert_eq!(verified["cached"], 1);
+}
+
+#[test]
 fn killed_at_ten_moments_every_item_is_stored_once() {
     let place = Place::new(&format!("{MOCK}delay_ms = 4\nbatch = 7\n"));
     place.write("items.tsv", table(2_000));

@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod device;
 pub mod encode;
 pub mod eval;
+mod file_lock;
 pub mod fit;
 pub mod gallery;
 mod kernels;

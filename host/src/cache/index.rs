@@ -13,9 +13,9 @@ use tempfile::NamedTempFile;
 
 use super::absent::Absent;
 use super::known::Noted;
-use super::lock::{PATIENCE, PAUSE};
 use super::record::{Numbers, Row, State};
 use super::{CacheError, Key};
+use crate::file_lock::{PATIENCE, PAUSE};
 use crate::whole_file;
 
 /// The file of an index.

@@ -1,17 +1,11 @@
 //! One writer an entry.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::CacheError;
-
-/// How long an entry that another process holds is waited for: looking something up takes moments; what takes longer is
-/// an encoding.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two attempts.
-pub(super) const PAUSE: Duration = Duration::from_millis(50);
+use crate::file_lock;
 
 /// The right to write to an entry, as long as it lives.
 pub(super) struct Lock {
@@ -27,17 +21,10 @@ impl Lock {
             Err(error) if may_only_read(error.kind()) => return Ok(None),
             file => file.map_err(|cause| CacheError::io("open", &path, cause))?,
         };
-        let start = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { _file: file })),
-                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(CacheError::InUse { path: folder.to_owned() }),
-                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-                    return Ok(Some(Self { _file: file }));
-                }
-                Err(TryLockError::Error(cause)) => return Err(CacheError::io("lock", &path, cause)),
-            }
+        match file_lock::lock(&file) {
+            Ok(true) => Ok(Some(Self { _file: file })),
+            Ok(false) => Err(CacheError::InUse { path: folder.to_owned() }),
+            Err(cause) => Err(CacheError::io("lock", &path, cause)),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// Whether nobody can write while this lives.
-    pub(super) fn is_locking(&self) -> bool {
+    pub fn is_locking(&self) -> bool {
         matches!(self.0, Source::Old(_))
     }
 

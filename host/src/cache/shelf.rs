@@ -2,7 +2,7 @@
 //! write.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::cached::CachedLatents;
 use super::reader::Reader;
@@ -20,6 +20,8 @@ pub struct Shelf {
     store: OnceLock<Store>,
     /// Held while the store opens.
     opening: Mutex<()>,
+    /// Held by the one who encodes.
+    turn: Mutex<()>,
 }
 
 impl Shelf {
@@ -27,7 +29,20 @@ impl Shelf {
     pub fn open(cache: &Path, fingerprint: Fingerprint, encoder: &str) -> Result<Self, CacheError> {
         let reader = RwLock::new(Reader::open(cache, &fingerprint)?);
         let (cache, encoder) = (cache.to_owned(), encoder.to_owned());
-        Ok(Self { cache, fingerprint, encoder, reader, store: OnceLock::new(), opening: Mutex::default() })
+        Ok(Self {
+            cache,
+            fingerprint,
+            encoder,
+            reader,
+            store: OnceLock::new(),
+            opening: Mutex::default(),
+            turn: Mutex::default(),
+        })
+    }
+
+    /// The right to encode: others in this process wait, and then find what was stored.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of each of `keys`.

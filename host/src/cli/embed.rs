@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::{Cli, exit};
 use crate::device::DeviceChoice;
-use crate::session::Embedded;
+use crate::session::EmbeddedColumn;
 
 /// Write the embeddings of a column: L2-normalised, rows in file order, failed rows NaN and named.
 #[derive(clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, tower, data, column, out, device } = arguments;
     let model = cli.session.model(&run, device)?;
-    let Embedded { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
+    let EmbeddedColumn { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
     if cli.json {
         say!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
     } else {

@@ -9,6 +9,7 @@ use super::wording::{count, line, money};
 use super::{Cli, exit};
 use crate::dataset::read_table;
 use crate::encode::{Encoding, Forecast, Wanted};
+use crate::session::Error;
 
 /// Fill the latent cache.
 #[derive(clap::Args)]
@@ -45,6 +46,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let encoder = cli.session.encoder(&arguments.encoder)?;
     let column = cli.session.column(&table, arguments.column.as_deref(), &encoder)?;
     let Arguments { retry_failed, max_items, max_cost, .. } = arguments;
+    if max_cost.is_some() && encoder.description.price.is_none() {
+        return Err(Error::NoPrice { encoder: encoder.name.clone() }.into());
+    }
     if arguments.dry_run {
         let Some(forecast) = cli.session.forecast(column, &encoder, retry_failed)? else { return Ok(exit::STOPPED) };
         match cli.json {

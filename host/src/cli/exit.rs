@@ -5,6 +5,7 @@ use fusemix_sdk::ErrorKind;
 use crate::config::ConfigError;
 use crate::dataset::DataError;
 use crate::encode::{EncodeError, Summary};
+use crate::gallery::GalleryError;
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::session::Error;
@@ -31,7 +32,7 @@ Exit codes:
    1  failed                               14  plugin: version not met
    2  wrong arguments                      15  plugin: SHA-256 differs
    3  plugins.toml, recipe or data wrong   16  plugin panicked
-   4  encode, embed, export: items failed  17  plugin: wrong width or number of rows
+   4  done, but some items failed          17  plugin: wrong width or number of rows
    5  run and encoders do not match        18  done, but the encoder gave NaN or infinity
    6  --max-items or --max-cost reached    19  plugin hung: a call took longer than `timeout`
   10  plugin: no such file                 20  encoder failed
@@ -56,6 +57,8 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
         Error::Run(RunError::OtherEncoder { .. }) => OTHER_ENCODER,
+        Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::OtherTower { .. }) => OTHER_ENCODER,
+        Error::Gallery(GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. }) => OTHER_ENCODER,
         Error::Stopped => STOPPED,
         _ => FAILED,
     }

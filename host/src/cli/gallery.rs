@@ -54,7 +54,7 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct Items {
+struct Source {
     /// The file with the items
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
@@ -77,7 +77,7 @@ struct Build {
     #[arg(long, value_name = "TOWER")]
     tower: String,
     #[command(flatten)]
-    items: Items,
+    source: Source,
     /// Columns to keep as metadata, to show and to filter by
     #[arg(long, value_name = "COL,COL", value_delimiter = ',')]
     metadata: Vec<String>,
@@ -96,7 +96,7 @@ struct Add {
     /// The gallery
     gallery: PathBuf,
     #[command(flatten)]
-    items: Items,
+    source: Source,
 }
 
 fn dtype(text: &str) -> Result<Dtype, String> {
@@ -107,7 +107,7 @@ fn dtype(text: &str) -> Result<Dtype, String> {
     }
 }
 
-impl Items {
+impl Source {
     fn columns(&self) -> GalleryColumns {
         GalleryColumns { items: self.column.clone(), id: self.id.clone() }
     }
@@ -115,14 +115,14 @@ impl Items {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        Command::Build(Build { run, tower, items, metadata, precision, out }) => {
-            let model = cli.session.model(&run, items.device)?;
-            let added = model.build_gallery(&tower, &items.data, &items.columns(), &metadata, precision, &out)?;
+        Command::Build(Build { run, tower, source, metadata, precision, out }) => {
+            let model = cli.session.model(&run, source.device)?;
+            let added = model.build_gallery(&tower, &source.data, &source.columns(), &metadata, precision, &out)?;
             print_added(cli, &out, added)
         }
-        Command::Add(Add { run, gallery, items }) => {
+        Command::Add(Add { run, gallery, source }) => {
             let added =
-                cli.session.model(&run, items.device)?.add_to_gallery(&gallery, &items.data, &items.columns())?;
+                cli.session.model(&run, source.device)?.add_to_gallery(&gallery, &source.data, &source.columns())?;
             print_added(cli, &gallery, added)
         }
         Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),

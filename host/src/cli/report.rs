@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Cli;
 use crate::device::DeviceChoice;
+use crate::report::Page;
 
 /// Write the run's curves, its retrieval on held-out pairs and what those find as one HTML page.
 #[derive(clap::Args)]
@@ -24,7 +25,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, data, out, device } = arguments;
-    cli.session.model(&run, device)?.report(data.as_deref(), &out)?;
+    let page = Page::create(&out)?;
+    page.write(&cli.session.model(&run, device)?.report(data.as_deref())?)?;
     match cli.json {
         true => say!("{:#}", serde_json::json!({"page": out})),
         false => say!("{}", out.display()),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Cli, exit};
 use crate::device::DeviceChoice;
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// Keep the queries' latents in the cache
     #[arg(long)]
     cache_queries: bool,
-    /// Where to compute: auto, cpu or wgpu
+    /// Where to compute: auto, cpu or wgpu; with --gallery, auto is the CPU
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
     /// What to find: text for a tower of text, a file for others
@@ -53,7 +53,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let mut queries = arguments.query.clone();
     if let Some(file) = &arguments.queries {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        queries.extend(text.lines().map(str::to_owned));
+        queries.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
     }
     if queries.is_empty() {
         bail!("there is no query: {} is empty", arguments.queries.unwrap_or_default().display());
@@ -90,7 +90,9 @@ type Shown = Vec<(String, Value)>;
 fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
     let shown = |(rank, GalleryHit { score, id, item, metadata }): (usize, GalleryHit)| {
         let name = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
-        let named = if name == id { String::new() } else { format!("{id}  ") };
+        // An id that is the item's own cell says nothing more.
+        let file = |path: &str| Path::new(path).file_name().map(ToOwned::to_owned);
+        let named = if name == id || file(&name) == file(&id) { String::new() } else { format!("{id}  ") };
         let values: String = metadata.iter().map(|(column, value)| format!("  {column} = {value}")).collect();
         let line = format!("{rank:>3}  {score:>6.3}  {named}{name}{values}");
         (line, json!({"rank": rank, "score": score, "id": id, "item": item, "metadata": metadata}))

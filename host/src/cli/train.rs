@@ -52,11 +52,11 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Outcome::Finished => {}
     }
     if profiled {
-        profile::print(kernels, *worked);
+        profile::print(kernels, (*worked).max(1));
     }
     let loss = loss.unwrap_or(f32::NAN);
     if cli.json {
-        let kernels = profiled.then(|| profile::to_json(kernels, *worked));
+        let kernels = profiled.then(|| profile::to_json(kernels, (*worked).max(1)));
         say!(
             "{:#}",
             json!({"run": out, "device": info.device, "seed": info.seed, "pairs": info.pairs,

@@ -81,7 +81,6 @@ impl Watcher for View {
                 meter.show_or_wait(done, total, worked, &failures, waits);
             }
             Event::Encoded { file, column, encoder, summary } => {
-                end();
                 self.encoded(file, column, encoder, summary);
             }
             Event::LeftOut { file, pairs, total } => {
@@ -105,7 +104,7 @@ impl Watcher for View {
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),
-            Event::Looked | Event::Trained | Event::Built => end(),
+            Event::Ended => end(),
         }
     }
 }

@@ -97,9 +97,13 @@ struct Document {
 impl Config {
     /// Reads `path` and checks what can be checked without loading a plugin.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let file = TomlFile::read(path, "name another file with --plugins FILE")?;
+        Self::parse(TomlFile::read(path, "name another file with --plugins FILE")?)
+    }
+
+    /// The configuration in a text.
+    pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
         let document: Document = file.parse()?;
-        let folder = file.folder();
+        let folder = file.folder().to_owned();
         let mut plugins = document.plugin;
         for (index, plugin) in plugins.iter_mut().enumerate() {
             let index_key = index.to_string();

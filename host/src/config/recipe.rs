@@ -99,7 +99,11 @@ const WEIGHT: &str = "weight";
 impl Recipe {
     /// Reads `path` and checks what can be checked without opening data or encoders.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let file = TomlFile::read(path, "the first argument of `fusemix train` is the recipe")?;
+        Self::parse(TomlFile::read(path, "check the path of the recipe")?)
+    }
+
+    /// The recipe in a text.
+    pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
         let document: Document = file.parse()?;
         let towers = document.tower.into_iter().map(|(name, table)| tower(&file, name, table));
         let towers: Vec<TowerEntry> = towers.collect::<Result<_, _>>()?;

@@ -41,6 +41,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// The path of a file.
+    pub fn into_file(self) -> Option<PathBuf> {
+        if let Self::File(path) = self { Some(path) } else { None }
+    }
+
     /// What a message calls it: the start of a text, the path of a file.
     pub fn name(&self) -> String {
         match self {

@@ -123,6 +123,9 @@ impl<'a> Batches<'a> {
         let keys: Vec<Key> = chunk.iter().filter_map(whole).collect();
         let known = self.shelf.known(&keys)?;
         let all_known = known.iter().all(|known| rows.is_enough(known.as_ref()));
+        if let Some(store) = self.shelf.written() {
+            rows.begin(store.next_row());
+        }
         if !self.stores || self.shelf.written().is_some() || all_known {
             return Ok(known);
         }
@@ -135,14 +138,14 @@ impl<'a> Batches<'a> {
 
 /// How many of the first samples make a batch.
 #[derive(Debug, Default, PartialEq)]
-struct Packed {
-    items: usize,
-    size: Size,
+pub(super) struct Packed {
+    pub(super) items: usize,
+    pub(super) size: Size,
     /// Whether nothing more fits in.
-    full: bool,
+    pub(super) full: bool,
 }
 
-fn pack(samples: &VecDeque<Sample>, description: &Description) -> Packed {
+pub(super) fn pack(samples: &VecDeque<Sample>, description: &Description) -> Packed {
     let within = |sum: u64, most: Option<u64>| most.is_none_or(|most| sum <= most);
     let mut packed = Packed::default();
     for Sample { size, .. } in samples {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Sample};
-use crate::plugin::{Deliver, EncoderError, LoadedEncoder, Services};
+use crate::plugin::{Deliver, EncoderError, LoadedEncoder};
 
 /// Rows that came for some samples of a batch.
 pub(super) struct Answer {
@@ -44,6 +44,7 @@ pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded
     let (sender, heard) = channel();
     let called = encoder.clone();
     thread::spawn(move || {
+        let _permit = called.permit();
         // Nobody listens once the call counts as hung.
         let mut store = |rows| {
             sender.send(Heard::Rows(rows)).map_err(|_| over())?;
@@ -89,7 +90,6 @@ enum Event {
 /// The calls that are under way, and the first error among those that have ended.
 pub(super) struct Calls {
     encoder: Arc<LoadedEncoder>,
-    services: Services,
     /// Calls so far, and how many of them have not ended.
     next: u64,
     under_way: usize,
@@ -110,12 +110,11 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(encoder: Arc<LoadedEncoder>, services: Services) -> Self {
+    pub(super) fn new(encoder: Arc<LoadedEncoder>) -> Self {
         let (queue, queued) = channel();
         let (sender, events) = channel();
         Self {
             encoder,
-            services,
             next: 0,
             under_way: 0,
             running: Vec::new(),
@@ -184,6 +183,7 @@ impl Calls {
             loop {
                 let next = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((call, batch)) = next else { return };
+                let _permit = encoder.permit();
                 let event = if closed.load(Ordering::Relaxed) {
                     Event::Dropped
                 } else if sender.send(Event::Begun(call)).is_err() {
@@ -218,7 +218,7 @@ impl Calls {
             event = self.events.try_recv().ok();
         }
         let now = Instant::now();
-        let status = self.services.status();
+        let status = self.encoder.status();
         if status != self.status {
             let deadline = now + self.encoder.time_limit;
             self.running.iter_mut().filter_map(|(_, limit)| limit.as_mut()).for_each(|limit| *limit = deadline);

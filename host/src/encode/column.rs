@@ -86,7 +86,7 @@ impl<'a> ColumnRows<'a> {
 
     /// The run appends from the store's row `first` on.
     pub(super) fn begin(&mut self, first: u64) {
-        self.first = first;
+        self.first = self.first.min(first);
     }
 
     /// Whether an item of which the store has `known` need not be encoded.

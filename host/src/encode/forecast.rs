@@ -10,7 +10,8 @@ use super::read::{Files, Reading};
 use super::{EncodeError, READ_AHEAD};
 use crate::cache::{Key, Shelf};
 use crate::dataset::Items;
-use crate::plugin::{LoadedEncoder, Services};
+use crate::plugin::LoadedEncoder;
+use crate::stop::Stop;
 
 /// What `fusemix encode --dry-run` says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -44,7 +45,7 @@ pub fn forecast(
     encoder: &LoadedEncoder,
     shelf: &Shelf,
     retry_failed: bool,
-    services: &Services,
+    stop: &Stop,
     watch: &mut dyn FnMut(usize),
 ) -> Result<Option<Forecast>, EncodeError> {
     let mut rows = ColumnRows::new(items, retry_failed, true);
@@ -55,7 +56,7 @@ pub fn forecast(
         let mut batches = Batches::new(reads, encoder, shelf, false);
         let reading = Reading { items, files, shelf, batch: encoder.description.batch, retry_failed };
         scope.spawn(move || reading.run(chunks));
-        while !services.should_stop() {
+        while !stop.is_asked() {
             match batches.next(&mut rows)? {
                 Next::Batch(batch) => {
                     forecast.items += batch.samples.len();
@@ -83,5 +84,5 @@ pub fn forecast(
     let minutes = |count: f64, a_minute: Option<f64>| Some(count / a_minute?);
     let minutes = [minutes(forecast.requests as f64, rate.requests), minutes(forecast.tokens as f64, rate.tokens)];
     forecast.seconds = minutes.into_iter().flatten().map(|minutes| 60.0 * minutes).reduce(f64::max);
-    Ok((!services.should_stop()).then_some(forecast))
+    Ok((!stop.is_asked()).then_some(forecast))
 }

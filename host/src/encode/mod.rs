@@ -7,6 +7,7 @@ mod batches;
 mod calls;
 mod column;
 mod forecast;
+mod once;
 mod read;
 mod run;
 mod width;
@@ -19,6 +20,7 @@ use crate::plugin::EncoderError;
 pub use calls::call;
 pub use column::{Failure, Places};
 pub use forecast::{Forecast, forecast};
+pub use once::{Latent, encode_once};
 pub use read::Files;
 pub use run::{Encoding, Progress, Summary, Wanted, encode};
 

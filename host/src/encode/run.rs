@@ -16,7 +16,8 @@ use super::width::{Verdict, Width};
 use super::{EncodeError, READ_AHEAD, TICK};
 use crate::cache::{CacheError, Key, Shelf};
 use crate::dataset::Items;
-use crate::plugin::{LoadedEncoder, Services};
+use crate::plugin::LoadedEncoder;
+use crate::stop::Stop;
 
 /// How far an encoding is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,14 +100,14 @@ pub fn encode(
     encoder: &Arc<LoadedEncoder>,
     shelf: &Shelf,
     wanted: Wanted,
-    services: &Services,
+    stop: &Stop,
     watch: &mut dyn FnMut(Progress),
 ) -> Encoding {
     let start = Instant::now();
     let mut run = Run {
         encoder,
         shelf,
-        services,
+        stop,
         wanted,
         rows: ColumnRows::new(items, wanted.retry_failed, wanted.places),
         width: None,
@@ -139,7 +140,7 @@ pub fn encode(
 struct Run<'a> {
     encoder: &'a Arc<LoadedEncoder>,
     shelf: &'a Shelf,
-    services: &'a Services,
+    stop: &'a Stop,
     wanted: Wanted,
     rows: ColumnRows<'a>,
     /// None before there is anything to send.
@@ -161,7 +162,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Sends what is not known.
     fn drive(&mut self, batches: &mut Batches<'_>) -> Result<(), EncodeError> {
-        let mut calls = Calls::new(self.encoder.clone(), self.services.clone());
+        let mut calls = Calls::new(self.encoder.clone());
         let mut broken = None;
         while !self.ends(&calls) {
             let mut batch = match self.next(batches) {
@@ -218,7 +219,7 @@ impl Run<'_> {
         match calls.into_error() {
             Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,
             Some(error) => return Err(error.into()),
-            None => self.summary.stopped = self.services.should_stop() && self.rows.settled < self.summary.rows,
+            None => self.summary.stopped = self.stop.is_asked() && self.rows.settled < self.summary.rows,
         }
         Ok(())
     }
@@ -230,7 +231,7 @@ impl Run<'_> {
     }
 
     fn ends(&self, calls: &Calls) -> bool {
-        calls.failed() || self.services.should_stop()
+        calls.failed() || self.stop.is_asked()
     }
 
     /// What may be sent next.

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Origin;
-use crate::wording::{differences, suggest};
+use crate::wording::suggest;
 
 /// What can go wrong with a gallery.
 #[derive(Debug, thiserror::Error)]
@@ -35,26 +34,20 @@ pub enum GalleryError {
     #[error("{what}; make the gallery with other settings")]
     Info { what: String },
     #[error(
-        "the gallery was built with run {} and not with {}; use that run, or build a gallery with this one",
-        stored.run_name(), present.run_name()
+        "the gallery was built with run {stored} and not with {present}; use that run, or build a gallery with this one"
     )]
-    OtherRun { stored: Box<Origin>, present: Box<Origin> },
+    OtherRun { stored: String, present: String },
     #[error(
         "the gallery holds embeddings of tower `{stored}`, not `{present}`; use that tower, or build another gallery"
     )]
     OtherTower { stored: String, present: String },
+    #[error("the gallery was built with encoders {stored}, not {present}; use those, or build another gallery")]
+    OtherEncoders { stored: String, present: String },
     #[error(
-        "the gallery was built with encoders {}, not {}; use those, or build another gallery",
-        stored.encoder_names(), present.encoder_names()
+        "encoder `{encoder}` is not the one that the gallery was built with: built with {stored}; now {present}; configure \
+         that one again in plugins.toml, or build another gallery"
     )]
-    OtherEncoders { stored: Box<Origin>, present: Box<Origin> },
-    #[error(
-        "encoder `{encoder}` is not the one that the gallery was built with: built with {}; now {}; configure that one \
-         again in plugins.toml, or build another gallery",
-        differences(&stored.encoders[encoder], &present.encoders[encoder])[0],
-        differences(&stored.encoders[encoder], &present.encoders[encoder])[1]
-    )]
-    OtherEncoder { encoder: String, stored: Box<Origin>, present: Box<Origin> },
+    OtherEncoder { encoder: String, stored: String, present: String },
 
     #[error("{count} values are not {rows} vectors of the gallery's {width} values; embed with the gallery's run")]
     Width { count: usize, rows: usize, width: usize },

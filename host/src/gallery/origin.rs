@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::GalleryError;
+use super::error::GalleryError;
+use crate::wording::differences;
 
 /// Where embeddings come from; those of another origin cannot be compared with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +27,13 @@ impl Origin {
             let (stored, present) = (self.tower.clone(), present.tower.clone());
             return Err(GalleryError::OtherTower { stored, present });
         }
-        let both = || (Box::new(self.clone()), Box::new(present.clone()));
         if !self.encoders.keys().eq(present.encoders.keys()) {
-            let (stored, present) = both();
+            let (stored, present) = (self.encoder_names(), present.encoder_names());
             return Err(GalleryError::OtherEncoders { stored, present });
         }
         let changed = self.encoders.iter().find(|(name, fingerprint)| present.encoders[*name] != **fingerprint);
         changed.map_or(Ok(()), |(name, _)| {
-            let (stored, present) = both();
+            let [stored, present] = differences(&self.encoders[name], &present.encoders[name]);
             Err(GalleryError::OtherEncoder { encoder: name.clone(), stored, present })
         })
     }
@@ -43,7 +43,7 @@ impl Origin {
         if self.digest == present.digest {
             return Ok(());
         }
-        Err(GalleryError::OtherRun { stored: Box::new(self.clone()), present: Box::new(present.clone()) })
+        Err(GalleryError::OtherRun { stored: self.run_name(), present: present.run_name() })
     }
 
     /// Its name and the beginning of its digest: folders of the same name may hold different runs.

@@ -37,6 +37,11 @@ impl Gallery {
         Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live })
     }
 
+    /// Whether there is a gallery in `folder`.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(super::info::FILE).exists()
+    }
+
     /// What it holds.
     pub fn info(&self) -> &GalleryInfo {
         &self.header.info

@@ -3,9 +3,8 @@
 use bytemuck::cast_slice;
 use half::f16;
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use super::ids::{self, Ids};
 use super::info::Header;
@@ -13,11 +12,10 @@ use super::lines::{ITEMS, Lines, OFFSETS};
 use super::log::{Counts, Log, Record, Sums, sum};
 use super::snapshot::{self, REMOVED};
 use super::{Dtype, Exhibit, GalleryError, GalleryInfo, file, info, log, vectors};
+use crate::file_lock;
 
 /// The file that a writer holds a lock on.
 const LOCK: &str = "lock";
-/// How long another writer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The one who adds to a gallery and removes from it. Another is refused until this one is dropped or its process ends;
 /// each call is one commit, there whole or not at all.
@@ -254,15 +252,9 @@ fn lock(folder: &Path) -> Result<File, GalleryError> {
     let path = folder.join(LOCK);
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = open.map_err(|cause| GalleryError::io("open", &path, cause))?;
-    let start = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(TryLockError::WouldBlock) => return Err(GalleryError::InUse { path: folder.to_owned() }),
-            Err(TryLockError::Error(cause)) => return Err(GalleryError::io("lock", &path, cause)),
-        }
+    match file_lock::lock(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(GalleryError::InUse { path: folder.to_owned() }),
+        Err(cause) => Err(GalleryError::io("lock", &path, cause)),
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::intake::{Deliver, Intake};
 use super::load::{LoadError, Plugin};
+use super::permits::{Permit, Permits};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
 use crate::wording::suggest;
@@ -29,6 +30,8 @@ pub struct LoadedEncoder {
     pub fingerprint: BTreeMap<String, String>,
     /// The longest that a call may take.
     pub time_limit: Duration,
+    services: Services,
+    permits: Permits,
     raw: RawEncoderBox,
 }
 
@@ -96,6 +99,7 @@ impl LoadedEncoder {
             log_level: tracing::level_filters::LevelFilter::current().to_string(),
         };
         let request = serde_json::to_string(&request).map_err(|error| protocol(error.to_string()))?;
+        let services = services.another();
         let host = RawHost_TO::from_value(services.for_plugin(&plugin.info.name), TD_Opaque);
         let open = plugin.module.open();
         let (answer, opened) = channel();
@@ -140,7 +144,18 @@ impl LoadedEncoder {
         }
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
         let time_limit = entry.host.time_limit(description.patience);
-        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit, raw })
+        let permits = Permits::new(description.concurrency);
+        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit, services, permits, raw })
+    }
+
+    /// What it waits for, or nothing.
+    pub fn status(&self) -> String {
+        self.services.status()
+    }
+
+    /// Waits until another call may be made: no more run at once than it allows, whoever makes them.
+    pub fn permit(&self) -> Permit<'_> {
+        self.permits.take()
     }
 
     /// Whether batches are made, and costs told, by what the items measure.

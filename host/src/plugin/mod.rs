@@ -3,6 +3,7 @@
 mod encoder;
 mod intake;
 mod load;
+mod permits;
 mod scaffold;
 mod services;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub use encoder::{EncoderError, LoadedEncoder};
 pub use intake::Deliver;
 pub use load::{LoadError, Plugin};
+pub use permits::Permit;
 pub use scaffold::{ScaffoldError, scaffold};
 pub use services::Services;
 

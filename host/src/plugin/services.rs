@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::stop::Stop;
 
-/// Shared by every plugin of a run.
+/// What one encoder hears and says.
 #[derive(Clone, Default)]
 pub struct Services {
     stop: Stop,
@@ -28,6 +28,11 @@ impl Services {
     /// What a plugin waits for, or nothing.
     pub fn status(&self) -> String {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same for another encoder, with a status of its own.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.stop.clone())
     }
 
     pub(super) fn for_plugin(&self, plugin: &str) -> PluginServices {

@@ -2,13 +2,7 @@
 
 use plotters::prelude::*;
 
-/// One line of a plot: its name and its points, (epoch, value).
-pub struct Series {
-    /// What the legend says.
-    pub name: String,
-    /// Finite points in order of epoch.
-    pub points: Vec<(f64, f64)>,
-}
+use crate::session::Series;
 
 const SIZE: (u32, u32) = (640, 320);
 const COLOURS: [RGBColor; 6] = [
@@ -21,7 +15,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 /// Draws `series` over the epochs; the value axis starts at 0 and is called `unit`.
-pub fn svg(unit: &str, series: &[Series]) -> Result<String, Box<dyn std::error::Error>> {
+pub(super) fn svg(unit: &str, series: &[Series]) -> Result<String, Box<dyn std::error::Error>> {
     let points = || series.iter().flat_map(|series| &series.points);
     let epochs = points().map(|point| point.0).fold(1.0, f64::max);
     let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.05 + f64::EPSILON;

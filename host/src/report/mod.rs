@@ -1,8 +1,7 @@
-//! What a run looks like: curves, a table, and what held-out items find, as one HTML page.
+//! The page of a run: curves, a table, and what held-out items find, as one HTML file.
 
-pub mod curves;
+mod curves;
 mod page;
 mod thumbnail;
 
-pub use page::{Found, Hit, Page, Shown};
-pub use thumbnail::Picture;
+pub use page::{Page, PageError};

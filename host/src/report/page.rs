@@ -1,78 +1,69 @@
 //! The report as one self-contained HTML page.
 
 use std::fmt::{self, Display, Formatter};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
-use super::curves::{Series, svg};
+use super::curves::svg;
 use super::thumbnail::Picture;
 use crate::eval::Retrieval;
+use crate::session::{Answer, Query, Report, Series, Shown};
 
-/// What the page shows.
+/// What can go wrong with a page.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum PageError {
+    #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("the curves cannot be drawn: {0}")]
+    Drawing(String),
+}
+
+/// A page, opened before the work whose result it takes; what was there stays until it is whole.
 pub struct Page {
-    /// The heading: which encoders were fused.
-    pub title: String,
-    /// One paragraph: data, sizes, seed.
-    pub summary: String,
-    /// Loss over the epochs.
-    pub loss: Vec<Series>,
-    /// Recall over the epochs on the validation pairs; may be empty.
-    pub recall: Vec<Series>,
-    /// Recall on the test pairs.
-    pub retrieval: Vec<Retrieval>,
-    /// How the queries below were chosen.
-    pub choice: String,
-    /// What those find.
-    pub found: Vec<Found>,
-}
-
-/// A query and the nearest items of another tower.
-pub struct Found {
-    /// The query.
-    pub query: Shown,
-    /// Rank of the best match, from 1.
-    pub rank: usize,
-    /// The nearest items, nearest first; the last may be the best match, from further away.
-    pub hits: Vec<Hit>,
-}
-
-/// One answer.
-pub struct Hit {
-    /// The item.
-    pub item: Shown,
-    /// Its place among all items, from 1.
-    pub rank: usize,
-    /// Cosine similarity to the query.
-    pub score: f32,
-    /// Whether it is a match.
-    pub right: bool,
-}
-
-/// An item as a reader sees it.
-pub enum Shown {
-    /// Text, or the name of a file that cannot be shown.
-    Text(String),
-    /// A picture, and its file's name.
-    Picture(Picture, String),
+    path: PathBuf,
+    file: NamedTempFile,
 }
 
 impl Page {
-    /// The page's HTML.
-    pub fn html(&self) -> Result<String, Box<dyn std::error::Error>> {
-        let curve = |heading: &str, unit: &str, series: &[Series]| match series.iter().any(|s| s.points.len() > 1) {
-            true => Ok(format!("<figure><figcaption>{heading}</figcaption>{}</figure>", svg(unit, series)?)),
-            false => Ok::<_, Box<dyn std::error::Error>>(String::new()),
-        };
-        let curves = curve("Loss", "InfoNCE", &self.loss)? + &curve("Recall on validation pairs", "%", &self.recall)?;
-        let found: String = self.found.iter().map(Found::to_string).collect();
-        Ok(format!(
-            include_str!("page.html"),
-            title = Escaped(&self.title),
-            summary = Escaped(&self.summary),
-            table = Table(&self.retrieval),
-            curves = curves,
-            choice = Escaped(&self.choice),
-            found = found,
-        ))
+    /// Opens `path` for writing.
+    pub fn create(path: &Path) -> Result<Self, PageError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        // A page is there to be shown: what the user's mask allows.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let write = |cause| PageError::Write { path: path.to_owned(), cause };
+        Ok(Self { path: path.to_owned(), file: builder.tempfile_in(folder).map_err(write)? })
     }
+
+    /// Writes the report.
+    pub fn write(mut self, report: &Report) -> Result<(), PageError> {
+        let html = html(report).map_err(|error| PageError::Drawing(error.to_string()))?;
+        let write = |cause| PageError::Write { path: self.path.clone(), cause };
+        self.file.write_all(html.as_bytes()).map_err(write)?;
+        self.file.persist(&self.path).map_err(|error| write(error.error))?;
+        Ok(())
+    }
+}
+
+fn html(report: &Report) -> Result<String, Box<dyn std::error::Error>> {
+    let curve = |heading: &str, unit: &str, series: &[Series]| match series.iter().any(|s| s.points.len() > 1) {
+        true => Ok(format!("<figure><figcaption>{heading}</figcaption>{}</figure>", svg(unit, series)?)),
+        false => Ok::<_, Box<dyn std::error::Error>>(String::new()),
+    };
+    let curves = curve("Loss", "InfoNCE", &report.loss)? + &curve("Recall on validation pairs", "%", &report.recall)?;
+    let found: String = report.queries.iter().map(|query| Found(query).to_string()).collect();
+    Ok(format!(
+        include_str!("page.html"),
+        title = Escaped(&report.title),
+        summary = Escaped(&report.summary),
+        table = Table(&report.retrieval),
+        curves = curves,
+        choice = Escaped(&report.choice),
+        found = found,
+    ))
 }
 
 struct Escaped<'a>(&'a str);
@@ -109,27 +100,35 @@ impl Display for Table<'_> {
     }
 }
 
-impl Display for Found {
+struct Found<'a>(&'a Query);
+
+impl Display for Found<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "<section><h3>{} <small>rank {}</small></h3><div class=\"hits\">", self.query, self.rank)?;
-        for (place, hit) in (1..).zip(&self.hits) {
-            if hit.rank > place {
+        let Query { item, rank, answers } = self.0;
+        write!(f, "<section><h3>{} <small>rank {rank}</small></h3><div class=\"hits\">", Item(item))?;
+        for (place, Answer { item, rank, score, right }) in (1..).zip(answers) {
+            if *rank > place {
                 f.write_str("<div class=\"hit\">…</div>")?;
             }
-            let class = if hit.right { "hit right" } else { "hit" };
-            write!(f, "<div class=\"{class}\">{}<small>{:.2}</small></div>", hit.item, hit.score)?;
+            let class = if *right { "hit right" } else { "hit" };
+            write!(f, "<div class=\"{class}\">{}<small>{score:.2}</small></div>", Item(item))?;
         }
         f.write_str("</div></section>")
     }
 }
 
-impl Display for Shown {
+struct Item<'a>(&'a Shown);
+
+impl Display for Item<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Shown::Text(text) => write!(f, "<span>{}</span>", Escaped(text)),
-            Shown::Picture(picture, name) => {
-                write!(f, "<img src=\"{}\" alt=\"{name}\" title=\"{name}\">", picture.data_uri(), name = Escaped(name))
-            }
+        let (picture, name) = match self.0 {
+            Shown::Text(text) => (None, text),
+            Shown::Picture(path, name) => (Picture::read(path), name),
+        };
+        let name = Escaped(name);
+        match picture {
+            Some(picture) => write!(f, "<img src=\"{}\" alt=\"{name}\" title=\"{name}\">", picture.data_uri()),
+            None => write!(f, "<span>{name}</span>"),
         }
     }
 }

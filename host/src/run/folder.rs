@@ -56,6 +56,8 @@ impl RunFolder {
         let write = |cause| RunError::Write { path: self.path.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
         whole_file::write(&self.made.join(INFO), (json + "\n").as_bytes()).map_err(write)?;
+        // From here on the run is whole, and needs none.
+        Checkpoints::remove_at(&self.checkpoint());
         if self.made == self.path {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 
 /// A file of embeddings.
 #[derive(Clone, Debug)]
-pub struct Embedded {
+pub struct EmbeddedColumn {
     /// Rows, those without an embedding included.
     pub rows: usize,
     /// Values a row.
@@ -20,7 +20,13 @@ pub struct Embedded {
 
 impl Model {
     /// Writes the embeddings of a column to `out`: L2-normalised, rows in file order, failed rows NaN and named.
-    pub fn embed_column(&self, tower: &str, data: &Path, column: Option<&str>, out: &Path) -> Result<Embedded, Error> {
+    pub fn embed_column(
+        &self,
+        tower: &str,
+        data: &Path,
+        column: Option<&str>,
+        out: &Path,
+    ) -> Result<EmbeddedColumn, Error> {
         let tower = self.recipe.tower(tower)?;
         let file = Dataset::open(data)?;
         let column = self.column(tower, &file, column)?;
@@ -31,9 +37,10 @@ impl Model {
         let (rows, width) = (present.len(), self.space.width());
         let mut written = out.begin("embeddings", width, present)?;
         self.space.embed_chunks(tower, &*side.latents, &mut |chunk| {
-            chunk.chunks(width).try_for_each(|row| written.row(row).map_err(Error::from))
+            chunk.chunks(width).try_for_each(|row| written.row(row))?;
+            if self.session.should_stop() { Err(Error::Stopped) } else { Ok(()) }
         })?;
         written.finish()?;
-        Ok(Embedded { rows, width, failed })
+        Ok(EmbeddedColumn { rows, width, failed })
     }
 }

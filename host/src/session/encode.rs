@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Error, Event, Session};
 use crate::cache::Shelf;
 use crate::dataset::{Column, Items, Table};
-use crate::encode::{self, Encoding, Forecast, Wanted};
-use crate::plugin::LoadedEncoder;
+use crate::encode::{self, EncodeError, Encoding, Forecast, Wanted};
+use crate::plugin::{EncoderError, LoadedEncoder};
 
 impl Session {
     /// The named column of a table, or the usual one for an encoder's items.
@@ -29,7 +29,8 @@ impl Session {
         if wanted.max_cost.is_some() && encoder.description.price.is_none() {
             return Err(Error::NoPrice { encoder: encoder.name.clone() });
         }
-        self.fill(column, encoder, &self.shelf(encoder)?, wanted)
+        let shelf = self.shelf(encoder)?;
+        self.fill(column, encoder, &shelf, wanted)
     }
 
     /// What encoding a column would send, cost and take; none if it was stopped.
@@ -42,11 +43,11 @@ impl Session {
         let (shelf, files) = (self.shelf(encoder)?, self.files()?);
         let items = items(column, encoder);
         let (file, total) = (column.source(), items.len());
-        let forecast = encode::forecast(items, files, encoder, &shelf, retry_failed, self.services(), &mut |done| {
+        let forecast = encode::forecast(items, files, encoder, &shelf, retry_failed, &self.stop, &mut |done| {
             self.see(Event::Looking { file, done, total });
         });
         files.stamps.flush();
-        self.see(Event::Looked);
+        self.see(Event::Ended);
         Ok(forecast?)
     }
 
@@ -73,17 +74,23 @@ impl Session {
         shelf: &Shelf,
         wanted: Wanted,
     ) -> Result<Encoding, Error> {
-        let (services, files) = (self.services(), self.files()?);
-        let encoding = encode::encode(items, files, encoder, shelf, wanted, services, &mut |progress| {
-            self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &services.status() });
+        let files = self.files()?;
+        let turn = shelf.turn();
+        let encoding = encode::encode(items, files, encoder, shelf, wanted, &self.stop, &mut |progress| {
+            self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &encoder.status() });
         });
+        drop(turn);
         files.stamps.flush();
+        self.see(Event::Ended);
+        if let Some(EncodeError::Encoder(EncoderError::Hang { .. })) = &encoding.error {
+            self.forget(encoder);
+        }
         Ok(encoding)
     }
 }
 
 /// The items that a column holds for an encoder.
-fn items<'a>(column: Column<'a>, encoder: &'a LoadedEncoder) -> Items<'a> {
+pub(super) fn items<'a>(column: Column<'a>, encoder: &'a LoadedEncoder) -> Items<'a> {
     Items::new(column, &encoder.description.modality, encoder.description.items)
 }
 

@@ -44,6 +44,12 @@ pub enum Error {
     Resumable(TrainError),
     #[error(transparent)]
     Gallery(#[from] GalleryError),
+    #[error("{} is not empty; name another folder for the gallery", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error("{}: a file of latents has no column `{column}`; its rows are known by their numbers", path.display())]
+    NoColumn { path: PathBuf, column: String },
+    #[error("the metadata column `{column}` would hide the item's own `{column}`; rename the column in the table")]
+    Reserved { column: String },
     #[error("{}: row {row} has an empty id; give each row one, or name another column with --id", path.display())]
     EmptyId { path: PathBuf, row: usize },
     #[error("{}: rows {} and {} have the same id `{id}`; give each its own, or leave one out", path.display(), rows[0], rows[1])]
@@ -72,6 +78,8 @@ pub enum Error {
     OtherTowers { path: PathBuf },
     #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
     NoEncoder { tower: String },
+    #[error("a query has {got} values, and the space {width}; embed it with a tower of the same run")]
+    QueryWidth { got: usize, width: usize },
     #[error("the query {query} has no latent: {reason}")]
     Query { query: String, reason: String },
     #[error("there are no samples of modality `{modality}`; run the SDK's `check::conforms` with samples of your own")]
@@ -80,6 +88,4 @@ pub enum Error {
     Write { path: PathBuf, cause: io::Error },
     #[error("cannot read {}: {cause}; it was changed or cut short", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("the curves cannot be drawn: {0}")]
-    Drawing(String),
 }

@@ -12,7 +12,7 @@ use crate::dataset::{DataError, Dataset};
 use crate::eval::{HeldOut, Retrieval};
 
 /// Two towers with held-out pairs.
-pub struct Tested {
+pub(super) struct Tested {
     pub(super) ends: [PairEnd; 2],
     pub(super) file: Arc<Dataset>,
     pub(super) pairs: HeldOut,
@@ -29,7 +29,7 @@ impl Tested {
     }
 
     /// The name of the file without its folder.
-    pub fn file_name(&self) -> String {
+    pub(super) fn file_name(&self) -> String {
         self.file.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }

@@ -29,8 +29,6 @@ pub enum Event<'a> {
         /// All rows.
         total: usize,
     },
-    /// The looking has ended.
-    Looked,
     /// A column is being encoded.
     Encoding {
         /// The encoder's name in plugins.toml.
@@ -86,8 +84,6 @@ pub enum Event<'a> {
         /// The recall of the last look at the validation pairs, in percent.
         recall: Option<f64>,
     },
-    /// A training has ended, or stopped.
-    Trained,
     /// A gallery grows.
     Building {
         /// Rows that are done.
@@ -95,8 +91,8 @@ pub enum Event<'a> {
         /// All rows.
         total: usize,
     },
-    /// A gallery has grown.
-    Built,
+    /// The work that was shown has ended, well or not.
+    Ended,
 }
 
 /// Whoever wants to see the events of a session. They come from any thread that works for it.

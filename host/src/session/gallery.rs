@@ -3,14 +3,17 @@
 use serde_json::{Number, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::encode::items;
 use super::model::Model;
 use super::{Error, Event};
-use crate::cache::Key;
-use crate::dataset::{DataError, Dataset, Table};
+use crate::dataset::{DataError, Dataset};
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, GalleryError, GalleryInfo, Origin, Writer};
+use crate::latents::Latents;
 use crate::pairs::Side;
+use crate::whole_file;
 
 /// The metadata column with the item itself: the text, or the path of the file.
 pub const ITEM: &str = "item";
@@ -63,25 +66,29 @@ impl Model {
         dtype: Dtype,
         out: &Path,
     ) -> Result<Added, Error> {
-        if out.join("gallery.json").exists() {
-            return Err(GalleryError::Exists { path: out.to_owned() }.into());
+        check_free(out)?;
+        if let Some(column) = metadata.iter().find(|column| [ITEM, "id"].contains(&column.as_str())) {
+            return Err(Error::Reserved { column: column.clone() });
         }
         let named = [ITEM.to_owned()].into_iter().chain(metadata.iter().cloned()).collect();
         let info = GalleryInfo { width: self.space.width(), dtype, columns: named, origin: self.origin(tower)? };
-        let rows = Rows::open(self, tower, data, columns, metadata)?;
+        let additions = self.additions(tower, data, columns, metadata)?;
         let part = part(out);
         let write = |cause| Error::Write { path: out.to_owned(), cause };
-        if part.join("gallery.json").exists() {
+        if Gallery::is_in(&part) {
             // Another that builds it holds its lock.
             drop(Writer::open(&part)?);
             fs::remove_dir_all(&part).map_err(write)?;
         }
         let mut writer = Writer::create(&part, info)?;
-        let added = self.add_rows(&mut writer, rows)?;
-        // An empty folder may be there.
-        let _ = fs::remove_dir(out);
-        fs::rename(&part, out).map_err(write)?;
-        Ok(added)
+        let put_in_place = |added| {
+            // Another may have been faster.
+            check_free(out)?;
+            let _ = fs::remove_dir(out);
+            fs::rename(&part, out).and_then(|()| whole_file::sync_folder(out)).map_err(write)?;
+            Ok(added)
+        };
+        self.add(&mut writer, additions).and_then(put_in_place).inspect_err(|_| drop(fs::remove_dir_all(&part)))
     }
 
     /// Adds the items in `data` to the gallery in `gallery`; one with the id of another takes its place.
@@ -89,9 +96,9 @@ impl Model {
         let mut writer = Writer::open(gallery)?;
         let origin = writer.info().origin.clone();
         origin.verify(&self.origin(&origin.tower)?)?;
-        let metadata: Vec<String> = writer.info().columns.iter().skip(1).cloned().collect();
-        let rows = Rows::open(self, &origin.tower, data, columns, &metadata)?;
-        self.add_rows(&mut writer, rows)
+        let metadata: Vec<String> = writer.info().columns.iter().filter(|name| *name != ITEM).cloned().collect();
+        let additions = self.additions(&origin.tower, data, columns, &metadata)?;
+        self.add(&mut writer, additions)
     }
 
     /// The `k` items of a gallery that pass the filter and are nearest to each of `queries`, nearest first.
@@ -104,19 +111,19 @@ impl Model {
     ) -> Result<Vec<Vec<GalleryHit>>, Error> {
         let origin = &gallery.info().origin;
         origin.verify_run(&self.origin(&origin.tower)?)?;
+        self.check_queries(queries)?;
         let found = gallery.search(&queries.concat(), k, filter)?;
         let hit = |hit: crate::gallery::Hit| {
             let Exhibit { id, metadata } = gallery.exhibit(hit.row)?;
-            let mut metadata = metadata.into_iter();
-            let item = metadata.next().unwrap_or_default();
-            let names = gallery.info().columns.iter().skip(1).cloned();
-            Ok(GalleryHit { score: hit.score, id, item, metadata: names.zip(metadata).collect() })
+            let mut metadata: BTreeMap<String, Value> = gallery.info().columns.iter().cloned().zip(metadata).collect();
+            let item = metadata.remove(ITEM).unwrap_or_default();
+            Ok(GalleryHit { score: hit.score, id, item, metadata })
         };
         found.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect()
     }
 
-    /// Where a tower's embeddings come from.
-    fn origin(&self, tower: &str) -> Result<Origin, Error> {
+    /// The origin of a tower's embeddings: what a gallery of them says.
+    pub fn origin(&self, tower: &str) -> Result<Origin, Error> {
         let info = &self.info.towers[self.recipe.tower(tower)?];
         let run = std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_owned());
         let encoders = info.encoders.iter().map(|encoder| (encoder.name.clone(), encoder.fingerprint.clone()));
@@ -128,32 +135,58 @@ impl Model {
         })
     }
 
-    fn add_rows(&self, writer: &mut Writer, rows: Rows) -> Result<Added, Error> {
-        let Rows { file, column, columns, metadata, tower } = rows;
-        let names = Names { file: &file, column: &column, id: columns.id.as_deref() };
-        let Side { keys, latents } = self.towers().side(tower, &file, &column)?;
-        let (chosen, repeated) = names.distinct(&keys)?;
-        let mut added = Added { repeated, failed: keys.iter().filter(|key| key.is_none()).count(), ..Added::default() };
+    /// Opens a table and encodes what is missing of its items; the table must have all the columns, and an id for each item.
+    fn additions(
+        &self,
+        tower: &str,
+        data: &Path,
+        columns: &GalleryColumns,
+        metadata: &[String],
+    ) -> Result<Additions, Error> {
+        let tower = self.recipe.tower(tower)?;
+        let file = Dataset::open(data)?;
+        let column = self.column(tower, &file, columns.items.as_deref())?;
+        for name in columns.id.iter().chain(metadata) {
+            match &file {
+                Dataset::Table(_) => drop(file.rows(name)?),
+                Dataset::Precomputed(_) => {
+                    return Err(Error::NoColumn { path: data.to_owned(), column: name.clone() });
+                }
+            }
+        }
+        let labels = Labels { file, column, id: columns.id.clone() };
+        labels.check_ids()?;
+        let Side { keys, latents } = self.towers().side(tower, &labels.file, &labels.column)?;
+        let present: Vec<bool> = keys.iter().map(Option::is_some).collect();
+        let (chosen, repeated) = labels.distinct(&present)?;
+        Ok(Additions { tower, labels, present, chosen, repeated, latents })
+    }
+
+    fn add(&self, writer: &mut Writer, additions: Additions) -> Result<Added, Error> {
+        let Additions { tower, labels, present, chosen, repeated, latents } = additions;
+        let failed = present.iter().filter(|present| !**present).count();
+        let mut added = Added { repeated, failed, ..Added::default() };
         let (total, width) = (latents.len(), self.space.width());
-        let is_text = self.towers().modality(tower)?.is_none_or(|modality| modality == "text");
+        let encoders = self.towers().encoders(tower)?;
+        let listed = match (&labels.file, encoders.first()) {
+            (Dataset::Table(table), Some(encoder)) => Some(items(table.column(&labels.column)?, encoder)),
+            _ => None,
+        };
         // The rows with a latent, in order; those that are not chosen repeat another.
-        let mut present = (0..keys.len()).filter(|&row| keys[row].is_some());
+        let mut rows = (0..present.len()).filter(|&row| present[row]);
         let (mut exhibits, mut vectors, mut done) = (Vec::new(), Vec::new(), 0);
-        self.space.embed_chunks(tower, &*latents, &mut |chunk| {
+        let outcome = self.space.embed_chunks(tower, &*latents, &mut |chunk| {
             if self.session.should_stop() {
                 return Err(Error::Stopped);
             }
             for vector in chunk.chunks_exact(width) {
-                let row = present.next().expect("a row for each latent");
+                let row = rows.next().expect("a row for each latent");
                 done += 1;
-                if !chosen[row] {
-                    continue;
+                if chosen[row] {
+                    let path = listed.and_then(|items| items.item(row).into_file());
+                    exhibits.push(labels.exhibit(row, path, &writer.info().columns)?);
+                    vectors.extend_from_slice(vector);
                 }
-                let item = names.item(row, is_text)?;
-                let others = metadata.iter().map(|name| names.value(name, row));
-                let metadata = [Ok(item)].into_iter().chain(others).collect::<Result<_, _>>()?;
-                exhibits.push(Exhibit { id: names.id(row)?, metadata });
-                vectors.extend_from_slice(vector);
             }
             if exhibits.len() >= COMMIT || done == total {
                 let appended = writer.append(&exhibits, &vectors)?;
@@ -163,84 +196,87 @@ impl Model {
             }
             self.session.see(Event::Building { done, total });
             Ok::<_, Error>(())
-        })?;
-        self.session.see(Event::Built);
-        Ok(added)
+        });
+        self.session.see(Event::Ended);
+        outcome.map(|()| added)
     }
 }
 
-/// The rows of a table on their way into a gallery.
-struct Rows {
-    file: Dataset,
+/// Items on their way into a gallery.
+struct Additions {
     tower: usize,
+    labels: Labels,
+    /// For each row, whether it has a latent.
+    present: Vec<bool>,
+    /// For each row, whether it is added.
+    chosen: Vec<bool>,
+    /// Rows that repeat an item of an earlier row.
+    repeated: usize,
+    /// Of the rows that have one.
+    latents: Box<dyn Latents>,
+}
+
+/// What the rows of a file are called.
+struct Labels {
+    file: Dataset,
     column: String,
-    columns: GalleryColumns,
-    metadata: Vec<String>,
+    /// The column of the ids, if it is another.
+    id: Option<String>,
 }
 
-impl Rows {
-    /// Opens the table, which must have all the columns.
-    fn open(
-        model: &Model,
-        tower: &str,
-        data: &Path,
-        columns: &GalleryColumns,
-        metadata: &[String],
-    ) -> Result<Self, Error> {
-        let tower = model.recipe.tower(tower)?;
-        let file = Dataset::open(data)?;
-        let column = model.column(tower, &file, columns.items.as_deref())?;
-        for name in columns.id.iter().chain(metadata) {
-            file.rows(name)?;
-        }
-        Ok(Self { file, tower, column, columns: columns.clone(), metadata: metadata.to_owned() })
-    }
-}
-
-/// What a table's rows are called.
-struct Names<'a> {
-    file: &'a Dataset,
-    column: &'a str,
-    id: Option<&'a str>,
-}
-
-impl Names<'_> {
-    fn table(&self) -> Option<&Table> {
-        if let Dataset::Table(table) = self.file { Some(table) } else { None }
-    }
-
+impl Labels {
     fn id(&self, row: usize) -> Result<String, DataError> {
-        self.file.name(self.id.unwrap_or(self.column), row)
-    }
-
-    fn item(&self, row: usize, is_text: bool) -> Result<Value, DataError> {
-        Ok(match self.table() {
-            Some(table) if !is_text => {
-                let path = table.column(self.column)?.file(row);
-                std::path::absolute(&path).unwrap_or(path).display().to_string().into()
+        let name = self.file.name(self.id.as_deref().unwrap_or(&self.column), row)?;
+        Ok(match &self.file {
+            Dataset::Table(_) => name,
+            // Other files have rows of the same numbers.
+            Dataset::Precomputed(file) => {
+                format!("{} {name}", file.path().file_name().unwrap_or_default().to_string_lossy())
             }
-            _ => self.file.name(self.column, row)?.into(),
         })
     }
 
-    /// A cell of metadata: a number where it is written as one, null where it is empty, text elsewhere.
+    /// A row as a gallery of these columns has it; its item is the file at `path`, or its cell.
+    fn exhibit(&self, row: usize, path: Option<PathBuf>, columns: &[String]) -> Result<Exhibit, DataError> {
+        let value = |column: &String| {
+            if column != ITEM {
+                return self.value(column, row);
+            }
+            Ok(match &path {
+                Some(path) => {
+                    let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.clone());
+                    path.display().to_string().into()
+                }
+                None => self.file.name(&self.column, row)?.into(),
+            })
+        };
+        Ok(Exhibit { id: self.id(row)?, metadata: columns.iter().map(value).collect::<Result<_, _>>()? })
+    }
+
+    /// A cell of metadata: a number where it is written as numbers are, null where it is empty, text elsewhere.
     fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
         let text = self.file.name(column, row)?;
-        let number = text.parse::<Number>().ok().filter(|_| !text.contains(['e', 'E']));
-        Ok(match number {
+        let is_plain = text.len() <= 15 && !text.contains(['e', 'E']);
+        Ok(match text.parse::<Number>() {
             _ if text.is_empty() => Value::Null,
-            Some(number) => number.into(),
-            None => text.into(),
+            Ok(number) if is_plain => number.into(),
+            _ => text.into(),
         })
     }
 
-    /// The rows to add, and how many are left out because they repeat an item; two ids of one name are an error.
-    fn distinct(&self, keys: &[Option<Key>]) -> Result<(Vec<bool>, usize), Error> {
-        let mut chosen = vec![false; keys.len()];
+    /// Refuses ids that are empty, and two that are the same where they have a column of their own.
+    fn check_ids(&self) -> Result<(), Error> {
+        let rows = self.file.rows(&self.column)?;
+        self.distinct(&vec![true; if self.id.is_some() { rows } else { 0 }]).map(drop)
+    }
+
+    /// The rows among those that are present which are added, and how many are not because they repeat an item.
+    fn distinct(&self, present: &[bool]) -> Result<(Vec<bool>, usize), Error> {
+        let mut chosen = vec![false; present.len()];
         let mut repeated = 0;
         // By the beginning of a hash: ids are many.
         let mut first: HashMap<u64, usize> = HashMap::new();
-        for row in (0..keys.len()).filter(|&row| keys[row].is_some()) {
+        for row in (0..present.len()).filter(|&row| present[row]) {
             let id = self.id(row)?;
             if id.is_empty() {
                 return Err(Error::EmptyId { path: self.file.path().to_owned(), row: row + 1 });
@@ -248,7 +284,7 @@ impl Names<'_> {
             let hash = blake3::hash(id.as_bytes());
             let hash = u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"));
             let earlier = *first.entry(hash).or_insert(row);
-            match (earlier == row, self.id) {
+            match (earlier == row, &self.id) {
                 (true, _) => chosen[row] = true,
                 (false, None) => repeated += 1,
                 (false, Some(_)) => {
@@ -259,6 +295,18 @@ impl Names<'_> {
         }
         Ok((chosen, repeated))
     }
+}
+
+/// Refuses a place that is taken.
+fn check_free(out: &Path) -> Result<(), Error> {
+    if Gallery::is_in(out) {
+        return Err(GalleryError::Exists { path: out.to_owned() }.into());
+    }
+    let is_free = match fs::read_dir(out) {
+        Ok(entries) => entries.count() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if is_free { Ok(()) } else { Err(Error::NotEmpty { path: out.to_owned() }) }
 }
 
 /// Where a gallery is while it is built.

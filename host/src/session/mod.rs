@@ -19,24 +19,24 @@ mod report;
 mod towers;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use crate::cache::{FileStamps, Fingerprint, Shelf};
+use crate::cache::{FileStamps, Fingerprint, Reader, Shelf};
 use crate::config::{Config, ConfigError};
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::stop::Stop;
 
 pub use cache::Exported;
-pub use embed::Embedded;
+pub use embed::EmbeddedColumn;
 pub use error::Error;
-pub use evaluate::Tested;
 pub use event::{Blind, Event, Watcher};
 pub use fit::{FitOptions, Fitted};
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};
+pub use report::{Answer, Query, Report, Series, Shown};
 
 /// What a session is opened with.
 #[derive(Clone)]
@@ -68,24 +68,45 @@ impl Setup {
 
 /// The configured plugins, the cache, and whoever watches.
 #[derive(Clone)]
-pub struct Session(Arc<Shared>);
+pub struct Session {
+    shared: Arc<Shared>,
+    stop: Stop,
+    watcher: Arc<dyn Watcher>,
+}
 
+/// What all handles of a session have in common.
 struct Shared {
     setup: Setup,
-    services: Services,
     plugins: OnceLock<Plugins>,
     /// Files as they were when they were read.
     stamps: OnceLock<FileStamps>,
-    /// Encoders that were opened, by name.
-    encoders: Mutex<HashMap<String, Arc<LoadedEncoder>>>,
+    /// Encoders by name: each opens once, and those who ask for it meanwhile wait for it, and for no other.
+    encoders: Mutex<HashMap<String, Arc<Mutex<Option<Arc<LoadedEncoder>>>>>>,
+    /// Latents that are in use, by fingerprint.
+    shelves: Mutex<HashMap<String, Weak<Shelf>>>,
+    /// Latents that are only read, by fingerprint.
+    readers: Mutex<HashMap<String, Arc<Reader>>>,
 }
 
 impl Session {
     /// A session in which plugins.toml is read when it is first needed.
     pub fn new(setup: Setup) -> Self {
-        let services = Services::new(setup.stop.clone());
-        let (plugins, stamps, encoders) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Self(Arc::new(Shared { setup, services, plugins, stamps, encoders }))
+        let (stop, watcher) = (setup.stop.clone(), setup.watcher.clone());
+        let shared = Shared {
+            setup,
+            plugins: OnceLock::new(),
+            stamps: OnceLock::new(),
+            encoders: Mutex::default(),
+            shelves: Mutex::default(),
+            readers: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), stop, watcher }
+    }
+
+    /// The same session for one piece of work, which somebody else may stop and watch. An encoder that is in a call learns
+    /// only of the wish of the session that opened it.
+    pub fn with(&self, stop: Stop, watcher: Arc<dyn Watcher>) -> Self {
+        Self { shared: self.shared.clone(), stop, watcher }
     }
 
     /// A silent session on the plugins.toml at `path`, which is read now.
@@ -97,16 +118,17 @@ impl Session {
 
     /// The plugins of plugins.toml.
     pub fn plugins(&self) -> Result<&Plugins, Error> {
-        if let Some(plugins) = self.0.plugins.get() {
+        if let Some(plugins) = self.shared.plugins.get() {
             return Ok(plugins);
         }
-        let config = Config::read(&self.0.setup.plugins)?;
-        Ok(self.0.plugins.get_or_init(|| Plugins::new(config, self.0.services.clone())))
+        let config = Config::read(&self.shared.setup.plugins)?;
+        let services = Services::new(self.shared.setup.stop.clone());
+        Ok(self.shared.plugins.get_or_init(|| Plugins::new(config, services)))
     }
 
     /// The folder of the latent cache; without a plugins.toml, `.fusemix/cache`.
     pub fn cache(&self) -> Result<PathBuf, Error> {
-        if let Some(cache) = &self.0.setup.cache {
+        if let Some(cache) = &self.shared.setup.cache {
             return Ok(cache.clone());
         }
         match self.plugins() {
@@ -120,44 +142,69 @@ impl Session {
 
     /// Opens an encoder, once in a session.
     pub fn encoder(&self, name: &str) -> Result<Arc<LoadedEncoder>, Error> {
-        // Held while it opens: two who ask for one encoder get the same.
-        let mut encoders = self.0.encoders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(encoder) = encoders.get(name) {
+        let slot = locked(&self.shared.encoders).entry(name.to_owned()).or_default().clone();
+        // Held while it opens.
+        let mut slot = locked(&slot);
+        if let Some(encoder) = &*slot {
             return Ok(encoder.clone());
         }
         let opened = self.plugins()?.open(name, &mut |line| self.see(Event::Opening { encoder: name, line }));
         self.see(Event::Opened { encoder: name });
         let encoder = Arc::new(opened?);
-        encoders.insert(name.to_owned(), encoder.clone());
+        *slot = Some(encoder.clone());
         Ok(encoder)
     }
 
-    /// The latents of an encoder in the cache.
-    pub fn shelf(&self, encoder: &LoadedEncoder) -> Result<Shelf, Error> {
-        Ok(Shelf::open(&self.cache()?, Fingerprint::new(encoder.fingerprint.clone()), &encoder.name)?)
+    /// Opens an encoder anew when it is asked for next: this one hangs.
+    fn forget(&self, encoder: &LoadedEncoder) {
+        locked(&self.shared.encoders).remove(&encoder.name);
+    }
+
+    /// The latents of an encoder in the cache; all who use them at once in this process have the same.
+    fn shelf(&self, encoder: &LoadedEncoder) -> Result<Arc<Shelf>, Error> {
+        let (cache, fingerprint) = (self.cache()?, Fingerprint::new(encoder.fingerprint.clone()));
+        let mut shelves = locked(&self.shared.shelves);
+        let known = shelves.get(fingerprint.hex()).and_then(Weak::upgrade);
+        if let Some(shelf) = known {
+            return Ok(shelf);
+        }
+        let shelf = Arc::new(Shelf::open(&cache, fingerprint.clone(), &encoder.name)?);
+        shelves.insert(fingerprint.hex().to_owned(), Arc::downgrade(&shelf));
+        Ok(shelf)
+    }
+
+    /// The latents of an encoder to read only; none if there are none.
+    fn reader(&self, encoder: &LoadedEncoder) -> Result<Option<Arc<Reader>>, Error> {
+        let (cache, fingerprint) = (self.cache()?, Fingerprint::new(encoder.fingerprint.clone()));
+        let known = locked(&self.shared.readers).get(fingerprint.hex()).cloned();
+        if let Some(reader) = known
+            && reader.is_current()?
+        {
+            return Ok(Some(reader));
+        }
+        let Some(reader) = Reader::open(&cache, &fingerprint)?.map(Arc::new) else { return Ok(None) };
+        if !reader.is_locking() {
+            locked(&self.shared.readers).insert(fingerprint.hex().to_owned(), reader.clone());
+        }
+        Ok(Some(reader))
     }
 
     fn files(&self) -> Result<Files<'_>, Error> {
         let cache = self.cache()?;
-        let stamps = self.0.stamps.get_or_init(|| FileStamps::open(&cache));
-        Ok(Files { stamps, trusted: !self.0.setup.verify_files })
+        let stamps = self.shared.stamps.get_or_init(|| FileStamps::open(&cache));
+        Ok(Files { stamps, trusted: !self.shared.setup.verify_files })
     }
 
     /// Whether somebody has asked to stop.
     pub fn should_stop(&self) -> bool {
-        self.0.setup.stop.is_asked()
-    }
-
-    fn services(&self) -> &Services {
-        &self.0.services
+        self.stop.is_asked()
     }
 
     fn see(&self, event: Event<'_>) {
-        self.0.setup.watcher.see(event);
+        self.watcher.see(event);
     }
 }
 
-/// The folder of a path, for files beside it.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,19 @@
 //! Items from memory into the shared space, and what is nearest to them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::encode::items;
 use super::model::Model;
 use super::{Error, Session};
 use crate::cache::{Key, Known};
 use crate::config::TowerSource;
-use crate::dataset::{Dataset, Item, Items};
-use crate::encode::{Wanted, call};
+use crate::dataset::{DataError, Dataset, Item, Items};
+use crate::encode::{EncodeError, Latent, Wanted, encode_once};
 use crate::eval::nearest;
 use crate::latents::{Dense, Latents};
-use crate::plugin::LoadedEncoder;
+use crate::plugin::{EncoderError, LoadedEncoder};
 
 /// An embedding of length 1, or why there is none.
 pub type Embedding = Result<Vec<f32>, String>;
@@ -37,7 +39,7 @@ impl Model {
         if self.recipe.towers[index].source == TowerSource::Precomputed {
             return Err(Error::NoEncoder { tower: tower.to_owned() });
         }
-        let mut latents: Vec<Embedding> = vec![Ok(Vec::new()); items.len()];
+        let mut latents: Vec<Latent> = vec![Ok(Vec::new()); items.len()];
         for encoder in self.towers().encoders(index)? {
             let rows = match store {
                 true => self.session.stored_latents(&encoder, items)?,
@@ -52,6 +54,10 @@ impl Model {
             }
         }
         let width = self.info.towers[index].width;
+        if let Some(other) = latents.iter().flatten().map(Vec::len).find(|other| *other != width) {
+            let (path, tower) = ("the query".into(), tower.to_owned());
+            return Err(DataError::Width { path, tower, width: other, other: width }.into());
+        }
         let rows: Vec<f32> = latents.iter().flatten().flatten().copied().collect();
         let embeddings = self.space.embed(index, &Dense::new(rows, width))?;
         let mut embeddings = embeddings.chunks(self.space.width()).map(<[f32]>::to_vec);
@@ -65,14 +71,14 @@ impl Model {
         embeddings.remove(0).map_err(|reason| Error::Query { query, reason })
     }
 
-    /// The item that a word of a command line means for a tower: the text itself, or the file that it names.
+    /// A text or the path of a file as an item of a tower, whichever the tower takes.
     pub fn item<'a>(&self, tower: &str, word: &'a str) -> Result<Item<'a>, Error> {
-        let modality = self.modality(tower)?;
-        Ok(match modality.as_deref() {
-            Some("image" | "audio") => Item::file(word),
-            Some("text") | None => Item::text(word),
-            Some(_) if Path::new(word).is_file() => Item::file(word),
-            Some(_) => Item::text(word),
+        let kind = self.towers().holds_files(self.recipe.tower(tower)?)?;
+        Ok(match kind {
+            Some(true) => Item::file(word),
+            Some(false) => Item::text(word),
+            None if Path::new(word).is_file() => Item::file(word),
+            None => Item::text(word),
         })
     }
 
@@ -86,57 +92,91 @@ impl Model {
         k: usize,
     ) -> Result<Vec<Vec<Found>>, Error> {
         let to = self.recipe.tower(to)?;
+        self.check_queries(queries)?;
         let file = Dataset::open(data)?;
         let column = self.column(to, &file, column)?;
         let towers = self.towers();
-        let items = towers.side(to, &file, &column)?.distinct();
-        let embeddings = self.space.embed(to, &*items.latents)?;
-        let is_text = towers.modality(to)?.is_some_and(|modality| modality == "text");
+        let distinct = towers.side(to, &file, &column)?.distinct();
+        let embeddings = self.embed_all(to, &*distinct.latents)?;
+        let encoders = towers.encoders(to)?;
+        let listed = match (&file, encoders.first()) {
+            (Dataset::Table(table), Some(encoder)) => Some(items(table.column(&column)?, encoder)),
+            _ => None,
+        };
         let found = |(item, score): (usize, f32)| {
-            let row = items.rows[item];
+            let row = distinct.rows[item];
             // The cell is relative to the table; who reads this is elsewhere.
-            let path = match &file {
-                Dataset::Table(table) if !is_text => Some(table.column(&column)?.file(row)),
-                _ => None,
-            };
+            let path = listed.and_then(|items| items.item(row).into_file());
             Ok(Found { score, row, item: file.name(&column, row)?, file: path })
         };
         queries.iter().map(|query| nearest(query, &embeddings, k).into_iter().map(found).collect()).collect()
+    }
+
+    /// All embeddings of latents, unless somebody asks to stop.
+    pub(super) fn embed_all(&self, tower: usize, latents: &dyn Latents) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::with_capacity(latents.len() * self.space.width());
+        self.space.embed_chunks(tower, latents, &mut |chunk| {
+            all.extend_from_slice(chunk);
+            if self.session.should_stop() { Err(Error::Stopped) } else { Ok(()) }
+        })?;
+        Ok(all)
+    }
+
+    /// Refuses queries of another width than the space's.
+    pub(super) fn check_queries(&self, queries: &[Vec<f32>]) -> Result<(), Error> {
+        let width = self.space.width();
+        match queries.iter().map(Vec::len).find(|other| *other != width) {
+            Some(got) => Err(Error::QueryWidth { got, width }),
+            None => Ok(()),
+        }
     }
 }
 
 impl Session {
     /// The latents of items by an encoder, which are not stored.
-    fn latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Embedding>, Error> {
+    fn latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
         let modality = &encoder.description.modality;
-        let shelf = self.shelf(encoder)?;
-        let bytes: Vec<Result<Vec<u8>, String>> =
-            items.iter().map(|item| item.clone().read().map(|bytes| bytes.into_owned())).collect();
-        let keys: Vec<Key> = bytes.iter().flatten().map(|bytes| Key::of(modality, bytes)).collect();
-        let known = shelf.known(&keys)?;
-        let stored = known.iter().filter_map(|known| if let Some(Known::Row(at)) = known { Some(*at) } else { None });
-        let stored = shelf.latents(stored.collect())?;
-        let is_new = |known: &Option<Known>| !matches!(known, Some(Known::Row(_)));
-        let new = bytes.iter().flatten().zip(&known).filter(|(_, known)| is_new(known));
-        let new: Vec<Vec<u8>> = new.map(|(bytes, _)| bytes.clone()).collect();
-        let (mut known, mut next) = (known.into_iter(), 0..);
-        let mut called = call_all(encoder, new)?.into_iter();
-        let mut latent = |bytes: Result<Vec<u8>, String>| {
-            bytes?;
-            match known.next().flatten() {
-                Some(Known::Row(_)) => {
-                    let mut values = vec![0.0; stored.width()];
-                    stored.copy_row(next.next().expect("there is no end"), &mut values);
-                    Ok(values)
-                }
-                _ => called.next().expect("one for each new item"),
-            }
+        let read = |item: &Item<'_>| {
+            let bytes = item.clone().read()?;
+            Ok((Key::of(modality, &bytes), bytes.into_owned()))
         };
-        Ok(bytes.into_iter().map(&mut latent).collect())
+        let read: Vec<Result<(Key, Vec<u8>), String>> = items.iter().map(read).collect();
+        let keys: Vec<Key> = read.iter().flatten().map(|(key, _)| *key).collect();
+        let mut latents: HashMap<Key, Latent> = HashMap::new();
+        let mut width = encoder.description.width;
+        if let Some(reader) = self.reader(encoder)? {
+            let known = reader.known(&keys)?.into_iter().zip(&keys);
+            let stored =
+                known.filter_map(|(known, key)| if let Some(Known::Row(at)) = known { Some((*key, at)) } else { None });
+            let (keys, rows): (Vec<Key>, Vec<u64>) = stored.unzip();
+            let rows = reader.latents(rows)?;
+            for (index, key) in keys.into_iter().enumerate() {
+                let mut values = vec![0.0; rows.width()];
+                rows.copy_row(index, &mut values);
+                latents.insert(key, Ok(values));
+            }
+            width = width.or(reader.width()?);
+        }
+        let mut new: HashMap<Key, Vec<u8>> = HashMap::new();
+        for (key, bytes) in read.iter().flatten().filter(|(key, _)| !latents.contains_key(key)) {
+            new.entry(*key).or_insert_with(|| bytes.clone());
+        }
+        if !new.is_empty() {
+            let encoded = encode_once(new.into_iter().collect(), encoder, width, &self.stop);
+            if let Err(EncodeError::Encoder(EncoderError::Hang { .. })) = &encoded {
+                self.forget(encoder);
+            }
+            latents.extend(encoded?);
+            if self.should_stop() {
+                return Err(Error::Stopped);
+            }
+        }
+        let latent = |read: Result<(Key, Vec<u8>), String>| latents[&read?.0].clone();
+        Ok(read.into_iter().map(latent).collect())
     }
 
     /// The same, stored.
-    fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Embedding>, Error> {
+    fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
         let shelf = self.shelf(encoder)?;
         let wanted = Wanted { places: true, ..Wanted::default() };
         let encoding = self.fill_items(Items::of(items, &encoder.description.modality), encoder, &shelf, wanted)?;
@@ -160,21 +200,4 @@ impl Session {
         };
         Ok(rows.into_iter().map(latent).collect())
     }
-}
-
-/// The latents of items, call by call.
-fn call_all(encoder: &Arc<LoadedEncoder>, mut items: Vec<Vec<u8>>) -> Result<Vec<Embedding>, Error> {
-    let mut latents = Vec::new();
-    while !items.is_empty() {
-        let rest = items.split_off(items.len().min(encoder.description.batch));
-        let encoded = call(encoder, std::mem::replace(&mut items, rest))?;
-        latents.extend(encoded.outcomes.into_iter().map(|outcome| {
-            let values = outcome.map_err(|error| error.message)?.values;
-            match values.iter().position(|value| !value.is_finite()) {
-                Some(at) => Err(format!("encoder `{}` gave {} at position {at}", encoder.name, values[at])),
-                None => Ok(values),
-            }
-        }));
-    }
-    Ok(latents)
 }

@@ -1,47 +1,93 @@
-//! A run as one HTML page.
+//! What a run came to: curves, retrieval on held-out pairs, and what those find.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::Error;
 use super::evaluate::Tested;
 use super::model::Model;
-use super::{Error, folder_of};
 use crate::dataset::Dataset;
-use crate::eval::nearest;
-use crate::report::curves::Series;
-use crate::report::{Found, Hit, Page, Picture, Shown};
+use crate::eval::{Retrieval, nearest};
 use crate::run::{Metrics, RunInfo, TowerInfo, read_metrics};
 
-/// Queries on the page, spread evenly over the file.
+/// Queries that are shown, spread evenly over the file.
 const QUERIES: usize = 24;
-/// Items that a query shows, besides the best match where it is not among them.
-const HITS: usize = 5;
+/// Answers that a query shows, besides the best match where it is not among them.
+const ANSWERS: usize = 5;
+
+/// All that there is to show of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which encoders were fused: "image (efficientnet) + text (minilm)".
+    pub title: String,
+    /// One paragraph: data, sizes, seed.
+    pub summary: String,
+    /// Loss over the epochs.
+    pub loss: Vec<Series>,
+    /// Recall over the epochs on the validation pairs; may be empty.
+    pub recall: Vec<Series>,
+    /// Recall on the held-out pairs.
+    pub retrieval: Vec<Retrieval>,
+    /// The way in which the queries were chosen.
+    pub choice: String,
+    /// Those queries, and what they find.
+    pub queries: Vec<Query>,
+}
+
+/// One line of a plot: its name and its points, (epoch, value).
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What the legend says.
+    pub name: String,
+    /// Finite points in order of epoch.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A query and the nearest items of another tower.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The query.
+    pub item: Shown,
+    /// Rank of the best match, from 1.
+    pub rank: usize,
+    /// The nearest items, nearest first; the last may be the best match, from further away.
+    pub answers: Vec<Answer>,
+}
+
+/// An item that a query found.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The item.
+    pub item: Shown,
+    /// Its place among all items, from 1.
+    pub rank: usize,
+    /// Cosine similarity to the query.
+    pub score: f32,
+    /// Whether it is a match.
+    pub right: bool,
+}
+
+/// An item as a reader sees it.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// Text, or the name of a file that is no picture.
+    Text(String),
+    /// The file of a picture, and its name.
+    Picture(PathBuf, String),
+}
 
 impl Model {
-    /// Writes the run's curves, its retrieval on held-out pairs and what those find to the page `out`, which stays as it was
-    /// until the new one is whole.
-    pub fn report(&self, data: Option<&Path>, out: &Path) -> Result<(), Error> {
-        let write = |cause| Error::Write { path: out.to_owned(), cause };
-        // Opened before the work.
-        let mut builder = tempfile::Builder::new();
-        // A page is there to be shown: what the user's mask allows.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder_of(out)).map_err(write)?;
+    /// The run's curves, its retrieval on the recipe's test files or on `data`, and what those pairs find.
+    pub fn report(&self, data: Option<&Path>) -> Result<Report, Error> {
         let tested = self.held_out(data)?;
         let mut retrieval = Vec::new();
         for tested in &tested {
             retrieval.extend(tested.pairs.retrieval(&self.space)?);
         }
         let (loss, recall) = self.curves()?;
-        let (choice, found) = self.found(&tested)?;
+        let (choice, queries) = self.queries(&tested)?;
         let (title, summary) = (title(&self.info), self.summary(&tested));
-        let page = Page { title, summary, loss, recall, retrieval, choice, found };
-        let html = page.html().map_err(|error| Error::Drawing(error.to_string()))?;
-        file.write_all(html.as_bytes()).map_err(write)?;
-        file.persist(out).map_err(|error| write(error.error))?;
-        Ok(())
+        Ok(Report { title, summary, loss, recall, retrieval, choice, queries })
     }
 
     fn summary(&self, tested: &[Tested]) -> String {
@@ -79,7 +125,7 @@ impl Model {
 
     /// What the queries of a direction find, and how they were chosen: from text to pictures where there are both, else from
     /// text to other items, else from the second tower of the first pair set to its first.
-    fn found(&self, tested: &[Tested]) -> Result<(String, Vec<Found>), Error> {
+    fn queries(&self, tested: &[Tested]) -> Result<(String, Vec<Query>), Error> {
         let towers = self.towers();
         let mut ways = Vec::new();
         for tested in tested {
@@ -103,13 +149,13 @@ impl Model {
             let embedding = &embeddings[from][query * width..(query + 1) * width];
             let order = nearest(embedding, &embeddings[to], usize::MAX);
             let best = order.iter().position(|(item, _)| right.contains(item)).expect("a query has a match");
-            let shown = (0..order.len().min(HITS)).chain((best >= HITS).then_some(best));
-            let hits = shown.map(|at| {
+            let shown = (0..order.len().min(ANSWERS)).chain((best >= ANSWERS).then_some(best));
+            let answers = shown.map(|at| {
                 let (item, score) = order[at];
-                Ok(Hit { item: way.shown(to, item)?, rank: at + 1, score, right: right.contains(&item) })
+                Ok(Answer { item: way.shown(to, item)?, rank: at + 1, score, right: right.contains(&item) })
             });
-            let hits = hits.collect::<Result<_, Error>>()?;
-            all.push(Found { query: way.shown(from, query)?, rank: best + 1, hits });
+            let answers = answers.collect::<Result<_, Error>>()?;
+            all.push(Query { item: way.shown(from, query)?, rank: best + 1, answers });
         }
         let [from, to] = [from, to].map(|side| &self.recipe.towers[tested.pairs.towers[side]].name);
         let choice = format!(
@@ -158,9 +204,6 @@ impl Way<'_> {
         let (Some("image"), Dataset::Table(table)) = (self.modalities[side].as_deref(), file) else {
             return Ok(Shown::Text(name));
         };
-        Ok(match Picture::read(&table.column(column)?.file(row)) {
-            Some(picture) => Shown::Picture(picture, name),
-            None => Shown::Text(name),
-        })
+        Ok(Shown::Picture(table.column(column)?.file(row), name))
     }
 }

@@ -1,5 +1,6 @@
 //! The towers of a recipe at work: their encoders, opened when they are needed, and their items out of files.
 
+use fusemix_sdk::{Description, ItemKind, Modality};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,6 +71,19 @@ impl<'a> Towers<'a> {
         Ok(Some(modality.to_owned()))
     }
 
+    /// Whether a tower's items are files; none if that is for the items to tell.
+    pub(super) fn holds_files(&self, tower: usize) -> Result<Option<bool>, Error> {
+        let encoders = self.encoders(tower)?;
+        let Some(Description { modality, items, .. }) = encoders.first().map(|encoder| &encoder.description) else {
+            return Ok(Some(false));
+        };
+        Ok(match (modality, items) {
+            (Modality::Text, _) | (Modality::Other(_), Some(ItemKind::Text)) => Some(false),
+            (Modality::Image | Modality::Audio, _) | (Modality::Other(_), Some(ItemKind::File)) => Some(true),
+            _ => None,
+        })
+    }
+
     /// What a run folder says of a tower, some of whose items have been read.
     pub(super) fn info(&self, tower: usize) -> Result<TowerInfo, Error> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
@@ -130,7 +144,7 @@ impl<'a> Towers<'a> {
         for encoder in self.encoders(tower)? {
             let shelf = match shelves.get(&encoder.fingerprint) {
                 Some(shelf) => shelf.clone(),
-                None => Arc::new(self.session.shelf(&encoder)?),
+                None => self.session.shelf(&encoder)?,
             };
             shelves.insert(encoder.fingerprint.clone(), shelf.clone());
             let wanted = Wanted { places: true, ..Wanted::default() };

@@ -5,7 +5,7 @@ mod file;
 mod tower;
 
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::{Device, DeviceError};
 use crate::kernels::Precision;
@@ -24,6 +24,8 @@ pub struct Space {
     /// The logarithm of the temperature that the towers were fitted at.
     pub(crate) log_tau: Parameter,
     width: usize,
+    /// Held by the one who embeds on a GPU, which tells of a failure only once.
+    embedding: Mutex<()>,
 }
 
 /// Latents that go through a tower at once.
@@ -46,7 +48,7 @@ impl Space {
         source.begin("");
         let log_tau = source.constant("log_temperature", &[1], temperature.ln());
         let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
-        Self { device, towers, log_tau, width }
+        Self { device, towers, log_tau, width, embedding: Mutex::default() }
     }
 
     /// All parameters, by their names in the file of a space.
@@ -94,6 +96,7 @@ impl Space {
         if rows == 0 {
             return Ok(());
         }
+        let _alone = (!device.shares_memory()).then(|| self.embedding.lock().unwrap_or_else(PoisonError::into_inner));
         let room = tower.room(device, rows);
         let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
         for first in (0..latents.len()).step_by(rows) {

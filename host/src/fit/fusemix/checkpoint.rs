@@ -71,7 +71,12 @@ pub enum CheckpointError {
 impl Checkpoints {
     /// Takes the checkpoints away.
     pub fn remove(&self) {
-        for path in [&self.path, &previous(&self.path)] {
+        Self::remove_at(&self.path);
+    }
+
+    /// Takes the checkpoint at `path` and the one before it away.
+    pub fn remove_at(path: &Path) {
+        for path in [path, &previous(path)] {
             // What is not there need not go, and what stays does no harm.
             let _ = fs::remove_file(path);
         }

@@ -18,14 +18,14 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error("the pairs of towers `{first}` and `{second}` are too few: {pairs}; mixing takes at least 4")]
-    Few { first: String, second: String, pairs: usize },
+    Few { set: usize, first: String, second: String, pairs: usize },
     #[error(
         "tower `{tower}` is `adapter = \"identity\"` and its latents have {latents} values, but the shared space has \
          {width}; say `width = {latents}` in [train]"
     )]
     Identity { tower: String, latents: usize, width: usize },
     #[error("the towers `{first}` and `{second}` are both `adapter = \"identity\"`: nothing is left to train")]
-    Nothing { first: String, second: String },
+    Nothing { set: usize, first: String, second: String },
     #[error(
         "the training takes {needed}, and {free} are free; a smaller `batch`, fewer `blocks`, or a smaller `expansion` or \
          `width`, in [train] take less"

@@ -26,13 +26,13 @@ pub fn check(towers: &[Planned<'_>], sets: &[([usize; 2], usize)], shared: usize
             return Err(TrainError::Identity { tower: tower.name.to_owned(), latents, width: shared });
         }
     }
-    for &(ends, pairs) in sets {
+    for (set, &(ends, pairs)) in sets.iter().enumerate() {
         let [first, second] = ends.map(|end| towers[end].name.to_owned());
         if ends.iter().all(|&end| towers[end].adapter == AdapterKind::Identity) {
-            return Err(TrainError::Nothing { first, second });
+            return Err(TrainError::Nothing { set, first, second });
         }
         if pairs < FEWEST {
-            return Err(TrainError::Few { first, second, pairs });
+            return Err(TrainError::Few { set, first, second, pairs });
         }
     }
     Ok(())

@@ -5,11 +5,11 @@ use fusemix_sdk::{
 };
 
 /// Counts pairs of neighbouring bytes. Put your model in its place.
-struct {Type} {
+struct {Type}Encoder {
     width: usize,
 }
 
-impl Encoder for {Type} {
+impl Encoder for {Type}Encoder {
     /// The keys that plugins.toml may give it.
     fn options() -> Vec<OptionSpec> {
         vec![OptionSpec::new("width", OptionKind::Integer, "values a latent (default: 64)")]
@@ -39,7 +39,7 @@ impl Encoder for {Type} {
     }
 }
 
-impl {Type} {
+impl {Type}Encoder {
     fn latent(&self, item: &Item<'_>) -> Result<Vec<f32>, ItemError> {
 {check}
         let mut latent = vec![0.0; self.width];
@@ -51,7 +51,7 @@ impl {Type} {
     }
 }
 
-fusemix_sdk::export!({Type});
+fusemix_sdk::export!({Type}Encoder);
 
 #[cfg(test)]
 mod tests {
@@ -59,6 +59,6 @@ mod tests {
 
     #[test]
     fn keeps_the_promises_of_every_encoder() {
-        fusemix_sdk::check::conforms::<{Type}>(&Options::default(), {samples});
+        fusemix_sdk::check::conforms::<{Type}Encoder>(&Options::default(), {samples});
     }
 }

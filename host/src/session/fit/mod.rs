@@ -134,7 +134,7 @@ impl Session {
         let (start, begun) = (Instant::now(), trainer.done().0);
         let mut watch = Watch::new(self, &folder, validation, planned, trainer.done().1)?;
         let outcome = trainer.run(&mut watch, Some(&checkpoints));
-        self.see(Event::Trained);
+        self.see(Event::Ended);
         let outcome = outcome.map_err(|error| match error {
             TrainError::Diverged { .. } => error.into(),
             error if checkpoints.path.exists() => Error::Resumable(error),
@@ -148,14 +148,13 @@ impl Session {
             RunInfo { fusemix: env!("CARGO_PKG_VERSION").to_owned(), seed, device: trainer.devices(), pairs, towers };
         if !matches!(outcome, Outcome::Stopped(_)) {
             trainer.space().save(&folder.adapters())?;
-            checkpoints.remove();
             folder.finish(&info)?;
         }
         Ok(Fitted {
             outcome,
             steps,
             planned,
-            worked: (steps - begun).max(1),
+            worked: steps - begun,
             info,
             dropped,
             options: trainer.options().clone(),

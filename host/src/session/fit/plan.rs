@@ -18,18 +18,18 @@ use crate::run::TowerInfo;
 pub(super) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: TrainOptions,
-    files: Vec<Files>,
+    files: Vec<PairFiles>,
 }
 
 /// The files of a pair set, with the columns that they must have.
-struct Files {
+struct PairFiles {
     train: Dataset,
     /// Rows of `train`.
     rows: usize,
     validation: Option<Dataset>,
 }
 
-impl Files {
+impl PairFiles {
     fn open(entry: &PairsEntry) -> Result<Self, DataError> {
         let open = |path: &PathBuf| {
             let file = Dataset::open(path)?;
@@ -58,7 +58,7 @@ pub(super) struct Material {
 impl<'a> Plan<'a> {
     pub(super) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
         let options = recipe.options()?;
-        let files = recipe.pairs.iter().map(Files::open).collect::<Result<_, _>>()?;
+        let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
         Ok(Self { recipe, options, files })
     }
 
@@ -130,11 +130,8 @@ impl<'a> Plan<'a> {
         match &error {
             TrainError::Option(option) => file.error_at(&["train", option.key], error.to_string()).into(),
             TrainError::Identity { tower, .. } => file.error_at(&["tower", tower, "adapter"], error.to_string()).into(),
-            TrainError::Few { first, second, .. } | TrainError::Nothing { first, second } => {
-                let name = |tower: usize| &self.recipe.towers[tower].name;
-                let is_it = |entry: &PairsEntry| entry.ends.each_ref().map(|end| name(end.tower)) == [first, second];
-                let index = self.recipe.pairs.iter().position(is_it).unwrap_or(0);
-                file.error_at(&["pairs", &index.to_string()], error.to_string()).into()
+            TrainError::Few { set, .. } | TrainError::Nothing { set, .. } => {
+                file.error_at(&["pairs", &set.to_string()], error.to_string()).into()
             }
             _ => error.into(),
         }

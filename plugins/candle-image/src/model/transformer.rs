@@ -2,8 +2,8 @@
 //! batch have the same number of tokens.
 
 use candle_core::{Result, Tensor};
-use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
 use candle_kit::Layer;
+use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
 use candle_nn::{Activation, Module, VarBuilder};
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,63 @@
+//! Items that are encoded and not stored, such as queries.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::batches::{Batch, Sample, pack};
+use super::calls::Calls;
+use super::{EncodeError, TICK};
+use crate::cache::Key;
+use crate::plugin::{EncoderError, LoadedEncoder};
+use crate::stop::Stop;
+
+/// A latent, or why there is none.
+pub type Latent = Result<Vec<f32>, String>;
+
+/// The latents of different items, which have `width` values if that is known. They are sent as an encoding sends them: in
+/// batches within the encoder's limits, several at once, for as long as nobody asks to stop.
+pub fn encode_once(
+    items: Vec<(Key, Vec<u8>)>,
+    encoder: &Arc<LoadedEncoder>,
+    mut width: Option<usize>,
+    stop: &Stop,
+) -> Result<HashMap<Key, Latent>, EncodeError> {
+    let bytes: Vec<&[u8]> = items.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    let sizes = encoder.measure(&bytes)?;
+    let samples = items.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size });
+    let mut pending: VecDeque<Sample> = samples.collect();
+    let mut calls = Calls::new(encoder.clone());
+    let mut latents = HashMap::new();
+    while !pending.is_empty() || calls.under_way() > 0 {
+        if calls.failed() || stop.is_asked() {
+            pending.clear();
+            calls.close();
+        }
+        while !pending.is_empty() && !calls.is_full() {
+            let packed = pack(&pending, &encoder.description);
+            let samples: Vec<Sample> = pending.drain(..packed.items).collect();
+            calls.start(Batch { samples, size: packed.size });
+        }
+        for answer in calls.wait(TICK) {
+            if let Some(got) = answer.width() {
+                let expected = *width.get_or_insert(got);
+                if got != expected {
+                    let (encoder, described) = (encoder.name.clone(), encoder.description.width.is_some());
+                    calls.fail(EncoderError::Width { encoder, expected, got, described });
+                }
+            }
+            let keys: Vec<Key> = answer.samples().map(|sample| sample.key).collect();
+            let outcomes = answer.rows.outcomes.into_iter().map(|(_, outcome)| outcome);
+            latents.extend(keys.into_iter().zip(outcomes.map(|outcome| finite(&encoder.name, outcome))));
+        }
+        calls.release(calls.failed() || stop.is_asked());
+    }
+    calls.into_error().map_or(Ok(latents), |error| Err(error.into()))
+}
+
+fn finite(encoder: &str, outcome: fusemix_sdk::Outcome) -> Latent {
+    let values = outcome.map_err(|error| error.message)?.values;
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(format!("encoder `{encoder}` gave {} at position {at}", values[at])),
+        None => Ok(values),
+    }
+}
