@@ -16,8 +16,8 @@ pub(crate) struct Adapter {
 }
 
 enum Kind {
-    Mlp(Mlp),
-    Linear(Linear),
+    Mlp(Box<Mlp>),
+    Linear(Box<Linear>),
     Identity,
 }
 
@@ -76,8 +76,8 @@ impl Adapter {
     pub(crate) fn new(device: &dyn Device, source: &mut dyn Source, shape: Shape) -> Self {
         let Shape { width, shared, bias, .. } = shape;
         let kind = match shape.kind {
-            AdapterKind::Mlp => Kind::Mlp(Mlp::new(device, source, shape)),
-            AdapterKind::Linear => Kind::Linear(Linear::new(device, source, "head", [width, shared], bias)),
+            AdapterKind::Mlp => Kind::Mlp(Box::new(Mlp::new(device, source, shape))),
+            AdapterKind::Linear => Kind::Linear(Box::new(Linear::new(device, source, "head", [width, shared], bias))),
             AdapterKind::Identity => Kind::Identity,
         };
         Self { shape, kind }

@@ -74,6 +74,9 @@ pub struct Session {
     watcher: Arc<dyn Watcher>,
 }
 
+/// An encoder, once it is open.
+type Slot = Mutex<Option<Arc<LoadedEncoder>>>;
+
 /// What all handles of a session have in common.
 struct Shared {
     setup: Setup,
@@ -81,7 +84,7 @@ struct Shared {
     /// Files as they were when they were read.
     stamps: OnceLock<FileStamps>,
     /// Encoders by name: each opens once, and those who ask for it meanwhile wait for it, and for no other.
-    encoders: Mutex<HashMap<String, Arc<Mutex<Option<Arc<LoadedEncoder>>>>>>,
+    encoders: Mutex<HashMap<String, Arc<Slot>>>,
     /// Latents that are in use, by fingerprint.
     shelves: Mutex<HashMap<String, Weak<Shelf>>>,
     /// Latents that are only read, by fingerprint.
