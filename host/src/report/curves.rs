@@ -4,7 +4,7 @@ use plotters::prelude::*;
 
 /// One line of a plot: its name and its points, (epoch, value).
 pub struct Series {
-    /// What the legend says.
+    /// Its name in the legend.
     pub name: String,
     /// Finite points in order of epoch.
     pub points: Vec<(f64, f64)>,

@@ -1,4 +1,4 @@
-//! What a run looks like: curves, a table, and what held-out items find, as one HTML page.
+//! The report of a run: curves, a table, and the results of held-out items, as one HTML page.
 
 pub mod curves;
 mod page;

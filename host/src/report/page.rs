@@ -6,7 +6,7 @@ use super::curves::{Series, svg};
 use super::thumbnail::Picture;
 use crate::eval::Retrieval;
 
-/// What the page shows.
+/// The content of the page.
 pub struct Page {
     /// The heading: which encoders were fused.
     pub title: String,
@@ -18,9 +18,9 @@ pub struct Page {
     pub recall: Vec<Series>,
     /// Recall on the test pairs.
     pub retrieval: Vec<Retrieval>,
-    /// How the queries below were chosen.
+    /// The choice of the queries below.
     pub choice: String,
-    /// What those find.
+    /// The results of those queries.
     pub found: Vec<Found>,
 }
 
@@ -42,11 +42,11 @@ pub struct Hit {
     pub rank: usize,
     /// Cosine similarity to the query.
     pub score: f32,
-    /// Whether it is a match.
+    /// True if it is a match.
     pub right: bool,
 }
 
-/// An item as a reader sees it.
+/// An item as shown on the page.
 pub enum Shown {
     /// Text, or the name of a file that cannot be shown.
     Text(String),

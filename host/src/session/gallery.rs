@@ -17,7 +17,7 @@ pub const ITEM: &str = "item";
 /// Rows that are added in one commit.
 const COMMIT: usize = 8192;
 
-/// The columns of a table that a gallery takes.
+/// The columns of a table that go into a gallery.
 #[derive(Clone, Debug, Default)]
 pub struct GalleryColumns {
     /// The items; guessed from the header if none is named.
@@ -26,12 +26,12 @@ pub struct GalleryColumns {
     pub id: Option<String>,
 }
 
-/// What became of a table's rows.
+/// The result of adding a table's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Items whose ids are new.
     pub new: usize,
-    /// Items in the place of others with the same id.
+    /// Items that replaced others with the same id.
     pub replaced: usize,
     /// Rows that repeat an item of an earlier row.
     pub repeated: usize,
@@ -53,7 +53,7 @@ pub struct GalleryHit {
 }
 
 impl Model {
-    /// Builds a gallery of a tower's items in `data`; it appears in `out` when it is whole.
+    /// Builds a gallery of a tower's items in `data`; it appears in `out` once it is complete.
     pub fn build_gallery(
         &self,
         tower: &str,
@@ -84,7 +84,7 @@ impl Model {
         Ok(added)
     }
 
-    /// Adds the items in `data` to the gallery in `gallery`; one with the id of another takes its place.
+    /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id.
     pub fn add_to_gallery(&self, gallery: &Path, data: &Path, columns: &GalleryColumns) -> Result<Added, Error> {
         let mut writer = Writer::open(gallery)?;
         let origin = writer.info().origin.clone();
@@ -94,7 +94,7 @@ impl Model {
         self.add_rows(&mut writer, rows)
     }
 
-    /// The `k` items of a gallery that pass the filter and are nearest to each of `queries`, nearest first.
+    /// The `k` items of a gallery nearest to each of `queries` among those that pass the filter, nearest first.
     pub fn search_gallery(
         &self,
         gallery: &Gallery,
@@ -115,7 +115,7 @@ impl Model {
         found.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect()
     }
 
-    /// Where a tower's embeddings come from.
+    /// The origin of a tower's embeddings.
     fn origin(&self, tower: &str) -> Result<Origin, Error> {
         let info = &self.info.towers[self.recipe.tower(tower)?];
         let run = std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_owned());
@@ -179,7 +179,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Opens the table, which must have all the columns.
+    /// Opens the table, which must have all of the columns.
     fn open(
         model: &Model,
         tower: &str,
@@ -197,7 +197,7 @@ impl Rows {
     }
 }
 
-/// What a table's rows are called.
+/// The ids of a table's rows.
 struct Names<'a> {
     file: &'a Dataset,
     column: &'a str,
@@ -223,7 +223,7 @@ impl Names<'_> {
         })
     }
 
-    /// A cell of metadata: a number where it is written as one, null where it is empty, text elsewhere.
+    /// A cell of metadata: a number if it is written as one, null if it is empty, else text.
     fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
         let text = self.file.name(column, row)?;
         let number = text.parse::<Number>().ok().filter(|_| !text.contains(['e', 'E']));
@@ -234,7 +234,7 @@ impl Names<'_> {
         })
     }
 
-    /// The rows to add, and how many are left out because they repeat an item; two ids of one name are an error.
+    /// The rows to add, and the number of rows that repeat an item; two items with one id are an error.
     fn distinct(&self, keys: &[Option<Key>]) -> Result<(Vec<bool>, usize), Error> {
         let mut chosen = vec![false; keys.len()];
         let mut repeated = 0;
@@ -261,7 +261,7 @@ impl Names<'_> {
     }
 }
 
-/// Where a gallery is while it is built.
+/// The folder of a gallery while it is built.
 fn part(out: &Path) -> PathBuf {
     let mut name = out.components().as_path().as_os_str().to_owned();
     name.push(".building");

@@ -1,8 +1,8 @@
-//! The use-cases, without printing: open encoders, encode, fit, embed, query, evaluate, report. Progress and the wish to
-//! stop are handed in; what can go wrong is an [`Error`].
+//! The use-cases, without printing: open encoders, encode, fit, embed, query, evaluate, report. The caller provides the
+//! progress observer and the stop flag; failures are an [`Error`].
 //!
-//! A [`Session`] is a handle that is cheap to clone; it, and the [`Model`]s opened in it, may be used from several threads
-//! at once.
+//! A [`Session`] is a handle that is cheap to clone; it and the [`Model`]s opened in it can be used from several
+//! threads at once.
 
 mod cache;
 mod check;
@@ -38,23 +38,23 @@ pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};
 
-/// What a session is opened with.
+/// Settings of a session.
 #[derive(Clone)]
 pub struct Setup {
-    /// plugins.toml, which is read when it is first needed.
+    /// The path of plugins.toml, which is read when first needed.
     pub plugins: PathBuf,
-    /// Where latents are kept, instead of where plugins.toml says.
+    /// The folder of the latent cache, instead of the one in plugins.toml.
     pub cache: Option<PathBuf>,
-    /// Whether files are read again that look as they did when they were read before.
+    /// True to read files again even if their size and times have not changed.
     pub verify_files: bool,
-    /// The wish to stop, which whoever holds a copy may ask for.
+    /// The stop flag, which any holder of a copy can raise.
     pub stop: Stop,
-    /// Whoever wants to see how things go.
+    /// The observer of events.
     pub watcher: Arc<dyn Watcher>,
 }
 
 impl Setup {
-    /// A silent session on `plugins` that nobody stops.
+    /// Settings of a silent session on `plugins` that nobody stops.
     pub fn new(plugins: impl Into<PathBuf>) -> Self {
         Self {
             plugins: plugins.into(),
@@ -66,7 +66,7 @@ impl Setup {
     }
 }
 
-/// The configured plugins, the cache, and whoever watches.
+/// The configured plugins, the cache, and the observer.
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 
@@ -74,21 +74,21 @@ struct Shared {
     setup: Setup,
     services: Services,
     plugins: OnceLock<Plugins>,
-    /// Files as they were when they were read.
+    /// Files as they were when last read.
     stamps: OnceLock<FileStamps>,
-    /// Encoders that were opened, by name.
+    /// Open encoders, by name.
     encoders: Mutex<HashMap<String, Arc<LoadedEncoder>>>,
 }
 
 impl Session {
-    /// A session in which plugins.toml is read when it is first needed.
+    /// A session that reads plugins.toml when it is first needed.
     pub fn new(setup: Setup) -> Self {
         let services = Services::new(setup.stop.clone());
         let (plugins, stamps, encoders) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         Self(Arc::new(Shared { setup, services, plugins, stamps, encoders }))
     }
 
-    /// A silent session on the plugins.toml at `path`, which is read now.
+    /// A silent session on the plugins.toml at `path`, which is read immediately.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let session = Self::new(Setup::new(path));
         session.plugins()?;
@@ -118,7 +118,7 @@ impl Session {
         }
     }
 
-    /// Opens an encoder, once in a session.
+    /// Opens an encoder, once per session.
     pub fn encoder(&self, name: &str) -> Result<Arc<LoadedEncoder>, Error> {
         // Held while it opens: two who ask for one encoder get the same.
         let mut encoders = self.0.encoders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +143,7 @@ impl Session {
         Ok(Files { stamps, trusted: !self.0.setup.verify_files })
     }
 
-    /// Whether somebody has asked to stop.
+    /// True if somebody has asked to stop.
     pub fn should_stop(&self) -> bool {
         self.0.setup.stop.is_asked()
     }

@@ -1,4 +1,4 @@
-//! Items from memory into the shared space, and what is nearest to them.
+//! Queries: embedding items from memory, and finding the nearest items.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::eval::nearest;
 use crate::latents::{Dense, Latents};
 use crate::plugin::LoadedEncoder;
 
-/// An embedding of length 1, or why there is none.
+/// An embedding of length 1, or the reason why there is none.
 pub type Embedding = Result<Vec<f32>, String>;
 
 /// An item of a column that is near to a query.
@@ -25,13 +25,13 @@ pub struct Found {
     pub row: usize,
     /// The item: its cell, or the row's number.
     pub item: String,
-    /// The file that the item is, if it is one.
+    /// The item's file, if it is one.
     pub file: Option<PathBuf>,
 }
 
 impl Model {
-    /// The embeddings of items through a tower, in order. Latents that the cache has are taken from there; what is encoded is
-    /// stored only if `store` says so.
+    /// The embeddings of items through a tower, in order. Latents come from the cache if it has them; new ones are
+    /// stored only if `store` is true.
     pub fn embed(&self, tower: &str, items: &[Item<'_>], store: bool) -> Result<Vec<Embedding>, Error> {
         let index = self.recipe.tower(tower)?;
         if self.recipe.towers[index].source == TowerSource::Precomputed {
@@ -65,7 +65,7 @@ impl Model {
         embeddings.remove(0).map_err(|reason| Error::Query { query, reason })
     }
 
-    /// The item that a word of a command line means for a tower: the text itself, or the file that it names.
+    /// The item that a command-line argument means for a tower: the text itself, or the file that it names.
     pub fn item<'a>(&self, tower: &str, word: &'a str) -> Result<Item<'a>, Error> {
         let modality = self.modality(tower)?;
         Ok(match modality.as_deref() {
@@ -76,7 +76,7 @@ impl Model {
         })
     }
 
-    /// The `k` different items of a column that are nearest to each of `queries`, nearest first.
+    /// The `k` distinct items of a column that are nearest to each of `queries`, nearest first.
     pub fn search_column(
         &self,
         queries: &[Vec<f32>],
@@ -135,7 +135,7 @@ impl Session {
         Ok(bytes.into_iter().map(&mut latent).collect())
     }
 
-    /// The same, stored.
+    /// The latents of items by an encoder, which are stored.
     fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Embedding>, Error> {
         let shelf = self.shelf(encoder)?;
         let wanted = Wanted { places: true, ..Wanted::default() };
@@ -162,7 +162,7 @@ impl Session {
     }
 }
 
-/// The latents of items, call by call.
+/// The latents of items, one call after the other.
 fn call_all(encoder: &Arc<LoadedEncoder>, mut items: Vec<Vec<u8>>) -> Result<Vec<Embedding>, Error> {
     let mut latents = Vec::new();
     while !items.is_empty() {
@@ -171,7 +171,7 @@ fn call_all(encoder: &Arc<LoadedEncoder>, mut items: Vec<Vec<u8>>) -> Result<Vec
         latents.extend(encoded.outcomes.into_iter().map(|outcome| {
             let values = outcome.map_err(|error| error.message)?.values;
             match values.iter().position(|value| !value.is_finite()) {
-                Some(at) => Err(format!("encoder `{}` gave {} at position {at}", encoder.name, values[at])),
+                Some(at) => Err(format!("encoder `{}` returned {} at position {at}", encoder.name, values[at])),
                 None => Ok(values),
             }
         }));

@@ -15,12 +15,12 @@ use crate::run::{Metrics, RunInfo, TowerInfo, read_metrics};
 
 /// Queries on the page, spread evenly over the file.
 const QUERIES: usize = 24;
-/// Items that a query shows, besides the best match where it is not among them.
+/// Items shown per query, besides the best match if it is not among them.
 const HITS: usize = 5;
 
 impl Model {
-    /// Writes the run's curves, its retrieval on held-out pairs and what those find to the page `out`, which stays as it was
-    /// until the new one is whole.
+    /// Writes the run's curves, its retrieval on held-out pairs and example results to the page `out`, which keeps its
+    /// old content until the new one is complete.
     pub fn report(&self, data: Option<&Path>, out: &Path) -> Result<(), Error> {
         let write = |cause| Error::Write { path: out.to_owned(), cause };
         // Opened before the work.
@@ -53,7 +53,7 @@ impl Model {
         let read = self.recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
         let read: Vec<PathBuf> = read.filter_map(|path| path.canonicalize().ok()).collect();
         let seen = tested.iter().any(|tested| tested.file.path().canonicalize().is_ok_and(|path| read.contains(&path)));
-        let held_out = if seen { "" } else { ", which the training never read" };
+        let held_out = if seen { "" } else { ", which were not used for training" };
         format!(
             "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of \
              {files}{held_out}."
@@ -77,8 +77,8 @@ impl Model {
         Ok((loss, recall))
     }
 
-    /// What the queries of a direction find, and how they were chosen: from text to pictures where there are both, else from
-    /// text to other items, else from the second tower of the first pair set to its first.
+    /// The results of one direction's queries, and how these were chosen: from text to pictures if there are both, else
+    /// from text to other items, else from the second tower of the first pair set to its first.
     fn found(&self, tested: &[Tested]) -> Result<(String, Vec<Found>), Error> {
         let towers = self.towers();
         let mut ways = Vec::new();
@@ -113,8 +113,8 @@ impl Model {
         }
         let [from, to] = [from, to].map(|side| &self.recipe.towers[tested.pairs.towers[side]].name);
         let choice = format!(
-            "From {from} to {to}: {count} of the {} queries of {}, evenly spread over the file and not picked by how well \
-             they do.",
+            "From {from} to {to}: {count} of the {} queries of {}, spread evenly over the file and not chosen by \
+             their results.",
             matches.len(),
             tested.file_name()
         );
@@ -132,7 +132,7 @@ fn title(info: &RunInfo) -> String {
     info.towers.iter().map(tower).collect::<Vec<_>>().join(" + ")
 }
 
-/// A direction of a pair set: its sides' modalities, and which of them is searched from which.
+/// A direction of a pair set: its sides' modalities, and the side of the queries.
 struct Way<'a> {
     tested: &'a Tested,
     modalities: [Option<String>; 2],
@@ -141,7 +141,7 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// The least is the best to look at.
+    /// The rank of a direction for display; the lowest is best.
     fn preference(&self) -> usize {
         match [self.from, self.to].map(|side| self.modalities[side].as_deref()) {
             [Some("text"), Some("image")] => 0,
@@ -150,7 +150,7 @@ impl Way<'_> {
         }
     }
 
-    /// Item `item` of a side as a reader sees it.
+    /// Item `item` of a side, as shown on the page.
     fn shown(&self, side: usize, item: usize) -> Result<Shown, Error> {
         let (file, column) = (&*self.tested.file, &self.tested.ends[side].column);
         let row = self.tested.pairs.sides[side].rows[item];
