@@ -93,7 +93,7 @@ fn latents_are_those_of_transformers() {
     }
 }
 
-/// A manual test of a folder as image_families.py makes them, in FUSEMIX_CHECKPOINT; see tests/reference/full_size_image.py.
+/// A manual test of a folder from image_families.py, in FUSEMIX_CHECKPOINT; see tests/reference/full_size_image.py.
 #[test]
 #[ignore = "tests/reference/full_size_image.py runs it"]
 fn a_checkpoint_of_ones_own() {
