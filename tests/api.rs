@@ -27,7 +27,8 @@ pub(crate) fn place(server: &Server, wire: Wire, options: &str) -> Place {
     };
     let backoff = if options.contains("backoff") { "" } else { "backoff = 0.01\n" };
     Place::new(&format!(
-        "[[plugin]]\nname = 'api'\n[encoder.api]\nplugin = 'api'\nprovider = '{provider}'\nbase_url = '{address}{base}'\n\
+        "[[plugin]]\nname = 'api'\n[encoder.api]\nplugin = 'api'\nprovider = '{provider}'\n\
+         base_url = '{address}{base}'\n\
          api_key_env = 'TEST_KEY'\nrequest_timeout = 1\n{backoff}{model}{own}{options}"
     ))
 }
@@ -48,14 +49,14 @@ pub(crate) fn run(place: &Place, arguments: &str) -> Ran {
     Ran::from(place.command(arguments).env("TEST_KEY", KEY).output().unwrap())
 }
 
-/// Runs the program, which must end with `code`, and reads the JSON that it prints.
+/// Runs the program, which must exit with `code`, and parses the JSON that it prints.
 pub(crate) fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Value {
     let ran = run(place, &format!("{arguments} --json"));
     assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
     ran.json()
 }
 
-/// Holds what the cache has against what the server should have said.
+/// Checks the cache's content against the server's expected answers.
 pub(crate) fn stored_right(place: &Place, texts: &[String]) {
     json(place, "cache export --data data.tsv --encoder api --out out.safetensors", 0);
     let bytes = std::fs::read(place.path("out.safetensors")).unwrap();
@@ -153,7 +154,8 @@ fn both_towers_may_be_behind_apis() {
     place.write(
         "fusion.toml",
         "[tower.left]\nencoder = 'api'\n[tower.right]\nencoder = 'other'\n[[pairs]]\ntrain = 'train.tsv'\n\
-         test = 'test.tsv'\nleft = 'left'\nright = 'right'\n[train]\nepochs = 60\nwidth = 32\ndropout = 0.0\nlr = 0.003\n",
+         test = 'test.tsv'\nleft = 'left'\nright = 'right'\n[train]\nepochs = 60\nwidth = 32\n\
+         dropout = 0.0\nlr = 0.003\n",
     );
     json(&place, "train fusion.toml --out run --device cpu", 0);
     let found = json(&place, "eval run --device cpu", 0);
@@ -184,7 +186,8 @@ fn a_text_api_pairs_with_a_local_encoder() {
     place.write(
         "fusion.toml",
         "[tower.local]\nencoder = 'local'\n[tower.remote]\nencoder = 'api'\n[[pairs]]\ntrain = 'train.tsv'\n\
-         test = 'train.tsv'\nlocal = 'local'\nremote = 'remote'\n[train]\nepochs = 60\nwidth = 32\ndropout = 0.0\nlr = 0.003\n",
+         test = 'train.tsv'\nlocal = 'local'\nremote = 'remote'\n[train]\nepochs = 60\nwidth = 32\n\
+         dropout = 0.0\nlr = 0.003\n",
     );
     json(&place, "train fusion.toml --out run --device cpu", 0);
     let found = json(&place, "eval run --device cpu", 0);
@@ -248,7 +251,7 @@ fn a_dry_run_prices_what_then_comes() {
     let counts = ["encoded", "cached", "duplicates"].map(|key| summary[key].as_u64().unwrap());
     assert_eq!(counts.iter().sum::<u64>(), 97, "{summary}");
     assert!(server.answered().values().all(|&times| times == 1));
-    run(&place, "encode --data data.tsv --encoder api --max-cost=-1").fails(2, "not a sum of money");
+    run(&place, "encode --data data.tsv --encoder api --max-cost=-1").fails(2, "not an amount of money");
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn money_for_less_than_a_batch_sends_a_part_of_one() {
     };
     assert_eq!([ended(0.305), ended(0.005), ended(0.645)], [[30, 0], [0, 30], [64, 30]]);
     run(&place, "encode --data data.tsv --encoder api --dry-run --max-cost 0.001")
-        .fails(0, "--max-cost ends the run before all are sent");
+        .fails(0, "--max-cost stops the run before all of them are sent");
 }
 
 #[test]
@@ -275,12 +278,12 @@ fn mistakes_are_named_before_anything_is_sent() {
             3,
             "`provider` of encoder `api` cannot be `opnai`; did you mean `openai`?",
         ),
-        ("TEST_KEY", "NO_SUCH_KEY", 3, "the environment has no NO_SUCH_KEY"),
+        ("TEST_KEY", "NO_SUCH_KEY", 3, "the environment variable NO_SUCH_KEY is not set"),
         ("model = 'm'\n", "", 3, "provider `openai` needs a `model`"),
         ("model = 'm'", "model = 'm'\ndimensions = 0", 3, "`dimensions = 0` must be at least 1"),
         ("model = 'm'", "model = 'm'\nmodality = 'smell'", 3, "provider `openai` takes text or image or audio"),
-        ("http://127.0.0.1", "http://example.com", 3, "without TLS; use https, or say `allow_http = true`"),
-        ("http://127", "ftp://127", 3, "is no address"),
+        ("http://127.0.0.1", "http://example.com", 3, "without TLS; use https, or set `allow_http = true`"),
+        ("http://127", "ftp://127", 3, "is not a URL"),
         ("model = 'm'", "model = 'm'\nca_file = 'none.pem'", 3, "none.pem"),
         ("model = 'm'", "model = 'm'\ntokenizer = 'none.json'", 3, "none.json"),
         ("model = 'm'", "model = 'm'\nrequests_per_minute = 0", 3, "must be above 0"),
@@ -309,11 +312,11 @@ fn what_is_cached_needs_no_key() {
         assert_eq!((ran.code, &ran.json()["cached"]), (0, &9.into()), "{}", ran.stderr);
     }
     place.write("data.tsv", table(10));
-    place.run("encode --data data.tsv --encoder api").fails(3, "the environment has no TEST_KEY");
+    place.run("encode --data data.tsv --encoder api").fails(3, "the environment variable TEST_KEY is not set");
     let toml = place.read("plugins.toml").replace("'TEST_KEY'", "'sk-this-is-the-key'");
     place.write("plugins.toml", toml);
     let ran = place.run("encode --data data.tsv --encoder api");
-    ran.fails(3, "`api_key_env` must be the name of a variable");
+    ran.fails(3, "`api_key_env` must be the name of an environment variable");
     assert!(!ran.stderr.contains("sk-this"), "{}", ran.stderr);
 }
 

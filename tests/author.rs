@@ -1,16 +1,16 @@
-//! Plugins by someone with nothing but the SDK: workspaces of their own, builds of their own, other versions of the SDK.
+//! Third-party plugins built with only the SDK: separate workspaces and builds, other versions of the SDK.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{Place, built, repository};
 
-/// The folder of all that is built outside of this workspace, once for all tests.
+/// The folder of everything built outside of this workspace, shared by all tests.
 fn outside() -> PathBuf {
     built().parent().unwrap().join("outside")
 }
 
-/// Writes a file unless it is as it should be: what did not change is not built again.
+/// Writes a file unless it is unchanged, so that unchanged code is not rebuilt.
 fn write(path: &Path, content: &str) {
     if std::fs::read_to_string(path).is_ok_and(|there| there == content) {
         return;
@@ -71,7 +71,7 @@ fn copy_sdk(to: &Path, version: &str) {
     write(&to.join("Cargo.toml"), &manifest.replace("[lints]\nworkspace = true\n", ""));
 }
 
-/// A plugins.toml that finds plugins in `folder`, and says the rest.
+/// A plugins.toml that finds plugins in `folder`, followed by the rest.
 fn place(folder: &Path, rest: &str) -> Place {
     Place::new(&format!("plugin_folder = '{}'\n{rest}", folder.display()))
 }

@@ -1,4 +1,4 @@
-//! A folder with a plugins.toml of the test's own, and the program run in it.
+//! A folder with the test's own plugins.toml, in which the program runs.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub fn repository() -> &'static Path {
 /// A folder to run the program in.
 pub struct Place(TempDir);
 
-/// What a command left behind.
+/// The result of a command.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -56,17 +56,17 @@ impl Place {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it exits.
     pub fn run(&self, arguments: &str) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
     }
 
-    /// Runs the program, which must succeed, and reads the JSON that it prints.
+    /// Runs the program, which must succeed, and parses the JSON that it prints.
     pub fn json(&self, arguments: &str) -> Value {
         self.json_code(arguments, 0)
     }
 
-    /// Runs the program, which must end with `code`, and reads the JSON that it prints.
+    /// Runs the program, which must exit with `code`, and parses the JSON that it prints.
     pub fn json_code(&self, arguments: &str, code: i32) -> Value {
         let ran = self.run(&format!("{arguments} --json"));
         assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
@@ -85,7 +85,7 @@ impl Ran {
             .unwrap_or_else(|error| panic!("not JSON ({error}):\n{}\n{}", self.stdout, self.stderr))
     }
 
-    /// Asserts the exit code and that standard error says `message`.
+    /// Asserts the exit code and that standard error contains `message`.
     pub fn fails(&self, code: i32, message: &str) {
         let said = format!("{}{}", self.stdout, self.stderr);
         assert!(

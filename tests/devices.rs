@@ -8,7 +8,7 @@ fn devices_says_what_auto_takes_and_why() {
     let devices = place.json("devices");
     assert!(devices["cpu"]["name"].as_str().unwrap().starts_with("CPU"));
     assert!(devices["auto"].is_string() && devices["why"].is_string() && devices["adapters"].is_array());
-    assert!(place.run("devices").stdout.contains("--device auto takes"));
+    assert!(place.run("devices").stdout.contains("--device auto uses"));
 }
 
 #[test]
@@ -16,13 +16,14 @@ fn a_bench_counts_and_splits_what_a_step_takes() {
     let place = Place::new("");
     for precision in ["f32", "bf16"] {
         let ran = place.run(&format!(
-            "bench step --dims 96,64 --blocks 2 --batch 300 --width 32 --device cpu --steps 2 --precision {precision} --json"
+            "bench step --dims 96,64 --blocks 2 --batch 300 --width 32 --device cpu --steps 2 \
+             --precision {precision} --json"
         ));
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let bench = ran.json();
         let number = |key: &str| bench[key].as_f64().unwrap();
         assert!((number("pairs_per_second") * number("median_step_seconds") - 300.0).abs() < 1e-6);
-        // Three products of two values for each weight and pair, the first matrix's two, and three of all pairs with all.
+        // Three products of two values for each weight and pair (two for the first matrix), three of all pairs.
         let weights = [96.0, 64.0].map(|width: f64| 2.0 * 2.0 * width * 4.0 * width + 32.0 * width);
         let first = [96.0, 64.0].map(|width: f64| width * 4.0 * width);
         let products = 6.0 * (weights[0] + weights[1]) - 2.0 * (first[0] + first[1]);

@@ -9,7 +9,7 @@ use crate::seed::Random;
 
 const MOCK: &str = "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\ncalls = 'calls'\n";
 
-/// `text` and a header.
+/// A table with a header and a column `text`.
 fn table(rows: usize) -> String {
     (0..rows).fold("id\ttext\n".into(), |mut table, row| {
         writeln!(table, "{row}\titem {row} of the table").unwrap();
@@ -51,8 +51,8 @@ fn nothing_is_sent_for_which_the_disk_has_no_room() {
     place.write("items.tsv", table(10));
     // 8 of 4 TB each.
     let ran = place.run("encode --data items.tsv --encoder mock");
-    ran.fails(1, "the latents that are under way take 305");
-    ran.fails(1, "nothing more is sent; make room");
+    ran.fails(1, "storing the results of pending requests needs 305");
+    ran.fails(1, "free some space or use another folder");
     assert_eq!(place.read("calls"), "");
 }
 
@@ -92,16 +92,16 @@ fn files_that_cannot_be_read_fail_alone() {
 #[test]
 fn a_column_that_is_hardly_meant_is_warned_of() {
     for (modality, cell, warning) in [
-        ("text", "a.png", "names files, and each name is taken for the text"),
+        ("text", "a.png", "names files, but the names themselves are taken for the texts"),
         ("text", "a.png or so", ""),
-        ("image", "a.png or so", "should name files, and those that it names first are not there"),
+        ("image", "a.png or so", "should name files, but the first ones do not exist"),
         ("image", "a.png", ""),
     ] {
         let place = Place::new(&format!("{MOCK}modality = '{modality}'\n"));
         place.write("a.png", "a picture");
         place.write("items.tsv", format!("item\n{cell}\n"));
         let ran = place.run("encode --data items.tsv --encoder mock");
-        assert_eq!(ran.stderr.contains("is it the column that you mean?"), !warning.is_empty(), "{}", ran.stderr);
+        assert_eq!(ran.stderr.contains("is this the right column?"), !warning.is_empty(), "{}", ran.stderr);
         assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     }
 }
@@ -110,10 +110,10 @@ fn a_column_that_is_hardly_meant_is_warned_of() {
 fn mistakes_in_the_data_are_named() {
     let place = Place::new(MOCK);
     place.write("items.tsv", "id\ttext\n1\ta\n2\n");
-    place.run("encode --data items.tsv --encoder mock").fails(3, "items.tsv:3: 1 fields, but the header has 2");
+    place.run("encode --data items.tsv --encoder mock").fails(3, "items.tsv:3: 1 field, but the header has 2");
     place.run("encode --data nowhere.tsv --encoder mock").fails(3, "cannot read nowhere.tsv");
     place.write("items.tsv", "id\twords\n1\ta\n");
-    place.run("encode --data items.tsv --encoder mock").fails(3, "which column holds the text items?");
+    place.run("encode --data items.tsv --encoder mock").fails(3, "cannot tell which column holds the text items");
     place.run("encode --data items.tsv --encoder mock --column wrods").fails(3, "did you mean `words`?");
     place.run("encode --data items.tsv --encoder mok").fails(3, "no encoder is called `mok`; did you mean `mock`?");
 }
@@ -220,7 +220,7 @@ fn a_damaged_row_is_found_and_encoded_again() {
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[16 * 4 * 3] ^= 0x10;
     std::fs::write(&segment, bytes).unwrap();
-    place.run("cache verify").fails(1, "1 of 20 rows are damaged");
+    place.run("cache verify").fails(1, "1 of 20 rows damaged");
     let copy = place.path("copy");
     std::process::Command::new("cp").arg("-r").args([&place.path(".fusemix/cache"), &copy]).status().unwrap();
     let summary = place.json("encode --data items.tsv --encoder mock --cache copy");
@@ -233,7 +233,7 @@ fn a_damaged_row_is_found_and_encoded_again() {
         .unwrap();
     assert_eq!(place.json("encode --data items.tsv --encoder mock --cache copy")["damaged"], 19);
     assert_eq!(place.run("cache verify --cache copy").code, 0);
-    place.run("cache verify --repair").fails(0, "1 damaged rows forgotten, 19 left");
+    place.run("cache verify --repair").fails(0, "1 damaged row dropped, 19 left");
     assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 1);
     assert_eq!(place.run("cache verify").code, 0);
 }

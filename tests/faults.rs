@@ -1,4 +1,5 @@
-//! Encoders behind APIs that fail in every way: what passes is mended, what does not is said, and nothing is lost or paid twice.
+//! Encoders behind APIs that fail in every way: transient failures are retried, others reported, and nothing is lost or
+//! paid twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::api::{json, lines, place, run, stored_right, table};
 use crate::server::{Fault, KEY, Server, Wire};
 
-/// What goes away if the request is sent again, or in parts.
+/// Faults that disappear if the request is sent again, or in parts.
 const PASSING: [Fault; 17] = [
     Fault::Limited,
     Fault::LimitedUntil,
@@ -34,8 +35,8 @@ fn every_fault_passes_or_is_said() {
         for fault in PASSING {
             scope.spawn(move || {
                 for (wire, first) in [(Wire::OpenAi, true), (Wire::Cohere, false)] {
-                    // With this fault in the very first answer, or in the second, and in every fourth from there on: but
-                    // for a narrow one, of which two that come first would pass for the encoder's width.
+                    // The fault is in the first or second answer, and in every fourth from there on; a narrow one
+                    // occurs only once, since two at the beginning would pass for the encoder's width.
                     let period = if fault == Fault::Narrow { usize::MAX } else { 4 };
                     let server = Server::start(wire, Duration::ZERO, move |n| {
                         (n % period == usize::from(!first)).then_some(fault)
@@ -45,7 +46,11 @@ fn every_fault_passes_or_is_said() {
                     let ran = run(&place, "encode --data data.tsv --encoder api");
                     if ran.code == 17 && fault == Fault::Narrow {
                         // The very first answer was the narrow one.
-                        ran.fails(17, "gave latents of 8 values first, and of 24 ever since: the first 5 are");
+                        ran.fails(
+                            17,
+                            "returned latents of 8 values at first, but only of 24 since; latents removed \
+                             from the cache: 5;",
+                        );
                     }
                     json(&place, "encode --data data.tsv --encoder api", 0);
                     stored_right(&place, &lines(&table(40)));
@@ -79,7 +84,7 @@ fn what_no_other_try_will_mend_stops_at_once_in_the_servers_own_words() {
         place.write("data.tsv", table(100));
         let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
         ran.fails(20, words);
-        assert!(ran.stdout.contains("ended by an error: the next run goes on from here"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("stopped by an error: the next run continues from here"), "{}", ran.stdout);
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(KEY));
         // Those that were under way.
         assert!(server.requests().len() <= 8, "{}", server.requests().len());
@@ -148,7 +153,7 @@ fn a_bad_vector_costs_the_others_of_its_answer_nothing() {
         let summary = json(&place, "encode --data data.tsv --encoder api", 4);
         assert_eq!((&summary["encoded"], &summary["failed"]), (&58.into(), &2.into()));
         let reason = summary["failures"][0]["reason"].as_str().unwrap();
-        assert!(reason.starts_with("its vector has no finite number at position 3"), "{reason}");
+        assert!(reason.starts_with("its vector has no finite value at position 3"), "{reason}");
         let mut asked = BTreeMap::new();
         server
             .requests()
@@ -192,7 +197,7 @@ fn many_items_at_fault_in_a_row_do_not_end_a_run() {
 fn a_server_that_refuses_everything_is_soon_left_alone() {
     for (fault, most, message) in [
         (None, 60, "16 items in a row have failed, the last with: 400 Bad Request: an input is not allowed"),
-        (Some(Fault::Few), 30, "4 items in a row have failed, the last with: 0 vectors for 1 inputs"),
+        (Some(Fault::Few), 30, "4 items in a row have failed, the last with: wrong number of vectors: 0 instead of 1"),
         (Some(Fault::Broken), 20, "500 Internal Server Error: internal error"),
     ] {
         let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| fault);
@@ -211,7 +216,7 @@ fn dimensions_that_the_model_does_not_know_are_named() {
     let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\ndimensions = 24\nbackoff = 0.01\n");
     place.write("data.tsv", table(40));
     let ran = run(&place, "encode --data data.tsv --encoder api");
-    ran.fails(3, "the vectors have 8 values, and not the 24 of `dimensions`");
+    ran.fails(3, "the vectors have 8 values, not the 24 of `dimensions`");
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -221,7 +226,7 @@ fn another_width_than_that_of_the_cache_stops_with_both_numbers() {
     let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\nencoding = 'float'\n");
     place.write("data.tsv", table(40));
     let ran = run(&place, "encode --data data.tsv --encoder api");
-    ran.fails(17, "encoder `api` gave latents of 8 values, not 24: its model is no longer the one behind the latents");
+    ran.fails(17, "encoder `api` returned latents of 8 values, not 24: its model is not the one that made the latents");
     assert_eq!(json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"], 10);
     assert!(server.requests().len() < 8, "{}", server.requests().len());
 }

@@ -1,4 +1,4 @@
-//! Folders as the world has them: exactly the broken items fail, each with its reason.
+//! Realistic folders: exactly the broken items fail, each with its reason.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ fn mixed(place: &Place, good: &[Vec<u8>], broken: impl Fn(usize, usize) -> Vec<u
     expected
 }
 
-/// The same of files: `broken` gives one a name, and its content.
+/// The same for files: `broken` gives a file its name and content.
 fn mixed_files(place: &Place, good: &[PathBuf], broken: impl Fn(usize) -> (String, Vec<u8>)) -> Vec<(usize, usize)> {
     let good: Vec<Vec<u8>> = good.iter().map(|file| file.display().to_string().into_bytes()).collect();
     mixed(place, &good, |row, kind| {
@@ -91,7 +91,7 @@ fn a_folder_of_pictures_and_drawings_with_broken_ones_among_them() {
         8 => ("zeros.png".to_owned(), vec![0; 1000]),
         _ => ("sound.png".to_owned(), b"OggS\0\x02\0\0\0\0\0\0\0\0".to_vec()),
     });
-    let decode = "does not decode";
+    let decode = "cannot decode the picture";
     check(
         &place,
         "pictures",
@@ -102,7 +102,7 @@ fn a_folder_of_pictures_and_drawings_with_broken_ones_among_them() {
             decode,
             "cannot read",
             "not a picture",
-            "does not read as SVG",
+            "cannot read the drawing as SVG",
             "not a picture",
             decode,
             "not a picture",
@@ -238,12 +238,12 @@ fn a_folder_of_sounds_with_broken_ones_among_them() {
         [
             "an empty file",
             "not a sound",
-            "the file is cut",
+            "the file is truncated",
             "cannot read",
-            "the file is cut",
-            "its codec is not one that is known",
+            "the file is truncated",
+            "its codec is not supported",
             "not a sound",
-            "0 samples a second",
+            "its sample rate is 0 Hz",
             "not a number",
             "cannot read",
         ],

@@ -1,4 +1,4 @@
-//! `fusemix gallery` and `fusemix search`: embeddings that stay on disk, and what is near to a query.
+//! `fusemix gallery` and `fusemix search`: embeddings on disk, and the nearest items to a query.
 
 use serde_json::{Value, json};
 use std::process::Stdio;

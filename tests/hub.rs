@@ -1,4 +1,4 @@
-//! Models out of a hub's cache, with the hub out of reach.
+//! Models from a hub's cache, with the hub out of reach.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::common::{Place, Ran, repository};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// MiniLM in a cache in which these of its files are, and none is noted as absent.
+/// MiniLM in a cache with these of its files, and none recorded as absent.
 fn cached(files: &[&str]) -> Place {
     let place = Place::new("");
     let repository = repository().join("target/assets/minilm");
@@ -35,11 +35,11 @@ fn what_may_choose_the_latent_and_is_not_cached_is_no_file_that_is_not_there() {
     let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
     let place = cached(&files);
     let ran = encode(&place, "");
-    ran.fails(3, "modules.json is not cached, nor that there is none (HF_HUB_OFFLINE is set)");
+    ran.fails(3, "modules.json is not cached, and the cache does not say whether it exists (HF_HUB_OFFLINE is set)");
     ran.fails(3, "or set `pooling` to go without");
     let ran = encode(&place, "pooling = 'mean'");
     ran.fails(0, "1 encoded");
-    assert!(ran.stderr.contains("not cached is modules.json"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("modules.json is not cached; it may name"), "{}", ran.stderr);
     encode(&cached(&files[..3]), "pooling = 'mean'").fails(3, "tokenizer_config.json is not cached");
     encode(&cached(&files[..1]), "").fails(3, "model.safetensors is not cached");
 }

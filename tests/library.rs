@@ -1,4 +1,4 @@
-//! The library as a program of one's own uses it.
+//! The library as used by another program.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,8 @@ use crate::train;
 fn the_example_trains_embeds_from_memory_and_finds() {
     // The plugins lie beside the program, not beside the example.
     let place = Place::new(&format!(
-        "plugin_folder = '{}'\n[[plugin]]\nname = 'mock'\nversion = '1'\n[encoder.texts]\nplugin = 'mock'\nsalt = 'a'\nwidth = 48\n\
+        "plugin_folder = '{}'\n[[plugin]]\nname = 'mock'\nversion = '1'\n[encoder.texts]\nplugin = 'mock'\nsalt = 'a'\n\
+         width = 48\n\
          [encoder.pictures]\nplugin = 'mock'\nsalt = 'b'\nwidth = 40\nmodality = 'image'\n",
         built().display()
     ));

@@ -1,11 +1,12 @@
-//! What the encoding through an API reaches of what is possible: measurements, run by hand.
+//! The efficiency of encoding through an API: measurements, run by hand.
 
 use std::time::{Duration, Instant};
 
 use crate::api::{json, place, table};
 use crate::server::{KEY, Server, Wire};
 
-/// `cargo test --release -p fusemix-tests -- --ignored --nocapture rates` prints what is reached of what is possible.
+/// `cargo test --release -p fusemix-tests -- --ignored --nocapture rates` prints the achieved share of the possible
+/// rates.
 #[test]
 #[ignore = "a measurement, which no test asserts"]
 fn rates() {
@@ -43,7 +44,7 @@ fn a_million_captions() {
             let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
             peak = peak.max(line.map_or(0, |kilobytes| kilobytes.parse::<u64>().unwrap()));
-            // Hundredths of a second that its threads have computed, and the system for them: the server is on the same cores.
+            // CPU time of its threads, user and system, in hundredths of a second: the server is on the same cores.
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.id())).unwrap_or_default();
             let times = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
             ticks = ticks.max(times.filter_map(|time| time.parse::<u64>().ok()).sum());

@@ -1,4 +1,4 @@
-//! plugins.toml: every fault has its own message and exit code, and costs nobody else.
+//! plugins.toml: every fault has its own message and exit code, and affects nothing else.
 
 use sha2::{Digest, Sha256};
 
@@ -19,9 +19,9 @@ fn each_fault_of_a_plugin_is_told_apart_and_the_others_still_work() {
     let cases = [
         ("name = 'nowhere'".to_owned(), 10, "no libnowhere.so in"),
         ("name = 'x'\npath = 'x.so'".to_owned(), 10, "no "),
-        (format!("name = 'x'\npath = '{not_a_library}'"), 11, "is not a library that this system loads"),
-        ("name = 'bystander'".to_owned(), 12, "is a library, but no fusemix plugin"),
-        ("name = 'foreign'".to_owned(), 13, "built for another plugin interface"),
+        (format!("name = 'x'\npath = '{not_a_library}'"), 11, "is not a library that this system can load"),
+        ("name = 'bystander'".to_owned(), 12, "is a library but not a fusemix plugin"),
+        ("name = 'foreign'".to_owned(), 13, "built for a different plugin interface"),
         ("name = 'broken'\nversion = '^2'".to_owned(), 14, "is version 1.2.3, but plugins.toml asks for ^2"),
         (format!("name = 'other'\npath = '{}'", plugin("libbroken.so")), 14, "is plugin `broken`"),
         (format!("name = 'broken'\nsha256 = '{}'", "0".repeat(64)), 15, "but plugins.toml pins 0000"),
@@ -45,8 +45,8 @@ fn the_folders_that_were_looked_in_are_named_once_and_one_that_is_not_there_is_s
     }
     let place = Place::new("plugin_folder = 'relaese'\n[[plugin]]\nname = 'mock'\n[[plugin]]\nname = 'nowhere'\n");
     let ran = place.run("plugins");
-    ran.fails(10, "relaese (there is no such folder) or ");
-    assert!(ran.stderr.contains("plugins.toml:1: plugin_folder: there is no folder"), "{}", ran.stderr);
+    ran.fails(10, "relaese (no such folder) or ");
+    assert!(ran.stderr.contains("plugins.toml:1: `plugin_folder`: "), "{}", ran.stderr);
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn a_pinned_sum_that_fits_loads() {
 #[test]
 fn each_fault_of_an_encoder_is_told_apart() {
     let cases = [
-        ("open", 3, "plugins.toml:6: encoder `bad` does not open: `fault = \"open\"`: there is no such model"),
+        ("open", 3, "plugins.toml:6: cannot open encoder `bad`: `fault = \"open\"`: there is no such model"),
         ("panic-open", 16, "panicked: on purpose, while opening"),
         ("hang-open", 19, "did not open within 1s"),
         ("fail", 20, "the model fell over"),
         ("panic", 16, "panicked: on purpose, while encoding"),
-        ("width", 17, "encoder `bad` gave latents of 5 values, not 4: it describes itself otherwise"),
-        ("count", 17, "outcomes for"),
+        ("width", 17, "encoder `bad` returned latents of 5 values, not 4, contrary to its description"),
+        ("count", 17, "wrong number of outcomes: "),
         ("twice", 17, "item 0 has two outcomes"),
         ("missing", 17, "no outcome for 1 of 2 items"),
         ("hang", 19, "within 1s"),
@@ -146,11 +146,9 @@ fn mistakes_in_an_encoder_name_file_line_and_nearest_key() {
     }
     // What a plugin says of a key, and of one that is not there.
     let mock = |line: &str| Place::new(&format!("[[plugin]]\nname = 'mock'\n[encoder.x]\nplugin = 'mock'\n{line}\n"));
-    mock("width = -1").run("plugins").fails(3, "plugins.toml:5: encoder `x` does not open: `width = -1`: ");
+    mock("width = -1").run("plugins").fails(3, "plugins.toml:5: cannot open encoder `x`: `width = -1`: ");
     let api = "[[plugin]]\nname = 'api'\n[encoder.x]\nplugin = 'api'\nprovider = 'cohere'\nmodel = 'm'\n";
-    Place::new(api)
-        .run("plugins")
-        .fails(3, "plugins.toml:3: encoder `x` does not open: Cohere wants to know an `input_type`");
+    Place::new(api).run("plugins").fails(3, "plugins.toml:3: cannot open encoder `x`: Cohere needs an `input_type`");
     let place = Place::new("[[plugin]]\nname = 'broken'\n[encoder.x]\nplugin = 'broken'\n");
     place.run("plugins").fails(3, "encoder `x` lacks `fault`, which plugin `broken` needs");
     place.run("plugins --plugins elsewhere.toml").fails(3, "name another file with --plugins FILE");

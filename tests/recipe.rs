@@ -1,4 +1,4 @@
-//! fusion.toml: mistakes are named by file and line, before anything is paid for.
+//! fusion.toml: mistakes are reported with file and line, before anything is paid for.
 
 use crate::train::{RECIPE, place, precomputed};
 
@@ -13,8 +13,8 @@ fn an_impossible_recipe_costs_nothing() {
     place.write("both.toml", one.replace(&right.0, &right.1));
     place.write("kind.toml", RECIPE.replace("'validation.tsv'", "'latents.safetensors'"));
     let cases = [
-        ("one", "one.toml:2: tower `left` is `adapter = \"identity\"` and its latents have 48 values"),
-        ("both", "both.toml:7: the towers `left` and `right` are both `adapter = \"identity\"`"),
+        ("one", "one.toml:2: tower `left` has `adapter = \"identity\"` and its latents have 48 values"),
+        ("both", "both.toml:7: the towers `left` and `right` both have `adapter = \"identity\"`"),
         ("kind", "kind.toml:7: tower `left` has encoders: its pair files must be .tsv or .csv"),
     ];
     for (recipe, message) in cases {
@@ -30,29 +30,29 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
     place.write("plugins.toml", place.read("plugins.toml") + image);
     let cases = [
         ("epochs", "epoch", "fusion.toml:12: unknown key `epoch`; did you mean `epochs`?"),
-        ("dropout = 0.2", "dropout = 1.5", "fusion.toml:14: `dropout = 1.5` in [train]: must be from 0 to below 1"),
+        (
+            "dropout = 0.2",
+            "dropout = 1.5",
+            "fusion.toml:14: `dropout = 1.5` in [train]: must be at least 0 and below 1",
+        ),
         ("left = 'a'", "lfet = 'a'", "fusion.toml:9: unknown key `lfet` of [[pairs]]; did you mean `left`?"),
         ("left = 'a'", "left = 'c'", "train.tsv: no column `c`"),
         ("'one'", "'oen'", "no encoder is called `oen`; did you mean `one`?"),
-        ("encoder = 'two'", "", "tower `right`: give one of `encoder`, `encoders` and `precomputed = true`"),
+        ("encoder = 'two'", "", "tower `right`: set one of `encoder`, `encoders` and `precomputed = true`"),
         (
             "encoder = 'one'",
             "encoder = 'one'\nencoders = ['two']",
-            "tower `left`: give one of `encoder`, `encoders` and `precomputed = true`",
+            "tower `left`: set one of `encoder`, `encoders` and `precomputed = true`",
         ),
-        ("encoder = 'one'", "encoders = ['one', 'two', 'one']", "tower `left`: encoder `one` is there twice"),
+        ("encoder = 'one'", "encoders = ['one', 'two', 'one']", "tower `left`: encoder `one` is listed twice"),
         (
             "encoder = 'two'",
             "encoders = ['two', 'image']",
             "fusion.toml:4: tower `right` concatenates encoders of one modality",
         ),
         ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
-        (
-            "dropout = 0.2",
-            "patience = 1.5",
-            "fusion.toml:14: the wrong kind of value: number `1.5`, expected a whole number",
-        ),
-        ("dropout = 0.2", "lr_end = 1", "fusion.toml:14: `lr_end = 1` in [train]: must be from 0 to `lr`"),
+        ("dropout = 0.2", "patience = 1.5", "fusion.toml:14: wrong type: number `1.5`, expected a whole number"),
+        ("dropout = 0.2", "lr_end = 1", "fusion.toml:14: `lr_end = 1` in [train]: must be between 0 and `lr`"),
     ];
     for (right, wrong, message) in cases {
         place.write("fusion.toml", RECIPE.replacen(right, wrong, 1));

@@ -1,4 +1,4 @@
-//! `fusemix train --resume`: a training that is stopped anywhere ends as if it had never been.
+//! `fusemix train --resume`: a training that is stopped anywhere ends as if it had never stopped.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn epochs(place: &Place, run: &str) -> usize {
     place.read(&format!("{run}/metrics.jsonl")).lines().count()
 }
 
-/// The metrics without what the clock said.
+/// The metrics without timings.
 fn metrics(place: &Place, run: &str) -> Vec<serde_json::Value> {
     let line = |line: &str| {
         let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -68,7 +68,7 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
 
     place.run("train fusion.toml --out run --device cpu --resume --seed 1").fails(1, "then seed = 7; now seed = 1");
     place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));
-    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "it is of another training");
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, "it belongs to another training");
     place.write("plugins.toml", ENCODERS);
     place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 100000\nlr_end = 1e-5"));
     place.run("train fusion.toml --out run --device cpu --resume").fails(1, "lr_end = 0.00001");
@@ -114,5 +114,5 @@ fn ctrl_c_stops_a_training() {
     std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(130));
     place.run("eval run").fails(1, "holds no finished run");
-    place.run("train fusion.toml --out run --device cpu").fails(1, "--resume goes on with it");
+    place.run("train fusion.toml --out run --device cpu").fails(1, "use --resume to continue it");
 }

@@ -1,8 +1,8 @@
-//! Random moments that can be had again: `FUSEMIX_TEST_SEED=N` repeats those of the run that printed N.
+//! Reproducible random moments: `FUSEMIX_TEST_SEED=N` repeats those of the run that printed N.
 
 use std::cell::Cell;
 
-/// Numbers that follow from a seed.
+/// Random numbers from a seed.
 pub struct Random(Cell<u64>);
 
 impl Random {

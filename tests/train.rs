@@ -154,7 +154,7 @@ fn a_row_with_a_failed_item_leaves_its_pair_out() {
     let table = place.read("train.tsv").replacen('\n', "\n \tw1 v2\n", 1);
     place.write("train.tsv", table + "w1 v2\t \n");
     let ran = place.run("train fusion.toml --out run --device cpu --json");
-    ran.fails(0, "train.tsv: 2 of 302 pairs are left out");
+    ran.fails(0, "train.tsv: skipped 2 of 302 pairs");
     assert_eq!((&ran.json()["pairs"], &ran.json()["dropped"]), (&json!(300), &json!(2)));
 
     place.write("some.tsv", "a\tb\nw1 w2\tx\n \ty\nw3 w4\tz\n");
@@ -270,7 +270,7 @@ epochs = 100
     place.run("search run --from text --to image --data test.safetensors x").fails(1, "it has no encoder for a query");
 
     place.write("fusion.toml", recipe.replace("width = 8", "width = 9"));
-    place.run("train fusion.toml --out other --device cpu").fails(3, "say `width = 8` in [train]");
+    place.run("train fusion.toml --out other --device cpu").fails(3, "set `width = 8` in [train]");
     place.write("fusion.toml", recipe.replace("'z_text'", "'z_txt'"));
     place.run("train fusion.toml --out other --device cpu").fails(3, "no column `z_txt`; did you mean `z_text`?");
 }
@@ -302,8 +302,8 @@ epochs = 1
 ";
     place.write("fusion.toml", recipe);
     place.json("train fusion.toml --out run --device cpu");
-    let narrow = "narrow.safetensors: the latents of tower `image` have 11 values here, and 12 elsewhere";
-    let short = "short.safetensors: tensors of 8 and 9 rows cannot pair";
+    let narrow = "narrow.safetensors: the latents of tower `image` have 11 values here, but 12 elsewhere";
+    let short = "short.safetensors: tensors of 8 and 9 rows cannot be paired";
     for (file, message) in [("narrow", narrow), ("short", short)] {
         place.run(&format!("eval run --data {file}.safetensors")).fails(3, message);
         let validation = format!("validation = '{file}.safetensors'\nimage = 'z");
@@ -313,7 +313,7 @@ epochs = 1
     place.run("embed run --tower image --data narrow.safetensors --out out.npy").fails(3, narrow);
     place.write("other.toml", recipe.replace("'train.safe", "'short.safe"));
     place.run("train other.toml --out other --device cpu").fails(3, short);
-    place.run("eval run").fails(1, "the recipe names no `test` file; say --data FILE");
+    place.run("eval run").fails(1, "the recipe names no `test` file; pass --data FILE");
 }
 
 #[test]
@@ -378,10 +378,10 @@ epochs = 3
     place.run("report run --out page.html").fails(1, "the recipe names no `test` file");
     place.json("report run --out page.html --data all.tsv");
     let page = place.read("page.html");
-    assert!(page.contains("From text to image: 24 of the 60 queries of all.tsv, evenly spread over the file"));
+    assert!(page.contains("From text to image: 24 of the 60 queries of all.tsv, spread evenly over the file"));
     assert_eq!(page.matches("<section>").count(), 24);
     assert_eq!(page.matches("hit right").count(), 24, "each query shows its match, however far away");
-    assert!(page.contains("w0 &lt;v0&gt;") && !page.contains("<v0>") && !page.contains("never read"));
+    assert!(page.contains("w0 &lt;v0&gt;") && !page.contains("<v0>") && !page.contains("not used for training"));
     // A file is found by a sentence, and a sentence by a file.
     let found = place.json("search run --from image --to text --data all.tsv 7.txt");
     assert_eq!(found["found"].as_array().unwrap().len(), 10);

@@ -49,7 +49,7 @@ fn build(gallery: &Path, vectors: &str, width: usize, dtype: Dtype) -> Result<()
 }
 
 /// Searches the top 10 of COUNT queries, REPEATS times, for each line `COUNT REPEATS [FILTER]`; prints the mean seconds
-/// and the rows that were found last.
+/// and the rows of the last search.
 fn serve(gallery: &Path, queries: &str) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let gallery = Gallery::open(gallery)?;

@@ -1,5 +1,5 @@
-//! The library at work: trains a recipe with towers `text` and `image`, builds a gallery of the pictures in its test file,
-//! and finds what is near to texts and pictures in memory.
+//! The library at work: trains a recipe with towers `text` and `image`, builds a gallery of the pictures in its test
+//! file, and finds the nearest items to texts and pictures in memory.
 //!
 //! `cargo run --release --example library -- plugins.toml fusion.toml FOLDER PICTURE TEXT...`
 

@@ -1,7 +1,7 @@
 //! A matrix of f32 written row by row: a tensor of a .safetensors file, or a .npy file.
 //!
-//! Rows are in file order; a row that has no values is all NaN, so that nobody mistakes it for an embedding, and a
-//! .safetensors file lists such rows, from 0, in its metadata as `failed_indices`.
+//! Rows are in file order. A row without values is all NaN, so that nobody mistakes it for an embedding; a .safetensors
+//! file lists such rows, counted from 0, in its metadata as `failed_indices`.
 
 use bytemuck::cast_slice;
 use std::fs::{self, File};
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use crate::whole_file;
 
-/// What can go wrong with an output file.
+/// An error of an output file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ArrayFileError {
     #[error("{}: an output file must end in .safetensors or .npy", path.display())]
     Format { path: PathBuf },
-    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
 }
 
@@ -26,7 +26,7 @@ enum Format {
     Npy,
 }
 
-/// An output file, opened before the work whose result it takes. It appears under its name when it is whole.
+/// An output file, opened before the work that fills it. It appears under its name once it is complete.
 pub struct ArrayFile {
     path: PathBuf,
     part: PathBuf,
@@ -38,7 +38,7 @@ pub struct ArrayFile {
 pub struct Rows {
     file: ArrayFile,
     width: usize,
-    /// For each row of the file, whether it has values; those before `next` are written.
+    /// True for each row of the file that has values; rows before `next` are written.
     present: Vec<bool>,
     next: usize,
 }
@@ -56,8 +56,8 @@ impl ArrayFile {
         Ok(Self { path: path.to_owned(), part, file: BufWriter::new(file), format })
     }
 
-    /// Begins a matrix of `width` columns with a row for each of `present`, which says whether that row has values.
-    /// `tensor` is its name where the format has names.
+    /// Begins a matrix of `width` columns with a row for each entry of `present`, which is true if the row has values.
+    /// `tensor` names the matrix in formats with names.
     pub fn begin(mut self, tensor: &str, width: usize, present: Vec<bool>) -> Result<Rows, ArrayFileError> {
         let header = match self.format {
             Format::Npy => npy_header(present.len(), width),
@@ -101,7 +101,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Makes the file appear, whole and synced. All rows that have values must have been written.
+    /// Makes the complete, synced file appear. All rows with values must have been written.
     pub fn finish(mut self) -> Result<(), ArrayFileError> {
         self.skip_absent()?;
         assert_eq!(self.next, self.present.len(), "rows are missing");

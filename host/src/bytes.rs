@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// For people: in whole MiB.
+    /// Human-readable, in whole MiB.
     pub(crate) fn rounded(bytes: u64) -> Self {
         Self(bytes.div_ceil(1 << 20) << 20)
     }
@@ -33,7 +33,7 @@ impl FromStr for Bytes {
         let (unit, size) = UNITS.iter().find(|(unit, _)| text.ends_with(unit)).copied().unwrap_or(("", 1));
         let number = text.strip_suffix(unit).unwrap_or(text).trim().parse::<f64>().ok();
         let bytes = number.map(|number| number * size as f64).filter(|bytes| *bytes >= 1.0 && *bytes < 1e18);
-        let wrong = || format!("`{text}` is no size; write it as \"4GiB\", \"512MiB\" or a number of bytes");
+        let wrong = || format!("`{text}` is not a size; write it as \"4GiB\", \"512MiB\" or a number of bytes");
         Ok(Self(bytes.ok_or_else(wrong)? as u64))
     }
 }

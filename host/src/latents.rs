@@ -1,4 +1,4 @@
-//! Rows of latents that training and export read, wherever they live.
+//! Rows of latents for training and export, independent of their storage.
 
 use memmap2::Mmap;
 use std::ops::Range;
@@ -15,10 +15,10 @@ pub trait Latents: Send + Sync {
     /// Copies row `index` into `out`, which is `width` long.
     fn copy_row(&self, index: usize, out: &mut [f32]);
 
-    /// Row `index` will be copied soon: whatever is slow about that may begin. Returns at once.
+    /// Announces that row `index` will be copied soon, so that slow reads can begin; returns immediately.
     fn read_ahead(&self, _index: usize) {}
 
-    /// Whether there are no rows.
+    /// True if there are no rows.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -55,7 +55,7 @@ impl Latents for Selected {
     }
 }
 
-/// Several columns of the same length side by side: what a tower with more than one encoder reads.
+/// Several columns of the same length side by side, for a tower with several encoders.
 pub struct Concatenated(Vec<Box<dyn Latents>>);
 
 impl Concatenated {
@@ -116,7 +116,7 @@ impl Latents for Dense {
     }
 }
 
-/// Has the operating system read these bytes of a map, where one can ask it to.
+/// Asks the operating system to read these bytes of a map ahead, if it can.
 pub(crate) fn advise(map: &Mmap, bytes: Range<usize>) {
     #[cfg(unix)]
     if let Err(error) = map.advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len()) {

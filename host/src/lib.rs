@@ -1,4 +1,4 @@
-//! fusemix: one shared space out of encoders that already exist.
+//! fusemix: one shared space from existing encoders.
 
 pub mod array_file;
 pub mod bytes;

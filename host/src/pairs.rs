@@ -1,4 +1,4 @@
-//! From two columns of a file to pairs.
+//! Pairs from two columns of a file.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::latents::{Latents, Selected};
 
 /// One tower's items in one file.
 pub struct Side {
-    /// For each row of the file its item's content; `None` if the item has no latent.
+    /// The content key of each row's item; `None` if the item has no latent.
     pub keys: Vec<Option<Key>>,
     /// The latents of the rows that have one, in file order.
     pub latents: Box<dyn Latents>,
@@ -17,9 +17,9 @@ pub struct Side {
 pub struct Paired {
     /// Their latents.
     pub latents: [Box<dyn Latents>; 2],
-    /// Rows that had to be left out.
+    /// Rows that were left out.
     pub dropped: usize,
-    /// What tells these pairs, in this order, from others.
+    /// The digest of these pairs in this order.
     pub digest: String,
 }
 
@@ -34,7 +34,7 @@ pub struct Distinct {
 }
 
 impl Side {
-    /// Without the items that come again.
+    /// The side without repeated items.
     pub fn distinct(self) -> Distinct {
         let (mut index, mut rows, mut chosen) = (HashMap::new(), Vec::new(), Vec::new());
         let present = self.keys.into_iter().enumerate().filter_map(|(row, key)| Some((row, key?)));

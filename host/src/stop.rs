@@ -1,19 +1,19 @@
-//! The wish to stop, shared by all who work and whoever may ask.
+//! The stop flag, shared by workers and those who may ask them to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that is raised once; its copies are one flag.
+/// A flag that is raised once; its copies share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks all who work to stop.
+    /// Asks all workers to stop.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked.
+    /// True if the flag is raised.
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

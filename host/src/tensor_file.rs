@@ -1,4 +1,4 @@
-//! A .safetensors file of f32 tensors, written one after the other: it is never in memory as a whole.
+//! A .safetensors file of f32 tensors, written one after the other, so that it is never in memory as a whole.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::whole_file;
 /// Bytes of a seal: the BLAKE3 of all that is before it.
 const SEAL: usize = 32;
 
-/// A file that takes its tensors in the order in which they were announced, and appears under its name when it is whole.
+/// A file that takes its tensors in the announced order, and appears under its name once it is complete.
 pub(crate) struct TensorFile {
     path: PathBuf,
     part: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct TensorFile {
 }
 
 impl TensorFile {
-    /// Announces all tensors, by name and shape. A `sealed` file ends in a tensor `seal`, by which [`is_whole`] knows it.
+    /// Announces all tensors, by name and shape. A `sealed` file ends in a tensor `seal`, which [`is_whole`] verifies.
     pub(crate) fn create(
         path: &Path,
         tensors: &[(String, Vec<usize>)],
@@ -64,7 +64,7 @@ impl TensorFile {
         self.write(bytemuck::cast_slice(values))
     }
 
-    /// Makes the file appear, whole and synced.
+    /// Makes the complete, synced file appear.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.sealed {
             let seal = self.hasher.finalize();
@@ -82,7 +82,7 @@ impl Drop for TensorFile {
     }
 }
 
-/// Whether the bytes of a sealed file are those that were written.
+/// True if the bytes of a sealed file are intact.
 pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     let Some((content, seal)) = bytes.split_last_chunk::<SEAL>() else { return false };
     blake3::Hasher::new().update_rayon(content).finalize() == blake3::Hash::from_bytes(*seal)

@@ -1,17 +1,17 @@
-//! Files that are there whole or not at all, whenever the program or the machine stops.
+//! Files that exist completely or not at all, whenever the program or the machine stops.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Where a file is written before it is put in place.
+/// The path at which a file is written before it is put in place.
 pub(crate) fn part(path: &Path) -> PathBuf {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     part.into()
 }
 
-/// Writes `path`, or leaves what was there.
+/// Writes `path`, or leaves it unchanged on failure.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part(path);
     let written = File::create(&part).and_then(|mut file| {
@@ -28,7 +28,7 @@ pub(crate) fn put_in_place(file: &File, part: &Path, path: &Path) -> io::Result<
     sync_folder(path)
 }
 
-/// Makes what was renamed or made in the folder of `path` durable, where the system does that for folders.
+/// Makes renamed or created files in the folder of `path` durable, if the system supports that for folders.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

@@ -1,8 +1,13 @@
-//! Words that errors of several rooms have in common.
+//! Wording shared by errors of several modules.
 
 use std::collections::BTreeMap;
 
-/// "; did you mean `key`?" if one of `keys` is near to `wrong`, then what there is.
+/// A number of things: "1 item", "2 items".
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// "; did you mean `key`?" if one of `keys` is near to `wrong`, then the available keys.
 pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> String {
     let keys: Vec<&str> = keys.into_iter().collect();
     let nearest = keys.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
@@ -15,16 +20,16 @@ pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> Stri
     let meant = meant.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
     match keys.is_empty() {
         true => "; there are none".into(),
-        false => format!("{meant} (there {}: {})", if keys.len() == 1 { "is" } else { "are" }, keys.join(", ")),
+        false => format!("{meant} (available: {})", keys.join(", ")),
     }
 }
 
-/// The parts that one has and the other has not, of either: `["batch = 256", "batch = 512"]`.
+/// The parts of either that the other lacks: `["batch = 256", "batch = 512"]`.
 pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> [String; 2] {
     let side = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
         let changed = one.iter().filter(|(key, value)| other.get(*key) != Some(value));
         let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
-        if changed.is_empty() { "nothing more".to_owned() } else { changed.join(", ") }
+        if changed.is_empty() { "nothing else".to_owned() } else { changed.join(", ") }
     };
     [side(then, now), side(now, then)]
 }

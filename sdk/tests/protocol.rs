@@ -1,4 +1,4 @@
-//! The JSON between host and plugins, held to files: what a plugin built today reads and writes for ever.
+//! The JSON between host and plugins, pinned to files, so that a plugin built today works for ever.
 
 use fusemix_sdk::export::{OpenRequest, PluginInfo};
 use fusemix_sdk::host::LogRecord;
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::path::Path;
 
-/// Set to write the files anew.
+/// The variable that rewrites the files.
 const ANEW: &str = "FUSEMIX_SNAPSHOTS";
 
-/// Holds `value` to the file called `name`: it is written as the file has it, read from it, and read from it again with
-/// a field that only a later version knows. `least` reads too, as `defaults`.
+/// Checks `value` against the file called `name`: it is written as in the file, read from it, and read from it again
+/// with a field that only a later version knows. `least` must be read as `defaults`.
 fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T, least: Value, defaults: &T) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{name}.json"));
     let written = serde_json::to_string_pretty(value).unwrap() + "\n";
@@ -28,10 +28,10 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value
         .unwrap_or_else(|error| panic!("{}: {error}; for a new type, set {ANEW}=1 and run this test", path.display()));
     assert!(
         written == file,
-        "{name} crosses the boundary in another form than {} has. Plugins that exist read and write the form of the \
-         file: a field that is new there must have a default, none may go or change its name or type, or old plugins \
-         break, and that is a new major version. If the change keeps to this, set {ANEW}=1, run this test, and look \
-         at the difference.\nnow:\n{written}\nthe file:\n{file}",
+        "{name} crosses the boundary in a different form than in {}. Plugins that exist read and write the form of \
+         the file: a field that is new there must have a default, none may go or change its name or type, or old \
+         plugins break, and that is a new major version. If the change keeps to this, set {ANEW}=1, run this test, \
+         and look at the difference.\nnow:\n{written}\nthe file:\n{file}",
         path.display()
     );
     assert_eq!(&serde_json::from_str::<T>(&file).unwrap(), value, "{name} is not read as it is written");

@@ -1,4 +1,4 @@
-//! A local server that speaks an embedding API strictly, logs what it is asked, and fails by script.
+//! A local server with a strict embedding API, which logs requests and fails on demand.
 
 mod wire;
 
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 pub use wire::Wire;
 
-/// The key that every server wants.
+/// The key that every server requires.
 pub const KEY: &str = "sk-test-c0ffee";
 /// Values of a vector.
 pub const WIDTH: usize = 24;
 
-/// The vector of an input: what the right answer is.
+/// The expected vector of an input.
 pub fn vector(input: &str) -> Vec<f32> {
     let mut random = blake3::Hasher::new().update(input.as_bytes()).finalize_xof();
     let mut bytes = [0; 4 * WIDTH];
@@ -25,7 +25,7 @@ pub fn vector(input: &str) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| i32::from_le_bytes(*bytes) as f32 / i32::MAX as f32).collect()
 }
 
-/// What is wrong with an answer.
+/// A fault of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// 429 with `Retry-After` in seconds, as a date, and without.
@@ -62,15 +62,15 @@ pub enum Fault {
     UsedUp,
 }
 
-/// What happens with request `n`, from 0.
+/// The fault of request `n`, from 0.
 pub type Script = Box<dyn Fn(usize) -> Option<Fault> + Send + Sync>;
 
-/// A request that came, and what it was answered.
+/// A received request, and the answer to it.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub at: Instant,
     pub inputs: Vec<String>,
-    /// Whether it was answered with right vectors.
+    /// True if it was answered with the right vectors.
     pub answered: bool,
 }
 
@@ -113,7 +113,7 @@ impl Server {
         Self { address, log, ends }
     }
 
-    /// One that makes no mistakes.
+    /// A server without faults.
     pub fn faultless(wire: Wire) -> Self {
         Self::start(wire, Duration::ZERO, |_| None)
     }
@@ -122,7 +122,7 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// How often each input was answered with its vector.
+    /// The number of times that each input was answered with its vector.
     pub fn answered(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for entry in self.requests().into_iter().filter(|entry| entry.answered) {
@@ -258,7 +258,7 @@ impl Served {
     }
 }
 
-/// What a request asked for.
+/// The content of a request.
 pub struct Asked {
     pub inputs: Vec<String>,
     pub base64: bool,

@@ -1,4 +1,4 @@
-//! The formats: what each asks for, to the letter, and how it answers.
+//! The formats: the exact requests of each, and its answers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,13 +18,13 @@ pub enum Wire {
     Gemini,
     Tei,
     Ollama,
-    /// Something that nobody else speaks.
+    /// A format that no provider uses.
     Own,
 }
 
 type Refusal = (u16, String);
 
-/// The object's keys are these and no others; those that must be there are.
+/// Checks that an object has only these keys, and all required ones.
 fn keys(object: &Map<String, Value>, must: &[&str], may: &[&str]) -> Result<(), Refusal> {
     if let Some(missing) = must.iter().find(|key| !object.contains_key(**key)) {
         return Err((422, format!("`{missing}` is missing")));
@@ -48,7 +48,7 @@ fn text(value: &Value) -> Result<String, Refusal> {
     }
 }
 
-/// What a data URI holds, in base64.
+/// The base64 content of a data URI.
 fn uri(value: &Value) -> Result<String, Refusal> {
     let rest = value.as_str().and_then(|uri| uri.strip_prefix("data:image/png;base64,"));
     rest.map(str::to_owned).ok_or((400, "no data URI of a PNG".to_owned()))
@@ -76,7 +76,7 @@ impl Wire {
         }
     }
 
-    /// What is behind the server's address in `base_url`.
+    /// The path after the server's address in `base_url`.
     pub fn base(self) -> &'static str {
         match self {
             Self::OpenAi | Self::Voyage | Self::VoyageMultimodal | Self::Jina => "/v1",
@@ -100,7 +100,7 @@ impl Wire {
         }
     }
 
-    /// What a request for information is answered.
+    /// The answer to a request for information.
     pub fn info(self, request: &Request) -> Option<Value> {
         match (self, request.path.as_str()) {
             (Self::Tei, "/info") => {
@@ -290,7 +290,7 @@ impl Wire {
         Ok(Asked { inputs, base64, body })
     }
 
-    /// The answer, or what a fault makes of it.
+    /// The answer, or its faulty version.
     pub fn answer(self, asked: &Asked, fault: Option<Fault>) -> Vec<u8> {
         let Asked { inputs, base64, .. } = asked;
         let mut rows: Vec<(usize, Vec<f32>)> = inputs.iter().map(|input| vector(input)).enumerate().collect();
@@ -328,23 +328,27 @@ impl Wire {
                 } else {
                     json!({"input_tokens": tokens})
                 };
-                json!({"id": "1", "embeddings": {"float": plain()}, "meta": {"api_version": {"version": "2"}, "billed_units": units}})
+                json!({"id": "1", "embeddings": {"float": plain()},
+                    "meta": {"api_version": {"version": "2"}, "billed_units": units}})
             }
             Self::Gemini => {
                 json!({"embeddings": rows.iter().map(|(_, row)| json!({"values": embedding(row)})).collect::<Vec<_>>()})
             }
             Self::Tei => Value::from(plain()),
             Self::Ollama => {
-                json!({"model": "m", "embeddings": plain(), "total_duration": 1, "load_duration": 1, "prompt_eval_count": tokens})
+                json!({"model": "m", "embeddings": plain(), "total_duration": 1, "load_duration": 1,
+                    "prompt_eval_count": tokens})
             }
             Self::Own => {
-                json!({"result": {"items": rows.iter().map(|(_, row)| json!({"v": embedding(row)})).collect::<Vec<_>>()}, "used": tokens})
+                let items: Vec<Value> = rows.iter().map(|(_, row)| json!({"v": embedding(row)})).collect();
+                json!({"result": {"items": items}, "used": tokens})
             }
             _ => {
                 let data = rows
                     .iter()
                     .map(|(index, row)| json!({"object": "embedding", "index": index, "embedding": embedding(row)}));
-                json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": "m", "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+                json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": "m",
+                    "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
             }
         };
         answer.to_string().into_bytes()

@@ -1,29 +1,27 @@
-//! Which keys an index surely does not have: where there are many such keys, looking each up in a database that is
-//! larger than its pages in memory is most of the work.
+//! A filter of keys that an index does not have. Looking up many such keys in a database larger than its page cache
+//! would be most of the work.
 
 use super::Key;
 
-/// Bits a key when a filter is made, at least, and those at which it is full: of 40 other keys it then takes one for
-/// its own.
+/// Minimum bits per key of a new filter, and of a full one: its rate of false positives is then 1 in 40.
 const BITS: usize = 16;
 const FEWEST_BITS: usize = 8;
 
-/// Keys that are not there.
+/// Recognition of absent keys.
 #[derive(Default)]
 pub(super) struct Absent {
-    /// Has every key that is there, once it is worth it.
+    /// A filter with every present key, once it is worthwhile.
     filter: Option<Filter>,
-    /// Keys that were looked up in vain since it was made.
+    /// Failed lookups since the filter was made.
     misses: u64,
 }
 
 impl Absent {
-    /// Keys that are looked up in vain before a filter is made, at least; and at least this part of those that are
-    /// there.
+    /// Minimum failed lookups before a filter is made, as a number and as a share of the keys that are present.
     const FEW: u64 = 1 << 10;
     const PART: u64 = 1 << 3;
 
-    /// Makes a filter of the `keys` keys that are there, where one is due: `insert` is to give it each.
+    /// Makes a filter of the `keys` present keys if one is due; `insert` must insert each of them.
     pub(super) fn make_if_due<E>(
         &mut self,
         keys: u64,
@@ -47,12 +45,12 @@ impl Absent {
         self.filter.as_ref().is_some_and(|filter| !filter.may_have(key))
     }
 
-    /// A key was looked up in vain.
+    /// Records a failed lookup.
     pub(super) fn missed(&mut self) {
         self.misses += 1;
     }
 
-    /// From now on `key` is there.
+    /// Records that `key` is now present.
     pub(super) fn remove(&mut self, key: &Key) {
         if let Some(filter) = &mut self.filter {
             filter.insert(key);
@@ -68,7 +66,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// For `keys` keys and as many again.
+    /// A filter for twice `keys` keys.
     fn new(keys: usize) -> Self {
         Self { bits: vec![0; (keys.max(1 << 10) * BITS).next_power_of_two() / 64], keys: 0 }
     }
@@ -79,12 +77,12 @@ impl Filter {
         self.keys += 1;
     }
 
-    /// Whether a larger one is due.
+    /// True if a larger filter is due.
     fn is_full(&self) -> bool {
         self.keys * FEWEST_BITS > self.bits.len() * 64
     }
 
-    /// False only of a key that was never inserted.
+    /// False only for a key that was never inserted.
     fn may_have(&self, key: &Key) -> bool {
         self.places(key).all(|(word, bit)| self.bits[word] & bit != 0)
     }

@@ -1,4 +1,4 @@
-//! Which row is which item's, in an embedded database (redb) whose commits are atomic.
+//! The index from items to rows, in an embedded database (redb) with atomic commits.
 
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -20,7 +20,7 @@ use crate::whole_file;
 
 /// The file of an index.
 pub(super) const FILE: &str = "index.redb";
-/// Bytes of pages that are kept in memory.
+/// Bytes of cached pages.
 const PAGES: usize = 16 << 20;
 /// Key -> (row, checksum of the row).
 const ROWS: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("rows");
@@ -29,12 +29,12 @@ const FAILURES: TableDefinition<'_, &[u8; 32], &str> = TableDefinition::new("fai
 /// The [`Numbers`].
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
-/// How far the index knows the log.
+/// The part of the log that the index covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Learnt {
-    /// The log's generation; 0 for an index from before there were logs.
+    /// The log's generation; 0 for an index that predates logs.
     pub(super) log: u64,
-    /// Records of it.
+    /// Records of the log.
     pub(super) records: u64,
 }
 
@@ -46,20 +46,20 @@ pub(super) struct Index {
 
 enum Opened {
     Writable(Database),
-    /// Of a cache that this process may only read.
+    /// A cache that this process may only read.
     Readable(ReadOnlyDatabase),
 }
 
 impl Index {
-    /// Opens the index in `folder` to write, after what another process does with it; none if there is none. What is
-    /// damaged is an error, [`CacheError::Index`], now rather than later.
+    /// Opens the index in `folder` for writing once no other process uses it; none if there is none. Damage is reported
+    /// now, as [`CacheError::Index`], rather than later.
     pub(super) fn open(folder: &Path) -> Result<Option<Self>, CacheError> {
         Self::open_with(folder, |builder, path| {
             builder.set_check_integrity_on_open(true).open(path).map(Opened::Writable)
         })
     }
 
-    /// Opens the index in `folder` to read, after what another process does with it.
+    /// Opens the index in `folder` for reading once no other process writes to it.
     pub(super) fn open_to_read(folder: &Path) -> Result<Option<Self>, CacheError> {
         Self::open_with(folder, |builder, path| builder.open_read_only(path).map(Opened::Readable))
     }
@@ -86,7 +86,7 @@ impl Index {
                 }
                 Ok(Err(error)) => return Err(CacheError::index(&path, error)),
                 Err(_) => {
-                    let error = redb::Error::Corrupted("it cannot be read without a panic".into());
+                    let error = redb::Error::Corrupted("reading it panics".into());
                     return Err(CacheError::index(&path, error));
                 }
             }
@@ -104,7 +104,7 @@ impl Index {
         })
     }
 
-    /// What is known of each of `keys`.
+    /// The recorded state of each of `keys`.
     pub(super) fn look_up(&self, keys: &[Key]) -> Result<Vec<Option<Noted>>, CacheError> {
         // Before the database is: a filter must not be made of what was there before a `put`.
         let mut absent = self.absent();
@@ -143,12 +143,12 @@ impl Index {
         })
     }
 
-    /// Shows every row, in the order of the keys.
+    /// Visits every row, in key order.
     pub(super) fn rows(&self, mut visit: impl FnMut(Key, Row) -> Result<(), CacheError>) -> Result<(), CacheError> {
         self.entries(ROWS, |key, row| visit(key, of(row)))
     }
 
-    /// Shows every failure, in the order of the keys.
+    /// Visits every failure, in key order.
     pub(super) fn failures(
         &self,
         mut visit: impl FnMut(Key, &str) -> Result<(), CacheError>,
@@ -177,7 +177,7 @@ impl Index {
         outcome
     }
 
-    /// Learns what the log says of items, in one durable step. `reason` reads why an item failed.
+    /// Adds what the log says about items, in one durable step. `reason` reads the reason for a failure.
     pub(super) fn put(
         &self,
         states: &[(Key, State)],
@@ -211,7 +211,7 @@ impl Index {
         })
     }
 
-    /// Takes all rows out, and begins with another log.
+    /// Removes all rows and starts a new log.
     pub(super) fn clear(&self, learnt: Learnt) -> Result<(), CacheError> {
         self.write(|write| {
             write.delete_table(ROWS)?;
@@ -252,7 +252,7 @@ fn of((at, sum): (u64, u64)) -> Row {
     Row { at, sum }
 }
 
-/// Makes an empty index in `folder` and gives it its name when it is whole, in the place of any other.
+/// Makes an empty index in `folder`, which replaces any other once it is complete.
 pub(super) fn make(folder: &Path) -> Result<(), CacheError> {
     let path = folder.join(FILE);
     let make = |cause| CacheError::io("make", &path, cause);

@@ -1,5 +1,5 @@
-//! What entries had before there were logs: the rows that the index did not know yet, in a file that was cleared when
-//! it did.
+//! The journal of entries that predate logs: rows that the index did not have yet, in a file that was cleared once it
+//! did.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("journal")
 }
 
-/// The records of the journal in `folder`, up to the first that was not completed; none if there is no journal. Those
-/// of rows before `rows` were put into the index before a crash kept the journal from being cleared.
+/// The records of the journal in `folder`, up to the first incomplete one; none if there is no journal. Records of rows
+/// before `rows` were indexed before a crash kept the journal from being cleared.
 pub(super) fn read(folder: &Path, rows: u64) -> Result<Option<Vec<(Key, Row)>>, CacheError> {
     let path = path(folder);
     let bytes = match std::fs::read(&path) {

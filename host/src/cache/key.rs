@@ -1,4 +1,4 @@
-//! What a latent is stored under: which encoder (a fingerprint) and which item (a key).
+//! The address of a stored latent: its encoder (a fingerprint) and its item (a key).
 
 use fusemix_sdk::Modality;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ impl Key {
     }
 }
 
-/// What makes two latents comparable, by name, and its digest.
+/// The named properties that make two latents comparable, and their digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     parts: BTreeMap<String, String>,

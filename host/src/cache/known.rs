@@ -1,4 +1,4 @@
-//! What can be told of an entry and its items, whoever tells it.
+//! Facts about an entry and its items.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -9,25 +9,25 @@ use super::CacheError;
 use super::record::{Numbers, Row};
 use super::segments::Mapped;
 
-/// What is known of an item.
+/// The state of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Its latent is this row, which is whole.
+    /// Its latent is this intact row.
     Row(u64),
-    /// It had one, which is not what was stored: it must be encoded again.
+    /// Its latent is damaged and must be encoded again.
     Damaged,
     /// It has none, for this reason.
     Failed(String),
 }
 
-/// What is noted of an item, before its row is looked at.
+/// The recorded state of an item, before its row is checked.
 #[derive(Debug)]
 pub(super) enum Noted {
     Row(Row),
     Failed(String),
 }
 
-/// What is known of each item: rows are held against their checksums.
+/// The state of each item, with rows checked against their checksums.
 pub(super) fn known(noted: Vec<Option<Noted>>, mapped: &Mapped) -> Vec<Option<Known>> {
     let known = |noted| match noted {
         Noted::Row(row) if mapped.is_whole(row) => Known::Row(row.at),
@@ -42,13 +42,13 @@ pub(super) fn known(noted: Vec<Option<Noted>>, mapped: &Mapped) -> Vec<Option<Kn
 pub struct Counts {
     /// Items with a latent.
     pub rows: u64,
-    /// Items known to have none.
+    /// Items known to have no latent.
     pub failures: u64,
     /// Values a row.
     pub width: u64,
     /// Bytes on disk.
     pub bytes: u64,
-    /// Whether all rows, or none, have length 1; none if some have.
+    /// True if all rows have length 1, false if no row has; none if only some have.
     pub normalized: Option<bool>,
 }
 

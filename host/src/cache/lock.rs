@@ -1,4 +1,4 @@
-//! One writer an entry.
+//! A lock that gives an entry one writer.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -7,14 +7,14 @@ use std::path::Path;
 use super::CacheError;
 use crate::file_lock;
 
-/// The right to write to an entry, as long as it lives.
+/// The right to write to an entry, held until dropped.
 pub(super) struct Lock {
-    /// Locked, but where the file system knows no locks.
+    /// The locked file, unless the file system has no locks.
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of the entry in `folder`, after who has it; none where this process may not write.
+    /// Waits for the lock of the entry in `folder`; none if this process may not write.
     pub(super) fn take(folder: &Path) -> Result<Option<Self>, CacheError> {
         let path = folder.join("lock");
         let file = match File::options().create(true).truncate(false).write(true).open(&path) {
@@ -29,7 +29,7 @@ impl Lock {
     }
 }
 
-/// Whether an error of this kind says that what is there can be read all the same.
+/// True for kinds of errors that still allow reading.
 pub(super) fn may_only_read(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull)
 }

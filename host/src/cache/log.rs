@@ -1,7 +1,7 @@
-//! What became of every item, in the order in which it did: an append-only file from which all else can be told.
+//! The outcome of every item, in order: an append-only file from which everything else can be rebuilt.
 //!
-//! A row is durable once its record is; the index, where keys lie anywhere, learns of many at a time. Records that were
-//! added stay: readers beside the writer find rows with them, and an index that is lost is made of them.
+//! A row is durable once its record is; the index, with its random access, is updated in batches. Records are never
+//! removed: readers beside the writer find rows through them, and a lost index is rebuilt from them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
@@ -14,15 +14,15 @@ use crate::whole_file;
 
 /// The file of a log.
 pub(super) const FILE: &str = "rows.log";
-/// What begins it, and the version of its records.
+/// The file's header: a name and the version of its records.
 const MAGIC: [u8; 8] = *b"fusemixL";
 const VERSION: u64 = 1;
 
-/// A log, to read.
+/// A log, for reading.
 #[derive(Debug)]
 pub(super) struct Log {
     records: Records<RECORD>,
-    /// Each log has a larger number than those that it took the place of, from 1; 0 where the header is damaged.
+    /// Each log has a larger number than the logs it replaced, from 1; 0 if the header is damaged.
     pub(super) generation: u64,
 }
 
@@ -42,7 +42,7 @@ impl Log {
         Ok(Some(Self { records, generation: header.map_or(0, |header| records::number(&header, 16)) }))
     }
 
-    /// Values a row, if there is one: it stands before the first.
+    /// Values per row, if there is a row: the record stands before the first.
     pub(super) fn width(&self) -> Result<Option<usize>, CacheError> {
         for number in 0..self.records.count()? {
             match self.records.get(number)?.as_ref().and_then(Record::read) {
@@ -58,7 +58,7 @@ impl Log {
         &self.records
     }
 
-    /// Shows what the whole records from `first` on say; returns the number behind the last of them.
+    /// Visits the intact records from `first` on; returns the number after the last.
     pub(super) fn scan(
         &self,
         first: u64,
@@ -70,7 +70,7 @@ impl Log {
     }
 }
 
-/// Makes the log of generation `generation` in `folder`, with what `records` gives to it, in the place of any other.
+/// Makes the log of generation `generation` in `folder` with the records that `records` gives it, replacing any other.
 pub(super) fn make(
     folder: &Path,
     generation: u64,
@@ -90,19 +90,19 @@ pub(super) fn make(
     whole_file::put_in_place(&file, &part, &path).map_err(io)
 }
 
-/// The end of a log, where one process writes.
+/// The end of a log, for its one writer.
 pub(super) struct LogEnd {
     path: PathBuf,
     file: File,
     pub(super) generation: u64,
     /// Records.
     pub(super) count: u64,
-    /// Whether an append did not come to its end: what it left may count already, so nothing may be written over it.
+    /// True if an append was interrupted: its records may already count, so nothing may be written over them.
     torn: bool,
 }
 
 impl LogEnd {
-    /// Opens the log in `folder`, of this generation, to write behind its first `count` records; cuts what is there.
+    /// Opens the log of this generation in `folder` for appending after its first `count` records; truncates the rest.
     pub(super) fn open(folder: &Path, count: u64, generation: u64) -> Result<Self, CacheError> {
         let path = folder.join(FILE);
         let open = || {
@@ -118,7 +118,7 @@ impl LogEnd {
         Ok(Self { path, file, generation, count, torn: false })
     }
 
-    /// Adds records; when it returns, they are on disk.
+    /// Appends records; they are on disk when it returns.
     pub(super) fn append(&mut self, records: &[Record]) -> Result<(), CacheError> {
         if std::mem::replace(&mut self.torn, true) {
             let cause = std::io::Error::other("an earlier write to it failed; run this again");
@@ -137,7 +137,7 @@ impl LogEnd {
     }
 }
 
-/// The byte at which record `number` stands, behind the header.
+/// The offset of record `number`, after the header.
 fn offset(number: u64) -> u64 {
     (number + 1) * RECORD as u64
 }

@@ -45,31 +45,32 @@ pub use shelf::Shelf;
 pub use stamps::FileStamps;
 pub use store::{EntryInfo, Store};
 
-/// What can go wrong with the cache.
+/// An error of the cache.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CacheError {
-    #[error("cannot {doing} {}: {cause}; check the space on the disk and the folder's permissions, or name another \
+    #[error("cannot {doing} {}: {cause}; check the free disk space and the folder's permissions, or use another \
              folder with --cache", path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("the index {}: {cause}; where rows.log lies beside it, the next use that may write there makes it again; \
-             else move the folder away, and its items are encoded again", path.display())]
+    #[error("cannot use the index {}: {cause}; if rows.log is next to it, the next command that can write to the \
+             folder rebuilds it; otherwise move the folder away, and its items are encoded again", path.display())]
     Index { path: PathBuf, cause: Box<redb::Error> },
-    #[error("{} is in use by another fusemix process: wait until that ends; another folder with --cache would have \
-             everything encoded, and paid for, again", path.display())]
+    #[error("{} is in use by another fusemix process; wait for it to finish (another folder with --cache would \
+             encode, and pay for, everything again)", path.display())]
     InUse { path: PathBuf },
-    #[error("another process has taken the latents of encoder `{encoder}` out of the cache meanwhile; run it again")]
+    #[error("another process removed the latents of encoder `{encoder}` from the cache; run this again")]
     Cleared { encoder: String },
-    #[error("{} was written by a newer fusemix: use that one, or name another folder with --cache", path.display())]
+    #[error("{} was written by a newer version of fusemix; use that version, or another folder with --cache",
+            path.display())]
     Newer { path: PathBuf },
-    #[error("{} was in use when a program or the machine ended; let any command use it once where it may be written",
+    #[error("{} was in use when a program or the machine stopped; run any command once with write access to repair it",
             path.display())]
     Unclean { path: PathBuf },
-    #[error("{} holds latents of {stored} values, and here comes one of {got}: the encoder has changed without saying \
-             so in its fingerprint", path.display())]
+    #[error("{} holds latents of {stored} values, but got one of {got}: the encoder changed without changing its \
+             fingerprint; use another folder with --cache", path.display())]
     Width { path: PathBuf, stored: usize, got: usize },
-    #[error("the latents that are under way take {needed}, and {free} are free where {} is: nothing more is sent; make \
-             room, or name another folder with --cache, and run this again", path.display())]
+    #[error("storing the results of pending requests needs {needed}, but only {free} is free on the disk of {}; free \
+             some space or use another folder with --cache, then run this again", path.display())]
     Full { path: PathBuf, needed: Bytes, free: Bytes },
 }
 
@@ -93,24 +94,24 @@ impl CacheError {
 pub struct Entry {
     /// The folder's name: the fingerprint's digest.
     pub fingerprint: String,
-    /// Whose latents these are.
+    /// The encoder of these latents.
     pub info: EntryInfo,
     folder: PathBuf,
 }
 
 impl Entry {
-    /// Opens the latents to write.
+    /// Opens the latents for writing.
     pub fn store(&self) -> Result<Store, CacheError> {
         Store::at(&self.folder)
     }
 
-    /// Opens the latents to read, whoever writes meanwhile.
+    /// Opens the latents for reading, even while another process writes.
     pub fn reader(&self) -> Result<Reader, CacheError> {
         Reader::at(&self.folder)
     }
 }
 
-/// What a cache folder holds, by fingerprint; a folder that is no entry is passed over.
+/// The entries of a cache folder, by fingerprint; other folders are skipped.
 pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let folders = match std::fs::read_dir(cache) {
         Ok(folders) => folders,

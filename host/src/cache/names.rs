@@ -1,38 +1,38 @@
-//! Which record of a file is the newest of its name, in 5 bytes a place and some 8 to 15 bytes a name: the names
+//! A map from names to the newest record of each, in 5 bytes per slot and about 8 to 15 bytes per name: the names
 //! themselves stay on disk.
 
 use super::CacheError;
 use super::records::{self, Records};
 
-/// A place without a record.
+/// A slot without a record.
 const FREE: u32 = 0;
 
-/// The newest records of a file, by the 32 bytes that they begin with; these are hashes.
+/// The newest records of a file, by their first 32 bytes, which are hashes.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Numbers of records, from 1; a power of two of places, some of them free.
+    /// Record numbers, from 1, in a power of two of slots, some of them free.
     places: Vec<u32>,
-    /// A byte of each record's name: of 256 other names, one is read in vain.
+    /// A byte of each record's name, so that only 1 in 256 other names is read in vain.
     tags: Vec<u8>,
-    /// Places that are not free.
+    /// Occupied slots.
     used: usize,
-    /// Records that were learnt.
+    /// Records that were added.
     learnt: u64,
 }
 
 impl Names {
-    /// Records that it can tell from each other.
+    /// The most records that it can distinguish.
     pub(super) const MOST: u64 = u32::MAX as u64;
 
-    /// With room for `names` names.
+    /// A map with room for `names` names.
     fn new(names: u64) -> Self {
         let places = (names.max(1 << 6) as usize * 4 / 3).next_power_of_two();
         Self { places: vec![FREE; places], tags: vec![0; places], used: 0, learnt: 0 }
     }
 
-    /// Learns the records that are new since `names`, or all of them where there are no names yet or no room for more;
-    /// `restart` is called before the latter. `counts` tells of a record, and of the newest before it of its name,
-    /// whether it takes that one's place.
+    /// Adds the records that are new since `names`, or all of them if there are no names yet or no room for more;
+    /// `restart` is called before the latter. `counts` gets a record and the newest record before it of the same name,
+    /// and is true if the new one replaces it.
     pub(super) fn learn<const N: usize>(
         names: &mut Option<Self>,
         records: &Records<N>,
@@ -54,7 +54,7 @@ impl Names {
         Ok(())
     }
 
-    /// Records that were learnt.
+    /// Records that were added.
     pub(super) fn learnt(&self) -> u64 {
         self.learnt
     }
@@ -85,7 +85,7 @@ impl Names {
         Ok(())
     }
 
-    /// The place of a name, and the record there.
+    /// The slot of a name, and the record there.
     fn place<const N: usize>(
         &self,
         records: &Records<N>,
@@ -110,7 +110,7 @@ impl Names {
     }
 }
 
-/// A byte that does not say where a name's place is.
+/// A byte of the name that does not determine its slot.
 fn tag(name: &[u8; 32]) -> u8 {
     name[31]
 }

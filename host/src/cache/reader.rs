@@ -1,7 +1,7 @@
-//! One encoder's latents on disk, to read: without a lock, beside whoever writes.
+//! One encoder's latents on disk, for reading: without a lock, alongside a writer.
 //!
-//! Only the log and the segments are read, through files that stay the same ones for as long as the reader lives: what
-//! is cleared meanwhile is still there, and what is added is seen.
+//! Only the log and the segments are read, through files that stay open for as long as the reader lives: data that is
+//! cleared meanwhile is still there, and added data is seen.
 
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -20,15 +20,15 @@ use super::segments::{Mapped, Segments};
 use super::store::Store;
 use super::{CacheError, Fingerprint, Key};
 
-/// Keys that are looked for by reading the whole log, before its names are learnt.
+/// The most keys that are looked up by scanning the log before its names are loaded.
 const FEW: u64 = 16;
 
-/// The latents of one fingerprint, to read. Any number of processes and threads may do so, and one may write meanwhile.
+/// The latents of one fingerprint, for reading. Any number of processes and threads may read while one writes.
 pub struct Reader(Source);
 
 enum Source {
     Log(Box<LogReader>),
-    /// Of an entry from before there were logs; nobody can write to it meanwhile.
+    /// The store of an entry that predates logs; nobody can write to it meanwhile.
     Old(Box<Store>),
 }
 
@@ -47,7 +47,7 @@ impl Reader {
         }))
     }
 
-    /// What is known of each of `keys`; rows are held against their checksums.
+    /// The state of each of `keys`, with rows checked against their checksums.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
         match &self.0 {
             Source::Log(reader) => reader.known(keys),
@@ -55,7 +55,7 @@ impl Reader {
         }
     }
 
-    /// Whether this is still the entry's log: clearing the entry begins another, which another reader has to open.
+    /// True if this is still the entry's log: clearing the entry begins a new log, which needs a new reader.
     pub fn is_current(&self) -> Result<bool, CacheError> {
         match &self.0 {
             Source::Log(reader) => {
@@ -65,12 +65,12 @@ impl Reader {
         }
     }
 
-    /// Whether nobody can write while this lives.
+    /// True if nobody can write while this lives.
     pub fn is_locking(&self) -> bool {
         matches!(self.0, Source::Old(_))
     }
 
-    /// The latents in these rows, which this reader must have told as known, in this order, mapped.
+    /// The latents in these rows, in this order, memory-mapped; this reader must have reported them as known.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
         match &self.0 {
             Source::Log(reader) => Ok(CachedLatents::new(reader.mapped(), rows)),
@@ -94,7 +94,7 @@ impl Reader {
         }
     }
 
-    /// Holds every row against its checksum; returns the keys of those that differ.
+    /// Checks every row against its checksum; returns the keys of damaged rows.
     pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
         match &self.0 {
             Source::Log(reader) => reader.verify(),
@@ -108,21 +108,21 @@ struct LogReader {
     log: Log,
     /// Keys that were looked up.
     looked_up: AtomicU64,
-    /// Once the log tells it.
+    /// Set once the log has it.
     width: OnceLock<usize>,
     learnt: RwLock<Learnt>,
     mapped: Mutex<Arc<Mapped>>,
 }
 
-/// What was learnt of the log.
+/// The part of the log that was loaded.
 #[derive(Default)]
 struct Learnt {
-    /// None before it is worth it.
+    /// None until it is worthwhile.
     names: Option<Names>,
     totals: Totals,
 }
 
-/// Sums over the log.
+/// Totals over the log.
 #[derive(Clone, Copy, Default)]
 struct Totals {
     numbers: Numbers,
@@ -173,7 +173,7 @@ impl LogReader {
         Ok(known(noted, &*self.map(end.unwrap_or(0))?))
     }
 
-    /// What the first `count` records say of each of `keys`, by reading them all.
+    /// The state of each of `keys` by the first `count` records, found by reading them all.
     fn search(&self, keys: &[Key], count: u64) -> Result<Vec<Option<State>>, CacheError> {
         let mut states: HashMap<[u8; 32], Option<State>> = keys.iter().map(|key| (key.0, None)).collect();
         let mut first_bytes = [false; 256];
@@ -192,7 +192,7 @@ impl LogReader {
         Ok(keys.iter().map(|key| states[&key.0]).collect())
     }
 
-    /// All that the log says now.
+    /// The current state of the whole log.
     fn learn(&self) -> Result<RwLockReadGuard<'_, Learnt>, CacheError> {
         let read = || self.learnt.read().unwrap_or_else(PoisonError::into_inner);
         let count = self.log.records().count()?;

@@ -1,4 +1,4 @@
-//! Why items have no latent: an append-only file of texts, to which the log points.
+//! The reasons for missing latents: an append-only file of texts, to which the log points.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -8,10 +8,10 @@ use super::records::read_at;
 use super::{CacheError, Key};
 use crate::whole_file;
 
-/// Bytes of a text at most: a reason is to be read.
+/// The most bytes of a reason, which people are to read.
 const LONGEST: usize = 1 << 16;
-/// What stands for a text that is damaged.
-const LOST: &str = "the reason can no longer be read; --retry-failed sends it again";
+/// The replacement for a damaged text.
+const LOST: &str = "the reason can no longer be read; use --retry-failed to encode it again";
 
 #[derive(Debug)]
 pub(super) struct Reasons {
@@ -23,7 +23,7 @@ impl Reasons {
         Self { path: folder.join("reasons.log") }
     }
 
-    /// Adds why these items failed; returns where each stands. When it returns, they are on disk.
+    /// Appends the reasons for these failures, durably; returns their offsets.
     pub(super) fn append(&self, failures: &[(Key, &str)]) -> Result<Vec<u64>, CacheError> {
         let write = || {
             let is_new = !self.path.exists();
@@ -58,11 +58,11 @@ impl Reasons {
     }
 }
 
-/// The texts, to read.
+/// The texts, for reading.
 pub(super) struct OpenReasons(Option<File>);
 
 impl OpenReasons {
-    /// Why the item failed, as the text at `place` says.
+    /// The reason for a failure, from the text at `place`.
     pub(super) fn read(&self, key: &Key, place: u64) -> String {
         self.text(key, place).unwrap_or_else(|| LOST.to_owned())
     }

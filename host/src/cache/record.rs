@@ -1,12 +1,12 @@
-//! What the log of an entry says, a record at a time.
+//! The records of an entry's log.
 
 use super::Key;
 use super::records::{self, SUM};
 
-/// Bytes of a record: a key, a number with what it is in its upper byte, another number, the record's checksum.
+/// Bytes of a record: a key, a number whose upper byte is the record's kind, another number, the record's checksum.
 pub(super) const RECORD: usize = 32 + 8 + 8 + SUM;
 
-/// Where a latent is.
+/// The place of a latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) at: u64,
@@ -14,16 +14,16 @@ pub(super) struct Row {
     pub(super) sum: u64,
 }
 
-/// What is known of all rows.
+/// Totals over all rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {
     /// Rows ever appended.
     pub(super) rows: u64,
     /// Those of them of length 1.
     pub(super) unit: u64,
-    /// Values a row; 0 before the first.
+    /// Values per row; 0 before the first.
     pub(super) width: u64,
-    /// Whether only one answer so far had that width.
+    /// True if only one answer so far had that width.
     pub(super) doubted: bool,
 }
 
@@ -32,14 +32,14 @@ pub(super) enum Record {
     Row {
         key: Key,
         row: Row,
-        /// Whether its length is 1.
+        /// True if its length is 1.
         unit: bool,
     },
     /// The item has no latent, for the reason at this byte of the file of reasons.
     Failed { key: Key, reason: u64 },
-    /// The item's row counts no more.
+    /// The item's row no longer counts.
     Forgotten { key: Key },
-    /// What those before amount to; the width stands before the first row.
+    /// The totals of the records before; the width stands before the first row.
     Numbers(Numbers),
 }
 
@@ -70,7 +70,7 @@ impl Record {
         records::seal(record)
     }
 
-    /// What a whole record says; none of one that this version does not know.
+    /// The content of an intact record; none for a kind that this version does not know.
     pub(super) fn read(record: &[u8; RECORD]) -> Option<Self> {
         let (kind, key) = (record[39], Key(*records::name(record)));
         let (place, sum) = (records::number(record, 32) & (u64::MAX >> 8), records::number(record, 40));
@@ -88,7 +88,7 @@ impl Record {
         })
     }
 
-    /// The item that it is about, and what it says of it.
+    /// The item that the record is about, and the item's new state.
     pub(super) fn item(&self) -> Option<(Key, State)> {
         match *self {
             Self::Row { key, row, .. } => Some((key, State::Row(row))),
@@ -100,7 +100,7 @@ impl Record {
 }
 
 impl Numbers {
-    /// Takes account of the log's next record.
+    /// Applies the log's next record.
     pub(super) fn learn(&mut self, record: &Record) {
         match *record {
             Record::Row { row, unit, .. } => {
@@ -113,20 +113,20 @@ impl Numbers {
     }
 }
 
-/// What a part of the log says of an item.
+/// The state of an item by a part of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Row(Row),
     Failed {
         reason: u64,
-        /// Whether a row that stands before that part counts no more.
+        /// True if a row before that part no longer counts.
         anew: bool,
     },
     Forgotten,
 }
 
 impl State {
-    /// The state of an item whose state was `earlier`: the newest record counts, but no failure counts beside a row.
+    /// The state of an item that was `earlier`: the newest record counts, but a failure never replaces a row.
     pub(super) fn after(self, earlier: Option<State>) -> State {
         match (earlier, self) {
             (Some(row @ State::Row(_)), State::Failed { .. }) => row,

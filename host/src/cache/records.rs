@@ -1,7 +1,6 @@
-//! Files of records of one length, each with a checksum of its own, behind a header that is one of them.
+//! Files of records of one length, each with its own checksum, after a header that is also a record.
 //!
-//! Whoever reads such a file needs no lock: a record that is being written, or was never completed, is not whole and
-//! counts as absent.
+//! Readers need no lock: a record that is incomplete or still being written fails its checksum and counts as absent.
 
 use rayon::prelude::*;
 use std::fs::File;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::CacheError;
 
-/// Records that are read at once.
+/// Records per read.
 const CHUNK: u64 = 1 << 14;
 /// Bytes of a checksum, which ends a record.
 pub(super) const SUM: usize = 8;
@@ -22,7 +21,7 @@ pub(super) fn seal<const N: usize>(mut record: [u8; N]) -> [u8; N] {
     record
 }
 
-/// Whether a record is as it was sealed.
+/// True if a record is as it was sealed.
 pub(super) fn is_whole<const N: usize>(record: &[u8; N]) -> bool {
     record[N - SUM..] == sum(record)
 }
@@ -36,12 +35,12 @@ pub(super) fn number(record: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(*record[at..].first_chunk().expect("the number is within the record"))
 }
 
-/// What begins a record, if it says whose it is.
+/// The name at the beginning of a record.
 pub(super) fn name<const N: usize>(record: &[u8; N]) -> &[u8; 32] {
     record.first_chunk().expect("a record is longer than a name")
 }
 
-/// A file of records of `N` bytes, to read.
+/// A file of records of `N` bytes, for reading.
 #[derive(Debug)]
 pub(super) struct Records<const N: usize> {
     file: File,
@@ -53,23 +52,23 @@ impl<const N: usize> Records<N> {
         Self { file, path: path.to_owned() }
     }
 
-    /// The first record, if it is whole.
+    /// The first record, if it is intact.
     pub(super) fn header(&self) -> Result<Option<[u8; N]>, CacheError> {
         self.at(0)
     }
 
-    /// Records behind the header, whole or not.
+    /// Records after the header, intact or not.
     pub(super) fn count(&self) -> Result<u64, CacheError> {
         let length = self.file.metadata().map_err(|cause| self.error(cause))?.len();
         Ok((length / N as u64).saturating_sub(1))
     }
 
-    /// Record `number`, if it is whole.
+    /// Record `number`, if it is intact.
     pub(super) fn get(&self, number: u64) -> Result<Option<[u8; N]>, CacheError> {
         self.at((number + 1) * N as u64)
     }
 
-    /// Shows the records from `first` to before `end` in chunks, each with the number of its first, whole or not.
+    /// Visits the records `first..end` in chunks, each with the number of its first record, intact or not.
     pub(super) fn chunks(
         &self,
         first: u64,
@@ -91,8 +90,7 @@ impl<const N: usize> Records<N> {
         Ok(())
     }
 
-    /// Shows the whole records from `first` to before `end`, with their numbers; returns the number behind the last of
-    /// them.
+    /// Visits the intact records among `first..end` with their numbers; returns the number after the last.
     pub(super) fn scan(
         &self,
         first: u64,
@@ -127,7 +125,7 @@ impl<const N: usize> Records<N> {
     }
 }
 
-/// Reads as many of `bytes` as there are from `offset` on.
+/// Reads up to `bytes.len()` bytes from `offset` on.
 pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     use std::os::unix::fs::FileExt;

@@ -1,4 +1,4 @@
-//! An entry's index and its log, brought to tell the same: after a crash, after damage, after an older version.
+//! The reconciliation of an entry's index and log: after a crash, damage, or use by an older version.
 
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -13,16 +13,16 @@ use super::record::{Numbers, Record, Row, State};
 use super::segments::{Mapped, Segments, is_unit};
 use super::{CacheError, Key, journal};
 
-/// Records that are known before the index learns of them: with an append beyond, what a map of 2^18 places takes.
+/// Records that wait before the index gets them: with another append, as many as a map of 2^18 slots takes.
 pub(super) const RECENT: usize = 200_000;
-/// Failures that are written at once.
+/// Failures per write.
 const FAILURES: usize = 1 << 12;
 
-/// What the index does not know yet.
+/// The items that the index does not have yet.
 pub(super) type States = HashMap<Key, State>;
 
-/// The index and the end of the log of the entry in `folder`, of which this process holds the lock. The index knows the
-/// whole log.
+/// The index and the end of the log of the entry in `folder`, whose lock this process holds. The index covers the whole
+/// log.
 pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError> {
     let log = Log::open(folder)?;
     let index = index(folder, log.as_ref())?;
@@ -52,7 +52,7 @@ pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError
     Ok((index, end, numbers))
 }
 
-/// The index in `folder`: as it is there, or made again from the log.
+/// The index in `folder`: the existing one, or one rebuilt from the log.
 fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     let damage = match (Index::open(folder), log) {
         (Ok(Some(index)), Some(log)) if index.numbers()?.1.log < log.generation => {
@@ -60,13 +60,13 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
             None
         }
         (Ok(Some(index)), _) => return Ok(index),
-        (Ok(None), Some(_)) => Some("it is not there".to_owned()),
+        (Ok(None), Some(_)) => Some("it is missing".to_owned()),
         (Ok(None), None) => None,
         (Err(error @ CacheError::Index { .. }), Some(_)) => Some(error.to_string()),
         (Err(error), _) => return Err(error),
     };
     if let Some(damage) = damage {
-        tracing::warn!("{}: the index is lost and is made again from the log: {damage}", folder.display());
+        tracing::warn!("{}: rebuilding the lost index from the log: {damage}", folder.display());
     }
     index::make(folder)?;
     let index = Index::open(folder)?.ok_or_else(|| CacheError::io("open", folder, ErrorKind::NotFound.into()))?;
@@ -74,7 +74,7 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     Ok(index)
 }
 
-/// Whether the log has what the index learnt of it: its header, what its rows depend on, its last record.
+/// True if the log still has what the index took from it: its header, the width of its rows, its last record.
 fn has(log: &Log, numbers: Numbers, learnt: Learnt) -> Result<bool, CacheError> {
     let header = log.generation > 0 && log.generation == learnt.log;
     let width = numbers.width == 0 || log.width()?.is_some();
@@ -82,7 +82,7 @@ fn has(log: &Log, numbers: Numbers, learnt: Learnt) -> Result<bool, CacheError> 
     Ok(header && width && last(learnt.records)?)
 }
 
-/// What a log would say of the rows of a journal, beside an index with these numbers.
+/// The log records for the rows of a journal, next to an index with these numbers.
 pub(super) fn old_records(
     folder: &Path,
     numbers: Numbers,
@@ -96,7 +96,7 @@ pub(super) fn old_records(
     Ok(rows.into_iter().map(record).collect())
 }
 
-/// Makes a log of what the index knows: of its failures, and of its rows if there are `numbers` of them.
+/// Makes a log from the index: from its failures, and from its rows if there are `numbers` of them.
 pub(super) fn write_log(
     folder: &Path,
     index: &Index,
@@ -144,7 +144,7 @@ pub(super) fn write_log(
     Ok(Learnt { log: generation, records: count })
 }
 
-/// Tells the index what it does not know yet of the log; returns what all of it amounts to, and its whole records.
+/// Adds to the index what it does not have yet of the log; returns the totals and the number of intact records.
 fn learn(folder: &Path, index: &Index, log: &Log) -> Result<(Numbers, u64), CacheError> {
     let (mut numbers, learnt) = index.numbers()?;
     let mut states = States::new();
@@ -162,7 +162,7 @@ fn learn(folder: &Path, index: &Index, log: &Log) -> Result<(Numbers, u64), Cach
     Ok((numbers, count))
 }
 
-/// Takes account of the log's next record.
+/// Applies the log's next record.
 pub(super) fn note(states: &mut States, numbers: &mut Numbers, record: &Record) {
     numbers.learn(record);
     if let Some((key, state)) = record.item() {
@@ -171,7 +171,7 @@ pub(super) fn note(states: &mut States, numbers: &mut Numbers, record: &Record) 
     }
 }
 
-/// Tells the index what it does not know yet: `states`, up to `learnt`.
+/// Adds to the index what it does not have yet: `states`, up to `learnt`.
 pub(super) fn settle(
     folder: &Path,
     index: &Index,

@@ -1,4 +1,4 @@
-//! The rows of an entry: append-only files of raw little-endian f32, mapped into memory as they are.
+//! The rows of an entry: append-only files of raw little-endian f32, memory-mapped as they are.
 
 use bytemuck::cast_slice;
 use memmap2::Mmap;
@@ -13,10 +13,10 @@ use super::record::Row;
 use crate::latents::advise;
 use crate::whole_file;
 
-/// The most that a segment holds, in bytes.
+/// The maximum size of a segment, in bytes.
 const SEGMENT: usize = 1 << 30;
 
-/// Where rows of `width` values live: `segment-000000.f32` and so on, each filled up before the next.
+/// The files of rows of `width` values: `segment-000000.f32` and so on, each filled up before the next.
 #[derive(Clone, Debug)]
 pub(super) struct Segments {
     folder: PathBuf,
@@ -40,7 +40,7 @@ impl Segments {
         self.folder.join(format!("segment-{segment:06}.f32"))
     }
 
-    /// Writes whole rows from row `first` on, over whatever an interrupted run left there, and syncs them.
+    /// Writes whole rows from row `first` on, over the leftovers of an interrupted run, and syncs them.
     pub(super) fn write(&self, mut first: u64, mut rows: &[f32]) -> Result<(), CacheError> {
         while !rows.is_empty() {
             let (segment, at) = (first / self.rows_per_segment(), first % self.rows_per_segment());
@@ -61,7 +61,7 @@ impl Segments {
         Ok(())
     }
 
-    /// Maps the first `rows` rows, or those of them that are there; what `mapped` has of them stays as it is.
+    /// Maps the first `rows` rows, or as many as exist; rows that `mapped` already has stay mapped.
     pub(super) fn map(&self, rows: u64, mapped: &[Arc<Map>]) -> Result<Mapped, CacheError> {
         let mut maps = Vec::new();
         for segment in 0..rows.div_ceil(self.rows_per_segment()) {
@@ -84,7 +84,7 @@ impl Segments {
         Ok(Mapped { maps, rows_per_segment: self.rows_per_segment(), width: self.width })
     }
 
-    /// Takes all rows away. Who has mapped them keeps them.
+    /// Removes all rows. Existing mappings keep them.
     pub(super) fn remove(&self) -> Result<(), CacheError> {
         for path in (0..).map(|segment| self.path(segment)) {
             match std::fs::remove_file(&path) {
@@ -121,7 +121,7 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
-    /// Rows that are mapped before the first that is not.
+    /// Rows that are mapped without a gap.
     pub(super) fn rows(&self) -> u64 {
         let row = (self.width * size_of::<f32>()).max(1);
         let rows = |map: &Arc<Map>| ((map.bytes.len() / row) as u64).min(self.rows_per_segment);
@@ -129,19 +129,19 @@ impl Mapped {
         full as u64 * self.rows_per_segment + self.maps.get(full).map_or(0, rows)
     }
 
-    /// Row `row`; none if it was not committed when the segments were mapped, or somebody has cut them.
+    /// Row `row`; none if it was not committed when the segments were mapped, or was truncated since.
     pub(super) fn row(&self, row: u64) -> Option<&[f32]> {
         let (map, bytes) = self.place(row)?;
         // A map starts at a page, and a row at a multiple of 4 bytes from it.
         Some(cast_slice(map.bytes.get(bytes)?))
     }
 
-    /// Whether the row is there, and as it was stored.
+    /// True if the row exists and is as it was stored.
     pub(super) fn is_whole(&self, Row { at, sum }: Row) -> bool {
         self.row(at).is_some_and(|values| checksum(values) == sum)
     }
 
-    /// Begins to read row `row`.
+    /// Starts reading row `row`.
     pub(super) fn read_ahead(&self, row: u64) {
         if let Some((map, bytes)) = self.place(row) {
             advise(&map.bytes, bytes);
@@ -155,13 +155,13 @@ impl Mapped {
     }
 }
 
-/// What a row is held against.
+/// The checksum of a row.
 pub(super) fn checksum(row: &[f32]) -> u64 {
     let hash = blake3::hash(cast_slice(row));
     u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
 }
 
-/// Whether the length of a row is 1.
+/// True if the length of a row is 1.
 pub(super) fn is_unit(row: &[f32]) -> bool {
     (row.iter().map(|value| f64::from(value * value)).sum::<f64>() - 1.0).abs() < 1e-3
 }

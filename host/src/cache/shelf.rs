@@ -1,5 +1,5 @@
-//! One encoder's latents as a command uses them: read without a lock, and opened for writing once there is something to
-//! write.
+//! One encoder's latents as a command uses them: read without a lock, and opened for writing only when there is
+//! something to write.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::store::Store;
 use super::{CacheError, Fingerprint, Key, Known};
 
-/// The latents of one fingerprint. Any number of processes read them; the one that writes first keeps the others from it
+/// The latents of one fingerprint. Any number of processes can read them; the first to write excludes other writers
 /// until it ends.
 pub struct Shelf {
     cache: PathBuf,
@@ -45,7 +45,7 @@ impl Shelf {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of each of `keys`.
+    /// The state of each of `keys`.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
         if let Some(store) = self.store.get() {
             return store.known(keys);
@@ -61,7 +61,7 @@ impl Shelf {
         self.store.get()
     }
 
-    /// The store, opened for writing if it is not yet. What was known stays so.
+    /// The store, opened for writing if necessary. Known items stay known.
     pub fn store(&self) -> Result<&Store, CacheError> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.store.get() {
@@ -91,7 +91,7 @@ impl Shelf {
         }
     }
 
-    /// The latents in these rows, which must be known, in this order, mapped.
+    /// The latents in these rows, which must be known, in this order, memory-mapped.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
         if let Some(store) = self.store.get() {
             return store.latents(rows);

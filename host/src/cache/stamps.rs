@@ -1,6 +1,6 @@
-//! Files that are recognised without being read: which content each had, by path, size and times.
+//! Files that are recognised without being read: their content's key by path, size and times.
 //!
-//! Nothing is lost with what is lost of this: a file that is not recognised is read again.
+//! Losing this data is harmless: a file that is not recognised is read again.
 
 use fusemix_sdk::Modality;
 use std::collections::HashMap;
@@ -14,18 +14,18 @@ use super::names::Names;
 use super::records::{self, Records, SUM};
 use super::{CacheError, Key};
 
-/// Bytes of a record: a hash of modality and path, size, time of change of content and of the file, the content's key,
-/// the record's checksum.
+/// Bytes of a record: a hash of modality and path, size, times of the last change of the content and of the file, the
+/// content's key, the record's checksum.
 const STAMP: usize = 32 + 8 + 8 + 8 + 32 + SUM;
-/// What begins the file: a name, and the version of its records.
+/// The file's header: a name and the version of its records.
 const MAGIC: [u8; 16] = *b"fusemixF\x01\0\0\0\0\0\0\0";
 /// Stamps that are written together.
 const PENDING: usize = 1 << 10;
-/// A file that changed less than this before it was read may change again without another time, however coarse a clock
-/// its file system has.
+/// A file that changed less than this before it was read is not remembered: on a file system with a coarse clock it may
+/// change again without a new time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What is known of files in the cache folder's `files.log`, which any number of processes share.
+/// The file stamps in the cache folder's `files.log`, which any number of processes share.
 pub struct FileStamps {
     path: PathBuf,
     state: RwLock<State>,
@@ -33,23 +33,23 @@ pub struct FileStamps {
 
 #[derive(Default)]
 struct State {
-    /// Whether the file was looked at.
+    /// True once the file was read.
     loaded: bool,
     file: Option<Records<STAMP>>,
     names: Option<Names>,
-    /// Those that are not written yet.
+    /// Stamps that are not written yet.
     pending: HashMap<[u8; 32], [u8; STAMP]>,
-    /// Whether this process does not write: it cannot, or the file is a newer version's.
+    /// True if this process does not write: it cannot, or the file is from a newer version.
     read_only: bool,
 }
 
 impl FileStamps {
-    /// The stamps in a cache folder. Nothing is read before the first is asked for.
+    /// The stamps in a cache folder. The file is read on first use.
     pub fn open(cache: &Path) -> Self {
         Self { path: cache.join("files.log"), state: RwLock::default() }
     }
 
-    /// The key of a file's content, if the file is as it was when that was read.
+    /// The key of a file's content, if the file has not changed since it was read.
     pub fn get(&self, modality: &Modality, path: &Path, metadata: &Metadata) -> Option<Key> {
         let wanted = stamp(modality, path, metadata, Key([0; 32]))?;
         let mut state = self.state.read().unwrap_or_else(PoisonError::into_inner);
@@ -66,8 +66,8 @@ impl FileStamps {
         same.then(|| Key(*found[56..].first_chunk().expect("a record is longer")))
     }
 
-    /// Remembers the key of a file's content, which was read from `read` on, when the file was as `metadata` says; not
-    /// where it had just changed then.
+    /// Remembers the key of a file's content, read at time `read` when the file was as in `metadata`, unless it had
+    /// only just changed.
     pub fn put(&self, modality: &Modality, path: &Path, metadata: &Metadata, read: SystemTime, key: Key) {
         let Some(stamp) = stamp(modality, path, metadata, key) else { return };
         let Ok(read) = read.duration_since(UNIX_EPOCH) else { return };
@@ -83,7 +83,7 @@ impl FileStamps {
         });
     }
 
-    /// Writes what is not written yet, as is done when this goes.
+    /// Writes pending stamps, as dropping does.
     pub fn flush(&self) {
         self.with(|state| if state.pending.is_empty() { Ok(()) } else { state.write(&self.path) });
     }
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// Adds what is pending to the file, and learns what others have added.
+    /// Appends pending stamps to the file, and loads what others have added.
     fn write(&mut self, path: &Path) -> Result<(), CacheError> {
         let pending = std::mem::take(&mut self.pending);
         if !self.loaded {
@@ -139,7 +139,7 @@ impl State {
     }
 }
 
-/// Adds whole stamps to the file, which others may add to as well.
+/// Appends whole stamps to the file, to which others may append as well.
 fn append<'a>(path: &Path, stamps: impl Iterator<Item = &'a [u8; STAMP]>) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
     // Until the file is closed.
@@ -161,7 +161,7 @@ fn append<'a>(path: &Path, stamps: impl Iterator<Item = &'a [u8; STAMP]>) -> io:
     file.write_all(&bytes)
 }
 
-/// The record of a file; none where its path or times cannot be told.
+/// The record of a file; none if its path or times are unavailable.
 fn stamp(modality: &Modality, path: &Path, metadata: &Metadata, key: Key) -> Option<[u8; STAMP]> {
     let path = std::path::absolute(path).ok()?;
     let mut hasher = blake3::Hasher::new();
@@ -176,8 +176,8 @@ fn stamp(modality: &Modality, path: &Path, metadata: &Metadata, key: Key) -> Opt
     Some(records::seal(stamp))
 }
 
-/// Nanoseconds since 1970 to when a file last changed in content, times, name or rights, which nobody can set; 0 where
-/// the system does not tell.
+/// Nanoseconds since 1970 of a file's last change in content, times, name or rights, which nobody can set; 0 if the
+/// system does not report it.
 fn file_changed(metadata: &Metadata) -> Option<u64> {
     #[cfg(unix)]
     {

@@ -1,8 +1,8 @@
-//! One encoder's latents on disk, to write.
+//! One encoder's latents on disk, for writing.
 //!
-//! Rows are written and synced first, then the log says whose they are; the index learns of many at a time. After a
-//! crash at any point, every row that the log knows is whole; what lies behind the last of them is overwritten by the
-//! next append.
+//! Rows are written and synced first, then the log records their items; the index is updated in batches. After a crash
+//! at any point, every row that the log knows is intact; anything after the last of them is overwritten by the next
+//! append.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,20 +30,20 @@ pub struct Store {
     folder: PathBuf,
     index: Index,
     recent: Mutex<Recent>,
-    /// The last that goes. None where this process may only read.
+    /// Dropped last. None if this process may only read.
     _lock: Option<Lock>,
 }
 
-/// What the index does not know yet.
+/// The items that the index does not have yet.
 struct Recent {
-    /// None where this process may only read.
+    /// None if this process may only read.
     log: Option<LogEnd>,
     states: States,
-    /// Of the whole log.
+    /// The totals of the whole log.
     numbers: Numbers,
 }
 
-/// `entry.json`: whose latents these are.
+/// `entry.json`: the encoder of these latents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryInfo {
     /// The parts of the fingerprint.
@@ -53,7 +53,7 @@ pub struct EntryInfo {
 }
 
 impl Store {
-    /// Opens the store of `fingerprint` in the cache folder, making it if it is not there.
+    /// Opens the store of `fingerprint` in the cache folder, creating it if necessary.
     pub fn open(cache: &Path, fingerprint: &Fingerprint, encoder: &str) -> Result<Self, CacheError> {
         let folder = cache.join(fingerprint.hex());
         fs::create_dir_all(&folder).map_err(|cause| CacheError::io("make", &folder, cause))?;
@@ -115,7 +115,7 @@ impl Store {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of each of `keys`; rows are held against their checksums.
+    /// The state of each of `keys`, with rows checked against their checksums.
     pub fn known(&self, keys: &[Key]) -> Result<Vec<Option<Known>>, CacheError> {
         // First those that the index may learn of meanwhile.
         let newest: Vec<Option<State>> = {
@@ -129,7 +129,7 @@ impl Store {
         }
     }
 
-    /// What is noted of items, of which the index and what is newer than it say this.
+    /// The recorded state of items, by the index and by anything newer.
     fn noted(
         &self,
         keys: &[Key],
@@ -156,12 +156,12 @@ impl Store {
         Some(self.numbers().width as usize).filter(|&width| width > 0)
     }
 
-    /// The row that the next latent gets.
+    /// The row of the next latent.
     pub fn next_row(&self) -> u64 {
         self.numbers().rows
     }
 
-    /// Whether so many more rows of `width` values fit on the disk, as far as it tells.
+    /// True if so many more rows of `width` values fit on the disk, as far as is known.
     pub fn check_room(&self, rows: usize, width: usize) -> Result<(), CacheError> {
         let row = width as u64 * size_of::<f32>() as u64 + RECORD as u64;
         let needed = (rows as u64).saturating_mul(row).saturating_add(disk::LEAST);
@@ -174,17 +174,17 @@ impl Store {
         }
     }
 
-    /// Whether only one answer so far has had the latents' width.
+    /// True if only one answer so far has had the latents' width.
     pub fn is_doubted(&self) -> bool {
         self.numbers().doubted
     }
 
-    /// The next append brings the first latents, and nothing bears their width out yet.
+    /// Marks that the next append brings the first latents, whose width is unconfirmed.
     pub fn doubt(&self) {
         self.recent().numbers.doubted = true;
     }
 
-    /// Another answer has the width of the first.
+    /// Records that another answer has the width of the first.
     pub fn confirm(&self) -> Result<(), CacheError> {
         let mut recent = self.recent();
         let numbers = Numbers { doubted: false, ..recent.numbers };
@@ -204,9 +204,9 @@ impl Store {
         Segments::new(&self.folder, 1).remove()
     }
 
-    /// Stores latents (all of one width) and failures in one durable step: when it returns, they are on disk. No item
-    /// comes twice, and none whose row is whole; a latent replaces a failure. Returns the first latent's row; the
-    /// others follow it. One thread appends.
+    /// Stores latents (all of one width) and failures in one durable step: they are on disk when it returns. No item
+    /// may appear twice or have an intact row already; a latent replaces a failure. Returns the first latent's row; the
+    /// others follow it. Only one thread may append.
     pub fn append(&self, latents: &[(Key, &[f32])], failures: &[(Key, &str)]) -> Result<u64, CacheError> {
         let (first, stored) = (self.next_row(), self.width());
         let width = stored.or(latents.first().map(|(_, row)| row.len()));
@@ -240,14 +240,14 @@ impl Store {
         Ok(first)
     }
 
-    /// Adds records to the log.
+    /// Appends records to the log.
     fn log(&self, recent: &mut Recent, records: &[Record]) -> Result<(), CacheError> {
         self.writable(recent)?.append(records)?;
         records.iter().for_each(|record| recovery::note(&mut recent.states, &mut recent.numbers, record));
         Ok(())
     }
 
-    /// Tells the index what it does not know yet.
+    /// Adds to the index what it does not have yet.
     fn settle(&self, recent: &mut Recent) -> Result<(), CacheError> {
         let log = self.writable(recent)?;
         let learnt = Learnt { log: log.generation, records: log.count };
@@ -262,12 +262,12 @@ impl Store {
         recent.log.as_mut().ok_or_else(refused)
     }
 
-    /// The latents in these rows, which must be known, in this order, mapped.
+    /// The latents in these rows, which must be known, in this order, memory-mapped.
     pub fn latents(&self, rows: Vec<u64>) -> Result<CachedLatents, CacheError> {
         Ok(CachedLatents::new(Arc::new(self.map()?), rows))
     }
 
-    /// Holds every row against its checksum; returns the keys of those that differ.
+    /// Checks every row against its checksum; returns the keys of damaged rows.
     pub fn verify(&self) -> Result<Vec<Key>, CacheError> {
         let recent = self.recent();
         let mapped = recovery::map(&self.folder, recent.numbers)?;
@@ -311,7 +311,7 @@ impl Store {
         Counts::new(&self.folder, rows - before.0 + now.0, failures - before.1 + now.1, recent.numbers)
     }
 
-    /// Items of which the index does not know the newest.
+    /// Items whose newest state the index does not have.
     #[cfg(test)]
     pub(super) fn newest(&self) -> usize {
         self.recent().states.len()

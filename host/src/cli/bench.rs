@@ -1,4 +1,4 @@
-//! `fusemix bench`: how fast this machine trains.
+//! `fusemix bench`: the speed at which this machine trains.
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -14,7 +14,7 @@ use crate::fit::fusemix::{Precision, TrainOptions, Trainer, time_product};
 use crate::latents::Latents;
 use crate::space::{AdapterKind, TowerSpec};
 
-/// Time what training is made of.
+/// Benchmark the parts of training.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -29,51 +29,51 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Step {
-    /// Values of the two sides' latents
+    /// The widths of the two sides' latents
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1280,384")]
     dims: Vec<usize>,
-    /// Blocks of an adapter
+    /// Blocks per adapter
     #[arg(long, value_name = "N", default_value_t = 4)]
     blocks: usize,
-    /// Mixed pairs a step
+    /// Mixed pairs per step
     #[arg(long, value_name = "N", default_value_t = 4096)]
     batch: usize,
-    /// Inner width of a block in widths of its latents
+    /// The inner width of a block, as a multiple of its latents' width
     #[arg(long, value_name = "N", default_value_t = 4)]
     expansion: usize,
-    /// Width of the shared space
+    /// The width of the shared space
     #[arg(long, value_name = "N", default_value_t = 512)]
     width: usize,
-    /// What products are computed in: f32 or bf16
+    /// The precision of matrix products: f32 or bf16
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     precision: String,
-    /// What training may take, such as 4GiB
+    /// The memory that training may use, such as 4GiB
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,
-    /// Mixed pairs that go through an adapter at once
+    /// Mixed pairs that pass through an adapter at once
     #[arg(long, value_name = "N")]
     micro_batch: Option<usize>,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 5)]
     steps: usize,
-    /// Steps before those
+    /// Warm-up steps before those
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
-    /// Threads of the CPU, if not all
+    /// CPU threads [default: all]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Command::Step(arguments) = arguments.command;
-    let &[first, second] = &arguments.dims[..] else { bail!("--dims takes two numbers: 1280,384") };
+    let &[first, second] = &arguments.dims[..] else { bail!("--dims takes two numbers, such as 1280,384") };
     let precision = match arguments.precision.as_str() {
         "f32" => Precision::F32,
         "bf16" => Precision::Bf16,
-        other => bail!("`--precision {other}`: there are f32 and bf16"),
+        other => bail!("`--precision {other}`: choose f32 or bf16"),
     };
     if let Some(threads) = arguments.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
@@ -121,10 +121,15 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
                 "kernels": profile::to_json(&kernels, times.len())})
         );
     } else {
-        say!("{}: {seconds:.3} s a step, {pairs:.0} pairs/s", device.describe());
-        say!("{:.0} GFLOP/s, {:.0} % of the {:.0} of large products", flops / 1e9, 100.0 * flops / peak, peak / 1e9);
+        say!("{}: {seconds:.3} s per step, {pairs:.0} pairs/s", device.describe());
+        say!(
+            "{:.0} GFLOP/s, {:.0}% of the {:.0} GFLOP/s of large matrix products",
+            flops / 1e9,
+            100.0 * flops / peak,
+            peak / 1e9
+        );
         if let Some(resident) = resident {
-            say!("peak resident {:.2} GiB", resident as f64 / f64::from(1 << 30));
+            say!("peak resident memory {:.2} GiB", resident as f64 / f64::from(1 << 30));
         }
         profile::print(&kernels, times.len());
     }
@@ -164,7 +169,7 @@ impl Latents for Random {
     }
 }
 
-/// The speed that the device reaches in a product of two square matrices, of 2048 x 2048 if that takes no more than moments.
+/// The speed that the device reaches in a product of two square matrices, of 2048 x 2048 where that is quick.
 fn peak_flops(device: &Arc<dyn Device>, precision: Precision) -> Result<f64> {
     let mut most = 0.0_f64;
     for side in [512, 512, 1024, 2048, 2048] {

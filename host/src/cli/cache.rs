@@ -1,4 +1,4 @@
-//! `fusemix cache`: what is stored, whether it is whole, and getting it out.
+//! `fusemix cache`: listing, verifying and exporting stored latents.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -9,8 +9,9 @@ use super::{Cli, exit};
 use crate::cache::list;
 use crate::dataset::read_table;
 use crate::session::Exported;
+use crate::wording::count;
 
-/// Show, export or verify what the latent cache holds.
+/// List, verify or export the contents of the latent cache.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -19,13 +20,13 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Hold every row against its checksum
+    /// Check every row against its checksum
     Verify {
-        /// Forget the rows that differ, so that the next run encodes them again
+        /// Drop damaged rows, so that the next run encodes them again
         #[arg(long)]
         repair: bool,
     },
-    /// Write the latents of a column to a file, encoding what is missing
+    /// Write the latents of a column to a file, encoding the missing ones
     Export {
         /// The table with the items: .tsv or .csv with a header
         #[arg(long, value_name = "FILE")]
@@ -36,7 +37,7 @@ enum Command {
         /// The column with the items [default: guessed from the header]
         #[arg(long, value_name = "COL")]
         column: Option<String>,
-        /// Where to: .safetensors or .npy
+        /// The output file: .safetensors or .npy
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
@@ -61,8 +62,8 @@ fn show(cli: &Cli) -> Result<u8> {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
             match &counts {
                 Ok(counts) => say!(
-                    "{fingerprint}  {names:<16} {:>9} rows of {:<5} {:>5} failed {:>13} bytes{}",
-                    counts.rows,
+                    "{fingerprint}  {names:<16} {:>14} of {:<5} {:>5} failed {:>13} bytes{}",
+                    count(counts.rows as usize, "row"),
                     counts.width,
                     counts.failures,
                     counts.bytes,
@@ -81,7 +82,7 @@ fn show(cli: &Cli) -> Result<u8> {
     if cli.json {
         say!("{:#}", json!({"cache": cli.session.cache()?, "entries": entries}));
     } else if entries.is_empty() {
-        say!("nothing is stored in {}", cli.session.cache()?.display());
+        say!("no latents in {}", cli.session.cache()?.display());
     }
     Ok(if unreadable { exit::FAILED } else { 0 })
 }
@@ -100,12 +101,12 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
         };
         let fingerprint = entry.fingerprint;
         let line = match &checked {
-            Ok((rows, 0)) => format!("{rows} rows, all whole"),
+            Ok((rows, 0)) => format!("{}, all intact", count(*rows as usize, "row")),
             Ok((rows, bad)) if repair => {
-                format!("{bad} damaged rows forgotten, {rows} left; encode again to fill them")
+                format!("{} dropped, {rows} left; encode again to replace them", count(*bad, "damaged row"))
             }
             Ok((rows, bad)) => {
-                format!("{bad} of {rows} rows are damaged; `fusemix cache verify --repair` forgets them")
+                format!("{bad} of {rows} rows damaged; run `fusemix cache verify --repair` to drop them")
             }
             Err(error) => format!("error: {error}"),
         };
@@ -136,7 +137,7 @@ fn export(cli: &Cli, data: PathBuf, encoder: &str, name: Option<String>, out: Pa
             json!({"file": out, "rows": rows, "width": width, "failed": failed, "failures": summary.failures})
         );
     } else {
-        say!("{}: {rows} rows of {width} values, {failed} failed", out.display());
+        say!("{}: {} of {width} values, {failed} failed", out.display(), count(rows, "row"));
     }
     Ok(exit::summary(&summary))
 }

@@ -1,4 +1,4 @@
-//! `fusemix devices`: where training can compute.
+//! `fusemix devices`: the devices that training can use.
 
 use anyhow::Result;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Cli;
 use crate::device::{self, AdapterReport, Device, DeviceChoice, adapters};
 
-/// List what training can compute on, and which of it `--device auto` takes.
+/// List the devices that training can use, and the one that `--device auto` uses.
 #[derive(clap::Args)]
 pub(super) struct Arguments {}
 
@@ -14,10 +14,10 @@ pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
     let (cpu, adapters) = (device::Cpu::default(), adapters());
     let auto = device::open(DeviceChoice::Auto, false)?;
     let why = match adapters.iter().find(|adapter| adapter.kind != "cpu") {
-        Some(_) if auto.describe() != cpu.describe() => "the GPU of the highest performance",
-        Some(_) => "no GPU opens",
-        None if adapters.is_empty() => "there is no GPU that wgpu finds",
-        None => "the only GPUs are software, slower than the CPU itself",
+        Some(_) if auto.describe() != cpu.describe() => "the high-performance GPU",
+        Some(_) => "no GPU could be opened",
+        None if adapters.is_empty() => "wgpu finds no GPU",
+        None => "wgpu finds only software GPUs, which are slower than the CPU",
     };
     if cli.json {
         let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_16_bit(), "memory_bytes": cpu.memory()});
@@ -32,7 +32,8 @@ pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
             if least == most { format!("of {least}") } else { format!("of {least} to {most}") }
         });
         say!(
-            "    binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, f16 {}, timestamps {}",
+            "    binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, f16 {}, \
+             timestamps {}",
             max_binding_bytes >> 20,
             adapter.max_buffer_bytes >> 20,
             workgroup_bytes >> 10,
@@ -40,6 +41,6 @@ pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
             if adapter.timestamps { "yes" } else { "no" },
         );
     }
-    say!("--device auto takes {}: {why}", auto.describe());
+    say!("--device auto uses {}: {why}", auto.describe());
     Ok(0)
 }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use super::{Cli, exit};
 use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
+use crate::wording::count;
 
-/// Write the embeddings of a column: L2-normalised, rows in file order, failed rows NaN and named.
+/// Write the embeddings of a column to a file: L2-normalised, in file order, with failed rows as NaN.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run folder
@@ -22,10 +23,10 @@ pub(super) struct Arguments {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// Where to: .safetensors or .npy
+    /// The output file: .safetensors or .npy
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
@@ -37,7 +38,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     if cli.json {
         say!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
     } else {
-        say!("{}: {rows} rows of {width} values, {} failed", out.display(), failed.len());
+        say!("{}: {} of {width} values, {} failed", out.display(), count(rows, "row"), failed.len());
     }
     Ok(if failed.is_empty() { 0 } else { exit::SOME_FAILED })
 }

@@ -5,11 +5,12 @@ use indicatif::HumanDuration;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::wording::{count, line, money};
+use super::wording::{line, money};
 use super::{Cli, exit};
 use crate::dataset::read_table;
 use crate::encode::{Encoding, Forecast, Wanted};
 use crate::session::Error;
+use crate::wording::count;
 
 /// Fill the latent cache.
 #[derive(clap::Args)]
@@ -23,10 +24,10 @@ pub(super) struct Arguments {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// Send items again that failed before
+    /// Retry the items that failed before
     #[arg(long)]
     retry_failed: bool,
-    /// Say what would be sent, and what it would cost and take; send nothing
+    /// Show what would be sent, its cost and its duration, without sending anything
     #[arg(long)]
     dry_run: bool,
     /// Stop after N items
@@ -38,7 +39,10 @@ pub(super) struct Arguments {
 }
 
 fn cost(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|cost| (0.0..f64::INFINITY).contains(cost)).ok_or_else(|| "not a sum of money".to_owned())
+    text.parse()
+        .ok()
+        .filter(|cost| (0.0..f64::INFINITY).contains(cost))
+        .ok_or_else(|| "not an amount of money".to_owned())
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
@@ -74,28 +78,29 @@ fn foretell(forecast: &Forecast, arguments: &Arguments) {
     let &Forecast { rows, distinct, cached, remembered, unreadable, items, requests, tokens, cost, seconds, .. } =
         forecast;
     say!(
-        "{}, {distinct} different items: {cached} cached, {remembered} failed before, {unreadable} unreadable",
-        count(rows, "row")
+        "{}, {}: {cached} cached, {remembered} failed before, {unreadable} unreadable",
+        count(rows, "row"),
+        count(distinct, "distinct item")
     );
     say!("{} to send in {}", count(items, "item"), count(requests, "request"));
     if tokens > 0 {
-        say!("about {tokens} tokens");
+        say!("about {}", count(tokens as usize, "token"));
     }
     match cost {
         Some(cost) => say!("cost: about {}", money(cost)),
-        None => say!("cost: unknown, as the encoder has no price"),
+        None => say!("cost: unknown (the encoder has no price)"),
     }
     if arguments.max_items.is_some_and(|most| most < items) {
-        say!("--max-items ends the run before all are sent");
+        say!("--max-items stops the run before all of them are sent");
     }
     if arguments.max_cost.zip(cost).is_some_and(|(most, cost)| most < cost) {
-        say!("--max-cost ends the run before all are sent");
+        say!("--max-cost stops the run before all of them are sent");
     }
     match seconds {
         Some(seconds) => {
-            say!("time: at least {} under its rate limits", HumanDuration(Duration::from_secs_f64(seconds)));
+            say!("time: at least {} at its rate limits", HumanDuration(Duration::from_secs_f64(seconds)));
         }
         None if items == 0 => say!("time: none"),
-        None => say!("time: unknown, as nothing limits its rate"),
+        None => say!("time: unknown (the encoder has no rate limit)"),
     }
 }

@@ -1,4 +1,4 @@
-//! `fusemix eval`: how well the towers of a run find each other.
+//! `fusemix eval`: retrieval between the towers of a run.
 
 use anyhow::Result;
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::Cli;
 use crate::device::DeviceChoice;
 use crate::eval::Retrieval;
 
-/// R@1, R@5, R@10 and the median rank in both directions, beside chance.
+/// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run folder
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     /// Pairs to evaluate on, instead of the recipe's test files
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
@@ -32,7 +32,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// A line for each direction, and under it what a random order would find.
+/// A line for each direction, and under it the result of a random order.
 fn table(found: &[Retrieval]) -> String {
     let way = |retrieval: &Retrieval| format!("{} to {}", retrieval.from, retrieval.to);
     let width = found.iter().map(|retrieval| way(retrieval).len()).max().unwrap_or(0).max(10);

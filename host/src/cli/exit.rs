@@ -10,33 +10,33 @@ use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::session::Error;
 
-/// Failed, with no better word for it.
+/// A failure without a code of its own.
 pub(super) const FAILED: u8 = 1;
 /// Done, but some items have no latent.
 pub(super) const SOME_FAILED: u8 = 4;
-/// What the user wrote, in plugins.toml, a recipe or a pair file, is wrong.
+/// A mistake in plugins.toml, a recipe or a pair file.
 const CONFIG: u8 = 3;
-/// A run and the encoders that are configured now do not match.
+/// A run that does not match the configured encoders.
 const OTHER_ENCODER: u8 = 5;
-/// Ended where --max-items or --max-cost said so.
+/// Ended at --max-items or --max-cost.
 const BOUNDED: u8 = 6;
-/// Done, but the encoder gave NaN or infinity to some items.
+/// Done, but the encoder returned NaN or infinity for some items.
 const NOT_FINITE: u8 = 18;
-/// Stopped by the user; the next run goes on.
+/// Stopped by the user; the next run continues.
 pub(super) const STOPPED: u8 = 130;
 
 /// The end of `fusemix --help`.
 pub(super) const HELP: &str = "\
 Exit codes:
-   0  done                                 13  plugin: built for another interface
-   1  failed                               14  plugin: version not met
-   2  wrong arguments                      15  plugin: SHA-256 differs
-   3  plugins.toml, recipe or data wrong   16  plugin panicked
+   0  done                                 13  plugin: incompatible interface
+   1  failed                               14  plugin: wrong version
+   2  invalid arguments                    15  plugin: wrong SHA-256
+   3  invalid plugins.toml, recipe, data   16  plugin panicked
    4  done, but some items failed          17  plugin: wrong width or number of rows
-   5  run and encoders do not match        18  done, but the encoder gave NaN or infinity
-   6  --max-items or --max-cost reached    19  plugin hung: a call took longer than `timeout`
-  10  plugin: no such file                 20  encoder failed
-  11  plugin: not a library               130  stopped; the next run goes on
+   5  run and encoders do not match        18  done, but the encoder returned NaN or infinity
+   6  --max-items or --max-cost reached    19  plugin hung: a call exceeded its `timeout`
+  10  plugin: file not found               20  encoder failed
+  11  plugin: not a library               130  stopped; the next run continues
   12  plugin: not a fusemix plugin";
 
 /// The exit code of an error.
@@ -94,7 +94,7 @@ pub(super) fn plugin(error: &LoadError) -> u8 {
     }
 }
 
-/// The exit code of an encoder that does not open, or whose call failed.
+/// The exit code of an encoder that cannot be opened, or whose call failed.
 fn encoder(error: &EncoderError) -> u8 {
     match error {
         EncoderError::Config(_) => CONFIG,

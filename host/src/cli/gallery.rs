@@ -5,13 +5,13 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-use super::wording::count;
 use super::{Cli, exit};
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
 use crate::session::{Added, GalleryColumns};
+use crate::wording::count;
 
-/// Build galleries of shared-space embeddings, and add to and remove from them.
+/// Build, change, list and verify galleries of shared-space embeddings.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -22,31 +22,31 @@ pub(super) struct Arguments {
 enum Command {
     /// Embed the items of a file into a new gallery
     Build(Build),
-    /// Embed the items of a file into a gallery; one with the id of another takes its place
+    /// Embed the items of a file into an existing gallery, replacing items with the same id
     Add(Add),
     /// Remove items by their ids
     Remove {
         /// The gallery
         gallery: PathBuf,
-        /// The ids
+        /// The ids to remove
         #[arg(required_unless_present = "ids")]
         id: Vec<String>,
-        /// A file with an id a line
+        /// A file with one id per line
         #[arg(long, value_name = "FILE")]
         ids: Option<PathBuf>,
     },
-    /// Show what a gallery holds
+    /// List the items of a gallery
     List {
         /// The gallery
         gallery: PathBuf,
-        /// Only the items that pass, such as `price<20` or `kind = 'photo' and year >= 1990`
+        /// Only the items that match, such as `price<20` or `kind = 'photo' and year >= 1990`
         #[arg(long = "where", value_name = "FILTER")]
         filter: Option<Filter>,
-        /// Items to show; `--json` shows all
+        /// The number of items to show; `--json` shows all
         #[arg(short, value_name = "K", default_value_t = 20)]
         k: usize,
     },
-    /// Hold a gallery against its checksums
+    /// Check a gallery against its checksums
     Verify {
         /// The gallery
         gallery: PathBuf,
@@ -61,10 +61,10 @@ struct Source {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// The column with the ids [default: the items' own cells]
+    /// The column with the ids [default: the column with the items]
     #[arg(long, value_name = "COL")]
     id: Option<String>,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
@@ -78,10 +78,10 @@ struct Build {
     tower: String,
     #[command(flatten)]
     source: Source,
-    /// Columns to keep as metadata, to show and to filter by
+    /// The columns to keep as metadata, to show and to filter by
     #[arg(long, value_name = "COL,COL", value_delimiter = ',')]
     metadata: Vec<String>,
-    /// What vectors are stored as: f32 or f16
+    /// The precision of the stored vectors: f32 or f16
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtype)]
     precision: Dtype,
     /// The folder of the new gallery
@@ -103,7 +103,7 @@ fn dtype(text: &str) -> Result<Dtype, String> {
     match text {
         "f32" => Ok(Dtype::F32),
         "f16" => Ok(Dtype::F16),
-        _ => Err("there are f32 and f16".to_owned()),
+        _ => Err("choose f32 or f16".to_owned()),
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             opened.verify()?;
             match cli.json {
                 true => say!("{:#}", json!({"gallery": gallery, "items": opened.len(), "whole": true})),
-                false => say!("{}: {}, all whole", gallery.display(), count(opened.len(), "item")),
+                false => say!("{}: {}, all intact", gallery.display(), count(opened.len(), "item")),
             }
             Ok(0)
         }
@@ -149,12 +149,12 @@ fn print_added(cli: &Cli, gallery: &Path, Added { new, replaced, repeated, faile
         );
     } else {
         let mut line = format!("{}: {} added", gallery.display(), count(new, "item"));
-        for (number, what) in [(replaced, "replaced"), (repeated, "repeated in the file"), (failed, "failed")] {
+        for (number, what) in [(replaced, "replaced"), (repeated, "duplicated in the file"), (failed, "failed")] {
             if number > 0 {
                 line += &format!(", {number} {what}");
             }
         }
-        say!("{line}; it holds {items}");
+        say!("{line}; the gallery now holds {}", count(items, "item"));
     }
     Ok(if failed == 0 { 0 } else { exit::SOME_FAILED })
 }
@@ -174,7 +174,8 @@ fn remove(cli: &Cli, gallery: &Path, mut ids: Vec<String>, file: Option<&Path>) 
         );
     } else {
         removal.unknown.iter().for_each(|id| note!("{}: no item has the id `{id}`", gallery.display()));
-        say!("{}: {} removed; it holds {}", gallery.display(), count(removal.removed, "item"), writer.len());
+        let (removed, left) = (count(removal.removed, "item"), count(writer.len(), "item"));
+        say!("{}: {removed} removed; the gallery now holds {left}", gallery.display());
     }
     Ok(if removal.unknown.is_empty() { 0 } else { exit::SOME_FAILED })
 }
@@ -211,7 +212,7 @@ fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8>
         say!("{id}  {}", values.join(", "));
     }
     if rows.len() > k {
-        say!("... and {} more; -k shows more of them", rows.len() - k);
+        say!("... and {} more; use -k to show more", rows.len() - k);
     }
     Ok(0)
 }

@@ -1,11 +1,11 @@
-//! The command line: its arguments, one file a command.
+//! The command line: one file per command.
 
 /// Prints a line to standard output.
 macro_rules! say {
     ($($words:tt)*) => { $crate::cli::print_line(format_args!($($words)*)) };
 }
 
-/// Prints a line to standard error, if there is one.
+/// Prints a line to standard error, if it is open.
 macro_rules! note {
     ($($words:tt)*) => { $crate::cli::print_note(format_args!($($words)*)) };
 }
@@ -49,30 +49,30 @@ struct Arguments {
     command: Command,
 }
 
-/// What every command accepts.
+/// Arguments that every command accepts.
 #[derive(clap::Args)]
 struct Global {
-    /// The plugins and encoders to use
+    /// The file that configures plugins and encoders
     #[arg(long, global = true, value_name = "FILE", default_value = "plugins.toml")]
     plugins: PathBuf,
-    /// Where latents are kept, instead of where plugins.toml says
+    /// The folder of the latent cache, instead of the one in plugins.toml
     #[arg(long, global = true, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Read files again that look as they did when they were read before
+    /// Read files again even if their size and times have not changed
     #[arg(long, global = true)]
     verify: bool,
-    /// Machine-readable output on standard output
+    /// Print machine-readable output to standard output
     #[arg(long, global = true)]
     json: bool,
-    /// More detail on standard error; twice for still more (FUSEMIX_LOG filters as RUST_LOG does)
+    /// Print more to standard error; repeat for even more (FUSEMIX_LOG filters like RUST_LOG)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
-/// What a command works with.
+/// The session and settings of a command.
 struct Cli {
     session: Session,
-    /// Whether to print JSON.
+    /// True to print JSON.
     json: bool,
 }
 
@@ -99,37 +99,37 @@ fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
             std::process::exit(exit::STOPPED.into());
         }
         stop.ask();
-        note!("\nstopping; once more to stop at once");
+        note!("\nstopping; press Ctrl-C again to stop immediately");
     })
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// List plugins and encoders and what is wrong with them
+    /// List plugins and encoders, with any errors
     Plugins(plugins::Arguments),
     /// Fill the latent cache
     Encode(encode::Arguments),
-    /// Encode what is missing, then train adapters into one shared space
+    /// Encode missing items, then train adapters into one shared space
     Train(train::Arguments),
-    /// R@1, R@5, R@10 and the median rank in both directions, beside chance
+    /// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance
     Eval(eval::Arguments),
     /// Find the items of a gallery, or of a file, that are nearest to a query
     Search(search::Arguments),
-    /// Build galleries of shared-space embeddings, and add to and remove from them
+    /// Build, change, list and verify galleries of shared-space embeddings
     Gallery(gallery::Arguments),
     /// Write the shared-space embeddings of a column to a file
     Embed(embed::Arguments),
-    /// Write curves and a gallery as one HTML page
+    /// Write a run's curves and example results as one HTML page
     Report(report::Arguments),
-    /// Show, export or verify what the latent cache holds
+    /// List, verify or export the contents of the latent cache
     Cache(cache::Arguments),
-    /// List what training can compute on, and which of it `--device auto` takes
+    /// List the devices that training can use, and the one that `--device auto` uses
     Devices(devices::Arguments),
-    /// Time what training is made of
+    /// Benchmark the parts of training
     Bench(bench::Arguments),
 }
 
-/// Prints a line. Whoever does not read on, such as `head`, ends the program quietly.
+/// Prints a line. A closed pipe, as after `head`, ends the program quietly.
 fn print_line(line: std::fmt::Arguments<'_>) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
         let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
@@ -140,7 +140,7 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Prints a line to standard error. Nobody need be there to read it.
+/// Prints a line to standard error, which may be closed.
 fn print_note(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
@@ -176,7 +176,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error: warnings, or what `-v` and FUSEMIX_LOG ask for.
+/// Sends logs to standard error: warnings, or as set by `-v` and FUSEMIX_LOG.
 fn log(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
     let default = format!("{level},wgpu_core=warn,wgpu_hal=error,naga=warn");

@@ -1,4 +1,4 @@
-//! `fusemix plugins`: what is configured, and what is wrong with it.
+//! `fusemix plugins`: the configured plugins and encoders, and their errors.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -11,7 +11,7 @@ use super::{Cli, exit};
 use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
 use crate::session::Error;
 
-/// List plugins and encoders and what is wrong with them.
+/// List plugins and encoders, with any errors.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -20,16 +20,16 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Hold an encoder to what every encoder promises
+    /// Check that an encoder does what every encoder promises
     Check {
-        /// Its name in plugins.toml
+        /// The encoder's name in plugins.toml
         encoder: String,
     },
-    /// Write the folder of a new plugin that builds and passes its test
+    /// Create a plugin that builds and passes its test, in a new folder
     New {
-        /// The plugin's name, and the folder's
+        /// The name of the plugin and of its folder
         name: String,
-        /// What its items are: text, image, audio, or a name of your own
+        /// The modality of its items: text, image, audio, or a name of your own
         #[arg(long, value_name = "MODALITY", default_value = "text")]
         modality: String,
     },
@@ -65,7 +65,8 @@ fn list(cli: &Cli) -> Result<u8> {
             match encoder {
                 Ok(encoder) => {
                     let LoadedEncoder { description, fingerprint, .. } = &**encoder;
-                    let width = description.width.map_or("told by the first answer".into(), |width| width.to_string());
+                    let width =
+                        description.width.map_or("unknown until the first answer".into(), |width| width.to_string());
                     say!(
                         "encoder {:<16} {:<8} width {width}, by {}{}",
                         entry.name,
@@ -83,7 +84,7 @@ fn list(cli: &Cli) -> Result<u8> {
     Ok(of_plugins.or(of_encoders).unwrap_or(0))
 }
 
-/// What a fingerprint says besides the plugin and the digests of files.
+/// The parts of a fingerprint besides the plugin and the digests of files.
 fn choices(fingerprint: &BTreeMap<String, String>) -> String {
     const LONGEST: usize = 40;
     let is_digest = |value: &str| value.len() >= 16 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -95,7 +96,8 @@ fn choices(fingerprint: &BTreeMap<String, String>) -> String {
 fn plugin_json(name: &str, plugin: &Result<Plugin, LoadError>) -> Value {
     match plugin {
         Ok(Plugin { path, info, .. }) => json!({
-            "name": name, "state": "ok", "version": info.version, "sdk": info.sdk, "file": path, "options": info.options,
+            "name": name, "state": "ok", "version": info.version, "sdk": info.sdk, "file": path,
+            "options": info.options,
         }),
         Err(error) => json!({
             "name": name, "state": "error", "error": error.to_string(), "exit_code": exit::plugin(error),
@@ -152,6 +154,6 @@ fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
     say!("  plugin_folder = \".\"         # the folder that holds {name}/");
     say!("  [encoder.{name}]");
     say!("  plugin = \"{name}\"");
-    say!("and `fusemix plugins check {name}` tries what every encoder promises");
+    say!("then run `fusemix plugins check {name}` to check what every encoder promises");
     Ok(0)
 }

@@ -1,13 +1,13 @@
-//! Progress of long work: a bar on a terminal, a line now and then elsewhere. Both on standard error.
+//! Progress of long work on standard error: a bar on a terminal, an occasional line elsewhere.
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Time between two lines where there is no terminal.
+/// The time between two lines without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// What something is at that cannot say how far it is.
+/// The current step of work that cannot tell its progress.
 pub(super) struct Waiting {
     name: String,
     bar: Option<ProgressBar>,
@@ -20,7 +20,7 @@ impl Waiting {
         Self { name, bar: None, said: None }
     }
 
-    /// It is at `line` now.
+    /// Shows `line` as the current step.
     pub(super) fn show(&mut self, line: &str) {
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| ProgressBar::new_spinner().with_prefix(self.name.clone()));
@@ -41,7 +41,7 @@ impl Drop for Waiting {
     }
 }
 
-/// What there is to see of some work.
+/// The progress of some work.
 pub(super) struct Meter {
     name: String,
     unit: &'static str,
@@ -51,7 +51,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Work on `total` things called `unit`.
+    /// Begins work on `total` things called `unit`.
     pub(super) fn new(name: String, total: usize, unit: &'static str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{prefix} [{bar:16}] {pos}/{len} {wide_msg}");
@@ -61,12 +61,12 @@ impl Meter {
         Self { name, unit, bar, start: Instant::now(), said: Instant::now() }
     }
 
-    /// `done` of `total` are done, `worked` of them by this run's own work; `note` is shown beside.
+    /// Shows `done` of `total`, `worked` of them done by this run, with `note` beside.
     pub(super) fn show(&mut self, done: usize, total: usize, worked: usize, note: &str) {
         self.show_or_wait(done, total, worked, note, "");
     }
 
-    /// As [`Meter::show`]; what is waited for, if anything, is shown instead of a rate that says nothing then.
+    /// As [`Meter::show`], with the reason for waiting, if any, instead of the rate.
     pub(super) fn show_or_wait(&mut self, done: usize, total: usize, worked: usize, note: &str, waits: &str) {
         if self.bar.is_none() && self.said.elapsed() < BETWEEN_LINES {
             return;
@@ -95,7 +95,7 @@ impl Meter {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

@@ -7,7 +7,7 @@ use super::Cli;
 use crate::device::DeviceChoice;
 use crate::report::Page;
 
-/// Write the run's curves, its retrieval on held-out pairs and what those find as one HTML page.
+/// Write a run's curves, its retrieval on held-out pairs and example results as one HTML page.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run folder
@@ -15,10 +15,10 @@ pub(super) struct Arguments {
     /// Pairs to show, instead of the recipe's test files
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
-    /// The page
+    /// The output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }

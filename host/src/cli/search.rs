@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     /// The gallery to search
     #[arg(long, value_name = "DIR", required_unless_present = "data", conflicts_with_all = ["data", "to", "column"])]
     gallery: Option<PathBuf>,
-    /// Only the items that pass, such as `price<20` or `kind = 'photo' and year >= 1990`
+    /// Only the items that match, such as `price<20` or `kind = 'photo' and year >= 1990`
     #[arg(long = "where", value_name = "FILTER", requires = "gallery")]
     filter: Option<Filter>,
     /// The file with the items, instead of a gallery
@@ -32,19 +32,19 @@ pub(super) struct Arguments {
     /// The column of --data with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// Items to show for a query
+    /// The number of items to show per query
     #[arg(short, value_name = "K", default_value_t = 10)]
     k: usize,
-    /// A file with a query a line
+    /// A file with one query per line
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
-    /// Keep the queries' latents in the cache
+    /// Store the queries' latents in the cache
     #[arg(long)]
     cache_queries: bool,
-    /// Where to compute: auto, cpu or wgpu; with --gallery, auto is the CPU
+    /// The device to compute on: auto, cpu or wgpu; with --gallery, auto is the CPU
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// What to find: text for a tower of text, a file for others
+    /// The queries: texts for a text tower, files for other towers
     #[arg(required_unless_present = "queries")]
     query: Vec<String>,
 }
@@ -56,7 +56,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         queries.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
     }
     if queries.is_empty() {
-        bail!("there is no query: {} is empty", arguments.queries.unwrap_or_default().display());
+        bail!("there are no queries: {} is empty", arguments.queries.unwrap_or_default().display());
     }
     // What is not there is told before an encoder opens, and a few queries are no work for a GPU.
     let gallery = arguments.gallery.as_deref().map(Gallery::open).transpose()?;
@@ -84,7 +84,7 @@ fn embed(model: &Model, arguments: &Arguments, queries: &[String]) -> Result<Vec
     })
 }
 
-/// What a query found: a line for people, and an object for programs.
+/// The results of a query: lines for people, and an object for programs.
 type Shown = Vec<(String, Value)>;
 
 fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
@@ -102,7 +102,7 @@ fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments:
 }
 
 fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
-    let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else { bail!("--data needs --to") };
+    let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else { bail!("--data needs --to TOWER") };
     let shown = |(rank, Found { score, row, item, file }): (usize, Found)| {
         let name = file.as_ref().map_or(item.clone(), |path| path.display().to_string());
         let line = format!("{rank:>3}  {score:>6.3}  {name}");
@@ -126,7 +126,7 @@ fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Sho
             say!("{query}");
         }
         match error {
-            Some(reason) => note!("the query {query:?} has no latent: {reason}"),
+            Some(reason) => note!("query {query:?} has no latent: {reason}"),
             None if !cli.json => lines.iter().for_each(|line| say!("{line}")),
             None => {}
         }

@@ -1,4 +1,4 @@
-//! `fusemix train`: encode what is missing, then train.
+//! `fusemix train`: encode missing items, then train.
 
 use anyhow::Result;
 use serde_json::json;
@@ -9,20 +9,20 @@ use crate::config::Recipe;
 use crate::device::DeviceChoice;
 use crate::fit::fusemix::Outcome;
 use crate::session::{FitOptions, Fitted};
+use crate::wording::count;
 
-/// Encode what is missing, then train adapters into one shared space.
+/// Encode missing items, then train adapters into one shared space.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The recipe: towers, pairs, training options
     recipe: PathBuf,
-    /// The folder for adapters, metrics and the recipe as resolved
+    /// The folder for adapters, metrics and the resolved recipe
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Where to compute: auto, cpu or wgpu
+    /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// The seed of the adapters' initial weights, the order of the pairs, mixing and dropout [default: 0, or that of the
-    /// training that is resumed]
+    /// The seed of initial weights, pair order, mixing and dropout [default: 0, or that of the resumed training]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Replace the run in --out
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// Resume the training in --out from its last checkpoint
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
-    /// Say where the device's time went
+    /// Print the time that the device spent on each kernel
     #[arg(long)]
     profile: bool,
 }
@@ -66,8 +66,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     } else {
         let recall =
             recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
-        let kept = kept_recall.map_or(String::new(), |kept| format!(", kept from where it was {kept:.1}%"));
-        say!("{}: {steps} steps in {seconds:.1} s, loss {loss:.3}{recall}{kept}", out.display());
+        let kept = kept_recall.map_or(String::new(), |kept| format!(", best adapters kept with {kept:.1}%"));
+        say!("{}: {} in {seconds:.1} s, loss {loss:.3}{recall}{kept}", out.display(), count(*steps, "step"));
     }
     Ok(0)
 }

@@ -1,4 +1,4 @@
-//! What the events of a session look like on standard error.
+//! The events of a session, shown on standard error.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -7,11 +7,12 @@ use super::progress::{Meter, Waiting};
 use super::wording::{line, options};
 use crate::encode::{Progress, Summary};
 use crate::session::{Event, Watcher};
+use crate::wording::count;
 
-/// Failures are listed up to this many; `--json` has them all.
+/// The most failures that are listed; `--json` has them all.
 const LISTED: usize = 20;
 
-/// Which encodings get a line of their own.
+/// The encodings that get a line of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Summaries {
     /// None: the command prints it.
@@ -22,7 +23,7 @@ pub(super) enum Summaries {
     All,
 }
 
-/// Shows events: a bar or spinner at a time, and notes between them.
+/// Shows events: one bar or spinner at a time, and notes between them.
 pub(super) struct View {
     summaries: Summaries,
     shown: Mutex<Shown>,
@@ -44,15 +45,14 @@ impl View {
             note!("{}: row {}, {}: {}", file.display(), failure.row, failure.item, failure.reason);
         }
         if summary.failed > LISTED {
-            note!("... and {} more rows; `fusemix encode --json` lists them all", summary.failed - LISTED);
+            let more = count(summary.failed - LISTED, "more row");
+            note!("... and {more}; `fusemix encode --json` lists them all");
         }
         if summary.remembered > 0 {
-            let items = if summary.remembered == 1 { "item" } else { "items" };
+            let (items, file) = (count(summary.remembered, "item"), file.display());
             note!(
-                "{} {items} failed in an earlier run; `fusemix encode --data {} --encoder {encoder} --retry-failed` sends \
-                 them again",
-                summary.remembered,
-                file.display()
+                "{items} failed in an earlier run; retry with `fusemix encode --data {file} --encoder {encoder} \
+                 --retry-failed`"
             );
         }
         let news = summary.encoded + summary.failed > 0 || summary.error.is_some();
@@ -73,7 +73,7 @@ impl Watcher for View {
             }
             Event::Opened { .. } => *waiting = None,
             Event::Looking { file, done, total } => meter
-                .get_or_insert_with(|| Meter::new(format!("looking at {}", file.display()), total, "rows"))
+                .get_or_insert_with(|| Meter::new(format!("scanning {}", file.display()), total, "rows"))
                 .show(done, total, done, ""),
             Event::Encoding { encoder, progress: Progress { done, total, worked, failed }, waits } => {
                 let meter = meter.get_or_insert_with(|| Meter::new(format!("encoding with {encoder}"), total, "rows"));
@@ -84,15 +84,15 @@ impl Watcher for View {
                 self.encoded(file, column, encoder, summary);
             }
             Event::LeftOut { file, pairs, total } => {
-                note!("{}: {pairs} of {total} pairs are left out: an item has no latent", file.display());
+                note!("{}: skipped {pairs} of {total} pairs: an item has no latent", file.display());
             }
             Event::Begins { device, pairs, steps, resumed, options: resolved } => {
                 match resumed {
-                    Some(0) => note!("there is no checkpoint: starting over"),
+                    Some(0) => note!("there is no checkpoint; starting from the beginning"),
                     Some(done) => note!("resuming after {done} of {steps} steps"),
                     None => {}
                 }
-                note!("training on {device}: {pairs} pairs, {steps} steps");
+                note!("training on {device}: {}, {}", count(pairs, "pair"), count(steps, "step"));
                 note!("{}", options(resolved));
             }
             Event::Training { done, worked, total, loss, recall } => {

@@ -2,13 +2,9 @@
 
 use crate::encode::Summary;
 use crate::fit::fusemix::Options;
+use crate::wording::count;
 
-/// A number of things: "1 item", "2 items".
-pub(super) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A sum with as many digits as tell something.
+/// A sum of money with enough digits to be meaningful.
 pub(super) fn money(cost: f64) -> String {
     let digits = if cost > 0.0 { (1.0 - cost.log10().floor()).clamp(2.0, 12.0) as usize } else { 2 };
     format!("{cost:.digits$}")
@@ -19,9 +15,12 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
     let Summary { rows, encoded, cached, duplicates, truncated, damaged, failed, .. } = summary;
     let mut line =
         format!("{encoder}: {}, {encoded} encoded, {cached} already cached, {failed} failed", count(*rows, "row"));
-    for (count, what) in [(duplicates, "duplicates"), (truncated, "truncated"), (damaged, "damaged in the cache")] {
-        if *count > 0 {
-            line += &format!(", {count} {what}");
+    if *duplicates > 0 {
+        line += &format!(", {}", count(*duplicates, "duplicate"));
+    }
+    for (number, what) in [(truncated, "truncated"), (damaged, "damaged in the cache")] {
+        if *number > 0 {
+            line += &format!(", {number} {what}");
         }
     }
     for (unit, amount) in &summary.usage {
@@ -32,13 +31,13 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
         line += &format!(", cost {}", money(cost));
     }
     if summary.bounded {
-        line += "; ended before it would exceed --max-items or --max-cost";
+        line += "; stopped before exceeding --max-items or --max-cost";
     }
     if summary.stopped {
-        line += "; stopped: run it again to continue";
+        line += "; stopped: run this again to continue";
     }
     if summary.error.is_some() {
-        line += "; ended by an error: the next run goes on from here";
+        line += "; stopped by an error: the next run continues from here";
     }
     line
 }

@@ -1,4 +1,4 @@
-//! What the user writes: plugins.toml and the recipe, with errors that name file, line and key.
+//! Files that the user writes: plugins.toml and the recipe, with errors that name file, line and key.
 
 mod plugins;
 mod recipe;

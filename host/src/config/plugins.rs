@@ -11,11 +11,12 @@ use crate::wording::suggest;
 /// plugins.toml as read; keys that belong to a plugin are checked once that plugin is loaded.
 #[derive(Debug)]
 pub struct Config {
-    /// Where it was read from.
+    /// The file's path.
     pub file: TomlFile,
-    /// `plugin_folder`: where plugins are looked for besides the program's own folder; one that is there needs no `[[plugin]]`.
+    /// `plugin_folder`: folders that are searched for plugins besides the program's own; a plugin there needs no
+    /// `[[plugin]]`.
     pub plugin_folder: Option<PathBuf>,
-    /// `cache`: where latents are kept.
+    /// `cache`: the folder of the latent cache.
     pub cache: PathBuf,
     /// `[[plugin]]`, in file order.
     pub plugins: Vec<PluginEntry>,
@@ -29,17 +30,17 @@ pub struct Config {
 pub struct PluginEntry {
     /// The plugin's package name.
     pub name: String,
-    /// The versions that will do, as Cargo writes them.
+    /// The accepted versions, as a Cargo version requirement.
     #[serde(default)]
     pub version: VersionReq,
-    /// The library, if it is not to be looked for by name.
+    /// The library, if it is not found by name.
     pub path: Option<PathBuf>,
-    /// What the library's SHA-256 must be, in hex.
+    /// The required SHA-256 of the library, in hex.
     pub sha256: Option<String>,
 }
 
 impl PluginEntry {
-    /// An entry that says no more than a name.
+    /// An entry with only a name.
     fn found_by_name(name: &str) -> Self {
         Self { name: name.to_owned(), version: VersionReq::STAR, path: None, sha256: None }
     }
@@ -50,33 +51,33 @@ impl PluginEntry {
 pub struct EncoderEntry {
     /// NAME.
     pub name: String,
-    /// The keys that belong to the host.
+    /// The host's keys.
     pub host: HostKeys,
-    /// All the others: the plugin's.
+    /// All other keys: the plugin's.
     pub options: toml::Table,
 }
 
 /// The keys of an encoder that the host reads itself.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HostKeys {
-    /// The plugin that provides it.
+    /// The plugin that provides the encoder.
     pub plugin: String,
-    /// Items a call, instead of what the plugin prefers.
+    /// Items per call, overriding the plugin's preference.
     pub batch: Option<usize>,
-    /// Calls that may run at once, instead of what the plugin allows.
+    /// Concurrent calls, overriding the plugin's limit.
     pub concurrency: Option<usize>,
-    /// Seconds without a sign of life after which a call counts as hung, instead of what the plugin expects.
+    /// Seconds without a sign of life after which a call counts as hung, overriding the plugin's value.
     pub timeout: Option<f64>,
 }
 
 /// The names of [`HostKeys`].
 pub const HOST_KEYS: [&str; 4] = ["plugin", "batch", "concurrency", "timeout"];
 
-/// Seconds that any call may take without a sign of life.
+/// The default seconds that a call may take without a sign of life.
 const PATIENCE: f64 = 300.0;
 
 impl HostKeys {
-    /// How long a call may take without a sign of life if the plugin expects `patience` seconds.
+    /// The time that a call may take without a sign of life if the plugin asks for `patience` seconds.
     pub fn time_limit(&self, patience: Option<f64>) -> Duration {
         let expected = patience.unwrap_or(0.0).clamp(PATIENCE, 1e9);
         Duration::from_secs_f64(self.timeout.unwrap_or(expected))
@@ -95,7 +96,7 @@ struct Document {
 }
 
 impl Config {
-    /// Reads `path` and checks what can be checked without loading a plugin.
+    /// Reads `path` and checks everything that needs no plugin.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::parse(TomlFile::read(path, "name another file with --plugins FILE")?)
     }
@@ -116,13 +117,13 @@ impl Config {
         }
         for (index, plugin) in plugins.iter().enumerate() {
             if plugins[..index].iter().any(|earlier| earlier.name == plugin.name) {
-                let message = format!("plugin `{}` is there twice; remove one", plugin.name);
+                let message = format!("plugin `{}` is listed twice; remove one", plugin.name);
                 return Err(file.error_at(&["plugin", &index.to_string(), "name"], message));
             }
         }
         let plugin_folder = document.plugin_folder.map(|path| folder.join(path));
         if let Some(absent) = plugin_folder.as_ref().filter(|path| !path.is_dir()) {
-            let message = format!("plugin_folder: there is no folder {}", absent.display());
+            let message = format!("`plugin_folder`: {} does not exist", absent.display());
             tracing::warn!("{}", file.error_at(&["plugin_folder"], message));
         }
         let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, name, table));
@@ -161,7 +162,7 @@ fn encoder(file: &TomlFile, name: String, table: toml::Value) -> Result<EncoderE
         own.extend(options.remove(key).map(|value| (key.to_owned(), value)));
     }
     if !own.contains_key("plugin") {
-        return Err(at("", format!("encoder `{name}` does not say which `plugin` provides it")));
+        return Err(at("", format!("encoder `{name}` has no `plugin`; name the one that provides it")));
     }
     for key in HOST_KEYS {
         let fits = own.get(key).is_none_or(|value| match key {
@@ -198,22 +199,25 @@ mod tests {
         let cases = [
             (
                 "[[plugin]]\nnam = 'a'",
-                "plugins.toml:2: unknown key `nam`; did you mean `name`? (there are: name, version, path, sha256)",
+                "plugins.toml:2: unknown key `nam`; did you mean `name`? (available: name, version, path, sha256)",
             ),
             (
                 "[[plugin]]\nname = 'a'\nsha256 = '12'",
                 "plugins.toml:3: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them",
             ),
-            ("[encoder.x]\nmodel = 'm'", "plugins.toml:1: encoder `x` does not say which `plugin` provides it"),
+            ("[encoder.x]\nmodel = 'm'", "plugins.toml:1: encoder `x` has no `plugin`; name the one that provides it"),
             (
                 "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'b'",
-                "plugins.toml:4: no [[plugin]] is called `b`; did you mean `a`? (there is: a)",
+                "plugins.toml:4: no [[plugin]] is called `b`; did you mean `a`? (available: a)",
             ),
             (
                 "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\nbatch = 0",
                 "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0",
             ),
-            ("[[plugin]]\nname = 'a'\n[[plugin]]\nname = 'a'", "plugins.toml:4: plugin `a` is there twice; remove one"),
+            (
+                "[[plugin]]\nname = 'a'\n[[plugin]]\nname = 'a'",
+                "plugins.toml:4: plugin `a` is listed twice; remove one",
+            ),
         ];
         for (text, message) in cases {
             assert_eq!(read(text).map(drop), Err(message.to_owned()), "for:\n{text}");

@@ -1,4 +1,4 @@
-//! fusion.toml: the towers of a fusion, the pairs that tie them together, how to train.
+//! fusion.toml: the towers of a fusion, the pairs that join them, and the training options.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::wording::suggest;
 /// fusion.toml as read.
 #[derive(Debug)]
 pub struct Recipe {
-    /// Where it was read from.
+    /// The file's path.
     pub file: TomlFile,
     /// `[tower.NAME]`, in file order; at least two.
     pub towers: Vec<TowerEntry>,
@@ -25,20 +25,20 @@ pub struct Recipe {
 pub struct TowerEntry {
     /// NAME.
     pub name: String,
-    /// Where its latents come from.
+    /// The source of its latents.
     pub source: TowerSource,
-    /// `blocks = N`: those of its adapter, if they are not as many as `[train]` says.
+    /// `blocks = N`: the number of blocks of its adapter, overriding `[train]`.
     pub blocks: Option<usize>,
-    /// `adapter`: with "identity", the tower's space is the shared space, and the other towers come to it.
+    /// `adapter`: with "identity", the tower's own space is the shared space.
     pub adapter: AdapterKind,
 }
 
-/// Where a tower's latents come from.
+/// The source of a tower's latents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TowerSource {
-    /// Encoders of plugins.toml, at least one; their latents are concatenated in this order.
+    /// At least one encoder of plugins.toml; their latents are concatenated in this order.
     Encoders(Vec<String>),
-    /// `precomputed = true`: the pair files hold them.
+    /// `precomputed = true`: the pair files hold the latents.
     Precomputed,
 }
 
@@ -47,13 +47,13 @@ pub enum TowerSource {
 pub struct PairsEntry {
     /// The file to train on.
     pub train: PathBuf,
-    /// The file that training watches.
+    /// The file that training is validated on.
     pub validation: Option<PathBuf>,
-    /// The file that `fusemix eval` uses, and nothing else.
+    /// The file that only `fusemix eval` uses.
     pub test: Option<PathBuf>,
     /// The two towers, in the order of [`Recipe::towers`].
     pub ends: [PairEnd; 2],
-    /// How often an epoch passes over the pairs.
+    /// The number of passes over the pairs in an epoch.
     pub weight: f32,
 }
 
@@ -76,7 +76,7 @@ struct Document {
     _train: toml::Table,
 }
 
-/// A recipe's table of options, whatever else it says.
+/// The table of options alone, in a recipe with other tables.
 #[derive(Deserialize)]
 struct WithOptions<T> {
     train: Option<T>,
@@ -97,7 +97,7 @@ const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
 const WEIGHT: &str = "weight";
 
 impl Recipe {
-    /// Reads `path` and checks what can be checked without opening data or encoders.
+    /// Reads `path` and checks everything that needs no data or encoders.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::parse(TomlFile::read(path, "check the path of the recipe")?)
     }
@@ -115,19 +115,22 @@ impl Recipe {
             pairs.map(|(index, table)| pairs_entry(&file, &towers, index, table)).collect::<Result<_, _>>()?;
         for (index, tower) in towers.iter().enumerate() {
             if !pairs.iter().any(|pairs| pairs.ends.iter().any(|end| end.tower == index)) {
-                let message = format!("tower `{}` is in no [[pairs]]: nothing would train it", tower.name);
+                let message = format!(
+                    "tower `{}` is not in any [[pairs]], so nothing would train it; add it to one, or remove it",
+                    tower.name
+                );
                 return Err(file.error_at(&["tower", &tower.name], message));
             }
         }
         Ok(Self { towers, pairs, file })
     }
 
-    /// `[train]`, as the method of the fit has it.
+    /// `[train]`, parsed by the fit's method.
     pub fn options<T: DeserializeOwned + Default>(&self) -> Result<T, ConfigError> {
         Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default())
     }
 
-    /// The recipe as TOML with absolute paths and the options that it was resolved to: what a run folder keeps.
+    /// The recipe as TOML with absolute paths and resolved options, as a run folder keeps it.
     pub fn to_toml(&self, options: &impl Serialize) -> Result<String, toml::ser::Error> {
         let mut towers = toml::Table::new();
         for tower in &self.towers {
@@ -191,7 +194,7 @@ pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
     train.into_iter().map(|(key, value)| (key, value.to_string())).collect()
 }
 
-/// The number that reads as this one and has the fewest digits.
+/// The f64 with the fewest digits that reads back as this f32.
 fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a number reads back")
 }
@@ -207,16 +210,16 @@ fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry
         (Some(encoder), None, false) => TowerSource::Encoders(vec![encoder]),
         (None, Some(encoders), false) if !encoders.is_empty() => TowerSource::Encoders(encoders),
         (None, None, true) => TowerSource::Precomputed,
-        _ => return Err(wrong("give one of `encoder`, `encoders` and `precomputed = true`".into())),
+        _ => return Err(wrong("set one of `encoder`, `encoders` and `precomputed = true`".into())),
     };
     if let TowerSource::Encoders(encoders) = &source
         && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
     {
-        return Err(wrong(format!("encoder `{twice}` is there twice, which adds nothing; remove one")));
+        return Err(wrong(format!("encoder `{twice}` is listed twice, which adds nothing; remove one")));
     }
     let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
     if adapter != AdapterKind::Mlp && table.blocks.is_some() {
-        return Err(wrong("only an MLP has `blocks`; remove them, or the `adapter`".into()));
+        return Err(wrong("only an MLP adapter has `blocks`; remove `blocks` or `adapter`".into()));
     }
     Ok(TowerEntry { name, source, blocks: table.blocks, adapter })
 }
@@ -257,9 +260,9 @@ fn pairs_entry(
     }
     ends.sort_by_key(|end| end.tower);
     let [train, validation, test] = files;
-    let train = train.ok_or_else(|| at("", "[[pairs]] needs a file to `train` on".into()))?;
+    let train = train.ok_or_else(|| at("", "[[pairs]] needs a `train` file".into()))?;
     let ends = <[PairEnd; 2]>::try_from(ends)
-        .map_err(|ends| at("", format!("[[pairs]] ties two towers together, and this one names {}", ends.len())))?;
+        .map_err(|ends| at("", format!("[[pairs]] joins exactly two towers, but this one names {}", ends.len())))?;
     let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
     for (key, file) in given.filter_map(|(key, file)| Some((key, file?))) {
         let holds_tensors = file.extension().is_some_and(|extension| extension == "safetensors");

@@ -1,4 +1,4 @@
-//! A TOML file of the user's: whatever is wrong in it is named by file, line and, for a key, the nearest valid one.
+//! A TOML file of the user's, with errors that name file, line and, for an unknown key, the nearest valid one.
 
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,27 @@ use toml::de::{DeTable, DeValue};
 
 use crate::wording::suggest;
 
-/// What is wrong in a configuration file, or with reading it.
+/// An error in a configuration file, or in reading it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file itself.
+    /// The file cannot be read.
     #[error("cannot read {}: {cause}; {hint}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         cause: std::io::Error,
-        /// What to try.
+        /// The advice to the user.
         hint: &'static str,
     },
-    /// Something in it.
+    /// An error at a line of the file.
     #[error("{}:{line}: {message}", path.display())]
     At {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong there, and what to try.
+        /// The error there, and the advice to the user.
         message: String,
     },
 }
@@ -40,7 +40,7 @@ pub struct TomlFile {
 }
 
 impl TomlFile {
-    /// Reads `path`; `hint` is what to try when that fails.
+    /// Reads `path`; `hint` is the advice if that fails.
     pub fn read(path: &Path, hint: &'static str) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause, hint })?;
@@ -57,12 +57,12 @@ impl TomlFile {
         &self.path
     }
 
-    /// The folder that relative paths in the file start from.
+    /// The folder that relative paths in the file are relative to.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The file as a `T`. A `T` that denies unknown fields gets the nearest valid key into the message.
+    /// The file as a `T`. If `T` denies unknown fields, the error names the nearest valid key.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text).map_err(|error| {
             let line = error.span().map_or(1, |span| self.line_at(span.start));
@@ -114,22 +114,22 @@ impl TomlFile {
     }
 }
 
-/// What serde says of types, as one says it of TOML.
+/// serde's words for types, and the words of TOML.
 fn in_words(message: &str) -> String {
     let words = [
-        ("expected usize", "expected a whole number from 0"),
-        ("expected u64", "expected a whole number from 0"),
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected u64", "expected a whole number, 0 or more"),
         ("expected f32", "expected a number"),
         ("expected a string", "expected text, in quotes"),
         ("expected a boolean", "expected true or false"),
         ("floating point `", "number `"),
-        ("invalid type: ", "the wrong kind of value: "),
-        ("invalid value: ", "not a value for this key: "),
+        ("invalid type: ", "wrong type: "),
+        ("invalid value: ", "invalid value for this key: "),
     ];
     words.iter().fold(message.to_owned(), |message, (serde, toml)| message.replace(serde, toml))
 }
 
-/// serde's "unknown field `x`, expected one of `y`, `z`" with the nearest of them.
+/// serde's "unknown field `x`, expected one of `y`, `z`" with the nearest field.
 pub(super) fn with_nearest_key(message: &str) -> String {
     let message = message.trim_end();
     let mut quoted = message.split('`').skip(1).step_by(2);
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn an_unknown_key_names_file_line_and_nearest_key() {
         let error = file("# a comment\nblokcs = 2\n").parse::<Recipe>().unwrap_err().to_string();
-        assert_eq!(error, "fusion.toml:2: unknown key `blokcs`; did you mean `blocks`? (there is: blocks)");
+        assert_eq!(error, "fusion.toml:2: unknown key `blokcs`; did you mean `blocks`? (available: blocks)");
     }
 
     #[test]

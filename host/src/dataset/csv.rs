@@ -1,4 +1,4 @@
-//! CSV: commas between cells, quotes as RFC 4180 has them.
+//! CSV: commas between cells, quotes as in RFC 4180.
 
 use std::path::Path;
 

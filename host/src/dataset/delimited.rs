@@ -1,4 +1,4 @@
-//! Text with a delimiter between cells and a header: what TSV and CSV have in common.
+//! Delimited text with a header: the common part of TSV and CSV.
 
 use csv::{ByteRecord, Position, Reader, ReaderBuilder};
 use std::fs::File;
@@ -7,11 +7,12 @@ use std::path::Path;
 
 use super::error::DataError;
 use super::table::Table;
+use crate::wording::count;
 
-/// The two things in which the formats differ.
+/// The two differences between the formats.
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
-    /// Whether quotes are those of RFC 4180, instead of letters like any other.
+    /// True if quotes are those of RFC 4180, false if they are ordinary characters.
     pub(super) quotes: bool,
 }
 
@@ -53,7 +54,10 @@ pub(super) fn read(path: &Path, dialect: &Dialect) -> Result<Table, DataError> {
         }
         if record.len() != table.width() {
             let line = record.position().map_or(0, Position::line);
-            return Err(malformed(line, format!("{} fields, but the header has {}", record.len(), table.width())));
+            return Err(malformed(
+                line,
+                format!("{}, but the header has {}", count(record.len(), "field"), table.width()),
+            ));
         }
         table.add(&record);
     }
@@ -71,7 +75,7 @@ fn names(header: &ByteRecord) -> Vec<String> {
     header.iter().enumerate().map(name).collect()
 }
 
-/// Leaves the file at its start.
+/// Rewinds the file to its start.
 fn ends_in_newline(file: &mut File) -> io::Result<bool> {
     let mut last = [0];
     if file.seek(SeekFrom::End(-1)).is_ok() {
@@ -110,14 +114,14 @@ mod tests {
     #[test]
     fn mistakes_name_file_line_and_column() {
         let error = |name, content: &[u8]| read(name, content).map(drop).unwrap_err();
-        assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 fields, but the header has 2");
+        assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 field, but the header has 2");
         assert!(error("a.tsv", b"").contains("the file is empty"));
         assert_eq!(error("a.tsv", b"a\tb\ta\n"), "a.tsv:1: two columns are called `a`; rename one");
         assert!(read("a.TSV", b"a\tb\n1\t2\n").is_ok());
         assert!(error("a.json", b"{}").contains("must end in .tsv, .csv or .safetensors"));
         let table = read("a.tsv", b"file\tcaption\n").unwrap();
         let error = table.column("captoin").err().unwrap().to_string();
-        assert!(error.contains("no column `captoin`; did you mean `caption`? (there are: file, caption)"), "{error}");
+        assert!(error.contains("no column `captoin`; did you mean `caption`? (available: file, caption)"), "{error}");
         assert_eq!(table.usual_column("text").unwrap().len(), 0);
         assert!(table.usual_column("image").is_ok());
     }

@@ -1,13 +1,13 @@
-//! What is wrong with a dataset.
+//! Errors of datasets.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A fault of a dataset.
+/// An error of a dataset.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DataError {
-    #[error("cannot read {}: {cause}; check the path (those in a recipe start from its folder)", path.display())]
+    #[error("cannot read {}: {cause}; check the path (paths in a recipe are relative to its folder)", path.display())]
     Read { path: PathBuf, cause: io::Error },
     #[error("{}: a pair file must end in .tsv, .csv or .safetensors", path.display())]
     Format { path: PathBuf },
@@ -15,13 +15,15 @@ pub enum DataError {
     Malformed { path: PathBuf, line: u64, reason: String },
     #[error("{}: no column `{name}`{suggestion}", path.display())]
     Column { path: PathBuf, name: String, suggestion: String },
-    #[error("{}: which column holds the {modality} items? Say --column with one of: {columns}", path.display())]
+    #[error("{}: cannot tell which column holds the {modality} items; pass --column with one of: {columns}",
+            path.display())]
     Unsaid { path: PathBuf, modality: String, columns: String },
     #[error("{}: {reason}", path.display())]
     Tensors { path: PathBuf, reason: String },
-    #[error("{}: tensors of {rows} and {other} rows cannot pair; row i of one belongs to row i of the other", path.display())]
+    #[error("{}: tensors of {rows} and {other} rows cannot be paired; row i of one must belong to row i of the \
+             other", path.display())]
     Lengths { path: PathBuf, rows: usize, other: usize },
-    #[error("{}: the latents of tower `{tower}` have {width} values here, and {other} elsewhere", path.display())]
+    #[error("{}: the latents of tower `{tower}` have {width} values here, but {other} elsewhere", path.display())]
     Width { path: PathBuf, tower: String, width: usize, other: usize },
     #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
         "is precomputed: its files must be .safetensors"

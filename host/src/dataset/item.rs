@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A file larger than this is not an item.
+/// The largest file that can be an item.
 const LARGEST: u64 = 1 << 30;
 
-/// An item to encode, which is read when it is needed.
+/// An item to encode, read when needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// The bytes themselves: a text, or a picture or sound that is in memory already.
+    /// The bytes themselves: a text, or a picture or sound that is already in memory.
     Inline(Cow<'a, [u8]>),
     /// A file.
     File(PathBuf),
@@ -23,7 +23,7 @@ impl<'a> Item<'a> {
         Self::Inline(text.as_bytes().into())
     }
 
-    /// The content of a file that is in memory.
+    /// The content of a file, in memory.
     pub fn bytes(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         Self::Inline(bytes.into())
     }
@@ -33,7 +33,7 @@ impl<'a> Item<'a> {
         Self::File(path.into())
     }
 
-    /// The bytes, or why they cannot be read.
+    /// The bytes, or the reason why they cannot be read.
     pub fn read(self) -> Result<Cow<'a, [u8]>, String> {
         match self {
             Self::Inline(bytes) => Ok(bytes),
@@ -46,7 +46,7 @@ impl<'a> Item<'a> {
         if let Self::File(path) = self { Some(path) } else { None }
     }
 
-    /// What a message calls it: the start of a text, the path of a file.
+    /// The item's name in messages: the start of a text, or the path of a file.
     pub fn name(&self) -> String {
         match self {
             Self::Inline(bytes) => {

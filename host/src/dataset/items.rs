@@ -1,4 +1,4 @@
-//! Items of one modality in order: those of a column, texts in its cells or files that they name, or those in a list.
+//! Items of one modality in order: a list, or a column whose cells hold texts or name files.
 
 use fusemix_sdk::{ItemKind, Modality};
 use std::borrow::Cow;
@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use super::item::Item;
 use super::table::Column;
 
-/// Cells that are looked at to tell what a column holds.
+/// Cells that are examined to guess the content of a column.
 const FIRST: usize = 5;
 
-/// Items of a modality, each read when it is asked for.
+/// Items of a modality, each read on demand.
 #[derive(Clone, Copy)]
 pub struct Items<'a> {
     source: Source<'a>,
@@ -22,7 +22,7 @@ enum Source<'a> {
     List(&'a [Item<'a>]),
 }
 
-/// The way in which a column's cells hold items.
+/// The way a column's cells hold items.
 #[derive(Clone, Copy, PartialEq)]
 enum Cells {
     Texts,
@@ -30,9 +30,8 @@ enum Cells {
 }
 
 impl<'a> Items<'a> {
-    /// The items in a column. Text stands in the cells; pictures and sounds are files that they name, relative to the table.
-    /// Those of another modality are as their encoder says; if it says nothing, they are files if one of the first cells
-    /// names one.
+    /// The items in a column. Cells hold texts, or name picture and sound files relative to the table. For other
+    /// modalities the encoder decides; if it does not, cells name files if one of the first does.
     pub fn new(column: Column<'a>, modality: &'a Modality, kind: Option<ItemKind>) -> Self {
         let cells = match (modality, kind) {
             (Modality::Text, _) => Cells::Texts,
@@ -58,7 +57,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,7 +67,7 @@ impl<'a> Items<'a> {
         self.modality
     }
 
-    /// Whether some of them are files.
+    /// True if some of them are files.
     pub fn are_files(&self) -> bool {
         match self.source {
             Source::Column(_, cells) => cells == Cells::Files,
@@ -85,7 +84,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// The bytes of item `index`, or why they cannot be read.
+    /// The bytes of item `index`, or the reason why they cannot be read.
     pub fn read(&self, index: usize) -> Result<Cow<'a, [u8]>, String> {
         match self.source {
             Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
@@ -95,21 +94,21 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// What is odd about a column, judged by its first items: texts that name files, or files of which none is there.
+    /// A doubt about a column, judged by its first items: texts that name files, or files of which none exists.
     pub fn doubt(&self) -> Option<&'static str> {
         let Source::Column(column, cells) = self.source else { return None };
         let mut first = 0..column.len().min(FIRST);
         match (cells, self.is_empty()) {
             (_, true) => None,
-            (Cells::Texts, _) => {
-                first.all(|row| names_a_file(column, row)).then_some("names files, and each name is taken for the text")
-            }
+            (Cells::Texts, _) => first
+                .all(|row| names_a_file(column, row))
+                .then_some("names files, but the names themselves are taken for the texts"),
             (Cells::Files, _) => (!first.any(|row| names_a_file(column, row)))
-                .then_some("should name files, and those that it names first are not there"),
+                .then_some("should name files, but the first ones do not exist"),
         }
     }
 
-    /// What a message calls item `index`.
+    /// The name of item `index` in messages.
     pub fn name(&self, index: usize) -> String {
         self.item(index).name()
     }

@@ -1,4 +1,4 @@
-//! What users have: tables of items and files of latents, one file a format.
+//! Users' data: tables of items and files of latents, one file per format.
 
 mod csv;
 mod delimited;
@@ -17,7 +17,7 @@ pub use items::Items;
 pub use precomputed::{Precomputed, PrecomputedLatents};
 pub use table::{Column, Table};
 
-/// A file of the user's; its ending tells which kind.
+/// A data file, whose extension tells its kind.
 pub enum Dataset {
     /// Items, for encoders.
     Table(Table),
@@ -25,7 +25,7 @@ pub enum Dataset {
     Precomputed(Precomputed),
 }
 
-/// Reads the table at `path` into memory; its ending tells the format.
+/// Reads the table at `path` into memory; its extension tells the format.
 pub fn read_table(path: &Path) -> Result<Table, DataError> {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
@@ -36,7 +36,7 @@ pub fn read_table(path: &Path) -> Result<Table, DataError> {
 }
 
 impl Dataset {
-    /// Reads a table, or maps a .safetensors.
+    /// Reads a table, or maps a .safetensors file.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         match path.extension() {
             Some(ending) if ending == "safetensors" => Precomputed::open(path).map(Self::Precomputed),
@@ -60,7 +60,7 @@ impl Dataset {
         }
     }
 
-    /// What a row's item is called: its cell, or its number.
+    /// The name of a row's item: its cell, or its number.
     pub fn name(&self, column: &str, row: usize) -> Result<String, DataError> {
         Ok(match self {
             Self::Table(table) => String::from_utf8_lossy(table.column(column)?.cell(row)).into_owned(),
@@ -68,7 +68,7 @@ impl Dataset {
         })
     }
 
-    /// The rows of two columns, or tensors, which must be as many.
+    /// The rows of two columns or tensors, which must have equally many.
     pub fn paired_rows(&self, [first, second]: [&str; 2]) -> Result<usize, DataError> {
         match (self.rows(first)?, self.rows(second)?) {
             (rows, other) if rows != other => Err(DataError::Lengths { path: self.path().to_owned(), rows, other }),

@@ -1,4 +1,4 @@
-//! Latents that somebody else computed: the tensors of a .safetensors file, row i pairing with row i.
+//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i.
 
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -31,7 +31,7 @@ impl Precomputed {
         Ok(file)
     }
 
-    /// Where it was read from.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -75,7 +75,7 @@ impl Precomputed {
             latents.copy_row(row, &mut values);
             if let Some(column) = values.iter().position(|value| !value.is_finite()) {
                 return Err(wrong(format!(
-                    "tensor `{name}` has a value that is not finite in row {}, column {}",
+                    "tensor `{name}` has a non-finite value in row {}, column {}",
                     row + 1,
                     column + 1
                 )));
@@ -100,7 +100,7 @@ impl PrecomputedLatents {
         &self.map[self.row(index)]
     }
 
-    /// Where row `index` is in the file.
+    /// The range of row `index` in the file.
     fn row(&self, index: usize) -> Range<usize> {
         let row = self.bytes.len() / self.rows;
         let start = self.bytes.start + index * row;

@@ -1,4 +1,4 @@
-//! A table in memory: rows under named columns, whatever format they came in.
+//! A table in memory: rows under named columns, independent of the file format.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub struct Column<'a> {
 }
 
 impl Table {
-    /// A table without rows, which is to be filled from the file at `path`.
+    /// A table without rows, to be filled from the file at `path`.
     pub(super) fn new(path: &Path, names: Vec<String>) -> Self {
         let columns = names.iter().map(|_| Cells::default()).collect();
         Self { path: path.to_owned(), names, columns }
@@ -39,14 +39,14 @@ impl Table {
         self.columns.len()
     }
 
-    /// Makes room for so many bytes in a single column.
+    /// Reserves so many bytes in a single column.
     pub(super) fn reserve(&mut self, bytes: usize) {
         if let [column] = &mut self.columns[..] {
             column.bytes.reserve(bytes);
         }
     }
 
-    /// Adds a row, which has a cell for each column.
+    /// Adds a row with a cell for each column.
     pub(super) fn add<'a>(&mut self, cells: impl IntoIterator<Item = &'a [u8]>) {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             column.bytes.extend_from_slice(cell);
@@ -61,7 +61,7 @@ impl Table {
         }
     }
 
-    /// Where it was read from.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -81,7 +81,7 @@ impl Table {
         Ok(Column { table: self, name: &self.names[index], cells: &self.columns[index] })
     }
 
-    /// The column for items of a modality when none is named: one of the usual names, or the only one.
+    /// The default column for items of a modality: one with a usual name, or the only one.
     pub fn usual_column(&self, modality: &str) -> Result<Column<'_>, DataError> {
         let usual: &[&str] = match modality {
             "text" => &["text", "caption"],
@@ -111,7 +111,7 @@ impl<'a> Column<'a> {
         self.cells.ends.len()
     }
 
-    /// Whether there are no rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! TSV: tabs between cells, quotes as they stand.
+//! TSV: tabs between cells, quotes as ordinary characters.
 
 use std::path::Path;
 

@@ -19,7 +19,7 @@ impl Buffer {
         self.len
     }
 
-    /// Whether it has none.
+    /// True if it has none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -45,7 +45,7 @@ pub struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    /// Where a part may start: 256 bytes, the most that a GPU asks for.
+    /// The alignment of a part's start: 256 bytes, the strictest that a GPU asks for.
     pub const ALIGNMENT: usize = 64;
 
     /// Values.
@@ -53,7 +53,7 @@ impl Slice<'_> {
         self.len
     }
 
-    /// Whether it has none.
+    /// True if it has none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

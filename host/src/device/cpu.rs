@@ -1,4 +1,4 @@
-//! The CPU: a launch runs the kernel's twin on all cores.
+//! The CPU: a launch runs the kernel's Rust twin on all cores.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -7,6 +7,7 @@ use super::buffer::{Buffer, Memory, Slice};
 use super::profile::Profile;
 use super::{Device, DeviceError};
 use crate::kernels::{Kernel, bf16};
+use crate::wording::count;
 
 /// All cores of this machine.
 #[derive(Default)]
@@ -25,14 +26,14 @@ fn read<'a>(slice: &Slice<'a>) -> RwLockReadGuard<'a, Vec<f32>> {
     memory(slice).read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A lock that is taken is a buffer that the launch has twice.
+/// Locks a slice; a lock that is already taken means that the launch has the buffer twice.
 fn write<'a>(slice: &Slice<'a>) -> RwLockWriteGuard<'a, Vec<f32>> {
     memory(slice).try_write().expect("no buffer is both read and written")
 }
 
 impl Device for Cpu {
     fn describe(&self) -> String {
-        format!("CPU, {} threads", rayon::current_num_threads())
+        format!("CPU, {}", count(rayon::current_num_threads(), "thread"))
     }
 
     fn has_16_bit(&self) -> bool {
@@ -87,7 +88,7 @@ impl Device for Cpu {
     }
 }
 
-/// Bytes that the system would give, where it tells.
+/// Free bytes of memory, if the system reports them.
 pub(crate) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,4 +1,4 @@
-//! Where the numbers are computed: one interface, over which all that is numeric is written once.
+//! Computing devices behind one interface, so that all numerical code is written once.
 
 mod buffer;
 mod cpu;
@@ -17,15 +17,15 @@ pub(crate) use cpu::available_memory;
 pub use profile::{KernelTime, Profile};
 pub use wgpu::{AdapterReport, Wgpu, adapters};
 
-/// What `--device` says.
+/// The value of `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A GPU where there is one, the CPU elsewhere.
+    /// A GPU if there is one, else the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The best that wgpu finds, be it a GPU in software.
+    /// The best device that wgpu finds, even a software GPU.
     Wgpu,
 }
 
@@ -37,7 +37,7 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "wgpu" => Ok(Self::Wgpu),
-            other => Err(format!("`{other}` is no device; there are auto, cpu and wgpu")),
+            other => Err(format!("`{other}` is not a device; choose auto, cpu or wgpu")),
         }
     }
 }
@@ -52,54 +52,54 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// What can go wrong with a device.
+/// An error of a device.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DeviceError {
-    #[error("wgpu finds no device ({0}); install its Vulkan driver, or use --device cpu")]
+    #[error("wgpu found no device ({0}); install a Vulkan driver, or use --device cpu")]
     Missing(String),
-    #[error("{device} failed: {reason}; --device cpu does without it")]
+    #[error("{device} failed: {reason}; use --device cpu to do without it")]
     Failed { device: String, reason: String },
-    #[error("{device} has no memory left: {reason}; a smaller `memory`, or `batch`, in [train] needs less")]
+    #[error("{device} is out of memory: {reason}; reduce `memory` or `batch` in [train]")]
     Memory { device: String, reason: String },
-    #[error("{device} was lost: {reason}; `fusemix train --resume` goes on from the last checkpoint")]
+    #[error("{device} was lost: {reason}; use `fusemix train --resume` to continue from the last checkpoint")]
     Lost { device: String, reason: String },
 }
 
-/// Something that computes. Launches run in the order in which they are made, and fills and reads keep their place among
+/// A computing device. Launches run in the order in which they are made, and fills and reads keep their place among
 /// them; only [`Device::read`] waits.
 pub trait Device: Send + Sync {
-    /// What it is, for people.
+    /// Its human-readable name.
     fn describe(&self) -> String;
 
-    /// Whether products of 16-bit factors are faster here than those of f32.
+    /// True if products of 16-bit factors are faster than those of f32.
     fn has_16_bit(&self) -> bool;
 
-    /// Bytes that are free, where the device tells.
+    /// Free bytes of memory, if the device reports them.
     fn memory(&self) -> Option<u64>;
 
-    /// Whether its memory is that of the program.
+    /// True if its memory is the program's own.
     fn shares_memory(&self) -> bool;
 
-    /// Values that a kernel can reach of a buffer at once.
+    /// The most values of a buffer that a kernel can bind at once.
     fn largest(&self) -> usize;
 
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Buffer;
 
-    /// Overwrites a slice with what `fill` writes, which is all of it.
+    /// Overwrites a slice with what `fill` writes; it must write all of it.
     fn fill(&self, slice: Slice<'_>, fill: &mut dyn FnMut(&mut [f32]));
 
-    /// The values of a slice, or what went wrong since the last time.
+    /// The values of a slice, or the error that occurred since the last read.
     fn read(&self, slice: Slice<'_>) -> Result<Vec<f32>, DeviceError>;
 
-    /// Launches a kernel. No buffer may be among both, nor twice among the `writes`.
+    /// Launches a kernel. No buffer may be in both `reads` and `writes`, nor twice in `writes`.
     fn launch(&self, kernel: &dyn Kernel, reads: &[Slice<'_>], writes: &[Slice<'_>]);
 
-    /// The end of a step: what was launched is on its way, and no more than the step before it is still under way.
+    /// Ends a step: submits the launches, and waits until at most the previous step is still running.
     fn submit(&self) -> Result<(), DeviceError>;
 
-    /// Where the time goes.
+    /// The profile of kernel times.
     fn profile(&self) -> &Profile;
 }
 
@@ -117,7 +117,7 @@ impl dyn Device + '_ {
     }
 }
 
-/// The device that `choice` asks for; one that can time its kernels if `profile` says so.
+/// The device that `choice` asks for, able to time its kernels if `profile` is true.
 pub fn open(choice: DeviceChoice, profile: bool) -> Result<Arc<dyn Device>, DeviceError> {
     match choice {
         DeviceChoice::Cpu => Ok(Arc::new(Cpu::default())),
@@ -137,7 +137,7 @@ pub(crate) mod tests {
     use super::*;
     use std::sync::OnceLock;
 
-    /// What wgpu finds, or nothing where FUSEMIX_NO_WGPU leaves it out.
+    /// The device that wgpu finds; none if FUSEMIX_NO_WGPU excludes it.
     pub(crate) fn wgpu() -> Option<&'static Wgpu> {
         static DEVICE: OnceLock<Wgpu> = OnceLock::new();
         match std::env::var_os("FUSEMIX_NO_WGPU") {

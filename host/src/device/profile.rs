@@ -1,4 +1,4 @@
-//! Where a device's time goes, kernel by kernel.
+//! The time that a device spends on each kernel.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Profile(Mutex<BTreeMap<&'static str, KernelTime>>);
 
-/// What a kernel took.
+/// The time and launches of a kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct KernelTime {
     /// The time of all launches.
     pub time: Duration,
-    /// How many there were.
+    /// The number of launches.
     pub launches: usize,
 }
 
@@ -26,7 +26,7 @@ impl Profile {
         entry.launches += 1;
     }
 
-    /// What was measured since the last call, the longest first.
+    /// The measurements since the last call, longest first.
     pub fn take(&self) -> Vec<(&'static str, KernelTime)> {
         let kernels = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut kernels: Vec<_> = kernels.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The time that each launch takes on a GPU.
+//! Timing of launches on a GPU.
 
 use ::wgpu::{
     Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassTimestampWrites, Device, MapMode, PollType,
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::profile::Profile;
 
-/// Launches that are timed before they must be collected: two queries each, of the 4096 that wgpu allows.
+/// The most launches that are timed before collection: two queries each, of the 4096 that wgpu allows.
 const LAUNCHES: u32 = 2048;
 
 /// Queries around launches.
@@ -42,12 +42,12 @@ impl Timestamps {
         self.kernels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether no further launch can be timed before the others are collected.
+    /// True if no further launch can be timed before the others are collected.
     pub(super) fn are_full(&self) -> bool {
         self.kernels().len() as u32 >= LAUNCHES
     }
 
-    /// Where the next launch writes its times.
+    /// The queries to which the next launch writes its times.
     pub(super) fn begin(&self, kernel: &'static str) -> ComputePassTimestampWrites<'_> {
         let mut kernels = self.kernels();
         let first = 2 * kernels.len() as u32;
@@ -59,7 +59,7 @@ impl Timestamps {
         }
     }
 
-    /// Has the times copied to where [`Timestamps::collect`] finds them.
+    /// Records the copy of the times that [`Timestamps::collect`] reads.
     pub(super) fn resolve(&self, encoder: &mut CommandEncoder) {
         let count = 2 * self.kernels().len() as u32;
         if count > 0 {

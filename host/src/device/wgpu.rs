@@ -18,9 +18,9 @@ use super::timestamps::Timestamps;
 use super::{Device, DeviceError};
 use crate::kernels::{Gpu, Kernel};
 
-/// Launches of a submission at the most: a GPU that also draws a desktop is not kept for too long.
+/// The most launches per submission, so that a GPU that also draws a desktop stays responsive.
 const LAUNCHES: usize = 1 << 12;
-/// Steps that may be under way while the next one is prepared.
+/// Steps that may be running while the next one is prepared.
 const STEPS: usize = 2;
 
 /// A GPU.
@@ -36,12 +36,12 @@ pub struct Wgpu {
     profile: Profile,
 }
 
-/// What was launched, and not yet handed to the GPU.
+/// Launches that are not yet submitted to the GPU.
 #[derive(Default)]
 struct Recording {
     encoder: Option<CommandEncoder>,
     launches: usize,
-    /// The last submission of each of the steps under way.
+    /// The last submission of each running step.
     steps: VecDeque<SubmissionIndex>,
 }
 
@@ -59,8 +59,8 @@ fn memory(buffer: &Buffer) -> &::wgpu::Buffer {
 const VALUE: u64 = size_of::<f32>() as u64;
 
 impl Wgpu {
-    /// Opens the GPU with the highest performance; one in software only if `real` is not asked for. `profile` has it
-    /// time each kernel, which makes every step wait for the one before.
+    /// Opens the GPU with the highest performance; a software one only if `real` is false. With `profile` it times each
+    /// kernel, which makes every step wait for the previous one.
     pub fn open(real: bool, profile: bool) -> Result<Self, DeviceError> {
         let instance = Instance::new(InstanceDescriptor::new_without_display_handle());
         let wanted = RequestAdapterOptions { power_preference: PowerPreference::HighPerformance, ..Default::default() };
@@ -69,7 +69,7 @@ impl Wgpu {
         let info = adapter.get_info();
         let software = info.device_type == DeviceType::Cpu;
         if real && software {
-            return Err(missing(&format!("only {}, which is software", info.name)));
+            return Err(missing(&format!("only {}, a software renderer", info.name)));
         }
         let required_features =
             adapter.features() & (Features::SUBGROUP | Features::SHADER_F16 | Features::TIMESTAMP_QUERY);
@@ -107,7 +107,7 @@ impl Wgpu {
         })
     }
 
-    /// Loses the GPU, as a driver that crashes does.
+    /// Loses the GPU, as a driver crash does.
     #[cfg(test)]
     pub(crate) fn lose(&self) {
         self.device.destroy();
@@ -129,7 +129,7 @@ impl Wgpu {
         lock(&self.pipelines).entry(entry).or_insert_with(compile).clone()
     }
 
-    /// Hands what is recorded to the GPU.
+    /// Submits the recorded launches to the GPU.
     fn hand_over(&self, recording: &mut Recording) -> Option<SubmissionIndex> {
         recording.launches = 0;
         let mut encoder = recording.encoder.take()?;
@@ -153,7 +153,7 @@ impl Wgpu {
         }
     }
 
-    /// What went wrong since the last time.
+    /// The first error since the last call.
     fn check(&self) -> Result<(), DeviceError> {
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
@@ -263,32 +263,32 @@ impl Device for Wgpu {
     }
 }
 
-/// An adapter that wgpu finds.
+/// An adapter found by wgpu.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct AdapterReport {
     /// Its name.
     pub name: String,
-    /// The interface that it is reached through.
+    /// Its graphics API.
     pub backend: String,
     /// `discrete_gpu`, `integrated_gpu`, `virtual_gpu`, `cpu` (software) or `other`.
     pub kind: &'static str,
     /// The driver's name and version.
     pub driver: String,
-    /// Bytes of a buffer.
+    /// The most bytes of a buffer.
     pub max_buffer_bytes: u64,
-    /// Bytes of what a kernel may bind of a buffer.
+    /// The most bytes of a buffer that a kernel can bind.
     pub max_binding_bytes: u64,
-    /// Bytes of a workgroup's memory.
+    /// The most bytes of a workgroup's memory.
     pub workgroup_bytes: u32,
-    /// Invocations of a subgroup, least and most, where shaders may use them.
+    /// Minimum and maximum size of a subgroup, if shaders can use subgroups.
     pub subgroup: Option<[u32; 2]>,
-    /// Whether shaders may compute with f16.
+    /// True if shaders can compute with f16.
     pub f16: bool,
-    /// Whether kernels can be timed.
+    /// True if kernels can be timed.
     pub timestamps: bool,
 }
 
-/// All adapters that wgpu finds.
+/// All adapters found by wgpu.
 pub fn adapters() -> Vec<AdapterReport> {
     let instance = Instance::new(InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(::wgpu::Backends::all()));

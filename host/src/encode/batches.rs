@@ -1,4 +1,4 @@
-//! From items that were read to batches of those that the cache does not know: look up, measure, pack.
+//! Batches of the items that the cache does not know: look up, measure, pack.
 
 use fusemix_sdk::{Description, Size};
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use super::{EncodeError, TICK};
 use crate::cache::{Key, Known, Shelf};
 use crate::plugin::LoadedEncoder;
 
-/// Bytes of a batch, but for its last item.
+/// The most bytes of a batch, excluding its last item.
 const BATCH_BYTES: u64 = 1 << 27;
 
 /// An item on its way to the encoder.
@@ -25,7 +25,7 @@ pub(super) struct Sample {
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) samples: Vec<Sample>,
-    /// Of all of them.
+    /// The size of all of them.
     pub(super) size: Size,
 }
 
@@ -48,33 +48,33 @@ impl FromIterator<Sample> for Batch {
     }
 }
 
-/// What comes next of a column.
+/// The next event of a column.
 pub(super) enum Next {
     Batch(Batch),
-    /// Nothing yet: there is time to look after what is under way.
+    /// Nothing yet: time to handle running calls.
     Later,
     End,
 }
 
 /// The batches of a column.
 pub(super) struct Batches<'a> {
-    /// None once they are of no interest.
+    /// None once no more items are wanted.
     chunks: Option<Receiver<Vec<Read>>>,
     encoder: &'a LoadedEncoder,
     shelf: &'a Shelf,
-    /// Whether what is not known will be stored.
+    /// True if new latents will be stored.
     stores: bool,
     /// Items that are in no batch yet.
     pending: VecDeque<Sample>,
 }
 
 impl<'a> Batches<'a> {
-    /// Of items that come in `chunks`.
+    /// The batches of items that arrive in `chunks`.
     pub(super) fn new(chunks: Receiver<Vec<Read>>, encoder: &'a LoadedEncoder, shelf: &'a Shelf, stores: bool) -> Self {
         Self { chunks: Some(chunks), encoder, shelf, stores, pending: VecDeque::new() }
     }
 
-    /// The next batch, after no more than a moment. `rows` learns of every row.
+    /// The next batch, after a short wait at most. Every row is recorded in `rows`.
     pub(super) fn next(&mut self, rows: &mut ColumnRows<'_>) -> Result<Next, EncodeError> {
         let packed = pack(&self.pending, &self.encoder.description);
         let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
@@ -116,8 +116,7 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// What the cache knows of the items that were read. Where one is to be stored, the cache is open for writing from now
-    /// on.
+    /// The cache's state of the items that were read. If one will be stored, the cache is opened for writing.
     fn known(&self, chunk: &[Read], rows: &mut ColumnRows<'_>) -> Result<Vec<Option<Known>>, EncodeError> {
         let whole = |read: &Read| if let Read::Whole { key, .. } = read { Some(*key) } else { None };
         let keys: Vec<Key> = chunk.iter().filter_map(whole).collect();
@@ -136,12 +135,12 @@ impl<'a> Batches<'a> {
     }
 }
 
-/// How many of the first samples make a batch.
+/// The number of first samples that make a batch.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Packed {
     pub(super) items: usize,
     pub(super) size: Size,
-    /// Whether nothing more fits in.
+    /// True if nothing more fits.
     pub(super) full: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Calls of an encoder, several at once, each under a time limit; as many again wait for their turn.
+//! Concurrent calls of an encoder, each with a time limit; as many again wait in a queue.
 
 use fusemix_sdk::rows::{Encoded, Receipt, Rows};
 use fusemix_sdk::{Error, Item};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::batches::{Batch, Sample};
 use crate::plugin::{Deliver, EncoderError, LoadedEncoder};
 
-/// Rows that came for some samples of a batch.
+/// Rows received for some samples of a batch.
 pub(super) struct Answer {
     batch: Arc<Batch>,
     pub(super) rows: Rows,
@@ -28,13 +28,13 @@ impl Answer {
         self.samples().cloned().collect()
     }
 
-    /// Values of its latents, if it has any.
+    /// The width of its latents, if it has any.
     pub(super) fn width(&self) -> Option<usize> {
         self.rows.outcomes.iter().find_map(|(_, outcome)| Some(outcome.as_ref().ok()?.values.len()))
     }
 }
 
-/// One call, whose rows may each take the encoder's time limit.
+/// One call, in which each delivery of rows may take the encoder's time limit.
 pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded, EncoderError> {
     enum Heard {
         Rows(Rows),
@@ -73,36 +73,36 @@ fn encode<'a>(
     encoder.encode(&items, store)
 }
 
-/// What an encoder is told that nobody listens to any more.
+/// The error for an encoder whose call was abandoned.
 fn over() -> Error {
     Error::new("the host has ended this encoding")
 }
 
 enum Event {
     Begun(u64),
-    /// Nobody wanted it any more.
+    /// The call was cancelled.
     Dropped,
     /// The call waits for the receipt, unless these rows are its last.
     Rows(u64, Answer, Option<Sender<Receipt>>),
     Ended(u64, Result<(), EncoderError>),
 }
 
-/// The calls that are under way, and the first error among those that have ended.
+/// The running calls, and the first error among finished ones.
 pub(super) struct Calls {
     encoder: Arc<LoadedEncoder>,
-    /// Calls so far, and how many of them have not ended.
+    /// The number of calls so far, and of those that have not finished.
     next: u64,
     under_way: usize,
-    /// (call, when it counts as hung, unless it waits for this side)
+    /// (call, its deadline, unless it waits for this side)
     running: Vec<(u64, Option<Instant>)>,
     /// Calls that wait until their rows are stored.
     waiting: Vec<(u64, Sender<Receipt>)>,
-    /// What the encoder last said that it waits for.
+    /// The encoder's last reason for waiting.
     status: String,
     workers: usize,
     queue: Sender<(u64, Batch)>,
     queued: Arc<Mutex<Receiver<(u64, Batch)>>>,
-    /// What waits is not begun any more.
+    /// Queued calls are no longer started.
     closed: Arc<AtomicBool>,
     sender: Sender<Event>,
     events: Receiver<Event>,
@@ -130,12 +130,12 @@ impl Calls {
         }
     }
 
-    /// Calls that have not ended.
+    /// Calls that have not finished.
     pub(super) fn under_way(&self) -> usize {
         self.under_way
     }
 
-    /// Whether as many calls wait as may run: no worker idles while an answer is being stored.
+    /// True if the queue holds as many calls as may run, so that no worker idles while an answer is stored.
     pub(super) fn is_full(&self) -> bool {
         self.under_way >= 2 * self.encoder.description.concurrency
     }
@@ -148,13 +148,13 @@ impl Calls {
         self.error
     }
 
-    /// Remembers what went wrong, unless something did before, and begins no other call.
+    /// Records the first error, and starts no further call.
     pub(super) fn fail(&mut self, error: EncoderError) {
         self.error.get_or_insert(error);
         self.close();
     }
 
-    /// Begins no other call.
+    /// Starts no further call.
     pub(super) fn close(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
         // Workers that hang take nothing more from the queue. One that has the lock waits for what is in it.
@@ -163,7 +163,7 @@ impl Calls {
         }
     }
 
-    /// Starts a call, now or when another has ended.
+    /// Starts a call, now or when another has finished.
     pub(super) fn start(&mut self, batch: Batch) {
         if self.workers < self.encoder.description.concurrency {
             self.work();
@@ -174,7 +174,7 @@ impl Calls {
         self.next += 1;
     }
 
-    /// A thread that calls the encoder. One that hangs is left behind: a thread cannot be ended from outside.
+    /// Starts a thread that calls the encoder. A hung thread is abandoned, since it cannot be stopped from outside.
     fn work(&mut self) {
         self.workers += 1;
         let (encoder, queued) = (self.encoder.clone(), self.queued.clone());
@@ -208,8 +208,8 @@ impl Calls {
         });
     }
 
-    /// Waits no longer than `limit` for something to happen, and takes all rows that have come by then. A call beyond
-    /// its time is given up as an error; one that sends rows, or says anew what it waits for, does not hang.
+    /// Waits up to `limit` for an event, and takes all rows received by then. A call past its deadline becomes an
+    /// error; sending rows or a new status resets the deadline.
     pub(super) fn wait(&mut self, limit: Duration) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut event = self.events.recv_timeout(limit).ok();
@@ -261,7 +261,7 @@ impl Calls {
         None
     }
 
-    /// All rows that came are stored: those who wait go on, or end if the host wants to `stop`.
+    /// Confirms that all received rows are stored: waiting calls continue, or end if the host wants to `stop`.
     pub(super) fn release(&mut self, stop: bool) {
         let deadline = Instant::now() + self.encoder.time_limit;
         for (call, receipt) in self.waiting.drain(..) {

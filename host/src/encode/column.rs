@@ -1,4 +1,4 @@
-//! What is known of each row of a column, as it becomes known.
+//! The state of each row of a column, as it becomes known.
 
 use serde::Serialize;
 use std::collections::HashMap;
@@ -13,20 +13,20 @@ pub struct Failure {
     pub row: usize,
     /// The item: the start of the text, or the file.
     pub item: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Each row's item, and where its latent is.
+/// Each row's item and the place of its latent.
 #[derive(Debug, Default)]
 pub struct Places {
-    /// For each row, the item's key; `None` where it could not be read, or was not yet.
+    /// The key of each row's item; `None` if it could not be read, or not yet.
     pub keys: Vec<Option<Key>>,
-    /// For each row, the row of its latent in the store; `None` where it has none.
+    /// The store's row of each row's latent; `None` if it has none.
     pub rows: Vec<Option<u64>>,
 }
 
-/// Whether an item of which the store has `known` need not be encoded.
+/// True if an item whose state in the store is `known` need not be encoded.
 pub(super) fn is_enough(known: Option<&Known>, retry_failed: bool) -> bool {
     match known {
         Some(Known::Row(_)) => true,
@@ -35,24 +35,23 @@ pub(super) fn is_enough(known: Option<&Known>, retry_failed: bool) -> bool {
     }
 }
 
-/// The rows of a column. Without places, what it holds grows with the failures and with what is under way, not with the
-/// rows.
+/// The rows of a column. Without places, its size grows with the failures and the pending items, not with the rows.
 pub(super) struct ColumnRows<'a> {
     items: Items<'a>,
     retry_failed: bool,
-    /// The store's rows from here on are this run's; those of a run that has stored nothing yet have no end.
+    /// The first of the store's rows that belong to this run; the maximum if it has stored nothing yet.
     first: u64,
     places: Option<Places>,
-    /// Rows of the items that are on their way.
+    /// Rows of the pending items.
     waiting: HashMap<Key, Vec<usize>>,
-    /// Items that have no latent, and why.
+    /// Items without a latent, with the reason.
     failed: HashMap<Key, String>,
     pub(super) failures: Vec<Failure>,
-    /// Rows that need nothing more.
+    /// Rows that are finished.
     pub(super) settled: usize,
-    /// Those of them whose latent was there before.
+    /// Finished rows whose latent was there before.
     pub(super) cached: usize,
-    /// Those of them whose latent an earlier row has got in this run.
+    /// Finished rows whose latent this run made for an earlier row.
     pub(super) duplicates: usize,
     /// Items that failed in an earlier run.
     pub(super) remembered: usize,
@@ -63,8 +62,8 @@ pub(super) struct ColumnRows<'a> {
 }
 
 impl<'a> ColumnRows<'a> {
-    /// Of `items`, before a run; failures that the store remembers count as unknown if `retry_failed`, and each row's place
-    /// is kept if `placed`.
+    /// The rows of `items` before a run. Stored failures count as unknown if `retry_failed`, and each row's place is
+    /// kept if `placed`.
     pub(super) fn new(items: Items<'a>, retry_failed: bool, placed: bool) -> Self {
         let places = || Places { keys: vec![None; items.len()], rows: vec![None; items.len()] };
         Self {
@@ -84,23 +83,23 @@ impl<'a> ColumnRows<'a> {
         }
     }
 
-    /// The run appends from the store's row `first` on.
+    /// Records that the run appends from the store's row `first` on.
     pub(super) fn begin(&mut self, first: u64) {
         self.first = self.first.min(first);
     }
 
-    /// Whether an item of which the store has `known` need not be encoded.
+    /// True if an item whose state in the store is `known` need not be encoded.
     pub(super) fn is_enough(&self, known: Option<&Known>) -> bool {
         is_enough(known, self.retry_failed)
     }
 
-    /// The item of `row` cannot be read.
+    /// Records that the item of `row` cannot be read.
     pub(super) fn unread(&mut self, row: usize, reason: String) {
         self.unreadable += 1;
         self.fail(row, reason);
     }
 
-    /// The item of `row` is `key`, of which the store has `known`; whether it must be encoded.
+    /// Records that the item of `row` is `key`, with state `known` in the store; true if it must be encoded.
     pub(super) fn read(&mut self, row: usize, key: Key, known: Option<Known>) -> bool {
         if let Some(places) = &mut self.places {
             places.keys[row] = Some(key);
@@ -133,14 +132,14 @@ impl<'a> ColumnRows<'a> {
         true
     }
 
-    /// The latent of `key` is the store's row `at`.
+    /// Records that the latent of `key` is the store's row `at`.
     pub(super) fn stored(&mut self, key: &Key, at: u64) {
         let rows = self.waiting.remove(key).unwrap_or_default();
         self.duplicates += rows.len().saturating_sub(1);
         rows.into_iter().for_each(|row| self.place(row, at));
     }
 
-    /// `key` has no latent.
+    /// Records that `key` has no latent.
     pub(super) fn failed(&mut self, key: Key, reason: String) {
         for row in self.waiting.remove(&key).unwrap_or_default() {
             self.fail(row, reason.clone());

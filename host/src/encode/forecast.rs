@@ -1,4 +1,4 @@
-//! What an encoding would send, cost and take, before anything is sent.
+//! The forecast of an encoding's requests, cost and duration, before anything is sent.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,14 +13,14 @@ use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
 use crate::stop::Stop;
 
-/// What `fusemix encode --dry-run` says.
+/// The forecast that `fusemix encode --dry-run` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Forecast {
     /// Rows of the column.
     pub rows: usize,
-    /// Different items in them.
+    /// Distinct items.
     pub distinct: usize,
-    /// Items whose latent is there.
+    /// Items whose latent is cached.
     pub cached: usize,
     /// Items that would not be sent because they failed before.
     pub remembered: usize,
@@ -28,17 +28,17 @@ pub struct Forecast {
     pub unreadable: usize,
     /// Items to send.
     pub items: usize,
-    /// Batches that they make.
+    /// Batches that the items make.
     pub requests: usize,
-    /// Tokens in them, where the encoder counts or estimates them.
+    /// Tokens in the items, if the encoder counts or estimates them.
     pub tokens: u64,
-    /// What they cost, where the encoder has a price.
+    /// The cost of the items, if the encoder has a price.
     pub cost: Option<f64>,
-    /// Seconds that they take at least, where the encoder has a limit to its rate.
+    /// Minimum duration in seconds, if the encoder has a rate limit.
     pub seconds: Option<f64>,
 }
 
-/// Looks at all `items`, and sends none; none if it was stopped meanwhile.
+/// Examines all `items` without sending any; none if it was stopped.
 pub fn forecast(
     items: Items<'_>,
     files: Files<'_>,

@@ -1,7 +1,7 @@
-//! From a column of items to rows of the cache: what is not known is sent in batches, and stored as it comes back.
+//! Encoding of a column into the cache: unknown items are sent in batches, and answers are stored as they arrive.
 //!
-//! `read` reads ahead, `batches` packs what the cache does not know, `calls` has the encoder work on several at once, `run`
-//! stores the answers, `width` makes sure of how wide they are, `column` keeps what is known of each row.
+//! `read` reads ahead, `batches` packs items that the cache does not know, `calls` runs several encoder calls at once,
+//! `run` stores the answers, `width` verifies their width, `column` tracks the state of each row.
 
 mod batches;
 mod calls;
@@ -26,10 +26,10 @@ pub use run::{Encoding, Progress, Summary, Wanted, encode};
 
 /// Chunks of items that are read while others are encoded.
 const READ_AHEAD: usize = 2;
-/// How long to wait for an answer before looking whether the user wants to stop.
+/// The wait for an answer between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What stops an encoding. What was answered before is stored.
+/// An error that stops an encoding. Earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum EncodeError {

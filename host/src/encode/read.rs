@@ -1,5 +1,5 @@
-//! Items off the disk, ahead of those who need them: read on all cores, in order; files that are recognised and known to the
-//! cache are not read.
+//! Reading of items ahead of their use, on all cores, in order. Files that are recognised and known to the cache are
+//! not read.
 
 use rayon::prelude::*;
 use std::fs;
@@ -10,25 +10,25 @@ use super::column::is_enough;
 use crate::cache::{FileStamps, Key, Known, Shelf};
 use crate::dataset::{Item, Items};
 
-/// Rows, and bytes but for the last items, that are read before they are handed on; two such chunks wait.
+/// Rows per chunk, and bytes excluding the last items; two chunks wait at a time.
 const CHUNK: (usize, usize) = (256, 1 << 26);
 
-/// An item as it comes from the reading threads.
+/// An item as read by the reading threads.
 pub(super) enum Read {
     /// It cannot be read.
     Failed { row: usize, reason: String },
-    /// It is a file that was read before, of which the cache knows all that is wanted.
+    /// It is an unchanged file whose latent the cache already has.
     Recognised { row: usize, key: Key, known: Known },
     /// It was read.
     Whole { row: usize, key: Key, bytes: Vec<u8> },
 }
 
-/// Files as they were when they were read before.
+/// Files as they were when last read.
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
-    /// What is remembered of them.
+    /// Their stamps.
     pub stamps: &'a FileStamps,
-    /// Whether a file that looks as it did need not be read again.
+    /// True if a file that looks unchanged need not be read again.
     pub trusted: bool,
 }
 
@@ -37,13 +37,13 @@ pub(super) struct Reading<'a> {
     pub(super) items: Items<'a>,
     pub(super) files: Files<'a>,
     pub(super) shelf: &'a Shelf,
-    /// Items a chunk, at the most.
+    /// The most items per chunk.
     pub(super) batch: usize,
     pub(super) retry_failed: bool,
 }
 
 impl Reading<'_> {
-    /// Reads all, until nobody listens any more.
+    /// Reads all items, until the receiver is gone.
     pub(super) fn run(self, chunks: SyncSender<Vec<Read>>) {
         let most = self.batch.min(CHUNK.0);
         let at_once = 2 * rayon::current_num_threads();

@@ -1,4 +1,4 @@
-//! An encoding from its first item to its last: what is sent, what comes back, what is stored.
+//! A run of an encoding: sending batches, receiving rows, storing them.
 
 use fusemix_sdk::ErrorKind;
 use fusemix_sdk::rows::Rows;
@@ -19,31 +19,31 @@ use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
 use crate::stop::Stop;
 
-/// How far an encoding is.
+/// The progress of an encoding.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Rows that need nothing more.
+    /// Rows that are finished.
     pub done: usize,
     /// All rows.
     pub total: usize,
-    /// Items that the encoder has answered in this run.
+    /// Items answered by the encoder in this run.
     pub worked: usize,
-    /// Those without a latent.
+    /// Items without a latent.
     pub failed: usize,
 }
 
-/// What became of a column.
+/// The result of encoding a column.
 #[derive(Debug)]
 pub struct Encoding {
-    /// Where each row's latent is; empty unless it was asked for.
+    /// The place of each row's latent; empty unless requested.
     pub places: Places,
     /// The counts.
     pub summary: Summary,
-    /// What ended it before its time.
+    /// The error that ended it early.
     pub error: Option<EncodeError>,
 }
 
-/// Counts of an encoding, as `--json` prints them.
+/// Counts of an encoding, as printed by `--json`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
     /// Rows of the column.
@@ -54,46 +54,46 @@ pub struct Summary {
     pub cached: usize,
     /// Rows whose latent this run made for an earlier row with the same item.
     pub duplicates: usize,
-    /// Items encoded by this run of which the model read only the beginning.
+    /// Items encoded by this run that the model truncated.
     pub truncated: usize,
     /// Rows without a latent.
     pub failed: usize,
     /// Items that were not sent because they failed in an earlier run.
     pub remembered: usize,
-    /// Items whose latent in the cache was damaged, so that they were sent again.
+    /// Items that were sent again because their cached latent was damaged.
     pub damaged: usize,
-    /// Items to which the encoder gave NaN or infinity in this run.
+    /// Items for which the encoder returned NaN or infinity in this run.
     pub not_finite: usize,
     /// The rows without a latent, in file order.
     pub failures: Vec<Failure>,
-    /// What the encoder used in this run, by unit.
+    /// The encoder's usage in this run, by unit.
     pub usage: BTreeMap<String, f64>,
-    /// What that cost, where the encoder has a price.
+    /// The cost of this usage, if the encoder has a price.
     pub cost: Option<f64>,
-    /// What ended it before its time.
+    /// The error that ended it early.
     pub error: Option<String>,
-    /// Whether it was stopped before the end.
+    /// True if it was stopped before the end.
     pub stopped: bool,
-    /// Whether it ended because more would have gone beyond its bounds.
+    /// True if it ended at its bounds.
     pub bounded: bool,
     /// Seconds from the first item read to the last latent stored.
     pub seconds: f64,
 }
 
-/// What is to be encoded of a column.
+/// The selection of a column's items to encode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
-    /// Items that failed in an earlier run too.
+    /// True to include items that failed in an earlier run.
     pub retry_failed: bool,
-    /// Items at the most.
+    /// The most items.
     pub max_items: Option<usize>,
-    /// No more than costs this, by the encoder's price and its measure of the items.
+    /// The most cost, by the encoder's price and its measure of the items.
     pub max_cost: Option<f64>,
-    /// Whether to tell where each row's latent is.
+    /// True to return the place of each row's latent.
     pub places: bool,
 }
 
-/// Encodes what is `wanted` of `items` and `shelf` does not know.
+/// Encodes the `wanted` `items` that `shelf` does not know.
 pub fn encode(
     items: Items<'_>,
     files: Files<'_>,
@@ -143,24 +143,24 @@ struct Run<'a> {
     stop: &'a Stop,
     wanted: Wanted,
     rows: ColumnRows<'a>,
-    /// None before there is anything to send.
+    /// None until there is something to send.
     width: Option<Width>,
-    /// Batches that must be sent once more.
+    /// Batches that must be resent.
     again: VecDeque<Batch>,
     summary: Summary,
-    /// Items that were sent, and what those of them that have no answer yet will cost.
+    /// The items sent, and the cost of those still unanswered.
     sent: usize,
     expected: f64,
     /// Items with an answer.
     worked: usize,
-    /// No new item may be sent; nothing may be sent.
+    /// True if no new item may be sent, and if nothing may be sent.
     full: bool,
     closed: bool,
     watch: &'a mut dyn FnMut(Progress),
 }
 
 impl Run<'_> {
-    /// Sends what is not known.
+    /// Sends unknown items.
     fn drive(&mut self, batches: &mut Batches<'_>) -> Result<(), EncodeError> {
         let mut calls = Calls::new(self.encoder.clone());
         let mut broken = None;
@@ -234,7 +234,7 @@ impl Run<'_> {
         calls.failed() || self.stop.is_asked()
     }
 
-    /// What may be sent next.
+    /// The next batch to send.
     fn next(&mut self, batches: &mut Batches<'_>) -> Result<Next, EncodeError> {
         if let Some(batch) = self.again.pop_front().filter(|_| !self.closed) {
             return Ok(Next::Batch(batch));
@@ -256,7 +256,7 @@ impl Run<'_> {
         Ok(if batch.samples.is_empty() { Next::End } else { Next::Batch(batch) })
     }
 
-    /// What a batch will cost.
+    /// The cost of a batch.
     fn cost(&self, batch: &Batch) -> f64 {
         self.cost_of(batch.size.tokens, batch.samples.len())
     }
@@ -265,13 +265,13 @@ impl Run<'_> {
         self.encoder.description.price.unwrap_or_default().of(tokens as f64, items as f64)
     }
 
-    /// Whether `cost` is left.
+    /// True if `cost` is within the bound.
     fn affords(&self, cost: f64) -> bool {
         let spent = self.summary.cost.unwrap_or(0.0) + self.expected;
         self.wanted.max_cost.is_none_or(|most| spent + cost <= most)
     }
 
-    /// How many of the batch's first items may still be sent.
+    /// The number of the batch's first items that may still be sent.
     fn affordable(&self, batch: &Batch) -> usize {
         let mut tokens = 0;
         let fits = |(before, sample): &(usize, &Sample)| {
@@ -281,7 +281,7 @@ impl Run<'_> {
         batch.samples.iter().enumerate().take_while(fits).count()
     }
 
-    /// Waits no longer than `limit` for rows, and stores all that are there in one durable step.
+    /// Waits up to `limit` for rows, and stores all that have arrived in one durable step.
     fn collect(&mut self, calls: &mut Calls, limit: Duration) -> Result<(), EncodeError> {
         let mut good = Vec::new();
         for answer in calls.wait(limit) {
@@ -306,7 +306,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Adds up what an answer used, whether it can be used or not.
+    /// Adds up the usage of an answer, even of an unusable one.
     fn pay(&mut self, answer: &Answer) {
         let measured: u64 = answer.samples().map(|sample| sample.size.tokens).sum();
         let Rows { outcomes, usage, .. } = &answer.rows;
@@ -337,7 +337,7 @@ impl Run<'_> {
                         Some(at) => {
                             self.summary.not_finite += 1;
                             let value = if latent.values[at].is_nan() { "NaN" } else { "infinity" };
-                            let reason = format!("encoder `{}` gave {value} at position {at}", self.encoder.name);
+                            let reason = format!("encoder `{}` returned {value} at position {at}", self.encoder.name);
                             failures.push((key, reason));
                         }
                         None => {

@@ -1,20 +1,20 @@
-//! How wide latents are: as the encoder describes them, else as those in the store, which a second answer must confirm.
+//! The width of latents: as the encoder describes it, else as in the store, which a second answer must confirm.
 
 use super::calls::Answer;
 use crate::cache::{CacheError, Store};
 use crate::plugin::{EncoderError, LoadedEncoder};
 
-/// Answers of another width, in a row, before it is no accident any more.
+/// Consecutive answers of another width that count as a change.
 const MISSES: u32 = 3;
 
-/// What to do with an answer.
+/// The verdict on an answer.
 pub(super) enum Verdict {
     Good,
     /// It must be asked for again.
     Again,
-    /// It counts; the first answer did not, and its latents are gone, with an error if they had been stored.
+    /// It counts and the first answer did not; the first latents are removed, with an error if they had been stored.
     First(Option<EncoderError>),
-    /// It is no accident any more.
+    /// The width has changed for good.
     Wrong(EncoderError),
 }
 
@@ -26,12 +26,12 @@ pub(super) struct Width {
     doubted: bool,
     /// The width of the last answer that had another.
     other: Option<usize>,
-    /// Answers of another width since the last right one.
+    /// Consecutive answers of another width.
     misses: u32,
 }
 
 impl Width {
-    /// Of the latents of `encoder` in `store`.
+    /// The width of the latents of `encoder` in `store`.
     pub(super) fn new(encoder: &LoadedEncoder, store: &Store) -> Self {
         let described = encoder.description.width;
         Self {
@@ -44,7 +44,7 @@ impl Width {
         }
     }
 
-    /// Values a latent, unless nothing tells before the first comes.
+    /// Values per latent; none if unknown before the first answer.
     pub(super) fn known(&self) -> Option<usize> {
         self.known
     }

@@ -1,4 +1,4 @@
-//! Pairs to find each other again.
+//! Held-out pairs, to be matched by retrieval.
 
 use crate::cache::Key;
 use crate::device::DeviceError;
@@ -7,7 +7,7 @@ use crate::space::Space;
 
 use super::retrieval::{Embedded, Retrieval, both_ways};
 
-/// Distinct items of two towers and which of them belong together: what retrieval is measured on.
+/// Distinct items of two towers and their matches, on which retrieval is measured.
 pub struct HeldOut {
     /// Indices of the towers.
     pub towers: [usize; 2],
@@ -15,9 +15,9 @@ pub struct HeldOut {
     pub sides: [Distinct; 2],
     /// Indices of the items that belong together; any number of matches on either side.
     pub matches: Vec<(usize, usize)>,
-    /// Rows in which an item has no latent.
+    /// Rows with an item that has no latent.
     pub dropped: usize,
-    /// What tells these pairs from others.
+    /// The digest of these pairs.
     pub digest: String,
 }
 
@@ -47,7 +47,7 @@ impl HeldOut {
         Ok([embed(0)?, embed(1)?])
     }
 
-    /// How well the two sides find each other.
+    /// The retrieval between the two sides.
     pub fn retrieval(&self, space: &Space) -> Result<[Retrieval; 2], DeviceError> {
         let embeddings = self.embed(space)?;
         let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Evaluation: how well towers find each other, and what is nearest.
+//! Evaluation: retrieval between towers, and nearest items.
 
 mod held_out;
 mod nearest;

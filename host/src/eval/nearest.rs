@@ -3,7 +3,7 @@
 use crate::kernels::{Kernel, Matmul, Order, Precision};
 
 /// The `k` rows of `embeddings` nearest to `query` (both L2-normalised, of one width) and their cosines, nearest first;
-/// of equal ones the first.
+/// ties are in row order.
 pub fn nearest(query: &[f32], embeddings: &[f32], k: usize) -> Vec<(usize, f32)> {
     let mut scores: Vec<(usize, f32)> = cosines(query, embeddings, query.len()).into_iter().enumerate().collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));

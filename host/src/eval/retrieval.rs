@@ -26,7 +26,7 @@ pub struct Embedded<'a> {
 pub struct Retrieval {
     /// The tower of the queries.
     pub from: String,
-    /// The tower of what is found.
+    /// The tower of the results.
     pub to: String,
     /// Queries: items with at least one match.
     pub queries: usize,
@@ -34,11 +34,11 @@ pub struct Retrieval {
     pub gallery: usize,
     /// R@k in percent: queries with a match among the first k.
     pub recall: BTreeMap<usize, f64>,
-    /// The same for a gallery in random order.
+    /// R@k for a gallery in random order.
     pub chance: BTreeMap<usize, f64>,
     /// The median over the queries of the rank of the best match, from 1.
     pub median_rank: f64,
-    /// The median over the queries of the rank that is expected of the best match in random order.
+    /// The median over the queries of the expected rank of the best match in random order.
     pub chance_median_rank: f64,
 }
 
@@ -48,8 +48,8 @@ pub fn mean_recall(directions: &[Retrieval]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Retrieval from `x` to `y` and back, where `matches` are the pairs (index in `x`, index in `y`) that belong together.
-/// An item of equal score to the best match counts as before it, unless it is a match too: a tie is not a find.
+/// Retrieval from `x` to `y` and back, where `matches` are the matching pairs (index in `x`, index in `y`). An item
+/// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find.
 pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)]) -> [Retrieval; 2] {
     let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
     [one_way(x, y, matches), one_way(y, x, &back)]
@@ -88,7 +88,7 @@ fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)]) -> 
     }
 }
 
-/// Scores in memory at a time.
+/// The most scores in memory at a time.
 const SCORES: usize = 1 << 24;
 
 /// The rank of each query's best match, from 1.
@@ -100,7 +100,7 @@ fn ranks(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)]) 
     queries.par_iter().zip(scores.par_chunks(gallery)).map(|((_, wanted), scores)| rank(scores, wanted)).collect()
 }
 
-/// The rank of the best of `wanted`, from 1.
+/// The best rank among `wanted`, from 1.
 fn rank(scores: &[f32], wanted: &[usize]) -> usize {
     let best = wanted.iter().map(|&item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
     let before = |(item, score): &(usize, &f32)| match score.total_cmp(&best) {

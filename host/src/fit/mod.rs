@@ -1,4 +1,4 @@
-//! From pairs to a space: one room a method.
+//! Methods that fit a space to pairs, one folder per method.
 
 pub mod fusemix;
 
@@ -10,7 +10,7 @@ pub struct PairSet {
     pub towers: [usize; 2],
     /// The latents of either side, of equal length.
     pub latents: [Box<dyn Latents>; 2],
-    /// How often an epoch passes over the pairs.
+    /// The number of passes over the pairs in an epoch.
     pub weight: f32,
 }
 
@@ -20,7 +20,7 @@ impl PairSet {
         self.latents[0].len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

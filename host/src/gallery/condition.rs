@@ -33,7 +33,7 @@ pub(super) const OPERATORS: [(&str, Operator); 8] = [
     ("~", Operator::Contains),
 ];
 
-/// What a column is compared with.
+/// The right-hand side of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Operand {
     Null,

@@ -1,15 +1,16 @@
-//! What can go wrong with a gallery.
+//! An error of a gallery.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::wording::suggest;
 
-/// What can go wrong with a gallery.
+/// An error of a gallery.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum GalleryError {
-    #[error("cannot {doing} {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    #[error("cannot {doing} {}: {cause}; check the folder's permissions and the free space on its disk",
+            path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
     #[error("{} holds no gallery: it has no gallery.json; build one, or name another folder", path.display())]
     Absent { path: PathBuf },
@@ -21,8 +22,8 @@ pub enum GalleryError {
     Newer { path: PathBuf, version: u32 },
     #[error("another process is writing to {}; wait until it has finished, then run this again", path.display())]
     InUse { path: PathBuf },
-    #[error("{} is cut short: {bytes} bytes are left of at least {needed}; restore it from a copy, or build the \
-             gallery again", path.display())]
+    #[error("{} is truncated: it has {bytes} of at least {needed} bytes; restore it from a copy, or build the gallery \
+             again", path.display())]
     Cut { path: PathBuf, bytes: u64, needed: u64 },
     #[error("{} is damaged ({what}); restore it from a copy, or build the gallery again", path.display())]
     Damaged { path: PathBuf, what: String },
@@ -31,11 +32,9 @@ pub enum GalleryError {
     #[error("{} is full: a gallery holds at most {most} rows; build another for the rest", path.display())]
     Full { path: PathBuf, most: usize },
 
-    #[error("{what}; make the gallery with other settings")]
+    #[error("{what}; use other settings for the gallery")]
     Info { what: String },
-    #[error(
-        "the gallery was built with run {stored} and not with {present}; use that run, or build a gallery with this one"
-    )]
+    #[error("the gallery was built with run {stored}, not {present}; use that run, or build a gallery with this one")]
     OtherRun { stored: String, present: String },
     #[error(
         "the gallery holds embeddings of tower `{stored}`, not `{present}`; use that tower, or build another gallery"
@@ -44,15 +43,15 @@ pub enum GalleryError {
     #[error("the gallery was built with encoders {stored}, not {present}; use those, or build another gallery")]
     OtherEncoders { stored: String, present: String },
     #[error(
-        "encoder `{encoder}` is not the one that the gallery was built with: built with {stored}; now {present}; configure \
-         that one again in plugins.toml, or build another gallery"
+        "encoder `{encoder}` is not the one that the gallery was built with: built with {stored}; now {present}; restore it \
+         in plugins.toml, or build another gallery"
     )]
     OtherEncoder { encoder: String, stored: String, present: String },
 
     #[error("{count} values are not {rows} vectors of the gallery's {width} values; embed with the gallery's run")]
     Width { count: usize, rows: usize, width: usize },
     #[error(
-        "{count} values are no whole number of queries of the gallery's {width} values; embed with the gallery's run"
+        "{count} values are not a whole number of queries of the gallery's {width} values; embed with the gallery's run"
     )]
     QueryWidth { count: usize, width: usize },
     #[error("query {query} holds NaN or infinity; check what embedded it")]
@@ -65,7 +64,9 @@ pub enum GalleryError {
     EmptyId { item: usize },
     #[error("items {first} and {second} have the same id `{id}`; give each its own, or leave one out")]
     SameId { id: String, first: usize, second: usize },
-    #[error("item `{id}` has {count} metadata values, and the gallery has {columns} columns; give one a column")]
+    #[error(
+        "item `{id}` has {count} metadata values, but the gallery has {columns} columns; give one value per column"
+    )]
     Columns { id: String, count: usize, columns: usize },
     #[error("item `{id}` has {kind} in column `{column}`; give text, a number, true, false or null")]
     Value { id: String, column: String, kind: &'static str },
@@ -73,7 +74,7 @@ pub enum GalleryError {
     Row { row: usize, rows: usize },
 
     #[error(
-        "the filter `{text}` lacks {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`"
+        "the filter `{text}` needs {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`"
     )]
     Filter { text: String, wanted: &'static str, place: String },
     #[error("the gallery has no column `{column}`{}", suggest(column, columns.iter().map(String::as_str)))]

@@ -8,14 +8,14 @@ use super::GalleryError;
 /// An item of a gallery: its id, and a value for each metadata column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exhibit {
-    /// What it is known by; no two of a gallery have the same.
+    /// Its identifier, unique in a gallery.
     pub id: String,
     /// Text, numbers, truth values or null, in the order of the gallery's columns.
     pub metadata: Vec<Value>,
 }
 
 impl Exhibit {
-    /// Refuses what a gallery of these columns does not hold.
+    /// Rejects an item that a gallery with these columns cannot hold.
     pub(super) fn verify(&self, columns: &[String]) -> Result<(), GalleryError> {
         if self.metadata.len() != columns.len() {
             let (count, columns) = (self.metadata.len(), columns.len());
@@ -40,7 +40,7 @@ impl Exhibit {
         line.push(b'\n');
     }
 
-    /// What [`Exhibit::write`] wrote, if this is that.
+    /// Parses the output of [`Exhibit::write`]; none if it is anything else.
     pub(super) fn read(line: &str, columns: usize) -> Option<Self> {
         let mut fields: Vec<Value> = serde_json::from_str(line).ok()?;
         let metadata = if fields.is_empty() { return None } else { fields.split_off(1) };
@@ -73,7 +73,7 @@ fn length(json: &str) -> Option<usize> {
     }
 }
 
-/// The content of a field that is text; what is written of any other.
+/// The content of a text field; the JSON of any other.
 pub(super) fn text(field: &str) -> Option<Cow<'_, str>> {
     match field.strip_prefix('"').and_then(|field| field.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(plain.into()),

@@ -1,4 +1,4 @@
-//! Files that are appended to, and of which a known number of bytes counts.
+//! Append-only files of which a known number of bytes counts.
 
 use memmap2::{Mmap, MmapOptions};
 use std::fs::{File, OpenOptions};
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::GalleryError;
 use crate::whole_file;
 
-/// Writes `bytes` from byte `at` of `path` on, over what an interrupted commit left there, and syncs them.
+/// Writes `bytes` from byte `at` of `path` on, over the leftovers of an interrupted commit, and syncs them.
 pub(super) fn write(path: &Path, at: u64, bytes: &[u8]) -> Result<(), GalleryError> {
     if bytes.is_empty() {
         return Ok(());
@@ -24,7 +24,7 @@ pub(super) fn write(path: &Path, at: u64, bytes: &[u8]) -> Result<(), GalleryErr
     write().map_err(|cause| GalleryError::io("write", path, cause))
 }
 
-/// Maps the first `bytes` bytes of `path`, which count; what lies behind them does not.
+/// Maps the first `bytes` bytes of `path`, which count; later bytes do not.
 pub(super) fn map(path: &Path, bytes: u64) -> Result<Mmap, GalleryError> {
     let file = File::open(path).map_err(|cause| GalleryError::io("open", path, cause))?;
     let there = file.metadata().map_err(|cause| GalleryError::io("read", path, cause))?.len();

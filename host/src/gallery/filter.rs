@@ -14,7 +14,7 @@ use super::lines::Lines;
 /// Conditions on the metadata of items.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// One of these must hold, with all of its conditions.
+    /// Alternatives, of which one must hold with all of its conditions.
     any: Vec<Vec<Condition>>,
 }
 
@@ -43,7 +43,7 @@ impl Filter {
 }
 
 impl Bound<'_> {
-    /// Whether the filter keeps a row.
+    /// True if the filter keeps a row.
     pub(super) fn keeps(&self, lines: &Lines, row: usize) -> Result<bool, GalleryError> {
         for all in &self.any {
             if hold(all, lines, row)? {
@@ -54,7 +54,7 @@ impl Bound<'_> {
     }
 }
 
-/// Whether all of these conditions hold of a row.
+/// True if all of these conditions hold for a row.
 fn hold(all: &[(usize, &Condition)], lines: &Lines, row: usize) -> Result<bool, GalleryError> {
     for (field, condition) in all {
         if !condition.holds(lines.cell(row, *field)?.as_deref()) {
@@ -83,7 +83,7 @@ impl FromStr for Filter {
     }
 }
 
-/// The text of a filter, and what is left of it to read.
+/// The text of a filter, and its unread rest.
 struct Reader<'a> {
     text: &'a str,
     rest: &'a str,
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         Ok(Condition { column, operator, value })
     }
 
-    /// A name or value that ends where `ends` says, or in quotes, and whether it was in those.
+    /// A name or value that ends where `ends` says, or is in quotes; true if it was in quotes.
     fn name(&mut self, ends: impl Fn(char) -> bool, wanted: &'static str) -> Result<(String, bool), GalleryError> {
         let Some(quote) = self.rest.chars().next().filter(|c| "'\"".contains(*c)) else {
             let name = &self.rest[..self.rest.find(ends).unwrap_or(self.rest.len())];
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         };
         let (mut name, mut rest) = (String::new(), &self.rest[1..]);
         loop {
-            let end = rest.find(quote).ok_or_else(|| self.lacks("the other quote of what begins"))?;
+            let end = rest.find(quote).ok_or_else(|| self.lacks("a closing quote for what begins"))?;
             name.push_str(&rest[..end]);
             rest = &rest[end + 1..];
             // A quote that is doubled is one of the name.
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 
     fn lacks(&self, wanted: &'static str) -> GalleryError {
-        let place = if self.rest.is_empty() { "at its end".to_owned() } else { format!("at `{}`", self.rest) };
+        let place = if self.rest.is_empty() { "at the end".to_owned() } else { format!("at `{}`", self.rest) };
         GalleryError::Filter { text: self.text.to_owned(), wanted, place }
     }
 }
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// Whether a filter on the column `c` keeps a cell; none is null.
+    /// True if a filter on the column `c` keeps a cell; none is null.
     fn keeps(filter: &str, cell: Option<&str>) -> bool {
         let filter: Filter = filter.parse().unwrap();
         let holds = |condition: &Condition| condition.column == "c" && condition.holds(cell);
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn what_does_not_read_says_what_is_missing() {
         for (filter, words) in [
-            ("", "a column at its end"),
-            ("price", "one of = != < <= > >= ~ at its end"),
-            ("price < ", "a value at its end"),
+            ("", "a column at the end"),
+            ("price", "one of = != < <= > >= ~ at the end"),
+            ("price < ", "a value at the end"),
             ("< 3", "a column at `< 3`"),
             ("a ! b", "~ at `! b`"),
             ("a = b c = d", "`and` or `or` at `c = d`"),
-            ("a = b and", "a column at its end"),
-            ("a = 'b", "the other quote of what begins at `'b`"),
+            ("a = b and", "a column at the end"),
+            ("a = 'b", "a closing quote for what begins at `'b`"),
         ] {
             let message = filter.parse::<Filter>().unwrap_err().to_string();
             assert!(message.contains(words) && message.contains("price<20"), "{message}");

@@ -1,12 +1,12 @@
-//! Which row has an id, in 8 bytes a slot: ids themselves stay on disk.
+//! A hash table from ids to rows, in 8 bytes per slot: the ids themselves stay on disk.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// A table from ids to rows that knows no ids but 32 bits of their hashes; who asks compares the id of the row.
+/// A table from ids to rows that stores only 32 bits of each id's hash; the caller compares the id of the row.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     hasher: RandomState,
-    /// A power of two of them, or none; a row is in the first free one from the place of its hash on.
+    /// A power of two of slots, or none; a row is in the first free one from its hash's slot on.
     slots: Vec<Slot>,
     /// Slots that are not [`FREE`].
     used: usize,
@@ -18,15 +18,15 @@ struct Slot {
     row: u32,
 }
 
-/// The most rows that a table can tell apart.
+/// The most rows that a table can hold.
 pub(super) const MOST: usize = GONE as usize;
-/// In place of a row that was taken out: later ones may have gone past it.
+/// A removed row: later rows may lie beyond it.
 const GONE: u32 = u32::MAX - 1;
-/// In place of a row where none has been.
+/// A slot that never held a row.
 const FREE: u32 = u32::MAX;
 
 impl Ids {
-    /// The row of an id; `is` tells whether a row has it.
+    /// The row of an id; `is` is true for a row that has it.
     pub(super) fn find<E>(&self, id: &str, is: impl Fn(usize) -> Result<bool, E>) -> Result<Option<usize>, E> {
         let hash = self.hash(id);
         for slot in self.from(hash).take_while(|&slot| self.slots[slot].row != FREE) {
@@ -38,7 +38,7 @@ impl Ids {
         Ok(None)
     }
 
-    /// Puts in a row whose id has none.
+    /// Inserts a row whose id has none.
     pub(super) fn insert(&mut self, id: &str, row: usize) {
         // A quarter stays free.
         if (self.used + 1) * 4 > self.slots.len() * 3 {
@@ -48,7 +48,7 @@ impl Ids {
         self.put(Slot { hash, row: row as u32 });
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub(super) fn remove(&mut self, id: &str, row: usize) {
         let slot = self.from(self.hash(id)).find(|&slot| self.slots[slot].row == row as u32);
         self.slots[slot.expect("the row is in it")].row = GONE;
@@ -58,7 +58,7 @@ impl Ids {
         self.hasher.hash_one(id) as u32
     }
 
-    /// The slots in the order in which they are looked at.
+    /// The slots in probing order.
     fn from(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let mask = self.slots.len().wrapping_sub(1);
         (0..self.slots.len()).map(move |step| (hash as usize + step) & mask)
@@ -70,7 +70,7 @@ impl Ids {
         self.used += 1;
     }
 
-    /// Leaves what is gone behind, and room for as many again as there are.
+    /// Rebuilds the table without removed rows, with room for twice the rows.
     fn grow(&mut self) {
         let left: Vec<Slot> = self.slots.iter().copied().filter(|slot| slot.row < GONE).collect();
         let size = ((left.len() + 1) * 2).next_power_of_two().max(16);

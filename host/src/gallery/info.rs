@@ -1,4 +1,4 @@
-//! gallery.json: what a gallery is, written once.
+//! gallery.json: the description of a gallery, written once.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ use crate::whole_file;
 
 /// The file's name.
 pub(super) const FILE: &str = "gallery.json";
-/// What the file says it is.
+/// The format that the file declares.
 const FORMAT: &str = "fusemix gallery";
 /// The newest version of the format that this program knows.
 const VERSION: u32 = 1;
 /// The most bytes that a segment of vectors holds.
 const SEGMENT: usize = 1 << 30;
 
-/// How the values of vectors are stored.
+/// The storage format of vectors' values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -38,7 +38,7 @@ impl Dtype {
         }
     }
 
-    /// The ending of segments.
+    /// The file extension of segments.
     pub(super) fn ending(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -47,16 +47,16 @@ impl Dtype {
     }
 }
 
-/// What a gallery holds.
+/// The description of a gallery's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GalleryInfo {
     /// Values a vector.
     pub width: usize,
-    /// How they are stored.
+    /// Their storage format.
     pub dtype: Dtype,
     /// Names of the metadata columns, in the order of an exhibit's metadata.
     pub columns: Vec<String>,
-    /// Where the vectors come from.
+    /// The origin of the vectors.
     pub origin: Origin,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// A header for a new gallery, with as many rows a segment as it can hold.
+    /// A header for a new gallery, with as many rows per segment as fit.
     pub(super) fn new(info: GalleryInfo) -> Result<Self, GalleryError> {
         let refuse = |what| Err(GalleryError::Info { what });
         if info.width == 0 || info.width > SEGMENT / 4 {

@@ -1,4 +1,4 @@
-//! The lines of items.jsonl, mapped, and where each ends.
+//! The mapped lines of items.jsonl, and the end of each.
 
 use bytemuck::cast_slice;
 use memmap2::Mmap;
@@ -62,7 +62,7 @@ impl Lines {
     }
 
     fn damaged(&self, row: usize) -> GalleryError {
-        let what = format!("the line of row {row} does not read, or does not end where `{OFFSETS}` says");
+        let what = format!("the line of row {row} cannot be parsed, or does not end where `{OFFSETS}` says");
         GalleryError::damaged(&self.folder.join(ITEMS), what)
     }
 }

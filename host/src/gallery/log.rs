@@ -1,4 +1,4 @@
-//! The log: a record of 64 bytes a commit, so that no record straddles a sector, and the last is found at once.
+//! The log: a record of 64 bytes per commit, so that no record straddles a sector and the last is easy to find.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,10 +11,10 @@ pub(super) const FILE: &str = "log";
 /// Bytes of a record.
 const RECORD: usize = 64;
 
-/// How much of each file counts after a commit.
+/// The part of each file that counts after a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Rows, those that were removed included.
+    /// Rows, including removed ones.
     pub(super) rows: usize,
     /// Bytes of items.jsonl.
     pub(super) items: u64,
@@ -22,7 +22,7 @@ pub(super) struct Counts {
     pub(super) removed: usize,
 }
 
-/// What a commit leaves in the log.
+/// The record of a commit in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) counts: Counts,
@@ -48,7 +48,7 @@ pub(super) fn sum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
 }
 
 impl Record {
-    /// The words of the record and its own checksum, which knows the record's place.
+    /// The words of the record and its checksum, which covers the record's place.
     fn to_bytes(self, commit: u64) -> [u8; RECORD] {
         let Self { counts, sums } = self;
         let words = [
@@ -69,7 +69,7 @@ impl Record {
         bytes
     }
 
-    /// None if they are not the bytes of a record at this place.
+    /// Parses a record at this place; none if the bytes are not one.
     fn from_bytes(bytes: &[u8; RECORD], commit: u64) -> Option<Self> {
         let mut words = [0; RECORD / 8];
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
@@ -83,13 +83,13 @@ impl Record {
     }
 }
 
-/// The log of a gallery as it was when it was opened, or a commit of its own later.
+/// The log of a gallery as of its opening, or of its own last commit.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     path: PathBuf,
     /// Commits so far.
     pub(super) commits: u64,
-    /// What counts after the last of them.
+    /// The parts that count after the last commit.
     pub(super) counts: Counts,
 }
 
@@ -124,7 +124,7 @@ impl Log {
         records.map(|(at, bytes)| Record::from_bytes(bytes, at).ok_or_else(|| self.damaged(at))).collect()
     }
 
-    /// Makes a commit count; everything else that it is of must be written and synced.
+    /// Makes a commit count; everything else in it must already be written and synced.
     pub(super) fn append(&mut self, record: Record) -> Result<(), GalleryError> {
         file::write(&self.path, self.commits * RECORD as u64, &record.to_bytes(self.commits))?;
         self.commits += 1;

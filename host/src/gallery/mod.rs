@@ -10,9 +10,9 @@
 //!         lock                 held by the one writer
 //! ```
 //!
-//! All but gallery.json is only appended to. A commit writes and syncs everything else before its record, so what lies
-//! behind the last record's counts is as if it were not there, and the next commit writes over it. What counts never
-//! changes, so readers take no lock.
+//! All files but gallery.json are append-only. A commit writes and syncs everything else before its record, so data
+//! beyond the last record's counts does not exist for readers, and the next commit overwrites it. Data that counts
+//! never changes, so readers take no lock.
 
 mod condition;
 mod error;

@@ -1,4 +1,4 @@
-//! Where a gallery's embeddings come from.
+//! The origin of a gallery's embeddings.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use super::error::GalleryError;
 use crate::wording::differences;
 
-/// Where embeddings come from; those of another origin cannot be compared with them.
+/// The origin of embeddings; embeddings of different origins cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What people call the run, such as its folder; two names of one run are fine.
+    /// A human-readable name of the run, such as its folder; a run may have several names.
     pub run: String,
-    /// Digest of the run's weights: what makes it this run.
+    /// Digest of the run's weights, which identifies the run.
     pub digest: String,
     /// The tower that embedded the items.
     pub tower: String,
@@ -20,7 +20,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Refuses embeddings of another run, tower or encoder than `present`'s: these are not to be added.
+    /// Rejects `present` if its run, tower or encoders differ: such embeddings must not be added.
     pub fn verify(&self, present: &Self) -> Result<(), GalleryError> {
         self.verify_run(present)?;
         if self.tower != present.tower {
@@ -38,7 +38,7 @@ impl Origin {
         })
     }
 
-    /// Refuses another run; a query may come from any of the run's towers.
+    /// Rejects another run; a query may come from any of the run's towers.
     pub fn verify_run(&self, present: &Self) -> Result<(), GalleryError> {
         if self.digest == present.digest {
             return Ok(());
@@ -46,7 +46,7 @@ impl Origin {
         Err(GalleryError::OtherRun { stored: self.run_name(), present: present.run_name() })
     }
 
-    /// Its name and the beginning of its digest: folders of the same name may hold different runs.
+    /// The run's name and the beginning of its digest: folders of the same name may hold different runs.
     pub(super) fn run_name(&self) -> String {
         let digest: String = self.digest.chars().take(12).collect();
         format!("`{}` ({digest})", self.run)

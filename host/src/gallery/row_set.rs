@@ -1,4 +1,4 @@
-//! A set of rows, a bit each.
+//! A set of rows, one bit each.
 
 use rayon::prelude::*;
 use std::ops::Range;
@@ -20,7 +20,7 @@ impl RowSet {
         Self { words, rows }
     }
 
-    /// The rows of this set that hold `wanted`, asked in parallel; the error of the first row that has one.
+    /// The rows of this set for which `wanted` holds, tested in parallel; the error of the first row that has one.
     pub(super) fn filtered<E: Send>(&self, wanted: impl Fn(usize) -> Result<bool, E> + Sync) -> Result<Self, E> {
         let word = |(index, &word): (usize, &u64)| {
             let (mut left, mut kept) = (word, 0);
@@ -36,7 +36,7 @@ impl RowSet {
         Ok(Self { words: words.into_iter().collect::<Result<_, _>>()?, rows: self.rows })
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub(super) fn remove(&mut self, row: usize) {
         self.words[row / 64] &= !(1 << (row % 64));
     }
@@ -45,7 +45,7 @@ impl RowSet {
         self.words[row / 64] >> (row % 64) & 1 == 1
     }
 
-    /// Whether any of a range is in it.
+    /// True if any row of a range is in it.
     pub(super) fn has_any(&self, mut rows: Range<usize>) -> bool {
         rows.any(|row| self.contains(row))
     }
@@ -54,7 +54,7 @@ impl RowSet {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// In ascending order.
+    /// The rows in ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.rows).filter(|&row| self.contains(row))
     }

@@ -1,4 +1,4 @@
-//! The rows of greatest product with queries, exactly: products of tiles of rows with blocks of queries.
+//! Exact search for the rows of greatest product with queries, by tiles of rows and blocks of queries.
 
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -10,16 +10,16 @@ use super::vectors::Vectors;
 
 /// Values of a tile: 2 MiB of f32, what a core's cache holds.
 const TILE: usize = 1 << 19;
-/// Queries that are looked for at once, which bounds the memory.
+/// The most queries that are searched at once, which bounds the memory.
 const QUERIES: usize = 256;
 
-/// What a thread works with: the best of the rows that it saw, and room.
+/// The state of a thread: the best rows that it has seen, and scratch space.
 struct Search {
     /// One a query.
     best: Vec<Top>,
     /// The floor of each.
     floors: Vec<f32>,
-    /// A tile that was converted.
+    /// A converted tile.
     values: Vec<f32>,
     /// Products of a tile, one a query for each row.
     scores: Vec<f32>,
@@ -60,7 +60,7 @@ impl Search {
         Self { best, floors, values: Vec::new(), scores: Vec::new() }
     }
 
-    /// Takes in the scores of a tile whose first row is `first`; tiles come in ascending order.
+    /// Adds the scores of a tile whose first row is `first`; tiles must come in ascending order.
     fn offer(&mut self, first: usize, wanted: &RowSet) {
         let Self { best, floors, scores, .. } = self;
         for (row, scores) in (first..).zip(scores.chunks_exact(floors.len())) {

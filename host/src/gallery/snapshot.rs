@@ -13,8 +13,8 @@ use super::{Exhibit, Filter, GalleryError, GalleryInfo, Hit, file, search};
 /// The file of removed rows.
 pub(super) const REMOVED: &str = "removed";
 
-/// A gallery as it was when it was opened; commits of a [`Writer`](super::Writer) that come later are in the next that
-/// is opened. Opening maps vectors and items without reading them; searching takes no lock, and many threads may.
+/// A gallery as it was when it was opened; later commits of a [`Writer`](super::Writer) are seen after opening it
+/// again. Opening maps vectors and items without reading them; searching takes no lock, and is safe from many threads.
 #[derive(Debug)]
 pub struct Gallery {
     pub(super) folder: PathBuf,
@@ -37,12 +37,12 @@ impl Gallery {
         Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live })
     }
 
-    /// Whether there is a gallery in `folder`.
+    /// True if there is a gallery in `folder`.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(super::info::FILE).exists()
     }
 
-    /// What it holds.
+    /// The description of its contents.
     pub fn info(&self) -> &GalleryInfo {
         &self.header.info
     }
@@ -52,7 +52,7 @@ impl Gallery {
         self.live.len()
     }
 
-    /// Whether it has no items.
+    /// True if it has no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -72,9 +72,9 @@ impl Gallery {
         self.vectors.row(row)
     }
 
-    /// The `k` items nearest to each of `queries` (row by row, of the gallery's width), of those that the filter keeps:
-    /// the greatest product first, and of equal ones the row that was added first. Results do not depend on the number
-    /// of threads, and on what else is asked only in the last bits.
+    /// The `k` items nearest to each of `queries` (row by row, of the gallery's width) among those that the filter
+    /// keeps: the greatest product first, with ties in the order of addition. Results do not depend on the number of
+    /// threads, and on the other queries only in the last bits.
     pub fn search(&self, queries: &[f32], k: usize, filter: Option<&Filter>) -> Result<Vec<Vec<Hit>>, GalleryError> {
         let width = self.info().width;
         if !queries.len().is_multiple_of(width) {
@@ -100,7 +100,7 @@ impl Gallery {
     }
 }
 
-/// The rows of a gallery but those that were removed.
+/// The rows of a gallery without removed ones.
 pub(super) fn live(folder: &Path, log: &Log) -> Result<RowSet, GalleryError> {
     let (path, mut live) = (folder.join(REMOVED), RowSet::all(log.counts.rows));
     let removed = file::map(&path, (log.counts.removed as u64).saturating_mul(8))?;

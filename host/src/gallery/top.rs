@@ -60,13 +60,13 @@ impl Top {
         }
     }
 
-    /// The best of both.
+    /// The best hits of both.
     pub(super) fn merged(mut self, other: Self) -> Self {
         other.heap.into_iter().for_each(|hit| self.put(hit));
         self
     }
 
-    /// The best first.
+    /// The hits, best first.
     pub(super) fn into_hits(self) -> Vec<Hit> {
         self.heap.into_sorted_vec().into_iter().map(|hit| hit.0).collect()
     }

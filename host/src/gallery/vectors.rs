@@ -99,7 +99,7 @@ impl Vectors {
 }
 
 impl<'a> Tile<'a> {
-    /// Its values, row by row; `scratch` is where they are converted if they must be.
+    /// Its values, row by row, converted in `scratch` if necessary.
     pub(super) fn values<'b>(&self, scratch: &'b mut Vec<f32>) -> &'b [f32]
     where
         'a: 'b,

@@ -1,4 +1,4 @@
-//! The checksums of every commit, held against the files.
+//! Verification of the files against the checksums of every commit.
 
 use rayon::prelude::*;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::{Gallery, GalleryError, file, vectors};
 type Commit<'a> = (usize, (Counts, &'a Record));
 
 impl Gallery {
-    /// Reads every byte that counts and holds it to the checksum that its commit left; the error names the file.
+    /// Reads every byte that counts and checks it against its commit's checksum; the error names the file.
     pub fn verify(&self) -> Result<(), GalleryError> {
         let records = self.log.records()?;
         let removed = file::map(&self.folder.join(REMOVED), self.log.counts.removed as u64 * 8)?;

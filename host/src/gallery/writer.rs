@@ -1,4 +1,4 @@
-//! The one who adds to a gallery and removes from it.
+//! The writer of a gallery.
 
 use bytemuck::cast_slice;
 use half::f16;
@@ -17,8 +17,8 @@ use crate::file_lock;
 /// The file that a writer holds a lock on.
 const LOCK: &str = "lock";
 
-/// The one who adds to a gallery and removes from it. Another is refused until this one is dropped or its process ends;
-/// each call is one commit, there whole or not at all.
+/// The writer of a gallery: it adds and removes items. A second writer is refused until this one is dropped or its
+/// process ends; each call is one commit, which exists entirely or not at all.
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
@@ -28,27 +28,27 @@ pub struct Writer {
     ids: Ids,
     /// Items in the gallery.
     len: usize,
-    /// A record may be in the log or not, so what counts is unknown.
+    /// True if a commit failed halfway, so that the contents that count are unknown.
     unsettled: bool,
     /// Holds the lock.
     _lock: File,
 }
 
-/// What an append did.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
     /// Items whose ids are new.
     pub new: usize,
-    /// Items in the place of others of the same id.
+    /// Items that replaced others with the same id.
     pub replaced: usize,
 }
 
-/// What a removal did.
+/// The result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
     /// Items that are removed.
     pub removed: usize,
-    /// Ids that no item has, in the order in which they came.
+    /// Ids that no item has, in the given order.
     pub unknown: Vec<String>,
 }
 
@@ -91,7 +91,7 @@ impl Writer {
         Ok(Self { folder: folder.to_owned(), header, log, lines, ids, len, unsettled: false, _lock: lock })
     }
 
-    /// What the gallery holds.
+    /// The description of the gallery's contents.
     pub fn info(&self) -> &GalleryInfo {
         &self.header.info
     }
@@ -101,18 +101,18 @@ impl Writer {
         self.len
     }
 
-    /// Whether the gallery has no items.
+    /// True if the gallery has no items.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether an item has this id.
+    /// True if an item has this id.
     pub fn contains(&self, id: &str) -> Result<bool, GalleryError> {
         Ok(self.find(id)?.is_some())
     }
 
-    /// Adds items and their vectors (row by row) in one commit; an item whose id is there already replaces it. A commit
-    /// syncs the disk, and its items are in memory twice: some thousands at a time are well.
+    /// Adds items and their vectors (row by row) in one commit, replacing items with the same id. A commit syncs the
+    /// disk, and its items are in memory twice: a few thousand at a time work well.
     pub fn append(&mut self, exhibits: &[Exhibit], vectors: &[f32]) -> Result<Appended, GalleryError> {
         self.verify(exhibits, vectors)?;
         let replaced = self.rows(exhibits.iter().map(|exhibit| exhibit.id.as_str()))?;
@@ -157,7 +157,7 @@ impl Writer {
         Ok(removal)
     }
 
-    /// Refuses what must not be in a gallery.
+    /// Rejects items that a gallery must not hold.
     fn verify(&self, exhibits: &[Exhibit], vectors: &[f32]) -> Result<(), GalleryError> {
         let GalleryInfo { width, dtype, columns, .. } = self.info();
         if vectors.len() != exhibits.len() * width {
@@ -227,7 +227,7 @@ impl Writer {
 /// The files that a gallery has from the start, empty at first.
 const FILES: [&str; 4] = [ITEMS, OFFSETS, REMOVED, log::FILE];
 
-/// Refuses a folder that holds anything but what a creation leaves that was killed.
+/// Rejects a folder that holds anything but the leftovers of a killed creation.
 fn refuse_used(folder: &Path) -> Result<(), GalleryError> {
     if folder.join(info::FILE).exists() {
         return Err(GalleryError::Exists { path: folder.to_owned() });

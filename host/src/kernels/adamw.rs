@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{CHUNK, Gpu, Kernel, Shader, groups, slices};
 
-/// Reads `gradient (count)` and `factor (1)`, what the gradient is multiplied with; changes `value`, `first` and
+/// Reads `gradient (count)` and `factor (1)`, by which the gradient is multiplied; changes `value`, `first` and
 /// `second (count each)`, the moments.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamW {
@@ -15,14 +15,14 @@ pub struct AdamW {
     pub epsilon: f32,
     /// Decay of the value, 0 for none.
     pub decay: f32,
-    /// Steps that these values have taken, with this one.
+    /// Steps that these values have taken, including this one.
     pub step: i32,
-    /// The value stays from the one to the other.
+    /// The minimum and maximum of the value.
     pub range: [f32; 2],
 }
 
 impl AdamW {
-    /// The step's length, the root of the second correction, and what is left of a value after its decay.
+    /// The step's length, the root of the second correction, and the factor of a value by its decay.
     fn factors(&self) -> [f32; 3] {
         let correction = |beta: f32| (1.0 - f64::from(beta).powi(self.step)) as f32;
         let [first, second] = self.betas.map(correction);

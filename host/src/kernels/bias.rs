@@ -6,13 +6,13 @@ use super::{Gpu, Kernel, Shader, groups, slices};
 
 const WGSL: &str = include_str!("bias.wgsl");
 
-/// `out += bias`, and `+= residual` where there is one. Reads `bias (width)` and the residual `(rows x width)`, or the bias
-/// alone; changes `out (rows x width)`.
+/// `out += bias`, and `+= residual` if there is one. Reads `bias (width)` and the residual `(rows x width)`, or the
+/// bias alone; changes `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct AddBias {
     pub rows: usize,
     pub width: usize,
-    /// Whether a residual is added too.
+    /// True if a residual is added too.
     pub residual: bool,
 }
 
@@ -49,7 +49,7 @@ impl Kernel for AddBias {
 pub struct ColumnSum {
     pub rows: usize,
     pub width: usize,
-    /// Whether the sum is added to what is there.
+    /// True if the sum is added to the existing values.
     pub accumulate: bool,
 }
 

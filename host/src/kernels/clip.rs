@@ -36,7 +36,7 @@ impl Kernel for SquareSums {
     }
 }
 
-/// Reads `parts (count)`; writes `factor (1)`: what brings the gradients to a length of at most `longest`.
+/// Reads `parts (count)`; writes `factor (1)`, which scales the gradients to a length of at most `longest`.
 #[derive(Clone, Copy, Debug)]
 pub struct ClipFactor {
     pub count: usize,

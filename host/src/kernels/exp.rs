@@ -1,4 +1,4 @@
-//! The exponential function in steps that a compiler makes vectors of; libm's takes one value at a time.
+//! The exponential function in a form that compilers vectorise; libm's takes one value at a time.
 
 /// `e^x` within 2 units in the last place; 0 below -87, and no more than `e^88`.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Bias, GELU, then dropout: forward and backward.
 //!
-//! A value is left out by a hash of its place in the batch, so that a mask is never stored: the backward pass, a
-//! recomputation in other micro-batches and the other device all find the same one.
+//! A value is dropped by a hash of its place in the batch, so masks need no storage: the backward pass, a recomputation
+//! in other micro-batches and another device all get the same mask.
 
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
@@ -11,32 +11,32 @@ use super::{Gpu, Kernel, Shader, groups, slices};
 
 const WGSL: &str = include_str!("gelu.wgsl");
 
-/// Which values are left out.
+/// The dropout of values.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
-    /// Values whose hash is below this, of 2^24, are left out.
+    /// The bound, of 2^24, below which a value's hash drops it.
     threshold: u32,
-    /// What the others are multiplied with.
+    /// The factor of the other values.
     scale: f32,
     key: u32,
 }
 
 impl Dropout {
-    /// Leaves nothing out.
+    /// No dropout.
     pub const NONE: Self = Self { threshold: 0, scale: 1.0, key: 0 };
 
-    /// Leaves out a share of `p`; `key` is that of a layer in a step.
+    /// Dropout of a share `p`; `key` is that of a layer in a step.
     pub fn new(p: f32, key: u32) -> Self {
         Self { threshold: (p * (1 << 24) as f32) as u32, scale: 1.0 / (1.0 - p), key }
     }
 
-    /// Of row `row` of the batch.
+    /// The dropout of row `row` of the batch.
     #[inline(always)]
     fn row(self, row: u32) -> u32 {
         hash(hash(row).wrapping_add(self.key))
     }
 
-    /// What the value in `column` is multiplied with.
+    /// The factor of the value in `column`.
     #[inline(always)]
     fn factor(self, row: u32, column: u32) -> f32 {
         // An odd factor, so that no two rows are each other's shifted copies.
@@ -110,8 +110,8 @@ fn forward_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [
     }
 }
 
-/// `gradient = dropout(gradient) gelu'(x + bias)`. Reads `x (rows x width)`, `bias (width)`; changes
-/// `gradient (rows x width)`, and writes once more what [`Gelu`] gave, `out (rows x width)`: nobody keeps it.
+/// `gradient = dropout(gradient) gelu'(x + bias)`. Reads `x (rows x width)`, `bias (width)`; changes `gradient (rows x
+/// width)`, and writes the output of [`Gelu`] again, `out (rows x width)`, which is not kept.
 #[derive(Clone, Copy, Debug)]
 pub struct GeluBackward {
     pub rows: usize,

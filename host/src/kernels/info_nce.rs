@@ -1,9 +1,9 @@
 //! Symmetric InfoNCE over B pairs, in tiles of the B x B cosines: O(B) values outlive a tile.
 //!
-//! With logits s = cos / tau, `loss = sum_i (row_i + column_i - 2 s_ii) / 2B`, where `row_i` and `column_i` are the log of
-//! the sum of the exponentials of a row and of a column. A first pass over the tiles finds those online ([`RowSums`],
-//! [`ColumnSums`], [`Diagonal`], then [`LogSums`]), a second turns tiles of cosines into tiles of gradients ([`Gradient`]);
-//! [`Reduce`] ends it.
+//! With logits s = cos / tau, `loss = sum_i (row_i + column_i - 2 s_ii) / 2B`, where `row_i` and `column_i` are the log
+//! of the sum of the exponentials of a row and of a column. A first pass over the tiles finds those online
+//! ([`RowSums`], [`ColumnSums`], [`Diagonal`], then [`LogSums`]), a second turns tiles of cosines into tiles of
+//! gradients ([`Gradient`]); [`Reduce`] ends it.
 
 use pulp::{Arch, Simd};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ const WGSL: &str = include_str!("info_nce.wgsl");
 pub struct Tile {
     pub rows: usize,
     pub columns: usize,
-    /// Whether this is the first tile that its rows (in a kernel over columns, its columns) meet.
+    /// True if this is the first tile of its rows (in a kernel over columns, of its columns).
     pub begin: bool,
 }
 
@@ -29,8 +29,8 @@ impl Tile {
     }
 }
 
-/// Brings the log-sum-exps of a tile's rows up to date: reads `cosines (rows x columns)`, `log_tau (1)`; changes
-/// `most (rows)`, the largest logit so far, and `sum (rows)`, that of the exponentials of the distances to it.
+/// Updates the log-sum-exps of a tile's rows: reads `cosines (rows x columns)`, `log_tau (1)`; changes `most (rows)`,
+/// the largest logit so far, and `sum (rows)`, that of the exponentials of the distances to it.
 #[derive(Clone, Copy, Debug)]
 pub struct RowSums(pub Tile);
 
@@ -120,8 +120,8 @@ fn add_columns_with<'a, S: Simd>(
     }
 }
 
-/// The logits of the pairs themselves: reads a tile on the diagonal, `cosines (count x count)`, and `log_tau (1)`; writes
-/// `own (count)`.
+/// The logits of the pairs themselves: reads a tile on the diagonal, `cosines (count x count)`, and `log_tau (1)`;
+/// writes `own (count)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Diagonal {
     pub count: usize,
@@ -166,14 +166,14 @@ impl Kernel for LogSums {
     }
 }
 
-/// Reads `log_tau (1)`, `row (rows)`, `column (columns)`, the log-sum-exps; turns `tile (rows x columns)` from cosines into
-/// the gradients to them, and adds each row's gradient to log tau to `slope (rows)`.
+/// Reads `log_tau (1)`, `row (rows)`, `column (columns)`, the log-sum-exps; turns `tile (rows x columns)` from cosines
+/// into their gradients, and adds each row's gradient to log tau to `slope (rows)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Gradient {
     pub tile: Tile,
     /// B.
     pub pairs: usize,
-    /// Whether the pairs themselves are on the tile's diagonal.
+    /// True if the pairs themselves are on the tile's diagonal.
     pub diagonal: bool,
 }
 
@@ -226,8 +226,8 @@ fn differentiate_with<'a, S: Simd>(
     lanes.iter().sum()
 }
 
-/// Reads `row`, `column`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to
-/// `to_log_tau (1)`.
+/// Reads `row`, `column`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau
+/// to `to_log_tau (1)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reduce {
     pub pairs: usize,

@@ -73,13 +73,13 @@ impl Kernel for Standardize {
     }
 }
 
-/// The gradient to the input. Reads `x (rows x width)`, `gain (width)`, `moments (rows x 2)`, `gradient (rows x width)` to
-/// the output; adds to, or writes, `out (rows x width)`.
+/// The gradient to the input. Reads `x (rows x width)`, `gain (width)`, `moments (rows x 2)`, `gradient (rows x width)`
+/// to the output; adds to, or writes, `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormBackward {
     pub rows: usize,
     pub width: usize,
-    /// Whether the gradient is added to what `out` holds.
+    /// True if the gradient is added to the values of `out`.
     pub accumulate: bool,
 }
 
@@ -118,13 +118,13 @@ impl Kernel for LayerNormBackward {
     }
 }
 
-/// The gradients to gain and shift. Reads `x (rows x width)`, `moments (rows x 2)`, `gradient (rows x width)`; adds to, or
-/// writes, `gain (width)` and `shift (width)`.
+/// The gradients to gain and shift. Reads `x (rows x width)`, `moments (rows x 2)`, `gradient (rows x width)`; adds to,
+/// or writes, `gain (width)` and `shift (width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormGains {
     pub rows: usize,
     pub width: usize,
-    /// Whether the gradients are added to what is there.
+    /// True if the gradients are added to the existing values.
     pub accumulate: bool,
 }
 

@@ -1,5 +1,5 @@
-//! FuseMix's mixing of latents (arXiv 2312.10144, section 4.2): `out = lambda z + (1 - lambda) z'`, gathered from where the
-//! latents lie.
+//! FuseMix's mixing of latents (arXiv 2312.10144, section 4.2): `out = lambda z + (1 - lambda) z'`, gathered from the
+//! latents' places in memory.
 
 use rayon::prelude::*;
 
@@ -11,9 +11,9 @@ pub fn mixed(lambda: f32, a: f32, b: f32) -> f32 {
     lambda * a + (1.0 - lambda) * b
 }
 
-/// Gathers and mixes rows out of latents in the device's memory, which may lie in several chunks: a launch a chunk. Reads
-/// `latents (count x width)`, rows `first ..` of all; `pairs (2 rows)`, the bits of u32: the rows of z, then those of z';
-/// `lambdas (rows)`. Writes `out (rows x width)`, or adds a later chunk's share to it.
+/// Gathers and mixes rows of latents in the device's memory, which may be in several chunks: one launch per chunk.
+/// Reads `latents (count x width)`, rows `first ..` of all; `pairs (2 rows)`, the bits of u32: the rows of z, then
+/// those of z'; `lambdas (rows)`. Writes `out (rows x width)`, or adds a later chunk's share to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
     pub rows: usize,

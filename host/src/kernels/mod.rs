@@ -1,8 +1,8 @@
-//! What a device computes: a kernel is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of
-//! it and holds its twin, the CPU's way and the oracle.
+//! Kernels: each is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of it and holds its
+//! twin, the CPU's version and the test oracle.
 //!
-//! All matrices are f32, row by row. A shader finds its parameters at binding 0, the slices that it reads from binding
-//! 1 on, and behind them those that it writes (or changes in place).
+//! All matrices are f32, row by row. A shader finds its parameters at binding 0, its inputs from binding 1 on, and
+//! after them its outputs (or slices that it changes in place).
 
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
 
@@ -37,7 +37,7 @@ pub use unfold::Unfold;
 
 /// One launch of a kernel.
 pub trait Kernel {
-    /// What a profile calls it.
+    /// Its name in a profile.
     fn name(&self) -> &'static str;
 
     /// The launch on a GPU.
@@ -47,30 +47,30 @@ pub trait Kernel {
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]);
 }
 
-/// What a kernel may build on.
+/// The features that a kernel may use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gpu {
-    /// The GPU is a program on the CPU.
+    /// True if the GPU is a software one.
     pub software: bool,
-    /// Invocations of a subgroup, where shaders may use them and the number is fixed.
+    /// The size of a subgroup, if shaders can use subgroups and the size is fixed.
     pub subgroup: Option<u32>,
-    /// Shaders may compute with f16.
+    /// True if shaders can compute with f16.
     pub f16: bool,
 }
 
 /// A launch on a GPU.
 pub struct Shader {
-    /// The text of a WGSL file.
+    /// The source of a WGSL file.
     pub source: &'static str,
-    /// The function in it; no two kernels have one of the same name.
+    /// Its entry point, whose name is unique among kernels.
     pub entry: &'static str,
     /// `Params` of the shader, word by word.
     pub params: Vec<u32>,
-    /// In x, y and z.
+    /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
 }
 
-/// Values that a thread of the CPU takes at once, whatever the number of threads: the order of sums must not depend on it.
+/// Values per CPU task, independent of the number of threads, on which the order of sums must not depend.
 const CHUNK: usize = 1 << 13;
 
 /// Workgroups of `size` invocations for `count` of them, in two dimensions: one holds no more than 65,535.
@@ -80,7 +80,7 @@ fn groups(count: usize, size: usize) -> [u32; 3] {
     [across as u32, groups.div_ceil(across) as u32, 1]
 }
 
-/// Folds values in sixteen lanes, for the compiler to make vectors of, and then the lanes.
+/// Folds values in sixteen lanes, which the compiler vectorises, and then folds the lanes.
 #[inline(always)]
 fn fold(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32, merge: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 16];
@@ -92,7 +92,7 @@ fn fold(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32, merge: impl 
     lanes.into_iter().reduce(merge).unwrap_or(start)
 }
 
-/// Checks that a launch has the slices that its kernel takes.
+/// Checks that a launch has its kernel's number of slices.
 fn slices<'a, 'b, const R: usize, const W: usize>(
     reads: &[&'a [f32]],
     writes: &'b mut [&mut [f32]],

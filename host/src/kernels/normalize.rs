@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Gpu, Kernel, Shader, fold, groups, slices};
 
-/// Shorter rows are divided by this instead.
+/// The minimum length that a row is divided by.
 const SHORTEST: f32 = 1e-12;
 
 /// `out = x / |x|`. Reads `x (rows x width)`; writes `out (rows x width)` and `inverse (rows)`: 1 / |x|.

@@ -1,4 +1,4 @@
-//! Each kernel on wgpu against its twin, in sizes that fit no workgroup; the twins against the definition.
+//! Each kernel on wgpu against its twin, in sizes that do not fit workgroups; the twins against the definition.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ fn random(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
-/// What a launch leaves in its writes, on `device`.
+/// The values that a launch writes, on `device`.
 fn launch(device: &dyn Device, kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]]) -> Vec<Vec<f32>> {
     let upload = |values: &[&[f32]]| values.iter().map(|values| device.upload(values)).collect::<Vec<Buffer>>();
     let (reads, writes) = (upload(reads), upload(writes));
@@ -25,7 +25,7 @@ fn launch(device: &dyn Device, kernel: &dyn Kernel, reads: &[&[f32]], writes: &[
     writes.iter().map(|write| device.read(write.all()).unwrap()).collect()
 }
 
-/// Runs the twin, holds wgpu against it, and returns what it wrote.
+/// Runs the twin, checks wgpu against it, and returns the twin's output.
 fn both(kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]], tolerance: f32) -> Vec<Vec<f32>> {
     let twin = launch(&Cpu::default(), kernel, reads, writes);
     let Some(device) = wgpu() else { return twin };
@@ -83,7 +83,7 @@ fn orders() -> impl Iterator<Item = (Order, Order, bool)> {
     pairs.flat_map(|(a, b)| [(a, b, false), (a, b, true)])
 }
 
-/// A kernel as another GPU takes it.
+/// A kernel as another GPU runs it.
 struct On<'a>(&'a dyn Kernel, Gpu);
 
 impl Kernel for On<'_> {

@@ -1,4 +1,4 @@
-//! The gradients of a LayerNorm and of the Linear behind it, where nobody needs that to the LayerNorm's input.
+//! The gradients of a LayerNorm and the following Linear, without that to the LayerNorm's input.
 //!
 //! With `y = (x' gain + shift) W^T + b`, x' the standardised rows, and G the gradient to y, all of them follow from
 //! `S = G^T x'` and the sums of G's columns, so that the product `G W` is never computed: `dW = S gain + db shift`,
@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::{Gpu, Kernel, Shader, groups, slices};
 
-/// Reads `weight (rows x width)`, `gain (width)`, `shift (width)`, `to_bias (rows)`; turns `s (rows x width)` into the gradient
-/// to the weight, and writes `to_gain (width)` and `to_shift (width)`.
+/// Reads `weight (rows x width)`, `gain (width)`, `shift (width)`, `to_bias (rows)`; turns `s (rows x width)` into the
+/// gradient to the weight, and writes `to_gain (width)` and `to_shift (width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Unfold {
     pub rows: usize,
@@ -27,7 +27,7 @@ impl Columns {
     /// `count` values from value `at` on.
     ///
     /// # Safety
-    /// They must be within the matrix, and nobody else's.
+    /// They must be within the matrix, and not borrowed elsewhere.
     #[allow(clippy::mut_from_ref, reason = "threads share the matrix, and no part of it")]
     unsafe fn part(&self, at: usize, count: usize) -> &mut [f32] {
         // SAFETY: as the caller vouches.

@@ -21,13 +21,13 @@ enum Kind {
     Identity,
 }
 
-/// What a forward pass over a micro-batch leaves for the backward pass, its output `(rows x shared)` included.
+/// The record of a forward pass over a micro-batch for the backward pass, including its output `(rows x shared)`.
 pub(crate) struct Activations {
     mlp: Option<mlp::Activations>,
     out: Option<Buffer>,
 }
 
-/// Room that a pass needs and leaves to the next.
+/// Scratch space that passes share.
 pub(crate) struct Scratch(Option<mlp::Scratch>);
 
 impl Activations {
@@ -95,7 +95,7 @@ impl Adapter {
         }
     }
 
-    /// Makes room for what is trained, and for what is computed beside it.
+    /// Allocates the training state, and the extras computed beside it.
     pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
         self.parameters().into_iter().for_each(|parameter| parameter.train(device, keep));
         match &self.kind {
@@ -149,7 +149,7 @@ impl Adapter {
         }
     }
 
-    /// Ends the backward passes of a step.
+    /// Finishes the backward passes of a step.
     pub(crate) fn finish(&self, device: &dyn Device) {
         if let Kind::Mlp(mlp) = &self.kind {
             mlp.finish(device);

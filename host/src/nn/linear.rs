@@ -8,7 +8,7 @@ use crate::kernels::{ColumnSum, Matmul, Order, Precision};
 /// `y = x W^T`, with `W (outputs x inputs)`, and a bias that the layer behind it adds.
 pub(crate) struct Linear {
     pub(crate) weight: Parameter,
-    /// Zeros that nobody trains, in an adapter without biases.
+    /// Untrained zeros, in an adapter without biases.
     pub(crate) bias: Parameter,
     biased: bool,
     inputs: usize,
@@ -36,7 +36,7 @@ impl Linear {
         [&self.weight].into_iter().chain(self.biased.then_some(&self.bias))
     }
 
-    /// Room for the gradient to the bias, which is computed even where it trains nothing.
+    /// The gradient to the bias, which is computed even if the bias is not trained.
     pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
         self.bias.train(device, keep);
     }

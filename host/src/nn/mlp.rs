@@ -24,7 +24,7 @@ struct Block {
     down: Linear,
 }
 
-/// What a forward pass over a micro-batch leaves for the backward pass.
+/// The record of a forward pass over a micro-batch for the backward pass.
 pub(crate) struct Activations {
     blocks: Vec<BlockActivations>,
     norm: Normed,
@@ -38,9 +38,9 @@ struct BlockActivations {
     out: Buffer,
 }
 
-/// Room that a pass needs and leaves to the next.
+/// Scratch space that passes share.
 pub(crate) struct Scratch {
-    /// Behind GELU and dropout, `rows x inner`.
+    /// After GELU and dropout, `rows x inner`.
     gelu: Buffer,
     gradients: Option<Gradients>,
 }
@@ -177,14 +177,14 @@ impl Mlp {
         }
     }
 
-    /// Ends the backward passes of a step.
+    /// Finishes the backward passes of a step.
     pub(crate) fn finish(&self, device: &dyn Device) {
         if let Some(Block { norm, up, .. }) = self.blocks.first() {
             norm.unfold(device, up);
         }
     }
 
-    /// Makes room for what is computed beside what is trained.
+    /// Allocates the buffers computed beside the training state.
     pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
         let linears = self.blocks.iter().flat_map(|block| [&block.up, &block.down]).chain([&self.head]);
         linears.for_each(|linear| linear.train(device, keep));

@@ -1,4 +1,4 @@
-//! Adapters and their layers over a device: what each computes and, beside it, its gradients.
+//! Adapters and their layers over a device: each layer's forward and, beside it, its backward pass.
 
 mod adapter;
 mod backward;

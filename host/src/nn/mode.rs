@@ -1,14 +1,14 @@
-//! The way in which adapters are used in a pass, and the rows that it takes.
+//! The mode of adapters in a pass, and the rows of a pass.
 
 use super::parameter::Version;
 use crate::kernels::{Dropout, Precision, hash};
 
-/// The way in which an adapter is used in a pass.
+/// The mode of an adapter in a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
     pub(crate) version: Version,
     pub(crate) precision: Precision,
-    /// The share that dropout leaves out.
+    /// The share of values that dropout drops.
     pub(crate) dropout: f32,
     /// The key of the tower in the step.
     pub(crate) key: u32,

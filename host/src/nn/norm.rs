@@ -13,7 +13,7 @@ pub(crate) struct Norm {
     width: usize,
 }
 
-/// What a [`Norm`] leaves for its backward pass: its output `(rows x width)`, and mean and 1 / deviation of each row.
+/// The record of a [`Norm`] for its backward pass: its output `(rows x width)`, and mean and 1 / deviation of each row.
 pub(crate) struct Normed {
     out: Buffer,
     moments: Buffer,
@@ -60,8 +60,8 @@ impl Norm {
         device.launch(&kernel, &[x, y.moments.part(0, 2 * rows)], &[out]);
     }
 
-    /// The gradients to the parameters, and to those of the Linear behind, whose weight's gradient so far is that of the
-    /// standardised rows.
+    /// The gradients to the parameters, and to those of the following Linear, whose weight's gradient so far is that of
+    /// the standardised rows.
     pub(crate) fn unfold(&self, device: &dyn Device, linear: &Linear) {
         let kernel = Unfold { rows: linear.outputs, width: self.width };
         let version = Version::Trained;

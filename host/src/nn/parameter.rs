@@ -1,4 +1,4 @@
-//! A trained array: its value, and while it is trained its gradient, the optimizer's moments and its average.
+//! A trained array: its value, and during training its gradient, the optimizer's moments and its average.
 
 use rand::{Rng, RngExt};
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{AdamW, Ema, SquareSums};
 
 pub(crate) struct Parameter {
-    /// Within its tower, as the file of adapters has it.
+    /// Its name within its tower, as in the file of adapters.
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     value: Buffer,
@@ -26,25 +26,25 @@ struct Training {
 pub(crate) enum Version {
     /// The one that is trained.
     Trained,
-    /// The one that is evaluated: the average where there is one.
+    /// The evaluated one: the average if there is one.
     Evaluated,
-    /// The one that is handed out: the best that was evaluated where that is kept.
+    /// The result: the best evaluated one if that is kept.
     Kept,
 }
 
-/// What parameters are when training begins or a file of adapters is read.
+/// The source of parameters' first values: initialisation, or a file of adapters.
 pub(crate) trait Source {
-    /// What follows is of this tower; of none if it has no name.
+    /// Announces that the following parameters belong to this tower; to none if it has no name.
     fn begin(&mut self, _tower: &str) {}
 
-    /// The values of a matrix's entries or of a bias: uniform within `1 / sqrt(inputs)`, as PyTorch's `Linear` begins.
+    /// The values of a matrix or a bias: uniform within `1 / sqrt(inputs)`, as PyTorch initialises `Linear`.
     fn uniform(&mut self, name: &str, shape: &[usize], inputs: usize) -> Vec<f32>;
 
-    /// Values that begin alike.
+    /// Values that are all equal at first.
     fn constant(&mut self, name: &str, shape: &[usize], value: f32) -> Vec<f32>;
 }
 
-/// The beginning of a training.
+/// The random initialisation of a training.
 pub(crate) struct Fresh<R>(pub(crate) R);
 
 impl<R: Rng> Source for Fresh<R> {
@@ -58,7 +58,7 @@ impl<R: Rng> Source for Fresh<R> {
     }
 }
 
-/// What is kept of a parameter beside the value that is trained.
+/// The extras kept of a parameter beside its trained value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Keep {
     /// An average of its values.
@@ -75,11 +75,11 @@ pub(crate) struct Step<'a> {
     /// The number of this parameter's step, from 1.
     pub(crate) number: usize,
     pub(crate) lr: f32,
-    /// Of matrices, and of vectors.
+    /// The decay of matrices, and of vectors.
     pub(crate) decay: [f32; 2],
-    /// Of the average; it rises to this from 0.
+    /// The decay of the average; it rises to this from 0.
     pub(crate) average: f32,
-    /// What gradients are multiplied with.
+    /// The factor of the gradients.
     pub(crate) factor: Slice<'a>,
 }
 
@@ -88,7 +88,7 @@ impl Parameter {
         Self { name, shape: shape.to_vec(), value: device.upload(values), training: OnceLock::new() }
     }
 
-    /// Makes room for a gradient and moments, and for an average and the best value where they are asked for.
+    /// Allocates a gradient and moments, and if requested an average and the best value.
     pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
         let zeros = || device.zeros(self.value.len());
         self.training.get_or_init(|| Training {
@@ -125,7 +125,7 @@ impl Parameter {
         buffer.unwrap_or(&self.value).all()
     }
 
-    /// All that a training has to remember, by name.
+    /// All state of a training, by name.
     pub(crate) fn state(&self) -> Vec<(&'static str, Slice<'_>)> {
         let Training { moments: [first, second], average, best, .. } = self.training();
         let always = [("value", &self.value), ("first", first), ("second", second)];
@@ -134,7 +134,7 @@ impl Parameter {
         always.into_iter().chain(at_times).map(|(name, buffer)| (name, buffer.all())).collect()
     }
 
-    /// Keeps the value that is evaluated now as the best.
+    /// Keeps the currently evaluated value as the best.
     pub(crate) fn keep(&self, device: &dyn Device) {
         if let Some(best) = &self.training().best {
             assign(device, self.values(Version::Evaluated), best.all());

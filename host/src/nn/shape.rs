@@ -1,6 +1,6 @@
 //! Adapters by kind and size.
 
-/// What a tower puts on its latents.
+/// The kind of a tower's adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdapterKind {
@@ -16,15 +16,15 @@ pub enum AdapterKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) kind: AdapterKind,
-    /// Of the latents.
+    /// The width of the latents.
     pub(crate) width: usize,
-    /// Inside a block of an MLP.
+    /// The width inside a block of an MLP.
     pub(crate) inner: usize,
-    /// Of an MLP.
+    /// The blocks of an MLP.
     pub(crate) blocks: usize,
-    /// Of the shared space.
+    /// The width of the shared space.
     pub(crate) shared: usize,
-    /// Whether its Linears have biases.
+    /// True if its Linears have biases.
     pub(crate) bias: bool,
 }
 

@@ -17,25 +17,25 @@ use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
 use crate::wording::suggest;
 
-/// How long to wait for an encoder to open before looking whether the user wants to stop.
+/// The wait for an encoder to open between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(100);
 
 /// An encoder of plugins.toml, ready to encode.
 pub struct LoadedEncoder {
     /// Its name in plugins.toml.
     pub name: String,
-    /// What it says about itself, with `batch` and `concurrency` as plugins.toml has them.
+    /// Its description, with `batch` and `concurrency` from plugins.toml.
     pub description: Description,
     /// The description's fingerprint with the plugin's name in it.
     pub fingerprint: BTreeMap<String, String>,
-    /// The longest that a call may take.
+    /// The time limit of a call.
     pub time_limit: Duration,
     services: Services,
     permits: Permits,
     raw: RawEncoderBox,
 }
 
-/// Why an encoder cannot be opened, or why its call failed.
+/// The reason why an encoder cannot be opened, or why its call failed.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum EncoderError {
@@ -43,7 +43,7 @@ pub enum EncoderError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Plugin(#[from] LoadError),
-    #[error("{place}: encoder `{encoder}` does not open: {cause}")]
+    #[error("{place}: cannot open encoder `{encoder}`: {cause}")]
     Open { place: String, encoder: String, cause: Error },
     #[error(
         "encoder `{encoder}` did not open within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
@@ -53,16 +53,16 @@ pub enum EncoderError {
         "encoder `{encoder}` did not answer within {limit:?}; raise its `timeout` in plugins.toml if it needs longer"
     )]
     Hang { encoder: String, limit: Duration },
-    #[error("encoder `{encoder}` gave latents of {got} values, not {expected}: {}", if *described {
-        "it describes itself otherwise; tell the plugin's author"
+    #[error("encoder `{encoder}` returned latents of {got} values, not {expected}{}", if *described {
+        ", contrary to its description; tell the plugin's author"
     } else {
-        "its model is no longer the one behind the latents in the cache; set it back, or name another folder with \
-         --cache"
+        ": its model is not the one that made the latents in the cache; restore that model, or use another folder \
+         with --cache"
     })]
     Width { encoder: String, expected: usize, got: usize, described: bool },
     #[error(
-        "encoder `{encoder}` gave latents of {expected} values first, and of {got} ever since: the first {dropped} are \
-         taken out of the cache again; run it again"
+        "encoder `{encoder}` returned latents of {expected} values at first, but only of {got} since; latents removed \
+         from the cache: {dropped}; run this again"
     )]
     FirstWidth { encoder: String, expected: usize, got: usize, dropped: u64 },
     #[error("encoder `{encoder}`: {cause}")]
@@ -72,7 +72,7 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
-    /// What the plugin itself said, if it said it.
+    /// The kind of the plugin's own error, if it returned one.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
             Self::Open { cause, .. } | Self::Call { cause, .. } => Some(cause.kind),
@@ -82,8 +82,8 @@ impl EncoderError {
 }
 
 impl LoadedEncoder {
-    /// Opens the encoder that `entry` describes, on a thread of its own: one that hangs is left behind. One that says
-    /// what it is at, such as a download, does not hang; `watch` is told.
+    /// Opens the encoder that `entry` describes, on a thread of its own, which is abandoned if it hangs. Reporting a
+    /// status, such as a download, resets the time limit; `watch` receives it.
     pub(super) fn open(
         plugin: &Plugin,
         entry: &EncoderEntry,
@@ -129,7 +129,7 @@ impl LoadedEncoder {
             }
         };
         let mut description: Description = serde_json::from_str(&raw.describe())
-            .map_err(|error| protocol(format!("its description does not read: {error}")))?;
+            .map_err(|error| protocol(format!("cannot parse its description: {error}")))?;
         if description.width == Some(0) {
             return Err(protocol("it describes latents of width 0".into()));
         }
@@ -139,7 +139,7 @@ impl LoadedEncoder {
         let mut fingerprint = description.fingerprint.clone();
         if fingerprint.is_empty() {
             // The plugin does not say what its latents depend on, so another build of it may give others.
-            let digest = plugin.digest().map_err(|error| protocol(format!("its library does not read: {error}")))?;
+            let digest = plugin.digest().map_err(|error| protocol(format!("cannot read its library: {error}")))?;
             fingerprint.insert("library".into(), digest);
         }
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
@@ -158,13 +158,13 @@ impl LoadedEncoder {
         self.permits.take()
     }
 
-    /// Whether batches are made, and costs told, by what the items measure.
+    /// True if batches or costs depend on the items' sizes.
     pub fn is_measured(&self) -> bool {
         let Description { limits, rate, price, .. } = &self.description;
         limits.bytes.or(limits.tokens).is_some() || rate.tokens.is_some() || price.is_some()
     }
 
-    /// How large each item is; for an encoder that does not care, only in bytes.
+    /// The size of each item; only in bytes if the encoder does not need more.
     pub fn measure(&self, items: &[&[u8]]) -> Result<Vec<Size>, EncoderError> {
         if !self.is_measured() {
             return Ok(items.iter().map(|item| Size::new(item.len() as u64, 0)).collect());
@@ -177,7 +177,7 @@ impl LoadedEncoder {
         let protocol = |reason: String| EncoderError::Protocol { encoder: self.name.clone(), reason };
         let sizes: Vec<Size> = match self.raw.measure(RSlice::from_slice(&raw_items)) {
             RResult::ROk(json) => {
-                serde_json::from_str(&json).map_err(|error| protocol(format!("its sizes do not read: {error}")))?
+                serde_json::from_str(&json).map_err(|error| protocol(format!("cannot parse its sizes: {error}")))?
             }
             RResult::RErr(error) => {
                 return Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) });
@@ -185,12 +185,12 @@ impl LoadedEncoder {
         };
         match sizes.len() == items.len() {
             true => Ok(sizes),
-            false => Err(protocol(format!("{} sizes for {} items", sizes.len(), items.len()))),
+            false => Err(protocol(format!("wrong number of sizes: {} instead of {}", sizes.len(), items.len()))),
         }
     }
 
-    /// Encodes a batch, whose rows go to `store` as they come: each item's outcome once, all of them if it ends well.
-    /// Whether rows have the described width, and whether their values are finite, is for the caller to judge.
+    /// Encodes a batch, whose rows go to `store` as they arrive: each item's outcome once, and all of them if it
+    /// succeeds. The caller checks that rows have the described width and finite values.
     pub fn encode(&self, items: &[Item<'_>], store: &mut Deliver<'_>) -> Result<(), EncoderError> {
         let raw_items: Vec<RawItem<'_>> = items
             .iter()
@@ -209,7 +209,7 @@ impl LoadedEncoder {
 }
 
 fn sdk_error(json: &str) -> Error {
-    serde_json::from_str(json).unwrap_or_else(|_| Error::new(format!("an error that does not read: {json}")))
+    serde_json::from_str(json).unwrap_or_else(|_| Error::new(format!("an error that cannot be parsed: {json}")))
 }
 
 fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {
@@ -217,7 +217,7 @@ fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options>
     Ok(Options::new(entry.options.iter().map(json).collect::<serde_json::Result<_>>()?, file.folder()))
 }
 
-/// Holds an encoder's keys against those that its plugin declares.
+/// Checks an encoder's keys against those that its plugin declares.
 fn check_options(entry: &EncoderEntry, specs: &[OptionSpec], file: &TomlFile) -> Result<(), ConfigError> {
     let encoder = &entry.name;
     let plugin = &entry.host.plugin;

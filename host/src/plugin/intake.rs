@@ -1,16 +1,16 @@
-//! The host's end of a call: rows that keep the interface go on, the others end the call.
+//! The host's end of a call: valid rows are passed on, invalid ones end the call.
 
 use abi_stable::std_types::{RResult, RString};
 use fusemix_sdk::Error;
 use fusemix_sdk::abi::{RawRows, RawSink};
 use fusemix_sdk::rows::{Receipt, Rows};
 
-/// Takes rows of a call, and comes back when they are stored, or at once if they are the last.
+/// Takes rows of a call, and returns when they are stored, or immediately if they are the last.
 pub type Deliver<'a> = dyn FnMut(Rows) -> Result<Receipt, Error> + Send + Sync + 'a;
 
 /// The sink of one call.
 pub(super) struct Intake<'a, 'b> {
-    /// For each item, whether its outcome has come.
+    /// True for each item whose outcome has arrived.
     answered: Vec<bool>,
     store: &'a mut Deliver<'b>,
     /// The first breach of the interface.
@@ -18,7 +18,7 @@ pub(super) struct Intake<'a, 'b> {
 }
 
 impl<'a, 'b> Intake<'a, 'b> {
-    /// Of a call with so many `items`.
+    /// The intake of a call with so many `items`.
     pub(super) fn new(items: usize, store: &'a mut Deliver<'b>) -> Self {
         Self { answered: vec![false; items], store, broken: None }
     }
@@ -33,7 +33,7 @@ impl<'a, 'b> Intake<'a, 'b> {
         Ok(rows)
     }
 
-    /// How the call broke the interface, if it did; one that ended `well` has answered every item.
+    /// The call's breach of the interface, if any; a call that ended `well` must have answered every item.
     pub(super) fn end(self, well: bool) -> Result<(), String> {
         let missing = self.answered.iter().filter(|answered| !**answered).count();
         match self.broken {
@@ -51,7 +51,7 @@ impl RawSink for Intake<'_, '_> {
             Ok(rows) => (self.store)(rows),
             Err(reason) => {
                 self.broken.get_or_insert_with(|| reason.clone());
-                Err(Error::new(format!("the host does not take these rows: {reason}")))
+                Err(Error::new(format!("the host rejects these rows: {reason}")))
             }
         };
         // Neither holds anything that JSON cannot.

@@ -1,4 +1,4 @@
-//! From a `[[plugin]]` entry to a checked module. All of the host's FFI is here.
+//! Loading of plugins, from a `[[plugin]]` entry to a checked module. All of the host's FFI is here.
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use fusemix_sdk::abi::PluginModuleRef;
@@ -16,19 +16,19 @@ use crate::config::PluginEntry;
 pub struct Plugin {
     /// The library.
     pub path: PathBuf,
-    /// What it says about itself.
+    /// Its self-description.
     pub info: PluginInfo,
     pub(super) module: PluginModuleRef,
 }
 
 impl Plugin {
-    /// What tells this build of the library from others.
+    /// The digest of this build of the library.
     pub(super) fn digest(&self) -> std::io::Result<String> {
         Ok(blake3::Hasher::new().update_mmap_rayon(&self.path)?.finalize().to_hex()[..16].to_owned())
     }
 }
 
-/// Why a plugin cannot be used.
+/// The reason why a plugin cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
@@ -41,20 +41,20 @@ pub enum LoadError {
     #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]
     Unreadable { plugin: String, path: PathBuf, cause: std::io::Error },
     #[error(
-        "plugin `{plugin}`: {} has SHA-256 {found}, but plugins.toml pins {pinned}; \
-         if you trust this file, pin its own sum",
+        "plugin `{plugin}`: {} has SHA-256 {found}, but plugins.toml pins {pinned}; if you trust this file, pin its \
+         SHA-256 instead",
         path.display()
     )]
     Checksum { plugin: String, path: PathBuf, pinned: String, found: String },
-    #[error("plugin `{plugin}`: {} is not a library that this system loads: {reason}", path.display())]
+    #[error("plugin `{plugin}`: {} is not a library that this system can load: {reason}", path.display())]
     NotALibrary { plugin: String, path: PathBuf, reason: String },
     #[error(
-        "plugin `{plugin}`: {} is a library, but no fusemix plugin; a plugin ends with `fusemix_sdk::export!(...)`",
+        "plugin `{plugin}`: {} is a library but not a fusemix plugin; a plugin ends with `fusemix_sdk::export!(...)`",
         path.display()
     )]
     NotAPlugin { plugin: String, path: PathBuf },
     #[error(
-        "plugin `{plugin}`: {} was built for another plugin interface than this fusemix speaks \
+        "plugin `{plugin}`: {} was built for a different plugin interface than this version of fusemix uses \
          (fusemix-sdk {}): {reason}; rebuild the plugin with a fusemix-sdk of that major version",
         path.display(),
         fusemix_sdk::VERSION
@@ -72,14 +72,14 @@ pub enum LoadError {
 
 fn looked_in(folders: &[PathBuf]) -> String {
     let folder = |folder: &PathBuf| {
-        let absent = if folder.is_dir() { "" } else { " (there is no such folder)" };
+        let absent = if folder.is_dir() { "" } else { " (no such folder)" };
         format!("{}{absent}", folder.display())
     };
     let folders: Vec<String> = folders.iter().map(folder).collect();
     if folders.is_empty() { String::new() } else { format!("in {}", folders.join(" or ")) }
 }
 
-/// Finds, checks and loads a plugin. Without a `path`, it is looked for by its library's name in `folders`.
+/// Finds, checks and loads a plugin. Without a `path`, `folders` are searched for its library's name.
 pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
     let plugin = || entry.name.clone();
     let path = find(entry, folders)?;
@@ -99,7 +99,7 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
     let info: PluginInfo = serde_json::from_str(&info).map_err(|error| LoadError::Abi {
         plugin: plugin(),
         path: path.clone(),
-        reason: format!("what it says about itself does not read: {error}"),
+        reason: format!("cannot parse what it says about itself: {error}"),
     })?;
     if info.name != entry.name {
         return Err(LoadError::Name { plugin: plugin(), path, found: info.name });

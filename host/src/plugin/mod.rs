@@ -18,17 +18,17 @@ pub use services::Services;
 
 use crate::config::{Config, EncoderEntry, PluginEntry};
 
-/// Loads plugins and opens encoders as they are asked for: one that is broken costs only those who ask for it.
+/// Loads plugins and opens encoders on demand, so that a broken one affects only its own users.
 pub struct Plugins {
-    /// What was configured.
+    /// The configuration.
     pub config: Config,
-    /// What the plugins share.
+    /// The services shared by plugins.
     pub services: Services,
     folders: Vec<PathBuf>,
 }
 
 impl Plugins {
-    /// Plugins are looked for in `plugin_folder`, then beside the program.
+    /// A registry that searches for plugins in `plugin_folder`, then beside the program.
     pub fn new(config: Config, services: Services) -> Self {
         let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
         let mut folders: Vec<PathBuf> = config.plugin_folder.iter().chain(&beside).cloned().collect();
@@ -41,7 +41,7 @@ impl Plugins {
         load::load(entry, &self.folders)
     }
 
-    /// Opens the encoder called `name`; `watch` is told what it is at.
+    /// Opens the encoder called `name`; `watch` receives its status.
     pub fn open(&self, name: &str, watch: &mut dyn FnMut(&str)) -> Result<LoadedEncoder, EncoderError> {
         let entry: &EncoderEntry = self.config.encoder(name)?;
         let plugin = self.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);

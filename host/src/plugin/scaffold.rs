@@ -1,10 +1,10 @@
-//! The folder of a new plugin: it builds, passes its test, and waits for a model.
+//! The scaffold of a new plugin, which builds and passes its test but has no model yet.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What stands in the way of a new plugin.
+/// An error in creating a plugin.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ScaffoldError {
@@ -14,11 +14,12 @@ pub enum ScaffoldError {
     Modality { modality: String },
     #[error("{} is already there; choose another name, or remove it", path.display())]
     Exists { path: PathBuf },
-    #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder's permissions and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
 }
 
-/// Writes a plugin called `name` for items of `modality` into a new folder of that name in `parent`; returns the folder.
+/// Writes a plugin called `name` for items of `modality` into a new folder of that name in `parent`; returns the
+/// folder.
 pub fn scaffold(parent: &Path, name: &str, modality: &str) -> Result<PathBuf, ScaffoldError> {
     if !is_name(name) {
         return Err(ScaffoldError::Name { name: name.to_owned() });
@@ -56,7 +57,7 @@ fn type_name(name: &str) -> String {
     name.split(['-', '_']).filter(|word| !word.is_empty()).map(capital).collect()
 }
 
-/// The dependency on the SDK: its folder where this program was built, if that is still there.
+/// The dependency on the SDK: its folder where this program was built if that still exists, else its version.
 fn sdk() -> String {
     let beside = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk"));
     match beside.canonicalize() {
@@ -65,12 +66,13 @@ fn sdk() -> String {
     }
 }
 
-/// The lines that refuse a bad item, and the samples of the test.
+/// The lines that reject a bad item, and the samples of the test.
 fn of_modality(modality: &str) -> (&'static str, &'static str) {
     match modality {
         "text" => ("        let bytes = item.as_text()?.as_bytes();", "None"),
         "image" => (
-            "        let is_picture = item.bytes.starts_with(b\"\\x89PNG\") || item.bytes.starts_with(&[0xff, 0xd8, 0xff]);\n        \
+            "        let is_picture = item.bytes.starts_with(b\"\\x89PNG\") \
+             || item.bytes.starts_with(&[0xff, 0xd8, 0xff]);\n        \
              if !is_picture {\n            return Err(ItemError::new(\"not a PNG or JPEG file\"));\n        }\n        \
              let bytes = item.bytes;",
             "None",
@@ -81,7 +83,8 @@ fn of_modality(modality: &str) -> (&'static str, &'static str) {
             "None",
         ),
         _ => (
-            "        if item.bytes.is_empty() {\n            return Err(ItemError::new(\"it is empty\"));\n        }\n        \
+            "        if item.bytes.is_empty() {\n            \
+             return Err(ItemError::new(\"empty file\"));\n        }\n        \
              let bytes = item.bytes;",
             "Some(fusemix_sdk::check::Samples {\n            \
              good: vec![b\"one\".to_vec(), b\"another\".to_vec(), b\"a third\".to_vec()],\n            \

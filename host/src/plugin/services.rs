@@ -1,4 +1,4 @@
-//! What the host does for its plugins: passes their logs on, shows what they wait for, tells them to stop.
+//! The host's services for plugins: forwarding logs, showing their status, telling them to stop.
 
 use abi_stable::std_types::RStr;
 use fusemix_sdk::abi::RawHost;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::stop::Stop;
 
-/// What one encoder hears and says.
+/// The services that the host offers to one encoder.
 #[derive(Clone, Default)]
 pub struct Services {
     stop: Stop,
@@ -15,17 +15,17 @@ pub struct Services {
 }
 
 impl Services {
-    /// Services that tell plugins to stop when `stop` is asked.
+    /// Services that tell plugins to stop when `stop` is raised.
     pub fn new(stop: Stop) -> Self {
         Self { stop, status: Arc::default() }
     }
 
-    /// Whether the user asked to stop.
+    /// True if the user asked to stop.
     pub fn should_stop(&self) -> bool {
         self.stop.is_asked()
     }
 
-    /// What a plugin waits for, or nothing.
+    /// A plugin's reason for waiting, or an empty line.
     pub fn status(&self) -> String {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -40,7 +40,7 @@ impl Services {
     }
 }
 
-/// [`Services`] as one plugin sees them.
+/// The [`Services`] of one plugin.
 #[derive(Clone)]
 pub(super) struct PluginServices {
     plugin: Arc<str>,

@@ -1,4 +1,4 @@
-//! Pictures small enough to put into a page.
+//! Thumbnails small enough to embed in a page.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,14 +8,14 @@ use std::path::Path;
 
 /// The longer side of a thumbnail, in pixels.
 const SIDE: u32 = 128;
-/// Pictures beyond this many bytes of memory are shown by name.
+/// The most bytes of memory for a picture; larger ones are shown by name.
 const MEMORY: u64 = 1 << 30;
 
 /// A thumbnail as a PNG file.
 pub struct Picture(Vec<u8>);
 
 impl Picture {
-    /// Reads and shrinks a picture; `None` if it does not read as one.
+    /// Reads and shrinks a picture; `None` if it cannot be read as one.
     pub fn read(path: &Path) -> Option<Self> {
         let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
         let mut limits = Limits::default();

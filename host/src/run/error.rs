@@ -1,4 +1,4 @@
-//! What is wrong with a run folder.
+//! Errors of run folders.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,26 +6,27 @@ use std::path::PathBuf;
 
 use crate::wording::differences;
 
-/// A fault of a run folder.
+/// An error of a run folder.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
-    #[error("{} holds an unfinished training; --resume goes on with it, --overwrite begins anew", path.display())]
+    #[error("{} holds an unfinished training; use --resume to continue it, or --overwrite to start again",
+            path.display())]
     Unfinished { path: PathBuf },
     #[error("{} holds a finished run; there is nothing to resume", path.display())]
     Finished { path: PathBuf },
-    #[error("{} holds no finished run ({cause}); `fusemix train RECIPE --out {}` makes one, and with --resume \
-             goes on with an unfinished one", path.display(), path.display())]
+    #[error("{} holds no finished run ({cause}); create one with `fusemix train RECIPE --out {}`, and add --resume to \
+             continue an unfinished one", path.display(), path.display())]
     NoRun { path: PathBuf, cause: io::Error },
-    #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder's permissions and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    #[error("{} does not read: {cause}; it was changed or cut short, so train again", path.display())]
+    #[error("cannot read {}: {cause}; the file was modified or truncated, so train again", path.display())]
     Corrupt { path: PathBuf, cause: serde_json::Error },
     #[error(
-        "encoder `{encoder}` is not the one that this run was trained with: trained with {}; now {}; configure that one \
-         again in plugins.toml, or train anew",
+        "encoder `{encoder}` is not the one that this run was trained with: trained with {}; now {}; restore it in \
+         plugins.toml, or train again",
         differences(trained, present)[0],
         differences(trained, present)[1]
     )]

@@ -1,4 +1,4 @@
-//! The files of a run folder, and how a new run takes the place of an old one.
+//! The files of a run folder, and the replacement of an old run by a new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::whole_file;
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Where the run is while it is made: another folder if `path` still holds the one that it replaces.
+    /// The folder of the run in progress: another one if `path` still holds the run that it replaces.
     made: PathBuf,
 }
 
 impl RunFolder {
-    /// A folder to train into. One that holds a run already is refused unless `overwrite`; that run stays until the new one
-    /// is finished.
+    /// A folder to train into. A folder that already holds a run is refused unless `overwrite`; that run stays until
+    /// the new one is finished.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
         let there = path.join(INFO).exists();
         if there && !overwrite {
@@ -32,7 +32,7 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), made })
     }
 
-    /// The folder of an unfinished training, which may have to replace a finished run in the end.
+    /// The folder of an unfinished training, which may replace a finished run in the end.
     pub fn resume(path: &Path) -> Result<Self, RunError> {
         let new = beside(path, ".new");
         match (path.join(INFO).exists(), new.is_dir()) {
@@ -51,7 +51,7 @@ impl RunFolder {
         Ok((folder, info))
     }
 
-    /// Marks the run as finished, and puts it in the place of the one that it replaces.
+    /// Marks the run as finished, and replaces the previous run.
     pub fn finish(self, info: &RunInfo) -> Result<(), RunError> {
         let write = |cause| RunError::Write { path: self.path.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
@@ -81,20 +81,20 @@ impl RunFolder {
         self.made.join("adapters.safetensors")
     }
 
-    /// Where an unfinished training goes on from.
+    /// The checkpoint from which an unfinished training resumes.
     pub fn checkpoint(&self) -> PathBuf {
         self.made.join(CHECKPOINT)
     }
 
-    /// What training measured.
+    /// The metrics of the training.
     pub fn metrics(&self) -> PathBuf {
         self.made.join("metrics.jsonl")
     }
 }
 
-/// A finished run has this file, which comes last.
+/// The file that marks a finished run, written last.
 const INFO: &str = "run.json";
-/// An unfinished training may have this one.
+/// The checkpoint, which an unfinished training may have.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

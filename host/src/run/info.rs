@@ -1,4 +1,4 @@
-//! `run.json`: what a finished run was made with.
+//! `run.json`: the provenance of a finished run.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::error::RunError;
 use crate::plugin::LoadedEncoder;
 
-/// What `run.json` says.
+/// The content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The version of this program.
@@ -17,11 +17,11 @@ pub struct RunInfo {
     pub device: String,
     /// Pairs that it was trained on.
     pub pairs: usize,
-    /// One a tower, in the recipe's order.
+    /// One per tower, in the recipe's order.
     pub towers: Vec<TowerInfo>,
 }
 
-/// What a tower was trained on.
+/// The provenance of a tower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TowerInfo {
     /// Its name in the recipe.
@@ -47,7 +47,7 @@ impl EncoderInfo {
         Self { name: encoder.name.clone(), fingerprint: encoder.fingerprint.clone() }
     }
 
-    /// Refuses an encoder other than the one of the run.
+    /// Rejects an encoder other than the one of the run.
     pub fn verify(&self, present: &LoadedEncoder) -> Result<(), RunError> {
         if self.fingerprint == present.fingerprint {
             return Ok(());

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: what a fit measured, a line an epoch and a line a look at the validation pairs.
+//! `metrics.jsonl`: the metrics of a fit, one line per epoch and one per evaluation on the validation pairs.
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -25,7 +25,7 @@ pub struct Metrics {
     /// The learning rate of the epoch's last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Pairs drawn, by the clock.
+    /// Pairs drawn per second of wall-clock time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairs_per_second: Option<f64>,
     /// The mean of R@1, R@5 and R@10 on the validation pairs, in percent.
@@ -61,7 +61,7 @@ impl Metrics {
 pub struct MetricsFile(File);
 
 impl MetricsFile {
-    /// Opens the file at `path` behind the lines of its first `epochs` epochs. These are never out of the file, whenever the
+    /// Opens the file at `path` after the lines of its first `epochs` epochs. These stay in the file even if the
     /// program is killed.
     pub fn open(path: &Path, epochs: usize) -> io::Result<Self> {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -76,7 +76,7 @@ impl MetricsFile {
         Ok(Self(file))
     }
 
-    /// Adds a line, which is on its way to the disk when this returns.
+    /// Appends a line, which has been handed to the system when this returns.
     pub fn add(&mut self, metrics: &Metrics) -> io::Result<()> {
         let line = serde_json::to_string(metrics)?;
         self.0.write_all(format!("{line}\n").as_bytes())

@@ -1,4 +1,4 @@
-//! A run folder: what a fit leaves behind, and what evaluation and search need.
+//! A run folder: the output of a fit, and the input of evaluation and search.
 //!
 //! | file | content |
 //! |---|---|

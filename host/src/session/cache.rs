@@ -1,4 +1,4 @@
-//! Latents out of the cache, as a file.
+//! Export of latents from the cache to a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::plugin::LoadedEncoder;
 /// A file of latents.
 #[derive(Clone, Debug)]
 pub struct Exported {
-    /// Rows, those without a latent included.
+    /// Rows, including those without a latent.
     pub rows: usize,
     /// Values a row.
     pub width: usize,
@@ -22,7 +22,7 @@ pub struct Exported {
 }
 
 impl Session {
-    /// Writes the latents of a column to `out`, encoding what is missing; rows without one are NaN.
+    /// Writes the latents of a column to `out`, encoding missing ones; rows without a latent are NaN.
     pub fn export(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, out: &Path) -> Result<Exported, Error> {
         let file = ArrayFile::create(out)?;
         let shelf = self.shelf(encoder)?;

@@ -1,4 +1,4 @@
-//! Holding an encoder to its promises.
+//! Checks of an encoder's promises.
 
 use fusemix_sdk::check::{Check, Samples, examine};
 
@@ -6,7 +6,7 @@ use super::{Error, Session};
 use crate::encode::call;
 
 impl Session {
-    /// Tries what every encoder promises on a few samples of its modality.
+    /// Checks what every encoder promises on a few samples of its modality.
     pub fn check(&self, encoder: &str) -> Result<Vec<Check>, Error> {
         let encoder = self.encoder(encoder)?;
         let modality = &encoder.description.modality;

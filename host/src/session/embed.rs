@@ -10,7 +10,7 @@ use crate::dataset::Dataset;
 /// A file of embeddings.
 #[derive(Clone, Debug)]
 pub struct EmbeddedColumn {
-    /// Rows, those without an embedding included.
+    /// Rows, including those without an embedding.
     pub rows: usize,
     /// Values a row.
     pub width: usize,
@@ -19,7 +19,7 @@ pub struct EmbeddedColumn {
 }
 
 impl Model {
-    /// Writes the embeddings of a column to `out`: L2-normalised, rows in file order, failed rows NaN and named.
+    /// Writes the embeddings of a column to `out`: L2-normalised, in file order, with failed rows as NaN and listed.
     pub fn embed_column(
         &self,
         tower: &str,

@@ -23,8 +23,8 @@ impl Session {
         })
     }
 
-    /// Encodes what is `wanted` of a column and the cache does not know. What was encoded before an error is kept, and so
-    /// the error comes with the counts.
+    /// Encodes the `wanted` items of a column that the cache does not know. Latents encoded before an error are kept,
+    /// so the error comes with the counts.
     pub fn encode(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, wanted: Wanted) -> Result<Encoding, Error> {
         if wanted.max_cost.is_some() && encoder.description.price.is_none() {
             return Err(Error::NoPrice { encoder: encoder.name.clone() });
@@ -33,7 +33,7 @@ impl Session {
         self.fill(column, encoder, &shelf, wanted)
     }
 
-    /// What encoding a column would send, cost and take; none if it was stopped.
+    /// The forecast of encoding a column; none if it was stopped.
     pub fn forecast(
         &self,
         column: Column<'_>,
@@ -94,14 +94,14 @@ pub(super) fn items<'a>(column: Column<'a>, encoder: &'a LoadedEncoder) -> Items
     Items::new(column, &encoder.description.modality, encoder.description.items)
 }
 
-/// Warns of a column that is odd.
+/// Warns about a doubtful column.
 fn doubt(items: Items<'_>, column: Column<'_>, encoder: &LoadedEncoder) {
     let (path, column) = (column.source().display(), column.name());
     if items.is_empty() {
-        tracing::warn!("{path} has a header and no rows");
+        tracing::warn!("{path} has a header but no rows");
     }
     if let Some(doubt) = items.doubt() {
         let (name, modality) = (&encoder.name, &encoder.description.modality);
-        tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}: is it the column that you mean?");
+        tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}; is this the right column?");
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a use-case.
+//! Errors of use-cases.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::space::SpaceError;
 
-/// The reason for which a use-case ended before its time.
+/// The reason why a use-case failed or stopped.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 #[non_exhaustive]
@@ -40,7 +40,7 @@ pub enum Error {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Train(#[from] TrainError),
-    #[error("the training failed: {0}; `--resume` goes on from its last checkpoint")]
+    #[error("training failed: {0}; use `--resume` to continue from the last checkpoint")]
     Resumable(TrainError),
     #[error(transparent)]
     Gallery(#[from] GalleryError),
@@ -52,15 +52,16 @@ pub enum Error {
     Reserved { column: String },
     #[error("{}: row {row} has an empty id; give each row one, or name another column with --id", path.display())]
     EmptyId { path: PathBuf, row: usize },
-    #[error("{}: rows {} and {} have the same id `{id}`; give each its own, or leave one out", path.display(), rows[0], rows[1])]
+    #[error("{}: rows {} and {} have the same id `{id}`; give each its own, or leave one out",
+            path.display(), rows[0], rows[1])]
     SameId { path: PathBuf, id: String, rows: [usize; 2] },
     #[error(transparent)]
     Array(#[from] ArrayFileError),
-    #[error("stopped; what was encoded is kept, so run it again to go on")]
+    #[error("stopped; everything encoded so far is kept, so run this again to continue")]
     Stopped,
     #[error(
-        "--max-cost needs a price: say in [encoder.{encoder}] of plugins.toml what the encoder costs, if its plugin has a \
-         key for it"
+        "--max-cost needs a price: set the price of the encoder in [encoder.{encoder}] of plugins.toml, if its plugin \
+         has a key for it"
     )]
     NoPrice { encoder: String },
     #[error("no item in column `{column}` of {} has a latent", path.display())]
@@ -70,22 +71,22 @@ pub enum Error {
         false => "no pair has a latent on both sides",
     })]
     NoPair { path: PathBuf, training: bool },
-    #[error("{} has the columns of none of the recipe's [[pairs]]", path.display())]
+    #[error("{} does not have the columns of any of the recipe's [[pairs]]", path.display())]
     OtherColumns { path: PathBuf },
-    #[error("the recipe names no `test` file; say --data FILE")]
+    #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
-    #[error("{}: the towers are not those of the run; it was changed, so train again", path.display())]
+    #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]
     OtherTowers { path: PathBuf },
     #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
     NoEncoder { tower: String },
     #[error("a query has {got} values, and the space {width}; embed it with a tower of the same run")]
     QueryWidth { got: usize, width: usize },
-    #[error("the query {query} has no latent: {reason}")]
+    #[error("query {query} has no latent: {reason}")]
     Query { query: String, reason: String },
-    #[error("there are no samples of modality `{modality}`; run the SDK's `check::conforms` with samples of your own")]
+    #[error("there are no samples for modality `{modality}`; run the SDK's `check::conforms` with samples of your own")]
     NoSamples { modality: String },
-    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    #[error("cannot read {}: {cause}; it was changed or cut short", path.display())]
+    #[error("cannot read {}: {cause}; the file was modified or truncated", path.display())]
     Read { path: PathBuf, cause: io::Error },
 }

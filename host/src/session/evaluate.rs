@@ -1,4 +1,4 @@
-//! How well the towers of a model find each other.
+//! Evaluation of the retrieval between the towers of a model.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Tested {
 }
 
 impl Model {
-    /// Retrieval in both directions of each two towers, on the recipe's test files or on `data`.
+    /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`.
     pub fn evaluate(&self, data: Option<&Path>) -> Result<Vec<Retrieval>, Error> {
         let mut found = Vec::new();
         for tested in self.held_out(data)? {
@@ -44,8 +44,8 @@ impl Model {
         Ok(found)
     }
 
-    /// The pairs to evaluate on: of the recipe's test files, or of `data`, each pair set whose columns it has, then every other
-    /// two towers whose items stand side by side in one file.
+    /// The pairs to evaluate on, of the recipe's test files or of `data`: each pair set whose columns the file has,
+    /// then every other two towers whose items are side by side in one file.
     pub(super) fn held_out(&self, data: Option<&Path>) -> Result<Vec<Tested>, Error> {
         let towers = self.towers();
         let mut files: BTreeMap<PathBuf, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-/// Each two of `ends` that are of different towers, the earlier tower first.
+/// Each two of `ends` from different towers, the earlier tower first.
 fn two_of(ends: &[PairEnd]) -> Vec<[PairEnd; 2]> {
     let mut both = Vec::new();
     for (at, first) in ends.iter().enumerate() {

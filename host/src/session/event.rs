@@ -1,30 +1,30 @@
-//! What there is to see of a use-case while it works.
+//! Events of a running use-case.
 
 use std::path::Path;
 
 use crate::encode::{Progress, Summary};
 
-/// Something that happened. Whoever shows it decides how.
+/// An event, to be shown in any form.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// An encoder is opening, and says what it is at.
+    /// An encoder is opening, and reports its status.
     Opening {
         /// Its name in plugins.toml.
         encoder: &'a str,
-        /// What it is at, such as a download.
+        /// Its status, such as a download.
         line: &'a str,
     },
-    /// An encoder has opened, or does not open.
+    /// An encoder has opened, or failed to open.
     Opened {
         /// Its name in plugins.toml.
         encoder: &'a str,
     },
-    /// A table is looked at, before anything is sent.
+    /// A table is being scanned, before anything is sent.
     Looking {
         /// The table.
         file: &'a Path,
-        /// Rows that were looked at.
+        /// Scanned rows.
         done: usize,
         /// All rows.
         total: usize,
@@ -35,10 +35,10 @@ pub enum Event<'a> {
         encoder: &'a str,
         /// The state of the work.
         progress: Progress,
-        /// What the encoder waits for, or nothing.
+        /// The encoder's reason for waiting, or an empty line.
         waits: &'a str,
     },
-    /// A column is encoded, as far as it could be.
+    /// A column has been encoded, as far as possible.
     Encoded {
         /// The table.
         file: &'a Path,
@@ -49,42 +49,42 @@ pub enum Event<'a> {
         /// The counts.
         summary: &'a Summary,
     },
-    /// Pairs are left out, because an item has no latent.
+    /// Pairs are skipped, because an item has no latent.
     LeftOut {
         /// The file.
         file: &'a Path,
-        /// Pairs that are left out.
+        /// Skipped pairs.
         pairs: usize,
         /// All pairs of the file.
         total: usize,
     },
-    /// A training begins, or goes on.
+    /// A training begins or resumes.
     Begins {
         /// The device.
         device: &'a str,
-        /// Pairs that it trains on.
+        /// Its pairs.
         pairs: usize,
         /// Steps of the whole training.
         steps: usize,
-        /// Steps that an earlier run has taken; none if this is no continuation.
+        /// Steps of earlier runs; none if this training is not resumed.
         resumed: Option<usize>,
-        /// The options, all resolved.
+        /// The resolved options.
         options: &'a crate::fit::fusemix::Options,
     },
     /// A training takes its steps.
     Training {
         /// Steps that are done.
         done: usize,
-        /// Those of them that this run has taken.
+        /// Steps taken by this run.
         worked: usize,
         /// Steps of the whole training.
         total: usize,
         /// The loss of the last epoch.
         loss: Option<f32>,
-        /// The recall of the last look at the validation pairs, in percent.
+        /// The last recall on the validation pairs, in percent.
         recall: Option<f64>,
     },
-    /// A gallery grows.
+    /// A gallery is growing.
     Building {
         /// Rows that are done.
         done: usize,
@@ -95,13 +95,13 @@ pub enum Event<'a> {
     Ended,
 }
 
-/// Whoever wants to see the events of a session. They come from any thread that works for it.
+/// An observer of a session's events, which may come from any of its threads.
 pub trait Watcher: Send + Sync {
-    /// Something happened.
+    /// Receives an event.
     fn see(&self, event: Event<'_>);
 }
 
-/// Sees nothing.
+/// An observer that ignores events.
 pub struct Blind;
 
 impl Watcher for Blind {

@@ -20,7 +20,7 @@ pub const ITEM: &str = "item";
 /// Rows that are added in one commit.
 const COMMIT: usize = 8192;
 
-/// The columns of a table that a gallery takes.
+/// The columns of a table that go into a gallery.
 #[derive(Clone, Debug, Default)]
 pub struct GalleryColumns {
     /// The items; guessed from the header if none is named.
@@ -29,12 +29,12 @@ pub struct GalleryColumns {
     pub id: Option<String>,
 }
 
-/// What became of a table's rows.
+/// The result of adding a table's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
     /// Items whose ids are new.
     pub new: usize,
-    /// Items in the place of others with the same id.
+    /// Items that replaced others with the same id.
     pub replaced: usize,
     /// Rows that repeat an item of an earlier row.
     pub repeated: usize,
@@ -56,7 +56,7 @@ pub struct GalleryHit {
 }
 
 impl Model {
-    /// Builds a gallery of a tower's items in `data`; it appears in `out` when it is whole.
+    /// Builds a gallery of a tower's items in `data`; it appears in `out` once it is complete.
     pub fn build_gallery(
         &self,
         tower: &str,
@@ -91,7 +91,7 @@ impl Model {
         self.add(&mut writer, additions).and_then(put_in_place).inspect_err(|_| drop(fs::remove_dir_all(&part)))
     }
 
-    /// Adds the items in `data` to the gallery in `gallery`; one with the id of another takes its place.
+    /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id.
     pub fn add_to_gallery(&self, gallery: &Path, data: &Path, columns: &GalleryColumns) -> Result<Added, Error> {
         let mut writer = Writer::open(gallery)?;
         let origin = writer.info().origin.clone();
@@ -101,7 +101,7 @@ impl Model {
         self.add(&mut writer, additions)
     }
 
-    /// The `k` items of a gallery that pass the filter and are nearest to each of `queries`, nearest first.
+    /// The `k` items of a gallery nearest to each of `queries` among those that pass the filter, nearest first.
     pub fn search_gallery(
         &self,
         gallery: &Gallery,
@@ -253,7 +253,7 @@ impl Labels {
         Ok(Exhibit { id: self.id(row)?, metadata: columns.iter().map(value).collect::<Result<_, _>>()? })
     }
 
-    /// A cell of metadata: a number where it is written as numbers are, null where it is empty, text elsewhere.
+    /// A cell of metadata: a number if it is written as numbers are, null if it is empty, else text.
     fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
         let text = self.file.name(column, row)?;
         let is_plain = text.len() <= 15 && !text.contains(['e', 'E']);
@@ -270,7 +270,8 @@ impl Labels {
         self.distinct(&vec![true; if self.id.is_some() { rows } else { 0 }]).map(drop)
     }
 
-    /// The rows among those that are present which are added, and how many are not because they repeat an item.
+    /// The rows to add among those that are present, and the number of rows that repeat an item; two items with one id are
+    /// an error.
     fn distinct(&self, present: &[bool]) -> Result<(Vec<bool>, usize), Error> {
         let mut chosen = vec![false; present.len()];
         let mut repeated = 0;
@@ -309,7 +310,7 @@ fn check_free(out: &Path) -> Result<(), Error> {
     if is_free { Ok(()) } else { Err(Error::NotEmpty { path: out.to_owned() }) }
 }
 
-/// Where a gallery is while it is built.
+/// The folder of a gallery while it is built.
 fn part(out: &Path) -> PathBuf {
     let mut name = out.components().as_path().as_os_str().to_owned();
     name.push(".building");

@@ -1,8 +1,8 @@
-//! The use-cases, without printing: open encoders, encode, fit, embed, query, evaluate, report. Progress and the wish to
-//! stop are handed in; what can go wrong is an [`Error`].
+//! The use-cases, without printing: open encoders, encode, fit, embed, query, evaluate, report. The caller provides the
+//! progress observer and the stop flag; failures are an [`Error`].
 //!
-//! A [`Session`] is a handle that is cheap to clone; it, and the [`Model`]s opened in it, may be used from several threads
-//! at once.
+//! A [`Session`] is a handle that is cheap to clone; it and the [`Model`]s opened in it can be used from several
+//! threads at once.
 
 mod cache;
 mod check;
@@ -38,23 +38,23 @@ pub use model::Model;
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
 
-/// What a session is opened with.
+/// Settings of a session.
 #[derive(Clone)]
 pub struct Setup {
-    /// plugins.toml, which is read when it is first needed.
+    /// The path of plugins.toml, which is read when first needed.
     pub plugins: PathBuf,
-    /// Where latents are kept, instead of where plugins.toml says.
+    /// The folder of the latent cache, instead of the one in plugins.toml.
     pub cache: Option<PathBuf>,
-    /// Whether files are read again that look as they did when they were read before.
+    /// True to read files again even if their size and times have not changed.
     pub verify_files: bool,
-    /// The wish to stop, which whoever holds a copy may ask for.
+    /// The stop flag, which any holder of a copy can raise.
     pub stop: Stop,
-    /// Whoever wants to see how things go.
+    /// The observer of events.
     pub watcher: Arc<dyn Watcher>,
 }
 
 impl Setup {
-    /// A silent session on `plugins` that nobody stops.
+    /// Settings of a silent session on `plugins` that nobody stops.
     pub fn new(plugins: impl Into<PathBuf>) -> Self {
         Self {
             plugins: plugins.into(),
@@ -66,7 +66,7 @@ impl Setup {
     }
 }
 
-/// The configured plugins, the cache, and whoever watches.
+/// The configured plugins, the cache, and the observer.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -81,7 +81,7 @@ type Slot = Mutex<Option<Arc<LoadedEncoder>>>;
 struct Shared {
     setup: Setup,
     plugins: OnceLock<Plugins>,
-    /// Files as they were when they were read.
+    /// Files as they were when last read.
     stamps: OnceLock<FileStamps>,
     /// Encoders by name: each opens once, and those who ask for it meanwhile wait for it, and for no other.
     encoders: Mutex<HashMap<String, Arc<Slot>>>,
@@ -92,7 +92,7 @@ struct Shared {
 }
 
 impl Session {
-    /// A session in which plugins.toml is read when it is first needed.
+    /// A session that reads plugins.toml when it is first needed.
     pub fn new(setup: Setup) -> Self {
         let (stop, watcher) = (setup.stop.clone(), setup.watcher.clone());
         let shared = Shared {
@@ -112,7 +112,7 @@ impl Session {
         Self { shared: self.shared.clone(), stop, watcher }
     }
 
-    /// A silent session on the plugins.toml at `path`, which is read now.
+    /// A silent session on the plugins.toml at `path`, which is read immediately.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let session = Self::new(Setup::new(path));
         session.plugins()?;
@@ -143,7 +143,7 @@ impl Session {
         }
     }
 
-    /// Opens an encoder, once in a session.
+    /// Opens an encoder, once per session.
     pub fn encoder(&self, name: &str) -> Result<Arc<LoadedEncoder>, Error> {
         let slot = locked(&self.shared.encoders).entry(name.to_owned()).or_default().clone();
         // Held while it opens.
@@ -198,7 +198,7 @@ impl Session {
         Ok(Files { stamps, trusted: !self.shared.setup.verify_files })
     }
 
-    /// Whether somebody has asked to stop.
+    /// True if somebody has asked to stop.
     pub fn should_stop(&self) -> bool {
         self.stop.is_asked()
     }

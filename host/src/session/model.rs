@@ -1,4 +1,4 @@
-//! A finished run at work: what evaluation, search, embedding and the report begin with.
+//! A finished run, opened for evaluation, search, embedding and the report.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use crate::device::{self, DeviceChoice};
 use crate::run::{RunFolder, RunInfo};
 use crate::space::Space;
 
-/// A finished run. Its encoders are opened when they are needed.
+/// A finished run. Its encoders are opened when needed.
 pub struct Model {
     pub(super) session: Session,
     pub(super) folder: RunFolder,
@@ -38,7 +38,7 @@ impl Session {
 }
 
 impl Model {
-    /// What the run was made with.
+    /// The provenance of the run.
     pub fn info(&self) -> &RunInfo {
         &self.info
     }
@@ -58,7 +58,7 @@ impl Model {
         self.towers().modality(self.recipe.tower(tower)?)
     }
 
-    /// What tells this space from others: the digest of its file.
+    /// The identity of this space: the digest of its file.
     pub(super) fn digest(&self) -> Result<&str, Error> {
         if let Some(digest) = self.digest.get() {
             return Ok(digest);
@@ -74,7 +74,7 @@ impl Model {
         Towers::new(&self.session, &self.recipe, Some(&self.info))
     }
 
-    /// The column with a tower's items: the named one, that of the recipe, or the usual one for the modality.
+    /// The column with a tower's items: the named one, the recipe's, or the default for the modality.
     pub(super) fn column(&self, tower: usize, file: &Dataset, named: Option<&str>) -> Result<String, Error> {
         let ends = self.recipe.pairs.iter().flat_map(|pairs| &pairs.ends).filter(|end| end.tower == tower);
         let recipes = ends.map(|end| end.column.as_str()).find(|column| file.rows(column).is_ok());

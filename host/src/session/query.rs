@@ -1,4 +1,4 @@
-//! Items from memory into the shared space, and what is nearest to them.
+//! Queries: embedding items from memory, and finding the nearest items.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::eval::nearest;
 use crate::latents::{Dense, Latents};
 use crate::plugin::{EncoderError, LoadedEncoder};
 
-/// An embedding of length 1, or why there is none.
+/// An embedding of length 1, or the reason why there is none.
 pub type Embedding = Result<Vec<f32>, String>;
 
 /// An item of a column that is near to a query.
@@ -27,13 +27,13 @@ pub struct Found {
     pub row: usize,
     /// The item: its cell, or the row's number.
     pub item: String,
-    /// The file that the item is, if it is one.
+    /// The item's file, if it is one.
     pub file: Option<PathBuf>,
 }
 
 impl Model {
-    /// The embeddings of items through a tower, in order. Latents that the cache has are taken from there; what is encoded is
-    /// stored only if `store` says so.
+    /// The embeddings of items through a tower, in order. Latents come from the cache if it has them; new ones are
+    /// stored only if `store` is true.
     pub fn embed(&self, tower: &str, items: &[Item<'_>], store: bool) -> Result<Vec<Embedding>, Error> {
         let index = self.recipe.tower(tower)?;
         if self.recipe.towers[index].source == TowerSource::Precomputed {
@@ -82,7 +82,7 @@ impl Model {
         })
     }
 
-    /// The `k` different items of a column that are nearest to each of `queries`, nearest first.
+    /// The `k` distinct items of a column that are nearest to each of `queries`, nearest first.
     pub fn search_column(
         &self,
         queries: &[Vec<f32>],
@@ -175,7 +175,7 @@ impl Session {
         Ok(read.into_iter().map(latent).collect())
     }
 
-    /// The same, stored.
+    /// The latents of items by an encoder, which are stored.
     fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
         let shelf = self.shelf(encoder)?;
         let wanted = Wanted { places: true, ..Wanted::default() };

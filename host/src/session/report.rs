@@ -12,13 +12,13 @@ use crate::run::{Metrics, RunInfo, TowerInfo, read_metrics};
 
 /// Queries that are shown, spread evenly over the file.
 const QUERIES: usize = 24;
-/// Answers that a query shows, besides the best match where it is not among them.
+/// Answers shown per query, besides the best match if it is not among them.
 const ANSWERS: usize = 5;
 
 /// All that there is to show of a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Which encoders were fused: "image (efficientnet) + text (minilm)".
+    /// The encoders that were fused: "image (efficientnet) + text (minilm)".
     pub title: String,
     /// One paragraph: data, sizes, seed.
     pub summary: String,
@@ -37,7 +37,7 @@ pub struct Report {
 /// One line of a plot: its name and its points, (epoch, value).
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// What the legend says.
+    /// Its name in the legend.
     pub name: String,
     /// Finite points in order of epoch.
     pub points: Vec<(f64, f64)>,
@@ -63,7 +63,7 @@ pub struct Answer {
     pub rank: usize,
     /// Cosine similarity to the query.
     pub score: f32,
-    /// Whether it is a match.
+    /// True if it is a match.
     pub right: bool,
 }
 
@@ -99,7 +99,7 @@ impl Model {
         let read = self.recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
         let read: Vec<PathBuf> = read.filter_map(|path| path.canonicalize().ok()).collect();
         let seen = tested.iter().any(|tested| tested.file.path().canonicalize().is_ok_and(|path| read.contains(&path)));
-        let held_out = if seen { "" } else { ", which the training never read" };
+        let held_out = if seen { "" } else { ", which were not used for training" };
         format!(
             "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of \
              {files}{held_out}."
@@ -123,8 +123,8 @@ impl Model {
         Ok((loss, recall))
     }
 
-    /// What the queries of a direction find, and how they were chosen: from text to pictures where there are both, else from
-    /// text to other items, else from the second tower of the first pair set to its first.
+    /// The results of one direction's queries, and how these were chosen: from text to pictures if there are both, else
+    /// from text to other items, else from the second tower of the first pair set to its first.
     fn queries(&self, tested: &[Tested]) -> Result<(String, Vec<Query>), Error> {
         let towers = self.towers();
         let mut ways = Vec::new();
@@ -159,8 +159,8 @@ impl Model {
         }
         let [from, to] = [from, to].map(|side| &self.recipe.towers[tested.pairs.towers[side]].name);
         let choice = format!(
-            "From {from} to {to}: {count} of the {} queries of {}, evenly spread over the file and not picked by how well \
-             they do.",
+            "From {from} to {to}: {count} of the {} queries of {}, spread evenly over the file and not chosen by \
+             their results.",
             matches.len(),
             tested.file_name()
         );
@@ -178,7 +178,7 @@ fn title(info: &RunInfo) -> String {
     info.towers.iter().map(tower).collect::<Vec<_>>().join(" + ")
 }
 
-/// A direction of a pair set: its sides' modalities, and which of them is searched from which.
+/// A direction of a pair set: its sides' modalities, and the side of the queries.
 struct Way<'a> {
     tested: &'a Tested,
     modalities: [Option<String>; 2],
@@ -187,7 +187,7 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// The least is the best to look at.
+    /// The rank of a direction for display; the lowest is best.
     fn preference(&self) -> usize {
         match [self.from, self.to].map(|side| self.modalities[side].as_deref()) {
             [Some("text"), Some("image")] => 0,
@@ -196,7 +196,7 @@ impl Way<'_> {
         }
     }
 
-    /// Item `item` of a side as a reader sees it.
+    /// Item `item` of a side, as shown on the page.
     fn shown(&self, side: usize, item: usize) -> Result<Shown, Error> {
         let (file, column) = (&*self.tested.file, &self.tested.ends[side].column);
         let row = self.tested.pairs.sides[side].rows[item];

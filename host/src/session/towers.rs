@@ -1,4 +1,4 @@
-//! The towers of a recipe at work: their encoders, opened when they are needed, and their items out of files.
+//! The towers of a recipe: their encoders, opened when needed, and their items from files.
 
 use fusemix_sdk::{Description, ItemKind, Modality};
 use std::collections::{BTreeMap, HashMap};
@@ -18,14 +18,14 @@ use crate::run::{EncoderInfo, RunInfo, TowerInfo};
 pub(super) struct Towers<'a> {
     session: &'a Session,
     recipe: &'a Recipe,
-    /// The run that they must be as in.
+    /// The run whose encoders they must match.
     trained: Option<&'a RunInfo>,
-    /// Values of a latent, by tower: what the run says, or the first file.
+    /// Values per latent, by tower: from the run, or from the first file.
     widths: Mutex<Vec<Option<usize>>>,
 }
 
 impl<'a> Towers<'a> {
-    /// Those of a recipe; with a run, an encoder that is not as it was in that run is refused.
+    /// The towers of a recipe; with a run, an encoder that differs from that run's is refused.
     pub(super) fn new(session: &'a Session, recipe: &'a Recipe, trained: Option<&'a RunInfo>) -> Self {
         let width = |tower: usize| Some(trained?.towers.get(tower)?.width);
         let widths = Mutex::new((0..recipe.towers.len()).map(width).collect());
@@ -71,7 +71,7 @@ impl<'a> Towers<'a> {
         Ok(Some(modality.to_owned()))
     }
 
-    /// Whether a tower's items are files; none if that is for the items to tell.
+    /// True if a tower's items are files; none if the items themselves tell.
     pub(super) fn holds_files(&self, tower: usize) -> Result<Option<bool>, Error> {
         let encoders = self.encoders(tower)?;
         let Some(Description { modality, items, .. }) = encoders.first().map(|encoder| &encoder.description) else {
@@ -84,14 +84,14 @@ impl<'a> Towers<'a> {
         })
     }
 
-    /// What a run folder says of a tower, some of whose items have been read.
+    /// A tower's entry in a run folder, once some of its items have been read.
     pub(super) fn info(&self, tower: usize) -> Result<TowerInfo, Error> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
         let width = self.widths()[tower].expect("a tower's first items tell the width");
         Ok(TowerInfo { name: self.entry(tower).name.clone(), width, encoders })
     }
 
-    /// Values of a latent as far as the encoders say before they have encoded anything.
+    /// Values per latent, as far as the encoders know before they have encoded anything.
     pub(super) fn described_width(&self, tower: usize) -> Result<Option<usize>, Error> {
         let encoders = self.encoders(tower)?;
         let width = encoders.iter().map(|encoder| encoder.description.width).sum::<Option<usize>>();
@@ -102,8 +102,8 @@ impl<'a> Towers<'a> {
         self.widths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A tower's items in a column, with their latents, at least one and all of the tower's width; those that are not in
-    /// the cache are encoded.
+    /// A tower's items in a column with their latents: at least one, and all of the tower's width. Items that are not
+    /// in the cache are encoded.
     pub(super) fn side(&self, tower: usize, file: &Dataset, column: &str) -> Result<Side, Error> {
         let side = match (&self.entry(tower).source, file) {
             (TowerSource::Encoders(_), Dataset::Table(table)) => self.encoded(tower, table.column(column)?)?,
@@ -134,7 +134,7 @@ impl<'a> Towers<'a> {
         Ok([self.side(first.tower, file, &first.column)?, self.side(second.tower, file, &second.column)?])
     }
 
-    /// A row has a latent if every encoder of the tower gives it one.
+    /// Encodes a column for a tower; a row has a latent if every encoder of the tower has one for it.
     fn encoded(&self, tower: usize, column: Column<'_>) -> Result<Side, Error> {
         let mut keys: Vec<Option<Key>> = Vec::new();
         let mut parts = Vec::new();
@@ -172,7 +172,7 @@ impl<'a> Towers<'a> {
     }
 }
 
-/// The latents of several encoders, or those of one as they are.
+/// The concatenated latents of several encoders, or those of one unchanged.
 pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latents> {
     if latents.len() == 1 { latents.remove(0) } else { Box::new(Concatenated::new(latents)) }
 }

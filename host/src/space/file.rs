@@ -1,11 +1,11 @@
-//! `adapters.safetensors`: a space, whoever made it.
+//! `adapters.safetensors`: a fitted space.
 //!
 //! The tensors of tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width), `.up.bias`,
-//! `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`, `T.head.weight`
-//! (shared x width), `.bias` (no biases of Linears where the recipe says `bias = false`),
-//! all f32, named and shaped as PyTorch's `LayerNorm` and `Linear` have them; of a linear tower there is `T.head` alone.
-//! Beside them lies `log_temperature`. The metadata has `format = fusemix-adapters`, `version = 1`, and `towers`, a JSON list of
-//! `{name, width, adapter, inner, blocks, shared, bias}`; an identity tower has no tensors. In PyTorch:
+//! `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`, `T.head.weight` (shared x
+//! width), `.bias` (no biases of Linears if the recipe says `bias = false`), all f32, named and shaped as in PyTorch's
+//! `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors. There is also
+//! `log_temperature`. The metadata has `format = fusemix-adapters`, `version = 1`, and `towers`, a JSON list of `{name,
+//! width, adapter, inner, blocks, shared, bias}`. In PyTorch:
 //!
 //! ```python
 //! from safetensors.torch import load_file
@@ -41,15 +41,15 @@ use crate::tensor_file::TensorFile;
 const FORMAT: &str = "fusemix-adapters";
 const VERSION: &str = "1";
 
-/// What is wrong with a file of adapters.
+/// An error of a file of adapters.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum SpaceError {
     #[error("cannot read {}: {cause}", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    #[error("{} holds no adapters that this version reads: {reason}", path.display())]
+    #[error("{} holds no adapters that this version can read: {reason}", path.display())]
     Format { path: PathBuf, reason: String },
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -72,7 +72,7 @@ fn yes() -> bool {
     true
 }
 
-/// Values out of a file, and the first name that it does not have.
+/// Values from a file, and the first error in its tensors.
 struct Stored<'a> {
     tensors: SafeTensors<'a>,
     tower: String,
@@ -92,7 +92,7 @@ impl Source for Stored<'_> {
             }
             other => {
                 let found = other.map_or("is missing".into(), |t| format!("is {:?} {:?}", t.dtype(), t.shape()));
-                self.wrong.get_or_insert(format!("tensor `{name}` {found}, and should be F32 {shape:?}"));
+                self.wrong.get_or_insert(format!("tensor `{name}` {found}; it must be F32 {shape:?}"));
                 vec![0.0; shape.iter().product()]
             }
         }
@@ -104,7 +104,7 @@ impl Source for Stored<'_> {
 }
 
 impl Space {
-    /// Writes the adapters that are handed out to `path`; they appear there when they are whole and synced.
+    /// Writes the resulting adapters to `path`; the file appears once it is complete and synced.
     pub fn save(&self, path: &Path) -> Result<(), SpaceError> {
         let shared = self.width;
         let entry = |tower: &super::tower::Tower| {

@@ -1,5 +1,4 @@
-//! A trained space, whoever made it: towers that bring latents of several encoders to one place, its file, the embeddings
-//! of latents.
+//! A fitted space: towers that bring the latents of several encoders together, its file, and the embedding of latents.
 
 mod file;
 mod tower;
@@ -21,18 +20,18 @@ pub use tower::TowerSpec;
 pub struct Space {
     pub(crate) device: Arc<dyn Device>,
     pub(crate) towers: Vec<Tower>,
-    /// The logarithm of the temperature that the towers were fitted at.
+    /// The logarithm of the temperature at which the towers were fitted.
     pub(crate) log_tau: Parameter,
     width: usize,
     /// Held by the one who embeds on a GPU, which tells of a failure only once.
     embedding: Mutex<()>,
 }
 
-/// Latents that go through a tower at once.
+/// Latents that pass through a tower at once.
 const CHUNK: usize = 512;
 
 impl Space {
-    /// A space of `width` dimensions whose parameters begin as `source` says.
+    /// A space of `width` dimensions whose parameters come from `source`.
     pub(crate) fn new(
         device: Arc<dyn Device>,
         towers: Vec<(Shape, TowerSpec)>,
@@ -83,7 +82,7 @@ impl Space {
         Ok(all)
     }
 
-    /// The same in pieces of whole rows, in order: memory does not grow with the number of latents.
+    /// The embeddings in pieces of whole rows, in order, so that memory does not grow with the number of latents.
     pub fn embed_chunks<E: From<DeviceError>>(
         &self,
         tower: usize,

@@ -1,4 +1,4 @@
-//! A tower: latents, an adapter, and length 1.
+//! A tower: an adapter on latents, and normalisation to length 1.
 
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::Normalize;
@@ -9,11 +9,11 @@ use crate::nn::{Activations, Adapter, AdapterKind, Mode, Parameter, Rows, Scratc
 pub struct TowerSpec {
     /// Its name.
     pub name: String,
-    /// Values of a latent.
+    /// Values per latent.
     pub width: usize,
-    /// What it puts on its latents.
+    /// The kind of its adapter.
     pub adapter: AdapterKind,
-    /// Blocks of its adapter, if they are not as many as the options say.
+    /// The number of blocks of its adapter, overriding the options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<usize>,
 }
@@ -24,12 +24,12 @@ pub(crate) struct Tower {
     pub(crate) adapter: Adapter,
 }
 
-/// Room for embeddings of up to some rows at once.
+/// Buffers for embeddings of up to some rows at once.
 pub(super) struct Room {
     latents: Buffer,
     activations: Activations,
     scratch: Scratch,
-    /// `rows x shared`, of length 1, and the inverse of the length that they had.
+    /// `rows x shared`, of length 1, and the inverse of their original length.
     embeddings: Buffer,
     inverse: Buffer,
 }
@@ -43,7 +43,7 @@ impl Tower {
         self.adapter.parameters()
     }
 
-    /// Brings what the adapter gave for some rows to length 1.
+    /// Normalises the adapter's output for some rows to length 1.
     pub(crate) fn normalize(&self, device: &dyn Device, count: usize, adapted: Slice<'_>, out: [Slice<'_>; 2]) {
         let kernel = Normalize { rows: count, width: self.adapter.shape().shared };
         device.launch(&kernel, &[adapted], &out);

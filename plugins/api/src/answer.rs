@@ -1,4 +1,4 @@
-//! What is checked before a vector counts: number, order, one width, finite and not all zero.
+//! Checks that a vector must pass: number, order, one width, finite and not all zero.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A vector, or what is wrong with it.
+/// A vector, or the fault in it.
 pub(crate) type Judged = Result<Vec<f32>, String>;
 
-/// The vectors of a request, in the order of its inputs, and what it used by unit.
+/// The vectors of a request, in the order of its inputs, and its usage by unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) vectors: Vec<Vector>,
     pub(crate) usage: BTreeMap<String, f64>,
-    /// The model that the server says it is from.
+    /// The model that the server reports.
     pub(crate) model: Option<String>,
 }
 
-/// Why an answer cannot be used; it may have been paid for all the same.
+/// The reason why an answer cannot be used; it may have been paid for all the same.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BadAnswer {
     pub(crate) reason: String,
@@ -32,7 +32,7 @@ impl From<String> for BadAnswer {
     }
 }
 
-/// A vector as JSON has it: numbers, or f32 little-endian in base64. Whatever else is there costs this vector only.
+/// A vector in JSON: numbers, or little-endian f32 in base64. Anything else invalidates only this vector.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Vector(Judged);
 
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for Vector {
                 Ok(Vector(match STANDARD.decode(text) {
                     Ok(bytes) => match bytes.as_chunks::<4>() {
                         (values, []) => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-                        _ => Err(format!("has {} bytes, which are no f32", bytes.len())),
+                        _ => Err(format!("has {} bytes, not a whole number of f32 values", bytes.len())),
                     },
                     Err(error) => Err(format!("is not base64: {error}")),
                 }))
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Vector {
     }
 }
 
-/// A number of a vector; NaN for what is none, such as the `null` that some servers make of it.
+/// A number of a vector; NaN for anything else, such as the `null` that some servers send for it.
 struct Value(f32);
 
 impl<'de> Deserialize<'de> for Value {
@@ -127,14 +127,14 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// A vector and the place that its answer gives it, if it gives one.
+/// A vector and the index that its answer gives it, if any.
 #[derive(Deserialize)]
 pub(crate) struct Indexed {
     index: Option<usize>,
     embedding: Vector,
 }
 
-/// OpenAI's answer, and that of all who took it over.
+/// The answer of OpenAI and compatible servers.
 #[derive(Deserialize)]
 pub(crate) struct OpenAiAnswer {
     data: Vec<Indexed>,
@@ -156,24 +156,24 @@ impl OpenAiAnswer {
     }
 }
 
-/// The numbers of an object; whatever else it holds is of no interest.
+/// The numbers of an object, ignoring everything else in it.
 pub(crate) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
     let object = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)
         .map_err(|error| D::Error::custom(error.to_string()))?;
     Ok(object.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_f64()?))).collect())
 }
 
-/// An answer's JSON, with the NaN and Infinity that Python adds to it read as null.
+/// An answer's JSON, with Python's NaN and Infinity read as null.
 pub(crate) fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, BadAnswer> {
     let read = serde_json::from_slice(body);
     let read = read.or_else(|error| without_names(body).map_or(Err(error), |body| serde_json::from_slice(&body)));
     read.map_err(|error| {
         let start = String::from_utf8_lossy(&body[..body.len().min(80)]).trim().to_owned();
-        BadAnswer::from(format!("the answer does not read: {error}; it begins with {start:?}"))
+        BadAnswer::from(format!("cannot parse the answer: {error}; it begins with {start:?}"))
     })
 }
 
-/// `body` with null for each name of a number outside of texts; none if there is no such name.
+/// `body` with null for each NaN or Infinity outside of strings; none if there are none.
 fn without_names(body: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut in_text) = (Vec::with_capacity(body.len()), 0, false);
     let mut found = false;
@@ -198,7 +198,7 @@ fn without_names(body: &[u8]) -> Option<Vec<u8>> {
     found.then_some(out)
 }
 
-/// Vectors by their indices; if none has one, as they come.
+/// Vectors in the order of their indices, or as they come if none has an index.
 fn in_order(data: Vec<Indexed>) -> Result<Vec<Vector>, String> {
     let count = data.len();
     if data.iter().all(|row| row.index.is_none()) {
@@ -206,21 +206,22 @@ fn in_order(data: Vec<Indexed>) -> Result<Vec<Vector>, String> {
     }
     let mut places: Vec<Option<Vector>> = vec![None; count];
     for Indexed { index, embedding } in data {
-        let index = index.ok_or("an answer with and without indices")?;
-        let place = places.get_mut(index).ok_or_else(|| format!("index {index} among {count} vectors"))?;
+        let index = index.ok_or("some vectors in the answer have an index and some do not")?;
+        let place =
+            places.get_mut(index).ok_or_else(|| format!("index {index} is out of range for {count} vectors"))?;
         if place.replace(embedding).is_some() {
-            return Err(format!("index {index} is there twice"));
+            return Err(format!("index {index} appears twice"));
         }
     }
     Ok(places.into_iter().flatten().collect())
 }
 
 impl Answer {
-    /// Judges each vector of what came for `inputs` inputs: the good ones have one width.
+    /// Checks each vector of an answer for `inputs` inputs: the good ones have one width.
     pub(crate) fn judge(self, inputs: usize) -> Result<Vec<Judged>, String> {
         let Self { vectors, .. } = self;
         if vectors.len() != inputs {
-            return Err(format!("{} vectors for {inputs} inputs", vectors.len()));
+            return Err(format!("wrong number of vectors: {} instead of {inputs}", vectors.len()));
         }
         let judged: Vec<Judged> = vectors.into_iter().map(Vector::judge).collect();
         let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
@@ -231,7 +232,7 @@ impl Answer {
         }
         let of_one_width = |vector: Vec<f32>| match vector.len() == width {
             true => Ok(vector),
-            false => Err(format!("has {} values, and the others of its answer {width}", vector.len())),
+            false => Err(format!("has {} values, but the others in its answer have {width}", vector.len())),
         };
         Ok(judged.into_iter().map(|vector| vector.and_then(of_one_width)).collect())
     }
@@ -242,7 +243,7 @@ impl Vector {
         let values = self.0?;
         match values.iter().position(|value| !value.is_finite()) {
             _ if values.is_empty() => Err("is empty".to_owned()),
-            Some(at) => Err(format!("has no finite number at position {at}")),
+            Some(at) => Err(format!("has no finite value at position {at}")),
             None if values.iter().all(|&value| value == 0.0) => Err("is all zeros".to_owned()),
             None => Ok(values),
         }

@@ -1,15 +1,15 @@
-//! The providers by name, and what holds for each before it is opened.
+//! The providers by name, and the facts about each before it is opened.
 
-/// The facts of a provider that hold before it is opened.
+/// The facts about a provider before it is opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
-    /// The variable with the key.
+    /// The environment variable with the key.
     pub(crate) key_env: Option<&'static str>,
     pub(crate) modalities: &'static [&'static str],
     pub(crate) needs_model: bool,
 }
 
-/// All of them.
+/// All providers.
 pub(crate) const NAMES: [&str; 8] = ["openai", "cohere", "voyage", "jina", "gemini", "tei", "ollama", "http"];
 
 pub(crate) fn defaults(name: &str) -> Defaults {

@@ -1,4 +1,4 @@
-//! One exchange over HTTP: where the key may go, and what each failure means.
+//! One exchange over HTTP: the places where the key may go, and the meaning of each failure.
 
 use fusemix_sdk::Error;
 use reqwest::blocking::{RequestBuilder, Response};
@@ -14,7 +14,7 @@ use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, word
 use crate::secret::Secret;
 use crate::settings::Settings;
 
-/// What came back.
+/// The response.
 pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     pub(crate) allowance: Allowance,
@@ -37,17 +37,19 @@ impl Client {
         let url = Url::parse(base.trim_end_matches('/')).ok().filter(|url| url.has_host());
         let base = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
             Error::config(format!(
-                "`base_url = {base:?}` is no address such as https://host/v1; change it in plugins.toml"
+                "`base_url = {base:?}` is not a URL such as https://host/v1; change it in plugins.toml"
             ))
             .key("base_url")
         })?;
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
-            return Err(Error::config("`base_url` must hold no password and no query: the key goes into a header")
-                .key("base_url"));
+            return Err(Error::config(
+                "`base_url` must not contain a password or a query; the key is sent in a header",
+            )
+            .key("base_url"));
         }
         if settings.key.is_some() && base.scheme() == "http" && !is_loopback(&base) && !settings.allow_http {
             return Err(Error::config(format!(
-                "the key would go to {base} without TLS; use https, or say `allow_http = true` in plugins.toml"
+                "the key would be sent to {base} without TLS; use https, or set `allow_http = true` in plugins.toml"
             ))
             .key("base_url"));
         }
@@ -71,26 +73,27 @@ impl Client {
                 .into_iter()
                 .fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
         }
-        let http = builder.build().map_err(|error| Error::new(format!("no HTTP client: {error}")))?;
+        let http = builder.build().map_err(|error| Error::new(format!("cannot create an HTTP client: {error}")))?;
         let (key, key_env) = (settings.key.clone(), settings.key_env.clone());
         Ok(Self { http, base, key, key_env, retries: settings.retries })
     }
 
-    /// `text` without the key, should the server have repeated it.
+    /// `text` without the key, in case the server repeated it.
     pub(crate) fn redact(&self, text: &str) -> String {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
-    /// Where requests go, for people.
+    /// The address of the server, for messages.
     pub(crate) fn address(&self) -> String {
         self.base.host_str().unwrap_or_default().to_owned()
     }
 
-    /// The key must be there before anything is sent; what is in the cache needs none.
+    /// Checks that there is a key before anything is sent; cached items need none.
     pub(crate) fn need_key(&self) -> Result<(), Error> {
         match (&self.key, &self.key_env) {
             (None, Some(name)) => Err(Error::config(format!(
-                "the environment has no {name}: set it to the API's key, or name another variable with `api_key_env`"
+                "the environment variable {name} is not set: set it to the API key, or name another variable with \
+                 `api_key_env`"
             ))
             .key("api_key_env")),
             _ => Ok(()),
@@ -102,7 +105,7 @@ impl Client {
         self.exchange(self.http.post(self.url(&endpoint.path)).json_body(body), endpoint)
     }
 
-    /// Asks for something, as often as may help.
+    /// Requests something from the server, retrying as long as it may help.
     pub(crate) fn get(&self, endpoint: &Endpoint) -> Result<Vec<u8>, String> {
         self.need_key().map_err(|error| error.message)?;
         let mut left = self.retries;
@@ -134,7 +137,7 @@ impl Client {
                 let value = HeaderValue::from_str(&format!("{prefix}{}", key.expose()));
                 let (Ok(name), Ok(mut value)) = (name, value) else {
                     return Err(Failure::Fatal(
-                        "the API's key, or its header's name, does not fit into a header".to_owned(),
+                        "the API key, or the name of its header, is not valid in HTTP".to_owned(),
                     ));
                 };
                 value.set_sensitive(true);
@@ -146,8 +149,11 @@ impl Client {
             (true, _) => {
                 let reason = chain(&error.without_url());
                 Failure::Unreachable(match reason.contains("InvalidContentType") {
-                    true => format!("{} does not answer in TLS; does it speak `http://`? ({reason})", self.base),
-                    false => format!("{reason}; is the server at {} there?", self.base),
+                    true => format!(
+                        "{} did not answer over TLS; should `base_url` begin with `http://`? ({reason})",
+                        self.base
+                    ),
+                    false => format!("{reason}; is the server at {} running?", self.base),
                 })
             }
             (false, true) => Failure::Slow(self.address()),
@@ -170,13 +176,13 @@ impl Client {
         let said = format!("{status}: {words}");
         match status.as_u16() {
             300..=399 => Failure::Fatal(format!(
-                "{status}: the server sends requests on to {}; if you trust it, make it the `base_url`",
+                "{status}: the server redirects to {}; if you trust it, set it as `base_url`",
                 elsewhere.map_or("somewhere else".to_owned(), |place| self.redact(&place))
             )),
             code @ (401 | 403) => {
                 let said = match &self.key_env {
-                    Some(name) => format!("{said}; the key is the one in {name}"),
-                    None => format!("{said}; name the variable with the key: `api_key_env`"),
+                    Some(name) => format!("{said}; the key came from {name}"),
+                    None => format!("{said}; name the environment variable with the key in `api_key_env`"),
                 };
                 if code == 401 { Failure::Fatal(said) } else { Failure::Forbidden(said) }
             }
@@ -186,7 +192,7 @@ impl Client {
             400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
             429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
             429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
-                Failure::Fatal(format!("{said}; it asks to wait for more than an hour"))
+                Failure::Fatal(format!("{said}; the server asks to wait for more than an hour"))
             }
             // More than a minute may hold will not be taken in any minute.
             429 if said.to_lowercase().contains("too large") => Failure::Refused(said),
@@ -215,7 +221,7 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An error and what is behind it.
+/// An error and its causes.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

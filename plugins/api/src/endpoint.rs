@@ -1,10 +1,10 @@
-//! An address of the API, and where the key goes.
+//! A URL of the API, and the place of the key.
 
-/// Where requests go.
+/// The destination of requests.
 pub(crate) struct Endpoint {
-    /// Behind the base address.
+    /// The path after the base URL.
     pub(crate) path: String,
-    /// The header with the key, and what comes before the key in it.
+    /// The header with the key, and the text before the key in it.
     pub(crate) key: (String, String),
 }
 

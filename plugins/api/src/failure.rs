@@ -1,11 +1,11 @@
-//! What a failed request means.
+//! The meaning of a failed request.
 
 use std::time::Duration;
 
-/// What is said of a request that takes longer than `request_timeout`.
+/// The message for a request that takes longer than `request_timeout`.
 pub(crate) const SLOW: &str = "no answer within `request_timeout`";
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{}", match self {
     Self::Slow(_) => SLOW,
@@ -15,18 +15,18 @@ pub(crate) const SLOW: &str = "no answer within `request_timeout`";
 pub(crate) enum Failure {
     /// There is no connection.
     Unreachable(String),
-    /// There is no answer in time from this server.
+    /// The server did not answer in time.
     Slow(String),
-    /// The server fell over it, or over something else.
+    /// The server failed, because of the request or something else.
     Broken(String),
-    /// It may work if it is sent again.
+    /// A retry may succeed.
     Again { reason: String, after: Option<Duration> },
-    /// The server only wants it later, after as long as it says.
+    /// The server wants the request later, after the time that it gives.
     Later { reason: String, after: Option<Duration> },
-    /// The request is too large, or the server minds something in it.
+    /// The request is too large, or the server rejects something in it.
     Refused(String),
-    /// Either the key may not do this, or the server minds something in the request.
+    /// Either the key is not permitted, or the server rejects something in the request.
     Forbidden(String),
-    /// No other request will work either.
+    /// No other request would succeed either.
     Fatal(String),
 }

@@ -1,4 +1,4 @@
-//! Items as they are sent.
+//! Items in the form that is sent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ impl Input {
         }
         let Some(mime) = mime(item.bytes) else {
             let kinds = if item.modality == "image" { "PNG, JPEG, GIF or WebP" } else { "WAV, MP3, FLAC or Ogg" };
-            return Err(ItemError::new(format!("not a file that the API takes: {kinds}")));
+            return Err(ItemError::new(format!("not a file that the API accepts: {kinds}")));
         };
         Ok(Self::File { mime, base64: STANDARD.encode(item.bytes) })
     }
@@ -42,7 +42,7 @@ impl Input {
     }
 }
 
-/// The MIME type that a file's first bytes tell.
+/// The MIME type by a file's first bytes.
 fn mime(bytes: &[u8]) -> Option<&'static str> {
     let riff = |kind: &[u8]| bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(kind);
     Some(match bytes {

@@ -1,9 +1,9 @@
 //! Encoders behind embedding APIs, configured in plugins.toml with no code.
 //!
-//! What was paid for is on the host's disk before more of a batch is sent. From items to latents, each importing only
-//! what comes before it: `secret`, `endpoint`, `input` (items as they are sent), `failure`, `said` (the server's own
-//! words), `answer` (what is checked before a vector counts), `catalog` (providers by name); `tokens` and `size`;
-//! `settings`; `client` (one exchange over HTTP), `pace` (when a request may go), `tries` (whether it goes again);
+//! Paid answers are on the host's disk before more of a batch is sent. From items to latents, each module importing
+//! only those before it: `secret`, `endpoint`, `input` (items in the form that is sent), `failure`, `said` (the
+//! server's own words), `answer` (checks that a vector must pass), `catalog` (providers by name); `tokens` and `size`;
+//! `settings`; `client` (one exchange over HTTP), `pace` (the time of a request), `tries` (the decision to retry);
 //! `provider` (the wire formats); `sender` (batches halved down to the item at fault).
 
 mod answer;
@@ -33,7 +33,7 @@ use tokens::Tokens;
 
 fusemix_sdk::export!(Api);
 
-/// Requests that run at once unless plugins.toml says otherwise.
+/// Concurrent requests unless plugins.toml says otherwise.
 const CONCURRENCY: usize = 8;
 /// Seconds beyond a request's own time limits before its call counts as hung.
 const MARGIN: f64 = 60.0;
@@ -62,8 +62,8 @@ impl Encoder for Api {
         };
         if settings.price.is_some_and(|price| price.million_tokens > 0.0 && price.item == 0.0) && !has_tokens {
             return Err(Error::config(format!(
-                "`price_per_million_tokens`: how many tokens {} items have is not known, so nothing can be priced; say \
-                 `price_per_item`{}",
+                "`price_per_million_tokens`: the number of tokens in {} items is unknown, so they cannot be priced; \
+                 set `price_per_item`{}",
                 settings.modality,
                 if settings.modality == Modality::Image { " or `pixels_per_token`" } else { "" }
             ))
@@ -74,7 +74,7 @@ impl Encoder for Api {
         let base_url = settings.base_url.iter().map(|url| ("base_url", url.clone()));
         if let Some((name, _)) = told.chain(base_url).find(|(_, value)| settings.holds_key(value)) {
             return Err(Error::config(format!(
-                "`{name}` holds the API's key: it goes into a header, and nowhere else"
+                "`{name}` contains the API key, which is sent only in a header; remove it"
             ))
             .key(name));
         }

@@ -1,4 +1,4 @@
-//! When a request may go: under the limits of plugins.toml, and of what the server says.
+//! The time at which a request may be sent, by the limits of plugins.toml and of the server.
 
 use fusemix_sdk::{Error, Host};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,26 +6,26 @@ use std::time::{Duration, Instant};
 
 use crate::said::Allowance;
 
-/// How long to wait before looking whether the user wants to stop.
+/// The wait between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(50);
 /// The longest pause; then the server is asked again.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Of the configured rate: requests arrive a little earlier or later than they are sent.
+/// The used share of the configured rate, since requests arrive a little earlier or later than they are sent.
 const SHARE: f64 = 0.98;
 
 /// Shared by all calls of an encoder.
 pub(crate) struct Pace {
-    /// Between two requests, and for a token.
+    /// The time between two requests, and per token.
     request: Duration,
     token: Duration,
     state: Mutex<State>,
 }
 
 struct State {
-    /// When the next request may go, as far as their number, and their tokens, are concerned.
+    /// The earliest time of the next request, by the number of requests and by their tokens.
     request: Instant,
     token: Instant,
-    /// No request goes before, and why.
+    /// The time before which no request is sent, and the reason.
     paused: Instant,
     reason: &'static str,
 }
@@ -43,7 +43,7 @@ impl Pace {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a request with so many tokens may go.
+    /// Waits until a request with so many tokens may be sent.
     pub(crate) fn take(&self, tokens: u64, host: &Host) -> Result<(), Error> {
         let turn = {
             let mut state = self.state();
@@ -52,7 +52,7 @@ impl Pace {
             state.token = turn + self.token.mul_f64(tokens as f64);
             turn
         };
-        wait(turn, "for the next request, as the rate in plugins.toml has it", host)?;
+        wait(turn, "for the rate limit in plugins.toml", host)?;
         loop {
             let (until, reason) = {
                 let state = self.state();
@@ -65,7 +65,7 @@ impl Pace {
         }
     }
 
-    /// No request goes for a while.
+    /// Holds back all requests for a while.
     pub(crate) fn pause(&self, time: Duration, reason: &'static str) {
         let until = Instant::now() + time.min(LONGEST);
         let mut state = self.state();
@@ -74,18 +74,18 @@ impl Pace {
         }
     }
 
-    /// What the server says is left.
+    /// Applies the server's report of the remaining quota.
     pub(crate) fn heed(&self, allowance: Allowance, tokens: u64) {
         if let Some((0, reset)) = allowance.requests {
-            self.pause(reset, "until the server takes more requests");
+            self.pause(reset, "until the server accepts more requests");
         }
         if let Some((_, reset)) = allowance.tokens.filter(|(left, _)| *left < tokens) {
-            self.pause(reset, "until the server takes more tokens");
+            self.pause(reset, "until the server accepts more tokens");
         }
     }
 }
 
-/// Waits, says so, and gives up if the user wants to stop.
+/// Waits, shows the reason, and gives up if the user wants to stop.
 pub(crate) fn wait(until: Instant, reason: &str, host: &Host) -> Result<(), Error> {
     let mut said = None;
     loop {

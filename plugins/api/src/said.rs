@@ -1,13 +1,13 @@
-//! What a server says beside vectors: its own words, when to come again, what is left of a minute.
+//! A server's messages besides vectors: error texts, retry times, remaining quotas.
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The longest that a server may ask to wait; beyond it, the quota of a day or a month is used up.
+/// The longest wait that a server may ask for; beyond it, the quota of a day or a month is used up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What the server says is left of a minute, and when there is more.
+/// The remaining quota of a minute by the server, and the time of its reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Allowance {
     pub(crate) requests: Option<(u64, Duration)>,
@@ -25,7 +25,7 @@ impl Allowance {
     }
 }
 
-/// What a server says is wrong, in its own words.
+/// A server's error message, in its own words.
 pub(crate) fn words(body: &[u8]) -> String {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let said = json.as_ref().and_then(|json| {
@@ -42,12 +42,12 @@ pub(crate) fn words(body: &[u8]) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None if text.is_empty() => "no further words".to_owned(),
+        None if text.is_empty() => "no details".to_owned(),
         None => text,
     }
 }
 
-/// Whether waiting will not help.
+/// True if waiting will not help.
 pub(crate) fn is_used_up(body: &[u8], after: Option<Duration>) -> bool {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let codes = ["/error/code", "/error/type"].map(|place| json.pointer(place).and_then(Value::as_str));
@@ -66,7 +66,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Google's way to say the same: `details` with a `retryDelay` such as "34s".
+/// Google's equivalent: `details` with a `retryDelay` such as "34s".
 pub(crate) fn retry_info(body: &[u8]) -> Option<Duration> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let details = json.pointer("/error/details")?.as_array()?;
@@ -144,7 +144,7 @@ mod tests {
             ),
             (r#"{"detail": [1]}"#, "[1]"),
             ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
-            ("", "no further words"),
+            ("", "no details"),
         ];
         for (body, said) in cases {
             assert_eq!(words(body.as_bytes()), said);

@@ -1,6 +1,6 @@
 //! The API's key.
 
-/// An API key: it has no way into a log or an error.
+/// An API key, which cannot get into a log or an error.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 
@@ -9,12 +9,12 @@ impl Secret {
         Self(key.to_owned())
     }
 
-    /// For the one header that it goes into.
+    /// The key for its header, the only place where it is sent.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// `text` without the key, should the provider have repeated it.
+    /// `text` without the key, in case the provider repeated it.
     pub(crate) fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[key]")
     }

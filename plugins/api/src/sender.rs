@@ -1,6 +1,6 @@
-//! A batch on its way to vectors: sent again where that may help, halved down to the item at fault where it is refused.
+//! The sending of a batch: retried if that may help, and halved down to the item at fault if it is refused.
 //!
-//! An answer with vectors is paid for: it goes to the host's disk before the rest of its batch is sent.
+//! An answer with vectors has been paid for, so it goes to the host's disk before the rest of its batch is sent.
 
 use fusemix_sdk::{Error, ItemError, Outcome, Sink, tracing};
 use rand::RngExt;
@@ -19,7 +19,7 @@ use crate::provider::Provider;
 use crate::settings::Settings;
 use crate::tries::{Next, Server, Tries, Trouble};
 
-/// The longest pause that nobody asked for.
+/// The longest pause that the server did not ask for.
 const LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) struct Sender {
@@ -27,23 +27,23 @@ pub(crate) struct Sender {
     client: Client,
     pace: Pace,
     model: String,
-    /// Values of a latent, if they are asked for.
+    /// Values per latent, if requested.
     dimensions: Option<usize>,
     retries: u32,
     backoff: Duration,
-    /// Items that failed since the last one that did not.
+    /// Consecutive items that failed.
     failing: AtomicU32,
-    /// Answers with good vectors: before the first, what fails is perhaps not the items' fault.
+    /// Answers with good vectors: before the first, failures may not be the items' fault.
     answers: AtomicU32,
-    /// The model that the first of them was from.
+    /// The model of the first of these answers.
     answered: OnceLock<String>,
-    /// Whether the user knows that batches are sent in halves.
+    /// True once the user was told that batches are sent in halves.
     told_of_halves: AtomicBool,
-    /// Why no request will work any more.
+    /// The error after which no request can succeed.
     fatal: OnceLock<Error>,
 }
 
-/// An item as it is sent.
+/// An item in the form that is sent.
 pub(crate) struct Parcel {
     /// Its index in the host's batch.
     pub(crate) place: usize,
@@ -51,11 +51,11 @@ pub(crate) struct Parcel {
     pub(crate) tokens: u64,
 }
 
-/// A batch at work.
+/// A batch being sent.
 struct Job<'a, 'b> {
     parcels: &'a [Parcel],
     sink: &'a mut Sink<'b>,
-    /// Tokens used since the last answer that was good.
+    /// Tokens used since the last good answer.
     wasted: f64,
 }
 
@@ -63,7 +63,7 @@ struct Job<'a, 'b> {
 #[derive(Clone, Debug)]
 struct Part {
     parcels: Range<usize>,
-    /// Whether more was refused before.
+    /// True if a larger part was refused before.
     halved: bool,
 }
 
@@ -71,7 +71,7 @@ impl Sender {
     pub(crate) fn open(settings: &Settings, mut provider: Box<dyn Provider>) -> Result<Self, Error> {
         let client = Client::open(settings, provider.base())?;
         if let Err(error) = client.need_key() {
-            tracing::warn!("{}; without it nothing can be sent, and what is cached can be used", error.message);
+            tracing::warn!("{}; cached items can be used, but nothing can be sent", error.message);
         }
         provider.greet(&client)?;
         Ok(Self {
@@ -127,7 +127,8 @@ impl Sender {
                 Err(Trouble::Refused(reason) | Trouble::Unsure(reason)) if part.parcels.len() > 1 => {
                     if !self.told_of_halves.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
-                            "{} items are sent again in halves: {reason}; if all are, a smaller `batch` saves requests",
+                            "resending {} items in halves: {reason}; if this happens often, a smaller `batch` saves \
+                             requests",
                             part.parcels.len()
                         );
                     }
@@ -151,8 +152,8 @@ impl Sender {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// An item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet, it is no
-    /// longer put down to the items.
+    /// Records that an item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet,
+    /// it stops blaming the items and fails the batch.
     fn fail(&self, at: usize, mut error: ItemError, most: u32, job: &mut Job<'_, '_>) -> Result<(), Error> {
         let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
         let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
@@ -166,7 +167,7 @@ impl Sender {
         Ok(())
     }
 
-    /// One request, sent again as often as may help: one of its vectors at least is good.
+    /// Sends one request, retrying as long as it may help; at least one of the returned vectors is good.
     fn request(&self, part: &Part, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Trouble> {
         let host = job.sink.host();
         let parcels = &job.parcels[part.parcels.clone()];
@@ -199,11 +200,13 @@ impl Sender {
             };
             match next {
                 Next::Again { number, reason } => {
-                    host.status(&format!("sending again ({number}): {reason}"));
+                    host.status(&format!("retrying ({number}): {reason}"));
                     let until = Instant::now() + self.pause(number);
-                    pace::wait(until, &format!("before sending again: {reason}"), host)?;
+                    pace::wait(until, &format!("before retrying: {reason}"), host)?;
                 }
-                Next::Later { asked, number } => self.pace.pause(asked.max(self.pause(number)), "as the server asks"),
+                Next::Later { asked, number } => {
+                    self.pace.pause(asked.max(self.pause(number)), "because the server asked to")
+                }
                 Next::GiveUp(trouble) => {
                     if let Trouble::Stop(error) = &trouble {
                         self.fatal.get_or_init(|| error.clone());
@@ -214,8 +217,8 @@ impl Sender {
         }
     }
 
-    /// One try of a request with so many `items` and `tokens`: the answer's body. What the server says of its limits is
-    /// heeded.
+    /// Makes one try of a request with so many `items` and `tokens`, and returns the answer's body. Limits reported by
+    /// the server are respected.
     fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
         let replied = self.client.post(&self.provider.endpoint(), body);
@@ -228,14 +231,14 @@ impl Sender {
             }
             Err(failure) => {
                 if let Failure::Again { after: Some(after), .. } = &failure {
-                    self.pace.pause(*after, "as the server asks");
+                    self.pace.pause(*after, "because the server asked to");
                 }
                 Err(failure)
             }
         }
     }
 
-    /// The vectors of an answer that has good ones.
+    /// The vectors of an answer that has at least one good one.
     fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Trouble> {
         let (answer, usage) = match self.provider.answer(body) {
             Ok(mut answer) => {
@@ -258,10 +261,10 @@ impl Sender {
                 let reason = judged.into_iter().find_map(Result::err).unwrap_or_default();
                 Err(Trouble::Refused(format!("its vector {reason}")))
             }
-            true => Err(Trouble::Unsure("none of its vectors is good".to_owned())),
+            true => Err(Trouble::Unsure("none of its vectors is usable".to_owned())),
             false => match (self.dimensions, judged.iter().flatten().map(Vec::len).next()) {
                 (Some(wanted), Some(got)) if wanted != got => Err(Trouble::Stop(Error::config(format!(
-                    "the vectors have {got} values, and not the {wanted} of `dimensions`: the model does not know the \
+                    "the vectors have {got} values, not the {wanted} of `dimensions`: the model does not support the \
                      setting, or not that value"
                 )).key("dimensions"))),
                 _ => Ok(judged),
@@ -269,24 +272,25 @@ impl Sender {
         }
     }
 
-    /// Says so if the first answer is from another model than the one that was asked for, and stops if the model
-    /// changes.
+    /// Warns if the first answer is from another model than the requested one, and fails if the model changes.
     fn compare(&self, model: Option<String>) -> Result<(), Error> {
         let Some(model) = model else { return Ok(()) };
         if let Some(first) = self.answered.get() {
             return match *first == model {
                 true => Ok(()),
-                false => Err(Error::new(format!("the server answers with model `{model}`, and with `{first}` before"))),
+                false => Err(Error::new(format!(
+                    "the server answers with model `{model}`, but answered with `{first}` before"
+                ))),
             };
         }
         let [theirs, ours] = [&model, &self.model].map(|name| name.to_lowercase());
         if self.answered.set(model.clone()).is_ok() && !theirs.contains(&ours) && !ours.contains(&theirs) {
-            tracing::warn!("asked for model `{}`, the server answers with `{model}`", self.model);
+            tracing::warn!("requested model `{}`, but the server answers with `{model}`", self.model);
         }
         Ok(())
     }
 
-    /// The pause of this number: it doubles, and differs from one call to the other; 0 is none.
+    /// The pause of this number: it doubles, with jitter between calls; 0 is none.
     fn pause(&self, number: u32) -> Duration {
         if number == 0 {
             return Duration::ZERO;
@@ -297,10 +301,10 @@ impl Sender {
 }
 
 impl Job<'_, '_> {
-    /// `error`, with what was used up to it.
+    /// `error`, with the tokens used up to it.
     fn told(&self, mut error: Error) -> Error {
         if self.wasted > 0.0 {
-            error.message += &format!(" ({} tokens were used for answers that were no good)", self.wasted);
+            error.message += &format!(" ({} tokens were spent on unusable answers)", self.wasted);
         }
         error
     }

@@ -1,4 +1,4 @@
-//! What plugins.toml says that does not depend on the provider.
+//! The settings of plugins.toml that do not depend on the provider.
 
 use fusemix_sdk::{Error, Modality, OptionKind, OptionSpec, Options, Price};
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ pub(crate) struct Settings {
     pub(crate) provider: String,
     pub(crate) model: String,
     pub(crate) modality: Modality,
-    /// Values of a latent, if they are asked for.
+    /// Values per latent, if requested.
     pub(crate) dimensions: Option<usize>,
     pub(crate) input_type: Option<String>,
     pub(crate) truncate: Option<bool>,
-    /// Put before each text.
+    /// The text put before each item.
     pub(crate) prompt: Option<String>,
     pub(crate) base_url: Option<String>,
     pub(crate) key: Option<Secret>,
-    /// The variable that the key comes from.
+    /// The environment variable that the key comes from.
     pub(crate) key_env: Option<String>,
     pub(crate) allow_http: bool,
     pub(crate) ca_file: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     pub(crate) requests_per_minute: Option<f64>,
     pub(crate) tokens_per_minute: Option<f64>,
     pub(crate) price: Option<Price>,
-    /// The pixels of an image that count as a token.
+    /// The pixels of an image per token.
     pub(crate) pixels_per_token: Option<f64>,
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -38,59 +38,55 @@ pub(crate) struct Settings {
     pub(crate) backoff: Duration,
 }
 
-/// All keys, those of single providers included.
+/// All keys, including those of single providers.
 pub(crate) fn options() -> Vec<OptionSpec> {
     use OptionKind::{Any, Boolean, Integer, Number, Text};
     let providers: Vec<&str> = catalog::NAMES.to_vec();
     vec![
-        OptionSpec::new("provider", Text, "whose wire format").required().choices(&providers),
+        OptionSpec::new("provider", Text, "the provider, which sets the wire format").required().choices(&providers),
         OptionSpec::new("model", Text, "the model's name at the provider"),
         OptionSpec::new("modality", Text, "text (default), image or audio"),
-        OptionSpec::new("dimensions", Integer, "values of a latent; sent only if set"),
-        OptionSpec::new("input_type", Text, "what the provider calls input_type, task, taskType or prompt_name"),
-        OptionSpec::new("truncate", Boolean, "whether the provider may cut long items (default: the provider's own)"),
-        OptionSpec::new("prompt", Text, "put before each text"),
-        OptionSpec::new("base_url", Text, "where the API is (default: the provider's own)"),
+        OptionSpec::new("dimensions", Integer, "values per latent; sent only if set"),
+        OptionSpec::new("input_type", Text, "the provider's input_type, task, taskType or prompt_name"),
+        OptionSpec::new("truncate", Boolean, "let the provider truncate long items (default: the provider's own)"),
+        OptionSpec::new("prompt", Text, "text put before each item"),
+        OptionSpec::new("base_url", Text, "URL of the API (default: the provider's own)"),
         OptionSpec::new(
             "api_key_env",
             Text,
-            "the environment variable with the key (default: the provider's, without base_url)",
+            "the environment variable with the key (default: the provider's, if base_url is not set)",
         ),
-        OptionSpec::new(
-            "allow_http",
-            Boolean,
-            "send the key without TLS to a host that is not this one (default: false)",
-        ),
-        OptionSpec::new("ca_file", Text, "a PEM file with a certificate to trust beside the system's"),
-        OptionSpec::new("encoding", Text, "how vectors come, where the provider offers both (default: base64)")
+        OptionSpec::new("allow_http", Boolean, "send the key without TLS to a remote host (default: false)"),
+        OptionSpec::new("ca_file", Text, "a PEM file with a certificate to trust in addition to the system's"),
+        OptionSpec::new("encoding", Text, "encoding of the vectors, where the provider offers both (default: base64)")
             .choices(&["base64", "float"]),
         OptionSpec::new(
             "tokenizer",
             Text,
             "a tokenizer.json to count tokens with (default: the model's, or an estimate)",
         ),
-        OptionSpec::new("max_tokens", Integer, "tokens of a request (default: the provider's own limit)"),
-        OptionSpec::new("max_bytes", Integer, "bytes of a request (default: the provider's own limit)"),
-        OptionSpec::new("requests_per_minute", Number, "no more requests than these are sent"),
-        OptionSpec::new("tokens_per_minute", Number, "no more tokens than these are sent"),
-        OptionSpec::new("price_per_million_tokens", Number, "what they cost, for --dry-run and --max-cost"),
-        OptionSpec::new("price_per_item", Number, "what an item costs"),
+        OptionSpec::new("max_tokens", Integer, "most tokens per request (default: the provider's own limit)"),
+        OptionSpec::new("max_bytes", Integer, "most bytes per request (default: the provider's own limit)"),
+        OptionSpec::new("requests_per_minute", Number, "most requests sent per minute"),
+        OptionSpec::new("tokens_per_minute", Number, "most tokens sent per minute"),
+        OptionSpec::new("price_per_million_tokens", Number, "price of a million tokens, for --dry-run and --max-cost"),
+        OptionSpec::new("price_per_item", Number, "price of an item"),
+        OptionSpec::new("pixels_per_token", Number, "images: pixels per token (default: the provider's own)"),
+        OptionSpec::new("request_timeout", Number, "seconds to wait for an answer (default: 60)"),
+        OptionSpec::new("connect_timeout", Number, "seconds to wait for a connection (default: 10)"),
+        OptionSpec::new("retries", Integer, "retries of a request that may still succeed (default: 8)"),
+        OptionSpec::new("backoff", Number, "seconds before the first retry, doubling up to 60 (default: 0.5)"),
+        OptionSpec::new("api_version", Text, "openai: API version of the Azure deployment at base_url"),
+        OptionSpec::new("path", Text, "http: path appended to base_url"),
+        OptionSpec::new("body", Any, "http: the request, with \"{inputs}\", or \"{input}\" for one item per request"),
         OptionSpec::new(
-            "pixels_per_token",
-            Number,
-            "images: pixels that count as a token (default: the provider's own)",
+            "vectors",
+            Text,
+            "http: JSON pointer to the vectors, with * for each item, such as /data/*/embedding",
         ),
-        OptionSpec::new("request_timeout", Number, "seconds that an answer may take (default: 60)"),
-        OptionSpec::new("connect_timeout", Number, "seconds that a connection may take (default: 10)"),
-        OptionSpec::new("retries", Integer, "how often a request is sent again that may yet work (default: 8)"),
-        OptionSpec::new("backoff", Number, "seconds before the first of them; they double, up to 60 (default: 0.5)"),
-        OptionSpec::new("api_version", Text, "openai: of an Azure deployment, whose address is base_url"),
-        OptionSpec::new("path", Text, "http: behind base_url"),
-        OptionSpec::new("body", Any, "http: the request, with \"{inputs}\", or \"{input}\" for one item a request"),
-        OptionSpec::new("vectors", Text, "http: JSON pointer to the vectors, * for each; such as /data/*/embedding"),
         OptionSpec::new("tokens", Text, "http: JSON pointer to the number of tokens used"),
         OptionSpec::new("key_header", Text, "http: the header with the key (default: authorization)"),
-        OptionSpec::new("key_prefix", Text, "http: what comes before the key (default: \"Bearer \")"),
+        OptionSpec::new("key_prefix", Text, "http: text before the key (default: \"Bearer \")"),
     ]
 }
 
@@ -112,7 +108,7 @@ impl Settings {
         };
         let price = |key: &str| match options.get::<f64>(key)? {
             Some(value) if !(value >= 0.0 && value.is_finite()) => {
-                Err(Error::config(format!("`{key} = {value}` must not be below 0; change it in plugins.toml")).key(key))
+                Err(Error::config(format!("`{key} = {value}` must be 0 or more; change it in plugins.toml")).key(key))
             }
             value => Ok(value),
         };
@@ -134,15 +130,15 @@ impl Settings {
         if !key_env.iter().all(is_name) {
             // Perhaps it is the key itself: it is not shown.
             return Err(Error::config(
-                "`api_key_env` must be the name of a variable of the environment, such as OPENAI_API_KEY; the key \
-                 itself does not belong into plugins.toml",
+                "`api_key_env` must be the name of an environment variable, such as OPENAI_API_KEY; the key itself \
+                 does not belong in plugins.toml",
             )
             .key("api_key_env"));
         }
         let modality = options.get_or("modality", Modality::Text)?;
         if !defaults.modalities.contains(&modality.name()) {
             return Err(Error::config(format!(
-                "provider `{provider}` takes {}, and not `modality = \"{modality}\"`",
+                "provider `{provider}` takes {}, not `modality = \"{modality}\"`",
                 defaults.modalities.join(" or ")
             ))
             .key("modality"));
@@ -183,12 +179,12 @@ impl Settings {
         })
     }
 
-    /// Whether the key is part of `text`.
+    /// True if the key is part of `text`.
     pub(crate) fn holds_key(&self, text: &str) -> bool {
         self.key.as_ref().is_some_and(|key| text.contains(key.expose()))
     }
 
-    /// What latents depend on, whoever provides them.
+    /// The properties that latents depend on with any provider.
     pub(crate) fn fingerprint(&self) -> Vec<(&'static str, String)> {
         let text = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
         vec![

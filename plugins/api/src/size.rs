@@ -1,14 +1,14 @@
-//! How large an item is once it is sent.
+//! The size of an item once it is sent.
 
 use fusemix_sdk::{Item, Size};
 
 use crate::tokens::Tokens;
 
-/// What JSON takes around an input.
+/// Bytes of JSON around an input.
 const AROUND: u64 = 64;
 
-/// The share of an item in a request's limits, with `prompt` before it if it is a text; an image of so many pixels a
-/// token if its tokens count.
+/// The share of an item in a request's limits: with `prompt` before it if it is a text, and with so many pixels per
+/// token if it is an image whose tokens count.
 pub(crate) fn size(item: &Item<'_>, prompt: &str, tokens: &Tokens, pixels_per_token: Option<f64>) -> Size {
     let mut size = Size::default();
     match (item.modality, std::str::from_utf8(item.bytes)) {

@@ -1,4 +1,4 @@
-//! Whatever a server answers: no panic, and no vectors but those of a whole answer.
+//! Arbitrary answers of a server: no panic, and no vectors except those of a whole answer.
 
 use fusemix_sdk::{Error, Host, Options};
 use rand::{Rng, RngExt, SeedableRng};
@@ -23,7 +23,7 @@ fn open(options: &Options) -> Result<Box<dyn Provider>, Error> {
     provider::open(&Settings::read(options)?, options)
 }
 
-/// What each provider answers for three inputs.
+/// Each provider's answer for three inputs.
 fn answers() -> Vec<(Box<dyn Provider>, String)> {
     let rows = json!([[0.1, -0.2], [0.3, 0.4], [-0.5, 0.6]]);
     let row = |at: usize| rows[at].clone();
@@ -49,7 +49,7 @@ fn a_whole_answer_reads() {
     for (provider, body) in answers() {
         let answer = provider.answer(body.as_bytes()).unwrap();
         assert!(answer.usage.values().all(|&tokens| tokens == 7.0), "{body}");
-        assert!(answer.clone().judge(2).unwrap_err().contains("3 vectors for 2 inputs"));
+        assert!(answer.clone().judge(2).unwrap_err().contains("wrong number of vectors: 3 instead of 2"));
         let vectors = answer.judge(3).unwrap();
         assert_eq!(vectors[0], Ok(vec![0.1, -0.2]), "{body}");
         assert!(vectors.iter().all(Result::is_ok), "{body}");
@@ -125,16 +125,16 @@ fn a_bad_vector_costs_the_others_nothing() {
     };
     let good = Ok(vec![1.0, 2.0]);
     for (bad, reason) in [
-        ("[1, NaN]", "has no finite number at position 1"),
-        ("[-Infinity, 1]", "has no finite number at position 0"),
-        ("[1, null]", "has no finite number at position 1"),
-        ("[1, \"x\"]", "has no finite number at position 1"),
-        ("[1e99, 1]", "has no finite number at position 0"),
+        ("[1, NaN]", "has no finite value at position 1"),
+        ("[-Infinity, 1]", "has no finite value at position 0"),
+        ("[1, null]", "has no finite value at position 1"),
+        ("[1, \"x\"]", "has no finite value at position 1"),
+        ("[1e99, 1]", "has no finite value at position 0"),
         ("null", "is null"),
         ("[]", "is empty"),
         ("[0, -0.0]", "is all zeros"),
-        ("[1, 2, 3]", "has 3 values, and the others of its answer 2"),
-        ("\"AAA=\"", "has 2 bytes, which are no f32"),
+        ("[1, 2, 3]", "has 3 values, but the others in its answer have 2"),
+        ("\"AAA=\"", "has 2 bytes, not a whole number of f32 values"),
     ] {
         let judged = judge(&format!("[1, 2];{bad};[1, 2]")).unwrap();
         assert_eq!(judged, [good.clone(), Err(reason.to_owned()), good.clone()], "{bad}");

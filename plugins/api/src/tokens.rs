@@ -1,4 +1,4 @@
-//! How many tokens a text has: by the model's tokenizer where one is known, else estimated.
+//! Token counts of texts: by the model's tokenizer if known, else estimated.
 
 use fusemix_sdk::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use tiktoken_rs::CoreBPE;
 use tokenizers::Tokenizer;
 
 pub(crate) enum Tokens {
-    /// Of OpenAI's models.
+    /// The tokenizer of OpenAI's models.
     Cl100k(&'static CoreBPE),
     /// A tokenizer.json.
     File(Box<Tokenizer>),
@@ -16,7 +16,7 @@ pub(crate) enum Tokens {
 }
 
 impl Tokens {
-    /// Of a tokenizer.json, or of a model that is known.
+    /// The counter by a tokenizer.json, or for a known model.
     pub(crate) fn open(tokenizer: Option<&Path>, model: &str) -> Result<Self, Error> {
         if let Some(path) = tokenizer {
             let wrong = |error| Error::config(format!("tokenizer {}: {error}", path.display())).key("tokenizer");

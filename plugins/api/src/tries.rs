@@ -1,26 +1,26 @@
-//! The decision after each try of a request: send it again, when, or give it up.
+//! The decision after each try of a request: retry, and when, or give up.
 
 use fusemix_sdk::Error;
 use std::time::Duration;
 
 use crate::failure::{Failure, SLOW};
 
-/// How often a server may say that it only wants a request later.
+/// The number of times that a server may postpone a request.
 const DELAYS: u32 = 100;
-/// How often it may say so of several items without saying when.
+/// The number of times that it may postpone a request of several items without giving a time.
 const PATIENCE: u32 = 8;
-/// How often a request of several items, and of one, is sent whose answers cannot be used: they may cost as much as
-/// good ones.
+/// The tries of a request of several items, and of one, whose answers cannot be used: they may cost as much as good
+/// ones.
 const ANSWERS: [u32; 2] = [3, 5];
 
-/// Why some inputs have no vectors.
+/// The reason why some inputs have no vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Trouble {
-    /// The server does not want one of them.
+    /// The server refuses one of them.
     Refused(String),
-    /// It is perhaps one of them.
+    /// One of them may be the cause.
     Unsure(String),
-    /// It is none of them.
+    /// None of them is the cause.
     Stop(Error),
 }
 
@@ -30,16 +30,16 @@ impl From<Error> for Trouble {
     }
 }
 
-/// The state of the server, as other requests have it.
+/// The state of the server by other requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Server {
-    /// It has answered with good vectors, before this try.
+    /// True if it has answered with good vectors before this try.
     pub(crate) works: bool,
-    /// It has done so since the first try: where others are answered, it is not the server.
+    /// True if it has done so since the first try: if others are answered, the server is not at fault.
     pub(crate) answers_others: bool,
 }
 
-/// What to do after a try.
+/// The action after a try.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
     /// Send it again, after the pause of this number.
@@ -58,29 +58,29 @@ pub(crate) enum Next {
 /// The tries of one request.
 #[derive(Debug)]
 pub(crate) struct Tries {
-    /// Of several items.
+    /// True for a request of several items.
     several: bool,
-    /// Part of a request that was refused.
+    /// True for a part of a refused request.
     halved: bool,
     retries: u32,
-    /// Tries that failed in a way that may be the items' doing, in any other way, and that were put off.
+    /// Tries that failed in a way that may be the items' fault, in any other way, and that were postponed.
     unsure: u32,
     failed: u32,
     delayed: u32,
 }
 
 impl Tries {
-    /// Of a request of so many `items`, that is sent again `retries` times at the most.
+    /// The tries of a request of so many `items`, with at most `retries` retries.
     pub(crate) fn new(items: usize, halved: bool, retries: u32) -> Self {
         Self { several: items > 1, halved, retries, unsure: 0, failed: 0, delayed: 0 }
     }
 
-    /// Whether there was one.
+    /// True if there was one.
     pub(crate) fn any(&self) -> bool {
         self.have_failed() || self.delayed > 0
     }
 
-    /// Whether one has failed.
+    /// True if one has failed.
     pub(crate) fn have_failed(&self) -> bool {
         self.unsure + self.failed > 0
     }
@@ -99,8 +99,8 @@ impl Tries {
             Failure::Later { reason, after } => return self.later(reason, after),
             Failure::Slow(_) if server.works || self.halved => (Trouble::Unsure(SLOW.to_owned()), answers),
             Failure::Slow(address) => {
-                let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
-                (stop(format!("{SLOW} of {address}, {answers} times; {advice}")), answers)
+                let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
+                (stop(format!("{SLOW} from {address}, {answers} times; {advice}")), answers)
             }
             Failure::Unreachable(reason) => {
                 // A server that was there will perhaps be there again.
@@ -132,7 +132,7 @@ impl Tries {
         self.most().min(ANSWERS[usize::from(!self.several)])
     }
 
-    /// What was tried whole is not tried as often in halves, down to the single item.
+    /// True for a part of a request that was tried whole; it is tried less often, down to the single item.
     fn is_half(&self) -> bool {
         self.halved && self.several
     }
@@ -152,7 +152,9 @@ impl Tries {
     fn later(&mut self, reason: String, after: Option<Duration>) -> Next {
         self.delayed += 1;
         if self.delayed > DELAYS {
-            return Next::GiveUp(Trouble::Stop(Error::new(format!("asked to wait {DELAYS} times: {reason}"))));
+            return Next::GiveUp(Trouble::Stop(Error::new(format!(
+                "the server asked to wait {DELAYS} times: {reason}"
+            ))));
         }
         match after {
             // A server that asks for no pause, again and again, gets one.
@@ -176,7 +178,7 @@ mod tests {
         Failure::Again { reason: reason.to_owned(), after: None }
     }
 
-    /// How often a request is sent that always fails so, and what becomes of it.
+    /// The number of times that a request is sent that always fails in this way, and its end.
     fn sent(items: usize, halved: bool, server: Server, failure: &Failure) -> (u32, Trouble) {
         let mut tries = Tries::new(items, halved, 8);
         for number in 1.. {
@@ -205,8 +207,8 @@ mod tests {
         assert_eq!(sent(5, false, NEW, &again("reset")), (9, stop("reset; tried 9 times")));
         assert_eq!(sent(1, false, NEW, &broken), (9, stop("500; tried 9 times")));
         assert_eq!(sent(5, false, NEW, &gone), (3, stop("no route; tried 3 times")));
-        let advice = "is the server well? A smaller `batch` or a longer `request_timeout` may help";
-        assert_eq!(sent(5, false, NEW, &slow), (3, stop(&format!("{SLOW} of host, 3 times; {advice}"))));
+        let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
+        assert_eq!(sent(5, false, NEW, &slow), (3, stop(&format!("{SLOW} from host, 3 times; {advice}"))));
         // Then it may be the items; a server that is gone is still a server.
         assert_eq!(sent(5, false, WORKS, &again("reset")), (9, unsure("reset")));
         assert_eq!(sent(1, false, WORKS, &broken), (5, unsure("500")));
@@ -258,8 +260,8 @@ mod tests {
         assert!(tries.any() && !tries.have_failed());
         assert_eq!(tries.after(later(None), NEW), Next::Later { asked: Duration::ZERO, number: 5 });
         assert_eq!(sent(5, false, NEW, &later(None)), (9, unsure("429")), "it may be too large for any minute");
-        assert_eq!(sent(1, false, NEW, &later(None)), (101, stop("asked to wait 100 times: 429")));
-        assert_eq!(sent(5, false, NEW, &later(Some(second))), (101, stop("asked to wait 100 times: 429")));
+        assert_eq!(sent(1, false, NEW, &later(None)), (101, stop("the server asked to wait 100 times: 429")));
+        assert_eq!(sent(5, false, NEW, &later(Some(second))), (101, stop("the server asked to wait 100 times: 429")));
     }
 
     #[test]

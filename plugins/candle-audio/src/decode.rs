@@ -1,4 +1,4 @@
-//! From the bytes of a sound file to samples of one channel, packet by packet.
+//! Decoding of a sound file to samples of one channel, packet by packet.
 
 use fusemix_sdk::ItemError;
 use std::io::{Cursor, ErrorKind};
@@ -12,13 +12,13 @@ use crate::{mpeg, ogg};
 
 /// Samples a second that a sound may have.
 pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
-/// Samples of each channel that a lossy file may be short of what its header says: coders count what is dropped at
-/// either end in ways of their own. Two frames of MP3.
+/// Samples per channel that a lossy file may lack compared with its header, since encoders count padding differently:
+/// two frames of MP3.
 const SLACK: u64 = 2304;
-/// Containers that say exactly how much they hold.
+/// Containers that declare their exact length.
 const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
 
-/// Samples of all channels that a packet may have: a decoder makes room for as many as the header claims.
+/// The most samples of all channels in a packet: a decoder allocates as many as the header claims.
 const ROOM: u64 = 1 << 22;
 
 /// A sound file that is being read.
@@ -27,12 +27,12 @@ pub(crate) struct Decoder<'a> {
     codec: Box<dyn AudioDecoder>,
     track: u32,
     rate: u32,
-    /// Samples of each channel, as the header says and so far.
+    /// Samples per channel, by the header and so far.
     announced: Option<u64>,
     slack: u64,
     decoded: u64,
     packets: Packets,
-    /// Samples of a packet, channel by channel in turn.
+    /// Samples of a packet, interleaved by channel.
     interleaved: Vec<f32>,
     /// The samples of the first packet, which told the rate.
     first: Vec<f32>,
@@ -45,7 +45,7 @@ struct Packets {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads as far as the first samples.
+    /// Reads up to the first samples.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ItemError> {
         if bytes.is_empty() {
             return Err(ItemError::new("an empty file"));
@@ -88,7 +88,7 @@ impl<'a> Decoder<'a> {
         self.rate
     }
 
-    /// Appends the mean of all channels of the next packet to `mono`, or says that the sound is over.
+    /// Appends the mean of all channels of the next packet to `mono`; false at the end of the sound.
     pub(crate) fn read(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
         if self.first.is_empty() {
             return self.packet(mono);
@@ -131,9 +131,13 @@ impl<'a> Decoder<'a> {
         }
         match self.rate {
             0 if RATES.contains(&(rate as usize)) => self.rate = rate,
-            0 => return Err(ItemError::new(format!("{rate} samples a second; from 1000 to 768000 are read"))),
+            0 => {
+                return Err(ItemError::new(format!(
+                    "its sample rate is {rate} Hz; it must be between 1000 and 768000 Hz"
+                )));
+            }
             before if before != rate => {
-                let message = format!("its rate changes from {before} to {rate} samples a second; split the file");
+                let message = format!("its sample rate changes from {before} to {rate} Hz; split the file");
                 return Err(ItemError::new(message));
             }
             _ => {}
@@ -145,11 +149,11 @@ impl<'a> Decoder<'a> {
         Ok(true)
     }
 
-    /// Whether all was there.
+    /// Checks that the sound is complete.
     fn end(&self) -> Result<(), ItemError> {
         let Packets { seen, lost } = self.packets;
         if lost * 10 > seen {
-            return Err(undecodable(format_args!("{lost} of {seen} packets are broken")));
+            return Err(undecodable(format_args!("broken packets: {lost} of {seen}")));
         }
         match self.announced {
             Some(announced) if self.decoded + self.slack.min(announced / 2) < announced => Err(cut()),
@@ -158,33 +162,33 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The first track of sound, and what decodes it.
+/// The first sound track, and its decoder.
 fn audio(format: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecoder>), ItemError> {
     let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
     let params = track.codec_params.as_ref().and_then(|params| params.audio());
     let params = params.ok_or_else(|| ItemError::new("no sound in it"))?;
     if room(params) > ROOM {
-        return Err(undecodable("a packet of it claims to be longer than any is"));
+        return Err(undecodable("a packet claims an impossible length"));
     }
     let codec = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
-    let unknown = |error| ItemError::new(format!("its codec is not one that is known ({error}); convert it to FLAC"));
+    let unknown = |error| ItemError::new(format!("its codec is not supported ({error}); convert it to FLAC"));
     Ok((track, codec.map_err(unknown)?))
 }
 
-/// Samples of all channels that a packet may have, as the header says.
+/// Samples of all channels in a packet, by the header.
 fn room(params: &AudioCodecParameters) -> u64 {
     let channels = params.channels.as_ref().map_or(1, |channels| channels.count() as u64);
     channels.saturating_mul(params.max_frames_per_packet.unwrap_or(1))
 }
 
-/// Samples of each channel, where the header says it and does not guess.
+/// Samples per channel, if the header gives an exact number.
 fn announced(format: &dyn FormatReader, track: &Track, bytes: &[u8]) -> Option<u64> {
     let guessed = format.format_info().short_name.starts_with("mp") && !mpeg::is_counted(bytes);
     track.num_frames.filter(|_| !guessed)
 }
 
 fn cut() -> ItemError {
-    ItemError::new("the file is cut: it ends within the sound")
+    ItemError::new("the file is truncated: it ends within the sound")
 }
 
 fn unopened(error: Error, bytes: &[u8]) -> ItemError {
@@ -204,5 +208,5 @@ fn unopened(error: Error, bytes: &[u8]) -> ItemError {
 }
 
 fn undecodable(error: impl std::fmt::Display) -> ItemError {
-    ItemError::new(format!("the sound does not decode: {error}"))
+    ItemError::new(format!("cannot decode the sound: {error}"))
 }

@@ -1,5 +1,5 @@
-//! Audio encoders: Whisper's, and HTS-AT as CLAP has it, from a checkpoint's weights, config.json and
-//! preprocessor_config.json; and HTS-AT from its authors' checkpoints.
+//! Audio encoders: Whisper's, and CLAP's HTS-AT, from a checkpoint's weights, config.json and preprocessor_config.json;
+//! and HTS-AT from its authors' checkpoints.
 
 mod decode;
 mod mel;
@@ -24,16 +24,16 @@ use sound::Sound;
 
 fusemix_sdk::export!(CandleAudio);
 
-/// Sounds that the host sends at once.
+/// Sounds per call.
 const BATCH: usize = 32;
-/// Windows that are in memory together, if there are not more sounds.
+/// Windows in memory at a time, unless there are more sounds.
 const WINDOWS: usize = 8;
-/// Windows that a GPU takes together.
+/// Windows per pass on a GPU.
 const GPU_WINDOWS: usize = 16;
 
 struct CandleAudio {
     name: String,
-    /// What was loaded, for the fingerprint.
+    /// Digests of the loaded files, for the fingerprint.
     digests: Vec<(&'static str, String)>,
     model: Box<dyn Model>,
     layer: Layer,
@@ -42,18 +42,18 @@ struct CandleAudio {
     projection: bool,
     device: Device,
     dtype: DType,
-    /// A GPU computes for one call, while the other decodes its sounds.
+    /// A lock that lets a GPU compute for one call while another decodes its sounds.
     turn: Mutex<()>,
 }
 
 /// Samples of the sound with this index.
 type Window = (usize, Vec<f32>);
-/// One a window.
+/// One per window.
 type Latents = Vec<Result<Vec<f32>, ItemError>>;
 
 impl Encoder for CandleAudio {
     fn options() -> Vec<OptionSpec> {
-        let help = "the latent that CLAP compares with texts, not the one before it (default: false)";
+        let help = "use the latent that CLAP compares with texts, not the one before it (default: false)";
         let own = [OptionSpec::new("projection", OptionKind::Boolean, help)];
         candle_kit::options().into_iter().chain(own).collect()
     }
@@ -68,7 +68,7 @@ impl Encoder for CandleAudio {
         let model = model::load(&source, options, &weights, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
         if projection && layer != Layer::Last {
-            return Err(Error::config(format!("`projection = true` is of the last layer; remove `layer = {layer}`"))
+            return Err(Error::config(format!("`projection = true` needs the last layer; remove `layer = {layer}`"))
                 .key("projection"));
         }
         let pooling = Pooling::choose(options, model.poolings(layer), layer)?;
@@ -99,7 +99,7 @@ impl Encoder for CandleAudio {
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 
-    /// In rounds of some windows of each sound, so that memory does not grow with a sound's length.
+    /// Encodes in rounds of some windows of each sound, so that memory does not grow with a sound's length.
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         let host = sink.host();
         let (rate, mut waits) = (self.model.rate(), false);
@@ -129,7 +129,7 @@ impl Encoder for CandleAudio {
 }
 
 impl CandleAudio {
-    /// The next windows of each sound that is not over.
+    /// The next windows of each unfinished sound.
     fn windows(&self, sounds: &mut [Progress<'_>]) -> Vec<Window> {
         let going = sounds.iter().filter(|sound| sound.is_going()).count();
         let (each, length) = (WINDOWS.div_ceil(going), self.model.window());
@@ -150,7 +150,7 @@ impl CandleAudio {
         Ok(latents?.into_iter().flatten().collect())
     }
 
-    /// The latents of some windows, which go through the model together.
+    /// The latents of some windows, which pass through the model together.
     fn together(&self, windows: &[Window], host: &Host) -> Result<Latents, Error> {
         let features = |window: &[f32]| {
             let features = guarded("making its spectrogram", || Ok(self.model.features(window)))?;

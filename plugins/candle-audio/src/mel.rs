@@ -1,5 +1,5 @@
-//! Mel spectrograms, as the feature extractors of the transformers package make them: periodic Hann window, centred
-//! frames over a reflected signal, power, Slaney's scale and norm. In f64, as they are there.
+//! Mel spectrograms, equal to those of the transformers package's feature extractors: periodic Hann window, centred
+//! frames over a reflected signal, power, Slaney's scale and norm, in f64.
 
 use realfft::{RealFftPlanner, RealToComplex};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// The least power.
 const FLOOR: f64 = 1e-10;
 
-/// The part of a preprocessor_config.json that is about the spectrogram.
+/// The settings of the spectrogram in a preprocessor_config.json.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameters {
     /// Samples a second.
@@ -45,7 +45,7 @@ impl Spectrogram {
         Self { hop, window, filters: filters.collect(), fft: RealFftPlanner::new().plan_fft_forward(frame) }
     }
 
-    /// Whether `weights` (`frequencies x mels`, f32 or f16 once) are its triangles.
+    /// True if `weights` (`frequencies x mels`, f32, possibly rounded to f16) are its triangles.
     pub(crate) fn filters_are(&self, weights: &[f32]) -> bool {
         let mels = self.filters.len();
         weights.len() == (self.window.len() / 2 + 1) * mels
@@ -101,7 +101,7 @@ impl Filter {
     }
 }
 
-/// The corners of the triangles, in hertz: equally far apart on Slaney's scale.
+/// The corners of the triangles, in hertz: equally spaced on Slaney's scale.
 fn edges(parameters: Parameters) -> Vec<f64> {
     // Linear up to 1 kHz, 200/3 Hz a mel; then logarithmic, 27 mels for each factor of 6.4.
     let step = 6.4f64.ln() / 27.0;

@@ -1,19 +1,18 @@
-//! What stands before the sound in an MP3 file: tags, and whether it says how long it is; else its length is guessed
-//! from the file's, and a cut does not show.
+//! The header of an MP3 file: tags, and the first frame's length field. Without that field, the length is guessed from
+//! the file's size, and truncation is not detected.
 
-/// The first frame is not longer than this.
+/// The maximum length of the first frame.
 const FRAME: usize = 2048;
 /// The header of an ID3v2 tag, and its footer where there is one.
 const HEADER: usize = 10;
 
-/// Whether the first frame counts those that follow.
+/// True if the first frame counts those that follow.
 pub(crate) fn is_counted(bytes: &[u8]) -> bool {
     let frame = &bytes[..bytes.len().min(FRAME)];
     frame.windows(4).any(|name| [b"Xing", b"Info", b"VBRI"].iter().any(|&known| name == known))
 }
 
-/// `bytes` without the ID3v2 tags before the sound, in which it would be searched for in vain: a cover may be megabytes
-/// long.
+/// `bytes` without the ID3v2 tags before the sound, which would be searched in vain: a cover may be megabytes long.
 pub(crate) fn untagged(mut bytes: &[u8]) -> &[u8] {
     while let Some([b'I', b'D', b'3', _, _, flags, size @ ..]) = bytes.first_chunk::<HEADER>() {
         // Four times seven bits.

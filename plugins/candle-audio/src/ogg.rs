@@ -1,9 +1,9 @@
-//! Whether an Ogg file is all there: decoders take what they find for all.
+//! A check for complete Ogg files, since decoders do not detect truncation.
 
 /// The header of a page is 27 bytes long, and a table of sizes.
 const HEADER: usize = 27;
 
-/// Whether `bytes` are an Ogg file that ends before its last page, or within it.
+/// True if `bytes` are an Ogg file that ends before its last page, or within it.
 pub(crate) fn is_cut(bytes: &[u8]) -> bool {
     if !bytes.starts_with(b"OggS") {
         return false;

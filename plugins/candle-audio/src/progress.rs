@@ -1,10 +1,10 @@
-//! A sound on its way to its latent.
+//! The progress of a sound towards its latent.
 
 use fusemix_sdk::ItemError;
 
 use crate::sound::Sound;
 
-/// What is left of a sound, and what its windows have made so far.
+/// The rest of a sound, and the results of its windows so far.
 pub(crate) struct Progress<'a> {
     /// Nothing, once it is over or has failed.
     sound: Option<Sound<'a>>,
@@ -27,7 +27,7 @@ impl<'a> Progress<'a> {
         self.sound.is_some()
     }
 
-    /// Samples whose latents it has.
+    /// Samples whose latents are included.
     pub(crate) fn samples(&self) -> usize {
         self.samples
     }

@@ -1,27 +1,27 @@
-//! From any rate to the model's, as samples come.
+//! Streaming resampling from any rate to the model's.
 
 use fusemix_sdk::ItemError;
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
-/// Samples that are resampled together, at least, at the lower of both rates. It is the length of the filter, and makes
-/// its edge as steep as soxr's, which librosa and many others resample with: what is left of the highest frequencies
-/// shows in a latent.
+/// The minimum number of samples that are resampled together, at the lower of both rates. It is the length of the
+/// filter, and makes its edge as steep as that of soxr, which librosa and many others use: leftovers of the highest
+/// frequencies show in a latent.
 const CHUNK: usize = 256;
 
-/// Samples of the source that may be resampled together: a few MB for each sound that is read. Rates in use need 1,764
-/// at most.
+/// The most source samples that may be resampled together: a few MB for each sound being read. Common rates need at
+/// most 1,764.
 const LARGEST: usize = 1 << 17;
 
 /// A stream of samples at another rate, without delay, of `ceil(samples * to / from)` samples.
 pub(crate) struct Resampler {
     from: u64,
     to: u64,
-    /// `None` if there is nothing to do.
+    /// `None` if the rates are equal.
     fft: Option<Fft<f32>>,
     /// Not resampled yet.
     waiting: Vec<f32>,
-    /// Samples that came in, that went out, and that are left out at the start: the filter's delay.
+    /// Samples received, samples returned, and samples dropped at the start: the filter's delay.
     taken: u64,
     given: u64,
     skip: usize,
@@ -33,7 +33,7 @@ impl Resampler {
         let chunk = chunk(from as usize, to as usize);
         if chunk > LARGEST {
             return Err(ItemError::new(format!(
-                "its {from} samples a second have too little in common with the model's {to}: resample it to {to} first"
+                "cannot convert its sample rate of {from} Hz to the model's {to} Hz; resample it to {to} Hz first"
             )));
         }
         let make = || Fft::new_custom(from as usize, to as usize, chunk, 1, 1, WINDOW, FixedSync::Input);
@@ -43,7 +43,7 @@ impl Resampler {
         Ok(Self { from: from.into(), to: to.into(), fft, waiting, taken: 0, given: 0, skip, out })
     }
 
-    /// Takes all `samples`, and appends what they make to `resampled`.
+    /// Consumes all `samples`, and appends their resampled values to `resampled`.
     pub(crate) fn push(&mut self, samples: &mut Vec<f32>, resampled: &mut Vec<f32>) -> Result<(), ItemError> {
         self.taken += samples.len() as u64;
         let Some(fft) = &mut self.fft else {
@@ -69,7 +69,7 @@ impl Resampler {
         Ok(())
     }
 
-    /// Appends what is left.
+    /// Appends the remaining samples.
     pub(crate) fn finish(&mut self, resampled: &mut Vec<f32>) -> Result<(), ItemError> {
         let Some(fft) = &self.fft else { return Ok(()) };
         let (chunk, samples) = (fft.input_frames_max(), self.taken);
@@ -82,8 +82,8 @@ impl Resampler {
     }
 }
 
-/// The source's samples that are resampled together: an even multiple of what the rates allow, for the delay of an odd
-/// one is no whole number of samples.
+/// The source samples that are resampled together: an even multiple of the rates' ratio, since the delay of an odd one
+/// is not a whole number of samples.
 fn chunk(from: usize, to: usize) -> usize {
     let (mut divisor, mut rest) = (from, to);
     while rest > 0 {
@@ -96,5 +96,5 @@ fn chunk(from: usize, to: usize) -> usize {
 const WINDOW: rubato::WindowFunction = rubato::WindowFunction::BlackmanHarris2;
 
 fn failed(error: impl std::fmt::Display) -> ItemError {
-    ItemError::new(format!("it does not resample: {error}"))
+    ItemError::new(format!("cannot resample it: {error}"))
 }

@@ -6,10 +6,10 @@ use fusemix_sdk::ItemError;
 use crate::decode::Decoder;
 use crate::resample::Resampler;
 
-/// Samples are between -1 and 1, or whole numbers of 32 bits at most; a resampler does not survive the largest that a
-/// file can hold.
+/// The largest absolute value of a sample: samples are between -1 and 1, or whole numbers of at most 32 bits, and a
+/// resampler fails on the largest values that a file can hold.
 const LOUDEST: f32 = 1e12;
-/// What a panic interrupts.
+/// The work that a panic interrupts.
 const DOING: &str = "decoding it";
 
 pub(crate) struct Sound<'a> {
@@ -22,7 +22,7 @@ pub(crate) struct Sound<'a> {
 }
 
 impl<'a> Sound<'a> {
-    /// `rate`: the samples a second that the model reads.
+    /// Opens a sound; `rate` is the model's samples per second.
     pub(crate) fn open(bytes: &'a [u8], rate: u32) -> Result<Self, ItemError> {
         guarded(DOING, || {
             let decoder = Decoder::open(bytes)?;
@@ -38,7 +38,7 @@ impl<'a> Sound<'a> {
                 self.over = !self.decoder.read(&mut self.packet)?;
                 // What is no number fails the comparison, too.
                 if !self.packet.iter().all(|sample| sample.abs() <= LOUDEST) {
-                    return Err(ItemError::new("a sample in it is not a number, or far too large for one of a sound"));
+                    return Err(ItemError::new("a sample is not a number, or far too large for audio"));
                 }
                 match self.over {
                     false => self.resampler.push(&mut self.packet, &mut self.samples)?,

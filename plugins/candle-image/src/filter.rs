@@ -1,4 +1,4 @@
-//! What a resized pixel takes of the pixels around its place.
+//! Filters: the weights of the pixels around a resized pixel.
 
 use std::f64::consts::PI;
 use std::fmt::{self, Display};
@@ -19,7 +19,7 @@ impl Filter {
     pub(crate) const ALL: [Self; 6] =
         [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming];
 
-    /// How far it reaches, in pixels of the smaller of the two pictures.
+    /// Its radius, in pixels of the smaller of the two pictures.
     pub(crate) fn support(self) -> f64 {
         match self {
             Self::Nearest | Self::Box => 0.5,

@@ -1,4 +1,4 @@
-//! From the bytes of a picture to the values that a network reads.
+//! Conversion of a picture's bytes to the values that a network reads.
 
 use candle_kit::guarded;
 use fusemix_sdk::{Error, ItemError, Options};
@@ -11,11 +11,11 @@ use crate::picture::decode;
 use crate::preprocessing::{Centre, Preprocessing, Resize};
 use crate::resample::resample;
 
-/// What becomes of a picture that does not have the network's shape.
+/// The treatment of a picture that does not have the network's shape.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Fit {
-    /// What the network's authors do with it: most cut out its middle.
+    /// The published preprocessing, which mostly cuts out the middle.
     Crop,
     /// All of it, its sides squashed to the network's.
     Whole,
@@ -29,7 +29,7 @@ pub(crate) struct Input {
     preprocessing: Preprocessing,
     fit: Fit,
     max_pixels: u64,
-    /// What becomes of each of 256 values of each channel.
+    /// The mapping of each of 256 values of each channel.
     values: [[f32; 256]; 3],
 }
 
@@ -64,7 +64,7 @@ impl Input {
         }
     }
 
-    /// What the network reads of a picture.
+    /// The network's input for a picture.
     fn see(&self, picture: &RgbImage) -> Vec<f32> {
         let Preprocessing { size, filter, .. } = self.preprocessing;
         let [width, height] = [picture.width(), picture.height()].map(|side| side as usize);
@@ -111,7 +111,7 @@ impl Input {
         values
     }
 
-    /// `rgb`, of `seen` height and width, with what is missing around it, `before` at the top and at the left,
+    /// `rgb`, of `seen` height and width, padded with `before` rows and columns at the top and at the left, and
     /// normalised.
     fn values(&self, rgb: &[u8], seen: [usize; 2], before: [usize; 2]) -> Vec<f32> {
         let (pixels, _) = rgb.as_chunks::<3>();
@@ -132,7 +132,7 @@ impl Input {
     }
 }
 
-/// What tells inputs apart; a change of what [`Input::pixels`] does is a change of this.
+/// The fingerprint of an input, which must change with [`Input::pixels`].
 impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Preprocessing { size: [height, width], filter, mean, deviation, .. } = &self.preprocessing;

@@ -1,4 +1,4 @@
-//! What a picture in the container of MP4 is, by its brands: none of them is decoded here.
+//! Recognition of pictures in MP4 containers by their brands; none of them is decoded here.
 
 /// "HEIC", "AVIF" or "HEIF"; None of other files.
 pub(crate) fn format(file: &[u8]) -> Option<&'static str> {

@@ -1,5 +1,5 @@
-//! JPEG as libjpeg-turbo decodes it, to the bit, which is what Pillow and torchvision read (the standard leaves the
-//! last bits, and the way from the colours' half resolution to the full, to each decoder).
+//! JPEG decoding identical to libjpeg-turbo's, which Pillow and torchvision use (the standard leaves the last bits, and
+//! the upsampling of colours, to each decoder).
 
 use fusemix_sdk::ItemError;
 use image::metadata::Orientation;
@@ -12,15 +12,16 @@ use crate::refusal::{check_size, undecodable};
 const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
-/// Of one picture: a progressive file has about ten, and each costs the time of all pixels, however short it is.
+/// The most scans of a picture: a progressive file has about ten, and each costs the time of all pixels, however short
+/// it is.
 const MOST_SCANS: usize = 200;
 
 /// The picture, upright.
 pub(crate) fn decode(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemError> {
     match scans(file) {
-        None => return Err(undecodable("the file ends within the picture")),
+        None => return Err(undecodable("the file is truncated: it ends within the picture")),
         Some(scans) if scans > MOST_SCANS => {
-            return Err(undecodable(format!("{scans} scans; at most {MOST_SCANS} are read")));
+            return Err(undecodable(format!("it has {scans} scans; at most {MOST_SCANS} are allowed")));
         }
         Some(_) => {}
     }
@@ -54,7 +55,7 @@ fn read(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemError> {
     Ok(picture)
 }
 
-/// The colour of inks that are stored as Adobe does, 255 for none: Pillow's rounding.
+/// The colour of inks in Adobe's inverted form, 255 for none, with Pillow's rounding.
 fn rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     let black = u32::from(black);
     let over = |ink: u8| {
@@ -64,7 +65,7 @@ fn rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     [cyan, magenta, yellow].map(over)
 }
 
-/// The scans of the first picture, if its end follows: the decoder greys out what is missing and says nothing.
+/// The number of scans of the first picture, if its end marker follows: the decoder silently greys out missing parts.
 fn scans(file: &[u8]) -> Option<usize> {
     let mut rest = file.strip_prefix(&[0xff, START_OF_IMAGE])?;
     let mut scans = 0;

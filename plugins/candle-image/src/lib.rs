@@ -1,5 +1,5 @@
-//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet as a hub has them, UNICOM
-//! and EfficientNet-Lite as their authors do. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text:
+//! Image encoders: DINOv2, ViT, CLIP's and SigLIP's vision towers, ConvNeXt and EfficientNet in hub format, UNICOM and
+//! EfficientNet-Lite in their authors' format. Pictures are PNG, JPEG, WebP, GIF, BMP, TIFF or SVG (without its text:
 //! see `svg`).
 
 mod channels;
@@ -31,13 +31,13 @@ use model::{Loaded, Model};
 
 fusemix_sdk::export!(CandleImage);
 
-/// Pictures that a GPU takes together.
+/// Pictures per pass on a GPU.
 const GPU_PICTURES: usize = 32;
 
 struct CandleImage {
     name: String,
     architecture: String,
-    /// What was loaded, for the fingerprint.
+    /// Digests of the loaded files, for the fingerprint.
     digests: Vec<(&'static str, String)>,
     input: Input,
     model: Box<dyn Model>,
@@ -46,16 +46,24 @@ struct CandleImage {
     normalize: bool,
     device: Device,
     dtype: DType,
-    /// A GPU computes for one call, while the other decodes its pictures.
+    /// A lock that lets a GPU compute for one call while another decodes its pictures.
     turn: Mutex<()>,
 }
 
 impl Encoder for CandleImage {
     fn options() -> Vec<OptionSpec> {
         let own = [
-            OptionSpec::new("fit", OptionKind::Text, "the middle of a picture, or all of it, squashed (default: crop)")
-                .choices(&Fit::NAMES),
-            OptionSpec::new("max_pixels", OptionKind::Integer, "refuse larger pictures unread (default: 100000000)"),
+            OptionSpec::new(
+                "fit",
+                OptionKind::Text,
+                "crop (the middle of the picture) or whole (all of it, squashed); default: crop",
+            )
+            .choices(&Fit::NAMES),
+            OptionSpec::new(
+                "max_pixels",
+                OptionKind::Integer,
+                "reject larger pictures without decoding them (default: 100000000)",
+            ),
         ];
         candle_kit::options().into_iter().chain(own).collect()
     }
@@ -115,7 +123,7 @@ impl Encoder for CandleImage {
 }
 
 impl CandleImage {
-    /// The latent of each picture that there is.
+    /// The latents of the pictures that decoded.
     fn latents(
         &self,
         pictures: Vec<Result<Vec<f32>, ItemError>>,

@@ -1,4 +1,4 @@
-//! From the bytes of a file to its picture: the first frame, upright and on white.
+//! Decoding of a file to its picture: the first frame, upright and on white.
 
 use fusemix_sdk::ItemError;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage};
@@ -12,7 +12,8 @@ const BYTES_A_PIXEL: u64 = 16;
 /// Bytes that it may use for anything else, such as colour profiles.
 const BYTES_BESIDES: u64 = 1 << 26;
 
-/// The size is judged by the header, before anything is allocated for pixels. A drawing gets `short_side` pixels.
+/// Decodes a picture. Its size is checked by the header, before pixels are allocated. A drawing gets `short_side`
+/// pixels.
 pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<RgbImage, ItemError> {
     if bytes.is_empty() {
         return Err(ItemError::new("an empty file"));
@@ -39,7 +40,8 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     Ok(on_white(to_eight_bits(picture)))
 }
 
-/// Of 16 bits the upper 8, as Pillow reads colours. (Of grey it makes white of all that is above 255 of 65,535.)
+/// The upper 8 of 16 bits, as Pillow reads colours. (In grey pictures, Pillow turns everything above 255 of 65,535
+/// white.)
 fn to_eight_bits(picture: DynamicImage) -> DynamicImage {
     fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
         picture: &ImageBuffer<P, Vec<u16>>,

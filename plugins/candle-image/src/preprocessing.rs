@@ -1,4 +1,4 @@
-//! How a network wants its pictures.
+//! The preprocessing of a network.
 
 use std::fmt::{self, Display};
 
@@ -22,13 +22,13 @@ pub(crate) struct Preprocessing {
     pub(crate) deviation: [f64; 3],
 }
 
-/// What comes before the middle is cut out.
+/// The resizing before the middle is cut out.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Resize {
     No,
     /// The short side to so many pixels, the long one in proportion.
     Short(u32),
-    /// To height and width, whatever they were.
+    /// Resized to height and width, regardless of proportions.
     To([u32; 2]),
     /// Cut first, to the square in the middle: `margin` would be left off if `size + margin` pixels were the short
     /// side.
@@ -37,7 +37,7 @@ pub(crate) enum Resize {
     },
 }
 
-/// The middle of an odd number of pixels.
+/// The middle of an odd remainder of pixels.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Centre {
     /// The pixel before it: transformers.
@@ -61,7 +61,7 @@ impl Preprocessing {
     }
 }
 
-/// What becomes of a picture that is cropped.
+/// A description of the preprocessing of a cropped picture.
 impl Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { size: [height, width], filter, .. } = self;

@@ -1,5 +1,5 @@
-//! preprocessor_config.json: what it says, else what its class does in transformers, else what the family was published
-//! with.
+//! preprocessor_config.json: its own settings, then its class's defaults in transformers, then those that the family
+//! was published with.
 
 mod classes;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::preprocessing::{Centre, Colours, Filter, Preprocessing, Resize};
 
-/// Pixels of a side that a network reads.
+/// The most pixels of a side.
 const LARGEST: u32 = 4096;
 
 /// Numbers of filters.
@@ -23,7 +23,7 @@ pub(crate) struct Preprocessor {
     #[serde(deserialize_with = "flag")]
     do_resize: Option<bool>,
     size: Option<Size>,
-    /// Whether a number as `size` is the short side, not both.
+    /// True if a number as `size` is the short side, false if it is both sides.
     #[serde(skip)]
     number_is_short: bool,
     resample: Option<usize>,
@@ -50,7 +50,7 @@ pub(crate) struct Preprocessor {
     feature_extractor_type: Option<String>,
 }
 
-/// Null is no, whatever the class does.
+/// Null counts as false, regardless of the class.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     Ok(Some(Option::deserialize(deserializer)?.unwrap_or(false)))
 }
@@ -109,7 +109,7 @@ impl Channels {
 }
 
 impl Preprocessor {
-    /// Of a model whose family does as `usual`.
+    /// The preprocessing of a model whose family's defaults are `usual`.
     pub(crate) fn read(source: &Source, usual: Self) -> Result<Preprocessing, Error> {
         let (file, config) = source.preprocessor("image_processor")?.unwrap_or(("", json!({})));
         let wrong = |what: String| Error::config(format!("{file} of `{}`: {what}", source.name()));
@@ -119,14 +119,14 @@ impl Preprocessor {
         if let (Some(class), None) = (class, &defaults) {
             let name = source.name();
             tracing::warn!(
-                "{file} of `{name}`: this plugin does not know {class}; what the file says is done, and else what is \
-                 usual"
+                "{file} of `{name}`: this plugin does not know {class}; it follows the file, and the family's \
+                 defaults where the file is silent"
             );
         }
         read.or(defaults.unwrap_or(usual)).preprocessing().map_err(wrong)
     }
 
-    /// What it leaves open is as `usual`; and keys that only some classes know mean nothing to others.
+    /// Fills gaps from `usual`; keys that only some classes know are ignored for others.
     fn or(self, usual: Self) -> Self {
         Self {
             do_resize: self.do_resize.or(usual.do_resize),
@@ -151,7 +151,7 @@ impl Preprocessor {
     fn preprocessing(&self) -> Result<Preprocessing, String> {
         let filter = *Filter::ALL
             .get(self.resample.unwrap_or(BILINEAR))
-            .ok_or("`resample` is none of Pillow's 0 to 5; set one of these there")?;
+            .ok_or("`resample` is not one of Pillow's 0 to 5; set one of these there")?;
         if self.do_pad == Some(true) {
             return Err(
                 "`do_pad` is not supported by this plugin; set it to false there, if the model allows it".into()
@@ -165,13 +165,14 @@ impl Preprocessor {
         };
         let mut crop = match (self.do_center_crop, self.crop_size) {
             (Some(true), Some(size)) => Some(size.height_and_width().ok_or("`crop_size` has no height and width")?),
-            (Some(true), None) => return Err("`do_center_crop` is set, and no `crop_size`; set it there, too".into()),
+            (Some(true), None) => return Err("`do_center_crop` is set without `crop_size`; set that as well".into()),
             _ => None,
         };
         if let (Some(pct), Resize::Short(side)) = (self.crop_pct, resize) {
             if crop.is_some() {
                 return Err(
-                    "`do_center_crop` beside `crop_pct` is not supported by this plugin; set it to false there".into(),
+                    "`do_center_crop` together with `crop_pct` is not supported by this plugin; set it to false there"
+                        .into(),
                 );
             }
             (crop, resize) = match side < 384 {
@@ -185,7 +186,7 @@ impl Preprocessor {
         };
         let sides = size.into_iter().chain(if let Resize::Short(side) = resize { Some(side) } else { None });
         if let Some(side) = sides.into_iter().find(|side| !(1..=LARGEST).contains(side)) {
-            return Err(format!("a side of {side} pixels; it must be from 1 to {LARGEST}"));
+            return Err(format!("a side of {side} pixels; it must be between 1 and {LARGEST}"));
         }
         let [mean, deviation] = self.colours();
         Ok(Preprocessing {

@@ -1,4 +1,4 @@
-//! What each output of a convolution sees of its inputs.
+//! The inputs that each output of a convolution sees.
 
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -6,13 +6,13 @@ use std::ops::Range;
 /// Zeros around the inputs.
 #[derive(Clone, Copy)]
 pub(crate) enum Padding {
-    /// As many as TensorFlow's SAME puts there: an output for each stride; the odd zero is behind the last input.
+    /// TensorFlow's SAME: one output per stride; an odd zero is after the last input.
     Same,
-    /// So many before the first input, and so many behind the last.
+    /// So many before the first input, and so many after the last.
     Around(usize, usize),
 }
 
-/// One dimension of a convolution: what each output sees of the inputs.
+/// One dimension of a convolution: the inputs that each output sees.
 pub(crate) struct Reach {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
@@ -55,7 +55,7 @@ impl Reach {
         padded.reshape(shape)
     }
 
-    /// What all outputs see at a place of the kernel, of the two dimensions that [`Reach::strides`] made of `dim`.
+    /// The inputs of all outputs at a place of the kernel, in the two dimensions that [`Reach::strides`] made of `dim`.
     fn tap(&self, strides: &Tensor, dim: usize, place: usize) -> Result<Tensor> {
         strides
             .narrow(dim, place / self.stride, self.outputs)?
@@ -64,8 +64,8 @@ impl Reach {
     }
 }
 
-/// For each place of the kernel, row by row, what the outputs see there: `n x out x out x channels` each, in the memory
-/// of one padded copy of `x`.
+/// The inputs of the outputs at each place of the kernel, row by row: `n x out x out x channels` each, in the memory of
+/// one padded copy of `x`.
 pub(crate) fn taps(x: &Tensor, kernel: usize, stride: usize, padding: Padding) -> Result<Vec<Tensor>> {
     let (_, h, w, _) = x.dims4()?;
     let [rows, columns] = [h, w].map(|inputs| Reach::new(inputs, kernel, stride, padding));

@@ -1,4 +1,4 @@
-//! The words in which a picture is refused.
+//! The wording of refusals of pictures.
 
 use fusemix_sdk::ItemError;
 use std::fmt::Display;
@@ -7,7 +7,7 @@ pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemE
     check_pixels(u64::from(width) * u64::from(height), most, &format!("{width}x{height} is")).map(|_| ())
 }
 
-/// With another limit it may work, and the limit is not part of the fingerprint.
+/// A transient error: another limit may allow the picture, and the limit is not part of the fingerprint.
 pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, ItemError> {
     if pixels <= most {
         return Ok(pixels);
@@ -19,10 +19,10 @@ pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, It
 }
 
 pub(crate) fn undecodable(error: impl Display) -> ItemError {
-    ItemError::new(format!("the picture does not decode: {}", one_line(error)))
+    ItemError::new(format!("cannot decode the picture: {}", one_line(error)))
 }
 
-/// Some decoders' messages are lists.
+/// The message as one line: some decoders' messages are lists.
 pub(crate) fn one_line(error: impl Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,16 +1,16 @@
-//! Resizing as Pillow 13 does it (`Resample.c`), to the bit: in fixed point, one dimension after the other.
+//! Resizing identical to Pillow 13's (`Resample.c`): in fixed point, one dimension after the other.
 
 use pulp::{Arch, Simd};
 use std::ops::Range;
 
 use crate::filter::Filter;
 
-/// Bits of a weight behind its point. A sum of bytes times weights, which may overshoot, fits into 32.
+/// Fractional bits of a weight. A sum of bytes times weights, which may overshoot, fits into 32 bits.
 const BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (BITS - 1);
 
-/// Of the picture of these `rows` (RGB) resized `to` height and width, the part of `size` that begins at row and column
-/// `start`, row by row.
+/// The part of a resized picture: `rows` (RGB) are resized `to` height and width, and the part of `size` from row and
+/// column `start` is returned, row by row.
 pub(crate) fn resample(rows: &[&[u8]], to: [usize; 2], start: [usize; 2], size: [usize; 2], filter: Filter) -> Vec<u8> {
     let from = [rows.len(), rows[0].len() / 3];
     if filter == Filter::Nearest {
@@ -30,16 +30,16 @@ pub(crate) fn resample(rows: &[&[u8]], to: [usize; 2], start: [usize; 2], size: 
     }
 }
 
-/// What each place of a dimension takes of its old places.
+/// The weights of the old places for each new place of a dimension.
 struct Weights {
-    /// The old places, for each of the new.
+    /// The old places for each new one.
     spans: Vec<Range<usize>>,
-    /// What they weigh, span by span.
+    /// Their weights, span by span.
     weights: Vec<i32>,
 }
 
 impl Weights {
-    /// For `places` of `to`.
+    /// The weights for `places` of `to`.
     fn new(from: usize, to: usize, places: Range<usize>, filter: Filter) -> Self {
         let scale = from as f64 / to as f64;
         let wide = scale.max(1.0);
@@ -66,12 +66,12 @@ impl Weights {
         })
     }
 
-    /// The old places that weigh anything.
+    /// The old places with any weight.
     fn seen(&self) -> Range<usize> {
         self.spans[0].start..self.spans[self.spans.len() - 1].end
     }
 
-    /// Old places are rows, of which `rows` has those from `first` on.
+    /// Resizes vertically; `rows` has the old rows from `first` on.
     fn of_rows(&self, rows: &[&[u8]], first: usize) -> Vec<u8> {
         let width = rows[0].len();
         let mut out = vec![0; self.spans.len() * width];
@@ -81,7 +81,7 @@ impl Weights {
         out
     }
 
-    /// Old places are columns.
+    /// Resizes horizontally.
     fn of_columns(&self, rows: &[&[u8]]) -> Vec<u8> {
         let width = self.spans.len() * 3;
         let mut out = vec![0; rows.len() * width];
@@ -121,8 +121,8 @@ fn rounded(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }
 
-/// The old places of those `start..start + size` of `to`. Where two are equally near, it shows that Pillow adds up its
-/// steps.
+/// The nearest old places for `start..start + size` of `to`. If two are equally near, the choice follows Pillow, which
+/// adds up its steps.
 fn places(from: usize, to: usize, start: usize, size: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let all = std::iter::successors(Some(step * 0.5), |at| Some(at + step));

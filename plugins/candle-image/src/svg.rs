@@ -14,21 +14,21 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::refusal::{check_pixels, check_size, one_line};
 
-/// Bytes in which the root element of a drawing begins.
+/// The bytes within which the root element of a drawing must begin.
 const PROLOGUE: usize = 1 << 16;
-/// Pixels of a drawing.
+/// The most pixels of a drawing.
 const MOST: u64 = 1 << 23;
-/// Elements that may refer to each other in a chain, and the bytes that so long a chain takes of a stack.
+/// The most elements that may refer to each other in a chain, and the stack bytes that such a chain needs.
 const MOST_REFERENCES: usize = 10_000;
 const STACK: usize = 1 << 28;
 
-/// Whether `file` reads as SVG.
+/// True if `file` looks like SVG.
 pub(crate) fn is_svg(file: &[u8]) -> bool {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file).trim_ascii_start();
     file.starts_with(b"<") && file[..file.len().min(PROLOGUE)].windows(4).any(|tag| tag == b"<svg")
 }
 
-/// The drawing on white, its short side `short` pixels; no picture in it has more than `max_pixels`, nor have all
+/// The drawing on white, with a short side of `short` pixels; pictures in it have at most `max_pixels`, each and
 /// together.
 pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage, ItemError> {
     let text = std::str::from_utf8(file).map_err(undrawable)?;
@@ -43,7 +43,7 @@ pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage,
     // The parser and the painter call themselves for each reference.
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, draw).map_err(undrawable)?;
-        thread.join().unwrap_or_else(|_| Err(undrawable("its painter panicked")))
+        thread.join().unwrap_or_else(|_| Err(undrawable("its renderer panicked")))
     })
 }
 
@@ -61,14 +61,14 @@ fn draw_document(document: &Document<'_>, short: u32, max_pixels: u64) -> Result
     }
     let transform = Transform::from_scale(across as f32 / width, down as f32 / height);
     layers::check(tree.root(), transform, [across, down]).map_err(undrawable)?;
-    let mut pixels = Pixmap::new(across, down).ok_or_else(|| undrawable("no memory for its pixels"))?;
+    let mut pixels = Pixmap::new(across, down).ok_or_else(|| undrawable("not enough memory for its pixels"))?;
     pixels.fill(Color::WHITE);
     resvg::render(&tree, transform, &mut pixels.as_mut());
     let rgb = pixels.data().chunks_exact(4).flat_map(|rgba| [rgba[0], rgba[1], rgba[2]]).collect();
-    RgbImage::from_raw(across, down, rgb).ok_or_else(|| undrawable("its pixels are not all there"))
+    RgbImage::from_raw(across, down, rgb).ok_or_else(|| undrawable("its pixels are incomplete"))
 }
 
-/// The pictures within a drawing's file: their pixels, each as often as it is drawn, or why they are refused.
+/// The pictures within a drawing: their pixels, each as often as it is drawn, or the reason why they are refused.
 struct Embedded {
     max_pixels: u64,
     pixels: Mutex<Result<u64, ItemError>>,
@@ -83,7 +83,7 @@ impl Embedded {
         Options { image_href_resolver, ..Options::default() }
     }
 
-    /// What does not read is left out, as browsers do.
+    /// A picture in a drawing; an unreadable one is left out, as in browsers.
     fn admits(&self, file: &[u8]) -> bool {
         let mut pixels = self.pixels.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(so_far) = *pixels else { return false };
@@ -101,5 +101,5 @@ impl Embedded {
 }
 
 fn undrawable(error: impl Display) -> ItemError {
-    ItemError::new(format!("the drawing does not read as SVG: {}", one_line(error)))
+    ItemError::new(format!("cannot read the drawing as SVG: {}", one_line(error)))
 }

@@ -1,4 +1,4 @@
-//! On the real weights of EfficientNet-Lite0: `FUSEMIX_EFFICIENTNET`, or where `./check` fetches them to.
+//! Tests on the real weights of EfficientNet-Lite0, in `FUSEMIX_EFFICIENTNET` or as fetched by `./check`.
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::{Layer, Pooling, Source};
@@ -87,7 +87,7 @@ fn latents_are_those_of_pytorch() {
     }
 }
 
-/// Rows 16, 48 .. 208 of what the network sees, of each kind of file.
+/// Rows 16, 48 .. 208 of the network's input, for each kind of file.
 #[test]
 fn pixels_are_those_of_pillow() {
     let (stamps, tensors) = stamps();
@@ -142,11 +142,11 @@ fn bad_pictures_fail_alone() {
     };
     let middle = good.len() / 2;
     let bad = [
-        (good[..middle].to_vec(), "does not decode"),
-        (with(good.clone(), middle, &[!good[middle]]), "does not decode"),
-        (jpeg[..200].to_vec(), "does not decode"),
-        (jpeg[..jpeg.len() / 2].to_vec(), "does not decode"),
-        (with(jpeg.clone(), 20, &[0; 100]), "does not decode"),
+        (good[..middle].to_vec(), "cannot decode the picture"),
+        (with(good.clone(), middle, &[!good[middle]]), "cannot decode the picture"),
+        (jpeg[..200].to_vec(), "cannot decode the picture"),
+        (jpeg[..jpeg.len() / 2].to_vec(), "cannot decode the picture"),
+        (with(jpeg.clone(), 20, &[0; 100]), "cannot decode the picture"),
         (b"a red flower".to_vec(), "neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG"),
         (Vec::new(), "an empty file"),
     ];
@@ -186,7 +186,7 @@ fn large_pictures_are_refused_by_their_headers() {
     }
 }
 
-/// What the network sees of a file.
+/// The network's input for a file.
 fn pixels(file: &[u8]) -> Vec<f32> {
     open(&efficientnet()).input.pixels(file).unwrap()
 }
@@ -256,9 +256,9 @@ fn mistakes_name_what_to_change() {
     let two = tempfile::tempdir().unwrap();
     ["a.pt", "b.pth"].iter().for_each(|name| std::fs::write(two.path().join(name), "").unwrap());
     let many = refused(Options::default().with("model", two.path().to_str()));
-    assert!(many.contains("and more than one state dict: a.pt, b.pth; give the path of one"), "{many}");
+    assert!(many.contains("and more than one state dict: a.pt, b.pth; set `model` to the path of one"), "{many}");
     let other = refused(Options::default().with("model", format!("{golden}/efficientnet_lite0.json")));
-    assert!(other.contains("efficientnet_lite0.json has no config.json beside it"), "{other}");
+    assert!(other.contains("efficientnet_lite0.json has no config.json next to it"), "{other}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.
 /// The tensors of a model's files as a model reads them, on `device`: safetensors, or state dicts.
 pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Result<VarBuilder<'static>, Error> {
     if let Some(path) = paths.iter().find(|path| path.extension().is_some_and(|ending| ending == "json")) {
-        let message = "is JSON, not weights; name the model's folder or its file with weights as `model`";
+        let message = "is JSON, not weights; set `model` to the model's folder or to its weights file";
         return Err(Error::config(format!("{} {message}", path.display())).key("model"));
     }
     if paths.iter().all(|path| path.extension().is_some_and(|ending| ending == "safetensors")) {
@@ -38,8 +38,8 @@ pub fn load(paths: &[PathBuf], dtype: DType, device: &Device) -> std::result::Re
     Ok(VarBuilder::from_tensors(tensors, dtype, device))
 }
 
-/// The tensors of the model itself, among those of a larger one or one with a head: behind the first of `prefixes`
-/// behind which there is `tensor`, if it is behind one.
+/// The tensors of the model itself, among those of a larger one or one with a head: under the first of `prefixes` under
+/// which there is `tensor`, if any.
 pub fn within<'a>(vb: VarBuilder<'a>, prefixes: &[&str], tensor: &str) -> VarBuilder<'a> {
     match prefixes.iter().find(|prefix| vb.contains_tensor(&format!("{prefix}.{tensor}"))) {
         Some(prefix) => vb.pp(prefix),
@@ -47,22 +47,22 @@ pub fn within<'a>(vb: VarBuilder<'a>, prefixes: &[&str], tensor: &str) -> VarBui
     }
 }
 
-/// Why nobody can read the file of a model at `path`, and what to do: `reason` is its reader's.
+/// The error for an unreadable model file at `path`, with advice; `reason` is the reader's.
 pub fn unreadable(path: &Path, reason: impl Display) -> Error {
     const POINTER: &[u8] = b"version https://git-lfs";
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(POINTER.len() as u64).read_to_end(&mut start));
     let path = path.display();
     Error::config(match read {
-        Ok(0) => format!("{path} is empty; fetch it again"),
+        Ok(0) => format!("{path} is empty; download it again"),
         Ok(_) if start == POINTER => {
-            format!("{path} is a Git LFS pointer, not the file that it stands for; run `git lfs pull` in its folder")
+            format!("{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder")
         }
-        _ => format!("{path}: {reason}; if it is cut or damaged, fetch it again"),
+        _ => format!("{path}: {reason}; if it is truncated or damaged, download it again"),
     })
 }
 
-/// The tensors of a state dict, by name; or of one that has an entry's place among others, as trainers save it.
+/// The tensors of a state dict, by name, possibly nested in an entry among others, as trainers save it.
 pub fn read(path: &Path) -> Result<HashMap<String, Tensor>> {
     let mut file = BufReader::new(File::open(path)?);
     if file.fill_buf()?.starts_with(MAGIC) {
@@ -149,14 +149,14 @@ mod tests {
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n";
         let zip = [b"PK\x03\x04", &bytes[..]].concat();
         for (content, ending, says) in [
-            (&b""[..], "safetensors", "is empty; fetch it again"),
-            (b"", "bin", "is empty; fetch it again"),
+            (&b""[..], "safetensors", "is empty; download it again"),
+            (b"", "bin", "is empty; download it again"),
             (pointer, "safetensors", "is a Git LFS pointer"),
             (pointer, "bin", "run `git lfs pull`"),
             (b"{\"model_type\": \"bert\"}", "json", "is JSON, not weights"),
-            (&bytes[..5], "safetensors", "cut or damaged, fetch it again"),
-            (&bytes[..bytes.len() - 1], "safetensors", "cut or damaged, fetch it again"),
-            (&zip, "bin", "cut or damaged, fetch it again"),
+            (&bytes[..5], "safetensors", "truncated or damaged, download it again"),
+            (&bytes[..bytes.len() - 1], "safetensors", "truncated or damaged, download it again"),
+            (&zip, "bin", "truncated or damaged, download it again"),
         ] {
             let path = folder.path().join(format!("model.{ending}"));
             std::fs::write(&path, content).unwrap();

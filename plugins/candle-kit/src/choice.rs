@@ -1,4 +1,4 @@
-//! Which latent of an item: after which block of the model, and how its states become one.
+//! The choice of an item's latent: the block after which the states are taken, and their pooling.
 
 use fusemix_sdk::{Description, Error, Options};
 use serde_json::Value;
@@ -6,12 +6,12 @@ use std::fmt;
 
 use crate::failure::failed;
 
-/// Where in a model the states are taken.
+/// The place in a model where the states are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
-    /// What the model gives: after its last block, and after its last normalisation where it has one.
+    /// The model's output: after its last block, and after its last normalisation if it has one.
     Last,
-    /// After so many blocks, and nothing else: 0 for the embeddings. `hidden_states[N]` of the transformers package.
+    /// After so many blocks and nothing else; 0 for the embeddings. `hidden_states[N]` of the transformers package.
     After(usize),
 }
 
@@ -31,14 +31,14 @@ impl Layer {
             let given = options.get::<Value>("layer").ok().flatten().unwrap_or_default();
             let choices = Self::choices(blocks).join(", ");
             Error::config(format!(
-                "`layer = {given}`: the model has {blocks} blocks, after all of which comes \"last\"; \
-                 choose one of {choices}"
+                "`layer = {given}`: the model has {blocks} blocks (\"last\" comes after all of them); choose one of \
+                 {choices}"
             ))
             .key("layer")
         })
     }
 
-    /// Those of all `blocks` that come before it.
+    /// Those of all `blocks` that are before it.
     pub fn of<T>(self, blocks: &[T]) -> &[T] {
         match self {
             Self::Last => blocks,
@@ -46,12 +46,12 @@ impl Layer {
         }
     }
 
-    /// Those of `offers` that there are here: what the model itself makes of its states is of the last layer.
+    /// Those of `offers` that are available at this layer: the model's own pooling is only at the last layer.
     pub fn poolings(self, offers: &[Pooling]) -> Vec<Pooling> {
         offers.iter().copied().filter(|&pooling| self == Self::Last || pooling != Pooling::Pooler).collect()
     }
 
-    /// What plugins.toml may say.
+    /// The valid values in plugins.toml.
     pub fn choices(blocks: usize) -> Vec<String> {
         let named = ["last", "penultimate"].map(str::to_owned);
         named.into_iter().chain((0..blocks).map(|after| after.to_string())).collect()
@@ -67,16 +67,16 @@ impl fmt::Display for Layer {
     }
 }
 
-/// How the states of an item's tokens, patches or frames become one latent.
+/// The way in which the states of an item's tokens, patches or frames become one latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
     /// The mean over all of them.
     Mean,
-    /// The first: the one that the model has for the whole.
+    /// The first one, which the model has for the whole.
     Cls,
-    /// The last: the only one that has seen all others in a model that reads from left to right.
+    /// The last one, the only one that has seen all others in a model that reads from left to right.
     Last,
-    /// What the model itself makes of them.
+    /// The model's own pooling.
     Pooler,
 }
 
@@ -85,7 +85,7 @@ impl Pooling {
     pub const ALL: [(&str, Self); 4] =
         [("mean", Self::Mean), ("cls", Self::Cls), ("last", Self::Last), ("pooler", Self::Pooler)];
 
-    /// The option `pooling`, among those that the model `offers` and there are at `layer`, of which the first is the
+    /// The option `pooling`, among those that the model `offers` and that are available at `layer`; the first is the
     /// default.
     pub fn choose(options: &Options, offers: &[Self], layer: Layer) -> Result<Self, Error> {
         let offers = layer.poolings(offers);
@@ -93,11 +93,11 @@ impl Pooling {
         let found = offers.iter().find(|pooling| pooling.to_string() == name);
         found.copied().ok_or_else(|| {
             let names = names(&offers).join(", ");
-            Error::config(format!("`pooling = \"{name}\"`: this model offers {names}, of layer {layer}")).key("pooling")
+            Error::config(format!("`pooling = \"{name}\"`: this model offers {names} at layer {layer}")).key("pooling")
         })
     }
 
-    /// `states` is `tokens x width` of one item, row by row; a pooler is the model's own affair.
+    /// Pools `states`, `tokens x width` of one item, row by row; the model's own pooling is done by the model.
     pub fn pool(self, states: &[f32], width: usize) -> Vec<f32> {
         match self {
             Self::Cls | Self::Pooler => states[..width].to_vec(),
@@ -125,7 +125,7 @@ fn names(poolings: &[Pooling]) -> Vec<String> {
     poolings.iter().map(ToString::to_string).collect()
 }
 
-/// A description with what plugins.toml may say of `layer`, and of `pooling` at the layer that it says.
+/// A description with the valid values of `layer`, and of `pooling` at the chosen layer.
 pub fn describe(description: Description, blocks: usize, offers: &[Pooling], layer: Layer) -> Description {
     description.choices("layer", Layer::choices(blocks)).choices("pooling", names(&layer.poolings(offers)))
 }
@@ -136,8 +136,8 @@ pub fn normalize(latent: &mut [f32]) {
     latent.iter_mut().for_each(|value| *value /= length);
 }
 
-/// Runs `work` over all of `items`, in halves where the device has no memory for them together. `doing` says what goes
-/// on.
+/// Runs `work` over all of `items`, in halves if the device has no memory for them together. `doing` describes the work
+/// for errors.
 pub fn in_halves<T, R>(
     items: &[T],
     doing: &str,
@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(description.choices["layer"], ["last", "penultimate", "0", "1"]);
         }
         let refused = Pooling::choose(&options.with("pooling", "pooler"), &offers, Layer::After(1)).unwrap_err();
-        assert!(refused.message.contains("this model offers mean, of layer 1"), "{}", refused.message);
+        assert!(refused.message.contains("this model offers mean at layer 1"), "{}", refused.message);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub fn device(options: &Options) -> Result<Device, Error> {
 pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
     let name = options.get_or("dtype", "f32".to_owned())?;
     if device.is_cpu() && name != "f32" {
-        tracing::warn!("`dtype = \"{name}\"` is for GPUs: on the CPU it takes many times as long as \"f32\"");
+        tracing::warn!("`dtype = \"{name}\"` is meant for GPUs; on the CPU it is many times slower than \"f32\"");
     }
     match name.as_str() {
         "f32" => Ok(DType::F32),
@@ -22,7 +22,7 @@ pub fn dtype(options: &Options, device: &Device) -> Result<DType, Error> {
     }
 }
 
-/// A description with what the model computes in, unless that is f32, as it was before there was a choice.
+/// A description with the model's number type, unless that is f32, as before there was a choice.
 pub fn computed_in(description: Description, dtype: DType) -> Description {
     // How far apart the latents of an item may be, alone and in a batch.
     const ROUNDING: f32 = 0.05;
@@ -39,13 +39,12 @@ fn named(name: &str) -> Result<Device, Error> {
         ("cuda", Ok(_)) if !cfg!(feature = "cuda") => Err(not_built_for(name, kind)),
         ("metal", Ok(_)) if !cfg!(feature = "metal") => Err(not_built_for(name, kind)),
         ("metal", Ok(ordinal)) => Device::new_metal(ordinal).map_err(|error| {
-            Error::config(format!("`device = \"{name}\"`: {error}; choose \"cpu\" if there is none")).key("device")
+            Error::config(format!("`device = \"{name}\"`: {error}; use \"cpu\" if there is no such device"))
+                .key("device")
         }),
         ("cuda", Ok(ordinal)) => Device::new_cuda(ordinal).map_err(|error| {
-            Error::config(format!(
-                "`device = \"{name}\"`: {error}; is the GPU there (nvidia-smi)? If not, choose \"cpu\""
-            ))
-            .key("device")
+            Error::config(format!("`device = \"{name}\"`: {error}; check the GPU with nvidia-smi, or use \"cpu\""))
+                .key("device")
         }),
         _ => Err(Error::config(format!("`device = \"{name}\"`: choose \"cpu\", \"cuda\", \"cuda:N\" or \"metal\""))
             .key("device")),
@@ -54,8 +53,8 @@ fn named(name: &str) -> Result<Device, Error> {
 
 fn not_built_for(name: &str, feature: &str) -> Error {
     Error::config(format!(
-        "`device = \"{name}\"`: this plugin is built without it; rebuild it with \
-         `cargo build --release --features {feature} -p PLUGIN`, or choose \"cpu\""
+        "`device = \"{name}\"`: this plugin was built without it; rebuild it with `cargo build --release --features \
+         {feature} -p PLUGIN`, or use \"cpu\""
     ))
     .key("device")
 }

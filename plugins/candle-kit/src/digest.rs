@@ -1,4 +1,4 @@
-//! What tells two sets of weights apart.
+//! Digests of weights.
 
 use blake3::Hasher;
 use fusemix_sdk::Error;

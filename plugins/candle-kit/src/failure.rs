@@ -1,10 +1,10 @@
-//! What goes wrong, in words.
+//! Wording of failures.
 
 use fusemix_sdk::{Error, ItemError};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What candle says, without the backtrace that it adds where `RUST_BACKTRACE` is set.
+/// candle's message, without the backtrace that it adds if `RUST_BACKTRACE` is set.
 pub fn reason(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => reason(inner),
@@ -14,15 +14,16 @@ pub fn reason(error: &candle_core::Error) -> String {
     }
 }
 
-/// A failure of candle that no option would mend, with what was going on.
+/// A failure of candle that no option would fix, with a description of the work.
 pub(crate) fn failed(doing: impl Display) -> impl FnOnce(candle_core::Error) -> Error {
     move |error| Error::new(format!("{doing}: {}", reason(&error)))
 }
 
-/// What `work` makes of one item; if it panics, that costs this item and no other. `doing` says what goes on.
+/// The result of `work` on one item; a panic fails only this item. `doing` describes the work.
 pub fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(ItemError::new(format!("this plugin panicked while {doing}; the log says where"))))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(ItemError::new(format!("this plugin panicked while {doing}; see the log for the place")))
+    })
 }
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ mod tests {
         assert_eq!(word("a flower"), Ok("flower"));
         assert_eq!(
             word("flower").unwrap_err().message,
-            "this plugin panicked while counting words; the log says where"
+            "this plugin panicked while counting words; see the log for the place"
         );
     }
 }

@@ -23,7 +23,8 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// As the Python client reads it: `HF_ENDPOINT`, `HF_HUB_CACHE` or `HF_HOME`, `HF_TOKEN` or the token file,
+    /// The hub by the Python client's settings: `HF_ENDPOINT`, `HF_HUB_CACHE` or `HF_HOME`, `HF_TOKEN` or the token
+    /// file,
     /// `HF_HUB_OFFLINE`.
     pub(crate) fn from_env() -> Result<Self, Error> {
         let set = |key| env::var(key).ok().filter(|value: &String| !value.trim().is_empty());
@@ -67,7 +68,7 @@ impl Hub {
             }
             (None, None) => {
                 let cache = self.cache.display();
-                let message = format!("{label}: HF_HUB_OFFLINE is set, and nothing of it is in {cache}");
+                let message = format!("{label}: HF_HUB_OFFLINE is set, but none of its files are in {cache}");
                 return Err(Error::config(message).key("model"));
             }
         };
@@ -82,7 +83,7 @@ impl Hub {
             .with_token(self.token.clone())
             .with_retries(RETRIES)
             .build()
-            .map_err(|error| Error::new(format!("no client for {}: {error}", self.shown())))
+            .map_err(|error| Error::new(format!("cannot create a client for {}: {error}", self.shown())))
     }
 
     /// The endpoint without a user's name and password.
@@ -101,7 +102,7 @@ pub(crate) struct Snapshot {
     cached: CacheRepo,
     /// None offline.
     api: Option<ApiRepo>,
-    /// The names of the commit's files, or why the hub does not tell; asked at most once.
+    /// The names of the commit's files, or the reason why the hub does not list them; asked at most once.
     listing: OnceCell<Result<Vec<String>, String>>,
     host: Host,
 }
@@ -111,12 +112,12 @@ pub(crate) enum Found {
     File(PathBuf),
     /// The commit has none of that name.
     Absent,
-    /// It is not cached, and nobody says whether the commit has it.
+    /// It is not cached, and it is unknown whether the commit has it.
     Untold(Error),
 }
 
 impl Snapshot {
-    /// The file called `name`, from the cache or the hub. What is cached still serves when the hub does not answer.
+    /// The file called `name`, from the cache or the hub. Cached files work even if the hub does not answer.
     pub(crate) fn get(&self, name: &str) -> Result<Found, Error> {
         let snapshot = self.cached.pointer_path(&self.commit);
         let path = snapshot.join(name);
@@ -141,7 +142,7 @@ impl Snapshot {
         }
     }
 
-    /// The names of the commit's files; of those that are cached, if the hub does not tell.
+    /// The names of the commit's files; only of cached ones, if the hub does not list them.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         match self.api.as_ref().map(|api| self.listing.get_or_init(|| list(api))) {
             Some(Ok(names)) => Ok(names.clone()),
@@ -151,8 +152,8 @@ impl Snapshot {
 
     fn untold(&self, name: &str, because: &str) -> Error {
         Error::config(format!(
-            "{}: {name} is not cached, nor that there is none ({because}); open the encoder once with the hub in \
-             reach, or name a folder with all of the model's files as `model`",
+            "{}: {name} is not cached, and the cache does not say whether it exists ({because}); open the encoder \
+             once with access to the hub, or set `model` to a folder with all of the model's files",
             self.label
         ))
         .key("model")
@@ -180,12 +181,12 @@ fn list(api: &ApiRepo) -> Result<Vec<String>, String> {
 fn refused(label: &str, error: ApiError) -> Error {
     Error::config(format!(
         "{label}: {error}; check the id, the revision and the network, set HF_TOKEN if the model is private or gated, \
-         or fetch its files elsewhere and name their folder as `model`"
+         or download its files elsewhere and set `model` to their folder"
     ))
     .key("model")
 }
 
-/// Tells the host how far a download is.
+/// Reports the progress of a download to the host.
 struct Bar<'a> {
     host: &'a Host,
     name: &'a str,

@@ -1,5 +1,5 @@
-//! What the candle plugins share: finding a model's files, telling weights apart, choosing a device, layers
-//! that are fast on the CPU.
+//! The common parts of the candle plugins: finding a model's files, digests of weights, choosing a device, layers that
+//! are fast on the CPU.
 
 pub mod checkpoint;
 mod choice;
@@ -28,15 +28,19 @@ pub fn options() -> Vec<OptionSpec> {
         OptionSpec::new("model", OptionKind::Text, "a folder, a weights file, or a hub id such as org/name").required(),
         OptionSpec::new("revision", OptionKind::Text, "branch, tag or commit of a hub id (default: main)"),
         OptionSpec::new("device", OptionKind::Text, "cpu, cuda, cuda:N or metal (default: cpu)"),
-        OptionSpec::new("dtype", OptionKind::Text, "what the model computes in (default: f32)")
+        OptionSpec::new("dtype", OptionKind::Text, "f32, bf16 or f16, which the model computes in (default: f32)")
             .choices(&["f32", "bf16", "f16"]),
         OptionSpec::new(
             "layer",
             OptionKind::Any,
             "last (default), penultimate, or the number of blocks before the latent",
         ),
-        OptionSpec::new("pooling", OptionKind::Text, "how a latent is made of states (default: the checkpoint's own)")
-            .choices(&Pooling::ALL.map(|(name, _)| name)),
+        OptionSpec::new(
+            "pooling",
+            OptionKind::Text,
+            "how the model's states become a latent (default: the checkpoint's own)",
+        )
+        .choices(&Pooling::ALL.map(|(name, _)| name)),
         OptionSpec::new("normalize", OptionKind::Boolean, "scale latents to length 1 (default: false)"),
     ]
 }

@@ -1,4 +1,4 @@
-//! Where the files of a model are: in a folder, beside a weights file, or on a hub.
+//! The location of a model's files: a folder, next to a weights file, or a hub.
 
 use fusemix_sdk::{Error, Host, Options};
 use serde_json::Value;
@@ -24,7 +24,7 @@ enum Place {
 }
 
 impl Source {
-    /// Reads `model` and `revision`. A path that exists is taken before a hub id; `host` hears of downloads.
+    /// Reads `model` and `revision`. An existing path takes precedence over a hub id; `host` is told about downloads.
     pub fn locate(options: &Options, host: &Host) -> Result<Self, Error> {
         Self::locate_with(options, host, Hub::from_env)
     }
@@ -35,7 +35,7 @@ impl Source {
         let path = options.resolve(&name);
         let place = match &revision {
             Some(_) if path.exists() => {
-                let message = format!("`revision` is for hub ids, and `model` is {}; remove one", path.display());
+                let message = format!("`revision` is for hub ids, but `model` is {}; remove one", path.display());
                 return Err(Error::config(message).key("revision"));
             }
             None if path.is_dir() => Place::Local { folder: path, weights: None },
@@ -52,8 +52,10 @@ impl Source {
                 Place::Hub(Box::new(hub()?.snapshot(&name, revision, host).map_err(missing)?))
             }
             _ => {
-                let message =
-                    format!("`model = \"{name}\"`: there is no {}, and it is no hub id (org/name)", path.display());
+                let message = format!(
+                    "`model = \"{name}\"`: {} does not exist, and this is not a hub id (org/name)",
+                    path.display()
+                );
                 return Err(Error::config(message).key("model"));
             }
         };
@@ -73,8 +75,8 @@ impl Source {
         })
     }
 
-    /// The file called `name`, if the model has it. Of a model that is cached in part, with its hub out of reach,
-    /// nobody can tell, which is an error: the file may say what the latents are.
+    /// The file called `name`, if the model has it. If a model is cached in part and its hub is out of reach, the
+    /// answer may be unknown, which is an error: the file may affect the latents.
     pub fn optional(&self, name: &str) -> Result<Option<PathBuf>, Error> {
         match self.find(name)? {
             Found::File(path) => Ok(Some(path)),
@@ -83,7 +85,7 @@ impl Source {
         }
     }
 
-    /// Whether it can be told if the model has the file called `name`.
+    /// True if it is known whether the model has the file called `name`.
     pub fn knows(&self, name: &str) -> Result<bool, Error> {
         Ok(!matches!(self.find(name)?, Found::Untold(_)))
     }
@@ -92,9 +94,10 @@ impl Source {
         // Names come out of the model's own files, too.
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             let model = &self.name;
-            return Err(
-                Error::config(format!("`model = \"{model}\"`: it names a file outside of itself: {name}")).key("model")
-            );
+            return Err(Error::config(format!(
+                "`model = \"{model}\"`: it refers to a file outside its folder: {name}"
+            ))
+            .key("model"));
         }
         match &self.place {
             Place::Local { folder, .. } => {
@@ -120,14 +123,12 @@ impl Source {
         }
         let (name, names) = (&self.name, names.join(", "));
         let none = || {
-            Error::config(format!("`model = \"{name}\"`: there is none of {names} in {}", self.whereabouts()))
-                .key("model")
+            Error::config(format!("`model = \"{name}\"`: none of {names} is in {}", self.whereabouts())).key("model")
         };
         Err(untold.unwrap_or_else(none))
     }
 
-    /// The state dict of a model without a config.json, whatever it is called: the file that the user named, or the
-    /// only one.
+    /// The state dict of a model without a config.json, under any name: the file that the user named, or the only one.
     pub fn state_dict(&self) -> Result<PathBuf, Error> {
         if let Place::Local { weights: Some(file), .. } = &self.place {
             return Ok(file.clone());
@@ -146,7 +147,7 @@ impl Source {
             .key("model")),
             several => Err(Error::config(format!(
                 "`model = \"{model}\"`: there is no config.json in {whereabouts}, and more than one state dict: {}; \
-                 give the path of one as `model`, fetched first if it is on a hub",
+                 set `model` to the path of one (download it first if it is on a hub)",
                 several.join(", ")
             ))
             .key("model")),
@@ -180,8 +181,8 @@ impl Source {
         shards.ok_or_else(unread)?.into_iter().map(|shard| self.file(shard)).collect()
     }
 
-    /// What the model says of its preprocessing, and the name of the file that does: `preprocessor_config.json`, or the
-    /// `part` of `processor_config.json` that transformers 5 writes in its stead.
+    /// The model's preprocessing settings and the name of their file: `preprocessor_config.json`, or the `part` of
+    /// `processor_config.json` that transformers 5 writes instead.
     pub fn preprocessor(&self, part: &str) -> Result<Option<(&'static str, Value)>, Error> {
         const ALONE: &str = "preprocessor_config.json";
         const TOGETHER: &str = "processor_config.json";
@@ -210,7 +211,7 @@ fn read_json(path: &Path) -> Result<Value, Error> {
     serde_json::from_str(&text).map_err(|error| Error::config(format!("{}: {error}", path.display())))
 }
 
-/// Whether `name` reads as `org/name`.
+/// True if `name` has the form `org/name`.
 fn is_hub_id(name: &str) -> bool {
     let word = |word: &str| {
         !word.is_empty()

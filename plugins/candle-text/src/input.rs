@@ -1,4 +1,4 @@
-//! From texts to tokens, and from tokens to packs.
+//! Tokenisation of texts, and packing of tokens.
 
 use candle_core::Device;
 use candle_kit::{Source, checkpoint::unreadable, guarded};
@@ -46,9 +46,8 @@ impl Input {
         let words = tokenizer.get_vocab_size(true);
         if words < model.vocab_size / 10 {
             let (path, all) = (path.display(), model.vocab_size);
-            let message =
-                format!("{path} knows {words} tokens of the model's {all}: it is another model's, or of none");
-            return Err(Error::config(format!("{message}; fetch that of this model")).key("model"));
+            let message = format!("wrong tokenizer: {path} has only {words} of the model's {all} tokens");
+            return Err(Error::config(format!("{message}; download this model's tokenizer.json")).key("model"));
         }
         tokenizer.with_padding(None);
         let own = tokenizer.get_truncation().cloned().unwrap_or_default();
@@ -96,13 +95,15 @@ impl Input {
                 true => self.tokenizer.encode_fast(text, true),
                 false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),
             };
-            encoding.map_err(|error| ItemError::new(format!("the tokenizer: {error}")))
+            encoding.map_err(|error| ItemError::new(format!("the tokenizer failed: {error}")))
         })?;
         let ids = encoding.get_ids().to_vec();
         match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
-            Some(id) => Err(ItemError::new(format!("token {id} is not one of the model's {}", self.vocab_size))),
+            Some(id) => {
+                Err(ItemError::new(format!("token {id} is outside the model's vocabulary of {}", self.vocab_size)))
+            }
             None if ids == self.bare => {
-                Err(ItemError::new("the tokenizer finds nothing in it: no character that it reads"))
+                Err(ItemError::new("the tokenizer finds nothing in it, because it knows none of the characters"))
             }
             None => Ok(Tokens { ids, truncated: !encoding.get_overflowing().is_empty() }),
         }
@@ -111,8 +112,8 @@ impl Input {
 
 fn no_tokenizer(model: &str) -> Error {
     Error::config(format!(
-        "`model = \"{model}\"`: there is no tokenizer.json; fetch it from where the model is from, or, if the \
-         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), write it with \
+        "`model = \"{model}\"`: there is no tokenizer.json; download it from where the model came from, or, if the \
+         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), create it with \
          `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
     ))
     .key("model")
@@ -131,7 +132,7 @@ fn max_length(
         return match length > special && length <= positions {
             true => Ok(length),
             false => Err(Error::config(format!(
-                "`max_length = {length}`: choose one from {} to the {positions} that the model knows",
+                "`max_length = {length}`: choose a length from {} to the {positions} that the model supports",
                 special + 1
             ))
             .key("max_length")),
@@ -144,7 +145,7 @@ fn max_length(
     Ok(limit.map_or(positions, |length| positions.min(length as usize)))
 }
 
-/// Texts that go through the model together, each with its index.
+/// Texts that pass through the model together, each with its index.
 pub(crate) type Pack<'a> = Vec<(usize, &'a Tokens)>;
 
 /// Tokens of all its texts.
@@ -152,7 +153,7 @@ pub(crate) fn tokens(pack: &[(usize, &Tokens)]) -> usize {
     pack.iter().map(|(_, tokens)| tokens.ids.len()).sum()
 }
 
-/// Packs of similar lengths, the longest first. A text longer than a pack should be is one of its own.
+/// Packs of similar lengths, the longest first. A text longer than a pack gets its own.
 pub(crate) fn packs<'a>(texts: &'a [Result<Tokens, ItemError>], device: &Device) -> Vec<Pack<'a>> {
     let budget = if device.is_cpu() { CPU_TOKENS } else { GPU_TOKENS };
     let texts = texts.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_ref().ok()?)));

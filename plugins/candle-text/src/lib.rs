@@ -21,14 +21,14 @@ use sentence_transformers::SentenceTransformers;
 
 fusemix_sdk::export!(CandleText);
 
-/// Items that keep several cores busy with packs of similar lengths.
+/// Items per call, enough to keep several cores busy with packs of similar lengths.
 const BATCH: usize = 512;
-/// A call that takes longer says how far it is, which the host takes for a sign of life.
+/// The time after which a call reports its progress, which the host takes as a sign of life.
 const LONG: Duration = Duration::from_secs(10);
 
 struct CandleText {
     name: String,
-    /// What was loaded, for the fingerprint.
+    /// Digests of the loaded files, for the fingerprint.
     digests: [(&'static str, String); 3],
     input: Input,
     model: Box<dyn Model>,
@@ -83,7 +83,7 @@ impl Encoder for CandleText {
         }
         if !checkpoint.unknown.is_empty() {
             let modules = checkpoint.unknown.join(", ");
-            tracing::warn!("{name}: latents are those before {modules}, which this plugin leaves out");
+            tracing::warn!("{name}: latents are taken before {modules}, which this plugin does not support");
         }
         let includes_prompt = checkpoint.pooling.is_none_or(|pooling| pooling.include_prompt);
         Ok(Self {

@@ -1,11 +1,11 @@
-//! How a checkpoint's states become latents, where plugins.toml does not say.
+//! The pooling of a checkpoint's states, unless plugins.toml sets it.
 
 use candle_kit::{Layer, Pooling};
 use fusemix_sdk::{Error, Options};
 
 use crate::sentence_transformers::PoolingFile;
 
-/// The option `pooling`, else what the checkpoint says, else the first of what its family `offers`.
+/// The option `pooling`, else the checkpoint's setting, else the first of its family's `offers`.
 pub(crate) fn choose(
     options: &Options,
     checkpoint: Option<&PoolingFile>,
@@ -30,7 +30,7 @@ fn of_checkpoint(file: &PoolingFile, offers: &[Pooling]) -> Result<Pooling, Erro
         let offers = offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let says = match modes[..] {
             [] => "names no pooling".to_owned(),
-            _ => format!("pools by {}, which this plugin does not", modes.join(" and ")),
+            _ => format!("pools by {}, which this plugin does not support", modes.join(" and ")),
         };
         Error::config(format!("{} {says}; set `pooling` to one of {offers}", file.name)).key("pooling")
     })

@@ -1,4 +1,4 @@
-//! The text before each text.
+//! The prompt before each text.
 
 use fusemix_sdk::{Error, OptionKind, OptionSpec, Options};
 
@@ -14,7 +14,7 @@ pub(crate) fn options() -> [OptionSpec; 2] {
         OptionSpec::new(
             "prompt_name",
             OptionKind::Text,
-            "the one of the checkpoint's prompts that is put before each item",
+            "the name of the checkpoint's prompt that is put before each item",
         ),
     ]
 }
@@ -23,7 +23,7 @@ pub(crate) fn options() -> [OptionSpec; 2] {
 pub(crate) fn choose(options: &Options, checkpoint: &SentenceTransformers) -> Result<String, Error> {
     match (options.get::<String>("prompt")?, options.get::<String>("prompt_name")?) {
         (Some(_), Some(_)) => {
-            Err(Error::config("`prompt` and `prompt_name` are both there; remove one of them").key("prompt_name"))
+            Err(Error::config("`prompt` and `prompt_name` are both set; remove one of them").key("prompt_name"))
         }
         (Some(prompt), None) => Ok(prompt),
         (None, Some(name)) => checkpoint.prompt(&name).map(str::to_owned),

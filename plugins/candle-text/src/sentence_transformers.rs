@@ -1,4 +1,4 @@
-//! What sentence-transformers' files beside a checkpoint say about it.
+//! The settings in sentence-transformers' files beside a checkpoint.
 
 use candle_kit::Source;
 use fusemix_sdk::{Error, Options, tracing};
@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const MODULES: &str = "modules.json";
-/// Families after which the file is called that says how much of a text is read; the first that is there counts.
+/// Families that name the file with the maximum length of a text; the first existing file counts.
 const LIMITS: [&str; 7] = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"];
 const PROMPTS: &str = "config_sentence_transformers.json";
 
@@ -14,9 +14,9 @@ const PROMPTS: &str = "config_sentence_transformers.json";
 #[derive(Default)]
 pub(crate) struct SentenceTransformers {
     pub(crate) pooling: Option<PoolingFile>,
-    /// Its latents have length 1 there.
+    /// True if sentence-transformers scales its latents to length 1.
     pub(crate) normalizes: bool,
-    /// Modules that this plugin has not, which change a latent there: `Dense`.
+    /// Modules of sentence-transformers that change a latent and that this plugin lacks: `Dense`.
     pub(crate) unknown: Vec<String>,
     /// Tokens.
     pub(crate) max_seq_length: Option<u64>,
@@ -32,12 +32,12 @@ pub(crate) struct PoolingFile {
     pub(crate) name: String,
     /// `mean`, `cls`, `lasttoken` and others; several are put one after the other.
     pub(crate) modes: Vec<String>,
-    /// Whether the prompt's tokens count.
+    /// True if the prompt's tokens are pooled too.
     pub(crate) include_prompt: bool,
 }
 
 impl SentenceTransformers {
-    /// Where nobody can tell whether there are such files (see [`Source::optional`]), `pooling` has to be set.
+    /// Reads the files. If it is unknown whether they exist (see [`Source::optional`]), `pooling` has to be set.
     pub(crate) fn read(source: &Source, options: &Options) -> Result<Self, Error> {
         let mut found = Self::default();
         if !source.knows(MODULES)? {
@@ -46,7 +46,7 @@ impl SentenceTransformers {
             return match options.get::<String>("pooling")? {
                 Some(_) => {
                     tracing::warn!(
-                        "{}: not cached is {MODULES}, which may name a prompt and a maximum length",
+                        "{}: {MODULES} is not cached; it may name a prompt and a maximum length",
                         source.name()
                     );
                     Ok(found)
@@ -68,7 +68,7 @@ impl SentenceTransformers {
                     let message =
                         format!("{MODULES} of {}: {other} changes states before they are pooled", source.name());
                     return Err(Error::config(format!(
-                        "{message}, which this plugin cannot; choose another checkpoint"
+                        "{message}, which this plugin does not support; choose another checkpoint"
                     ))
                     .key("model"));
                 }
@@ -98,7 +98,7 @@ impl SentenceTransformers {
         let names: Vec<&str> = self.prompts.keys().map(String::as_str).collect();
         self.prompts.get(name).map(String::as_str).ok_or_else(|| {
             Error::config(match names[..] {
-                [] => format!("`prompt_name = \"{name}\"`: the checkpoint names no prompts; write one into `prompt`"),
+                [] => format!("`prompt_name = \"{name}\"`: the checkpoint has no named prompts; set `prompt` instead"),
                 _ => format!("`prompt_name = \"{name}\"`: the checkpoint's prompts are {}", names.join(", ")),
             })
             .key("prompt_name")

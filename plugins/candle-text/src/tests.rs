@@ -1,4 +1,4 @@
-//! On the real weights of all-MiniLM-L6-v2: `FUSEMIX_MINILM`, or where `./check` fetches them to.
+//! Tests on the real weights of all-MiniLM-L6-v2, in `FUSEMIX_MINILM` or as fetched by `./check`.
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::nn::Packing;

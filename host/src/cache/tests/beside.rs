@@ -1,4 +1,4 @@
-//! Readers beside a writer: whole rows or none, without a lock.
+//! Readers alongside a writer: intact rows or none, without a lock.
 
 use super::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,7 +110,7 @@ fn a_reader_beside_a_busy_writer_sees_whole_rows_only() {
     assert_eq!(hold(&reader, 0..all + 1, all), all);
 }
 
-/// Values of which a row has six: what is cleared is another width's.
+/// Six values per row: the cleared rows have another width.
 fn append_wider(store: &Store, indices: std::ops::Range<usize>) {
     let rows: Vec<(Key, Vec<f32>)> = indices.map(|index| (key(index), vec![index as f32; 6])).collect();
     let rows: Vec<(Key, &[f32])> = rows.iter().map(|(key, row)| (*key, row.as_slice())).collect();

@@ -1,4 +1,4 @@
-//! An index that is lost, and entries from before there were logs.
+//! A lost index, and entries that predate logs.
 
 use super::*;
 use rand::{RngExt, SeedableRng};
@@ -97,7 +97,7 @@ fn a_log_of_a_newer_version_is_refused_and_left_alone() {
     log[..56].copy_from_slice(&crate::cache::records::seal(header));
     std::fs::write(path(&cache, "rows.log"), &log).unwrap();
     let error = Store::open(cache.path(), &fingerprint(), "mock").err().unwrap().to_string();
-    assert!(error.contains("was written by a newer fusemix"), "{error}");
+    assert!(error.contains("was written by a newer version of fusemix"), "{error}");
     assert!(Reader::open(cache.path(), &fingerprint()).is_err());
     assert_eq!(std::fs::read(path(&cache, "rows.log")).unwrap(), log);
 }
@@ -119,7 +119,7 @@ fn a_clearing_that_did_not_reach_the_index_has_happened() {
     assert!((0..10).all(|index| read(&store, index) == latent(index)));
 }
 
-/// As version 0.1 wrote it, and was stopped: see the README there.
+/// An entry as version 0.1 left it when it was stopped: see the README there.
 fn old() -> TempDir {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/cache-0.1/572b0de94e231073");
     let cache = tempfile::tempdir().unwrap();
@@ -162,7 +162,7 @@ fn an_entry_from_before_there_were_logs_opens() {
     assert_eq!(Store::at(&folder).unwrap().known(&old_keys()).unwrap(), expected);
 }
 
-/// An index that was closed, and a journal that is beside it all the same.
+/// An index that was closed, with a journal still beside it.
 #[test]
 fn an_entry_from_before_there_were_logs_is_read_without_writing() {
     let cache = old();
@@ -181,7 +181,7 @@ fn an_entry_from_before_there_were_logs_is_read_without_writing() {
     assert_eq!(std::fs::read(folder.join("journal")).unwrap(), journal);
 }
 
-/// An older version used the entry after this one: the index has what the log has not.
+/// The index has items that the log lacks, because an older version used the entry after this one.
 #[test]
 fn what_an_older_version_added_comes_to_the_log() {
     let cache = old();

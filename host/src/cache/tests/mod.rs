@@ -1,4 +1,4 @@
-//! The cache's contract: what is committed is whole, what is not is as if it had never been.
+//! The cache's contract: committed data is intact, and uncommitted data leaves no trace.
 
 mod beside;
 mod lost;
@@ -66,7 +66,7 @@ fn what_is_known_takes_no_other_row() {
     );
 }
 
-/// Beyond some keys that are not there a filter tells which are not, and learns of those that come.
+/// After some absent keys a filter tells which are absent, and follows additions.
 #[test]
 fn many_that_are_not_there_hide_none_that_are() {
     let cache = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn another_width_is_refused_with_both_numbers() {
     let store = open(&cache);
     append(&store, 0..1);
     let error = store.append(&[(key(1), &[1.0, 2.0])], &[]).unwrap_err().to_string();
-    assert!(error.contains("holds latents of 5 values, and here comes one of 2"), "{error}");
+    assert!(error.contains("holds latents of 5 values, but got one of 2"), "{error}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_list_names_every_store() {
     assert!(list(&cache.path().join("nowhere")).unwrap().is_empty());
 }
 
-/// What a machine that stops now would leave behind.
+/// A copy of what a machine that stops now would leave behind.
 fn crashed(cache: &TempDir) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     let folder = copy.path().join(fingerprint().hex());

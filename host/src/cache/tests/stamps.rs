@@ -6,7 +6,7 @@ use std::fs::{File, FileTimes, Metadata};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// A file in the folder, and when it may count as unchanged since: its times cannot be set back.
+/// A file in the folder, and the time from which it may count as unchanged: its times cannot be set back.
 fn file(folder: &TempDir, name: &str, content: &str) -> (PathBuf, Metadata, SystemTime) {
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
@@ -144,7 +144,7 @@ fn a_cache_that_is_not_written_to_is_read() {
 
 const CACHE: &str = "FUSEMIX_TEST_STAMPS";
 
-/// Of the file `name` in the folder of another's stamps.
+/// The stamp of the file `name` in the folder of another's stamps.
 fn add(cache: &Path, names: std::ops::Range<usize>) {
     for name in names {
         let path = cache.join(name.to_string());
@@ -154,7 +154,7 @@ fn add(cache: &Path, names: std::ops::Range<usize>) {
     }
 }
 
-/// What [`two_processes_add_theirs`] starts.
+/// The process that [`two_processes_add_theirs`] starts.
 #[test]
 #[ignore = "started by another test"]
 fn another_process() {

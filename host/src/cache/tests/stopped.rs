@@ -3,7 +3,7 @@
 use super::*;
 use rand::{RngExt, SeedableRng};
 
-/// What a store and a reader must tell of an entry's items, and the store's numbers.
+/// The states that a store and a reader must report, and the store's numbers.
 type Told = (Vec<Option<Known>>, Counts, u64, bool);
 
 fn told(store: &Store) -> Told {
@@ -29,9 +29,9 @@ fn step(store: &Store, number: usize) {
     }
 }
 
-/// After each step each file is cut at each end of a record that the step added, and in the middle of each; after the
-/// last step, anywhere: what the log tells whole is there, the rest is as if it had never been, and everything can be
-/// stored.
+/// After each step, each file is cut at the end and in the middle of each record that the step added; after the last
+/// step, anywhere. Everything that the log has complete must survive, the rest must leave no trace, and everything can
+/// be stored again.
 #[test]
 fn whatever_is_cut_the_rest_is_whole() {
     let cache = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Timing steps, and what they compute.
+//! Timing of steps, and their number of operations.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::kernels::{Matmul, Order, Precision};
 use crate::nn::{AdapterKind, Version};
 
 impl Trainer {
-    /// Takes `steps` steps, waits for each, and returns what they took.
+    /// Takes `steps` steps, waits for each, and returns their durations.
     pub fn time_steps(&mut self, steps: usize) -> Result<Vec<Duration>, TrainError> {
         let mut times = Vec::new();
         for number in 0..steps {
@@ -24,9 +24,9 @@ impl Trainer {
         Ok(times)
     }
 
-    /// Multiplications and additions of a step over the first pair set: three products a weight matrix, but two of the
-    /// first, whose input needs no gradient, and three of all embeddings with all others. What is computed again to save
-    /// memory does not count.
+    /// Multiplications and additions of a step over the first pair set: three products per weight matrix (two for the
+    /// first, whose input needs no gradient), and three of all embeddings with all others. Recomputation to save memory
+    /// does not count.
     pub fn step_flops(&self) -> f64 {
         let set = &self.sets[0];
         let rows = set.size.batch as f64;
@@ -46,7 +46,7 @@ impl Trainer {
     }
 }
 
-/// The time that a product of two square matrices takes on a device.
+/// The duration of a product of two square matrices on a device.
 pub fn time_product(device: &dyn Device, side: usize, precision: Precision) -> Result<Duration, DeviceError> {
     let values: Vec<f32> = (0..side * side).map(|at| (at % 251) as f32 / 251.0).collect();
     let (a, b, out) = (device.upload(&values), device.upload(&values), device.zeros(side * side));

@@ -1,8 +1,8 @@
-//! `checkpoint.safetensors`: a training between two steps, from which it goes on as if it had never stopped.
+//! `checkpoint.safetensors`: the state of a training between two steps, from which it resumes exactly.
 //!
-//! For each tensor of the adapters there are `NAME.value`, `NAME.first` and `NAME.second` (AdamW's moments), and where they are
-//! kept `NAME.average` and `NAME.best`; then `losses`, those of the epoch so far. The metadata has `format =
-//! fusemix-checkpoint`, `version`, `training`, what must be the same for the training to go on, and `position`. The last
+//! For each tensor of the adapters there are `NAME.value`, `NAME.first` and `NAME.second` (AdamW's moments), and if
+//! they are kept `NAME.average` and `NAME.best`; then `losses`, those of the epoch so far. The metadata has `format =
+//! fusemix-checkpoint`, `version`, `training` (everything that must be the same to resume) and `position`. The last
 //! tensor is the BLAKE3 of the file before it.
 
 use memmap2::Mmap;
@@ -22,7 +22,7 @@ use crate::wording::differences;
 const FORMAT: &str = "fusemix-checkpoint";
 const VERSION: &str = "1";
 
-/// Where a training is.
+/// The position of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Steps that are done.
@@ -33,43 +33,43 @@ pub(super) struct Position {
     pub(super) at: usize,
     /// Steps that each tower has taken.
     pub(super) taken: Vec<usize>,
-    /// The bits of the best recall so far, and the evaluations since.
+    /// The bits of the best recall so far, and the number of evaluations since.
     pub(super) best: Option<(u64, usize)>,
-    /// What it was computed on, one after the other.
+    /// The devices that it ran on, in order.
     pub(super) devices: Vec<String>,
     /// Rows of a micro-batch.
     pub(super) micro_batch: usize,
 }
 
-/// Where a training's checkpoints go, and what they are of.
+/// The place of a training's checkpoints, and the identity of the training.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
-    /// The file; the one before it lies beside it.
+    /// The file; the previous checkpoint is next to it.
     pub path: PathBuf,
-    /// Time between two; none but at a stop if it is zero.
+    /// The time between two checkpoints; zero for only at a stop.
     pub every: Duration,
-    /// Steps between two; 0 for none.
+    /// Steps between two checkpoints; 0 for none.
     pub steps: usize,
-    /// What must be the same for a training to go on: options, seed, pairs, encoders.
+    /// Everything that must be the same to resume: options, seed, pairs, encoders.
     pub training: BTreeMap<String, String>,
 }
 
-/// What is wrong with a checkpoint.
+/// An error of a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
-    #[error("cannot write {}: {cause}; check the folder and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
     #[error("cannot read {}: {cause}", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("{} is refused: {reason}", path.display())]
+    #[error("cannot use {}: {reason}", path.display())]
     Refused { path: PathBuf, reason: String },
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
 
 impl Checkpoints {
-    /// Takes the checkpoints away.
+    /// Removes the checkpoints.
     pub fn remove(&self) {
         Self::remove_at(&self.path);
     }
@@ -82,7 +82,7 @@ impl Checkpoints {
         }
     }
 
-    /// What a training whose checkpoint is at `path` was begun with.
+    /// The identity of the training whose checkpoint is at `path`.
     pub fn begun_with(path: &Path) -> Option<BTreeMap<String, String>> {
         let training = |path: &Path| {
             let file = File::open(path).ok()?;
@@ -97,12 +97,12 @@ impl Checkpoints {
         training(path).or_else(|| training(&previous(path)))
     }
 
-    /// Whether there is a checkpoint at `path`.
+    /// True if there is a checkpoint at `path`.
     pub fn exist(path: &Path) -> bool {
         path.exists() || previous(path).exists()
     }
 
-    /// Writes a checkpoint; the one before it stays.
+    /// Writes a checkpoint; the previous one is kept.
     pub(super) fn save(&self, space: &Space, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
         let write = |cause| CheckpointError::Write { path: self.path.clone(), cause };
         let metadata = BTreeMap::from([
@@ -136,8 +136,8 @@ impl Checkpoints {
         crate::whole_file::sync_folder(&self.path).map_err(write)
     }
 
-    /// Brings a space to where its last good checkpoint is; none if there is no checkpoint. One that is refused is said
-    /// so, and the one before it is taken; if that is refused too, so is the first.
+    /// Restores a space from its last good checkpoint; none if there is no checkpoint. If the newest is refused, a
+    /// warning says so and the previous one is taken; if that is refused too, the first error is returned.
     pub(super) fn load(&self, space: &Space) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
         let mut refused = None;
         for path in [self.path.clone(), previous(&self.path)] {
@@ -148,7 +148,7 @@ impl Checkpoints {
                 }
                 Ok(found) => {
                     if let Some(refused) = refused {
-                        tracing::warn!("{refused}; going on from the one before it");
+                        tracing::warn!("{refused}; continuing from the previous one");
                     }
                     return Ok(Some(found));
                 }
@@ -164,7 +164,7 @@ impl Checkpoints {
         let bytes = unsafe { Mmap::map(&file) }.map_err(read)?;
         let refused = |reason: String| CheckpointError::Refused { path: path.to_owned(), reason };
         if !is_whole(&bytes) {
-            return Err(refused("it is not what was written: it was cut short or changed".to_owned()));
+            return Err(refused("it is damaged: the file was truncated or modified".to_owned()));
         }
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| refused(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -176,7 +176,7 @@ impl Checkpoints {
             serde_json::from_str(value("training")).map_err(|error| refused(error.to_string()))?;
         if training != self.training {
             let [then, now] = differences(&training, &self.training);
-            return Err(refused(format!("it is of another training: then {then}; now {now}")));
+            return Err(refused(format!("it belongs to another training: then {then}; now {now}")));
         }
         let position: Position = serde_json::from_str(value("position")).map_err(|error| refused(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| refused(error.to_string()))?;
@@ -184,7 +184,7 @@ impl Checkpoints {
         for (name, slice) in state(space) {
             match values(&name) {
                 Ok(values) if values.len() == slice.len() => space.device.write(slice, &values),
-                _ => return Err(refused(format!("tensor `{name}` is missing or of another size"))),
+                _ => return Err(refused(format!("tensor `{name}` is missing or has the wrong size"))),
             }
         }
         let losses = values("losses").map_err(|error| refused(error.to_string()))?;
@@ -197,7 +197,7 @@ fn previous(path: &Path) -> PathBuf {
     path.with_extension("previous.safetensors")
 }
 
-/// All that a training has to remember, by name.
+/// All state of a training, by name.
 fn state(space: &Space) -> Vec<(String, Slice<'_>)> {
     let parameters = space.parameters().into_iter();
     let states = parameters.flat_map(|(name, parameter)| {

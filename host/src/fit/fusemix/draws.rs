@@ -1,4 +1,4 @@
-//! What the steps of an epoch draw: pairs in random order, and the weights that they are mixed with.
+//! The draws of an epoch's steps: pairs in random order, and their mixing weights.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -13,9 +13,9 @@ use super::sizes::{LEAST_ALPHA, Size};
 pub(super) struct Draw {
     /// Index of the pair set.
     pub(super) set: usize,
-    /// As many pairs as the step has rows; where they are mixed, then as many again to mix them with.
+    /// One pair per row of the step; with mixing, followed by one partner per row.
     pub(super) pairs: Vec<usize>,
-    /// The weights of the first pairs; none where nothing is mixed.
+    /// The weights of the first pairs; none without mixing.
     pub(super) lambdas: Vec<f32>,
 }
 
@@ -26,8 +26,8 @@ impl Draw {
     }
 }
 
-/// The steps of epoch `epoch`, from 0, which follow from the seed: each pair as often as its set's weight says, those that
-/// do not fill a batch left for other epochs; the sets' steps in random order.
+/// The steps of epoch `epoch`, from 0, determined by the seed: each pair as often as its set's weight says, with pairs
+/// that do not fill a batch left for other epochs; the sets' steps are in random order.
 pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -> Vec<Draw> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // The adapters began with stream 0.

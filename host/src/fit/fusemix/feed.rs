@@ -1,4 +1,5 @@
-//! The way of a step's latents to the device: mapped rows are mixed on their way there; latents that are resident are mixed there.
+//! The feed of a step's latents to the device: mapped rows are mixed on the way there, resident latents are mixed on
+//! the device.
 
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(super) struct Feed {
 
 /// Latents in the memory of a device.
 struct Resident {
-    /// Rows in order, in as many buffers as its limits ask for: the first row, how many, and their values.
+    /// Rows in order, in as many buffers as the device's limits require: the first row, the count, and the values.
     chunks: Vec<(usize, usize, Buffer)>,
     /// The rows and weights of a micro-batch.
     pairs: Buffer,
@@ -26,8 +27,8 @@ struct Resident {
 }
 
 impl Feed {
-    /// Latents that are fed in micro-batches of `micro` rows; resident if `device` has memory of its own, they are no more
-    /// than `room` values, and it has room for them indeed.
+    /// Latents that are fed in micro-batches of `micro` rows. They are resident if `device` has memory of its own with
+    /// room for them, and they have at most `room` values.
     pub(super) fn new(
         device: &dyn Device,
         latents: Box<dyn Latents>,
@@ -42,7 +43,7 @@ impl Feed {
             Ok(resident) => Ok(Self { latents, resident: Some(resident) }),
             Err(DeviceError::Memory { device, reason }) => {
                 tracing::warn!(
-                    "{device} has no memory for the latents ({reason}): they come from the host in each step"
+                    "{device} has no memory for the latents ({reason}); copying them from the host in each step"
                 );
                 Ok(Self { latents, resident: None })
             }
@@ -50,18 +51,18 @@ impl Feed {
         }
     }
 
-    /// Values that it keeps on the device.
+    /// Values that are resident on the device.
     pub(super) fn resident(&self) -> usize {
         self.resident.as_ref().map_or(0, |_| self.latents.len() * self.latents.width())
     }
 
-    /// Bytes that it maps.
+    /// Bytes of mapped latents.
     pub(super) fn mapped(&self) -> u64 {
         let values = self.latents.len() * self.latents.width();
         ((values - self.resident()) * size_of::<f32>()) as u64
     }
 
-    /// Begins to read what a later step draws, beside whatever the device does.
+    /// Starts reading the rows of a later step while the device works.
     pub(super) fn read_ahead(&self, draw: &Draw) {
         if self.resident.is_none() {
             let (latents, pairs) = (self.latents.clone(), draw.pairs.clone());

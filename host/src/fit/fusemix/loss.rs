@@ -1,18 +1,18 @@
-//! Symmetric InfoNCE between two sides, in O(B) memory beside some tiles of logits (see `kernels/info_nce.rs`).
+//! Symmetric InfoNCE between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs`).
 
 use super::pass::Pass;
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, Tile};
 use crate::nn::scale;
 
-/// Rows and columns of a tile: its products are large enough for full speed, and it is 16 MiB.
+/// Rows and columns of a tile: large enough for products at full speed, and 16 MiB in size.
 pub(super) const TILE: usize = 2048;
 
-/// Room for the loss over up to `pairs` pairs of embeddings of `width` values.
+/// Buffers for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct InfoNce {
     width: usize,
     side: usize,
-    /// For the first tiles one each; the last is for all the others too, whose cosines are computed again.
+    /// One per tile for the first tiles; the last is shared by all other tiles, whose cosines are recomputed.
     tiles: Vec<Buffer>,
     /// Log-sum-exps of rows and columns: the largest logit first, and the sum of exponentials relative to it.
     row: [Buffer; 2],

@@ -1,4 +1,4 @@
-//! What a training keeps in memory: as many activations and tiles of logits as its budget allows.
+//! The memory plan of a training: as many activations and tiles of logits as its budget allows.
 
 use super::error::TrainError;
 use super::loss::{InfoNce, TILE};
@@ -8,13 +8,13 @@ use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
 use crate::space::{Space, Tower, TowerSpec};
 
-/// The budget if nobody says another, in bytes; no more than half of what is free.
+/// The default budget, in bytes; at most half of the free memory.
 const BUDGET: u64 = 4 << 30;
 
-/// What goes to everything else: packed factors of products, what is read and written, the program.
+/// The share of everything else: packed factors of products, buffers of files, the program.
 const OTHERS: u64 = 256 << 20;
 
-/// What is kept of a step for its backward pass; the rest is computed again.
+/// The part of a step that is kept for its backward pass; the rest is recomputed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Rows of a micro-batch.
@@ -25,27 +25,27 @@ pub(super) struct Plan {
     pub(super) tile: usize,
     /// Tiles that are kept.
     pub(super) tiles: usize,
-    /// Values that are left for latents.
+    /// Values of room for latents.
     pub(super) left: usize,
-    /// Bytes that it takes if nothing is kept that can be computed again.
+    /// Bytes needed if everything that can be recomputed is.
     pub(super) least: u64,
-    /// Bytes of what is kept.
+    /// Bytes needed for what is kept.
     kept_bytes: u64,
 }
 
 impl Plan {
-    /// Whether it keeps anything that can be computed again.
+    /// True if it keeps anything that can be recomputed.
     pub(super) fn keeps(&self) -> bool {
         self.kept > 1 || self.tiles > 1
     }
 
-    /// Bytes that it takes.
+    /// Bytes needed in all.
     pub(super) fn used(&self) -> u64 {
         self.least + OTHERS + self.kept_bytes
     }
 }
 
-/// Copies of a parameter: the value, its gradient and moments, and what else is asked for.
+/// Copies of a parameter: the value, its gradient and moments, and the requested extras.
 fn copies(options: &Options) -> usize {
     4 + usize::from(options.ema > 0.0) + usize::from(options.patience > 0)
 }
@@ -55,13 +55,13 @@ pub(super) fn parameters(towers: &[TowerSpec], options: &Options) -> u64 {
     4 * copies(options) as u64 * towers.iter().map(|spec| options.shape(spec).values()).sum::<u64>()
 }
 
-/// What the options allow, or the device.
+/// The budget by the options, or by the device.
 fn budget(device: &dyn Device, options: &Options) -> u64 {
     let free = device.memory().map_or(u64::MAX, |free| free / 2);
     options.memory.map_or(BUDGET.min(free), |memory| memory.0)
 }
 
-/// Plans steps of up to `batch` rows within `budget` bytes, if that can be.
+/// Plans steps of up to `batch` rows within `budget` bytes, if possible.
 fn plan(device: &dyn Device, space: &Space, options: &Options, batch: usize, budget: u64) -> Plan {
     // Parts of a buffer start at multiples of 64 values.
     let micro = if batch <= options.micro_batch { batch } else { options.micro_batch / 64 * 64 };
@@ -76,7 +76,7 @@ fn plan(device: &dyn Device, space: &Space, options: &Options, batch: usize, bud
         parameters + staged + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
     if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {
         let least = (4 * least as u64).div_ceil(1 << 20);
-        tracing::warn!("the training takes at least {least}MiB, and its `memory` is {}", Bytes(budget));
+        tracing::warn!("training needs at least {least}MiB, but `memory` is {}", Bytes(budget));
     }
     let all = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
     let mut left = all;
@@ -93,7 +93,7 @@ fn plan(device: &dyn Device, space: &Space, options: &Options, batch: usize, bud
     Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left, least, kept_bytes }
 }
 
-/// Room for steps of up to `batch` rows. Where the device has none, in smaller micro-batches.
+/// Allocates buffers for steps of up to `batch` rows, with smaller micro-batches if the device runs out of memory.
 pub(super) fn room(
     device: &dyn Device,
     space: &Space,
@@ -113,12 +113,12 @@ pub(super) fn room(
             Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
                 budget = plan.used() / 2;
                 let less = Bytes::rounded(budget);
-                tracing::warn!("{device} has no memory left: trying with {less}, and computing more again");
+                tracing::warn!("{device} is out of memory; retrying with {less} and more recomputation");
             }
             Err(DeviceError::Memory { device, .. }) if options.micro_batch >= 128 && plan.micro >= 128 => {
                 options.micro_batch = plan.micro / 2;
                 let micro = options.micro_batch;
-                tracing::warn!("{device} has no memory left: trying with micro-batches of {micro}");
+                tracing::warn!("{device} is out of memory; retrying with micro-batches of {micro}");
             }
             other => {
                 other?;

@@ -1,4 +1,4 @@
-//! The observer of a training, and what there is to see.
+//! The observer of a training, and the figures that it sees.
 
 use std::error::Error;
 
@@ -17,23 +17,23 @@ pub struct EpochMetrics {
     pub temperature: f32,
     /// The learning rate of the epoch's last step.
     pub lr: f32,
-    /// Pairs drawn, by the clock.
+    /// Pairs drawn per second of wall-clock time.
     pub pairs_per_second: f64,
 }
 
 /// An observer of a training.
 pub trait Observer {
-    /// `steps` steps are done, or on their way on a device that works behind.
+    /// Called when `steps` steps are done, or submitted to a device that lags behind.
     fn step(&mut self, steps: usize);
 
-    /// An epoch is done.
+    /// Called when an epoch is done.
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// The space as it is after epoch `epoch`, every `eval_every` epochs and after the last; returns the recall on the
-    /// validation pairs, if there are any.
+    /// Called with the space after epoch `epoch`, every `eval_every` epochs and after the last; returns the recall on
+    /// the validation pairs, if there are any.
     fn evaluate(&mut self, epoch: usize, space: &Space) -> Result<Option<f64>, Box<dyn Error + Send + Sync>>;
 
-    /// Whether to stop; asked before each step.
+    /// True to stop; asked before each step.
     fn stop(&self) -> bool;
 }
 
@@ -42,8 +42,8 @@ pub trait Observer {
 pub enum Outcome {
     /// After all its epochs.
     Finished,
-    /// Because the recall on the validation pairs rose no more, after this many steps.
+    /// Stopped early after this many steps, because the validation recall stopped improving.
     Ended(usize),
-    /// Because its observer said so, after this many steps.
+    /// Stopped by its observer after this many steps.
     Stopped(usize),
 }

@@ -8,37 +8,37 @@ use crate::kernels::Precision;
 use crate::nn::{AdapterKind, Keep, Shape};
 use crate::space::TowerSpec;
 
-/// `[train]` as the user wrote it; what is left out is chosen by [`TrainOptions::resolve`].
+/// `[train]` as the user wrote it; missing values are chosen by [`TrainOptions::resolve`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainOptions {
     /// Blocks of an adapter, the paper's L. A tower may have its own number.
     pub blocks: Option<usize>,
-    /// Inner width of a block in widths of its latents.
+    /// Inner width of a block, as a multiple of its latents' width.
     pub expansion: Option<usize>,
     /// Width of the shared space.
     pub width: Option<usize>,
-    /// Whether the Linears of an adapter have biases.
+    /// True if the Linears of an adapter have biases.
     pub bias: Option<bool>,
     /// The share of a block's inner values that are left out.
     pub dropout: Option<f32>,
     /// Passes over the pairs.
     pub epochs: Option<usize>,
-    /// Steps after which the training ends, whatever `epochs` says.
+    /// Steps after which the training ends, regardless of `epochs`.
     pub steps: Option<usize>,
-    /// Mixed pairs a step, the paper's B; twice as many are drawn.
+    /// Mixed pairs per step, the paper's B; twice as many are drawn.
     pub batch: Option<usize>,
-    /// Mixed pairs that go through an adapter at once; changes nothing but rounding.
+    /// Mixed pairs that pass through an adapter at once; affects only rounding.
     pub micro_batch: Option<usize>,
-    /// What the training may take, such as "4GiB"; activations that do not fit are computed again.
+    /// The memory for training, such as "4GiB"; activations that do not fit are recomputed.
     pub memory: Option<Bytes>,
-    /// What products are computed in: "f32" or "bf16".
+    /// The precision of matrix products: "f32" or "bf16".
     pub precision: Option<Precision>,
-    /// The mixing weight is drawn from Beta(alpha, alpha); 0 leaves mixing out.
+    /// The alpha of Beta(alpha, alpha), from which the mixing weight is drawn; 0 for no mixing.
     pub mixup_alpha: Option<f32>,
-    /// Where `mixup_alpha` gets to in the last epoch, linearly.
+    /// The value that `mixup_alpha` reaches linearly in the last epoch.
     pub mixup_alpha_end: Option<f32>,
-    /// What has a mixing weight of its own: each "pair", or each "batch".
+    /// The unit with its own mixing weight: each "pair", or each "batch".
     pub mixup: Option<Mixup>,
     /// The learning rate after warm-up.
     pub lr: Option<f32>,
@@ -48,7 +48,7 @@ pub struct TrainOptions {
     pub warmup: Option<usize>,
     /// Decay of the weight matrices.
     pub weight_decay: Option<f32>,
-    /// Whether biases and LayerNorms decay too.
+    /// True if biases and LayerNorms decay too.
     pub decay_vectors: Option<bool>,
     /// AdamW's decay of the first moment.
     pub beta1: Option<f32>,
@@ -56,25 +56,25 @@ pub struct TrainOptions {
     pub beta2: Option<f32>,
     /// AdamW's epsilon.
     pub epsilon: Option<f32>,
-    /// The longest that all gradients together may be; 0 for no limit.
+    /// The maximum norm of all gradients together; 0 for no limit.
     pub clip: Option<f32>,
-    /// Decay of an average of the weights that is evaluated and kept in their stead; 0 for none.
+    /// Decay of an average of the weights that is evaluated and kept instead of them; 0 for none.
     pub ema: Option<f32>,
     /// The temperature at the start.
     pub temperature: Option<f32>,
-    /// Whether the temperature is learned.
+    /// True if the temperature is learned.
     pub temperature_learned: Option<bool>,
-    /// The temperature stays from this ...
+    /// The minimum temperature.
     pub temperature_min: Option<f32>,
-    /// ... to this.
+    /// The maximum temperature.
     pub temperature_max: Option<f32>,
-    /// Epochs between two evaluations on the validation pairs; 0 for none but the last.
+    /// Epochs between two evaluations on the validation pairs; 0 for only the last epoch.
     pub eval_every: Option<usize>,
     /// Evaluations without a better recall after which the training ends, and the best adapters are kept; 0 for never.
     pub patience: Option<usize>,
-    /// Minutes between two checkpoints; 0 for none but at a stop.
+    /// Minutes between two checkpoints; 0 for only at a stop.
     pub checkpoint_minutes: Option<f32>,
-    /// Steps between two checkpoints; 0 for none but by time.
+    /// Steps between two checkpoints; 0 for only by time.
     pub checkpoint_steps: Option<usize>,
 }
 
@@ -118,18 +118,18 @@ pub struct Options {
     pub checkpoint_steps: usize,
 }
 
-/// What has a mixing weight of its own.
+/// The unit with its own mixing weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mixup {
     /// Each step, as in the reference implementation.
     Batch,
-    /// Each mixed pair: as good where we measured it.
+    /// Each mixed pair: equally good in our measurements.
     #[default]
     Pair,
 }
 
-/// A training option that cannot be.
+/// An invalid training option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key} = {value}` in [train]: {reason}")]
 #[allow(missing_docs, reason = "the message says it")]
@@ -139,15 +139,15 @@ pub struct OptionError {
     pub reason: String,
 }
 
-/// Data sets below this many pairs are small: one shallow block, some hundred steps.
+/// The number of pairs below which a data set is small: one shallow block, a few hundred steps.
 const SMALL: usize = 5_000;
-/// Steps that the default number of epochs makes on large data, before the paper's 500 epochs cap it.
+/// Steps of the default number of epochs on large data, which is capped at the paper's 500 epochs.
 const STEPS: usize = 10_000;
-/// Rows of a micro-batch: enough that reading the weights costs little beside multiplying with them.
+/// Rows of a micro-batch: enough that reading the weights costs little compared with multiplying by them.
 const MICRO_BATCH: usize = 1024;
 
 impl TrainOptions {
-    /// The options for training on sets of so many pairs, with their weights; what scales does so with the largest.
+    /// The options for training on sets of so many pairs, with their weights; defaults scale with the largest set.
     pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
         let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
         let small = pairs < SMALL;
@@ -208,22 +208,20 @@ impl Options {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
             o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
-            o if !(1..=1024).contains(&o.expansion) => wrong("expansion", &o.expansion, "must be from 1 to 1024"),
+            o if !(1..=1024).contains(&o.expansion) => wrong("expansion", &o.expansion, "must be between 1 and 1024"),
             o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
             o if o.steps == Some(0) => wrong("steps", &0, "must be at least 1"),
-            o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be from 0 to below 1"),
-            o if !finite(o.mixup_alpha, 0.0) => wrong("mixup_alpha", &o.mixup_alpha, "must be a number from 0"),
-            o if !finite(o.mixup_alpha_end, 0.0) => {
-                wrong("mixup_alpha_end", &o.mixup_alpha_end, "must be a number from 0")
-            }
+            o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be at least 0 and below 1"),
+            o if !finite(o.mixup_alpha, 0.0) => wrong("mixup_alpha", &o.mixup_alpha, "must be 0 or more"),
+            o if !finite(o.mixup_alpha_end, 0.0) => wrong("mixup_alpha_end", &o.mixup_alpha_end, "must be 0 or more"),
             o if !finite(o.lr, f32::MIN_POSITIVE) => wrong("lr", &o.lr, "must be above 0"),
-            o if !(0.0..=o.lr).contains(&o.lr_end) => wrong("lr_end", &o.lr_end, "must be from 0 to `lr`"),
-            o if !finite(o.weight_decay, 0.0) => wrong("weight_decay", &o.weight_decay, "must be a number from 0"),
-            o if !share(o.beta1) => wrong("beta1", &o.beta1, "must be from 0 to below 1"),
-            o if !share(o.beta2) => wrong("beta2", &o.beta2, "must be from 0 to below 1"),
+            o if !(0.0..=o.lr).contains(&o.lr_end) => wrong("lr_end", &o.lr_end, "must be between 0 and `lr`"),
+            o if !finite(o.weight_decay, 0.0) => wrong("weight_decay", &o.weight_decay, "must be 0 or more"),
+            o if !share(o.beta1) => wrong("beta1", &o.beta1, "must be at least 0 and below 1"),
+            o if !share(o.beta2) => wrong("beta2", &o.beta2, "must be at least 0 and below 1"),
             o if !finite(o.epsilon, f32::MIN_POSITIVE) => wrong("epsilon", &o.epsilon, "must be above 0"),
-            o if !finite(o.clip, 0.0) => wrong("clip", &o.clip, "must be a number from 0"),
-            o if !share(o.ema) => wrong("ema", &o.ema, "must be from 0 to below 1"),
+            o if !finite(o.clip, 0.0) => wrong("clip", &o.clip, "must be 0 or more"),
+            o if !share(o.ema) => wrong("ema", &o.ema, "must be at least 0 and below 1"),
             o if !finite(o.temperature_min, 1e-4) => {
                 wrong("temperature_min", &o.temperature_min, "must be at least 0.0001")
             }
@@ -231,11 +229,11 @@ impl Options {
                 wrong("temperature_max", &o.temperature_max, "must not be below `temperature_min`")
             }
             o if !(o.temperature_min..=o.temperature_max).contains(&o.temperature) => {
-                let reason = format!("must be from {} to {}", o.temperature_min, o.temperature_max);
+                let reason = format!("must be between {} and {}", o.temperature_min, o.temperature_max);
                 wrong("temperature", &o.temperature, &reason)
             }
             o if !(0.0..=1e6).contains(&o.checkpoint_minutes) => {
-                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be from 0 to a million")
+                wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be between 0 and a million")
             }
             _ => Ok(self),
         }
@@ -251,12 +249,12 @@ impl Options {
         Shape { kind, width, inner, blocks, shared: self.width, bias: self.bias || kind == AdapterKind::Identity }
     }
 
-    /// What is kept of each parameter.
+    /// The extras kept of each parameter.
     pub(super) fn keep(&self) -> Keep {
         Keep { average: self.ema > 0.0, best: self.patience > 0 }
     }
 
-    /// Whether epoch `epoch`, from 0, mixes pairs.
+    /// True if epoch `epoch`, from 0, mixes pairs.
     pub(super) fn mixes(&self, epoch: usize) -> bool {
         self.alpha(epoch) >= LEAST_ALPHA
     }
@@ -309,7 +307,7 @@ mod tests {
     fn impossible_options_are_named() {
         let error = |options: TrainOptions, pairs| options.resolve(&[(pairs, 1.0)]).unwrap_err().to_string();
         let dropout = TrainOptions { dropout: Some(1.0), ..TrainOptions::default() };
-        assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be from 0 to below 1");
+        assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be at least 0 and below 1");
         let batch = TrainOptions { batch: Some(1), ..TrainOptions::default() };
         assert_eq!(error(batch, 100), "`batch = 1` in [train]: a step needs at least 2 mixed pairs");
     }

@@ -1,29 +1,29 @@
-//! A tower's passes over batches, in micro-batches: activations live for one of them, or are kept as far as there is memory,
-//! and are computed again in the backward pass beyond that.
+//! A tower's passes over batches, in micro-batches: activations live for one of them, or are kept as far as memory
+//! allows, and beyond that are recomputed in the backward pass.
 
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::NormalizeBackward;
 use crate::nn::{Activations, AdapterKind, Backward, Mode, Rows, Scratch, scale};
 use crate::space::Tower;
 
-/// Room for a tower's passes over batches.
+/// Buffers for a tower's passes over batches.
 pub(super) struct Pass {
-    /// Rows of a batch at the most, and of a micro-batch.
+    /// The most rows of a batch, and the rows of a micro-batch.
     rows: usize,
     micro: usize,
     /// Width of the shared space.
     shared: usize,
-    /// For the first micro-batches one each; the last is for all the others too.
+    /// One per micro-batch for the first ones; the last is shared by all others.
     kept: Vec<Kept>,
     scratch: Scratch,
-    /// `rows x shared`, of length 1, and the inverse of the length that they had.
+    /// `rows x shared`, of length 1, and the inverse of their original length.
     embeddings: Buffer,
     inverse: Buffer,
-    /// To the embeddings.
+    /// The gradient to the embeddings.
     gradient: Buffer,
 }
 
-/// What a micro-batch leaves for the backward pass: latents `(micro x width)`, and the adapter's activations.
+/// The record of a micro-batch for the backward pass: latents `(micro x width)`, and the adapter's activations.
 struct Kept {
     latents: Buffer,
     activations: Activations,
@@ -33,14 +33,14 @@ struct Kept {
 pub(super) type WriteLatents<'a> = &'a dyn Fn(Rows, Slice<'_>);
 
 impl Pass {
-    /// Values that a pass over batches of `rows` rows takes, and for each micro-batch that is kept.
+    /// Values needed by a pass over batches of `rows` rows, and by each kept micro-batch.
     pub(super) fn values(tower: &Tower, rows: usize, micro: usize) -> (usize, usize) {
         let shape = tower.adapter.shape();
         let fixed = rows * (2 * shape.shared + 1) + micro * Scratch::values(shape);
         (fixed, micro * (shape.width + Activations::values(shape)))
     }
 
-    /// Room for passes over up to `rows` rows in micro-batches of `micro`, of which `kept` keep their activations.
+    /// Buffers for passes over up to `rows` rows in micro-batches of `micro`, of which `kept` keep their activations.
     pub(super) fn new(device: &dyn Device, tower: &Tower, [rows, micro]: [usize; 2], kept: usize) -> Self {
         let shape = tower.adapter.shape();
         let room =
@@ -61,7 +61,7 @@ impl Pass {
         }
     }
 
-    /// From the latents of a batch of `batch` rows to its embeddings.
+    /// Computes the embeddings of a batch of `batch` rows from its latents.
     pub(super) fn forward(
         &self,
         device: &dyn Device,
@@ -92,7 +92,7 @@ impl Pass {
         tower.adapter.forward(device, rows, mode, latents, (&kept.activations, &self.scratch))
     }
 
-    /// From the gradient to the embeddings of a batch, which is consumed, to those of the parameters; after
+    /// Computes the gradients to the parameters from that to the embeddings of a batch, which is consumed, after
     /// [`Pass::forward`] of the same batch.
     pub(super) fn backward(
         &self,

@@ -1,4 +1,4 @@
-//! What towers and pairs must be to be trained, checked as soon as it is known and again when training begins.
+//! Requirements on towers and pairs, checked as soon as they are known and again when training begins.
 
 use super::error::TrainError;
 use crate::nn::AdapterKind;
@@ -6,19 +6,19 @@ use crate::nn::AdapterKind;
 /// The fewest pairs of a set: mixing draws two halves, each of a pair and another one.
 const FEWEST: usize = 4;
 
-/// A tower as far as it is known.
+/// The known facts about a tower.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What it puts on its latents.
+    /// The kind of its adapter.
     pub adapter: AdapterKind,
-    /// Values of a latent, where they are known yet.
+    /// Values per latent, if known yet.
     pub width: Option<usize>,
 }
 
-/// Holds towers, and pair sets given as two towers and a number of pairs, against the rules of a training into `shared`
-/// dimensions.
+/// Checks towers, and pair sets given as two towers and a number of pairs, against the requirements of a training into
+/// `shared` dimensions.
 pub fn check(towers: &[Planned<'_>], sets: &[([usize; 2], usize)], shared: usize) -> Result<(), TrainError> {
     for tower in towers {
         let other = tower.width.filter(|&width| tower.adapter == AdapterKind::Identity && width != shared);

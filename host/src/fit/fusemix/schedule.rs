@@ -1,4 +1,4 @@
-//! The learning rate: up over the first steps, then down along half a cosine, epoch by epoch.
+//! The learning rate: linear warm-up over the first steps, then a half-cosine decay, epoch by epoch.
 
 use super::options::Options;
 

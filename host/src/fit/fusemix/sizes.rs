@@ -1,6 +1,6 @@
-//! Pair sets by size: what tells how many steps an epoch has.
+//! Sizes of pair sets, which determine the number of steps in an epoch.
 
-/// A pair set: its number of pairs, how many rows a step over it has, and how often an epoch passes over it.
+/// A pair set: its number of pairs, the rows of a step over it, and the passes over it in an epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) pairs: usize,
@@ -16,5 +16,5 @@ impl Size {
     }
 }
 
-/// Below this, a Beta distribution is 0 or 1 and nothing is mixed.
+/// The alpha below which a Beta distribution is 0 or 1 and nothing is mixed.
 pub(super) const LEAST_ALPHA: f32 = 1e-3;

@@ -25,7 +25,7 @@ use crate::latents::Latents;
 use crate::nn::{Fresh, Mode, Rows, Step, Version};
 use crate::space::{Space, TowerSpec};
 
-/// Steps after which the losses are looked at, so that one that is not finite does not cost a long epoch.
+/// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
 const LOOK: usize = 256;
 
 /// Values without a range.
@@ -39,9 +39,9 @@ pub struct Trainer {
     pub(super) options: Options,
     pub(super) seed: u64,
     pub(super) position: Position,
-    /// The latents are more than memory holds: each epoch reads them from the disk.
+    /// True if the latents exceed the memory, so that each epoch reads them from the disk.
     cold: bool,
-    /// Room for a step: a pass a tower, and the loss.
+    /// Buffers for a step: a pass per tower, and the loss.
     passes: Vec<Pass>,
     loss: InfoNce,
     /// The losses of an epoch's steps.
@@ -56,7 +56,7 @@ pub(super) struct TrainedSet {
     pub(super) size: Size,
 }
 
-/// What gradients are multiplied with.
+/// The factor of the gradients.
 struct Clipping {
     /// Sums of squares of each parameter's gradient.
     parts: Buffer,
@@ -83,7 +83,7 @@ impl Trainer {
         let tied: Vec<([usize; 2], usize)> = sets.iter().map(|set| (set.towers, set.len())).collect();
         check(&planned, &tied, options.width)?;
         if options.precision == Precision::Bf16 && !device.has_16_bit() {
-            tracing::warn!("{} has no fast 16-bit products: the training goes on in f32", device.describe());
+            tracing::warn!("{} has no fast 16-bit products; training in f32 instead", device.describe());
             options.precision = Precision::F32;
         }
         let taken = vec![0; towers.len()];
@@ -132,7 +132,7 @@ impl Trainer {
         &self.options
     }
 
-    /// The towers as they are now.
+    /// The current towers.
     pub fn space(&self) -> &Space {
         &self.space
     }
@@ -152,17 +152,17 @@ impl Trainer {
         self.position.best.map(|(recall, _)| f64::from_bits(recall))
     }
 
-    /// What it was computed on.
+    /// The devices that it ran on.
     pub fn devices(&self) -> String {
         self.position.devices.join(", then ")
     }
 
-    /// Steps that are done, and epochs.
+    /// The number of finished steps and epochs.
     pub fn done(&self) -> (usize, usize) {
         (self.position.step, self.position.epoch)
     }
 
-    /// Goes on from the last good checkpoint; says whether there is one.
+    /// Resumes from the last good checkpoint; false if there is none.
     pub fn resume(&mut self, checkpoints: &Checkpoints) -> Result<bool, TrainError> {
         let Some((position, losses)) = checkpoints.load(&self.space)? else { return Ok(false) };
         if !losses.is_empty() {
@@ -172,18 +172,20 @@ impl Trainer {
         let device = self.device.describe();
         let before = self.position.devices.last().cloned();
         if let Some(before) = before.filter(|before| *before != device) {
-            tracing::warn!("the training ran on {before} before: on {device} it goes on with other rounding");
+            tracing::warn!("this training ran on {before} before; on {device}, results will differ slightly");
             self.position.devices.push(device);
         }
         let (then, now) = (self.position.micro_batch, self.options.micro_batch);
         if then != now {
-            tracing::warn!("the training took micro-batches of {then} before: those of {now} round otherwise");
+            tracing::warn!(
+                "this training used micro-batches of {then} before; with {now}, results will differ slightly"
+            );
             self.position.micro_batch = now;
         }
         Ok(true)
     }
 
-    /// Trains to the last epoch, leaving checkpoints behind if it is told where.
+    /// Trains to the last epoch, writing checkpoints if it is given a place for them.
     pub fn run(
         &mut self,
         observer: &mut dyn Observer,
@@ -240,7 +242,7 @@ impl Trainer {
         Ok(Outcome::Finished)
     }
 
-    /// Keeps the best adapters so far; says whether better ones may still come.
+    /// Keeps the best adapters so far; false once `patience` is exhausted.
     fn goes_on(&mut self, recall: Option<f64>) -> bool {
         let (patience, Some(recall)) = (self.options.patience, recall) else { return true };
         if patience == 0 {
@@ -342,7 +344,7 @@ impl Trainer {
     }
 }
 
-/// What tells the dropout of a tower in a step from any other.
+/// The key that distinguishes the dropout of a tower in a step.
 fn key(seed: u64, step: usize, tower: usize) -> u32 {
     let words = [seed as u32, (seed >> 32) as u32, step as u32, tower as u32];
     words.into_iter().fold(0, |key, word| hash(key ^ hash(word.wrapping_add(0x9e37_79b9))))

@@ -1,4 +1,4 @@
-//! Commits that end anywhere: whatever part of them reached the disk, they are there whole or not at all.
+//! Interrupted commits: whatever part of them reached the disk, they exist entirely or not at all.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ const STEPS: [Step; 6] = [
     |writer| _ = writer.remove(&["a"]).unwrap(),
 ];
 
-/// Holds a folder whose next commit was interrupted to what was there `before`: for a reader and for the next writer.
+/// Checks a folder whose next commit was interrupted against its contents `before`: for a reader and the next writer.
 fn is_as_before(files: &Files, before: &[(Exhibit, Vec<f32>)], what: &str) {
     let folder = write(files);
     assert_eq!(contents(folder.path()), before, "{what}");

@@ -13,7 +13,7 @@ fn gallery(dtype: Dtype) -> tempfile::TempDir {
     folder
 }
 
-/// All that one can do with a gallery.
+/// Every operation on a gallery.
 fn use_it(folder: &Path) -> Result<(), GalleryError> {
     let gallery = Gallery::open(folder)?;
     for row in gallery.rows() {

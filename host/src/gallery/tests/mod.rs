@@ -1,4 +1,4 @@
-//! The gallery's contract: what is committed is whole, what is not is as if it had never been, and search is exact.
+//! The gallery's contract: committed data is intact, uncommitted data leaves no trace, and search is exact.
 
 mod crash;
 mod damage;
@@ -42,7 +42,7 @@ fn append(writer: &mut Writer, ids: &[&str], start: f32) -> Appended {
     writer.append(&exhibits(ids), &vectors).unwrap()
 }
 
-/// All that a reader sees: items and their vectors, in order.
+/// Everything that a reader sees: items and their vectors, in order.
 fn contents(folder: &Path) -> Vec<(Exhibit, Vec<f32>)> {
     let gallery = Gallery::open(folder).unwrap();
     gallery.verify().unwrap();

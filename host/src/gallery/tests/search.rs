@@ -29,7 +29,7 @@ fn oracle(rows: &[(usize, Vec<f32>)], query: &[f32]) -> Vec<(usize, f64)> {
     scores
 }
 
-/// Holds hits to the oracle, whose order may differ only where its scores are next to equal.
+/// Checks hits against the oracle, whose order may differ only for nearly equal scores.
 fn hold(hits: &[Hit], oracle: &[(usize, f64)], k: usize, width: usize) {
     let tolerance = 1e-6 * width as f64;
     assert_eq!(hits.len(), k.min(oracle.len()));

@@ -1,4 +1,4 @@
-//! Appending, replacing, removing, and who may.
+//! Appending, replacing, removing, and the right to do so.
 
 use super::*;
 use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! Products whose factors are rounded to bf16 and whose sums are f32: twice the speed on CPUs with AVX512-BF16.
 //!
-//! Both matrices are packed into panels that the innermost loop reads end to end: `ROWS` rows of a, or `COLUMNS` columns of
-//! b, a pair of terms (one u32) after the other. A task computes a block of `out` that its core's cache holds.
+//! Both matrices are packed into panels that the innermost loop reads end to end: `ROWS` rows of a, or `COLUMNS`
+//! columns of b, a pair of terms (one u32) after the other. A task computes a block of `out` that its core's cache
+//! holds.
 
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::matrix::{Matrix, Order};
 use super::plain;
 
-/// Whether this CPU has the instructions.
+/// True if this CPU has the instructions.
 pub(crate) fn is_supported() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f");
@@ -39,7 +40,7 @@ pub(crate) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: 
 /// Memory for panels, kept from one product to the next.
 static SPARE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
 
-/// Lends `work` a vector of `len` values, whatever they are.
+/// Lends `work` a vector of `len` arbitrary values.
 #[cfg(target_arch = "x86_64")]
 fn with_panels<T>(len: usize, work: impl FnOnce(&mut [u32]) -> T) -> T {
     let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +63,7 @@ mod x86 {
     const COLUMNS: usize = 32;
     /// Pairs of terms that it adds at a time: a panel of b then stays in the first-level cache.
     const PAIRS: usize = 128;
-    /// Panels of a, and of b, of a task's block at the most.
+    /// The most panels of a, and of b, in a task's block.
     const BLOCK: [usize; 2] = [40, 16];
 
     pub(super) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
@@ -89,13 +90,14 @@ mod x86 {
         });
     }
 
-    /// `count` things in equal parts of at most `most`.
+    /// The size of equal parts of `count` things, at most `most`.
     fn split(count: usize, most: usize) -> Vec<std::ops::Range<usize>> {
         let parts = count.div_ceil(most);
         (0..parts).map(|part| part * count / parts..(part + 1) * count / parts).collect()
     }
 
-    /// Packs `count` rows (or columns) of `k` terms; `strides` lead from a row to the next, and from a term to the next.
+    /// Packs `count` rows (or columns) of `k` terms; `strides` lead from one row to the next and from one term to the
+    /// next.
     fn pack<const WIDTH: usize>(values: &[f32], count: usize, k: usize, strides: [usize; 2], packed: &mut [u32]) {
         packed.par_chunks_mut(WIDTH * k.div_ceil(2)).enumerate().with_min_len(4).for_each(|(panel, packed)| {
             // SAFETY: the caller has asked for the instructions.
@@ -137,8 +139,8 @@ mod x86 {
                 let odd = (2 * pair + 1 < k).then(|| &values[(2 * pair + 1) * term + first..][..WIDTH]);
                 for at in (0..WIDTH).step_by(16) {
                     let lanes = ((1u32 << (WIDTH - at).min(16)) - 1) as u16;
-                    // SAFETY: all three have `WIDTH` values, of which no more than `lanes` says are touched, and any bits
-                    // are integers.
+                    // SAFETY: all three have `WIDTH` values, of which only those in `lanes` are touched, and any bits
+                    // are valid integers.
                     unsafe {
                         let half = |values: &[f32]| {
                             let half = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes, values.as_ptr().add(at)));
@@ -160,7 +162,7 @@ mod x86 {
         }
     }
 
-    /// Where the blocks of a product come from and go to.
+    /// The sources and the destination of a product's blocks.
     struct Blocks<'a> {
         pairs: usize,
         a: &'a [u32],
@@ -198,8 +200,8 @@ mod x86 {
             // SAFETY: within `out`, whose other parts are others' to write.
             let out = unsafe { self.out.0.add(row * self.n + column) };
             if rows == ROWS && columns == COLUMNS {
-                // SAFETY: `ROWS` rows of `COLUMNS` values, `n` apart, are all within `out`; the caller has asked for the
-                // instructions.
+                // SAFETY: `ROWS` rows of `COLUMNS` values, `n` apart, are all within `out`; the caller has checked for
+                // the instructions.
                 return unsafe { panels(a, b, out, self.n, add) };
             }
             let mut whole = [0.0; ROWS * COLUMNS];
@@ -213,7 +215,7 @@ mod x86 {
         }
     }
 
-    /// Multiplies a panel of a with one of b.
+    /// Multiplies a panel of a by one of b.
     ///
     /// # Safety
     /// `out` must be good for `ROWS` rows of `COLUMNS` values, `stride` apart.

@@ -1,6 +1,6 @@
-//! Matrices as products read them.
+//! Matrices as read by products.
 
-/// The way in which a matrix lies in its slice.
+/// The layout of a matrix in its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Row by row.
@@ -10,7 +10,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// From a row to the next and from a column to the next, in a matrix of these dimensions.
+    /// The strides from one row and from one column to the next, in a matrix of these dimensions.
     pub(super) fn strides(self, rows: usize, columns: usize) -> [usize; 2] {
         match self {
             Self::Rows => [columns, 1],

@@ -1,6 +1,6 @@
-//! Products of matrices: `out = a b`, or `out += a b`, of matrices that lie row by row or transposed. `matmul.wgsl` is the
-//! product on a GPU, `f16.wgsl` that of 16-bit factors there, `software.wgsl` that on a GPU in software; `plain.rs` and
-//! `bf16.rs` are those of the CPU.
+//! Products of matrices: `out = a b`, or `out += a b`, of matrices that are stored row by row or transposed.
+//! `matmul.wgsl` is the product on a GPU, `f16.wgsl` that of 16-bit factors there, `software.wgsl` that on a software
+//! GPU; `plain.rs` and `bf16.rs` are those of the CPU.
 
 pub(crate) mod bf16;
 mod matrix;
@@ -11,14 +11,14 @@ use matrix::Matrix;
 
 pub use matrix::Order;
 
-/// What the factors of a product are rounded to; sums are f32, on a GPU in f16 those of 16 terms.
+/// The rounding of a product's factors; sums are f32, except those of 16 terms, which are f16 on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Not at all.
+    /// No rounding.
     #[default]
     F32,
-    /// 16 bits: bf16 on the CPU; f16 on a GPU, where it has that, and f32 elsewhere.
+    /// 16 bits: bf16 on the CPU; f16 on a GPU that has it, else f32.
     Bf16,
 }
 
@@ -31,15 +31,15 @@ pub struct Matmul {
     pub k: usize,
     pub a: Order,
     pub b: Order,
-    /// Whether the product is added to what `out` holds.
+    /// True if the product is added to the values of `out`.
     pub accumulate: bool,
     pub precision: Precision,
-    /// What `a` is multiplied with on its way to f16, and the product divided by, for a gradient to be in its range.
+    /// The factor that brings `a`, a gradient, into f16's range; the product is divided by it.
     pub scale: f32,
 }
 
 impl Matmul {
-    /// Whether all that is next to each other in memory comes in fours.
+    /// True if all contiguous dimensions are multiples of four.
     fn is_in_fours(&self) -> bool {
         let Self { m, n, k, .. } = *self;
         let a = if self.a == Order::Rows { k } else { m };

@@ -4,15 +4,15 @@ use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
 };
 
-/// Counts pairs of neighbouring bytes. Put your model in its place.
+/// Counts pairs of adjacent bytes. Replace it with your model.
 struct {Type}Encoder {
     width: usize,
 }
 
 impl Encoder for {Type}Encoder {
-    /// The keys that plugins.toml may give it.
+    /// The keys that it accepts in plugins.toml.
     fn options() -> Vec<OptionSpec> {
-        vec![OptionSpec::new("width", OptionKind::Integer, "values a latent (default: 64)")]
+        vec![OptionSpec::new("width", OptionKind::Integer, "values per latent (default: 64)")]
     }
 
     /// Loads the model. An error here names the key or the file at fault.
@@ -24,7 +24,7 @@ impl Encoder for {Type}Encoder {
         Ok(Self { width })
     }
 
-    /// What fusemix must know. The fingerprint says all that changes latents: those of another are kept apart.
+    /// The facts that fusemix needs. The fingerprint must name everything that changes latents: it keeps them apart.
     fn describe(&self) -> Description {
         Description::new(Modality::from("{modality}".to_owned()), self.width)
             .batch(64)
@@ -32,7 +32,7 @@ impl Encoder for {Type}Encoder {
             .fingerprint("width", self.width)
     }
 
-    /// One outcome for each item: its latent, or why it has none. A bad item fails alone.
+    /// One outcome for each item: its latent, or the reason why it has none. A bad item fails alone.
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         sink.put_all(items.iter().map(|item| self.latent(item)));
         Ok(())

@@ -1,4 +1,4 @@
-//! From a recipe to a finished run: encode what is missing, then train.
+//! Fitting a recipe: encode missing items, then train.
 
 mod plan;
 mod watch;
@@ -18,38 +18,37 @@ use crate::space::TowerSpec;
 use plan::{Material, Plan};
 use watch::Watch;
 
-/// The way in which a recipe is fitted.
+/// Settings of a fit.
 #[derive(Clone, Debug, Default)]
 pub struct FitOptions {
-    /// Where to compute.
+    /// The device to compute on.
     pub device: DeviceChoice,
-    /// What the adapters' beginnings, the order of the pairs, mixing and dropout follow from; 0, or that of the training
-    /// that is resumed, if none is given.
+    /// The seed of initial weights, pair order, mixing and dropout; if none, 0 or that of the resumed training.
     pub seed: Option<u64>,
-    /// Whether a run that is there already is replaced.
+    /// True to replace an existing run.
     pub overwrite: bool,
-    /// Whether to go on with an unfinished training.
+    /// True to resume an unfinished training.
     pub resume: bool,
-    /// Whether the device times its kernels.
+    /// True to time the device's kernels.
     pub profile: bool,
 }
 
-/// A fit that has ended.
+/// The result of a fit.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// The way in which it ended; one that was stopped left a checkpoint and no run.
+    /// The way it ended; a stopped fit leaves a checkpoint and no run.
     pub outcome: Outcome,
-    /// Steps that were taken, by this run and those that it resumed.
+    /// Steps taken by this run and those that it resumed.
     pub steps: usize,
     /// Steps that were planned.
     pub planned: usize,
     /// Steps that this run took.
     pub worked: usize,
-    /// What the run was made with.
+    /// The provenance of the run.
     pub info: RunInfo,
     /// Pairs that were left out.
     pub dropped: usize,
-    /// The options, all resolved.
+    /// The resolved options.
     pub options: Options,
     /// The loss of the last epoch.
     pub loss: Option<f32>,
@@ -59,7 +58,7 @@ pub struct Fitted {
     pub kept_recall: Option<f64>,
     /// Seconds of training.
     pub seconds: f64,
-    /// Where the device's time went.
+    /// The time that the device spent on each kernel.
     pub kernels: Vec<(&'static str, KernelTime)>,
 }
 

@@ -1,4 +1,4 @@
-//! A recipe on its way to a training: its files, the rules that it must keep, its pairs.
+//! The plan of a training: the recipe's files, requirements and pairs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::fit::fusemix::{OptionError, Options, Planned, TrainError, TrainOption
 use crate::pairs::{Paired, pair};
 use crate::run::TowerInfo;
 
-/// A recipe with its files opened: whatever is wrong with either shows before anything is paid for.
+/// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(super) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: TrainOptions,
@@ -44,14 +44,14 @@ impl PairFiles {
     }
 }
 
-/// What a training is made of.
+/// The parts of a training.
 pub(super) struct Material {
     pub(super) sets: Vec<PairSet>,
     pub(super) validation: Vec<HeldOut>,
     /// Pairs that were left out.
     pub(super) dropped: usize,
     pub(super) towers: Vec<TowerInfo>,
-    /// What tells this training from others.
+    /// The identity of this training.
     pub(super) identity: BTreeMap<String, String>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Plan<'a> {
         Ok(Self { recipe, options, files })
     }
 
-    /// Holds the recipe against the rules of a training, with the rows that there may be.
+    /// Checks the recipe against the requirements of a training, with the most rows that there may be.
     pub(super) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
         let recipe = self.recipe;
         let sets = recipe.pairs.iter().zip(&self.files);
@@ -75,11 +75,11 @@ impl<'a> Plan<'a> {
         check(&unknown.collect::<Vec<_>>(), &sets, options.width).map_err(|error| self.located(error))?;
         if options.patience > 0 && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
             let (value, reason) =
-                (options.patience.to_string(), "no [[pairs]] has `validation` pairs to look at".to_owned());
+                (options.patience.to_string(), "it needs `validation` pairs, but no [[pairs]] has any".to_owned());
             return Err(self.located(OptionError { key: "patience", value, reason }.into()));
         }
         if let Some(batch) = self.options.batch.filter(|&batch| batch > options.batch) {
-            tracing::warn!("`batch = {batch}` draws more pairs than there are: it is {} instead", options.batch);
+            tracing::warn!("`batch = {batch}` draws more pairs than there are; using {} instead", options.batch);
         }
         let mut planned = Vec::new();
         for (index, tower) in recipe.towers.iter().enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Plan<'a> {
         check(&planned, &sets, options.width).map_err(|error| self.located(error))
     }
 
-    /// Encodes what is missing, and pairs it.
+    /// Encodes missing items, and pairs them.
     pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
         let patience = self.options.patience.is_some_and(|patience| patience > 0);
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
@@ -114,17 +114,17 @@ impl<'a> Plan<'a> {
         Ok(Material { sets, validation, dropped, towers, identity })
     }
 
-    /// Warns of options that have not the effect that they are asked for.
+    /// Warns about options that cannot have their intended effect.
     pub(super) fn warn(&self, options: &Options, steps: usize) {
         if let Some(wanted) = self.options.steps.filter(|&wanted| wanted > steps) {
-            tracing::warn!("`steps = {wanted}` is more than the epochs have: {steps}");
+            tracing::warn!("`steps = {wanted}` is more than the {steps} steps of all epochs");
         }
         if options.warmup >= steps {
-            tracing::warn!("`warmup = {}` is all of the {steps} steps: `lr` is never reached", options.warmup);
+            tracing::warn!("`warmup = {}` covers all {steps} steps, so `lr` is never reached", options.warmup);
         }
     }
 
-    /// An error at the line of the recipe that it is about.
+    /// An error at the recipe's line that it is about.
     pub(super) fn located(&self, error: TrainError) -> Error {
         let file = &self.recipe.file;
         match &error {

@@ -1,4 +1,4 @@
-//! The observer of a training: it tells the progress, writes metrics.jsonl, evaluates on the validation pairs.
+//! The observer of a training: it reports progress, writes metrics.jsonl and evaluates on the validation pairs.
 
 use std::error::Error as StdError;
 
@@ -14,16 +14,16 @@ pub(super) struct Watch<'a> {
     metrics: MetricsFile,
     validation: Vec<HeldOut>,
     planned: usize,
-    /// The step from which this run goes on.
+    /// The step from which this run resumes.
     first: Option<usize>,
-    /// Of the last epoch.
+    /// The loss of the last epoch.
     pub(super) loss: Option<f32>,
-    /// Of the last evaluation.
+    /// The recall of the last evaluation.
     pub(super) recall: Option<f64>,
 }
 
 impl<'a> Watch<'a> {
-    /// `epochs` epochs are done: what is known of them stays.
+    /// An observer that keeps the metrics of the first `epochs` epochs.
     pub(super) fn new(
         session: &'a Session,
         folder: &RunFolder,

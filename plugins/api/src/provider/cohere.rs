@@ -28,7 +28,7 @@ impl Cohere {
             (None, true) => "image".to_owned(),
             (None, false) => {
                 return Err(Error::config(
-                    "Cohere wants to know an `input_type`: search_document, search_query, classification or clustering",
+                    "Cohere needs an `input_type`: search_document, search_query, classification or clustering",
                 )
                 .key("input_type"));
             }

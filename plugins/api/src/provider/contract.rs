@@ -1,4 +1,4 @@
-//! A provider: how it is asked, and how it answers.
+//! The interface of a provider: its requests and its answers.
 
 use fusemix_sdk::Error;
 use serde_json::Value;
@@ -8,12 +8,12 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 
-/// An embedding API: how it is asked, and how it answers.
+/// An embedding API: its requests and its answers.
 pub(crate) trait Provider: Send + Sync {
-    /// Where it is, unless plugins.toml says so.
+    /// Its default base URL.
     fn base(&self) -> Option<&str>;
 
-    /// What a request may hold.
+    /// The limits of a request.
     fn limits(&self) -> Most;
 
     fn endpoint(&self) -> Endpoint;
@@ -24,39 +24,39 @@ pub(crate) trait Provider: Send + Sync {
     /// The vectors of an answer, in the order of the inputs.
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer>;
 
-    /// Asks the server what is to be known of it.
+    /// Asks the server about itself.
     fn greet(&mut self, _client: &Client) -> Result<(), Error> {
         Ok(())
     }
 
-    /// What latents depend on beside the settings that all have.
+    /// The properties that latents depend on besides the common settings.
     fn fingerprint(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// Whether that tells the model's files, so that it does not matter which server has them.
+    /// True if the fingerprint identifies the model's files, so that the server does not matter.
     fn is_identified(&self) -> bool {
         false
     }
 
-    /// The pixels of an image that count as a token, as the provider documents it.
+    /// The pixels of an image per token, as documented by the provider.
     fn pixels_per_token(&self) -> Option<f64> {
         None
     }
 }
 
-/// The most that a request may hold, as the provider documents it.
+/// The limits of a request, as documented by the provider.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
-    /// Unless plugins.toml says otherwise.
+    /// The default number of items; plugins.toml may override it.
     pub(crate) items: usize,
-    /// Whether the provider takes no more of them, whatever plugins.toml says.
+    /// True if the provider accepts no more items, regardless of plugins.toml.
     pub(crate) is_strict: bool,
     pub(crate) bytes: Option<u64>,
     pub(crate) tokens: Option<u64>,
 }
 
-/// Puts what is set into a request.
+/// Puts a value into a request, if it is set.
 pub(super) fn set(body: &mut Value, key: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body[key] = value.into();

@@ -21,7 +21,7 @@ impl Gemini {
     pub(super) fn open(settings: &Settings) -> Result<Self, Error> {
         let model = settings.model.trim_start_matches("models/").to_owned();
         if !model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
-            return Err(Error::config(format!("`model = {model:?}` cannot be part of an address")).key("model"));
+            return Err(Error::config(format!("`model = {model:?}` cannot be part of a URL")).key("model"));
         }
         let (prompt, task) = (settings.prompt.clone().unwrap_or_default(), settings.input_type.clone());
         Ok(Self { model, prompt, task, dimensions: settings.dimensions })

@@ -1,4 +1,4 @@
-//! Any other API: a request as plugins.toml has it, and pointers into the answer.
+//! Any other API: a request from plugins.toml, and pointers into the answer.
 
 use fusemix_sdk::{Error, Options};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
 
-/// What stands for all inputs of a request, and for the only one.
+/// The placeholders for all inputs of a request, and for the only one.
 const ALL: &str = "{inputs}";
 const ONE: &str = "{input}";
 
@@ -33,21 +33,23 @@ impl Http {
         let single = one == 1;
         if all + one != 1 {
             return Err(Error::config(format!(
-                "`body` must say once where the items go: \"{ALL}\", or \"{ONE}\" for one item a request"
+                "`body` must contain one placeholder for the items: \"{ALL}\", or \"{ONE}\" for one item per request"
             ))
             .key("body"));
         }
         let vectors: String = options.need("vectors")?;
         if !vectors.is_empty() && !vectors.starts_with('/') {
             return Err(Error::config(format!(
-                "`vectors = {vectors:?}` must begin with a slash, as /data/*/embedding"
+                "`vectors = {vectors:?}` must begin with a slash, such as /data/*/embedding"
             ))
             .key("vectors"));
         }
         let vectors: Vec<String> = vectors.split('/').skip(1).map(str::to_owned).collect();
         if !single && vectors.iter().filter(|key| *key == "*").count() != 1 {
-            return Err(Error::config("`vectors` must have one `*`, for each of the items, as /data/*/embedding")
-                .key("vectors"));
+            return Err(Error::config(
+                "`vectors` must contain one `*`, which stands for each item, such as /data/*/embedding",
+            )
+            .key("vectors"));
         }
         let key_header = options.get_or("key_header", "authorization".to_owned())?;
         let prefix = if key_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
@@ -70,7 +72,7 @@ impl Http {
     }
 }
 
-/// How often a text is in there.
+/// The number of times that a text occurs in it.
 fn count(value: &Value, wanted: &str) -> usize {
     match value {
         Value::String(text) => usize::from(text == wanted),
@@ -80,7 +82,7 @@ fn count(value: &Value, wanted: &str) -> usize {
     }
 }
 
-/// Puts `inputs` where they go.
+/// Puts `inputs` in place of their placeholder.
 fn fill(value: &mut Value, inputs: &[Value]) {
     match value {
         Value::String(text) if text == ALL => *value = Value::Array(inputs.to_vec()),
@@ -91,7 +93,7 @@ fn fill(value: &mut Value, inputs: &[Value]) {
     }
 }
 
-/// All values that a path leads to.
+/// All values that a path matches.
 fn follow<'a>(value: &'a Value, path: &[String], found: &mut Vec<&'a Value>) {
     let Some((key, rest)) = path.split_first() else { return found.push(value) };
     match value {
@@ -140,14 +142,14 @@ impl Provider for Http {
             let start: String = answer.to_string().chars().take(80).collect();
             let vectors = self.vectors.join("/");
             return Err(
-                format!("`vectors = \"/{vectors}\"` leads nowhere in the answer, which begins with {start}").into()
+                format!("`vectors = \"/{vectors}\"` matches nothing in the answer, which begins with {start}").into()
             );
         }
         let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
         match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
             Ok(vectors) => Ok(Answer { vectors, usage, model: None }),
-            Err(error) => Err(BadAnswer { reason: format!("what `vectors` leads to is no vector: {error}"), usage }),
+            Err(error) => Err(BadAnswer { reason: format!("`vectors` does not lead to a vector: {error}"), usage }),
         }
     }
 

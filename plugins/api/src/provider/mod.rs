@@ -1,4 +1,4 @@
-//! The wire formats, one a file; a new one is a file, a line in each of the two lists here and in those of `catalog`.
+//! The wire formats, one per file; a new one is a file, a line in each of the two lists here and in those of `catalog`.
 
 mod cohere;
 mod contract;

@@ -17,7 +17,7 @@ pub(super) struct Ollama {
     prompt: String,
     dimensions: Option<usize>,
     truncate: Option<bool>,
-    /// Of the model's files.
+    /// The digest of the model's files.
     digest: String,
 }
 
@@ -33,7 +33,7 @@ impl Ollama {
     }
 }
 
-/// The models that are there.
+/// The installed models.
 #[derive(Deserialize)]
 struct Tags {
     models: Vec<Tag>,
@@ -81,14 +81,14 @@ impl Provider for Ollama {
     fn greet(&mut self, client: &Client) -> Result<(), Error> {
         let place = client.address();
         let told = client.get(&Endpoint::bearer("/api/tags"));
-        let told = told.map_err(|reason| Error::new(format!("{place} does not tell its models: {reason}")))?;
+        let told = told.map_err(|reason| Error::new(format!("cannot list the models of {place}: {reason}")))?;
         let Tags { models } = serde_json::from_slice(&told)
-            .map_err(|error| Error::new(format!("what {place} tells of its models does not read: {error}")))?;
+            .map_err(|error| Error::new(format!("cannot parse the list of models of {place}: {error}")))?;
         let names = [self.model.clone(), format!("{}:latest", self.model)];
         let Some(tag) = models.iter().find(|tag| names.contains(&tag.name)) else {
             let names: Vec<&str> = models.iter().map(|tag| tag.name.as_str()).collect();
             return Err(Error::config(format!(
-                "{place} has no model `{}`: run `ollama pull {0}`, or take one of: {}",
+                "{place} has no model `{}`: run `ollama pull {0}`, or choose one of: {}",
                 self.model,
                 names.join(", ")
             ))

@@ -1,4 +1,4 @@
-//! OpenAI, and all that speak its language: vLLM, llama.cpp, LM Studio, Infinity with its `modality`, Azure.
+//! OpenAI and compatible servers: vLLM, llama.cpp, LM Studio, Infinity with its `modality`, Azure.
 
 use fusemix_sdk::{Error, Options};
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ pub(super) struct OpenAi {
     prompt: String,
     dimensions: Option<usize>,
     base64: bool,
-    /// What is not text says so, as Infinity wants it.
+    /// The modality of items other than texts, as Infinity expects it.
     modality: Option<String>,
-    /// Of an Azure deployment.
+    /// The API version of an Azure deployment.
     api_version: Option<String>,
-    /// Neither OpenAI nor Azure.
+    /// True if it is neither OpenAI nor Azure.
     is_elsewhere: bool,
 }
 
@@ -34,8 +34,10 @@ impl OpenAi {
         }
         let modality = settings.modality.name().to_owned();
         if modality != "text" && settings.base_url.is_none() {
-            return Err(Error::config(format!("OpenAI itself embeds no {modality}: say `base_url`, as for Infinity"))
-                .key("modality"));
+            return Err(Error::config(format!(
+                "OpenAI itself does not embed {modality}; set `base_url`, for example to an Infinity server"
+            ))
+            .key("modality"));
         }
         Ok(Self {
             model: settings.model.clone(),

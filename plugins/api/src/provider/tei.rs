@@ -1,4 +1,4 @@
-//! Hugging Face's text-embeddings-inference: its own route, whose limits it tells.
+//! Hugging Face's text-embeddings-inference: its own route, with the limits that it reports.
 
 use fusemix_sdk::Error;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ pub(super) struct Tei {
     prompt_name: Option<String>,
     dimensions: Option<usize>,
     truncate: bool,
-    /// Of plugins.toml; the server serves one.
+    /// The model in plugins.toml; the server serves one.
     model: String,
     info: Info,
 }
@@ -80,12 +80,12 @@ impl Provider for Tei {
     fn greet(&mut self, client: &Client) -> Result<(), Error> {
         let told = client.get(&Endpoint::bearer("/info"));
         let told =
-            told.map_err(|reason| Error::new(format!("{} does not tell its limits: {reason}", client.address())))?;
+            told.map_err(|reason| Error::new(format!("cannot ask {} for its limits: {reason}", client.address())))?;
         self.info = serde_json::from_slice(&told)
-            .map_err(|error| Error::new(format!("what {} tells of itself does not read: {error}", client.address())))?;
+            .map_err(|error| Error::new(format!("cannot parse the description of {}: {error}", client.address())))?;
         if !self.model.is_empty() && self.model != self.info.model_id {
             return Err(Error::config(format!(
-                "the server has model `{}`, and plugins.toml wants `model = \"{}\"`",
+                "the server has model `{}`, but plugins.toml asks for `model = \"{}\"`",
                 self.info.model_id, self.model
             ))
             .key("model"));

@@ -1,5 +1,5 @@
-//! What a checkpoint says of its feature extractor. What this plugin would do otherwise is refused: it would give other
-//! latents.
+//! A checkpoint's settings for its feature extractor. Settings that this plugin does not implement are refused, since
+//! they would give other latents.
 
 use candle_core::{Result, bail};
 use candle_kit::{Source, reason};
@@ -10,11 +10,11 @@ use std::ops::RangeInclusive;
 
 use super::read;
 
-/// preprocessor_config.json of a family: the default is what was published with it, for checkpoints without the file.
+/// preprocessor_config.json of a family: the default is the published one, for checkpoints without the file.
 pub(super) trait FrontEnd: DeserializeOwned + Default {
     type Config;
 
-    /// Whether this plugin makes what it says, and the model reads that.
+    /// Checks that this plugin supports the settings, and that they fit the model.
     fn check(&self, config: &Self::Config) -> Result<()>;
 }
 
@@ -23,7 +23,7 @@ pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::res
         let front_end = T::default();
         let unknown = |error| {
             Error::config(format!(
-                "{}: there is no preprocessor_config.json, and what was published does not fit: {}",
+                "{}: there is no preprocessor_config.json, and the published defaults do not fit: {}",
                 source.name(),
                 reason(&error)
             ))
@@ -35,30 +35,30 @@ pub(super) fn load<T: FrontEnd>(config: &T::Config, source: &Source) -> std::res
     front_end.check(config).map_err(unfit).map(|()| front_end)
 }
 
-/// Refuses all values of `key` but one.
+/// Rejects all values of `key` but one.
 pub(super) fn only<T: PartialEq + Debug>(key: &str, value: T, known: T) -> Result<()> {
     if value != known {
-        bail!("`{key}` is {value:?}, which is not supported by this plugin; it knows {known:?}");
+        bail!("`{key}` is {value:?}, which is not supported by this plugin; it supports {known:?}");
     }
     Ok(())
 }
 
-/// Mels that a spectrogram may have.
+/// The range of mels in a spectrogram.
 pub(super) const MELS: RangeInclusive<usize> = 1..=1024;
 
-/// Refuses values of a key that no spectrogram is made with.
+/// Rejects values of a key outside the supported range.
 pub(super) fn in_range(key: &str, value: usize, allowed: RangeInclusive<usize>) -> Result<()> {
     if !allowed.contains(&value) {
-        bail!("{key} is {value}; it must be from {} to {}", allowed.start(), allowed.end());
+        bail!("{key} is {value}; it must be between {} and {}", allowed.start(), allowed.end());
     }
     Ok(())
 }
 
-/// Refuses frames of an odd number of samples, which have no middle.
+/// Rejects frames with an odd number of samples, which have no middle.
 pub(super) fn even(key: &str, value: usize) -> Result<()> {
     in_range(&format!("`{key}`"), value, 2..=1 << 16)?;
     if !value.is_multiple_of(2) {
-        bail!("`{key}` is {value}, which is odd; this plugin makes spectrograms of an even number of samples a frame");
+        bail!("`{key}` is {value}, which is odd; this plugin needs an even number of samples per frame");
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) use authors::Renamed;
 pub(super) use config::Config;
 use preprocessor::{Preprocessor, Repeated};
 
-/// That of batch normalisation, and of the layer normalisations that no key of config.json is about.
+/// The epsilon of batch normalisation, and of layer normalisations without a key in config.json.
 const EPS: f64 = 1e-5;
 
 pub(super) struct ClapAudioModel {
@@ -70,7 +70,7 @@ impl ClapAudioModel {
         }
         let last = widths[stages];
         if last != config.hidden_size {
-            bail!("`hidden_size` is {}, and the last stage's is {last}", config.hidden_size);
+            bail!("`hidden_size` is {}, but the last stage's is {last}", config.hidden_size);
         }
         let audio_projection = projection.then(|| projection_layers(&config, &vb)).transpose()?;
         if projection {
@@ -150,7 +150,7 @@ impl Model for ClapAudioModel {
         self.layers.len()
     }
 
-    /// What the model itself pools is its last states; with a projection there is nothing else to choose.
+    /// The model's own pooling is of its last states; with a projection there is no other choice.
     fn poolings(&self, layer: Layer) -> &'static [Pooling] {
         match layer {
             Layer::Last if self.audio_projection.is_some() => &[Pooling::Pooler],
@@ -248,7 +248,7 @@ impl Stage {
     }
 }
 
-/// Frames of so many `mels`, made `to`: PyTorch's bicubic interpolation, the first and the last frame where they were.
+/// Frames of so many `mels`, resized to `to`: PyTorch's bicubic interpolation with aligned corners.
 fn stretched(values: &[f32], mels: usize, to: usize) -> Vec<f32> {
     let last = values.len() / mels - 1;
     let mut stretched = Vec::with_capacity(to * mels);

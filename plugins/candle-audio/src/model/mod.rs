@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 /// An encoder of windows of sound.
 pub(crate) trait Model: Send + Sync {
-    /// What the fingerprint calls what [`Model::features`] does; a change of it is a change of this.
+    /// The name of [`Model::features`] in the fingerprint, which must change with it.
     fn preprocessing(&self) -> String;
 
     /// Samples a second.
@@ -30,23 +30,23 @@ pub(crate) trait Model: Send + Sync {
     /// Its blocks.
     fn blocks(&self) -> usize;
 
-    /// How the states at `layer` may be pooled; the first is what its family does.
+    /// The poolings on offer for the states at `layer`; the first is the family's own.
     fn poolings(&self, layer: Layer) -> &'static [Pooling];
 
     /// States of a window that hold the first `samples` samples; the others hold padding.
     fn sounding(&self, samples: usize, layer: Layer) -> usize;
 
-    /// The spectrogram (`frames x mels`) of a window, or of less, padded as its family does it.
+    /// The spectrogram (`frames x mels`) of a window, or of less, padded in the way of its family.
     fn mels(&self, samples: &[f32]) -> Vec<f32>;
 
-    /// What the model reads of a window, or of less.
+    /// The model's input for a window, or for less.
     fn features(&self, samples: &[f32]) -> Vec<f32>;
 
     /// The states (`windows x states x width`) at `layer` of so many `windows`, whose features lie one after the other.
     fn forward(&self, features: Vec<f32>, windows: usize, layer: Layer) -> Result<Tensor>;
 }
 
-/// What says the family, and the sizes of its model.
+/// The file that names the family and the sizes of its model.
 pub(crate) const CONFIG: &str = "config.json";
 
 pub(crate) fn load(
@@ -90,7 +90,7 @@ pub(crate) fn load(
     loaded.map_err(|error| Error::config(unfit(error)))
 }
 
-/// Weights by themselves are known by the names of their tensors.
+/// Loads weights without a config.json, recognised by the names of their tensors.
 fn load_bare(
     source: &Source,
     options: &Options,
@@ -100,7 +100,9 @@ fn load_bare(
 ) -> std::result::Result<Box<dyn Model>, Error> {
     let stranger = |error: candle_core::Error| {
         let (file, reason) = (weights[0].display(), reason(&error));
-        Error::config(format!("{file} has no {CONFIG} beside it, and is no HTS-AT as its authors save it: {reason}"))
+        Error::config(format!(
+            "{file} has no {CONFIG} next to it, and is not an HTS-AT checkpoint as its authors save it: {reason}"
+        ))
     };
     let projection = options.get_or("projection", false)?;
     let htsat::Renamed { config, preprocessor, tensors } =
@@ -113,8 +115,7 @@ fn load_bare(
     Ok(Box::new(model))
 }
 
-/// What CLAP's config.json says of its audio tower. What both towers share stands beside it, and rules over what it
-/// says.
+/// The audio tower's part of CLAP's config.json. Settings that both towers share are beside it, and take precedence.
 fn audio_config(config: &Value) -> Value {
     let mut audio = config["audio_config"].as_object().cloned().unwrap_or_default();
     for (key, default) in [("projection_dim", json!(512)), ("projection_hidden_act", json!("relu"))] {
@@ -124,7 +125,7 @@ fn audio_config(config: &Value) -> Value {
 }
 
 fn unprojected(source: &Source) -> Error {
-    Error::config(format!("`projection = true`: {} has no projection; it is CLAP that has one", source.name()))
+    Error::config(format!("`projection = true`: {} has no projection; only CLAP has one", source.name()))
         .key("projection")
 }
 

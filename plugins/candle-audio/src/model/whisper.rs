@@ -30,8 +30,8 @@ fn gelu() -> Activation {
     Activation::Gelu
 }
 
-/// preprocessor_config.json. The default is that of all models that were published, but for their mels; what is not
-/// said is as the model has it.
+/// preprocessor_config.json. The default is that of all published models except for their mels; missing keys have the
+/// model's values.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct Preprocessor {
@@ -74,7 +74,7 @@ impl FrontEnd for Preprocessor {
         let mels = config.num_mel_bins;
         in_range("`num_mel_bins` of config.json", mels, MELS)?;
         if self.feature_size.is_some_and(|size| size != mels) {
-            bail!("`feature_size` is {}, and `num_mel_bins` of config.json {mels}", self.feature_size.unwrap_or(0));
+            bail!("`feature_size` is {}, but `num_mel_bins` of config.json is {mels}", self.feature_size.unwrap_or(0));
         }
         let (positions, hop) = (config.max_source_positions, self.hop_length);
         in_range("`max_source_positions` of config.json", positions, 1..=1 << 20)?;
@@ -82,7 +82,7 @@ impl FrontEnd for Preprocessor {
         if self.chunk_length.is_some_and(|seconds| samples(seconds) != positions.saturating_mul(STRIDE * hop)) {
             let seconds = self.chunk_length.unwrap_or(0);
             bail!(
-                "`chunk_length` is {seconds}, of which a `hop_length` of {hop} makes {} frames, and \
+                "`chunk_length` is {seconds}, from which a `hop_length` of {hop} makes {} frames, but \
                  `max_source_positions` of config.json is {positions}, each of {STRIDE}",
                 samples(seconds) / hop
             );
@@ -112,7 +112,7 @@ impl Whisper {
         let (mels, width, positions) = (config.num_mel_bins, config.d_model, config.max_source_positions);
         head_width(config.encoder_attention_heads, width)?;
         if config.scale_embedding {
-            bail!("`scale_embedding` is for models that no one has published");
+            bail!("`scale_embedding` is not supported (no published model uses it)");
         }
         let Preprocessor { sampling_rate: rate, n_fft: frame, hop_length: hop, .. } = preprocessor;
         let parameters = Parameters { rate, frame, hop, mels, from: 0.0, to: 8000.0 };

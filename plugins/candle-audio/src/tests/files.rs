@@ -101,7 +101,7 @@ fn a_file_that_was_cut_says_so() {
             let cut = samples(&whole[..end], 16_000).map(|samples| samples.len()).map_err(|error| error.message);
             assert_eq!(
                 cut,
-                Err("the file is cut: it ends within the sound".into()),
+                Err("the file is truncated: it ends within the sound".into()),
                 "{name}, {end} of {}",
                 whole.len()
             );
@@ -129,8 +129,15 @@ fn what_is_no_sound_fails_alone() {
     let slow = wav(&[0.5; 100], 10, 1);
     let files = [vec![], silent_header, picture, text, good, cut, slow];
     let outcomes = encode(&encoder, &files);
-    let reasons =
-        ["an empty file", "no samples in it", "not a sound: ", "not a sound: ", "", "the file is cut", "10 samples"];
+    let reasons = [
+        "an empty file",
+        "no samples in it",
+        "not a sound: ",
+        "not a sound: ",
+        "",
+        "the file is truncated",
+        "10 samples",
+    ];
     for (at, (outcome, reason)) in outcomes.into_iter().zip(reasons).enumerate() {
         match outcome {
             Ok(latent) => assert!(at == 4 && apart(&latent.values, &alone.values) < 1e-6, "{at}"),
@@ -149,11 +156,11 @@ fn what_is_no_number_fails_alone() {
         file.truncate(44);
         file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
         let message = super::samples(&file, 16_000).map(|samples| samples.len()).unwrap_err().message;
-        assert_eq!(message, "a sample in it is not a number, or far too large for one of a sound", "{name}");
+        assert_eq!(message, "a sample is not a number, or far too large for audio", "{name}");
     }
 }
 
-/// As programs write it that do not know how long a sound becomes.
+/// A WAV file from a program that did not know its length in advance.
 #[test]
 fn a_wav_of_unknown_length_is_read_to_its_end() {
     let mut file = wav(&sine(1000.0, 16_000, 1.0), 16_000, 1);

@@ -1,4 +1,4 @@
-//! What a checkpoint's files say of how a sound is read: obeyed, or refused.
+//! The preprocessing settings of a checkpoint's files: obeyed, or refused.
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -42,19 +42,19 @@ impl Copied {
 #[test]
 fn what_would_be_read_otherwise_is_refused() {
     let cases = [
-        ("whisper", "hop_length", json!(0), "`hop_length` is 0; it must be from 1 to 16000"),
-        ("whisper", "sampling_rate", json!(0), "`sampling_rate` is 0; it must be from 1000 to 768000"),
-        ("whisper", "n_fft", json!(0), "`n_fft` is 0; it must be from 2"),
+        ("whisper", "hop_length", json!(0), "`hop_length` is 0; it must be between 1 and 16000"),
+        ("whisper", "sampling_rate", json!(0), "`sampling_rate` is 0; it must be between 1000 and 768000"),
+        ("whisper", "n_fft", json!(0), "`n_fft` is 0; it must be between 2"),
         ("whisper", "n_fft", json!(401), "`n_fft` is 401, which is odd"),
-        ("whisper", "hop_length", json!(80), "`chunk_length` is 3, of which a `hop_length` of 80 makes 600 frames"),
+        ("whisper", "hop_length", json!(80), "`chunk_length` is 3, from which a `hop_length` of 80 makes 600 frames"),
         (
             "whisper",
             "chunk_length",
             json!(30),
-            "`chunk_length` is 30, of which a `hop_length` of 160 makes 3000 frames",
+            "`chunk_length` is 30, from which a `hop_length` of 160 makes 3000 frames",
         ),
         ("whisper", "chunk_length", json!(u64::MAX), "`max_source_positions` of config.json is 150, each of 2"),
-        ("whisper", "feature_size", json!(128), "`feature_size` is 128, and `num_mel_bins` of config.json 80"),
+        ("whisper", "feature_size", json!(128), "`feature_size` is 128, but `num_mel_bins` of config.json is 80"),
         ("whisper", "padding_side", json!("left"), "`padding_side` is \"left\", which is not supported"),
         ("whisper", "padding_value", json!(1), "`padding_value` is 1.0, which is not supported"),
         ("whisper", "dither", json!(0.1), "`dither` is 0.1, which is not supported"),
@@ -63,14 +63,19 @@ fn what_would_be_read_otherwise_is_refused() {
             "htsat",
             "padding",
             json!("pad"),
-            "`padding` is \"pad\", which is not supported by this plugin; it knows \"repeatpad\"",
+            "`padding` is \"pad\", which is not supported by this plugin; it supports \"repeatpad\"",
         ),
-        ("htsat", "hop_length", json!(0), "`hop_length` is 0; it must be from 1 to 48000"),
-        ("htsat", "sampling_rate", json!(10), "`sampling_rate` is 10; it must be from 1000 to 768000"),
+        ("htsat", "hop_length", json!(0), "`hop_length` is 0; it must be between 1 and 48000"),
+        ("htsat", "sampling_rate", json!(10), "`sampling_rate` is 10; it must be between 1000 and 768000"),
         ("htsat", "fft_window_size", json!(1023), "`fft_window_size` is 1023, which is odd"),
-        ("htsat", "max_length_s", json!(0), "`max_length_s` is 0; it must be from 1"),
-        ("htsat", "max_length_s", json!(60), "`max_length_s` is 60, of which a `hop_length` of 480 makes 6001 frames"),
-        ("htsat", "feature_size", json!(80), "`feature_size` is 80, and `num_mel_bins` of config.json 64"),
+        ("htsat", "max_length_s", json!(0), "`max_length_s` is 0; it must be between 1"),
+        (
+            "htsat",
+            "max_length_s",
+            json!(60),
+            "`max_length_s` is 60, from which a `hop_length` of 480 makes 6001 frames",
+        ),
+        ("htsat", "feature_size", json!(80), "`feature_size` is 80, but `num_mel_bins` of config.json is 64"),
         ("htsat", "frequency_min", json!(20_000), "`frequency_min` is 20000 and `frequency_max` 14000"),
     ];
     for (family, key, value, says) in cases {
@@ -103,7 +108,7 @@ fn what_a_file_leaves_out_is_as_transformers_has_it() {
     );
 }
 
-/// As converters leave them.
+/// Settings as converters leave them.
 #[test]
 fn without_the_file_a_front_end_is_the_published_one() {
     let (file, copied) = ([sound("knock.wav")], Copied::new("whisper").without(PREPROCESSOR));
@@ -115,7 +120,10 @@ fn without_the_file_a_front_end_is_the_published_one() {
     );
     let other = Copied::new("htsat").without(PREPROCESSOR);
     let message = refused(other.edit(CONFIG, |json| json["audio_config"]["spec_size"] = 128.into()).options());
-    assert!(message.contains("there is no preprocessor_config.json, and what was published does not fit"), "{message}");
+    assert!(
+        message.contains("there is no preprocessor_config.json, and the published defaults do not fit"),
+        "{message}"
+    );
 }
 
 /// As transformers 5 saves a processor.

@@ -8,7 +8,7 @@ use super::*;
 /// And their rates.
 const SOUNDS: [(&str, u32); 3] = [("chirp.flac", 16_000), ("knock.wav", 48_000), ("tune.ogg", 48_000)];
 
-/// What the authors' HTS-AT is held to.
+/// The tolerance for the authors' HTS-AT.
 const AUTHORS_SOUNDS: [(&str, u32); 3] = [("bells.flac", 32_000), ("rattle.flac", 32_000), ("knock.wav", 48_000)];
 
 fn sounds() -> [Vec<u8>; 3] {
@@ -19,8 +19,8 @@ fn family(name: &str) -> HashMap<String, Tensor> {
     expected(&golden().join("checkpoints").join(name).join("expected.safetensors"))
 }
 
-/// Holds the latents of all sounds to those called `SOUND.name`; less closely where the reference resamples in its own
-/// way.
+/// Checks the latents of all sounds against those called `SOUND.name`; less strictly if the reference resamples in its
+/// own way.
 fn agree(options: &Options, expected: &HashMap<String, Tensor>, name: &str) {
     agree_on(&SOUNDS, options, expected, name);
 }
@@ -175,19 +175,22 @@ fn mistakes_name_what_to_change() {
     let clap = || checkpoint("htsat");
     assert!(refused(checkpoint("whisper").with("pooling", "cls")).contains("this model offers mean"));
     assert!(refused(checkpoint("whisper").with("layer", 2)).contains("choose one of last, penultimate, 0, 1"));
-    assert!(refused(checkpoint("whisper").with("projection", true)).contains("it is CLAP that has one"));
+    assert!(refused(checkpoint("whisper").with("projection", true)).contains("only CLAP has one"));
     assert!(refused(clap().with("layer", 1).with("pooling", "pooler")).contains("this model offers mean"));
     assert!(refused(clap().with("layer", 1).with("projection", true)).contains("remove `layer = 1`"));
     assert!(refused(clap().with("projection", true).with("pooling", "mean")).contains("offers pooler"));
     let lightning = || checkpoint("htsat_authors/HTSAT_tiny.ckpt");
-    assert!(refused(lightning().with("projection", true)).contains("it is CLAP that has one"));
+    assert!(refused(lightning().with("projection", true)).contains("only CLAP has one"));
     assert!(refused(lightning().with("pooling", "cls")).contains("this model offers pooler, mean"));
     let stranger = refused(checkpoint("unicom/FP16-ViT-tiny.pt"));
-    assert!(stranger.contains("FP16-ViT-tiny.pt has no config.json beside it, and is no HTS-AT"), "{stranger}");
+    assert!(
+        stranger.contains("FP16-ViT-tiny.pt has no config.json next to it, and is not an HTS-AT checkpoint"),
+        "{stranger}"
+    );
     let text = root().join("target/assets/minilm");
     let other = refused(Options::default().with("model", text.to_str()));
     assert!(
-        other.contains("`model_type` is \"bert\"; that is a model of texts; set `plugin = \"candle-text\"`"),
+        other.contains("`model_type` is \"bert\"; that is a model for texts; set `plugin = \"candle-text\"`"),
         "{other}"
     );
 }

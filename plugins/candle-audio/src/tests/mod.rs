@@ -1,4 +1,4 @@
-//! What users rely on: files of every kind, and the latents of the reference implementations.
+//! Tests of what users rely on: files of every kind, and the latents of the reference implementations.
 
 mod files;
 mod front_ends;

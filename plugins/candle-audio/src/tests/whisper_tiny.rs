@@ -1,4 +1,4 @@
-//! The real weights of Whisper tiny, on real sounds: where `./check` fetches them to.
+//! Tests on the real weights of Whisper tiny and real sounds, as fetched by `./check`.
 
 use super::*;
 

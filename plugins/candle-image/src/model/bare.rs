@@ -6,12 +6,12 @@ use fusemix_sdk::Error;
 
 use super::{Loaded, boxed, efficientnet, unicom};
 
-/// The network is known by the names and shapes of its tensors.
+/// Loads a network recognised by the names and shapes of its tensors.
 pub(super) fn load(source: &Source, dtype: DType, device: &Device) -> std::result::Result<Loaded, Error> {
     let weights = vec![source.state_dict()?];
     let stranger = |error: String| {
         Error::config(format!(
-            "{} has no config.json beside it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: \
+            "{} has no config.json next to it, and is neither EfficientNet-Lite nor UNICOM as PyTorch saves them: \
              {error}",
             weights[0].display()
         ))

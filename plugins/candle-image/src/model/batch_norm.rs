@@ -1,4 +1,4 @@
-//! Batch normalisation, which of a trained network is a scale and a shift of each channel.
+//! Batch normalisation, which in a trained network is a scale and a shift of each channel.
 
 use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;

@@ -16,12 +16,12 @@ use super::transformer::{Block, Mlp, Transformer, qkv};
 pub(super) struct Clip {
     width: usize,
     transformer: Transformer,
-    /// Of the class token, and of nothing else.
+    /// The final normalisation, which applies only to the class token.
     post_layernorm: LayerNorm,
 }
 
 impl Clip {
-    /// For pictures of `size`: height and width.
+    /// Loads the network for pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let vb = within(vb, &["vision_model"], "embeddings.class_embedding");
         let width = config.hidden_size;
@@ -79,7 +79,7 @@ impl Model for Clip {
         self.transformer.pictures()
     }
 
-    /// The states of the last layer are not normalised, as upstream has them.
+    /// The states of the last layer, which are not normalised, as upstream.
     fn forward(&self, x: &Tensor, layer: Layer, pooling: Pooling) -> Result<Tensor> {
         let states = self.transformer.forward(x, layer)?;
         match pooling {

@@ -16,7 +16,7 @@ use crate::channels;
 use crate::depthwise::Depthwise;
 use crate::reach::Padding;
 
-/// Of all normalisations but the last.
+/// The epsilon of all normalisations but the last.
 const EPSILON: f64 = 1e-6;
 
 /// config.json.
@@ -78,7 +78,7 @@ impl ConvNext {
         let widths = &config.hidden_sizes;
         let (Some(&first), Some(&last)) = (widths.first(), widths.last()) else { bail!("no `hidden_sizes`") };
         if widths.len() != config.depths.len() {
-            bail!("{} `hidden_sizes` and {} `depths`", widths.len(), config.depths.len());
+            bail!("{} `hidden_sizes` but {} `depths`", widths.len(), config.depths.len());
         }
         let (mut stages, mut inputs) = (Vec::new(), first);
         for (index, (&width, &depth)) in widths.iter().zip(&config.depths).enumerate() {

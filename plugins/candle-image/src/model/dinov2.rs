@@ -52,7 +52,7 @@ pub(super) struct DinoV2 {
 }
 
 impl DinoV2 {
-    /// For pictures of `size`: height and width.
+    /// Loads the network for pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let vb = within(vb, &["dinov2"], "embeddings.cls_token");
         let width = config.hidden_size;

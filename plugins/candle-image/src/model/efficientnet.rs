@@ -33,7 +33,7 @@ const LITE: [(&str, f64, f64, usize); 5] = [
 /// A convolution and the batch normalisation behind it.
 type Names = [&'static str; 2];
 
-/// What tells the two kinds apart.
+/// The differences between the two kinds.
 struct Kind {
     stem: Names,
     blocks: &'static str,
@@ -94,7 +94,7 @@ struct Block {
     depthwise: Depthwise,
     squeeze: Option<[Linear; 2]>,
     project: Pointwise,
-    /// Whether the input is added to the output.
+    /// True if the input is added to the output.
     skip: bool,
 }
 
@@ -112,7 +112,7 @@ impl EfficientNet {
         )
     }
 
-    /// The variant is the one whose blocks are as many and as wide.
+    /// The variant with as many and as wide blocks.
     pub(super) fn load_lite(vb: VarBuilder<'_>) -> Result<(&'static str, Self, Preprocessing)> {
         let count = (0..).take_while(|block| vb.contains_tensor(&format!("_blocks.{block}._bn1.weight"))).count();
         let Some(last) = count.checked_sub(1) else { bail!("it has no blocks") };
@@ -132,7 +132,7 @@ impl EfficientNet {
                 return Ok((name, Self::with(&config, &Kind::lite(), &repeats, vb)?, Preprocessing::lite(size)));
             }
         }
-        bail!("{count} blocks, the last of width {width}, are none of EfficientNet-Lite0 to Lite4")
+        bail!("{count} blocks, the last of width {width}, match none of EfficientNet-Lite0 to Lite4")
     }
 
     fn with(config: &Config, kind: &Kind, repeats: &[usize], vb: VarBuilder<'_>) -> Result<Self> {

@@ -1,4 +1,4 @@
-//! From pictures to the tokens of a vision transformer.
+//! Embedding of pictures as the tokens of a vision transformer.
 
 use candle_core::{Result, Tensor};
 

@@ -37,13 +37,13 @@ pub(crate) trait Model: Send + Sync {
     /// Its blocks or stages: states can be taken before each of them.
     fn blocks(&self) -> usize;
 
-    /// How the states of the last layer may be pooled; the first is what its family does.
+    /// The poolings on offer for the states of the last layer; the first is the family's own.
     fn poolings(&self) -> &'static [Pooling];
 
-    /// Values of a latent.
+    /// Values per latent.
     fn width(&self, layer: Layer, pooling: Pooling) -> usize;
 
-    /// Pictures that one core of a CPU takes together: more would not stay in its cache.
+    /// Pictures per pass on a CPU core: more would not stay in its cache.
     fn pictures(&self) -> usize {
         2
     }
@@ -52,7 +52,7 @@ pub(crate) trait Model: Send + Sync {
     fn forward(&self, x: &Tensor, layer: Layer, pooling: Pooling) -> Result<Tensor>;
 }
 
-/// A network, how it wants its pictures, and the files that made it so.
+/// A network, its preprocessing, and the files that define them.
 pub(crate) struct Loaded {
     pub(crate) architecture: String,
     pub(crate) model: Box<dyn Model>,
@@ -116,7 +116,7 @@ fn parse<T: DeserializeOwned>(config: &Value, path: &Path) -> std::result::Resul
     serde_json::from_value(config.clone()).map_err(|error| Error::config(format!("{}: {error}", path.display())))
 }
 
-/// What `config` leaves open is as in `usual`.
+/// Fills gaps in `config` from `usual`.
 fn parse_over<T: Serialize + DeserializeOwned>(usual: T, config: &Value, path: &Path) -> std::result::Result<T, Error> {
     let mut all = serde_json::to_value(usual).map_err(|error| Error::new(error.to_string()))?;
     if let (Value::Object(all), Value::Object(config)) = (&mut all, config) {

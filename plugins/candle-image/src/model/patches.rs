@@ -28,7 +28,7 @@ impl Patches {
         size.map(|side| side / self.size)
     }
 
-    /// `n x height x width x channels` -> `n x rows x columns x out`; what fills no patch is left off.
+    /// `n x height x width x channels` -> `n x rows x columns x out`; incomplete patches are dropped.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
         let (size, [rows, columns]) = (self.size, self.grid([height, width]));

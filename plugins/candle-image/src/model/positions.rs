@@ -1,9 +1,8 @@
-//! Embeddings of positions on a grid, brought to another grid as PyTorch interpolates pictures.
+//! Position embeddings, resized from one grid to another like PyTorch's interpolation of pictures.
 
 use candle_core::{Result, Tensor, bail};
 
-/// How what lies between is found. Both are cubic convolutions; they differ in its coefficient, and in what happens
-/// where the new grid is coarser.
+/// The interpolation. Both variants are cubic convolutions; they differ in the coefficient, and in downsampling.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Bicubic {
     /// `mode="bicubic"`: always four neighbours.
@@ -20,7 +19,7 @@ pub(crate) fn fit(table: &Tensor, [rows, columns]: [usize; 2], bicubic: Bicubic)
         return Ok(table.clone());
     }
     if side * side != positions {
-        bail!("{positions} positions are no square grid, and the pictures have {rows}x{columns} patches");
+        bail!("{positions} positions are not a square grid, but the pictures have {rows}x{columns} patches");
     }
     let dtype = table.dtype();
     let weights = |to: usize| Tensor::from_vec(weights(side, to, bicubic), (to, side), table.device());
@@ -31,7 +30,7 @@ pub(crate) fn fit(table: &Tensor, [rows, columns]: [usize; 2], bicubic: Bicubic)
     across.reshape((rows * columns, width))?.to_dtype(dtype)
 }
 
-/// `to x from`: what each new position takes of the old ones.
+/// `to x from`: the weights of the old positions for each new one.
 fn weights(from: usize, to: usize, bicubic: Bicubic) -> Vec<f32> {
     let step = from as f64 / to as f64;
     let mut weights = vec![0.0; to * from];

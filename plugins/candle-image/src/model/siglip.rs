@@ -25,7 +25,7 @@ pub(super) struct Siglip {
 }
 
 impl Siglip {
-    /// For pictures of `size`: height and width.
+    /// Loads the network for pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let vb = within(vb, &["vision_model"], "embeddings.patch_embedding.weight");
         let width = config.hidden_size;
@@ -49,7 +49,7 @@ impl Siglip {
 
 /// Pooling by attention of a learnt probe over all tokens.
 struct Head {
-    /// `heads x d x 1`: what each head asks for, scaled by `1 / sqrt(d)`. The probe is the same for all pictures.
+    /// `heads x d x 1`: the query of each head, scaled by `1 / sqrt(d)`. The probe is the same for all pictures.
     query: Tensor,
     /// Key and value side by side: `width -> 2 width`.
     key_value: Linear,

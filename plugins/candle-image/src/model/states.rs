@@ -1,4 +1,4 @@
-//! What a transformer makes of pictures, layer by layer.
+//! The states of a transformer over pictures, by layer.
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_kit::Pooling;
@@ -37,7 +37,7 @@ impl States {
                 let tokens = self.by_picture()?.to_dtype(DType::F32)?;
                 tokens.narrow(1, self.special, tokens.dim(1)? - self.special)?.mean(1)
             }
-            Pooling::Last | Pooling::Pooler => bail!("pooling {pooling} is the model's own affair"),
+            Pooling::Last | Pooling::Pooler => bail!("pooling {pooling} is done by the model itself"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What vision transformers share: pre-norm blocks, states and how they are pooled. All pictures of a
-//! batch have the same number of tokens.
+//! The common parts of vision transformers: pre-norm blocks, states and their pooling. All pictures of a batch have the
+//! same number of tokens.
 
 use candle_core::{Result, Tensor};
 use candle_kit::Layer;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::embeddings::Embeddings;
 use super::states::States;
 
-/// An activation as config.json names it.
+/// An activation, by its name in config.json.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Act {
@@ -41,7 +41,7 @@ impl Act {
 /// From pictures to states.
 pub(crate) struct Transformer {
     pub(crate) embeddings: Embeddings,
-    /// Between the embeddings and the first block; its output is `hidden_states[0]`.
+    /// The layer between the embeddings and the first block; its output is `hidden_states[0]`.
     pub(crate) pre_norm: Option<LayerNorm>,
     pub(crate) blocks: Vec<Block>,
 }

@@ -1,5 +1,4 @@
-//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is a state dict and nothing
-//! else.
+//! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is only a state dict.
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::nn::{LayerNorm, Linear, head_width};
@@ -13,7 +12,7 @@ use super::patches::Patches;
 use super::transformer::{Act, Block, Mlp, Transformer};
 use crate::preprocessing::{CLIP, Centre, Filter, Preprocessing, Resize};
 
-/// Values of a head, in all that were published.
+/// Values of a head, in all published models.
 const HEAD: usize = 64;
 const NORM_EPSILON: f64 = 1e-5;
 const BATCH_NORM_EPSILON: f64 = 2e-5;
@@ -28,14 +27,14 @@ pub(super) struct Unicom {
 }
 
 impl Unicom {
-    /// Every size is one of the tensors'.
+    /// Every size is that of a tensor.
     pub(super) fn load(vb: VarBuilder<'_>) -> Result<(Self, Preprocessing)> {
         let (width, _, patch, _) = vb.get_unchecked("patch_embed.proj.weight")?.dims4()?;
         let positions = vb.get_unchecked("pos_embed")?.squeeze(0)?;
         let count = positions.dim(0)?;
         let side = count.isqrt();
         if side * side != count {
-            bail!("{count} positions are no square grid");
+            bail!("{count} positions are not a square grid");
         }
         // Narrower ones than any that was published have a head.
         let heads = (width / HEAD).max(1);

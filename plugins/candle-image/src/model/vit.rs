@@ -22,13 +22,13 @@ pub(super) struct ViT {
 }
 
 impl ViT {
-    /// For pictures of `size`: height and width.
+    /// Loads the network for pictures of `size`: height and width.
     pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
         let vb = within(vb, &["vit"], "embeddings.cls_token");
         let width = config.hidden_size;
         head_width(config.num_attention_heads, width)?;
         if config.pooler_act != "tanh" {
-            bail!("its `pooler_act` is {}; this plugin supports tanh alone", config.pooler_act);
+            bail!("its `pooler_act` is {}; this plugin supports only tanh", config.pooler_act);
         }
         let block = |index| block(config, &vb.pp(format!("encoder.layer.{index}")));
         let pooler = vb.pp("pooler.dense");

@@ -1,4 +1,4 @@
-//! What classes of transformers and families do where preprocessor_config.json is silent.
+//! Defaults of transformers' classes and of families where preprocessor_config.json is silent.
 
 use super::{BICUBIC, BILINEAR, Channels, Preprocessor, Size};
 use crate::preprocessing::{CLIP, Colours, HALVES};
@@ -53,7 +53,7 @@ impl Preprocessor {
         }
     }
 
-    /// The defaults of a class, whose older names and other backends end otherwise.
+    /// The defaults of a class, whose older names and other backends have other suffixes.
     pub(super) fn of_class(name: &str) -> Option<Self> {
         let endings = ["ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor"];
         match endings.iter().find_map(|ending| name.strip_suffix(ending))? {

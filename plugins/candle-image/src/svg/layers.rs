@@ -1,18 +1,18 @@
-//! What drawing asks for, told before anything is drawn: resvg draws each group with an opacity, a filter, a mask or a
-//! clip, and each pattern, into pixels of its own, while all those around it wait.
+//! The cost of a drawing, estimated before anything is drawn: resvg draws each group with an opacity, a filter, a mask
+//! or a clip, and each pattern, into pixels of its own, while all those around it wait.
 
 use resvg::tiny_skia::{Rect, Transform};
 use resvg::usvg::filter::{Filter, Kind};
 use resvg::usvg::{ClipPath, Group, Mask, Node, Paint, Path};
 
-/// Pixels that may wait in memory together: half a gigabyte.
+/// The most pixels that may wait in memory together: half a gigabyte.
 const MOST_WAITING: u64 = 1 << 27;
-/// Pixels that may be drawn over in all: seconds.
+/// The most pixels that may be painted in all, which takes seconds.
 const MOST_DRAWN: u64 = 1 << 32;
-/// What a node costs that draws nothing, in pixels.
+/// The cost of a node that draws nothing, in pixels.
 const NODE: u64 = 1 << 10;
 
-/// Refuses a drawing of `across x down` pixels that asks for too much.
+/// Rejects a drawing of `across x down` pixels that costs too much.
 pub(super) fn check(root: &Group, transform: Transform, [across, down]: [u32; 2]) -> Result<(), &'static str> {
     // resvg's own bound of a layer, in each direction.
     let most = [across, down].map(|side| 5.0 * side as f32);
@@ -75,7 +75,7 @@ impl Layers {
         fits(kept + most)
     }
 
-    /// What cuts a layer is as large, and so is what cuts that.
+    /// A mask or clip of a layer is as large as the layer, and so is one of that.
     fn clip(&mut self, clip: &ClipPath, layer: u64) -> Waiting {
         self.count(layer)?;
         let within = self.clip_children(clip.root(), layer)?;
@@ -149,7 +149,7 @@ fn fits(waiting: u64) -> Waiting {
     }
 }
 
-/// What a pixel of a filter's result costs, in pixels drawn. No kernel sees more than the layer.
+/// The cost of a pixel of a filter's result, in drawn pixels. No kernel sees more than the layer.
 fn work(kind: &Kind, layer: u64, transform: Transform) -> u64 {
     // An octave of noise at a point.
     const OCTAVE: u64 = 32;

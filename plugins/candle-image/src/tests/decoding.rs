@@ -1,4 +1,4 @@
-//! Pictures in every form: tests/golden/pictures.py made the files, and what Pillow reads of them.
+//! Pictures in every form, made by tests/golden/pictures.py together with Pillow's readings of them.
 
 use fusemix_sdk::Options;
 use image::{DynamicImage, ImageFormat};
@@ -6,7 +6,7 @@ use image::{DynamicImage, ImageFormat};
 use super::drawings::svg;
 use super::{encode, file, golden, gradient, open, png};
 
-/// A small encoder; nothing here depends on which.
+/// A small encoder, chosen arbitrarily.
 pub(super) fn small() -> Options {
     Options::default().with("model", golden().join("checkpoints/vit").to_str()).with("fit", "whole")
 }
@@ -73,9 +73,9 @@ fn what_is_not_supported_says_so() {
         assert_eq!(refused(&file), format!("the picture is {format}: convert it to JPEG or PNG first"), "{brands}");
     }
     let endless = [b"\xff\xd8", &b"\xff\xda\0\x02".repeat(201)[..], b"\xff\xd9"].concat();
-    assert_eq!(refused(&endless), "the picture does not decode: 201 scans; at most 200 are read");
+    assert_eq!(refused(&endless), "cannot decode the picture: it has 201 scans; at most 200 are allowed");
     assert!(refused(b"\0\0\0\x14ftypisom\0\0\0\0mp41").contains("not a picture"));
-    assert!(refused(b"\0\0\x01\0\x01\0\x10\x10").contains("does not decode"));
+    assert!(refused(b"\0\0\x01\0\x01\0\x10\x10").contains("cannot decode the picture"));
     assert!(refused(b"<html><body>404</body></html>").contains("not a picture"));
 }
 
@@ -93,14 +93,14 @@ fn of_a_hundred_files_exactly_the_broken_ones_fail() {
     let broken = [
         (Vec::new(), "an empty file"),
         (b"a red flower".to_vec(), "not a picture"),
-        (good[..good.len() / 2].to_vec(), "does not decode"),
-        (flipped(good.clone(), good.len() / 2), "does not decode"),
-        (jpeg[..jpeg.len() / 2].to_vec(), "the file ends within the picture"),
-        (gif[..20].to_vec(), "does not decode"),
-        (webp[..webp.len() / 2].to_vec(), "does not decode"),
-        (bmp[..bmp.len() / 2].to_vec(), "does not decode"),
-        (tiff[..tiff.len() / 2].to_vec(), "does not decode"),
-        (svg(r#"width="60" height="20""#, "<rect"), "does not read as SVG"),
+        (good[..good.len() / 2].to_vec(), "cannot decode the picture"),
+        (flipped(good.clone(), good.len() / 2), "cannot decode the picture"),
+        (jpeg[..jpeg.len() / 2].to_vec(), "the file is truncated: it ends within the picture"),
+        (gif[..20].to_vec(), "cannot decode the picture"),
+        (webp[..webp.len() / 2].to_vec(), "cannot decode the picture"),
+        (bmp[..bmp.len() / 2].to_vec(), "cannot decode the picture"),
+        (tiff[..tiff.len() / 2].to_vec(), "cannot decode the picture"),
+        (svg(r#"width="60" height="20""#, "<rect"), "cannot read the drawing as SVG"),
     ];
     let mut files: Vec<(Vec<u8>, Option<&str>)> = (0..90).map(|_| (good.clone(), None)).collect();
     for (number, (file, reason)) in broken.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! SVG: what is drawn, and what is refused.
+//! SVG: drawings that are drawn, and drawings that are refused.
 
 use image::{Rgb, RgbImage};
 
@@ -46,14 +46,14 @@ fn a_drawing_reads_no_other_file_and_no_font() {
 #[test]
 fn a_bad_drawing_is_refused() {
     let refused = |file: Vec<u8>| refused(&file);
-    assert!(refused(svg(r#"width="60" height="20""#, "<g>")).contains("does not read as SVG"));
+    assert!(refused(svg(r#"width="60" height="20""#, "<g>")).contains("cannot read the drawing as SVG"));
     let thin = refused(svg(r#"width="100000000" height="1""#, RED));
     assert!(thin.contains("more than `max_pixels = 100000000`"), "{thin}");
     // Ten references to ten references to ten ..
     let lines = (1..12)
         .map(|n| format!(r##"<g id="a{n}">{}</g>"##, format!(r##"<use xlink:href="#a{}"/>"##, n - 1).repeat(10)));
     let bomb = format!(r##"<defs><g id="a0">{RED}</g>{}</defs><use xlink:href="#a11"/>"##, lines.collect::<String>());
-    assert!(refused(svg(r#"width="60" height="20""#, &bomb)).contains("does not read as SVG"));
+    assert!(refused(svg(r#"width="60" height="20""#, &bomb)).contains("cannot read the drawing as SVG"));
 }
 
 fn drawing(content: &str) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn groups_nest_as_deep_as_their_layers_fit() {
     };
     assert!(encode(&open(&small()), &[nested(900, 60)])[0].is_ok());
     assert!(refused(&nested(900, 6000)).contains("take too much memory together"));
-    assert!(refused(&nested(100_000, 60)).contains("does not read as SVG"));
+    assert!(refused(&nested(100_000, 60)).contains("cannot read the drawing as SVG"));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_pattern_has_no_more_pixels_than_fit() {
     let tile = r#"<rect width="9" height="9"/>"#;
     let pattern = format!(r#"<pattern id="p" width="1e6" height="1e6" patternUnits="userSpaceOnUse">{tile}</pattern>"#);
     let refused = refused(&drawing(&format!(r#"<defs>{pattern}</defs><rect width="30" height="20" fill="url(#p)"/>"#)));
-    assert!(refused.contains("does not read as SVG: it draws over itself too often"), "{refused}");
+    assert!(refused.contains("cannot read the drawing as SVG: it draws over itself too often"), "{refused}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Each family by a small random checkpoint: tests/golden/image_families.py made them, and what transformers makes of
-//! them.
+//! Each family by a small random checkpoint, made by tests/golden/image_families.py together with the results of
+//! transformers.
 
 use candle_core::{Device, Tensor};
 use candle_kit::{Layer, Pooling};
@@ -42,7 +42,7 @@ fn expected(folder: &Path) -> (Vec<Vec<u8>>, HashMap<String, Tensor>) {
     (PICTURES.map(read).to_vec(), tensors)
 }
 
-/// What plugins.toml would say for `layer.LAYER.POOLING`.
+/// The options in plugins.toml for `layer.LAYER.POOLING`.
 fn choice(options: Options, key: &str) -> Options {
     let [_, layer, pooling] = key.split('.').collect::<Vec<_>>()[..] else { panic!("no layer and pooling: {key}") };
     let options = options.with("pooling", pooling);
@@ -52,7 +52,7 @@ fn choice(options: Options, key: &str) -> Options {
     }
 }
 
-/// What transformers' processor resized and cropped, of each picture, normalised here.
+/// The pictures as resized and cropped by transformers' processor, normalised here.
 fn seen(tensors: &HashMap<String, Tensor>, input: &Input) -> Vec<Vec<f32>> {
     let rows = tensors["pixels"].flatten_from(1).unwrap().to_vec2::<u8>().unwrap();
     rows.iter().map(|rgb| input.normalised(rgb.as_chunks().0.iter().copied())).collect()
@@ -93,7 +93,7 @@ fn latents_are_those_of_transformers() {
     }
 }
 
-/// By hand: a folder as image_families.py makes them, in FUSEMIX_CHECKPOINT; see tests/reference/full_size_image.py.
+/// A manual test of a folder from image_families.py, in FUSEMIX_CHECKPOINT; see tests/reference/full_size_image.py.
 #[test]
 #[ignore = "tests/reference/full_size_image.py runs it"]
 fn a_checkpoint_of_ones_own() {
@@ -133,7 +133,7 @@ fn pixels_are_those_of_transformers() {
     }
 }
 
-/// From files to latents; the rounding of pixels shows in small networks.
+/// Compares latents of whole files; the rounding of pixels shows in small networks.
 #[test]
 fn latents_of_files_are_those_of_transformers() {
     for name in FAMILIES {
@@ -199,14 +199,14 @@ fn mistakes_name_what_to_change() {
     let refused = |options: &Options| CandleImage::open(options, &Host::detached()).err().unwrap().message;
     let other = changed("vit", "config.json", |config| config["model_type"] = "resnet".into());
     let message = refused(&model(other.path()));
-    assert!(message.contains("`model_type` is resnet; this plugin knows: dinov2"), "{message}");
+    assert!(message.contains("`model_type` is resnet; this plugin supports: dinov2"), "{message}");
     let wide = changed("vit", "config.json", |config| config["intermediate_size"] = 100.into());
     let message = refused(&model(wide.path()));
     assert!(message.contains("model.safetensors does not fit") && message.contains("intermediate"), "{message}");
     let message = refused(&family("dinov2").with("pooling", "pooler"));
     assert!(message.contains("this model offers cls, mean"), "{message}");
     let message = refused(&family("clip").with("pooling", "pooler").with("layer", 1));
-    assert!(message.contains("this model offers cls, mean, of layer 1"), "{message}");
+    assert!(message.contains("this model offers cls, mean at layer 1"), "{message}");
     let message = refused(&family("clip").with("layer", 2));
     assert!(message.contains("choose one of last, penultimate, 0, 1"), "{message}");
     let pooler = changed("vit", "config.json", |config| config["pooler_act"] = "relu".into());

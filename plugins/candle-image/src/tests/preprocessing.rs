@@ -1,4 +1,4 @@
-//! preprocessor_config.json: tests/golden/preprocessors.py made what the processors of transformers do with each.
+//! preprocessor_config.json, against the results of transformers' processors made by tests/golden/preprocessors.py.
 
 use candle_core::Device;
 use fusemix_sdk::{Encoder, Host, Options};
@@ -42,11 +42,11 @@ fn what_would_not_be_obeyed_is_refused() {
         ("clip", json!({"do_center_crop": false}), "pictures would keep their shapes"),
         ("clip", json!({"do_pad": true}), "`do_pad` is not supported"),
         ("clip", json!({"size": {"shortest_edge": 56, "longest_edge": 80}}), "`size` is neither a number"),
-        ("clip", json!({"resample": 6}), "`resample` is none of Pillow's"),
-        ("clip", json!({"crop_size": 0}), "a side of 0 pixels; it must be from 1 to 4096"),
+        ("clip", json!({"resample": 6}), "`resample` is not one of Pillow's"),
+        ("clip", json!({"crop_size": 0}), "a side of 0 pixels; it must be between 1 and 4096"),
         ("clip", json!({"size": {"shortest_edge": 4_000_000_000_u32}}), "a side of 4000000000 pixels"),
-        ("vit", json!({"do_center_crop": true}), "`do_center_crop` is set, and no `crop_size`"),
-        ("convnext", json!({"do_center_crop": true, "crop_size": 56}), "`do_center_crop` beside `crop_pct`"),
+        ("vit", json!({"do_center_crop": true}), "`do_center_crop` is set without `crop_size`"),
+        ("convnext", json!({"do_center_crop": true, "crop_size": 56}), "`do_center_crop` together with `crop_pct`"),
     ] {
         let copy = changed(name, FILE, |file| {
             file.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());

@@ -6,19 +6,18 @@ use candle_nn::ops::softmax_last_dim;
 use super::matmul::{Matrix, matmul};
 use super::{Seen, is_fast, simd, values};
 
-/// Scores of a head that a block aims at: they stay in a core's cache, and the fewer the blocks of query rows, the less
-/// often keys and values are arranged for their products.
+/// The target number of scores of a head in a block: they stay in a core's cache, and fewer blocks of query rows mean
+/// that keys and values are rearranged less often.
 const BLOCK: usize = 1 << 18;
-/// Query rows of a block, at least; and at most, where a row sees a part only.
+/// The minimum query rows of a block; and the maximum, if a row sees only a part.
 const ROWS: usize = 64;
-/// Scores of all heads and sequences that are in memory at once, where candle's kernels do the work; they go through
-/// some copies.
+/// The most scores of all heads and sequences in memory at once with candle's kernels; they go through some copies.
 const SCORES: usize = 1 << 26;
 
-/// How sequences share the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
+/// The layout of sequences in the rows of one tensor: the first `lengths[0]` rows are the first sequence, and so on.
 pub struct Packing {
     lengths: Vec<usize>,
-    /// Where candle's kernels do the work.
+    /// The layout for candle's kernels.
     padded: Option<Padded>,
 }
 
@@ -76,8 +75,9 @@ impl Padded {
     }
 }
 
-/// Each row of `q` sees all rows of its own sequence: `softmax(q k^T / sqrt(d)) v` in each of `heads` slices of `d`
-/// columns. All three are `tokens x heads * d`, in columns of a wider tensor if need be; so is the result.
+/// Attention in which each row of `q` sees all rows of its own sequence: `softmax(q k^T / sqrt(d)) v` in each of
+/// `heads` slices of `d` columns. All three are `tokens x heads * d`, possibly in columns of a wider tensor; so is the
+/// result.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, packing: &Packing) -> Result<Tensor> {
     attention_within(&Seen::default(), q, k, v, heads, packing)
 }
@@ -104,7 +104,7 @@ pub fn attention_within(
     }
 }
 
-/// In blocks of `most` query rows.
+/// Computes in blocks of `most` query rows.
 fn packed(
     seen: &Seen,
     q: &Tensor,
@@ -157,7 +157,7 @@ fn packed(
     Tensor::from_vec(out, (tokens, width), &Device::Cpu)
 }
 
-/// In blocks of query rows of no more than so many `scores`, or of one row.
+/// Computes in blocks of query rows with at most so many `scores`, or of one row.
 fn padded(
     seen: &Seen,
     q: &Tensor,
@@ -221,7 +221,7 @@ mod tests {
         Ok(())
     }
 
-    /// What a row does not see may be anything.
+    /// Rows that a row does not see have no effect.
     #[test]
     fn what_is_not_seen_does_not_count() -> Result<()> {
         let tokens = 150;

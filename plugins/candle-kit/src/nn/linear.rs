@@ -17,7 +17,7 @@ pub struct Linear {
     behind: Behind,
 }
 
-/// What an output goes through.
+/// The activation of an output.
 #[derive(Clone, Copy)]
 enum Behind {
     Nothing,
@@ -93,7 +93,7 @@ impl Module for Linear {
 }
 
 impl Linear {
-    /// `y` is what the product is added to, if anything.
+    /// Adds the product to `y`, if there is one.
     fn fast(&self, x: &Tensor, mut y: Vec<f32>) -> Result<Tensor> {
         let (rows, inputs) = x.dims2()?;
         let outputs = self.weight.dim(1)?;

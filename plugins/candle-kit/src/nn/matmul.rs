@@ -1,4 +1,4 @@
-//! Products of matrices that lie anywhere in memory, on one thread.
+//! Products of strided matrices, on one thread.
 
 use gemm::{Parallelism, gemm};
 

@@ -22,7 +22,7 @@ pub use seen::Seen;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, bail};
 
-/// Whether `tensor` takes the fast path.
+/// True if `tensor` takes the fast path.
 fn is_fast(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
@@ -44,6 +44,6 @@ pub fn silu(values: &mut [f32]) {
 pub fn head_width(heads: usize, width: usize) -> Result<usize> {
     match width.checked_rem(heads) {
         Some(0) => Ok(width / heads),
-        _ => bail!("{heads} heads do not share a width of {width}"),
+        _ => bail!("a width of {width} cannot be split into {heads} heads"),
     }
 }

@@ -4,13 +4,13 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::{Packing, is_fast, simd, values};
 
-/// How fast each pair of a head's columns turns from one row to the next.
+/// The angular speed of each pair of a head's columns from one row to the next.
 pub struct Rotary {
     /// `d / 2`, radians a row.
     frequencies: Vec<f32>,
 }
 
-/// By how much the rows of a batch turn.
+/// The angles of a batch's rows.
 pub struct Angles {
     /// `tokens x d / 2`, f32 whatever the model computes in.
     cos: Tensor,

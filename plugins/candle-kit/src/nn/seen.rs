@@ -1,9 +1,9 @@
-//! Which rows of its sequence a row attends to.
+//! The rows of its sequence that a row attends to.
 
 use candle_core::{DType, Device, Result, Tensor};
 use std::ops::Range;
 
-/// A band around a row, and what distance does to a score. The default is all rows alike.
+/// A band around a row, and the effect of distance on a score. The default is all rows alike.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// Rows before itself that a row sees.
@@ -13,7 +13,7 @@ pub struct Seen {
     added: Added,
 }
 
-/// What is added to a score, in each head.
+/// The term added to a score, in each head.
 #[derive(Clone, Debug)]
 enum Added {
     Nothing,
@@ -34,12 +34,12 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Itself and what is before it.
+    /// Itself and the rows before it.
     pub fn causal() -> Self {
         Self { after: 0, ..Self::default() }
     }
 
-    /// What is up to `distance` rows away.
+    /// The rows up to `distance` away.
     pub fn within(distance: usize) -> Self {
         Self { before: distance, after: distance, ..Self::default() }
     }
@@ -61,7 +61,7 @@ impl Seen {
         Self { added: Added::Values { reach, values }, ..Self::default() }
     }
 
-    /// Whether each row sees all rows.
+    /// True if each row sees all rows.
     pub(super) fn is_all(&self) -> bool {
         self.before == usize::MAX && self.after == usize::MAX
     }
@@ -71,7 +71,8 @@ impl Seen {
         rows.start.saturating_sub(self.before)..length.min(rows.end.saturating_add(self.after))
     }
 
-    /// Puts into `scores`, those of `rows` with `columns`, what a row does not see (-inf) and what fades.
+    /// Applies to `scores`, those of `rows` with `columns`, the rows that a row does not see (-inf) and the terms of
+    /// distance.
     pub(super) fn apply(&self, scores: &mut [f32], head: usize, rows: Range<usize>, columns: Range<usize>) {
         for (row, scores) in rows.zip(scores.chunks_exact_mut(columns.len())) {
             let scored = columns.clone().zip(scores.iter_mut());

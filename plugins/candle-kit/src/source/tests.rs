@@ -144,7 +144,7 @@ fn a_folder_and_a_file_of_it() {
     assert!(whole.state_dict().unwrap().ends_with("other.pth"));
     fs::write(folder.path().join("another.pt"), "").unwrap();
     let several = whole.state_dict().unwrap_err().message;
-    assert!(several.contains(": another.pt, other.pth; give the path of one"), "{several}");
+    assert!(several.contains(": another.pt, other.pth; set `model` to the path of one"), "{several}");
     assert!(whole.file("absent.json").unwrap_err().message.contains("absent.json"));
     let file = folder.path().join("other.pth");
     let single = locate(&Options::default().with("model", file.to_str())).unwrap();
@@ -152,7 +152,7 @@ fn a_folder_and_a_file_of_it() {
     assert!(single.file("config.json").is_ok());
     let pinned = Options::default().with("model", file.to_str()).with("revision", "main");
     assert!(locate(&pinned).err().unwrap().message.contains("`revision`"));
-    assert!(locate(&Options::default().with("model", "./absent")).err().unwrap().message.contains("no hub id"));
+    assert!(locate(&Options::default().with("model", "./absent")).err().unwrap().message.contains("not a hub id"));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn shards_of_an_index() {
     for outside in ["../1.safetensors", "/1.safetensors"] {
         fs::write(folder.path().join("model.safetensors.index.json"), index.replace("2.safetensors", outside)).unwrap();
         let refused = source.checkpoint().unwrap_err().message;
-        assert!(refused.contains(&format!("it names a file outside of itself: {outside}")), "{refused}");
+        assert!(refused.contains(&format!("it refers to a file outside its folder: {outside}")), "{refused}");
     }
     fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
     fs::write(folder.path().join("2.safetensors"), "").unwrap();

@@ -41,9 +41,9 @@ fn eps() -> f64 {
 pub(super) const SUPPORTED: &[Supported] =
     &[("is_decoder", OFF), ("position_embedding_type", &["\"absolute\"", "null"])];
 
-/// What a checkpoint calls its tensors.
+/// The names of a checkpoint's tensors.
 pub(super) struct Names {
-    /// What they are behind in the checkpoint of a model with a head.
+    /// Their prefix in the checkpoint of a model with a head.
     pub(super) prefix: &'static str,
     pub(super) layers: &'static str,
     pub(super) query_key_value: [&'static str; 3],
@@ -103,7 +103,7 @@ impl Bert {
         })
     }
 
-    /// The same with an attention that is not all rows alike.
+    /// The same with an attention that weights rows by distance.
     pub(super) fn seeing(self, seen: Seen) -> Self {
         Self { seen, ..self }
     }
@@ -145,7 +145,7 @@ impl Embeddings {
     fn load(config: &Config, first_position: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let table = |name, rows| vb.get((rows, config.hidden_size), &format!("{name}.weight"));
         let Some(usable) = config.max_position_embeddings.checked_sub(first_position) else {
-            bail!("positions begin at {first_position}, and there are {}", config.max_position_embeddings);
+            bail!("positions begin at {first_position}, but there are only {}", config.max_position_embeddings);
         };
         let positions = table("position_embeddings", config.max_position_embeddings)?;
         let positions = positions.narrow(0, first_position, usable)?;

@@ -36,7 +36,7 @@ pub(crate) trait Model: Send + Sync {
     /// The states (`tokens x hidden_size`) of the texts whose tokens are `ids` (`tokens`, u32).
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor>;
 
-    /// What the model makes of the first state of each text (`texts x hidden_size`, in and out), if it offers that.
+    /// The model's own pooling of the first state of each text (`texts x hidden_size`, in and out), if it has one.
     fn pooler(&self, _first: &Tensor) -> Result<Tensor> {
         bail!("the model has no pooler")
     }
@@ -64,8 +64,8 @@ pub(crate) fn load(
         "qwen3" => family(&config, qwen3::SUPPORTED, vb, qwen3::Qwen3::load),
         "new" | "gte" => family(&config, new::SUPPORTED, vb, new::New::load),
         "nomic_bert" if config["n_embd"].is_null() => Err(Misfit::Config(
-            "there is no `n_embd`: this plugin reads the config.json of the model's authors, not what transformers 5 \
-             makes of it"
+            "there is no `n_embd`: this plugin reads the config.json of the model's authors, not the one that \
+             transformers 5 writes"
                 .into(),
         )),
         "nomic_bert" => family(&config, nomic_bert::SUPPORTED, vb, nomic_bert::load),
@@ -80,7 +80,7 @@ pub(crate) fn load(
     })
 }
 
-/// Why a checkpoint is not of its family.
+/// The reason why a checkpoint does not fit its family.
 enum Misfit {
     Config(String),
     Weights(candle_core::Error),

@@ -99,7 +99,7 @@ pub(super) struct ModernBert {
     max_positions: usize,
 }
 
-/// What the layers of one type share.
+/// The common parts of the layers of one type.
 struct Attention {
     seen: Seen,
     rotary: Rotary,

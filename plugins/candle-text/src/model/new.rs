@@ -54,13 +54,13 @@ pub(super) struct Shape {
     pub(super) max_positions: usize,
     pub(super) token_types: usize,
     pub(super) eps: f64,
-    /// Whether attention and the feed-forward layer's second half have biases.
+    /// True if attention and the feed-forward layer's second half have biases.
     pub(super) biases: bool,
 }
 
-/// What a family calls its tensors.
+/// The names of a family's tensors.
 pub(super) struct Names {
-    /// What they are behind in the checkpoint of a model with a head.
+    /// Their prefix in the checkpoint of a model with a head.
     pub(super) prefix: &'static str,
     pub(super) embeddings_norm: &'static str,
     pub(super) layers: &'static str,
@@ -70,7 +70,7 @@ pub(super) struct Names {
     pub(super) up_gate: UpGate,
     pub(super) down: &'static str,
     pub(super) output_norm: &'static str,
-    /// What its published checkpoints do first.
+    /// The poolings on offer, beginning with that of its published checkpoints.
     pub(super) poolings: &'static [Pooling],
 }
 
@@ -109,7 +109,7 @@ impl New {
         let d = head_width(config.num_attention_heads, config.hidden_size)?;
         let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
         let Some(theta) = config.rope_theta.or(rope.and_then(|rope| rope.rope_theta)) else {
-            bail!("`rope_theta` is not there");
+            bail!("`rope_theta` is missing");
         };
         let rotary = rotary(d, rope, theta);
         let shape = Shape {

@@ -26,8 +26,8 @@ pub(super) struct Config {
     rotary_emb_base: f64,
 }
 
-/// What is not there is as its authors' code has it, where biases are there and positions do not turn.
-/// `rotary_scaling_factor` is of texts longer than `max_trained_positions`.
+/// Missing keys have the defaults of its authors' code, with biases and without rotary positions.
+/// `rotary_scaling_factor` applies to texts longer than `max_trained_positions`.
 pub(super) const SUPPORTED: &[Supported] = &[
     ("activation_function", &["\"swiglu\""]),
     ("causal", OFF),

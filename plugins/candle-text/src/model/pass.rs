@@ -1,14 +1,14 @@
-//! One way of a batch through a model.
+//! One pass of a batch through a model.
 
 use candle_core::{Result, Tensor};
 use candle_kit::Layer;
 use candle_kit::nn::Packing;
 
-/// What all blocks of a model are told.
+/// The arguments of all blocks of a model.
 pub(crate) struct Pass<'a> {
     pub(crate) packing: &'a Packing,
     pub(crate) layer: Layer,
-    /// Asked before each block, with the number of those done: an error ends the pass.
+    /// Called before each block with the number of finished ones: an error ends the pass.
     pub(crate) before_block: &'a dyn Fn(usize) -> Result<()>,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Qwen3 {
 impl Qwen3 {
     pub(super) fn load(config: Config, vb: VarBuilder<'_>) -> Result<Self> {
         if config.num_attention_heads.checked_rem(config.num_key_value_heads) != Some(0) {
-            bail!("{} heads do not share {} of keys", config.num_attention_heads, config.num_key_value_heads);
+            bail!("{} heads cannot share {} key heads", config.num_attention_heads, config.num_key_value_heads);
         }
         let rope = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
         let rotary = rotary(config.head_dim, rope, config.rope_theta.unwrap_or(1_000_000.0));

@@ -1,4 +1,4 @@
-//! How config.json says by which angles positions turn, old and new.
+//! The rotary settings of config.json, in their old and new forms.
 
 use candle_kit::nn::Rotary;
 use serde::Deserialize;

@@ -1,17 +1,17 @@
-//! What config.json may say: anything else would make other latents than those of the model's authors, and is refused.
+//! Supported values in config.json: any others would give latents that differ from the authors', and are refused.
 
 use serde_json::Value;
 
-/// A key, and its values that are implemented, as JSON; `null` also stands for a key that is not there.
+/// A key, and its implemented values as JSON; `null` also stands for a missing key.
 pub(super) type Supported = (&'static str, &'static [&'static str]);
 
-/// What a key says that is off by default.
+/// The values of a key that is off by default.
 pub(super) const OFF: &[&str] = &["false", "null"];
 
-/// Where config.json says how positions turn.
+/// The keys with rotary settings in config.json.
 const ROPES: [&str; 4] =
     ["rope_scaling", "rope_parameters", "rope_parameters.full_attention", "rope_parameters.sliding_attention"];
-/// What it may say there.
+/// Their supported values.
 const ROPE: [Supported; 4] = [
     ("rope_type", ROPE_TYPES),
     // The same in older files.
@@ -25,8 +25,8 @@ pub(super) const ROPE_TYPES_WITH_NTK: &[&str] = &["\"default\"", "\"linear\"", "
 /// For a family that reads nothing under a key.
 pub(super) const NONE: &[&str] = &["null"];
 
-/// The first key of `config` that says what is not among the `supported` values of its family or, of rotary positions
-/// where the family has none, among those of all families.
+/// The first key of `config` whose value is not among the `supported` values of its family or, for rotary positions if
+/// the family has none, among those of all families.
 pub(super) fn refusal(config: &Value, supported: &[Supported]) -> Option<String> {
     let ropes = ROPES.iter().flat_map(|place| ROPE.map(|(key, values)| (format!("{place}.{key}"), values)));
     let ropes = ropes.filter(|(key, _)| !supported.iter().any(|(own, _)| own == key));

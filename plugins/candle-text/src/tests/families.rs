@@ -1,5 +1,5 @@
-//! On the small random checkpoints of tests/golden/checkpoints, beside what tests/golden/text.py says that their
-//! references make.
+//! Tests on the small random checkpoints of tests/golden/checkpoints, against the references that tests/golden/text.py
+//! made.
 
 use candle_core::{DType, Device, Tensor};
 use fusemix_sdk::{Encoder, Options, check};
@@ -43,8 +43,8 @@ pub(super) fn expected(family: &str) -> HashMap<String, Vec<Vec<f32>>> {
     tensors.into_iter().map(|(name, tensor)| (name, rows(tensor))).collect()
 }
 
-/// Whether the latents of [`texts`] are `expected`: their least cosine, and their largest error relative to a latent's
-/// length.
+/// The agreement of the latents of [`texts`] with `expected`: their least cosine, and their largest error relative to a
+/// latent's length.
 pub(super) fn compare(options: &Options, expected: &[Vec<f32>]) -> (f64, f64) {
     let texts = texts();
     let encoded = encode(&open(options), &texts.iter().map(String::as_str).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What the files beside a checkpoint's weights say, on changed copies of the small checkpoints.
+//! The settings in files beside a checkpoint's weights, tested on changed copies of the small checkpoints.
 
 use fusemix_sdk::{Encoder, Host, Options};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ fn configs_of_older_transformers() {
     }
 }
 
-/// As Snowflake and as the transformers package keep what Alibaba calls `new`.
+/// The variants of Alibaba's `new` by Snowflake and by the transformers package.
 #[test]
 fn gte_is_new() {
     let (theta, factor, d) = (20_000.0, 8f64, 8.0);
@@ -77,10 +77,10 @@ fn gte_is_new() {
     let mut config = config("new");
     config.as_object_mut().unwrap().remove("rope_theta");
     let (_folder, options) = copy("new", &[("config.json", config)]);
-    assert!(refused(&options).contains("`rope_theta` is not there"));
+    assert!(refused(&options).contains("`rope_theta` is missing"));
 }
 
-/// What would make other latents than the authors' without a word.
+/// Settings that would silently give latents other than the authors'.
 #[test]
 fn what_is_not_implemented_is_refused() {
     let (relative, mixed) = (json!("relative_key_query"), json!({"type": "ntk", "factor": 8.0, "mixed_b": 0.65}));
@@ -165,7 +165,7 @@ fn a_prompt_is_put_before_each_text() {
     let unknown = options("qwen3").with("prompt_name", "passage");
     assert!(refused(&unknown).contains("the checkpoint's prompts are document, query"), "{}", refused(&unknown));
     assert!(refused(&named.with("prompt", "query: ")).contains("remove one"));
-    assert!(refused(&options("bert").with("prompt_name", "query")).contains("write one into `prompt`"));
+    assert!(refused(&options("bert").with("prompt_name", "query")).contains("set `prompt` instead"));
     assert!(refused(&options("bert").with("prompt", "many words ".repeat(100))).contains("shorten it"));
 }
 
@@ -258,10 +258,10 @@ fn what_is_missing_or_unknown_is_named() {
     // As transformers writes it where there are no words.
     let empty = json!({"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"});
     let (_folder, options) = copy("bert", &[("tokenizer.json", json!({"added_tokens": [], "model": empty}))]);
-    assert!(refused(&options).contains("knows 1 tokens of the model's 320"), "{}", refused(&options));
+    assert!(refused(&options).contains("has only 1 of the model's 320 tokens"), "{}", refused(&options));
 
     for (model_type, says) in [
-        ("mamba", "`model_type` is mamba; this plugin knows: bert, roberta"),
+        ("mamba", "`model_type` is mamba; this plugin supports: bert, roberta"),
         ("dinov2", "`plugin = \"candle-image\"`"),
         ("whisper", "`plugin = \"candle-audio\"`"),
         ("clip", "`plugin = \"candle-image\"`; the text towers are not"),
@@ -285,7 +285,7 @@ fn what_is_missing_or_unknown_is_named() {
 #[test]
 fn a_pooler_is_of_the_last_layer() {
     let layer = super::families::options("bert").with("layer", "penultimate");
-    assert!(refused(&layer.clone().with("pooling", "pooler")).contains("this model offers mean, cls, of layer 2"));
+    assert!(refused(&layer.clone().with("pooling", "pooler")).contains("this model offers mean, cls at layer 2"));
     assert_eq!(open(&layer).describe().choices["pooling"], ["mean", "cls"]);
     let (_folder, options) = copy("bert", &[("1_Pooling/config.json", json!({"pooling_mode": "max"}))]);
     assert!(refused(&options.with("layer", 1)).contains("set `pooling` to one of mean, cls"));
@@ -297,8 +297,8 @@ fn files_that_are_not_whole_say_what_to_do() {
     for (file, content, says) in [
         ("tokenizer.json", pointer, "is a Git LFS pointer"),
         ("model.safetensors", pointer, "is a Git LFS pointer"),
-        ("model.safetensors", "", "is empty; fetch it again"),
-        ("tokenizer.json", "{\"version\": \"1.0\", \"trunc", "cut or damaged, fetch it again"),
+        ("model.safetensors", "", "is empty; download it again"),
+        ("tokenizer.json", "{\"version\": \"1.0\", \"trunc", "truncated or damaged, download it again"),
     ] {
         let (folder, options) = copy("bert", &[]);
         fs::write(folder.path().join(file), content).unwrap();
@@ -307,7 +307,7 @@ fn files_that_are_not_whole_say_what_to_do() {
     }
 }
 
-/// Nobody answers for what tokenizers do with each text.
+/// A tokenizer may panic on a text.
 #[test]
 fn a_tokenizer_that_panics_costs_one_text() {
     let mut tokenizer: Value =

@@ -1,4 +1,4 @@
-//! An encoder that misbehaves as it is told to, in each way that the host has to survive.
+//! An encoder that misbehaves on request, in each way that the host has to survive.
 
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,

@@ -10,7 +10,7 @@ use abi_stable::sabi_types::VersionStrings;
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = ForeignModuleRef)))]
 pub struct ForeignModule {
-    /// Not what the host expects.
+    /// A field that the host does not expect.
     #[sabi(last_prefix_field)]
     pub answer: extern "C" fn() -> u64,
 }
@@ -35,7 +35,7 @@ extern "C" fn erased_module() -> RootModuleResult {
     __call_root_module_loader(module)
 }
 
-/// The header that a host looks for.
+/// The header that a host expects.
 // SAFETY: the name is the one that abi_stable looks for, and nothing else here has it.
 #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
 pub static PLUGIN: LibHeader =

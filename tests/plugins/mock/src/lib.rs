@@ -19,7 +19,7 @@ impl Encoder for Mock {
     fn options() -> Vec<OptionSpec> {
         vec![
             OptionSpec::new("modality", OptionKind::Text, "the modality of its items (default: text)"),
-            OptionSpec::new("width", OptionKind::Integer, "values a latent (default: 16)"),
+            OptionSpec::new("width", OptionKind::Integer, "values per latent (default: 16)"),
             OptionSpec::new("salt", OptionKind::Text, "another salt gives other latents"),
             OptionSpec::new("delay_ms", OptionKind::Integer, "milliseconds that a call takes (default: 0)"),
             OptionSpec::new("calls", OptionKind::Text, "a file that gets a line for each item that is encoded"),

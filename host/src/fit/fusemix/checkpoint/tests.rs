@@ -1,4 +1,4 @@
-//! Trainings that stop and go on.
+//! Trainings that stop and resume.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
     assert_eq!(losses, watch.losses);
 }
 
-/// Cannot write what it is told of the last epoch.
+/// An observer that cannot write the metrics of the last epoch.
 struct FullDisk(Watch);
 
 impl Observer for FullDisk {
@@ -99,7 +99,7 @@ fn a_checkpoint_that_is_not_the_trainings_is_refused_and_the_one_before_it_is_ke
     assert!(resumed.resume(&checkpoints).unwrap() && resumed.done().0 == 4);
     let foreign = Checkpoints { training: training("8"), ..checkpoints.clone() };
     let error = fresh().resume(&foreign).unwrap_err().to_string();
-    assert!(error.ends_with("it is of another training: then seed = 7; now seed = 8"), "{error}");
+    assert!(error.ends_with("it belongs to another training: then seed = 7; now seed = 8"), "{error}");
 
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -110,7 +110,7 @@ fn a_checkpoint_that_is_not_the_trainings_is_refused_and_the_one_before_it_is_ke
     assert_eq!(resumed.done().0, 4, "the stop wrote one more of the same step");
     std::fs::write(path.with_extension("previous.safetensors"), &bytes[..middle]).unwrap();
     let error = fresh().resume(&checkpoints).unwrap_err().to_string();
-    assert!(error.contains("checkpoint.safetensors is refused: it is not what was written"), "{error}");
+    assert!(error.contains("checkpoint.safetensors: it is damaged"), "{error}");
 }
 
 #[test]

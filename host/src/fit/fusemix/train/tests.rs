@@ -73,11 +73,11 @@ pub(in crate::fit::fusemix) fn trainer(device: Arc<dyn Device>, options: &TrainO
     Trainer::new(device, towers(widths), vec![linear(70, widths)], options, seed).unwrap()
 }
 
-/// Keeps the losses; stops before a step.
+/// An observer that keeps the losses and stops before a step.
 pub(in crate::fit::fusemix) struct Watch {
     pub(in crate::fit::fusemix) losses: Vec<f32>,
     pub(in crate::fit::fusemix) evaluated: Vec<usize>,
-    /// What the evaluations find.
+    /// The results of the evaluations.
     pub(in crate::fit::fusemix) recalls: Vec<f64>,
     pub(in crate::fit::fusemix) stop_at: usize,
     pub(in crate::fit::fusemix) steps: usize,

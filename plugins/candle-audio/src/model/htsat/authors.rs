@@ -1,5 +1,5 @@
-//! Checkpoints of the authors' own code (`HTSAT_Swin_Transformer`), and of LAION's CLAP, which took it over: a state
-//! dict and nothing else. Their tensors get the names of the `transformers` package; every size is one of theirs.
+//! Checkpoints of the authors' own code (`HTSAT_Swin_Transformer`), and of LAION's CLAP, which uses it: only a state
+//! dict. Their tensors get the names of the `transformers` package; every size is that of a tensor.
 
 use candle_core::{DType, Result, Tensor, bail};
 use std::collections::HashMap;
@@ -8,8 +8,7 @@ use super::{Config, Preprocessor, Repeated};
 use crate::mel::Spectrogram;
 use crate::model::front_end::FrontEnd;
 
-/// What stands before the tower's names: nothing, the trainer's name for it, or CLAP's, also as it was trained in
-/// parallel.
+/// The prefixes of the tower's names: none, the trainer's name for it, or CLAP's, also with that of parallel training.
 const PREFIXES: [&str; 4] = ["", "sed_model.", "audio_branch.", "module.audio_branch."];
 /// Samples a second of what was published, with 100 frames a second: AudioSet and ESC-50, CLAP, Speech Commands.
 const RATES: [u32; 3] = [32_000, 48_000, 16_000];
@@ -70,7 +69,7 @@ fn tensor<'a>(tower: &'a HashMap<String, Tensor>, name: &str) -> Result<&'a Tens
     tower.get(name).ok_or_else(|| candle_core::Error::Msg(format!("it has no `{name}`")))
 }
 
-/// By the mel filters in the checkpoint: they are those of one rate.
+/// The sample rate, recognised by the checkpoint's mel filters.
 fn preprocessor(tower: &HashMap<String, Tensor>, repeated: Repeated) -> Result<Preprocessor> {
     let filters = tensor(tower, "logmel_extractor.melW")?;
     let (frequencies, feature_size) = filters.dims2()?;
@@ -96,7 +95,7 @@ fn preprocessor(tower: &HashMap<String, Tensor>, repeated: Repeated) -> Result<P
 
 fn config(tower: &HashMap<String, Tensor>) -> Result<Config> {
     if tower.contains_key("patch_embed.mel_conv2d.weight") {
-        bail!("it fuses parts of long sounds (`mel_conv2d`); this plugin knows unfused CLAP");
+        bail!("it fuses parts of long sounds (`mel_conv2d`); this plugin supports only unfused CLAP");
     }
     let (first, _, patch, _) = tensor(tower, "patch_embed.proj.weight")?.dims4()?;
     let depth = |stage: usize| {
@@ -125,7 +124,7 @@ fn config(tower: &HashMap<String, Tensor>) -> Result<Config> {
     })
 }
 
-/// Puts a tensor of the tower where transformers has it; what the model does not read stays as it is.
+/// Renames a tensor of the tower as in transformers; tensors that the model does not read are unchanged.
 fn rename(name: &str, tensor: Tensor, tensors: &mut HashMap<String, Tensor>) -> Result<()> {
     let mut insert = |name: String, tensor| tensors.insert(format!("audio_encoder.{name}"), tensor);
     if let Some(kind) = name.strip_prefix("bn0.") {

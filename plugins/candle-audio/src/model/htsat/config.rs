@@ -1,4 +1,4 @@
-//! What a checkpoint of CLAP says of its audio tower; what it leaves out is as the `transformers` package has it.
+//! The settings of a CLAP checkpoint for its audio tower, with the defaults of the `transformers` package.
 
 use candle_core::{Result, bail};
 use candle_nn::Activation;
@@ -48,17 +48,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether it is of a model that this plugin knows.
+    /// Checks that this plugin supports the model.
     pub(crate) fn check(&self) -> Result<()> {
         let (size, mels, patch) = (self.spec_size, self.num_mel_bins, self.patch_size);
         if self.enable_fusion {
-            bail!("`enable_fusion`: this plugin knows unfused CLAP, such as laion/clap-htsat-unfused");
+            bail!("`enable_fusion`: this plugin supports only unfused CLAP, such as laion/clap-htsat-unfused");
         }
         if self.patch_stride.iter().any(|&stride| stride != patch) {
-            bail!("patches of {patch} that overlap (`patch_stride`)");
+            bail!("patches of {patch} that overlap (`patch_stride`) are not supported");
         }
         if self.depths.is_empty() || self.depths.len() != self.num_attention_heads.len() {
-            bail!("`depths` and `num_attention_heads` are not of the same stages");
+            bail!("`depths` and `num_attention_heads` have different lengths");
         }
         let last = patch << (self.depths.len() - 1);
         if mels == 0 || !size.is_multiple_of(mels) || last == 0 || !size.is_multiple_of(last) {

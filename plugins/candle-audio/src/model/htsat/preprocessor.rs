@@ -1,4 +1,4 @@
-//! What a checkpoint of CLAP says of its feature extractor.
+//! The settings of a CLAP checkpoint for its feature extractor.
 
 use candle_core::{Result, bail};
 use serde::Deserialize;
@@ -8,8 +8,8 @@ use crate::decode::RATES;
 use crate::mel::Parameters;
 use crate::model::front_end::{FrontEnd, MELS, even, in_range, only};
 
-/// preprocessor_config.json. The default is that of LAION's unfused CLAPs; what the file leaves out is as the
-/// `transformers` package has it.
+/// preprocessor_config.json. The default is that of LAION's unfused CLAPs; missing keys have the defaults of the
+/// `transformers` package.
 #[derive(Deserialize)]
 #[serde(default)]
 pub(crate) struct Preprocessor {
@@ -22,7 +22,7 @@ pub(crate) struct Preprocessor {
     #[serde(default)]
     pub(super) frequency_min: f64,
     pub(super) frequency_max: f64,
-    /// Which mels are made, too: fused CLAP has others.
+    /// The kind of truncation, which also chooses the mels: fused CLAP has others.
     #[serde(default = "fusion")]
     pub(super) truncation: String,
     pub(super) padding: String,
@@ -30,7 +30,7 @@ pub(crate) struct Preprocessor {
     pub(super) repeated: Repeated,
 }
 
-/// What of a short sound is repeated to fill its window.
+/// The part of a short sound that is repeated to fill its window.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) enum Repeated {
     /// Its samples, as often as they fit; silence is the rest.
@@ -73,18 +73,18 @@ impl FrontEnd for Preprocessor {
         even("fft_window_size", self.fft_window_size)?;
         let (from, to) = (self.frequency_min, self.frequency_max);
         if from < 0.0 || from >= to {
-            bail!("`frequency_min` is {from} and `frequency_max` {to}, between which there is nothing");
+            bail!("`frequency_min` is {from} and `frequency_max` is {to}, with nothing between them");
         }
         let mels = config.num_mel_bins;
         in_range("`num_mel_bins` of config.json", mels, MELS)?;
         if self.feature_size != mels {
-            bail!("`feature_size` is {}, and `num_mel_bins` of config.json {mels}", self.feature_size);
+            bail!("`feature_size` is {}, but `num_mel_bins` of config.json is {mels}", self.feature_size);
         }
         let (frames, most) = (self.window() / self.hop_length + 1, config.frames());
         if frames > most {
             let (seconds, hop, size) = (self.max_length_s, self.hop_length, config.spec_size);
             bail!(
-                "`max_length_s` is {seconds}, of which a `hop_length` of {hop} makes {frames} frames, and a \
+                "`max_length_s` is {seconds}, from which a `hop_length` of {hop} makes {frames} frames, but a \
                  spectrogram of {size} (`spec_size` of config.json) with {mels} mels holds {most}"
             );
         }

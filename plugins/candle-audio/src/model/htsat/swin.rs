@@ -35,7 +35,9 @@ impl SwinLayer {
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
         if width.checked_rem(heads) != Some(0) || side.checked_rem(window) != Some(0) {
-            bail!("{heads} heads and windows of {window} do not share a width of {width} and a square of {side}");
+            bail!(
+                "a width of {width} and a square of {side} cannot be split into {heads} heads and windows of {window}"
+            );
         }
         let attention = vb.pp("attention");
         let parts = ["query", "key", "value"].map(|name| (width, attention.pp("self").pp(name)));

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::preprocessing::{Colours, IMAGENET};
 
-/// That which is divided by twice.
+/// A divisor that is applied twice.
 pub(crate) const COLOURS: Colours = [IMAGENET[0], [0.478_539_44, 0.473_286_4, 0.474_341_63]];
 
 /// config.json.

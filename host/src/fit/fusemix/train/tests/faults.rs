@@ -1,4 +1,4 @@
-//! Devices whose memory ends, and one that is lost.
+//! Devices that run out of memory, and one that is lost.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use super::*;
 use crate::device::Profile;
 use crate::kernels::Kernel;
 
-/// A CPU with memory of its own, of which there is only so much; what did not fit is given back.
+/// A CPU with limited memory of its own; a failed allocation is released.
 struct Scarce {
     cpu: Cpu,
     values: usize,
@@ -110,7 +110,7 @@ fn a_lost_gpu_stops_the_training_and_its_checkpoint_goes_on() {
     if wgpu().is_none() {
         return;
     }
-    /// Loses its GPU after some steps.
+    /// An observer that loses its GPU after some steps.
     struct Unlucky {
         watch: Watch,
         gpu: Arc<Wgpu>,
