@@ -66,7 +66,7 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
 fn patience_without_pairs_to_look_at_is_a_mistake() {
     let place = place();
     place.write("fusion.toml", RECIPE.replace("validation = 'validation.tsv'\n", "") + "patience = 3\n");
-    let message = "fusion.toml:15: `patience = 3` in [train]: no [[pairs]] has `validation` pairs";
+    let message = "fusion.toml:15: `patience = 3` in [train]: it needs `validation` pairs";
     place.run("train fusion.toml --out run --device cpu").fails(3, message);
 }
 
