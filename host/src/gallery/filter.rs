@@ -219,7 +219,7 @@ mod tests {
         let columns = ["price".to_owned(), "kind".to_owned()];
         let filter: Filter = "id = 1 and prize < 3".parse().unwrap();
         let message = filter.of(&columns).err().unwrap().to_string();
-        assert!(message.contains("`prize`; did you mean `price`?; it has `id`, `price`, `kind`"), "{message}");
+        assert!(message.contains("`prize`; did you mean `price`? (available: id, price, kind)"), "{message}");
         let fields = |text: &str, columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
             let filter: Filter = text.parse().unwrap();

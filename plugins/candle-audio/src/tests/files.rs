@@ -136,7 +136,7 @@ fn what_is_no_sound_fails_alone() {
         "not a sound: ",
         "",
         "the file is truncated",
-        "10 samples",
+        "its sample rate is 10 Hz",
     ];
     for (at, (outcome, reason)) in outcomes.into_iter().zip(reasons).enumerate() {
         match outcome {

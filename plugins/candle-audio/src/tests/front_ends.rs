@@ -76,7 +76,7 @@ fn what_would_be_read_otherwise_is_refused() {
             "`max_length_s` is 60, from which a `hop_length` of 480 makes 6001 frames",
         ),
         ("htsat", "feature_size", json!(80), "`feature_size` is 80, but `num_mel_bins` of config.json is 64"),
-        ("htsat", "frequency_min", json!(20_000), "`frequency_min` is 20000 and `frequency_max` 14000"),
+        ("htsat", "frequency_min", json!(20_000), "`frequency_min` is 20000 and `frequency_max` is 14000"),
     ];
     for (family, key, value, says) in cases {
         let copied = Copied::new(family).edit(PREPROCESSOR, |json| json[key] = value);

@@ -367,7 +367,7 @@ fn three_towers_train_to_one_that_stays() {
     let embedding = trainer.space().embed(1, &latents).unwrap();
     assert!(embedding.iter().all(|value| (value - 24f32.sqrt().recip()).abs() < 1e-6));
     let error = train(&TrainOptions { width: Some(16), ..options() }).err().unwrap().to_string();
-    assert!(error.contains("say `width = 24`"), "{error}");
+    assert!(error.contains("set `width = 24`"), "{error}");
 }
 
 #[test]
