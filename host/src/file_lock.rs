@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How long whoever has a lock is waited for: looking something up takes moments; what takes longer is real work.
+/// The longest wait for a lock: looking something up takes moments; what takes longer is real work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two attempts.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);

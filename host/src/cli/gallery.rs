@@ -61,7 +61,7 @@ struct Source {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// The column with the ids [default: the column with the items]
+    /// The column with the ids [default: the column with the items; for `add`, the one that `build` had]
     #[arg(long, value_name = "COL")]
     id: Option<String>,
     /// The device to compute on: auto, cpu or wgpu
@@ -199,12 +199,11 @@ fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8>
     }
     let precision = if info.dtype == Dtype::F32 { "f32" } else { "f16" };
     let (tower, run) = (&info.origin.tower, &info.origin.run);
-    say!(
-        "{}: {} of {} values ({precision}), tower `{tower}` of {run}",
-        path.display(),
-        count(gallery.len(), "item"),
-        info.width
-    );
+    let items = match filter {
+        Some(_) => format!("{} of {}", rows.len(), count(gallery.len(), "item")),
+        None => count(gallery.len(), "item"),
+    };
+    say!("{}: {items} of {} values ({precision}), tower `{tower}` of {run}", path.display(), info.width);
     for &row in rows.iter().take(k) {
         let Exhibit { id, metadata } = gallery.exhibit(row)?;
         let values: Vec<String> =

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::{Cli, exit};
@@ -21,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", required_unless_present = "data", conflicts_with_all = ["data", "to", "column"])]
     gallery: Option<PathBuf>,
     /// Only the items that match, such as `price<20` or `kind = 'photo' and year >= 1990`
-    #[arg(long = "where", value_name = "FILTER", requires = "gallery")]
+    #[arg(long = "where", value_name = "FILTER", conflicts_with = "data")]
     filter: Option<Filter>,
     /// The file with the items, instead of a gallery
     #[arg(long, value_name = "FILE", requires = "to")]
@@ -33,8 +34,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COL")]
     column: Option<String>,
     /// The number of items to show per query
-    #[arg(short, value_name = "K", default_value_t = 10)]
-    k: usize,
+    #[arg(short, value_name = "K", default_value = "10")]
+    k: NonZeroUsize,
     /// A file with one query per line
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -97,7 +98,7 @@ fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments:
         let line = format!("{rank:>3}  {score:>6.3}  {named}{name}{values}");
         (line, json!({"rank": rank, "score": score, "id": id, "item": item, "metadata": metadata}))
     };
-    let found = model.search_gallery(gallery, queries, arguments.k, arguments.filter.as_ref())?;
+    let found = model.search_gallery(gallery, queries, arguments.k.get(), arguments.filter.as_ref())?;
     Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
 }
 
@@ -108,7 +109,7 @@ fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result
         let line = format!("{rank:>3}  {score:>6.3}  {name}");
         (line, json!({"rank": rank, "score": score, "row": row + 1, "item": item, "file": file}))
     };
-    let found = model.search_column(queries, to, data, arguments.column.as_deref(), arguments.k)?;
+    let found = model.search_column(queries, to, data, arguments.column.as_deref(), arguments.k.get())?;
     Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
 }
 
@@ -127,6 +128,7 @@ fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Sho
         }
         match error {
             Some(reason) => note!("query {query:?} has no latent: {reason}"),
+            None if lines.is_empty() => note!("nothing found: no item of the gallery passes the filter"),
             None if !cli.json => lines.iter().for_each(|line| say!("{line}")),
             None => {}
         }

@@ -63,12 +63,12 @@ impl Condition {
             Operand::Number { written, .. } | Operand::Text(written) if self.operator == Operator::Contains => {
                 return cell.to_lowercase().contains(&written.to_lowercase());
             }
-            Operand::Number { written, number } => match Number::of(cell) {
-                Some(cell) => cell.compare(*number),
-                None => cell.cmp(written.as_str()),
-            },
-            Operand::Text(written) => cell.cmp(written.as_str()),
+            Operand::Number { number, .. } => Number::of(cell).map(|cell| cell.compare(*number)),
+            Operand::Text(written) if Number::of(cell).is_some() && Number::of(written).is_none() => None,
+            Operand::Text(written) => Some(cell.cmp(written.as_str())),
         };
+        // A number and a text have no order.
+        let Some(order) = order else { return self.operator == Operator::Unequal };
         match self.operator {
             Operator::Equal => order.is_eq(),
             Operator::Unequal => order.is_ne(),

@@ -2,8 +2,9 @@
 //!
 //! A condition is a column, one of `=  !=  <  <=  >  >=  ~`, and a value; `and` binds closer than `or`. Names and
 //! values stand as they are, or in either quotes, doubled within. `id` is the id, unless a column is called that. Two
-//! numbers are compared as numbers, all else (and what is in quotes) as text; `~` looks for the value in the column's
-//! text, whatever the case. Null equals only `null`, and is neither less nor greater than anything.
+//! numbers are compared as numbers, two texts (and what is in quotes) as text; a number and a text are unequal, and
+//! neither is less. `~` looks for the value in the column's text, whatever the case. Null equals only `null`, and is
+//! neither less nor greater than anything.
 
 use std::str::FromStr;
 
@@ -91,6 +92,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn condition(&mut self) -> Result<Condition, GalleryError> {
+        if self.rest.starts_with('(') {
+            return Err(self.lacks("a column, not a parenthesis (`and` binds closer than `or`),"));
+        }
         let (column, _) = self.name(|c| c.is_whitespace() || "=!<>~'\"".contains(c), "a column")?;
         let found = OPERATORS.iter().find(|(operator, _)| self.rest.starts_with(operator));
         let (sign, operator) = *found.ok_or_else(|| self.lacks("one of = != < <= > >= ~"))?;

@@ -56,6 +56,12 @@ pub struct GalleryInfo {
     pub dtype: Dtype,
     /// Names of the metadata columns, in the order of an exhibit's metadata.
     pub columns: Vec<String>,
+    /// The column of a table with the items, if they came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_column: Option<String>,
+    /// The column of a table with the ids, if it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_column: Option<String>,
     /// The origin of the vectors.
     pub origin: Origin,
 }

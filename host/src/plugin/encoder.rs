@@ -148,7 +148,7 @@ impl LoadedEncoder {
         Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit, services, permits, raw })
     }
 
-    /// What it waits for, or nothing.
+    /// The thing it waits for, if any.
     pub fn status(&self) -> String {
         self.services.status()
     }

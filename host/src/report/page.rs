@@ -10,13 +10,13 @@ use super::thumbnail::Picture;
 use crate::eval::Retrieval;
 use crate::session::{Answer, Query, Report, Series, Shown};
 
-/// What can go wrong with a page.
+/// An error in making a page.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum PageError {
-    #[error("cannot write {}: {cause}; check the folder's permissions and the space on its disk", path.display())]
+    #[error("cannot write {}: {cause}; check the folder's permissions and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    #[error("the curves cannot be drawn: {0}")]
+    #[error("cannot draw the curves: {0}")]
     Drawing(String),
 }
 

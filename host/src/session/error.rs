@@ -46,7 +46,7 @@ pub enum Error {
     Gallery(#[from] GalleryError),
     #[error("{} is not empty; name another folder for the gallery", path.display())]
     NotEmpty { path: PathBuf },
-    #[error("{}: a file of latents has no column `{column}`; its rows are known by their numbers", path.display())]
+    #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]
     NoColumn { path: PathBuf, column: String },
     #[error("the metadata column `{column}` would hide the item's own `{column}`; rename the column in the table")]
     Reserved { column: String },
@@ -79,7 +79,7 @@ pub enum Error {
     OtherTowers { path: PathBuf },
     #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
     NoEncoder { tower: String },
-    #[error("a query has {got} values, and the space {width}; embed it with a tower of the same run")]
+    #[error("a query has {got} values, but the space has {width}; embed it with a tower of the same run")]
     QueryWidth { got: usize, width: usize },
     #[error("query {query} has no latent: {reason}")]
     Query { query: String, reason: String },

@@ -70,9 +70,16 @@ impl Model {
         if let Some(column) = metadata.iter().find(|column| [ITEM, "id"].contains(&column.as_str())) {
             return Err(Error::Reserved { column: column.clone() });
         }
-        let named = [ITEM.to_owned()].into_iter().chain(metadata.iter().cloned()).collect();
-        let info = GalleryInfo { width: self.space.width(), dtype, columns: named, origin: self.origin(tower)? };
-        let additions = self.additions(tower, data, columns, metadata)?;
+        let origin = self.origin(tower)?;
+        let additions = self.additions(tower, Dataset::open(data)?, columns, metadata)?;
+        let info = GalleryInfo {
+            width: self.space.width(),
+            dtype,
+            columns: [ITEM.to_owned()].into_iter().chain(metadata.iter().cloned()).collect(),
+            item_column: matches!(additions.labels.file, Dataset::Table(_)).then(|| additions.labels.column.clone()),
+            id_column: columns.id.clone(),
+            origin,
+        };
         let part = part(out);
         let write = |cause| Error::Write { path: out.to_owned(), cause };
         if Gallery::is_in(&part) {
@@ -91,13 +98,23 @@ impl Model {
         self.add(&mut writer, additions).and_then(put_in_place).inspect_err(|_| drop(fs::remove_dir_all(&part)))
     }
 
-    /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id.
+    /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id. Columns that are not
+    /// named are those that the gallery was built with.
     pub fn add_to_gallery(&self, gallery: &Path, data: &Path, columns: &GalleryColumns) -> Result<Added, Error> {
-        let mut writer = Writer::open(gallery)?;
-        let origin = writer.info().origin.clone();
+        // Others may write while this encodes.
+        let info = Gallery::open(gallery)?.info().clone();
+        let GalleryInfo { origin, item_column, id_column, .. } = &info;
         origin.verify(&self.origin(&origin.tower)?)?;
-        let metadata: Vec<String> = writer.info().columns.iter().filter(|name| *name != ITEM).cloned().collect();
-        let additions = self.additions(&origin.tower, data, columns, &metadata)?;
+        let metadata: Vec<String> = info.columns.iter().filter(|name| *name != ITEM).cloned().collect();
+        let file = Dataset::open(data)?;
+        let is_there = |name: &&String| matches!(file, Dataset::Table(_)) && file.rows(name).is_ok();
+        let columns = GalleryColumns {
+            items: columns.items.clone().or_else(|| item_column.as_ref().filter(is_there).cloned()),
+            id: columns.id.clone().or_else(|| id_column.clone()),
+        };
+        let additions = self.additions(&origin.tower, file, &columns, &metadata)?;
+        let mut writer = Writer::open(gallery)?;
+        writer.info().origin.verify(origin)?;
         self.add(&mut writer, additions)
     }
 
@@ -135,22 +152,21 @@ impl Model {
         })
     }
 
-    /// Opens a table and encodes what is missing of its items; the table must have all the columns, and an id for each item.
+    /// Encodes the missing items of a file; it must have all the columns, and an id for each item.
     fn additions(
         &self,
         tower: &str,
-        data: &Path,
+        file: Dataset,
         columns: &GalleryColumns,
         metadata: &[String],
     ) -> Result<Additions, Error> {
         let tower = self.recipe.tower(tower)?;
-        let file = Dataset::open(data)?;
         let column = self.column(tower, &file, columns.items.as_deref())?;
         for name in columns.id.iter().chain(metadata) {
             match &file {
                 Dataset::Table(_) => drop(file.rows(name)?),
                 Dataset::Precomputed(_) => {
-                    return Err(Error::NoColumn { path: data.to_owned(), column: name.clone() });
+                    return Err(Error::NoColumn { path: file.path().to_owned(), column: name.clone() });
                 }
             }
         }
@@ -216,7 +232,7 @@ struct Additions {
     latents: Box<dyn Latents>,
 }
 
-/// What the rows of a file are called.
+/// The names of a file's rows.
 struct Labels {
     file: Dataset,
     column: String,

@@ -77,7 +77,7 @@ pub struct Session {
 /// An encoder, once it is open.
 type Slot = Mutex<Option<Arc<LoadedEncoder>>>;
 
-/// What all handles of a session have in common.
+/// The state that all handles of a session share.
 struct Shared {
     setup: Setup,
     plugins: OnceLock<Plugins>,

@@ -1,4 +1,4 @@
-//! What a run came to: curves, retrieval on held-out pairs, and what those find.
+//! The results of a run: curves, retrieval on held-out pairs, and what those find.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

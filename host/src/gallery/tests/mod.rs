@@ -17,7 +17,8 @@ const SEGMENT: usize = 4;
 
 fn info(width: usize, dtype: Dtype) -> GalleryInfo {
     let origin = Origin { run: "runs/a".into(), digest: "1f".into(), tower: "image".into(), encoders: BTreeMap::new() };
-    GalleryInfo { width, dtype, columns: vec!["name".into(), "price".into()], origin }
+    let columns = vec!["name".into(), "price".into()];
+    GalleryInfo { width, dtype, columns, item_column: None, id_column: None, origin }
 }
 
 /// A gallery of small segments.
