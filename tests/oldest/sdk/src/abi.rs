@@ -13,7 +13,7 @@ use abi_stable::sabi_trait;
 use abi_stable::sabi_types::{RMut, VersionStrings};
 use abi_stable::std_types::{RBox, RResult, RSlice, RStr, RString, RVec};
 
-/// What a plugin library exports: the root module that the host looks for.
+/// The exports of a plugin library: the root module that the host looks for.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginModuleRef)))]
@@ -45,24 +45,24 @@ pub trait RawEncoder: Send + Sync + 'static {
     fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString>;
 
     /// Encodes a batch into `sink`, or returns the JSON of the [`crate::Error`] that stopped it. Rows that the sink has
-    /// got by then count.
+    /// received by then count.
     #[sabi(last_prefix_field)]
     fn encode(&self, items: RSlice<'_, RawItem<'_>>, sink: RawSinkMut<'_>) -> RResult<(), RString>;
 }
 
-/// Where the rows of one call go, on the host's side of the boundary.
+/// The destination of one call's rows, on the host's side of the boundary.
 #[sabi_trait]
 pub trait RawSink: Send + Sync {
-    /// Takes rows, and returns when they are stored, or at once if their report says that they are the last: JSON of a
-    /// [`crate::rows::Receipt`], or of the [`crate::Error`] that prevents it.
+    /// Takes rows, and returns when they are stored, or immediately if their report says that they are the last: JSON
+    /// of a [`crate::rows::Receipt`], or of the [`crate::Error`] that prevents it.
     #[sabi(last_prefix_field)]
     fn store(&mut self, rows: RawRows) -> RResult<RString, RString>;
 }
 
-/// What a plugin may ask of the host.
+/// The services that the host offers to a plugin.
 #[sabi_trait]
 pub trait RawHost: Send + Sync + Clone + 'static {
-    /// Whether the user asked to stop.
+    /// True if the user asked to stop.
     fn should_stop(&self) -> bool;
 
     /// Tells the host something: `topic` says how to read `body` (see [`crate::host`]).
@@ -72,7 +72,7 @@ pub trait RawHost: Send + Sync + Clone + 'static {
 
 /// An owned encoder.
 pub type RawEncoderBox = RawEncoder_TO<RBox<()>>;
-/// The host's sink for as long as a call takes.
+/// The host's sink for the duration of a call.
 pub type RawSinkMut<'a> = RawSink_TO<'a, RMut<'a, ()>>;
 /// An owned handle on the host.
 pub type RawHostBox = RawHost_TO<RBox<()>>;
@@ -93,7 +93,7 @@ pub struct RawItem<'a> {
 pub struct RawRows {
     /// `rows x width` values.
     pub values: RVec<f32>,
-    /// Values a row; 0 if there is none.
+    /// Values per row; 0 if there is none.
     pub width: usize,
     /// JSON of [`crate::rows::Report`]: which items these are, and which have no latent.
     pub report: RString,

@@ -1,4 +1,4 @@
-//! Conformance checks: what every encoder owes its users, tried on a few items.
+//! Conformance checks: the promises of every encoder, tested on a few items.
 //!
 //! An author calls [`conforms`] in one test; `fusemix plugins check ENCODER` runs [`examine`] on the loaded plugin.
 
@@ -15,7 +15,7 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Samples of the modalities that everybody knows: texts, PNG images, WAV sounds. None for a modality of your own.
+    /// Samples of the built-in modalities: texts, PNG images, WAV sounds. None for a custom modality.
     pub fn of(modality: &Modality) -> Option<Self> {
         let good = match modality {
             Modality::Text => ["a red flower", "The quick brown fox jumps over the lazy dog.", "été à 北京 🙂"]
@@ -53,29 +53,29 @@ fn wav(hertz: f32, rate: u32) -> Vec<u8> {
     file
 }
 
-/// One promise, and whether it was kept.
+/// The result of checking one promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// The promise.
     pub promise: &'static str,
-    /// How it was broken.
+    /// The violation; none if the promise was kept.
     pub broken: Option<String>,
 }
 
-/// Opens `E` and panics with a list of the promises that it breaks: call it in a test of your plugin.
+/// Opens `E` and panics with a list of the promises that it breaks; to be called in a test of your plugin.
 pub fn conforms<E: Encoder>(options: &Options, samples: Option<Samples>) {
     let host = Host::detached();
-    let encoder = E::open(options, &host).unwrap_or_else(|error| panic!("the encoder does not open: {error}"));
+    let encoder = E::open(options, &host).unwrap_or_else(|error| panic!("cannot open the encoder: {error}"));
     let description = encoder.describe();
     let samples = samples.or_else(|| Samples::of(&description.modality));
-    let samples = samples.expect("a modality of your own needs samples of your own");
+    let samples = samples.expect("a custom modality needs custom samples");
     let checks = examine(&description, &samples, |items| encode(&encoder, items));
     let broken: Vec<String> =
         checks.iter().filter_map(|check| Some(format!("{}: {}", check.promise, check.broken.as_ref()?))).collect();
     assert!(broken.is_empty(), "the encoder breaks its promises:\n{}", broken.join("\n"));
 }
 
-/// All outcomes of a batch, or what the host would be told of it.
+/// All outcomes of a batch, or the error that the host would receive.
 pub fn encode<E: Encoder>(encoder: &E, items: &[Item<'_>]) -> Result<Encoded, Error> {
     let mut encoded = Encoded::awaited(items.len());
     let mut store = |rows| {
@@ -86,7 +86,7 @@ pub fn encode<E: Encoder>(encoder: &E, items: &[Item<'_>]) -> Result<Encoded, Er
     Ok(encoded)
 }
 
-/// Holds an encoder to its promises. If good items do not encode, nothing else is tried.
+/// Checks an encoder's promises. If good items do not encode, nothing else is checked.
 pub fn examine(
     description: &Description,
     samples: &Samples,
@@ -120,18 +120,18 @@ pub fn examine(
         "an empty batch is answered with nothing",
         encode(&[]).map_err(|error| error.to_string()).and_then(|encoded| match encoded.outcomes.len() {
             0 => Ok(()),
-            outcomes => Err(format!("{outcomes} outcomes for no items")),
+            outcomes => Err(format!("wrong number of outcomes: {outcomes} instead of 0")),
         }),
     );
     checks
 }
 
-/// One outcome for each item, as far as that is what went wrong.
+/// Checks for one outcome per item; other failures pass.
 fn one_each(answer: &Result<Encoded, Error>, items: usize) -> Result<(), String> {
     match answer {
         Err(error) if error.kind == ErrorKind::Contract => Err(error.to_string()),
         Ok(encoded) if encoded.outcomes.len() != items => {
-            Err(format!("{} outcomes for {items} items", encoded.outcomes.len()))
+            Err(format!("wrong number of outcomes: {} instead of {items}", encoded.outcomes.len()))
         }
         _ => Ok(()),
     }
@@ -139,7 +139,7 @@ fn one_each(answer: &Result<Encoded, Error>, items: usize) -> Result<(), String>
 
 fn latents(encoded: &Encoded, items: usize) -> Result<Vec<Vec<f32>>, String> {
     if encoded.outcomes.len() != items {
-        return Err(format!("{} outcomes for {items} items", encoded.outcomes.len()));
+        return Err(format!("wrong number of outcomes: {} instead of {items}", encoded.outcomes.len()));
     }
     let values = |(index, outcome): (usize, &Outcome)| match outcome {
         Ok(latent) => Ok(latent.values.clone()),
@@ -172,7 +172,7 @@ fn different(batch: &[Vec<f32>]) -> Result<(), String> {
     }
 }
 
-/// L2 distance of each pair of latents, relative to the first one's length, within `tolerance`.
+/// Checks that the L2 distance of each pair of latents, relative to the first one's length, is within `tolerance`.
 fn agree(first: &[Vec<f32>], second: &[Vec<f32>], tolerance: f32) -> Result<(), String> {
     for (index, (a, b)) in first.iter().zip(second).enumerate() {
         let norm = a.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -197,9 +197,9 @@ fn fails_alone(
     let middle = items.len() / 2;
     let mut mixed = items.to_vec();
     mixed.insert(middle, bad);
-    let mut outcomes = encode(&mixed).map_err(|error| format!("it took the batch with it: {error}"))?.outcomes;
+    let mut outcomes = encode(&mixed).map_err(|error| format!("the whole batch failed: {error}"))?.outcomes;
     if outcomes.len() != mixed.len() {
-        return Err(format!("{} outcomes for {} items", outcomes.len(), mixed.len()));
+        return Err(format!("wrong number of outcomes: {} instead of {}", outcomes.len(), mixed.len()));
     }
     if outcomes.remove(middle).is_ok() {
         return Err("it got a latent".into());
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(broken(busy), ["an empty batch is answered with nothing"]);
     }
 
-    /// Breaks the promise of one outcome an item as it is told to.
+    /// An encoder that breaks the promise of one outcome per item in the requested way.
     struct Careless(String);
 
     impl Encoder for Careless {
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(found("twice"), says("item 0 has two outcomes"));
         assert_eq!(found("missing"), says("no outcome for 1 of 3 items"));
         assert_eq!(found("beyond"), says("an outcome for item 3 of 3"));
-        assert_eq!(found("many"), says("6 outcomes for 3 items"));
+        assert_eq!(found("many"), says("wrong number of outcomes: 6 instead of 3"));
         assert_eq!(found("widths"), says("latents of 12 and of 44 values in one batch"));
         assert_eq!(found("panic").unwrap(), "a batch of good items encodes: panicked: on purpose");
     }

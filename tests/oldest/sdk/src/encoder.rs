@@ -1,4 +1,4 @@
-//! The trait that a plugin implements, and how an encoder describes itself.
+//! The trait that a plugin implements, and the description that an encoder gives of itself.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -19,67 +19,65 @@ pub trait Encoder: Sized + Send + Sync + 'static {
     /// Loads the model.
     fn open(options: &Options, host: &Host) -> Result<Self, Error>;
 
-    /// What this encoder is. It must not change while the encoder is open.
+    /// The description of this encoder. It must not change while the encoder is open.
     fn describe(&self) -> Description;
 
-    /// How large each item is, in the units of [`Description::limits`] and [`Description::price`]. The host asks if
-    /// there are such, before it makes batches or says what an encoding would cost. The default says the items' own
-    /// bytes.
+    /// The size of each item, in the units of [`Description::limits`] and [`Description::price`]. The host asks if
+    /// either is set, before it makes batches or forecasts a cost. The default is the items' own bytes.
     fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
         items.iter().map(|item| Size::new(item.bytes.len() as u64, 0)).collect()
     }
 
-    /// Turns items into latents: puts one outcome an item into `sink`. An `Err` of the whole batch stops the run, so
-    /// keep it for what no other item could survive; a bad item is an `Err` in its own outcome.
+    /// Turns items into latents: puts one outcome per item into `sink`. An `Err` fails the whole batch and stops the
+    /// run, so keep it for failures that no other item could survive; a bad item is an `Err` in its own outcome.
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error>;
 }
 
-/// What an encoder says about itself.
+/// The self-description of an encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Description {
     /// The modality of its items.
     pub modality: Modality,
-    /// The kind of its items in a column, for a modality of your own. Where it is not said, the host looks at the
-    /// column.
+    /// The kind of its items in a column, for a custom modality. If it is not set, the host guesses from the column.
     #[serde(default, deserialize_with = "known")]
     pub items: Option<ItemKind>,
-    /// Values a latent. `None` when only the first answer tells (a remote model).
+    /// Values per latent. `None` if only the first answer tells (a remote model).
     #[serde(default)]
     pub width: Option<usize>,
-    /// Items that the encoder likes to get at once.
+    /// The preferred number of items per call.
     #[serde(default = "one")]
     pub batch: usize,
-    /// Calls that may run at once.
+    /// The most concurrent calls.
     #[serde(default = "one")]
     pub concurrency: usize,
-    /// What makes two latents comparable, besides the plugin's name: model, digest of the weights, preprocessing,
-    /// layer, pooling, truncation, normalisation. The host keeps latents of different fingerprints apart; never put a
-    /// secret in it.
+    /// The properties that make two latents comparable, besides the plugin's name: model, digest of the weights,
+    /// preprocessing, layer, pooling, truncation, normalisation. The host keeps latents of different fingerprints
+    /// apart; never put a secret in it.
     #[serde(default)]
     pub fingerprint: BTreeMap<String, String>,
-    /// What this encoder's options could say instead, by key, where that depends on its model: layers, poolings.
+    /// Other valid values of this encoder's options, by key, if they depend on its model: layers, poolings.
     #[serde(default)]
     pub choices: BTreeMap<String, Vec<String>>,
-    /// What a batch may hold beside `batch` items.
+    /// The limits of a batch besides `batch` items.
     #[serde(default)]
     pub limits: Limits,
-    /// What a minute may hold: the encoder waits by itself, the host foretells how long an encoding takes.
+    /// The limits per minute: the encoder itself waits, and the host forecasts the duration of an encoding.
     #[serde(default)]
     pub rate: Rate,
-    /// What items cost: the host foretells it, and stops before `--max-cost` is exceeded.
+    /// The price of items: the host forecasts the cost, and stops before `--max-cost` is exceeded.
     #[serde(default)]
     pub price: Option<Price>,
-    /// Seconds that a call may take without a sign of life, if that is more than the host allows by itself and
-    /// plugins.toml says no `timeout`.
+    /// Seconds that a call may take without a sign of life, if more than the host's default; a `timeout` in
+    /// plugins.toml overrides it.
     #[serde(default)]
     pub patience: Option<f64>,
-    /// How far a latent may be from the one that the same item gets in another batch, relative to its length (L2).
+    /// The largest L2 distance between latents of the same item in different batches, relative to their length.
     #[serde(default = "tolerance")]
     pub tolerance: f32,
 }
 
-/// The kind of an item as a column of a table has it.
+/// The kind of an item in a column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -90,7 +88,7 @@ pub enum ItemKind {
     File,
 }
 
-/// None for a kind that a later version of this crate knows.
+/// None for a kind that only a later version of this crate knows.
 fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ItemKind>, D::Error> {
     let said = serde_json::Value::deserialize(deserializer)?;
     Ok(ItemKind::deserialize(said).ok())
@@ -185,31 +183,30 @@ impl Description {
     }
 }
 
-/// How large an item is for its encoder: as it is sent, if it is sent somewhere.
+/// The size of an item for its encoder: as sent, if it is sent somewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Size {
     /// Bytes.
     #[serde(default)]
     pub bytes: u64,
-    /// Tokens, or the encoder's estimate of them; 0 where nothing is counted in tokens.
+    /// Tokens, or the encoder's estimate of them; 0 if nothing is counted in tokens.
     #[serde(default)]
     pub tokens: u64,
 }
 
 impl Size {
-    /// This many bytes and tokens.
+    /// A size of so many bytes and tokens.
     pub fn new(bytes: u64, tokens: u64) -> Self {
         Self { bytes, tokens }
     }
 }
 
-/// The most that all items of a batch may come to, by [`Encoder::measure`]; an item that is larger gets a batch of its
-/// own.
+/// The most that all items of a batch may add up to, by [`Encoder::measure`]; a larger item gets a batch of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Items, whatever plugins.toml says.
+    /// Items, regardless of plugins.toml.
     #[serde(default)]
     pub items: Option<usize>,
     /// Bytes.
@@ -233,7 +230,7 @@ impl Limits {
     }
 }
 
-/// The most that a minute may hold.
+/// The limits per minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rate {
@@ -252,14 +249,14 @@ impl Rate {
     }
 }
 
-/// What items cost, in the currency of whoever wrote it into plugins.toml.
+/// The price of items, in the user's currency of plugins.toml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Price {
-    /// A million tokens.
+    /// The price of a million tokens.
     #[serde(default)]
     pub million_tokens: f64,
-    /// An item.
+    /// The price of an item.
     #[serde(default)]
     pub item: f64,
 }
@@ -270,7 +267,7 @@ impl Price {
         Self { million_tokens, item }
     }
 
-    /// What this many tokens and items cost.
+    /// The cost of this many tokens and items.
     pub fn of(&self, tokens: f64, items: f64) -> f64 {
         self.million_tokens * tokens / 1e6 + self.item * items
     }

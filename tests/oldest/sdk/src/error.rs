@@ -1,23 +1,23 @@
-//! What can go wrong in a plugin: an error of the encoder, or of one item.
+//! Errors in a plugin: of the encoder, or of one item.
 
 use serde::{Deserialize, Serialize};
 
-/// Why an encoder could not be opened, or why a whole batch failed.
+/// The reason why an encoder could not be opened, or why a whole batch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct Error {
-    /// Who has to act.
+    /// The party that has to act.
     #[serde(default)]
     pub kind: ErrorKind,
-    /// What happened, to what, and what to try.
+    /// The message: what happened, to what, and what to try.
     pub message: String,
-    /// The key of plugins.toml that is at fault: the host names its line.
+    /// The key of plugins.toml that is at fault; the host names its line.
     #[serde(default)]
     pub key: Option<String>,
 }
 
-/// Who has to act on an [`Error`].
+/// The party that has to act on an [`Error`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,9 +28,9 @@ pub enum ErrorKind {
     Stopped,
     /// The plugin's author: it panicked. Set by the export line.
     Panic,
-    /// The plugin's author: not one outcome for each item, or latents of several widths. Set by the export line.
+    /// The plugin's author: missing or repeated outcomes, or latents of several widths. Set by the export line.
     Contract,
-    /// Anything else; also what a newer plugin says that this version does not know.
+    /// Anything else, including kinds that only a newer version knows.
     #[default]
     #[serde(other)]
     Failed,
@@ -42,7 +42,7 @@ impl Error {
         Self { kind: ErrorKind::Failed, message: message.into(), key: None }
     }
 
-    /// Something the user configured is wrong; say which key or file and what to try, and set [`Error::key`].
+    /// A mistake in the user's configuration; say which key or file and what to try, and set [`Error::key`].
     pub fn config(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Config, ..Self::new(message) }
     }
@@ -53,7 +53,7 @@ impl Error {
         self
     }
 
-    /// The batch was given up because the host asked to stop.
+    /// The batch was abandoned because the host asked to stop.
     pub fn stopped() -> Self {
         Self { kind: ErrorKind::Stopped, ..Self::new("stopped on request") }
     }
@@ -67,25 +67,26 @@ impl Error {
     }
 }
 
-/// Why one item has no latent.
+/// The reason why one item has no latent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct ItemError {
-    /// What is wrong with the item.
+    /// The message: what is wrong with the item.
     pub message: String,
-    /// It may work next time. The host remembers every other failure and does not send such an item again unless asked.
+    /// True if it may work next time. The host remembers all other failures and does not resend such items unless
+    /// asked.
     #[serde(default)]
     pub transient: bool,
 }
 
 impl ItemError {
-    /// The item itself is bad.
+    /// An error of the item itself.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), transient: false }
     }
 
-    /// The item may work next time.
+    /// An error that may not occur next time.
     pub fn transient(message: impl Into<String>) -> Self {
         Self { message: message.into(), transient: true }
     }

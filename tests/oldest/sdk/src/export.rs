@@ -1,4 +1,4 @@
-//! The export line and what stands behind it: a safe [`Encoder`] seen as the raw module that the host loads.
+//! The export line and its expansion: a safe [`Encoder`] as the raw module that the host loads.
 
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
@@ -45,7 +45,7 @@ macro_rules! export {
     };
 }
 
-/// What the expansion of [`crate::export!`] names.
+/// Names used in the expansion of [`crate::export!`].
 #[doc(hidden)]
 pub mod __private {
     pub use abi_stable::library::__call_root_module_loader as call_root_module_loader;
@@ -53,7 +53,7 @@ pub mod __private {
     pub use abi_stable::std_types::RString;
 }
 
-/// What a plugin says before any of its encoders is opened.
+/// The information that a plugin gives before any of its encoders is opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
     /// The plugin's package name.
@@ -67,14 +67,14 @@ pub struct PluginInfo {
     pub options: Vec<OptionSpec>,
 }
 
-/// What the host sends to open an encoder.
+/// The host's request to open an encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenRequest {
     /// The encoder's name in plugins.toml.
     pub encoder: String,
     /// Its table.
     pub options: Options,
-    /// The most detailed level that the host wants to hear.
+    /// The most detailed log level that the host wants.
     #[serde(default)]
     pub log_level: String,
 }
@@ -93,7 +93,7 @@ pub fn module<E: Encoder>(info: extern "C" fn() -> RString) -> PluginModuleRef {
 extern "C" fn open<E: Encoder>(request: RStr<'_>, host: RawHostBox) -> RResult<RawEncoderBox, RString> {
     let opened = guard(|| {
         let request: OpenRequest = serde_json::from_str(request.as_str())
-            .map_err(|error| Error::new(format!("the host's request does not read: {error}")))?;
+            .map_err(|error| Error::new(format!("cannot parse the host's request: {error}")))?;
         let host = Host::new(host);
         forward_events(&host, &request.log_level);
         let encoder = E::open(&request.options, &host)?;
@@ -106,7 +106,7 @@ extern "C" fn open<E: Encoder>(request: RStr<'_>, host: RawHostBox) -> RResult<R
     }
 }
 
-/// An open encoder behind the raw trait: nothing that it does may unwind across the boundary.
+/// An open encoder behind the raw trait, which never unwinds across the boundary.
 struct Opened<E: Encoder> {
     encoder: ManuallyDrop<E>,
     description: RString,
@@ -128,7 +128,7 @@ impl<E: Encoder> RawEncoder for Opened<E> {
     fn encode(&self, items: RSlice<'_, RawItem<'_>>, mut raw: RawSinkMut<'_>) -> RResult<(), RString> {
         let mut store = |rows| match raw.store(rows) {
             ROk(receipt) => serde_json::from_str(&receipt)
-                .map_err(|error| Error::new(format!("the host's receipt does not read: {error}"))),
+                .map_err(|error| Error::new(format!("cannot parse the host's receipt: {error}"))),
             RErr(error) => Err(serde_json::from_str(&error).unwrap_or_else(|_| Error::new(error.as_str()))),
         };
         let items = safe(&items);

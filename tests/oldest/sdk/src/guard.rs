@@ -1,11 +1,11 @@
-//! The end of a panic: it becomes an error before it reaches the host.
+//! Conversion of panics to errors before they reach the host.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::Error;
 
-/// Runs `work`; a panic becomes an [`Error`].
+/// Runs `work`, and turns a panic into an [`Error`].
 pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(Error::panic(panic_message(&*payload))))
 }

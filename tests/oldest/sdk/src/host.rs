@@ -1,4 +1,4 @@
-//! The plugin's view of the host: asking whether to stop, telling what it waits for, logging.
+//! The plugin's view of the host: requests to stop, status lines, logging.
 //!
 //! Plugins log with the macros of `tracing` (re-exported as [`crate::tracing`]); so do the libraries that they use.
 //! The events reach the host's own `tracing`, under the plugin's name.
@@ -23,7 +23,7 @@ pub const TOPIC_STATUS: &str = "status";
 pub struct Host(Option<RawHostBox>);
 
 impl Host {
-    /// A host for tests: it never asks to stop, and hears nothing.
+    /// A host for tests, which never asks to stop and ignores everything.
     pub fn detached() -> Self {
         Self(None)
     }
@@ -32,12 +32,12 @@ impl Host {
         Self(Some(raw))
     }
 
-    /// Whether the user asked to stop. Ask between pieces of long work, and return [`crate::Error::stopped`].
+    /// True if the user asked to stop. Check it between pieces of long work, and return [`crate::Error::stopped`].
     pub fn should_stop(&self) -> bool {
         self.0.as_ref().is_some_and(|raw| raw.should_stop())
     }
 
-    /// Shows what the encoder waits for beside the progress bar; an empty line clears it.
+    /// Shows a status line, such as the reason for waiting, beside the progress bar; an empty line clears it.
     pub fn status(&self, line: &str) {
         self.event(TOPIC_STATUS, line);
     }
@@ -60,7 +60,7 @@ pub struct LogRecord {
     pub message: String,
 }
 
-/// Sends this library's events, and where it panics, to the host; does nothing if it already does.
+/// Sends this library's events, and the places of its panics, to the host, unless it already does.
 pub(crate) fn forward_events(host: &Host, level: &str) {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
     let installed = tracing::subscriber::set_global_default(Forward { host: host.clone(), level });
@@ -70,7 +70,7 @@ pub(crate) fn forward_events(host: &Host, level: &str) {
     }
 }
 
-/// A subscriber that knows events, not spans.
+/// A subscriber that handles events but not spans.
 struct Forward {
     host: Host,
     level: LevelFilter,

@@ -1,12 +1,12 @@
-//! What goes into an encoder and what comes out: items, latents, outcomes.
+//! The input and output of an encoder: items, latents, outcomes.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::ItemError;
 
-/// The kind of thing that an item is. Any name beyond the first three is a modality of your own, whose items are
-/// files that only your encoder understands.
+/// The kind of an item. Any name beyond the first three is a custom modality, whose items are files that only your
+/// encoder understands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Modality {
@@ -21,7 +21,7 @@ pub enum Modality {
 }
 
 impl Modality {
-    /// The name that plugins.toml, `--json` and the cache use.
+    /// The name used in plugins.toml, `--json` and the cache.
     pub fn name(&self) -> &str {
         match self {
             Modality::Text => "text",
@@ -55,7 +55,7 @@ impl fmt::Display for Modality {
     }
 }
 
-/// One raw item: the encoder decodes it.
+/// One raw item, which the encoder decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Item<'a> {
@@ -76,7 +76,7 @@ impl<'a> Item<'a> {
         Self { modality: modality.name(), bytes }
     }
 
-    /// The bytes as text, or the error that fails this item alone: invalid UTF-8, or nothing but white space.
+    /// The bytes as text, or the error that fails only this item: invalid UTF-8, or nothing but white space.
     pub fn as_text(&self) -> Result<&'a str, ItemError> {
         let text = std::str::from_utf8(self.bytes)
             .map_err(|error| ItemError::new(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
@@ -93,7 +93,7 @@ impl<'a> Item<'a> {
 pub struct Latent {
     /// As many values as the encoder's width.
     pub values: Vec<f32>,
-    /// The item was longer than the model reads, and its end is not part of the latent.
+    /// True if the item was longer than the model reads, so that its end is not part of the latent.
     pub truncated: bool,
 }
 
@@ -110,5 +110,5 @@ impl From<Vec<f32>> for Latent {
     }
 }
 
-/// What became of one item: its failure never costs the batch.
+/// The outcome of one item, whose failure never fails the batch.
 pub type Outcome = Result<Latent, ItemError>;

@@ -1,4 +1,4 @@
-//! Everything that the author of a [fusemix](https://docs.rs/fusemix) encoder plugin needs.
+//! The kit for authors of [fusemix](https://docs.rs/fusemix) encoder plugins.
 //!
 //! A plugin is a `cdylib` that depends on this crate, implements [`Encoder`] and ends with one export line.
 //! This is a whole one:
@@ -40,7 +40,7 @@
 //! ```toml
 //! [package]
 //! name = "letters"            # the plugin's name; fusemix looks for libletters.so, letters.dll, libletters.dylib
-//! version = "0.1.0"           # what a `version` requirement in plugins.toml is held against
+//! version = "0.1.0"           # checked against a `version` requirement in plugins.toml
 //! edition = "2024"
 //!
 //! [lib]
@@ -51,13 +51,13 @@
 //! ```
 //!
 //! # Promises
-//! The host counts on what [`check`] tries: one outcome for each item; latents of one width, all finite; the same
-//! latent for the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails alone. A
-//! panic is caught at the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the host.
-//!
+//! The host relies on everything that [`check`] checks: one outcome for each item; latents of one width, all finite;
+//! the same latent for the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails
+//! alone. A panic is caught at the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the
+//! host.
 //! # Results that must not be lost
-//! An encoder that pays for its latents, or works long on each, puts them into its [`Sink`] as they come, and says
-//! [`Sink::store`] before it goes on: from then on they are on the host's disk, whatever happens.
+//! An encoder that pays for its latents, or works long on each, puts them into its [`Sink`] as they arrive, and calls
+//! [`Sink::store`] before it continues: from then on they are on the host's disk, whatever happens.
 //!
 //! # Versions
 //! A plugin built against 1.x of this crate loads in every host of the same major line, older or newer.

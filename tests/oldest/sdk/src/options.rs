@@ -1,4 +1,4 @@
-//! What plugins.toml may say about an encoder, and what it said.
+//! The options of an encoder in plugins.toml: their declaration and their values.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,26 +8,26 @@ use std::path::PathBuf;
 use crate::Error;
 
 /// One key that an encoder accepts in its table of plugins.toml. The host checks keys and kinds before it opens the
-/// encoder, and names the nearest key for one that nobody declared.
+/// encoder, and suggests the nearest key for an unknown one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OptionSpec {
     /// The key.
     pub key: String,
-    /// What its value must be.
+    /// The kind of its value.
     pub kind: OptionKind,
     /// One line of help.
     #[serde(default)]
     pub help: String,
-    /// Whether the key must be there.
+    /// True if the key is required.
     #[serde(default)]
     pub required: bool,
-    /// The only values of a text option, if there are such.
+    /// The valid values of a text option, if it has a fixed set.
     #[serde(default)]
     pub choices: Vec<String>,
 }
 
-/// What the value of an option must be.
+/// The kind of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -51,13 +51,13 @@ impl OptionSpec {
         Self { key: key.into(), kind, help: help.into(), required: false, choices: Vec::new() }
     }
 
-    /// The key must be there.
+    /// Makes the key required.
     pub fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// Only these values are allowed.
+    /// Allows only these values.
     pub fn choices(mut self, choices: &[&str]) -> Self {
         self.choices = choices.iter().map(|&choice| choice.into()).collect();
         self
@@ -74,7 +74,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// `folder` is the one that relative paths start from: where plugins.toml is.
+    /// The options of a table in plugins.toml, whose folder is `folder`: relative paths start from it.
     pub fn new(values: BTreeMap<String, Value>, folder: impl Into<PathBuf>) -> Self {
         Self { values, folder: folder.into() }
     }
@@ -85,13 +85,13 @@ impl Options {
         self
     }
 
-    /// The value of `key`, if it is there and reads as a `T`.
+    /// The value of `key` as a `T`, if it is set.
     pub fn get<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.values.get(key) else { return Ok(None) };
         serde_json::from_value(value.clone()).map(Some).map_err(|error| {
             let error = error.to_string();
             let error = ["usize", "u64", "u32"].iter().fold(error, |error, rust| {
-                error.replace(&format!("expected {rust}"), "expected a whole number from 0")
+                error.replace(&format!("expected {rust}"), "expected a whole number, 0 or more")
             });
             Error::config(format!("`{key} = {value}`: {error}; change it in plugins.toml")).key(key)
         })
@@ -102,13 +102,13 @@ impl Options {
         Ok(self.get(key)?.unwrap_or(default))
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub fn need<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
         self.get(key)?
             .ok_or_else(|| Error::config(format!("`{key}` is missing; add it to the encoder in plugins.toml")).key(key))
     }
 
-    /// `path` as the user means it: relative paths start from the folder of plugins.toml.
+    /// `path` as the user means it: relative paths are relative to the folder of plugins.toml.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }

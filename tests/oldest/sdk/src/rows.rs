@@ -1,5 +1,4 @@
-//! Outcomes on their way from a plugin to the host: packed on one side of the boundary, held to their form on the
-//! other.
+//! Outcomes on their way from a plugin to the host: packed on one side of the boundary, checked on the other.
 
 use abi_stable::std_types::RVec;
 use serde::{Deserialize, Serialize};
@@ -11,24 +10,24 @@ use crate::{ItemError, Latent, Outcome};
 /// The outcomes of some of a batch's items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// (item, what became of it), each item once; the latents have one width.
+    /// (item, outcome), each item once; the latents have one width.
     pub outcomes: Vec<(usize, Outcome)>,
-    /// What was used since the rows before these, by unit.
+    /// The usage since the previous rows, by unit.
     pub usage: BTreeMap<String, f64>,
-    /// Nothing comes after these: the plugin does not wait until they are stored.
+    /// True if nothing follows: the plugin does not wait until these rows are stored.
     pub last: bool,
 }
 
-/// What goes with packed rows.
+/// The report that accompanies packed rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The items that the rows are of, by index, in the order of the rows.
+    /// The items of the rows, by index, in the order of the rows.
     #[serde(default)]
     pub items: Vec<usize>,
-    /// Other items, which have no latent, by index.
+    /// The items without a latent, by index.
     #[serde(default)]
     pub failures: BTreeMap<usize, ItemError>,
-    /// The items of which the model read only the beginning, by index.
+    /// The items that the model truncated, by index.
     #[serde(default)]
     pub truncated: BTreeSet<usize>,
     /// See [`Rows::usage`].
@@ -42,18 +41,18 @@ pub struct Report {
 /// The host's answer to rows, once they are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The host wants nothing more of this batch.
+    /// True if the host wants nothing more from this batch.
     #[serde(default)]
     pub stop: bool,
 }
 
 impl Rows {
-    /// Whether there is nothing in them to tell.
+    /// True if they contain nothing to report.
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty() && self.usage.is_empty()
     }
 
-    /// These rows as they cross the boundary.
+    /// These rows in the form that crosses the boundary.
     pub fn pack(self) -> RawRows {
         let width = self.outcomes.iter().find_map(|(_, outcome)| Some(outcome.as_ref().ok()?.values.len()));
         let latents = self.outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
@@ -78,10 +77,10 @@ impl Rows {
         RawRows { values, width: width.unwrap_or(0), report: report.into() }
     }
 
-    /// The rows that came for a batch of so many `items`, or what is wrong with them.
+    /// The rows received for a batch of so many `items`, or the error in them.
     pub fn unpack(raw: RawRows, items: usize) -> Result<Self, String> {
         let report: Report =
-            serde_json::from_str(&raw.report).map_err(|error| format!("its report does not read: {error}"))?;
+            serde_json::from_str(&raw.report).map_err(|error| format!("cannot parse its report: {error}"))?;
         let Report { items: rows, failures, truncated, usage, last } = report;
         if rows.len().checked_mul(raw.width) != Some(raw.values.len()) || (raw.width == 0 && !rows.is_empty()) {
             return Err(format!("{} values for {} rows of width {}", raw.values.len(), rows.len(), raw.width));
@@ -107,19 +106,19 @@ impl Rows {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Encoded {
-    /// One an item.
+    /// One per item.
     pub outcomes: Vec<Outcome>,
-    /// What the batch used, by unit (`"tokens"`, `"requests"`).
+    /// The usage of the batch, by unit (`"tokens"`, `"requests"`).
     pub usage: BTreeMap<String, f64>,
 }
 
 impl Encoded {
-    /// Those of a batch of so many `items`, before any rows have come.
+    /// The outcomes of a batch of so many `items`, before any rows have arrived.
     pub fn awaited(items: usize) -> Self {
         Self { outcomes: vec![Err(ItemError::transient("no outcome yet")); items], usage: BTreeMap::new() }
     }
 
-    /// Takes rows of this batch in.
+    /// Adds rows of this batch.
     pub fn take(&mut self, rows: Rows) {
         for (item, outcome) in rows.outcomes {
             self.outcomes[item] = outcome;
@@ -163,7 +162,7 @@ mod tests {
         assert_eq!(refused(|raw| raw.width = usize::MAX, 4), format!("4 values for 2 rows of width {}", usize::MAX));
         assert_eq!(refused(|raw| (raw.values, raw.width) = (RVec::new(), 0), 4), "0 values for 2 rows of width 0");
         assert_eq!(refused(|raw| raw.report = r#"{"items": [1, 1]}"#.into(), 4), "item 1 has two outcomes");
-        assert!(refused(|raw| raw.report = "none".into(), 4).starts_with("its report does not read"));
+        assert!(refused(|raw| raw.report = "none".into(), 4).starts_with("cannot parse its report"));
         let both = r#"{"items": [1, 2], "failures": {"2": {"message": "bad"}}}"#;
         assert_eq!(
             Rows::unpack(RawRows { report: both.into(), ..rows().pack() }, 4).unwrap_err(),

@@ -1,27 +1,27 @@
-//! The place for an encoder's outcomes, from which they go into the host's cache.
+//! The sink for an encoder's outcomes, from which they go into the host's cache.
 
 use crate::abi::RawRows;
 use crate::guard::guard;
 use crate::rows::{Receipt, Rows};
 use crate::{Error, Host, ItemError, Latent};
 
-/// Hands rows to the host, and comes back when they are stored.
+/// Hands rows to the host, and returns when they are stored.
 pub(crate) type Store<'a> = dyn FnMut(RawRows) -> Result<Receipt, Error> + Send + 'a;
 
 /// Takes the outcomes of a batch: one for each item, in any order, from [`crate::Encoder::encode`].
 ///
-/// What was put is kept, even if `encode` then fails or panics. [`Sink::store`] is for what must not be lost by then:
-/// an answer that was paid for, an hour's work.
+/// Outcomes that were put are kept, even if `encode` then fails or panics. [`Sink::store`] is for results that must not
+/// be lost by then: an answer that was paid for, an hour's work.
 pub struct Sink<'a> {
     host: &'a Host,
     store: &'a mut Store<'a>,
-    /// For each item, whether it has its outcome.
+    /// True for each item that has its outcome.
     put: Vec<bool>,
-    /// What the host does not have yet.
+    /// The rows that the host does not have yet.
     rows: Rows,
     /// Values of the latents among them.
     width: Option<usize>,
-    /// The first promise that was not kept.
+    /// The first broken promise.
     broken: Option<Error>,
 }
 
@@ -30,14 +30,15 @@ impl<'a> Sink<'a> {
         Self { host, store, put: vec![false; items], rows: Rows::default(), width: None, broken: None }
     }
 
-    /// The host: whether to stop, what to tell.
+    /// The host, for requests to stop and status lines.
     pub fn host(&self) -> &'a Host {
         self.host
     }
 
-    /// The outcome of the item at `index` of the batch: its latent, or why it has none.
+    /// Puts the outcome of the item at `index` of the batch: its latent, or the reason why it has none.
     ///
-    /// An item has one outcome, and the latents between two [`Sink::store`] have one width; a breach ends the call.
+    /// An item has one outcome, and the latents between two calls of [`Sink::store`] have one width; a breach ends the
+    /// call.
     pub fn put<L: Into<Latent>>(&mut self, index: usize, outcome: Result<L, ItemError>) {
         let outcome = outcome.map(Into::into);
         let items = self.put.len();
@@ -59,7 +60,7 @@ impl<'a> Sink<'a> {
         self.rows.outcomes.push((index, outcome));
     }
 
-    /// The outcomes of all items, in their order.
+    /// Puts the outcomes of all items, in order.
     pub fn put_all<L: Into<Latent>>(&mut self, outcomes: impl IntoIterator<Item = Result<L, ItemError>>) {
         let (items, mut count) = (self.put.len(), 0);
         for outcome in outcomes {
@@ -69,11 +70,11 @@ impl<'a> Sink<'a> {
             count += 1;
         }
         if count != items {
-            self.breaks(format!("{count} outcomes for {items} items"));
+            self.breaks(format!("wrong number of outcomes: {count} instead of {items}"));
         }
     }
 
-    /// The batch used so much more, in a unit such as `tokens` or `requests`: the host adds it up and reports it.
+    /// Adds to the batch's usage of a unit such as `tokens` or `requests`, which the host adds up and reports.
     pub fn used(&mut self, unit: &str, amount: f64) {
         match self.rows.usage.get_mut(unit) {
             Some(sum) => *sum += amount,
@@ -81,8 +82,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Comes back when all that was put is on the host's disk. An `Err` says that the host wants nothing more, or that
-    /// it cannot store: return it.
+    /// Returns when everything that was put is on the host's disk. An `Err` means that the host wants nothing more, or
+    /// cannot store: return it.
     pub fn store(&mut self) -> Result<(), Error> {
         let receipt = self.hand_over()?;
         match (&self.broken, receipt.stop) {
@@ -104,7 +105,7 @@ impl<'a> Sink<'a> {
         self.broken.get_or_insert_with(|| Error::contract(promise));
     }
 
-    /// Hands over what is left after `encode` has ended so.
+    /// Hands over the remaining rows after `encode` has ended with this result.
     fn finish(mut self, ended: Result<(), Error>) -> Result<(), Error> {
         self.rows.last = true;
         // After the last rows there is nothing that could be stopped.
@@ -119,7 +120,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Has `encode` put the outcomes of so many `items`, whose rows go to `store`; a panic is an error.
+/// Lets `encode` put the outcomes of so many `items`, whose rows go to `store`; a panic becomes an error.
 pub(crate) fn fill(
     items: usize,
     host: &Host,
@@ -154,7 +155,7 @@ mod tests {
     /// Items, width of their latents, whether they are the last.
     type Got = (Vec<usize>, usize, bool);
 
-    /// All rows that the host gets, and how the call ends. The host wants nothing more after so many of them.
+    /// All rows that the host gets, and the result of the call. The host wants nothing more after so many of them.
     fn encoded(texts: &[&str], wanted: usize) -> (Vec<Got>, Result<(), String>) {
         let mut stored = Vec::new();
         let mut store = |raw: RawRows| {
