@@ -28,7 +28,8 @@ fn build(gallery: &Path, vectors: &str, width: usize, dtype: Dtype) -> Result<()
     let start = Instant::now();
     let origin = Origin { run: "run".into(), digest: "0".into(), tower: "image".into(), encoders: Default::default() };
     let columns = vec!["caption".to_owned(), "price".to_owned()];
-    let mut writer = Writer::create(gallery, GalleryInfo { width, dtype, columns, origin })?;
+    let mut writer =
+        Writer::create(gallery, GalleryInfo { item_column: None, id_column: None, width, dtype, columns, origin })?;
     let mut file = File::open(vectors)?;
     let mut bytes = Vec::new();
     while file.by_ref().take((ROWS * width * 4) as u64).read_to_end(&mut bytes)? > 0 {
