@@ -4,7 +4,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::common::Place;
+use crate::common::{Place, repository};
 use crate::seed::Random;
 
 const MOCK: &str = "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\ncalls = 'calls'\n";
@@ -43,6 +43,30 @@ fn another_fingerprint_is_another_entry() {
     place.write("plugins.toml", format!("{MOCK}salt = 'other'\n"));
     assert_eq!(place.json("encode --data items.tsv --encoder mock")["encoded"], 10);
     assert_eq!(place.json("cache")["entries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_entry_that_a_crash_left_unclosed_is_repaired_by_the_next_run() {
+    let place = Place::new(MOCK);
+    let golden = repository().join("tests/golden/cache-0.1/572b0de94e231073");
+    for file in std::fs::read_dir(golden).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        place.write(&format!(".fusemix/cache/572b0de94e231073/{name}"), std::fs::read(file.path()).unwrap());
+    }
+    place.write("items.tsv", "text\na cat\nlate item 2\nnew\n");
+    let summary = place.json("encode --data items.tsv --encoder mock");
+    assert_eq!((&summary["cached"], &summary["encoded"]), (&json!(2), &json!(1)), "what was paid for is found");
+    assert_eq!(place.run("cache verify").code, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_item_and_does_not_hang() {
+    let place = Place::new(&format!("{MOCK}modality = 'image'\n"));
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    place.write("items.tsv", "file\npipe\n");
+    let ran = place.run("encode --data items.tsv --column file --encoder mock");
+    ran.fails(4, "not a regular file");
 }
 
 #[test]

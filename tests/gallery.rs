@@ -96,6 +96,12 @@ fn filters_choose_by_metadata() {
     assert!(hits.iter().all(|hit| hit["metadata"]["kind"] == "even" && hit["metadata"]["price"].as_f64() < Some(10.0)));
     filtered("prise < 10").fails(1, "no column `prise`; did you mean `price`?");
     filtered("price <").fails(2, "price");
+    filtered("kind <> 'odd'").fails(2, "quotes around the value");
+    let ran = filtered("kind = nothing");
+    assert_eq!((ran.code, ran.json()["found"].as_array().unwrap().len()), (0, 0));
+    assert!(ran.stderr.contains("no item of the gallery passes the filter"), "{}", ran.stderr);
+    place.run("search run --from left --gallery gallery -k 0 w1").fails(2, "-k");
+    place.run("search run --from left --to right --data items.tsv --where price<1 w1").fails(2, "--where");
     let mut list = place.command("gallery list gallery --json --where");
     let listed = Ran::from(list.arg("price >= 38").output().unwrap()).json();
     assert_eq!((&listed["count"], listed["items"].as_array().unwrap().len()), (&json!(40), 2));
@@ -118,6 +124,11 @@ fn items_come_and_go_by_their_ids() {
     assert_eq!(of("new-1").unwrap()["price"], Value::Null);
     assert!(of("sku-3").is_none() && of("new-2").is_none());
     assert_eq!(place.run("gallery verify gallery").code, 0);
+
+    // The columns that it was built with need not be named again.
+    place.write("again.tsv", "b\tsku\tprice\tkind\nw3 v3\tnew-1\t2\tnew\n");
+    let added = place.json("gallery add run gallery --data again.tsv");
+    assert_eq!((&added["replaced"], &added["items"]), (&json!(1), &json!(38)));
 
     place.write("twice.tsv", "sku\tb\tprice\tkind\nx\tw1 v1\t0\ta\nx\tw1 v2\t0\ta\n");
     place

@@ -39,12 +39,21 @@ impl Reader {
         if super::is_entry(&folder) { Self::at(&folder).map(Some) } else { Ok(None) }
     }
 
-    /// Opens the entry in `folder`.
+    /// Opens the entry in `folder`. One without a log that a crash left unclosed is repaired, if this process may write
+    /// there.
     pub(super) fn at(folder: &Path) -> Result<Self, CacheError> {
-        Ok(Self(match Log::open(folder)? {
-            Some(log) => Source::Log(Box::new(LogReader::new(folder, log))),
-            None => Source::Old(Box::new(Store::to_read(folder)?)),
-        }))
+        let of_log = |log| Self(Source::Log(Box::new(LogReader::new(folder, log))));
+        if let Some(log) = Log::open(folder)? {
+            return Ok(of_log(log));
+        }
+        match Store::to_read(folder) {
+            Err(CacheError::Unclean { path }) => {
+                // Its writer makes the log.
+                drop(Store::at(folder)?);
+                Log::open(folder)?.map(of_log).ok_or(CacheError::Unclean { path })
+            }
+            store => Ok(Self(Source::Old(Box::new(store?)))),
+        }
     }
 
     /// The state of each of `keys`, with rows checked against their checksums.

@@ -161,7 +161,8 @@ impl Store {
         self.numbers().rows
     }
 
-    /// True if so many more rows of `width` values fit on the disk, as far as is known.
+    /// Refuses to go on where nothing can be written, or where so many more rows of `width` values do not fit on the
+    /// disk, as far as is known.
     pub fn check_room(&self, rows: usize, width: usize) -> Result<(), CacheError> {
         let row = width as u64 * size_of::<f32>() as u64 + RECORD as u64;
         let needed = (rows as u64).saturating_mul(row).saturating_add(disk::LEAST);
@@ -170,7 +171,7 @@ impl Store {
                 let (needed, free) = (Bytes::rounded(needed), Bytes(free >> 20 << 20));
                 Err(CacheError::Full { path: self.folder.clone(), needed, free })
             }
-            None => Ok(()),
+            None => self.writable(&mut self.recent()).map(drop),
         }
     }
 

@@ -61,7 +61,12 @@ impl<'a> Item<'a> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| {
+    // Before it is opened: that of a pipe waits for a writer.
+    let is_file = std::fs::metadata(path).and_then(|found| match found.is_file() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("it is not a regular file")),
+    });
+    let read = is_file.and_then(|()| File::open(path)).and_then(|file| {
         bytes.reserve(file.metadata()?.len().min(LARGEST) as usize);
         file.take(LARGEST + 1).read_to_end(&mut bytes)
     });

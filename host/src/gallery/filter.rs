@@ -98,6 +98,9 @@ impl<'a> Reader<'a> {
         let (column, _) = self.name(|c| c.is_whitespace() || "=!<>~'\"".contains(c), "a column")?;
         let found = OPERATORS.iter().find(|(operator, _)| self.rest.starts_with(operator));
         let (sign, operator) = *found.ok_or_else(|| self.lacks("one of = != < <= > >= ~"))?;
+        if self.rest[sign.len()..].starts_with(['<', '>', '=', '~']) {
+            return Err(self.lacks("one of = != < <= > >= ~, or quotes around the value,"));
+        }
         self.skip(sign.len());
         let (written, quoted) = self.name(char::is_whitespace, "a value")?;
         let value = match Number::of(&written) {
@@ -177,6 +180,10 @@ mod tests {
             ("c='20'", "20", "20.0"),
             ("c >= 2020-05-01", "2020-10-01", "2019-12-31"),
             ("c < nan", "inf", "z"),
+            ("c < 20", "3", "a"),
+            ("c >= 20", "20", "x"),
+            ("c > cheap", "dear", "12"),
+            ("c <= '<10'", "<10", "<11"),
             ("c ~ flower", "Sunflowers", "tree"),
             ("c ~ 'GRÜN, '", "so grün, so", "grün"),
             ("c ~ 2", "12", "13"),
@@ -208,6 +215,10 @@ mod tests {
             ("price", "one of = != < <= > >= ~ at the end"),
             ("price < ", "a value at the end"),
             ("< 3", "a column at `< 3`"),
+            ("(a = b)", "not a parenthesis"),
+            ("a <> b", "or quotes around the value, at `<> b`"),
+            ("a => 3", "or quotes around the value, at `=> 3`"),
+            ("a=<3", "or quotes around the value, at `=<3`"),
             ("a ! b", "~ at `! b`"),
             ("a = b c = d", "`and` or `or` at `c = d`"),
             ("a = b and", "a column at the end"),
