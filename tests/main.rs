@@ -15,6 +15,7 @@ mod hub;
 mod library;
 mod pace;
 mod plugins;
+mod precomputed;
 mod recipe;
 mod resume;
 mod seed;

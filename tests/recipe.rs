@@ -1,6 +1,7 @@
 //! fusion.toml: mistakes are reported with file and line, before anything is paid for.
 
-use crate::train::{RECIPE, place, precomputed};
+use crate::precomputed::precomputed;
+use crate::train::{RECIPE, place};
 
 #[test]
 fn an_impossible_recipe_costs_nothing() {
