@@ -4,11 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The path beside `path` whose name has this suffix; a slash at the end of `path` is no part of its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.components().as_path().as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// The path at which a file is written before it is put in place.
 pub(crate) fn part(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
+    beside(path, ".part")
 }
 
 /// Writes `path`, or leaves it unchanged on failure.

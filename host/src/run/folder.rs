@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::RunError;
 use super::info::RunInfo;
 use crate::fit::fusemix::Checkpoints;
-use crate::whole_file;
+use crate::whole_file::{self, beside};
 
 /// The paths of a run folder.
 #[derive(Clone, Debug)]
@@ -97,12 +97,6 @@ const INFO: &str = "run.json";
 /// The checkpoint, which an unfinished training may have.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +111,8 @@ mod tests {
         run.finish(&info).unwrap();
         assert_eq!(RunFolder::open(&path).unwrap().1, info);
         assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })));
-        let run = RunFolder::create(&path, true).unwrap();
+        // As a shell completes it.
+        let run = RunFolder::create(&folder.path().join("run/"), true).unwrap();
         fs::write(run.metrics(), "new").unwrap();
         assert_eq!(RunFolder::open(&path).unwrap().1, info, "the old run stays until the new one is there");
         run.finish(&RunInfo { seed: 2, ..info }).unwrap();

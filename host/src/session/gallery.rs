@@ -80,7 +80,7 @@ impl Model {
             id_column: columns.id.clone(),
             origin,
         };
-        let part = part(out);
+        let part = whole_file::beside(out, ".building");
         let write = |cause| Error::Write { path: out.to_owned(), cause };
         if Gallery::is_in(&part) {
             // Another that builds it holds its lock.
@@ -324,11 +324,4 @@ fn check_free(out: &Path) -> Result<(), Error> {
         Err(error) => error.kind() == ErrorKind::NotFound,
     };
     if is_free { Ok(()) } else { Err(Error::NotEmpty { path: out.to_owned() }) }
-}
-
-/// The folder of a gallery while it is built.
-fn part(out: &Path) -> PathBuf {
-    let mut name = out.components().as_path().as_os_str().to_owned();
-    name.push(".building");
-    name.into()
 }
