@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::common::{Place, Ran, repository};
+use crate::common::{Place, Ran, floats, interrupt, repository};
 use crate::server::{Fault, KEY, Server, WIDTH, Wire, vector};
 
 /// A place with an encoder `api` behind `server`.
@@ -51,9 +51,7 @@ pub(crate) fn run(place: &Place, arguments: &str) -> Ran {
 
 /// Runs the program, which must exit with `code`, and parses the JSON that it prints.
 pub(crate) fn json(place: &Place, arguments: &str, code: i32) -> serde_json::Value {
-    let ran = run(place, &format!("{arguments} --json"));
-    assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
-    ran.json()
+    run(place, &format!("{arguments} --json")).json_code(code)
 }
 
 /// Checks the cache's content against the server's expected answers.
@@ -65,8 +63,7 @@ pub(crate) fn stored_right(place: &Place, texts: &[String]) {
     assert_eq!(tensor.shape(), [texts.len(), WIDTH]);
     let rows = tensor.data().chunks_exact(4 * WIDTH);
     for (text, row) in texts.iter().zip(rows) {
-        let row: Vec<f32> = row.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        assert_eq!(row, vector(text), "the vector of {text:?}");
+        assert_eq!(floats(row), vector(text), "the vector of {text:?}");
     }
 }
 
@@ -331,7 +328,7 @@ fn ctrl_c_ends_a_wait_at_once() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let asked = Instant::now();
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    interrupt(&running);
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(asked.elapsed() < Duration::from_secs(10), "the wait was for 25 s and more");

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The folder with the program and the plugins: the one that this test was built into.
@@ -61,6 +62,14 @@ impl Place {
         Ran::from(self.command(arguments).output().unwrap())
     }
 
+    /// Starts the program, and kills it after a while.
+    pub fn kill_after(&self, arguments: &str, wait: Duration) {
+        let mut running = self.start(arguments);
+        std::thread::sleep(wait);
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+
     /// Runs the program, which must succeed, and parses the JSON that it prints.
     pub fn json(&self, arguments: &str) -> Value {
         self.json_code(arguments, 0)
@@ -68,9 +77,7 @@ impl Place {
 
     /// Runs the program, which must exit with `code`, and parses the JSON that it prints.
     pub fn json_code(&self, arguments: &str, code: i32) -> Value {
-        let ran = self.run(&format!("{arguments} --json"));
-        assert_eq!(ran.code, code, "`fusemix {arguments}`:\n{}{}", ran.stdout, ran.stderr);
-        ran.json()
+        self.run(&format!("{arguments} --json")).json_code(code)
     }
 
     /// Starts the program.
@@ -79,10 +86,40 @@ impl Place {
     }
 }
 
+/// Interrupts a program, as Ctrl-C does.
+pub fn interrupt(running: &Child) {
+    let sent = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_folder(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+/// Values as files have them: f32, little-endian.
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
+}
+
 impl Ran {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("not JSON ({error}):\n{}\n{}", self.stdout, self.stderr))
+    }
+
+    /// The JSON that it printed; it must have exited with `code`.
+    pub fn json_code(&self, code: i32) -> Value {
+        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
+        self.json()
     }
 
     /// Asserts the exit code and that standard error contains `message`.

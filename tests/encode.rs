@@ -4,7 +4,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::common::{Place, repository};
+use crate::common::{Place, copy_folder, interrupt, repository};
 use crate::seed::Random;
 
 const MOCK: &str = "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\ncalls = 'calls'\n";
@@ -48,11 +48,8 @@ fn another_fingerprint_is_another_entry() {
 #[test]
 fn an_entry_that_a_crash_left_unclosed_is_repaired_by_the_next_run() {
     let place = Place::new(MOCK);
-    let golden = repository().join("tests/golden/cache-0.1/572b0de94e231073");
-    for file in std::fs::read_dir(golden).unwrap().map(Result::unwrap) {
-        let name = file.file_name().into_string().unwrap();
-        place.write(&format!(".fusemix/cache/572b0de94e231073/{name}"), std::fs::read(file.path()).unwrap());
-    }
+    let golden = repository().join("tests/golden/cache-0.1");
+    copy_folder(&golden, &place.path(".fusemix/cache"));
     place.write("items.tsv", "text\na cat\nlate item 2\nnew\n");
     let summary = place.json("encode --data items.tsv --encoder mock");
     assert_eq!((&summary["cached"], &summary["encoded"]), (&json!(2), &json!(1)), "what was paid for is found");
@@ -183,11 +180,9 @@ fn killed_at_ten_moments_every_item_is_stored_once() {
     place.write("items.tsv", table(2_000));
     let random = Random::new("kills of an encoding");
     for kill in 0..10 {
-        let mut running = place.start("encode --data items.tsv --encoder mock");
         // Moments all over a run.
-        std::thread::sleep(Duration::from_millis(20 + 12 * kill + random.below(60)));
-        running.kill().unwrap();
-        running.wait().unwrap();
+        let moment = Duration::from_millis(20 + 12 * kill + random.below(60));
+        place.kill_after("encode --data items.tsv --encoder mock", moment);
         assert_eq!(place.run("cache verify").code, 0);
     }
     let summary = place.json("encode --data items.tsv --encoder mock");
@@ -213,7 +208,7 @@ fn ctrl_c_stops_cleanly_and_the_next_run_goes_on() {
     while place.read("calls").lines().count() < 50 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
     let paid = place.read("calls").lines().count();
     assert!(paid < 1_000);
@@ -246,7 +241,7 @@ fn a_damaged_row_is_found_and_encoded_again() {
     std::fs::write(&segment, bytes).unwrap();
     place.run("cache verify").fails(1, "1 of 20 rows damaged");
     let copy = place.path("copy");
-    std::process::Command::new("cp").arg("-r").args([&place.path(".fusemix/cache"), &copy]).status().unwrap();
+    copy_folder(&place.path(".fusemix/cache"), &copy);
     let summary = place.json("encode --data items.tsv --encoder mock --cache copy");
     assert_eq!((&summary["damaged"], &summary["encoded"], &summary["cached"]), (&json!(1), &json!(1), &json!(19)));
     std::fs::File::options()

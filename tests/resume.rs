@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::Place;
+use crate::common::{Place, interrupt};
 use crate::seed::Random;
 use crate::train::{ENCODERS, RECIPE, place};
 
@@ -34,11 +34,9 @@ fn killed_at_twenty_moments_the_weights_are_those_of_an_uninterrupted_run() {
     place.json("train fusion.toml --out whole --device cpu");
     let (mut resumed, random) = (0, Random::new("kills of a training"));
     for kill in 0..20 {
-        let mut running = place.start("train fusion.toml --out run --device cpu --resume");
         // Moments all over a run.
-        std::thread::sleep(Duration::from_millis(60 + 7 * kill + random.below(90)));
-        running.kill().unwrap();
-        running.wait().unwrap();
+        let moment = Duration::from_millis(60 + 7 * kill + random.below(90));
+        place.kill_after("train fusion.toml --out run --device cpu --resume", moment);
         resumed += usize::from(place.path("run/checkpoint.safetensors").exists());
     }
     assert!(resumed > 0, "no checkpoint was written between the kills");
@@ -61,7 +59,7 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
     while epochs(&place, "run.new") < 5 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
     assert_eq!(place.read("run/run.json"), old);
     place.json("eval run");
@@ -111,7 +109,7 @@ fn ctrl_c_stops_a_training() {
     while place.read("run/metrics.jsonl").lines().count() < 5 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
     place.run("eval run").fails(1, "holds no finished run");
     place.run("train fusion.toml --out run --device cpu").fails(1, "use --resume to continue it");

@@ -4,7 +4,7 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use crate::common::{Place, repository};
+use crate::common::{Place, copy_folder, floats, repository};
 
 /// Two encoders of text whose latents are linear maps of each other.
 pub(crate) const ENCODERS: &str = "\
@@ -165,7 +165,7 @@ fn a_row_with_a_failed_item_leaves_its_pair_out() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("embeddings").unwrap();
     assert_eq!(tensor.shape(), [3, 32]);
-    let values: Vec<f32> = tensor.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let values = floats(tensor.data());
     let norm = |row: usize| values[32 * row..32 * (row + 1)].iter().map(|x| x * x).sum::<f32>();
     assert!((norm(0) - 1.0).abs() < 1e-5 && norm(1).is_nan() && (norm(2) - 1.0).abs() < 1e-5);
 }
@@ -301,16 +301,11 @@ epochs = 3
 fn a_run_folder_of_the_first_version_opens() {
     let place = Place::new(ENCODERS);
     let golden = repository().join("tests/golden/run-0.1");
-    for file in std::fs::read_dir(&golden).unwrap().map(Result::unwrap) {
-        place.write(&format!("run/{}", file.file_name().display()), std::fs::read(file.path()).unwrap());
-    }
+    copy_folder(&golden, &place.path("run"));
     let expected: Value = serde_json::from_str(&place.read("run/expected.json")).unwrap();
     assert_eq!(place.json("eval run --device cpu --data run/test.tsv")["retrieval"], expected["retrieval"]);
     place.json("embed run --tower left --data run/test.tsv --column a --out left.npy --device cpu");
-    let values = |name: &str| -> Vec<f32> {
-        let bytes = std::fs::read(place.path(name)).unwrap();
-        bytes[128..].as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-    };
+    let values = |name: &str| floats(&std::fs::read(place.path(name)).unwrap()[128..]);
     let (now, then) = (values("left.npy"), values("run/left.npy"));
     assert_eq!(now.len(), 40 * 32);
     // Another CPU rounds otherwise.

@@ -4,11 +4,11 @@
 //! file lists such rows, counted from 0, in its metadata as `failed_indices`.
 
 use bytemuck::cast_slice;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::whole_file;
+use crate::tensor_file;
+use crate::whole_file::PartFile;
 
 /// An error of an output file.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,7 @@ enum Format {
 
 /// An output file, opened before the work that fills it. It appears under its name once it is complete.
 pub struct ArrayFile {
-    path: PathBuf,
-    part: PathBuf,
-    file: BufWriter<File>,
+    file: PartFile,
     format: Format,
 }
 
@@ -51,9 +49,8 @@ impl ArrayFile {
             Some("npy") => Format::Npy,
             _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
         };
-        let part = whole_file::part(path);
-        let file = File::create(&part).map_err(|cause| ArrayFileError::Write { path: path.to_owned(), cause })?;
-        Ok(Self { path: path.to_owned(), part, file: BufWriter::new(file), format })
+        let file = PartFile::create(path).map_err(|cause| ArrayFileError::Write { path: path.to_owned(), cause })?;
+        Ok(Self { file, format })
     }
 
     /// Begins a matrix of `width` columns with a row for each entry of `present`, which is true if the row has values.
@@ -68,18 +65,7 @@ impl ArrayFile {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ArrayFileError> {
-        self.file.write_all(bytes).map_err(|cause| self.error(cause))
-    }
-
-    fn error(&self, cause: io::Error) -> ArrayFileError {
-        ArrayFileError::Write { path: self.path.clone(), cause }
-    }
-}
-
-impl Drop for ArrayFile {
-    fn drop(&mut self) {
-        // Nothing is there after a rename, and nothing must stay after a failure.
-        let _ = fs::remove_file(&self.part);
+        self.file.write(bytes).map_err(|cause| ArrayFileError::Write { path: self.file.path().to_owned(), cause })
     }
 }
 
@@ -105,11 +91,9 @@ impl Rows {
     pub fn finish(mut self) -> Result<(), ArrayFileError> {
         self.skip_absent()?;
         assert_eq!(self.next, self.present.len(), "rows are missing");
-        let finish = |file: &mut ArrayFile| {
-            file.file.flush()?;
-            whole_file::put_in_place(file.file.get_ref(), &file.part, &file.path)
-        };
-        finish(&mut self.file).map_err(|cause| self.file.error(cause))
+        let file = self.file.file;
+        let path = file.path().to_owned();
+        file.finish().map_err(|cause| ArrayFileError::Write { path, cause })
     }
 }
 
@@ -125,7 +109,6 @@ fn npy_header(rows: usize, width: usize) -> Vec<u8> {
     header
 }
 
-/// Length of the JSON, then the JSON padded so that the values start at a multiple of 8 bytes.
 fn safetensors_header(tensor: &str, width: usize, present: &[bool]) -> Vec<u8> {
     let failed = present.iter().enumerate().filter(|(_, present)| !**present).map(|(row, _)| row.to_string());
     let failed = failed.collect::<Vec<_>>().join(",");
@@ -134,17 +117,14 @@ fn safetensors_header(tensor: &str, width: usize, present: &[bool]) -> Vec<u8> {
         "__metadata__": {"format": "pt", "failed_indices": failed},
         tensor: {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * size_of::<f32>()]},
     });
-    let mut json = json.to_string().into_bytes();
-    json.resize(json.len().next_multiple_of(8), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.extend(json);
-    header
+    tensor_file::header(&json)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use safetensors::SafeTensors;
+    use std::fs;
 
     fn write(name: &str) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();

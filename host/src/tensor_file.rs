@@ -2,20 +2,17 @@
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use crate::whole_file;
+use crate::whole_file::PartFile;
 
 /// Bytes of a seal: the BLAKE3 of all that is before it.
 const SEAL: usize = 32;
 
 /// A file that takes its tensors in the announced order, and appears under its name once it is complete.
 pub(crate) struct TensorFile {
-    path: PathBuf,
-    part: PathBuf,
-    file: BufWriter<File>,
+    file: PartFile,
     hasher: blake3::Hasher,
     sealed: bool,
 }
@@ -42,13 +39,8 @@ impl TensorFile {
         if sealed {
             announce("seal", "U8", &[SEAL], SEAL);
         }
-        let mut json = Value::Object(header).to_string().into_bytes();
-        json.resize(json.len().next_multiple_of(8), b' ');
-        let part = whole_file::part(path);
-        let file = BufWriter::new(File::create(&part)?);
-        let mut file = Self { path: path.to_owned(), part, file, hasher: blake3::Hasher::new(), sealed };
-        file.write(&(json.len() as u64).to_le_bytes())?;
-        file.write(&json)?;
+        let mut file = Self { file: PartFile::create(path)?, hasher: blake3::Hasher::new(), sealed };
+        file.write(&self::header(&Value::Object(header)))?;
         Ok(file)
     }
 
@@ -56,7 +48,7 @@ impl TensorFile {
         if self.sealed {
             self.hasher.update_rayon(bytes);
         }
-        self.file.write_all(bytes)
+        self.file.write(bytes)
     }
 
     /// Writes the next tensor.
@@ -68,18 +60,20 @@ impl TensorFile {
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.sealed {
             let seal = self.hasher.finalize();
-            self.file.write_all(seal.as_bytes())?;
+            self.file.write(seal.as_bytes())?;
         }
-        self.file.flush()?;
-        whole_file::put_in_place(self.file.get_ref(), &self.part, &self.path)
+        self.file.finish()
     }
 }
 
-impl Drop for TensorFile {
-    fn drop(&mut self) {
-        // Nothing is there after a rename, and nothing must stay after a failure.
-        let _ = fs::remove_file(&self.part);
-    }
+/// The beginning of a .safetensors file: the length of the JSON, then the JSON, padded so that the values start at a
+/// multiple of 8 bytes.
+pub(crate) fn header(json: &Value) -> Vec<u8> {
+    let mut json = json.to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    header
 }
 
 /// True if the bytes of a sealed file are intact.

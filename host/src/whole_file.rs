@@ -1,7 +1,7 @@
 //! Files that exist completely or not at all, whenever the program or the machine stops.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// The path beside `path` whose name has this suffix; a slash at the end of `path` is no part of its name.
@@ -18,12 +18,50 @@ pub(crate) fn part(path: &Path) -> PathBuf {
 
 /// Writes `path`, or leaves it unchanged on failure.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = part(path);
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(bytes)?;
-        put_in_place(&file, &part, path)
-    });
-    written.inspect_err(|_| drop(fs::remove_file(&part)))
+    let mut file = PartFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
+}
+
+/// A file that is written piece by piece. It appears under its name once it is complete; otherwise it leaves nothing.
+pub(crate) struct PartFile {
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    finished: bool,
+}
+
+impl PartFile {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let part = part(path);
+        let file = BufWriter::new(File::create(&part)?);
+        Ok(Self { path: path.to_owned(), part, file, finished: false })
+    }
+
+    /// The path under which it will appear.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Makes the complete, synced file appear.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.file.flush()?;
+        put_in_place(self.file.get_ref(), &self.part, &self.path)?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.part);
+        }
+    }
 }
 
 /// Gives a written file its name, durably.

@@ -6,7 +6,7 @@ use super::page::{Page, code, pages, words};
 use super::scene::{copy, scene};
 use crate::common::{Place, Ran};
 
-/// What `--help` says of each command that was asked for.
+/// The `--help` of each command that was asked for.
 struct Help {
     place: Place,
     texts: BTreeMap<Vec<String>, String>,

@@ -14,7 +14,7 @@ pub(super) struct Page {
 pub(super) struct Block<'a> {
     /// The line of the opening fence, from 1.
     pub(super) line: usize,
-    /// What stands behind the opening fence.
+    /// The text behind the opening fence.
     pub(super) tag: &'a str,
     /// The file that it is an excerpt of, as the comment before it says.
     pub(super) source: Option<&'a str>,
@@ -38,7 +38,7 @@ pub(super) fn pages() -> Vec<Page> {
     paths.into_iter().map(|path| Page { text: std::fs::read_to_string(&path).unwrap(), path }).collect()
 }
 
-/// What stands in code on a line.
+/// The texts in code on a line.
 pub(super) fn code(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
@@ -131,7 +131,7 @@ impl Page {
         self.parts().1
     }
 
-    /// What its links point to, by line.
+    /// The targets of its links, by line.
     pub(super) fn links(&self) -> Vec<(usize, &str)> {
         let mut links = Vec::new();
         for (line, text) in self.prose() {
@@ -149,7 +149,7 @@ impl Page {
         mentions
     }
 
-    /// What links to its headings are called.
+    /// The names of its headings in links.
     pub(super) fn anchors(&self) -> Vec<String> {
         let headings = self.prose().into_iter().filter(|(_, text)| text.starts_with('#'));
         let anchor = |heading: &str| -> String {

@@ -1,9 +1,8 @@
 //! A folder that looks like the repository after the quickstart, with stand-ins for its encoders.
 
 use std::fs;
-use std::path::Path;
 
-use crate::common::{Place, repository};
+use crate::common::{Place, copy_folder, repository};
 
 /// The encoders that commands of the documentation use, and what they take.
 const ENCODERS: [(&str, &str); 5] =
@@ -84,16 +83,4 @@ pub(super) fn copy(scene: &Place) -> Place {
     let place = Place::new("");
     copy_folder(&scene.path(""), &place.path(""));
     place
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy_folder(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
 }

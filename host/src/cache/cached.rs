@@ -15,9 +15,7 @@ impl CachedLatents {
     pub(super) fn new(mapped: Arc<Mapped>, rows: Vec<u64>) -> Self {
         Self { mapped, rows }
     }
-}
 
-impl CachedLatents {
     /// No rows.
     pub(super) fn none() -> Self {
         Self { mapped: Arc::default(), rows: Vec::new() }

@@ -82,7 +82,7 @@ struct Build {
     #[arg(long, value_name = "COL,COL", value_delimiter = ',')]
     metadata: Vec<String>,
     /// The precision of the stored vectors: f32 or f16
-    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = dtype)]
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
     precision: Dtype,
     /// The folder of the new gallery
     #[arg(long, value_name = "DIR")]
@@ -97,14 +97,6 @@ struct Add {
     gallery: PathBuf,
     #[command(flatten)]
     source: Source,
-}
-
-fn dtype(text: &str) -> Result<Dtype, String> {
-    match text {
-        "f32" => Ok(Dtype::F32),
-        "f16" => Ok(Dtype::F16),
-        _ => Err("choose f32 or f16".to_owned()),
-    }
 }
 
 impl Source {
@@ -197,7 +189,7 @@ fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8>
         say!("{:#}", json!({"gallery": path, "info": info, "count": gallery.len(), "items": items}));
         return Ok(0);
     }
-    let precision = if info.dtype == Dtype::F32 { "f32" } else { "f16" };
+    let precision = info.dtype.name();
     let (tower, run) = (&info.origin.tower, &info.origin.run);
     let items = match filter {
         Some(_) => format!("{} of {}", rows.len(), count(gallery.len(), "item")),

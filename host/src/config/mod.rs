@@ -4,6 +4,7 @@ mod plugins;
 mod recipe;
 mod toml_file;
 
+pub(crate) use plugins::DEFAULT_CACHE;
 pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
 pub use recipe::{PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, train_table};
 pub use toml_file::{ConfigError, TomlFile};

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::toml_file::{ConfigError, TomlFile};
 use crate::wording::suggest;
 
+/// The folder of the cache, from that of plugins.toml, if that names none.
+pub(crate) const DEFAULT_CACHE: &str = ".fusemix/cache";
+
 /// plugins.toml as read; keys that belong to a plugin are checked once that plugin is loaded.
 #[derive(Debug)]
 pub struct Config {
@@ -139,7 +142,7 @@ impl Config {
             }
             plugins.push(PluginEntry::found_by_name(plugin));
         }
-        let cache = folder.join(document.cache.unwrap_or_else(|| ".fusemix/cache".into()));
+        let cache = folder.join(document.cache.unwrap_or_else(|| DEFAULT_CACHE.into()));
         Ok(Self { plugin_folder, cache, encoders, plugins, file })
     }
 

@@ -8,7 +8,7 @@ use super::column::ColumnRows;
 use super::read::Read;
 use super::{EncodeError, TICK};
 use crate::cache::{Key, Known, Shelf};
-use crate::plugin::LoadedEncoder;
+use crate::plugin::{EncoderError, LoadedEncoder};
 
 /// The most bytes of a batch, excluding its last item.
 const BATCH_BYTES: u64 = 1 << 27;
@@ -78,8 +78,7 @@ impl<'a> Batches<'a> {
     pub(super) fn next(&mut self, rows: &mut ColumnRows<'_>) -> Result<Next, EncodeError> {
         let packed = pack(&self.pending, &self.encoder.description);
         let Some(chunks) = self.chunks.as_ref().filter(|_| !packed.full) else {
-            let samples: Vec<Sample> = self.pending.drain(..packed.items).collect();
-            let batch = Batch { samples, size: packed.size };
+            let batch = packed.take(&mut self.pending);
             return Ok(if batch.samples.is_empty() { Next::End } else { Next::Batch(batch) });
         };
         match chunks.recv_timeout(TICK) {
@@ -110,9 +109,7 @@ impl<'a> Batches<'a> {
                 }
             }
         }
-        let items: Vec<&[u8]> = new.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-        let sizes = self.encoder.measure(&items)?;
-        self.pending.extend(new.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size }));
+        self.pending.extend(samples(new, self.encoder)?);
         Ok(())
     }
 
@@ -142,6 +139,23 @@ pub(super) struct Packed {
     pub(super) size: Size,
     /// True if nothing more fits.
     pub(super) full: bool,
+}
+
+impl Packed {
+    /// The batch, out of the samples that were packed.
+    pub(super) fn take(self, samples: &mut VecDeque<Sample>) -> Batch {
+        Batch { samples: samples.drain(..self.items).collect(), size: self.size }
+    }
+}
+
+/// Items with the encoder's measure of each.
+pub(super) fn samples(
+    items: Vec<(Key, Vec<u8>)>,
+    encoder: &LoadedEncoder,
+) -> Result<impl Iterator<Item = Sample>, EncoderError> {
+    let bytes: Vec<&[u8]> = items.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    let sizes = encoder.measure(&bytes)?;
+    Ok(items.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size }))
 }
 
 pub(super) fn pack(samples: &VecDeque<Sample>, description: &Description) -> Packed {

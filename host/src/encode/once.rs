@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::batches::{Batch, Sample, pack};
+use super::batches::{Sample, pack, samples};
 use super::calls::Calls;
 use super::{EncodeError, TICK};
 use crate::cache::Key;
@@ -21,10 +21,7 @@ pub fn encode_once(
     mut width: Option<usize>,
     stop: &Stop,
 ) -> Result<HashMap<Key, Latent>, EncodeError> {
-    let bytes: Vec<&[u8]> = items.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-    let sizes = encoder.measure(&bytes)?;
-    let samples = items.into_iter().zip(sizes).map(|((key, bytes), size)| Sample { key, bytes, size });
-    let mut pending: VecDeque<Sample> = samples.collect();
+    let mut pending: VecDeque<Sample> = samples(items, encoder)?.collect();
     let mut calls = Calls::new(encoder.clone());
     let mut latents = HashMap::new();
     while !pending.is_empty() || calls.under_way() > 0 {
@@ -33,9 +30,7 @@ pub fn encode_once(
             calls.close();
         }
         while !pending.is_empty() && !calls.is_full() {
-            let packed = pack(&pending, &encoder.description);
-            let samples: Vec<Sample> = pending.drain(..packed.items).collect();
-            calls.start(Batch { samples, size: packed.size });
+            calls.start(pack(&pending, &encoder.description).take(&mut pending));
         }
         for answer in calls.wait(TICK) {
             if let Some(got) = answer.width() {

@@ -93,6 +93,13 @@ pub struct Wanted {
     pub places: bool,
 }
 
+impl Wanted {
+    /// All new items, with the place of each row's latent.
+    pub fn placed() -> Self {
+        Self { places: true, ..Self::default() }
+    }
+}
+
 /// Encodes the `wanted` `items` that `shelf` does not know.
 pub fn encode(
     items: Items<'_>,

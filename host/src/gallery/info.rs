@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::str::FromStr;
 
 use super::{GalleryError, Origin};
 use crate::whole_file;
@@ -38,12 +39,20 @@ impl Dtype {
         }
     }
 
-    /// The file extension of segments.
-    pub(super) fn ending(self) -> &'static str {
+    /// Its name, which is also the file extension of segments.
+    pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
         }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::F32, Self::F16].into_iter().find(|dtype| dtype.name() == text).ok_or("choose f32 or f16")
     }
 }
 

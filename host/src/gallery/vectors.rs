@@ -31,7 +31,7 @@ pub(super) struct Tile<'a> {
 
 /// The file of a segment.
 pub(super) fn path(folder: &Path, header: &Header, segment: usize) -> PathBuf {
-    folder.join(format!("vectors-{segment:06}.{}", header.info.dtype.ending()))
+    folder.join(format!("vectors-{segment:06}.{}", header.info.dtype.name()))
 }
 
 /// `values` as they are stored.

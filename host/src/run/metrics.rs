@@ -39,11 +39,11 @@ pub struct Metrics {
 impl Metrics {
     /// The line of an epoch.
     pub fn of_epoch(metrics: &EpochMetrics) -> Self {
-        let &EpochMetrics { epoch, steps, ref losses, temperature, lr, pairs_per_second } = metrics;
+        let &EpochMetrics { epoch, steps, temperature, lr, pairs_per_second, .. } = metrics;
         Self {
             epoch,
             step: Some(steps),
-            loss: Some((losses.iter().sum::<f32>() / losses.len() as f32).into()),
+            loss: Some(metrics.loss().into()),
             temperature: Some(temperature.into()),
             lr: Some(lr.into()),
             pairs_per_second: Some(pairs_per_second),

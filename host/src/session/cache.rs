@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::encode::complete;
 use super::{Error, Session};
 use crate::array_file::ArrayFile;
 use crate::dataset::Column;
@@ -26,14 +27,7 @@ impl Session {
     pub fn export(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, out: &Path) -> Result<Exported, Error> {
         let file = ArrayFile::create(out)?;
         let shelf = self.shelf(encoder)?;
-        let wanted = Wanted { places: true, ..Wanted::default() };
-        let Encoding { places, summary, error } = self.fill(column, encoder, &shelf, wanted)?;
-        if let Some(error) = error {
-            return Err(error.into());
-        }
-        if summary.stopped {
-            return Err(Error::Stopped);
-        }
+        let Encoding { places, summary, .. } = complete(self.fill(column, encoder, &shelf, Wanted::placed())?)?;
         let no_latent = || Error::NoLatent { path: column.source().to_owned(), column: column.name().to_owned() };
         let width = shelf.width()?.ok_or_else(no_latent)?;
         let latents = shelf.latents(places.rows.iter().flatten().copied().collect())?;

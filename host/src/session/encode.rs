@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Error, Event, Session};
 use crate::cache::Shelf;
-use crate::dataset::{Column, Items, Table};
+use crate::dataset::{Column, Dataset, Items, Table};
 use crate::encode::{self, EncodeError, Encoding, Forecast, Wanted};
 use crate::plugin::{EncoderError, LoadedEncoder};
 
@@ -92,6 +92,27 @@ impl Session {
 /// The items that a column holds for an encoder.
 pub(super) fn items<'a>(column: Column<'a>, encoder: &'a LoadedEncoder) -> Items<'a> {
     Items::new(column, &encoder.description.modality, encoder.description.items)
+}
+
+/// The items that a column holds for the first of a tower's encoders; none if they are latents.
+pub(super) fn listed<'a>(
+    file: &'a Dataset,
+    column: &str,
+    encoders: &'a [Arc<LoadedEncoder>],
+) -> Result<Option<Items<'a>>, Error> {
+    Ok(match (file, encoders.first()) {
+        (Dataset::Table(table), Some(encoder)) => Some(items(table.column(column)?, encoder)),
+        _ => None,
+    })
+}
+
+/// An encoding that went through all of its items, or the error that ended it earlier.
+pub(super) fn complete(mut encoding: Encoding) -> Result<Encoding, Error> {
+    match encoding.error.take() {
+        Some(error) => Err(error.into()),
+        None if encoding.summary.stopped => Err(Error::Stopped),
+        None => Ok(encoding),
+    }
 }
 
 /// Warns about a doubtful column.

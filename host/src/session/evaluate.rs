@@ -37,8 +37,12 @@ impl Tested {
 impl Model {
     /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`.
     pub fn evaluate(&self, data: Option<&Path>) -> Result<Vec<Retrieval>, Error> {
+        self.retrieval(&self.held_out(data)?)
+    }
+
+    pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {
         let mut found = Vec::new();
-        for tested in self.held_out(data)? {
+        for tested in tested {
             found.extend(tested.pairs.retrieval(&self.space)?);
         }
         Ok(found)

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::cache::{FileStamps, Fingerprint, Reader, Shelf};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DEFAULT_CACHE};
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::stop::Stop;
@@ -137,7 +137,7 @@ impl Session {
         match self.plugins() {
             Ok(plugins) => Ok(plugins.config.cache.clone()),
             Err(Error::Config(ConfigError::Read { cause, .. })) if cause.kind() == std::io::ErrorKind::NotFound => {
-                Ok(".fusemix/cache".into())
+                Ok(DEFAULT_CACHE.into())
             }
             Err(error) => Err(error),
         }

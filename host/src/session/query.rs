@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::encode::items;
+use super::encode::{complete, listed};
 use super::model::Model;
 use super::{Error, Session};
 use crate::cache::{Key, Known};
@@ -99,10 +99,7 @@ impl Model {
         let distinct = towers.side(to, &file, &column)?.distinct();
         let embeddings = self.embed_all(to, &*distinct.latents)?;
         let encoders = towers.encoders(to)?;
-        let listed = match (&file, encoders.first()) {
-            (Dataset::Table(table), Some(encoder)) => Some(items(table.column(&column)?, encoder)),
-            _ => None,
-        };
+        let listed = listed(&file, &column, &encoders)?;
         let found = |(item, score): (usize, f32)| {
             let row = distinct.rows[item];
             // The cell is relative to the table; who reads this is elsewhere.
@@ -178,14 +175,8 @@ impl Session {
     /// The latents of items by an encoder, which are stored.
     fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
         let shelf = self.shelf(encoder)?;
-        let wanted = Wanted { places: true, ..Wanted::default() };
-        let encoding = self.fill_items(Items::of(items, &encoder.description.modality), encoder, &shelf, wanted)?;
-        if let Some(error) = encoding.error {
-            return Err(error.into());
-        }
-        if encoding.summary.stopped {
-            return Err(Error::Stopped);
-        }
+        let items = Items::of(items, &encoder.description.modality);
+        let encoding = complete(self.fill_items(items, encoder, &shelf, Wanted::placed())?)?;
         let rows = encoding.places.rows;
         let latents = shelf.latents(rows.iter().flatten().copied().collect())?;
         let mut next = 0..;

@@ -80,10 +80,7 @@ impl Model {
     /// The run's curves, its retrieval on the recipe's test files or on `data`, and what those pairs find.
     pub fn report(&self, data: Option<&Path>) -> Result<Report, Error> {
         let tested = self.held_out(data)?;
-        let mut retrieval = Vec::new();
-        for tested in &tested {
-            retrieval.extend(tested.pairs.retrieval(&self.space)?);
-        }
+        let retrieval = self.retrieval(&tested)?;
         let (loss, recall) = self.curves()?;
         let (choice, queries) = self.queries(&tested)?;
         let (title, summary) = (title(&self.info), self.summary(&tested));

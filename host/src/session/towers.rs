@@ -1,11 +1,11 @@
 //! The towers of a recipe: their encoders, opened when needed, and their items from files.
 
 use fusemix_sdk::{Description, ItemKind, Modality};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::{Error, Session};
-use crate::cache::{Key, Shelf};
+use super::encode::complete;
+use super::{Error, Session, locked};
+use crate::cache::Key;
 use crate::config::{PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, Precomputed};
 use crate::encode::Wanted;
@@ -99,7 +99,7 @@ impl<'a> Towers<'a> {
     }
 
     fn widths(&self) -> std::sync::MutexGuard<'_, Vec<Option<usize>>> {
-        self.widths.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.widths)
     }
 
     /// A tower's items in a column with their latents: at least one, and all of the tower's width. Items that are not
@@ -138,23 +138,10 @@ impl<'a> Towers<'a> {
     fn encoded(&self, tower: usize, column: Column<'_>) -> Result<Side, Error> {
         let mut keys: Vec<Option<Key>> = Vec::new();
         let mut parts = Vec::new();
-        // By fingerprint: two encoders of a tower may share one.
-        let mut shelves: HashMap<BTreeMap<String, String>, Arc<Shelf>> = HashMap::new();
         self.modality(tower)?;
         for encoder in self.encoders(tower)? {
-            let shelf = match shelves.get(&encoder.fingerprint) {
-                Some(shelf) => shelf.clone(),
-                None => self.session.shelf(&encoder)?,
-            };
-            shelves.insert(encoder.fingerprint.clone(), shelf.clone());
-            let wanted = Wanted { places: true, ..Wanted::default() };
-            let encoding = self.session.fill(column, &encoder, &shelf, wanted)?;
-            if encoding.summary.stopped {
-                return Err(Error::Stopped);
-            }
-            if let Some(error) = encoding.error {
-                return Err(error.into());
-            }
+            let shelf = self.session.shelf(&encoder)?;
+            let encoding = complete(self.session.fill(column, &encoder, &shelf, Wanted::placed())?)?;
             if parts.is_empty() {
                 keys = encoding.places.keys;
             }

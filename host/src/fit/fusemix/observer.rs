@@ -21,6 +21,13 @@ pub struct EpochMetrics {
     pub pairs_per_second: f64,
 }
 
+impl EpochMetrics {
+    /// The mean of the epoch's losses.
+    pub fn loss(&self) -> f32 {
+        self.losses.iter().sum::<f32>() / self.losses.len() as f32
+    }
+}
+
 /// An observer of a training.
 pub trait Observer {
     /// Called when `steps` steps are done, or submitted to a device that lags behind.

@@ -31,7 +31,7 @@ fn a_changed_byte_is_named_with_its_file() {
     for dtype in [Dtype::F32, Dtype::F16] {
         let whole = gallery(dtype);
         let names = ["items.jsonl", "offsets", "removed", "log"].map(str::to_owned);
-        let segments = (0..2).map(|segment| format!("vectors-{segment:06}.{}", dtype.ending()));
+        let segments = (0..2).map(|segment| format!("vectors-{segment:06}.{}", dtype.name()));
         for name in names.into_iter().chain(segments) {
             let path = whole.path().join(&name);
             let bytes = fs::read(&path).unwrap();

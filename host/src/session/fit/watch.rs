@@ -45,7 +45,7 @@ impl Observer for Watch<'_> {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        self.loss = Some(metrics.losses.iter().sum::<f32>() / metrics.losses.len() as f32);
+        self.loss = Some(metrics.loss());
         Ok(self.metrics.add(&Metrics::of_epoch(metrics))?)
     }
 

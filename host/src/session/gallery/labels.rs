@@ -1,0 +1,92 @@
+//! The ids and metadata that a file gives the items of a gallery.
+
+use serde_json::{Number, Value};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::ITEM;
+use crate::dataset::{DataError, Dataset};
+use crate::gallery::Exhibit;
+use crate::session::Error;
+
+/// The names of a file's rows.
+pub(super) struct Labels {
+    pub(super) file: Dataset,
+    pub(super) column: String,
+    /// The column of the ids, if it is another.
+    pub(super) id: Option<String>,
+}
+
+impl Labels {
+    fn id(&self, row: usize) -> Result<String, DataError> {
+        let name = self.file.name(self.id.as_deref().unwrap_or(&self.column), row)?;
+        Ok(match &self.file {
+            Dataset::Table(_) => name,
+            // Other files have rows of the same numbers.
+            Dataset::Precomputed(file) => {
+                format!("{} {name}", file.path().file_name().unwrap_or_default().to_string_lossy())
+            }
+        })
+    }
+
+    /// A row as a gallery of these columns has it; its item is the file at `path`, or its cell.
+    pub(super) fn exhibit(&self, row: usize, path: Option<PathBuf>, columns: &[String]) -> Result<Exhibit, DataError> {
+        let value = |column: &String| {
+            if column != ITEM {
+                return self.value(column, row);
+            }
+            Ok(match &path {
+                Some(path) => {
+                    let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or(path.clone());
+                    path.display().to_string().into()
+                }
+                None => self.file.name(&self.column, row)?.into(),
+            })
+        };
+        Ok(Exhibit { id: self.id(row)?, metadata: columns.iter().map(value).collect::<Result<_, _>>()? })
+    }
+
+    /// A cell of metadata: a number if it is written as numbers are, null if it is empty, else text.
+    fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
+        let text = self.file.name(column, row)?;
+        let is_plain = text.len() <= 15 && !text.contains(['e', 'E']);
+        Ok(match text.parse::<Number>() {
+            _ if text.is_empty() => Value::Null,
+            Ok(number) if is_plain => number.into(),
+            _ => text.into(),
+        })
+    }
+
+    /// Refuses ids that are empty, and two that are the same where they have a column of their own.
+    pub(super) fn check_ids(&self) -> Result<(), Error> {
+        let rows = self.file.rows(&self.column)?;
+        self.distinct(&vec![true; if self.id.is_some() { rows } else { 0 }]).map(drop)
+    }
+
+    /// The rows to add among those that are present, and the number of rows that repeat an item; two items with one id are
+    /// an error.
+    pub(super) fn distinct(&self, present: &[bool]) -> Result<(Vec<bool>, usize), Error> {
+        let mut chosen = vec![false; present.len()];
+        let mut repeated = 0;
+        // By the beginning of a hash: ids are many.
+        let mut first: HashMap<u64, usize> = HashMap::new();
+        for row in (0..present.len()).filter(|&row| present[row]) {
+            let id = self.id(row)?;
+            if id.is_empty() {
+                return Err(Error::EmptyId { path: self.file.path().to_owned(), row: row + 1 });
+            }
+            let hash = blake3::hash(id.as_bytes());
+            let hash = u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"));
+            let earlier = *first.entry(hash).or_insert(row);
+            match (earlier == row, &self.id) {
+                (true, _) => chosen[row] = true,
+                (false, None) => repeated += 1,
+                (false, Some(_)) => {
+                    let (path, rows) = (self.file.path().to_owned(), [earlier + 1, row + 1]);
+                    return Err(Error::SameId { path, id, rows });
+                }
+            }
+        }
+        Ok((chosen, repeated))
+    }
+}
