@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::encode::complete;
 use super::{Error, Session, locked};
 use crate::cache::Key;
-use crate::config::{PairEnd, Recipe, TowerEntry, TowerSource};
+use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, Precomputed};
 use crate::encode::Wanted;
 use crate::latents::{Concatenated, Latents};
@@ -43,6 +43,12 @@ impl<'a> Towers<'a> {
     /// The encoders of a tower, in order; none if it is precomputed.
     pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>, Error> {
         let TowerSource::Encoders(names) = &self.entry(tower).source else { return Ok(Vec::new()) };
+        let config = &self.session.plugins()?.config;
+        if let Some(ConfigError::At { message, .. }) = names.iter().find_map(|name| config.encoder(name).err()) {
+            // The mistake may be the recipe's or that of plugins.toml; the recipe names what is not there.
+            let message = format!("{message} in {}", config.file.path().display());
+            return Err(self.recipe.file.error_at(&["tower", &self.entry(tower).name, "encoder"], message).into());
+        }
         let encoders = names.iter().map(|name| self.session.encoder(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some(info) = self.trained {
             info.towers[tower]
