@@ -47,7 +47,8 @@ impl TomlFile {
         Ok(Self { path: path.to_owned(), text })
     }
 
-    /// The text of a file that is not on a disk; `path` is what errors call it, and its folder where relative paths start.
+    /// The text of a file that is not on a disk; `path` is what errors call it, and its folder where relative paths
+    /// start.
     pub fn of(path: &Path, text: String) -> Self {
         Self { path: path.to_owned(), text }
     }

@@ -13,8 +13,8 @@ use crate::stop::Stop;
 /// A latent, or why there is none.
 pub type Latent = Result<Vec<f32>, String>;
 
-/// The latents of different items, which have `width` values if that is known. They are sent as an encoding sends them: in
-/// batches within the encoder's limits, several at once, for as long as nobody asks to stop.
+/// The latents of different items, which have `width` values if that is known. They are sent as an encoding sends them:
+/// in batches within the encoder's limits, several at once, for as long as nobody asks to stop.
 pub fn encode_once(
     items: Vec<(Key, Vec<u8>)>,
     encoder: &Arc<LoadedEncoder>,

@@ -106,8 +106,8 @@ impl Session {
         Self { shared: Arc::new(shared), stop, watcher }
     }
 
-    /// The same session for one piece of work, which somebody else may stop and watch. An encoder that is in a call learns
-    /// only of the wish of the session that opened it.
+    /// The same session for one piece of work, which somebody else may stop and watch. An encoder that is in a call
+    /// learns only of the wish of the session that opened it.
     pub fn with(&self, stop: Stop, watcher: Arc<dyn Watcher>) -> Self {
         Self { shared: self.shared.clone(), stop, watcher }
     }

@@ -63,8 +63,8 @@ impl Labels {
         self.distinct(&vec![true; if self.id.is_some() { rows } else { 0 }]).map(drop)
     }
 
-    /// The rows to add among those that are present, and the number of rows that repeat an item; two items with one id are
-    /// an error.
+    /// The rows to add among those that are present, and the number of rows that repeat an item; two items with one id
+    /// are an error.
     pub(super) fn distinct(&self, present: &[bool]) -> Result<(Vec<bool>, usize), Error> {
         let mut chosen = vec![false; present.len()];
         let mut repeated = 0;
