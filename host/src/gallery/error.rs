@@ -43,8 +43,8 @@ pub enum GalleryError {
     #[error("the gallery was built with encoders {stored}, not {present}; use those, or build another gallery")]
     OtherEncoders { stored: String, present: String },
     #[error(
-        "encoder `{encoder}` is not the one that the gallery was built with: built with {stored}; now {present}; restore \
-         it in plugins.toml, or build another gallery"
+        "encoder `{encoder}` is not the one that the gallery was built with: built with {stored}; now {present}; \
+         restore it in plugins.toml, or build another gallery"
     )]
     OtherEncoder { encoder: String, stored: String, present: String },
 
