@@ -192,7 +192,8 @@ fn killed_at_ten_moments_every_item_is_stored_once() {
     assert_eq!(
         place.json("cache verify")["entries"][0],
         json!({
-            "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0
+            "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0,
+            "damaged_records": 0
         })
     );
     // A kill costs at most the batch that is encoded and the one whose answer is being stored.

@@ -83,6 +83,38 @@ fn several_queries_a_call_and_one_that_is_bad_fails_alone() {
 }
 
 #[test]
+fn odd_ids_are_refused_or_shown_harmless() {
+    let place = trained();
+    let rows: Vec<u8> = b"sku\tb\tkind\n\xff\tw1 v1\tx\n".to_vec();
+    std::fs::write(place.path("latin.tsv"), rows).unwrap();
+    let build = "gallery build run --tower right --column b --id sku";
+    place
+        .run(&format!("{build} --data latin.tsv --out g"))
+        .fails(3, "latin.tsv: row 1, column `sku`: byte 1 is not UTF-8");
+    place.write("odd.tsv", "sku\tb\tkind\n\u{1b}[2Jred\u{202e}\tw1 v1\tx\n");
+    place.run(&format!("{build} --data odd.tsv --metadata kind --out g"));
+    for command in ["gallery list g", "search run --from left --gallery g w1"] {
+        let shown = place.run(command);
+        assert!(
+            shown.stdout.contains("\\u{1b}[2Jred\\u{202e}") && !shown.stdout.contains('\u{1b}'),
+            "{}",
+            shown.stdout
+        );
+    }
+    assert_eq!(place.json("gallery list g")["items"][0]["id"], "\u{1b}[2Jred\u{202e}");
+    // One bad query alone is a query all the same.
+    let one = search(&place, "--gallery g", &[""]);
+    assert_eq!((one.code, &one.json()["error"]), (4, &json!("empty text")));
+}
+
+#[test]
+fn a_retrained_run_says_so() {
+    let place = trained();
+    place.json("train fusion.toml --out run --device cpu --seed 5 --overwrite");
+    place.run("search run --from left --gallery gallery w1").fails(5, "was trained again after the gallery was built");
+}
+
+#[test]
 fn filters_choose_by_metadata() {
     let place = trained();
     let query = text(&place, 4);
@@ -96,6 +128,7 @@ fn filters_choose_by_metadata() {
     assert!(hits.iter().all(|hit| hit["metadata"]["kind"] == "even" && hit["metadata"]["price"].as_f64() < Some(10.0)));
     filtered("prise < 10").fails(1, "no column `prise`; did you mean `price`?");
     filtered("price <").fails(2, "price");
+    filtered("price < 1e400").fails(2, "a number that f64 can hold");
     filtered("kind <> 'odd'").fails(2, "quotes around the value");
     let ran = filtered("kind = nothing");
     assert_eq!((ran.code, ran.json()["found"].as_array().unwrap().len()), (0, 0));

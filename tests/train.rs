@@ -294,7 +294,7 @@ epochs = 3
     assert!(found["found"][0]["file"].is_null());
     let found = &place.json("search run --from text --to sound --data ./all.tsv --column picture w1")["found"][0];
     assert_eq!(found["file"].as_str().unwrap(), format!("./{}", found["item"].as_str().unwrap()));
-    place.run("search run --from image --to text --data all.tsv nothing.txt").fails(1, "cannot read nothing.txt");
+    place.run("search run --from image --to text --data all.tsv nothing.txt").fails(4, "cannot read nothing.txt");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod latents;
 mod nn;
 pub mod pairs;
 pub mod plugin;
+mod quiet_panic;
 pub mod report;
 pub mod run;
 pub mod session;

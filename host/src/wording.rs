@@ -1,6 +1,7 @@
 //! Wording shared by errors of several modules.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 /// A number of things: "1 item", "2 items".
 pub fn count(number: usize, noun: &str) -> String {
@@ -34,9 +35,37 @@ pub fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, Strin
     [side(then, now), side(now, then)]
 }
 
+/// `path` without `folder/..` where `folder` is no link.
+pub fn short_path(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        let is_back =
+            part == Component::ParentDir && matches!(short.components().next_back(), Some(Component::Normal(_)));
+        if is_back && short.symlink_metadata().is_ok_and(|folder| folder.is_dir()) {
+            short.pop();
+        } else {
+            short.push(part);
+        }
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_path_is_the_same_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        assert_eq!(short_path(&at("a/b/../../c.png")), at("c.png"));
+        assert_eq!(short_path(&at("a/../../x")), folder.path().parent().unwrap().join("x"));
+        assert_eq!(short_path(Path::new("../x/y")), Path::new("../x/y"));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(at("a/b"), at("link")).unwrap();
+        assert_eq!(short_path(&at("link/../c")), at("link/../c"));
+    }
 
     #[test]
     fn a_difference_names_both_sides() {

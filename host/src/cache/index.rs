@@ -5,18 +5,16 @@ use redb::{
     ReadableTableMetadata, StorageError, TableDefinition, WriteTransaction,
 };
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tempfile::NamedTempFile;
 
 use super::absent::Absent;
 use super::known::Noted;
 use super::record::{Numbers, Row, State};
 use super::{CacheError, Key};
 use crate::file_lock::{PATIENCE, PAUSE};
-use crate::whole_file;
+use crate::{quiet_panic, whole_file};
 
 /// The file of an index.
 pub(super) const FILE: &str = "index.redb";
@@ -74,21 +72,20 @@ impl Index {
         let start = Instant::now();
         let database = loop {
             // Of a file that somebody else has written to, anything can be expected.
-            match catch_unwind(AssertUnwindSafe(|| open(&mut builder, &path))) {
-                Ok(Ok(database)) => break database,
-                Ok(Err(DatabaseError::DatabaseAlreadyOpen)) if start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-                Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
+            match quiet_panic::catch(|| open(&mut builder, &path)) {
+                Some(Ok(database)) => break database,
+                Some(Err(DatabaseError::DatabaseAlreadyOpen)) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE)
+                }
+                Some(Err(DatabaseError::DatabaseAlreadyOpen)) => {
                     return Err(CacheError::InUse { path: folder.to_owned() });
                 }
-                Ok(Err(DatabaseError::RepairAborted)) => return Err(CacheError::Unclean { path: folder.to_owned() }),
-                Ok(Err(DatabaseError::Storage(StorageError::Io(error)))) if error.kind() == ErrorKind::NotFound => {
+                Some(Err(DatabaseError::RepairAborted)) => return Err(CacheError::Unclean { path: folder.to_owned() }),
+                Some(Err(DatabaseError::Storage(StorageError::Io(error)))) if error.kind() == ErrorKind::NotFound => {
                     return Ok(None);
                 }
-                Ok(Err(error)) => return Err(CacheError::index(&path, error)),
-                Err(_) => {
-                    let error = redb::Error::Corrupted("reading it panics".into());
-                    return Err(CacheError::index(&path, error));
-                }
+                Some(Err(error)) => return Err(CacheError::index(&path, error)),
+                None => return Err(CacheError::index(&path, panics())),
             }
         };
         Ok(Some(Self { folder: folder.to_owned(), database, absent: Mutex::default() }))
@@ -232,7 +229,9 @@ impl Index {
             Opened::Readable(database) => database.begin_read(),
         };
         let work = || work(&read()?);
-        work().map_err(|error| CacheError::index(&self.folder, error))
+        quiet_panic::catch(work)
+            .unwrap_or_else(|| Err(panics()))
+            .map_err(|error| CacheError::index(&self.path(), error))
     }
 
     fn write(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), CacheError> {
@@ -244,8 +243,18 @@ impl Index {
             work(&write)?;
             Ok::<_, redb::Error>(write.commit()?)
         };
-        commit().map_err(|error| CacheError::index(&self.folder, error))
+        quiet_panic::catch(commit)
+            .unwrap_or_else(|| Err(panics()))
+            .map_err(|error| CacheError::index(&self.path(), error))
     }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+}
+
+fn panics() -> redb::Error {
+    redb::Error::Corrupted("reading it panics".into())
 }
 
 fn of((at, sum): (u64, u64)) -> Row {
@@ -256,10 +265,13 @@ fn of((at, sum): (u64, u64)) -> Row {
 pub(super) fn make(folder: &Path) -> Result<(), CacheError> {
     let path = folder.join(FILE);
     let make = |cause| CacheError::io("make", &path, cause);
-    let part = NamedTempFile::new_in(folder).map_err(make)?;
-    drop(Database::create(part.path()).map_err(|error| CacheError::index(&path, error))?);
-    part.persist(&path).map_err(|error| make(error.error))?;
-    whole_file::sync_folder(&path).map_err(make)
+    let part = whole_file::part(&path);
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed.map_err(make)?,
+    }
+    drop(Database::create(&part).map_err(|error| CacheError::index(&path, error))?);
+    std::fs::rename(&part, &path).and_then(|()| whole_file::sync_folder(&path)).map_err(make)
 }
 
 fn put_numbers(write: &WriteTransaction, numbers: Numbers, learnt: Learnt) -> Result<(), redb::Error> {

@@ -3,6 +3,7 @@
 //! A row is durable once its record is; the index, with its random access, is updated in batches. Records are never
 //! removed: readers beside the writer find rows through them, and a lost index is rebuilt from them.
 
+use rayon::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,28 @@ impl Log {
 
     pub(super) fn records(&self) -> &Records<RECORD> {
         &self.records
+    }
+
+    /// The number of records up to the last intact one, and how many of them are damaged.
+    pub(super) fn damage(&self) -> Result<(u64, u64), CacheError> {
+        let (mut end, mut damaged) = (0, Vec::new());
+        self.records.chunks(0, self.records.count()?, |first, records| {
+            let whole: Vec<bool> = records.par_iter().with_min_len(1 << 10).map(records::is_whole).collect();
+            for (number, is_whole) in (first..).zip(whole) {
+                if is_whole {
+                    end = number + 1;
+                } else {
+                    damaged.push(number);
+                }
+            }
+            Ok(())
+        })?;
+        // What follows the last intact record was never complete; others may have been in the middle of being written.
+        let mut count = 0;
+        for number in damaged.into_iter().filter(|number| *number < end) {
+            count += u64::from(self.records.get(number)?.is_none());
+        }
+        Ok((end, count))
     }
 
     /// Visits the intact records from `first` on; returns the number after the last.

@@ -58,7 +58,7 @@ pub enum CacheError {
     #[error("{} is in use by another fusemix process; wait for it to finish (another folder with --cache would \
              encode, and pay for, everything again)", path.display())]
     InUse { path: PathBuf },
-    #[error("another process removed the latents of encoder `{encoder}` from the cache; run this again")]
+    #[error("another process removed or repaired the latents of encoder `{encoder}` in the cache; run this again")]
     Cleared { encoder: String },
     #[error("{} was written by a newer version of fusemix; use that version, or another folder with --cache",
             path.display())]
@@ -108,6 +108,40 @@ impl Entry {
     /// Opens the latents for reading, even while another process writes.
     pub fn reader(&self) -> Result<Reader, CacheError> {
         Reader::at(&self.folder)
+    }
+
+    /// Checks every row and every record of the log against its checksum.
+    pub fn verify(&self) -> Result<Checked, CacheError> {
+        let reader = self.reader()?;
+        let (rows, damaged) = (reader.counts()?.rows, reader.verify()?.len());
+        Ok(Checked { rows, damaged, lost_records: reader.lost_records()? })
+    }
+
+    /// Does the same, rebuilds a damaged log from the index, and drops damaged rows.
+    pub fn repair(&self) -> Result<Checked, CacheError> {
+        let lost_records = self.reader().and_then(|reader| reader.lost_records()).unwrap_or_default();
+        let store = self.store()?;
+        let bad = store.verify()?;
+        store.forget(&bad)?;
+        Ok(Checked { rows: store.counts()?.rows, damaged: bad.len(), lost_records })
+    }
+}
+
+/// The result of checking an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Items with a latent.
+    pub rows: u64,
+    /// Those whose latent is damaged.
+    pub damaged: usize,
+    /// Records of the log that are damaged, or that the index has and the log lacks.
+    pub lost_records: u64,
+}
+
+impl Checked {
+    /// True if nothing is damaged.
+    pub fn is_intact(&self) -> bool {
+        self.damaged == 0 && self.lost_records == 0
     }
 }
 

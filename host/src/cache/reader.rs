@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::cached::CachedLatents;
+use super::index::Index;
 use super::known::{Counts, Known, Noted, known};
 use super::log::Log;
 use super::names::Names;
@@ -52,6 +53,8 @@ impl Reader {
                 drop(Store::at(folder)?);
                 Log::open(folder)?.map(of_log).ok_or(CacheError::Unclean { path })
             }
+            // Whoever writes to it has made the log by now.
+            Err(CacheError::InUse { path }) => Log::open(folder)?.map(of_log).ok_or(CacheError::InUse { path }),
             store => Ok(Self(Source::Old(Box::new(store?)))),
         }
     }
@@ -64,13 +67,21 @@ impl Reader {
         }
     }
 
-    /// True if this is still the entry's log: clearing the entry begins a new log, which needs a new reader.
+    /// True if this is still the entry's log: clearing or mending the entry begins a new log, which needs a new reader.
     pub fn is_current(&self) -> Result<bool, CacheError> {
         match &self.0 {
             Source::Log(reader) => {
                 Ok(Log::open(&reader.folder)?.is_some_and(|log| log.generation == reader.log.generation))
             }
             Source::Old(_) => Ok(true),
+        }
+    }
+
+    /// The generation of the log that is read.
+    pub(super) fn generation(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Log(reader) => Some(reader.log.generation),
+            Source::Old(_) => None,
         }
     }
 
@@ -108,6 +119,14 @@ impl Reader {
         match &self.0 {
             Source::Log(reader) => reader.verify(),
             Source::Old(store) => store.verify(),
+        }
+    }
+
+    /// Records of the log that are damaged, or that the index has and the log lacks.
+    pub fn lost_records(&self) -> Result<u64, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.lost_records(),
+            Source::Old(_) => Ok(0),
         }
     }
 }
@@ -230,6 +249,22 @@ impl LogReader {
             Ok(())
         })?;
         Ok(bad)
+    }
+
+    fn lost_records(&self) -> Result<u64, CacheError> {
+        let (end, damaged) = self.log.damage()?;
+        let header = u64::from(self.log.generation == 0);
+        // A writer, whose index is in use, looked for itself when it began.
+        let learnt = match Index::open_to_read(&self.folder) {
+            Ok(Some(index)) => index.numbers()?.1,
+            _ => return Ok(header + damaged),
+        };
+        let cut = match self.log.generation {
+            same if same == 0 || same == learnt.log => learnt.records.saturating_sub(end),
+            older if older < learnt.log => learnt.records,
+            _ => 0,
+        };
+        Ok(header + damaged + cut)
     }
 
     fn mapped(&self) -> Arc<Mapped> {

@@ -21,17 +21,30 @@ const FAILURES: usize = 1 << 12;
 /// The items that the index does not have yet.
 pub(super) type States = HashMap<Key, State>;
 
-/// The index and the end of the log of the entry in `folder`, whose lock this process holds. The index covers the whole
-/// log.
-pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError> {
+/// An entry that is ready to be written to.
+pub(super) struct Opened {
+    /// It covers the whole log.
+    pub(super) index: Index,
+    /// The log's generation before any repair.
+    pub(super) found: u64,
+    pub(super) end: LogEnd,
+    pub(super) numbers: Numbers,
+}
+
+/// Opens the entry in `folder`, whose lock this process holds, and repairs what is damaged.
+pub(super) fn open(folder: &Path) -> Result<Opened, CacheError> {
     let log = Log::open(folder)?;
+    let found = log.as_ref().map_or(0, |log| log.generation);
     let index = index(folder, log.as_ref())?;
     let (numbers, learnt) = index.numbers()?;
     let old = journal::read(folder, numbers.rows)?;
     let log = match log {
         Some(log) if old.is_none() && has(&log, numbers, learnt)? => log,
-        _ => {
+        log => {
             let mut numbers = numbers;
+            if let Some(log) = log {
+                numbers = salvage(folder, &index, &log, numbers, learnt)?;
+            }
             let old = old_records(folder, numbers, old)?;
             if !old.is_empty() {
                 let mut states = States::new();
@@ -49,7 +62,26 @@ pub(super) fn open(folder: &Path) -> Result<(Index, LogEnd, Numbers), CacheError
     }
     let (numbers, count) = learn(folder, &index, &log)?;
     let end = LogEnd::open(folder, count, log.generation)?;
-    Ok((index, end, numbers))
+    Ok(Opened { index, found, end, numbers })
+}
+
+/// Adds to the index what a damaged log has and the index lacks: records after those that the index took, or, where the
+/// header is damaged, any.
+fn salvage(folder: &Path, index: &Index, log: &Log, numbers: Numbers, learnt: Learnt) -> Result<Numbers, CacheError> {
+    let (first, mut totals) = match log.generation {
+        0 => (0, Numbers { rows: 0, unit: 0, ..numbers }),
+        same if same == learnt.log => (learnt.records, numbers),
+        _ => return Ok(numbers),
+    };
+    let mut states = States::new();
+    log.scan(first, |_, record| {
+        note(&mut states, &mut totals, &record);
+        Ok(())
+    })?;
+    let (rows, unit) = (totals.rows.max(numbers.rows), totals.unit.max(numbers.unit));
+    let totals = Numbers { rows, unit, ..totals };
+    settle(folder, index, &mut states, totals, learnt)?;
+    Ok(totals)
 }
 
 /// The index in `folder`: the existing one, or one rebuilt from the log.
@@ -74,12 +106,12 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     Ok(index)
 }
 
-/// True if the log still has what the index took from it: its header, the width of its rows, its last record.
+/// True if the log is intact, and still has what the index took from it.
 fn has(log: &Log, numbers: Numbers, learnt: Learnt) -> Result<bool, CacheError> {
+    let (end, damaged) = log.damage()?;
     let header = log.generation > 0 && log.generation == learnt.log;
     let width = numbers.width == 0 || log.width()?.is_some();
-    let last = |records: u64| Ok(records == 0 || log.records().get(records - 1)?.is_some());
-    Ok(header && width && last(learnt.records)?)
+    Ok(header && width && damaged == 0 && end >= learnt.records)
 }
 
 /// The log records for the rows of a journal, next to an index with these numbers.

@@ -72,7 +72,7 @@ impl Shelf {
         *reader = reader.take().filter(|reader| !reader.is_locking());
         let store = Store::open(&self.cache, &self.fingerprint, &self.encoder)?;
         if let Some(reader) = &*reader
-            && !reader.is_current()?
+            && reader.generation().is_some_and(|read| read != store.found())
         {
             return Err(CacheError::Cleared { encoder: self.encoder.clone() });
         }

@@ -29,6 +29,8 @@ use crate::whole_file;
 pub struct Store {
     folder: PathBuf,
     index: Index,
+    /// The log's generation when this was opened, before any repair.
+    found: u64,
     recent: Mutex<Recent>,
     /// Dropped last. None if this process may only read.
     _lock: Option<Lock>,
@@ -77,9 +79,9 @@ impl Store {
         }
         let Some(lock) = Lock::take(folder)? else { return Self::to_read(folder) };
         match recovery::open(folder) {
-            Ok((index, log, numbers)) => {
-                let recent = Recent { log: Some(log), states: States::new(), numbers };
-                Ok(Self { folder: folder.to_owned(), index, recent: Mutex::new(recent), _lock: Some(lock) })
+            Ok(recovery::Opened { index, found, end, numbers }) => {
+                let recent = Mutex::new(Recent { log: Some(end), states: States::new(), numbers });
+                Ok(Self { folder: folder.to_owned(), index, found, recent, _lock: Some(lock) })
             }
             Err(CacheError::Io { cause, .. }) if may_only_read(cause.kind()) => Self::to_read(folder),
             Err(error) => Err(error),
@@ -107,8 +109,13 @@ impl Store {
                     .for_each(|record| recovery::note(&mut states, &mut numbers, record));
             }
         }
-        let recent = Recent { log: None, states, numbers };
-        Ok(Self { folder: folder.to_owned(), index, recent: Mutex::new(recent), _lock: None })
+        let recent = Mutex::new(Recent { log: None, states, numbers });
+        Ok(Self { folder: folder.to_owned(), index, found: learnt.log, recent, _lock: None })
+    }
+
+    /// The log's generation when this was opened, before any repair: what a reader of it found is still true.
+    pub(super) fn found(&self) -> u64 {
+        self.found
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

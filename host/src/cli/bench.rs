@@ -6,7 +6,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cli, profile};
+use super::{Cli, print, profile};
 use crate::bytes::Bytes;
 use crate::device::{self, Device, DeviceChoice};
 use crate::fit::PairSet;
@@ -112,14 +112,11 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let resident = peak_resident();
     let peak = peak_flops(&device, trainer.options().precision)?;
     if cli.json {
-        say!(
-            "{:#}",
-            json!({"device": device.describe(), "dims": arguments.dims, "blocks": arguments.blocks,
+        print::json(&json!({"device": device.describe(), "dims": arguments.dims, "blocks": arguments.blocks,
                 "batch": arguments.batch, "precision": trainer.options().precision, "steps": times.len(),
                 "median_step_seconds": seconds, "pairs_per_second": pairs, "flops_per_second": flops,
                 "peak_flops_per_second": peak, "peak_resident_bytes": resident,
-                "kernels": profile::to_json(&kernels, times.len())})
-        );
+                "kernels": profile::to_json(&kernels, times.len())}));
     } else {
         say!("{}: {seconds:.3} s per step, {pairs:.0} pairs/s", device.describe());
         say!(

@@ -5,8 +5,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-use super::{Cli, exit};
-use crate::cache::list;
+use super::{Cli, exit, print};
+use crate::cache::{Checked, list};
 use crate::dataset::read_table;
 use crate::session::Exported;
 use crate::wording::count;
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 enum Command {
     /// Check every row against its checksum
     Verify {
-        /// Drop damaged rows, so that the next run encodes them again
+        /// Rebuild a damaged log, and drop damaged rows so that the next run encodes them again
         #[arg(long)]
         repair: bool,
     },
@@ -80,7 +80,7 @@ fn show(cli: &Cli) -> Result<u8> {
         });
     }
     if cli.json {
-        say!("{:#}", json!({"cache": cli.session.cache()?, "entries": entries}));
+        print::json(&json!({"cache": cli.session.cache()?, "entries": entries}));
     } else if entries.is_empty() {
         say!("no latents in {}", cli.session.cache()?.display());
     }
@@ -92,35 +92,42 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     let mut damaged = false;
     for entry in list(&cli.session.cache()?)? {
         let checked = match repair {
-            true => entry.store().and_then(|store| {
-                let bad = store.verify()?;
-                store.forget(&bad)?;
-                Ok((store.counts()?.rows, bad.len()))
-            }),
-            false => entry.reader().and_then(|reader| Ok((reader.counts()?.rows, reader.verify()?.len()))),
+            true => entry.repair(),
+            false => entry.verify(),
         };
         let fingerprint = entry.fingerprint;
         let line = match &checked {
-            Ok((rows, 0)) => format!("{}, all intact", count(*rows as usize, "row")),
-            Ok((rows, bad)) if repair => {
-                format!("{} dropped, {rows} left; encode again to replace them", count(*bad, "damaged row"))
+            Ok(Checked { rows, damaged: 0, lost_records: 0 }) => {
+                format!("{}, all intact", count(*rows as usize, "row"))
             }
-            Ok((rows, bad)) => {
-                format!("{bad} of {rows} rows damaged; run `fusemix cache verify --repair` to drop them")
+            Ok(Checked { rows, damaged, .. }) if repair => {
+                let dropped = match damaged {
+                    0 => "log rebuilt".to_owned(),
+                    _ => format!("{} dropped", count(*damaged, "damaged row")),
+                };
+                format!("{dropped}, {rows} left; encode again to replace what is missing")
+            }
+            Ok(Checked { rows, damaged, lost_records }) => {
+                let lost = match lost_records {
+                    0 => String::new(),
+                    lost => format!(" and {} of its log", count(*lost as usize, "record")),
+                };
+                format!("{damaged} of {rows} rows{lost} damaged; run `fusemix cache verify --repair`")
             }
             Err(error) => format!("error: {error}"),
         };
-        damaged |= !matches!(checked, Ok((_, bad)) if bad == 0 || repair);
+        damaged |= !checked.as_ref().is_ok_and(|checked| repair || checked.is_intact());
         if !cli.json {
             say!("{fingerprint}  {line}");
         }
         entries.push(match checked {
-            Ok((rows, bad)) => json!({"fingerprint": fingerprint, "rows": rows, "damaged": bad}),
+            Ok(Checked { rows, damaged, lost_records }) => json!({"fingerprint": fingerprint, "rows": rows,
+                "damaged": damaged, "damaged_records": lost_records}),
             Err(error) => json!({"fingerprint": fingerprint, "error": error.to_string()}),
         });
     }
     if cli.json {
-        say!("{:#}", json!({"entries": entries}));
+        print::json(&json!({"entries": entries}));
     }
     Ok(if damaged { exit::FAILED } else { 0 })
 }
@@ -132,9 +139,8 @@ fn export(cli: &Cli, data: PathBuf, encoder: &str, name: Option<String>, out: Pa
     let Exported { rows, width, summary } = cli.session.export(column, &encoder, &out)?;
     let failed = summary.failed;
     if cli.json {
-        say!(
-            "{:#}",
-            json!({"file": out, "rows": rows, "width": width, "failed": failed, "failures": summary.failures})
+        print::json(
+            &json!({"file": out, "rows": rows, "width": width, "failed": failed, "failures": summary.failures}),
         );
     } else {
         say!("{}: {} of {width} values, {failed} failed", out.display(), count(rows, "row"));

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::Cli;
+use super::{Cli, print};
 use crate::device::{self, AdapterReport, Device, DeviceChoice, adapters};
 
 /// List the devices that training can use, and the one that `--device auto` uses.
@@ -21,7 +21,7 @@ pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
     };
     if cli.json {
         let cpu = json!({"name": cpu.describe(), "bf16": cpu.has_16_bit(), "memory_bytes": cpu.memory()});
-        say!("{:#}", json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
+        print::json(&json!({"cpu": cpu, "adapters": adapters, "auto": auto.describe(), "why": why}));
         return Ok(0);
     }
     say!("{}{}", cpu.describe(), if cpu.has_16_bit() { ", bf16 products" } else { "" });

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, exit};
+use super::{Cli, exit, print};
 use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
 use crate::wording::count;
@@ -36,7 +36,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&run, device)?;
     let EmbeddedColumn { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
     if cli.json {
-        say!("{:#}", json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
+        print::json(&json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
     } else {
         say!("{}: {} of {width} values, {} failed", out.display(), count(rows, "row"), failed.len());
     }

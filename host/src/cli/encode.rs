@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::wording::{line, money};
-use super::{Cli, exit};
+use super::{Cli, exit, print};
 use crate::dataset::read_table;
 use crate::encode::{Encoding, Forecast, Wanted};
-use crate::session::Error;
 use crate::wording::count;
 
 /// Fill the latent cache.
@@ -50,21 +49,18 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let encoder = cli.session.encoder(&arguments.encoder)?;
     let column = cli.session.column(&table, arguments.column.as_deref(), &encoder)?;
     let Arguments { retry_failed, max_items, max_cost, .. } = arguments;
-    if max_cost.is_some() && encoder.description.price.is_none() {
-        return Err(Error::NoPrice { encoder: encoder.name.clone() }.into());
-    }
+    let wanted = Wanted { retry_failed, max_items, max_cost, places: false };
     if arguments.dry_run {
-        let Some(forecast) = cli.session.forecast(column, &encoder, retry_failed)? else { return Ok(exit::STOPPED) };
+        let Some(forecast) = cli.session.forecast(column, &encoder, wanted)? else { return Ok(exit::STOPPED) };
         match cli.json {
-            true => say!("{}", serde_json::to_string_pretty(&forecast)?),
+            true => print::json(&serde_json::to_value(&forecast)?),
             false => foretell(&forecast, &arguments),
         }
         return Ok(0);
     }
-    let wanted = Wanted { retry_failed, max_items, max_cost, places: false };
     let Encoding { summary, error, .. } = cli.session.encode(column, &encoder, wanted)?;
     match cli.json {
-        true => say!("{}", serde_json::to_string_pretty(&summary)?),
+        true => print::json(&serde_json::to_value(&summary)?),
         false => say!("{}", line(&encoder.name, &summary)),
     }
     match error {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::Cli;
+use super::{Cli, print};
 use crate::device::DeviceChoice;
 use crate::eval::Retrieval;
 
@@ -25,7 +25,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&arguments.run, arguments.device)?;
     let found = model.evaluate(arguments.data.as_deref())?;
     if cli.json {
-        say!("{:#}", json!({"retrieval": found}));
+        print::json(&json!({"retrieval": found}));
     } else {
         say!("{}", table(&found).trim_end());
     }

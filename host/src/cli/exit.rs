@@ -52,13 +52,15 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
 /// The exit code of a use-case that failed.
 pub(super) fn session(error: &Error) -> u8 {
     match error {
-        Error::Config(_) | Error::Data(_) => CONFIG,
+        Error::Config(_) | Error::Data(_) | Error::NoTower { .. } => CONFIG,
         Error::Plugin(error) => plugin(error),
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
         Error::Run(RunError::OtherEncoder { .. }) => OTHER_ENCODER,
-        Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::OtherTower { .. }) => OTHER_ENCODER,
-        Error::Gallery(GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. }) => OTHER_ENCODER,
+        Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::Retrained { .. }) => OTHER_ENCODER,
+        Error::Gallery(
+            GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },
+        ) => OTHER_ENCODER,
         Error::Stopped => STOPPED,
         _ => FAILED,
     }

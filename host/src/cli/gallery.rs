@@ -3,9 +3,10 @@
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use super::{Cli, exit};
+use super::{Cli, exit, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
 use crate::session::{Added, GalleryColumns};
@@ -79,7 +80,7 @@ struct Build {
     #[command(flatten)]
     source: Source,
     /// The columns to keep as metadata, to show and to filter by
-    #[arg(long, value_name = "COL,COL", value_delimiter = ',')]
+    #[arg(long, value_name = "COL,COL", value_delimiter = ',', value_parser = trimmed)]
     metadata: Vec<String>,
     /// The precision of the stored vectors: f32 or f16
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
@@ -97,6 +98,10 @@ struct Add {
     gallery: PathBuf,
     #[command(flatten)]
     source: Source,
+}
+
+fn trimmed(name: &str) -> Result<String, Infallible> {
+    Ok(name.trim().to_owned())
 }
 
 impl Source {
@@ -121,10 +126,19 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::List { gallery, filter, k } => list(cli, &gallery, filter.as_ref(), k),
         Command::Verify { gallery } => {
             let opened = Gallery::open(&gallery)?;
-            opened.verify()?;
-            match cli.json {
-                true => say!("{:#}", json!({"gallery": gallery, "items": opened.len(), "whole": true})),
-                false => say!("{}: {}, all intact", gallery.display(), count(opened.len(), "item")),
+            let uncounted = opened.verify()?;
+            let items = opened.len();
+            if cli.json {
+                print::json(&json!({"gallery": gallery, "items": items, "whole": true, "uncounted_bytes": uncounted}));
+            } else {
+                say!("{}: {}, all intact", gallery.display(), count(items, "item"));
+            }
+            if uncounted > 0 {
+                note!(
+                    "{} bytes after the last commit do not count: a program was stopped while it added items, and \
+                     adding them again replaces these bytes; or the file `log` was cut",
+                    uncounted
+                );
             }
             Ok(0)
         }
@@ -134,10 +148,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 fn print_added(cli: &Cli, gallery: &Path, Added { new, replaced, repeated, failed }: Added) -> Result<u8> {
     let items = Gallery::open(gallery)?.len();
     if cli.json {
-        say!(
-            "{:#}",
-            json!({"gallery": gallery, "items": items, "new": new, "replaced": replaced, "repeated": repeated,
-                "failed": failed})
+        print::json(
+            &json!({"gallery": gallery, "items": items, "new": new, "replaced": replaced, "repeated": repeated,
+                "failed": failed}),
         );
     } else {
         let mut line = format!("{}: {} added", gallery.display(), count(new, "item"));
@@ -160,9 +173,8 @@ fn remove(cli: &Cli, gallery: &Path, mut ids: Vec<String>, file: Option<&Path>) 
     let mut writer = Writer::open(gallery)?;
     let removal = writer.remove(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
     if cli.json {
-        say!(
-            "{:#}",
-            json!({"gallery": gallery, "items": writer.len(), "removed": removal.removed, "unknown": removal.unknown})
+        print::json(
+            &json!({"gallery": gallery, "items": writer.len(), "removed": removal.removed, "unknown": removal.unknown}),
         );
     } else {
         removal.unknown.iter().for_each(|id| note!("{}: no item has the id `{id}`", gallery.display()));
@@ -186,7 +198,7 @@ fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8>
             Ok([("id".to_owned(), Value::from(id))].into_iter().chain(named).collect::<Map<_, _>>())
         };
         let items = rows.iter().map(item).collect::<Result<Vec<_>>>()?;
-        say!("{:#}", json!({"gallery": path, "info": info, "count": gallery.len(), "items": items}));
+        print::json(&json!({"gallery": path, "info": info, "count": gallery.len(), "items": items}));
         return Ok(0);
     }
     let precision = info.dtype.name();

@@ -1,15 +1,7 @@
 //! The command line: one file per command.
 
-/// Prints a line to standard output.
-macro_rules! say {
-    ($($words:tt)*) => { $crate::cli::print_line(format_args!($($words)*)) };
-}
-
-/// Prints a line to standard error, if it is open.
-macro_rules! note {
-    ($($words:tt)*) => { $crate::cli::print_note(format_args!($($words)*)) };
-}
-
+#[macro_use]
+mod print;
 mod bench;
 mod cache;
 mod devices;
@@ -29,7 +21,7 @@ mod wording;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,22 +119,6 @@ enum Command {
     Devices(devices::Arguments),
     /// Benchmark the parts of training
     Bench(bench::Arguments),
-}
-
-/// Prints a line. A closed pipe, as after `head`, ends the program quietly.
-fn print_line(line: std::fmt::Arguments<'_>) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
-        if !quiet {
-            note!("error: cannot write to standard output: {error}");
-        }
-        std::process::exit(if quiet { 0 } else { exit::FAILED.into() });
-    }
-}
-
-/// Prints a line to standard error, which may be closed.
-fn print_note(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Runs the program on this process's arguments.

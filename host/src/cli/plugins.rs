@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Cli, exit};
+use super::{Cli, exit, print};
 use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
 use crate::session::Error;
 
@@ -51,7 +51,7 @@ fn list(cli: &Cli) -> Result<u8> {
         let plugins: Vec<Value> = plugins.iter().map(|(entry, plugin)| plugin_json(&entry.name, plugin)).collect();
         let encoders: Vec<Value> =
             encoders.iter().map(|(entry, encoder)| encoder_json(&entry.name, &entry.host.plugin, encoder)).collect();
-        say!("{:#}", json!({"plugins": plugins, "encoders": encoders}));
+        print::json(&json!({"plugins": plugins, "encoders": encoders}));
     } else {
         for (entry, plugin) in &plugins {
             match plugin {
@@ -130,7 +130,7 @@ fn check(cli: &Cli, name: &str) -> Result<u8> {
             .iter()
             .map(|check| json!({"promise": check.promise, "kept": check.broken.is_none(), "broken": check.broken}))
             .collect();
-        say!("{:#}", json!({"encoder": name, "checks": checks}));
+        print::json(&json!({"encoder": name, "checks": checks}));
     } else {
         for check in &checks {
             match &check.broken {
@@ -145,7 +145,7 @@ fn check(cli: &Cli, name: &str) -> Result<u8> {
 fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
     let folder = scaffold(Path::new("."), name, modality)?;
     if cli.json {
-        say!("{:#}", json!({"folder": folder}));
+        print::json(&json!({"folder": folder}));
         return Ok(0);
     }
     say!("{} is ready. Next:", folder.display());
@@ -154,6 +154,11 @@ fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
     say!("  plugin_folder = \".\"         # the folder that holds {name}/");
     say!("  [encoder.{name}]");
     say!("  plugin = \"{name}\"");
-    say!("then run `fusemix plugins check {name}` to check what every encoder promises");
+    match modality {
+        "text" | "image" | "audio" => {
+            say!("then run `fusemix plugins check {name}` to check what every encoder promises")
+        }
+        _ => say!("then run `fusemix encode --encoder {name} --data FILE --column COL` on a table of items"),
+    }
     Ok(0)
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use std::path::PathBuf;
 
-use super::Cli;
+use super::{Cli, print};
 use crate::device::DeviceChoice;
 use crate::report::Page;
 
@@ -28,7 +28,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let page = Page::create(&out)?;
     page.write(&cli.session.model(&run, device)?.report(data.as_deref())?)?;
     match cli.json {
-        true => say!("{:#}", serde_json::json!({"page": out})),
+        true => print::json(&serde_json::json!({"page": out})),
         false => say!("{}", out.display()),
     }
     Ok(0)

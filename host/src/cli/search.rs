@@ -1,14 +1,15 @@
 //! `fusemix search`: the items that are nearest to a query.
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use super::{Cli, exit};
+use super::{Cli, exit, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Filter, Gallery};
 use crate::session::{Embedding, Found, GalleryHit, Model};
+use crate::wording::short_path;
 
 /// Find the items of a gallery, or of a file, that are nearest to a query.
 #[derive(clap::Args)]
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
     /// Only the items that match, such as `price<20` or `kind = 'photo' and year >= 1990`
     #[arg(long = "where", value_name = "FILTER", conflicts_with = "data")]
     filter: Option<Filter>,
-    /// The file with the items, instead of a gallery
+    /// The file with the items, instead of a gallery; needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     data: Option<PathBuf>,
     /// The tower of the items in --data
@@ -79,10 +80,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 fn embed(model: &Model, arguments: &Arguments, queries: &[String]) -> Result<Vec<Embedding>> {
     let (from, store) = (&arguments.from, arguments.cache_queries);
     let items = queries.iter().map(|query| model.item(from, query)).collect::<Result<Vec<_>, _>>()?;
-    Ok(match &items[..] {
-        [one] => vec![Ok(model.embed_one(from, one.clone(), store)?)],
-        several => model.embed(from, several, store)?,
-    })
+    Ok(model.embed(from, &items, store)?)
 }
 
 /// The results of a query: lines for people, and an object for programs.
@@ -92,10 +90,11 @@ fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments:
     let shown = |(rank, GalleryHit { score, id, item, metadata }): (usize, GalleryHit)| {
         let name = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
         // An id that is the item's own cell says nothing more.
-        let file = |path: &str| Path::new(path).file_name().map(ToOwned::to_owned);
-        let named = if name == id || file(&name) == file(&id) { String::new() } else { format!("{id}  ") };
+        let cell: PathBuf = Path::new(&id).components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let named = if name == id || Path::new(&name).ends_with(cell) { String::new() } else { format!("{id}  ") };
         let values: String = metadata.iter().map(|(column, value)| format!("  {column} = {value}")).collect();
         let line = format!("{rank:>3}  {score:>6.3}  {named}{name}{values}");
+        let metadata: Map<String, Value> = metadata.into_iter().collect();
         (line, json!({"rank": rank, "score": score, "id": id, "item": item, "metadata": metadata}))
     };
     let found = model.search_gallery(gallery, queries, arguments.k.get(), arguments.filter.as_ref())?;
@@ -105,7 +104,7 @@ fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments:
 fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
     let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else { bail!("--data needs --to TOWER") };
     let shown = |(rank, Found { score, row, item, file }): (usize, Found)| {
-        let name = file.as_ref().map_or(item.clone(), |path| path.display().to_string());
+        let name = file.as_ref().map_or(item.clone(), |path| short_path(path).display().to_string());
         let line = format!("{rank:>3}  {score:>6.3}  {name}");
         (line, json!({"rank": rank, "score": score, "row": row + 1, "item": item, "file": file}))
     };
@@ -139,8 +138,8 @@ fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Sho
     }
     if cli.json {
         match several {
-            true => say!("{:#}", json!({"queries": all})),
-            false => say!("{:#}", all[0]),
+            true => print::json(&json!({"queries": all})),
+            false => print::json(&all[0]),
         }
     }
 }

@@ -4,11 +4,11 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, exit, profile};
+use super::{Cli, exit, print, profile};
 use crate::config::Recipe;
 use crate::device::DeviceChoice;
 use crate::fit::fusemix::Outcome;
-use crate::session::{FitOptions, Fitted};
+use crate::session::{Existing, FitOptions, Fitted};
 use crate::wording::count;
 
 /// Encode missing items, then train adapters into one shared space.
@@ -39,7 +39,12 @@ pub(super) struct Arguments {
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { recipe, out, device, seed, overwrite, resume, profile: profiled } = arguments;
     let recipe = Recipe::read(&recipe)?;
-    let fitted = cli.session.fit(&recipe, &out, &FitOptions { device, seed, overwrite, resume, profile: profiled })?;
+    let existing = match (overwrite, resume) {
+        (true, _) => Existing::Overwrite,
+        (_, true) => Existing::Resume,
+        _ => Existing::Keep,
+    };
+    let fitted = cli.session.fit(&recipe, &out, &FitOptions { device, seed, existing, profile: profiled })?;
     let Fitted { outcome, steps, planned, worked, info, loss, recall, kept_recall, seconds, kernels, .. } = &fitted;
     match outcome {
         Outcome::Stopped(done) => {
@@ -57,12 +62,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let loss = loss.unwrap_or(f32::NAN);
     if cli.json {
         let kernels = profiled.then(|| profile::to_json(kernels, (*worked).max(1)));
-        say!(
-            "{:#}",
-            json!({"run": out, "device": info.device, "seed": info.seed, "pairs": info.pairs,
+        print::json(&json!({"run": out, "device": info.device, "seed": info.seed, "pairs": info.pairs,
                 "dropped": fitted.dropped, "steps": steps, "loss": loss, "validation_mean_recall": recall,
-                "kept_recall": kept_recall, "seconds": seconds, "options": fitted.options, "kernels": kernels})
-        );
+                "kept_recall": kept_recall, "seconds": seconds, "options": fitted.options, "kernels": kernels}));
     } else {
         let recall =
             recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));

@@ -177,14 +177,6 @@ impl Recipe {
         document.insert("train".into(), train.into());
         toml::to_string(&document)
     }
-
-    /// The index of the tower called `name`.
-    pub fn tower(&self, name: &str) -> Result<usize, ConfigError> {
-        self.towers.iter().position(|tower| tower.name == name).ok_or_else(|| {
-            let names = self.towers.iter().map(|tower| tower.name.as_str());
-            self.file.error_at(&["tower"], format!("no tower is called `{name}`{}", suggest(name, names)))
-        })
-    }
 }
 
 /// The options of a resolved recipe, by name.

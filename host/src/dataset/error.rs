@@ -18,6 +18,8 @@ pub enum DataError {
     #[error("{}: cannot tell which column holds the {modality} items; pass --column with one of: {columns}",
             path.display())]
     Unsaid { path: PathBuf, modality: String, columns: String },
+    #[error("{}: row {row}, column `{column}`: byte {byte} is not UTF-8; save the file as UTF-8", path.display())]
+    NotUtf8 { path: PathBuf, row: usize, column: String, byte: usize },
     #[error("{}: {reason}", path.display())]
     Tensors { path: PathBuf, reason: String },
     #[error("{}: tensors of {rows} and {other} rows cannot be paired; row i of one must belong to row i of the \

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::wording::short_path;
+
 /// The largest file that can be an item.
 const LARGEST: u64 = 1 << 30;
 
@@ -54,7 +56,7 @@ impl<'a> Item<'a> {
                 let start: String = text.chars().take(40).collect();
                 format!("{start:?}{}", if start.len() < text.len() { "..." } else { "" })
             }
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => short_path(path).display().to_string(),
         }
     }
 }
@@ -71,8 +73,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         file.take(LARGEST + 1).read_to_end(&mut bytes)
     });
     match read {
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-        Ok(_) if bytes.len() as u64 > LARGEST => Err(format!("{} is larger than 1 GiB", path.display())),
+        Err(error) => Err(format!("cannot read {}: {error}", short_path(path).display())),
+        Ok(_) if bytes.len() as u64 > LARGEST => Err(format!("{} is larger than 1 GiB", short_path(path).display())),
         Ok(_) => Ok(bytes),
     }
 }

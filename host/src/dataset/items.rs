@@ -100,9 +100,15 @@ impl<'a> Items<'a> {
         let mut first = 0..column.len().min(FIRST);
         match (cells, self.is_empty()) {
             (_, true) => None,
-            (Cells::Texts, _) => first
-                .all(|row| names_a_file(column, row))
-                .then_some("names files, but the names themselves are taken for the texts"),
+            (Cells::Texts, _) if first.clone().all(|row| names_a_file(column, row)) => {
+                Some("names files, but the names themselves are taken for the texts")
+            }
+            (Cells::Texts, _)
+                if self.modality != &Modality::Text && first.all(|row| looks_like_a_file(column, row)) =>
+            {
+                Some("seems to name files that do not exist, so the names themselves are taken for the texts")
+            }
+            (Cells::Texts, _) => None,
             (Cells::Files, _) => (!first.any(|row| names_a_file(column, row)))
                 .then_some("should name files, but the first ones do not exist"),
         }
@@ -116,6 +122,15 @@ impl<'a> Items<'a> {
 
 fn names_a_file(column: Column<'_>, row: usize) -> bool {
     !column.cell(row).is_empty() && column.file(row).exists()
+}
+
+/// True for one word that ends like the name of a file.
+fn looks_like_a_file(column: Column<'_>, row: usize) -> bool {
+    let path = column.file(row);
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let is_word = !column.cell(row).iter().any(u8::is_ascii_whitespace);
+    let is_ending = (1..=5).contains(&ending.len()) && ending.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_word && is_ending && ending.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

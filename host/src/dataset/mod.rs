@@ -68,6 +68,18 @@ impl Dataset {
         })
     }
 
+    /// The cell of a row as text; that of a file of latents is the row's number.
+    pub fn text(&self, column: &str, row: usize) -> Result<String, DataError> {
+        let Self::Table(table) = self else { return self.name(column, row) };
+        let cell = table.column(column)?.cell(row).to_owned();
+        String::from_utf8(cell).map_err(|error| DataError::NotUtf8 {
+            path: self.path().to_owned(),
+            row: row + 1,
+            column: column.to_owned(),
+            byte: error.utf8_error().valid_up_to() + 1,
+        })
+    }
+
     /// The rows of two columns or tensors, which must have equally many.
     pub fn paired_rows(&self, [first, second]: [&str; 2]) -> Result<usize, DataError> {
         match (self.rows(first)?, self.rows(second)?) {

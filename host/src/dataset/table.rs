@@ -124,12 +124,19 @@ impl<'a> Column<'a> {
 
     /// The file that the cell of row `index` names, relative to the table.
     pub fn file(&self, index: usize) -> PathBuf {
-        let name = String::from_utf8_lossy(self.cell(index));
-        self.table.path.parent().unwrap_or(Path::new("")).join(&*name)
+        self.table.path.parent().unwrap_or(Path::new("")).join(path(self.cell(index)))
     }
 
     /// The table's file.
     pub fn source(&self) -> &'a Path {
         &self.table.path
     }
+}
+
+/// The path that bytes name: any on Unix, and the nearest text elsewhere.
+fn path(bytes: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).into();
+    #[cfg(not(unix))]
+    return String::from_utf8_lossy(bytes).into_owned().into();
 }

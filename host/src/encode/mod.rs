@@ -29,6 +29,13 @@ const READ_AHEAD: usize = 2;
 /// The wait for an answer between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// The reason why values that an encoder returned are no latent: one of them is no finite number.
+fn not_finite(encoder: &str, values: &[f32]) -> Option<String> {
+    let at = values.iter().position(|value| !value.is_finite())?;
+    let value = if values[at].is_nan() { "NaN" } else { "infinity" };
+    Some(format!("encoder `{encoder}` returned {value} at position {at}"))
+}
+
 /// An error that stops an encoding. Earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]

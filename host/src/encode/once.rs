@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batches::{Sample, pack, samples};
 use super::calls::Calls;
-use super::{EncodeError, TICK};
+use super::{EncodeError, TICK, not_finite};
 use crate::cache::Key;
 use crate::plugin::{EncoderError, LoadedEncoder};
 use crate::stop::Stop;
@@ -51,8 +51,5 @@ pub fn encode_once(
 
 fn finite(encoder: &str, outcome: fusemix_sdk::Outcome) -> Latent {
     let values = outcome.map_err(|error| error.message)?.values;
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(format!("encoder `{encoder}` gave {} at position {at}", values[at])),
-        None => Ok(values),
-    }
+    not_finite(encoder, &values).map_or(Ok(values), Err)
 }

@@ -13,7 +13,7 @@ use super::calls::{Answer, Calls};
 use super::column::{ColumnRows, Failure, Places};
 use super::read::{Files, Reading};
 use super::width::{Verdict, Width};
-use super::{EncodeError, READ_AHEAD, TICK};
+use super::{EncodeError, READ_AHEAD, TICK, not_finite};
 use crate::cache::{CacheError, Key, Shelf};
 use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
@@ -340,11 +340,9 @@ impl Run<'_> {
             for (key, (_, outcome)) in keys.into_iter().zip(answer.rows.outcomes) {
                 self.worked += 1;
                 match outcome {
-                    Ok(latent) => match latent.values.iter().position(|value| !value.is_finite()) {
-                        Some(at) => {
+                    Ok(latent) => match not_finite(&self.encoder.name, &latent.values) {
+                        Some(reason) => {
                             self.summary.not_finite += 1;
-                            let value = if latent.values[at].is_nan() { "NaN" } else { "infinity" };
-                            let reason = format!("encoder `{}` returned {value} at position {at}", self.encoder.name);
                             failures.push((key, reason));
                         }
                         None => {

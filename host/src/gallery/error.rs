@@ -36,6 +36,8 @@ pub enum GalleryError {
     Info { what: String },
     #[error("the gallery was built with run {stored}, not {present}; use that run, or build a gallery with this one")]
     OtherRun { stored: String, present: String },
+    #[error("run {run} was trained again after the gallery was built, so its space is another; build it again")]
+    Retrained { run: String },
     #[error(
         "the gallery holds embeddings of tower `{stored}`, not `{present}`; use that tower, or build another gallery"
     )]
@@ -54,6 +56,9 @@ pub enum GalleryError {
         "{count} values are not a whole number of queries of the gallery's {width} values; embed with the gallery's run"
     )]
     QueryWidth { count: usize, width: usize },
+    #[error("{}: row {row} has the impossible score {score}, so its vector is damaged; verify the gallery, \
+             then restore it from a copy or build it again", path.display())]
+    Score { path: PathBuf, row: usize, score: f32 },
     #[error("query {query} holds NaN or infinity; check what embedded it")]
     QueryNotFinite { query: usize },
     #[error("the vector of item `{id}` holds NaN or infinity; check what embedded it, or leave the item out")]

@@ -103,7 +103,15 @@ impl<'a> Reader<'a> {
         }
         self.skip(sign.len());
         let (written, quoted) = self.name(char::is_whitespace, "a value")?;
-        let value = match Number::of(&written) {
+        let number = Number::of(&written);
+        if !quoted && number.is_none() && written.parse::<f64>().is_ok_and(f64::is_infinite) && is_digits(&written) {
+            return Err(GalleryError::Filter {
+                text: self.text.to_owned(),
+                wanted: "a number that f64 can hold, or quotes around it,",
+                place: format!("at `{written}`"),
+            });
+        }
+        let value = match number {
             _ if quoted => Operand::Text(written),
             Some(number) => Operand::Number { written, number },
             None if written == "null" => Operand::Null,
@@ -153,6 +161,11 @@ impl<'a> Reader<'a> {
         let place = if self.rest.is_empty() { "at the end".to_owned() } else { format!("at `{}`", self.rest) };
         GalleryError::Filter { text: self.text.to_owned(), wanted, place }
     }
+}
+
+/// True for what is written as numbers are, unlike `inf`.
+fn is_digits(text: &str) -> bool {
+    text.trim_start_matches(['-', '+']).starts_with(|first: char| first.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::whole_file;
 pub(super) const FILE: &str = "gallery.json";
 /// The format that the file declares.
 const FORMAT: &str = "fusemix gallery";
+/// The field with the checksum of all others.
+const SUM: &str = "checksum";
 /// The newest version of the format that this program knows.
 const VERSION: u32 = 1;
 /// The most bytes that a segment of vectors holds.
@@ -111,7 +113,7 @@ impl Header {
         })?;
         // A newer format may have other keys, so its number is read first.
         let wrong = |cause: serde_json::Error| GalleryError::damaged(&path, cause.to_string());
-        let json: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
+        let mut json: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
         if json["format"] != FORMAT {
             return Err(GalleryError::damaged(&path, format!("its format is not \"{FORMAT}\"")));
         }
@@ -119,23 +121,34 @@ impl Header {
         if version > VERSION {
             return Err(GalleryError::Newer { path, version });
         }
+        let sum = json.as_object_mut().and_then(|fields| fields.remove(SUM));
+        let is_whole = sum.is_none_or(|sum| sum == checksum(&json));
         let header: Self = serde_json::from_value(json).map_err(wrong)?;
         let most = Self::new(header.info.clone()).map_err(|error| GalleryError::damaged(&path, error.to_string()))?;
         if header.segment == 0 || header.segment > most.segment {
             return Err(GalleryError::damaged(&path, format!("a segment cannot hold {} rows", header.segment)));
         }
-        Ok(header)
+        if is_whole { Ok(header) } else { Err(GalleryError::damaged(&path, "it does not match its checksum")) }
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<(), GalleryError> {
         let path = folder.join(FILE);
-        let json = serde_json::to_string_pretty(self).expect("all keys are text") + "\n";
+        let mut json = serde_json::to_value(self).expect("all keys are text");
+        json[SUM] = checksum(&json).into();
+        let json = format!("{json:#}\n");
         whole_file::write(&path, json.as_bytes()).map_err(|cause| GalleryError::io("write", &path, cause))
     }
 
     pub(super) fn row_bytes(&self) -> usize {
         row_bytes(&self.info)
     }
+}
+
+/// A checksum of the other fields, whatever their order.
+fn checksum(fields: &serde_json::Value) -> String {
+    let mut sorted = fields.clone();
+    sorted.sort_all_objects();
+    blake3::hash(sorted.to_string().as_bytes()).to_hex()[..16].to_owned()
 }
 
 fn row_bytes(info: &GalleryInfo) -> usize {

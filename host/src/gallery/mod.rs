@@ -14,6 +14,7 @@
 //! beyond the last record's counts does not exist for readers, and the next commit overwrites it. Data that counts
 //! never changes, so readers take no lock.
 
+mod building;
 mod condition;
 mod error;
 mod exhibit;
@@ -34,6 +35,7 @@ mod vectors;
 mod verify;
 mod writer;
 
+pub use building::{Building, check_free};
 pub use error::GalleryError;
 pub use exhibit::Exhibit;
 pub use filter::Filter;

@@ -43,6 +43,9 @@ impl Origin {
         if self.digest == present.digest {
             return Ok(());
         }
+        if self.run == present.run {
+            return Err(GalleryError::Retrained { run: self.run.clone() });
+        }
         Err(GalleryError::OtherRun { stored: self.run_name(), present: present.run_name() })
     }
 
@@ -77,7 +80,8 @@ mod tests {
             let message = stored.verify(&present).unwrap_err().to_string();
             assert!(words.iter().all(|word| message.contains(word)), "{message}");
         };
-        refused(origin("runs/a", "22", "image", &[("vit", "cls")]), &["`runs/a` (11)", "`runs/a` (22)"]);
+        refused(origin("runs/b", "22", "image", &[("vit", "cls")]), &["`runs/a` (11)", "`runs/b` (22)"]);
+        refused(origin("runs/a", "22", "image", &[("vit", "cls")]), &["runs/a was trained again", "build it again"]);
         refused(origin("runs/a", "11", "text", &[("vit", "cls")]), &["`image`", "`text`"]);
         refused(origin("runs/a", "11", "image", &[("bert", "cls")]), &["`vit`", "`bert`"]);
         refused(origin("runs/a", "11", "image", &[]), &["`vit`", "none"]);

@@ -83,10 +83,19 @@ impl Gallery {
         if let Some(at) = queries.iter().position(|value| !value.is_finite()) {
             return Err(GalleryError::QueryNotFinite { query: at / width });
         }
-        match filter {
-            Some(filter) => Ok(search::search(&self.vectors, &self.kept(filter)?, width, queries, k)),
-            None => Ok(search::search(&self.vectors, &self.live, width, queries, k)),
+        let found = match filter {
+            Some(filter) => search::search(&self.vectors, &self.kept(filter)?, width, queries, k),
+            None => search::search(&self.vectors, &self.live, width, queries, k),
+        };
+        match found.iter().flatten().find(|hit| !hit.score.is_finite()) {
+            Some(hit) => Err(self.impossible(*hit)),
+            None => Ok(found),
         }
+    }
+
+    /// The error of a score that no vector of this gallery can have.
+    pub(crate) fn impossible(&self, Hit { row, score }: Hit) -> GalleryError {
+        GalleryError::Score { path: self.folder.clone(), row, score }
     }
 
     /// The rows that a filter keeps, in the order in which they were added.

@@ -1,7 +1,10 @@
 //! Verification of the files against the checksums of every commit.
 
 use rayon::prelude::*;
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::path::Path;
 
 use super::lines::{ITEMS, OFFSETS};
 use super::log::{self, Counts, Record, sum};
@@ -12,14 +15,32 @@ use super::{Gallery, GalleryError, file, vectors};
 type Commit<'a> = (usize, (Counts, &'a Record));
 
 impl Gallery {
-    /// Reads every byte that counts and checks it against its commit's checksum; the error names the file.
-    pub fn verify(&self) -> Result<(), GalleryError> {
+    /// Reads every byte that counts and checks it against its commit's checksum; the error names the file. Returns the
+    /// bytes beyond the last commit: what an interrupted commit left, or what the log no longer counts if it was cut.
+    pub fn verify(&self) -> Result<u64, GalleryError> {
         let records = self.log.records()?;
         let removed = file::map(&self.folder.join(REMOVED), self.log.counts.removed as u64 * 8)?;
         let before = std::iter::once(Counts::default()).chain(records.iter().map(|record| record.counts));
         let commits: Vec<Commit<'_>> = before.zip(&records).enumerate().collect();
         let faults = commits.par_iter().find_map_first(|commit| self.fault(commit, &removed));
-        faults.map_or(Ok(()), Err)
+        faults.map_or_else(|| self.uncounted(), Err)
+    }
+
+    fn uncounted(&self) -> Result<u64, GalleryError> {
+        let Counts { rows, items, removed } = self.log.counts;
+        let segments = rows.div_ceil(self.header.segment).max(1);
+        let vectors = (0..=segments).map(|segment| {
+            let counted = rows.saturating_sub(segment * self.header.segment).min(self.header.segment);
+            (vectors::path(&self.folder, &self.header, segment), (counted * self.header.row_bytes()) as u64)
+        });
+        let others = [(OFFSETS, rows as u64 * 8), (ITEMS, items), (REMOVED, removed as u64 * 8)];
+        let files = vectors.chain(others.map(|(file, counted)| (self.folder.join(file), counted)));
+        let length = |path: &Path| match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(cause) => Err(GalleryError::io("read", path, cause)),
+        };
+        files.map(|(path, counted)| Ok(length(&path)?.saturating_sub(counted))).sum()
     }
 
     fn fault(

@@ -4,6 +4,7 @@ use bytemuck::cast_slice;
 use half::f16;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::ids::{self, Ids};
@@ -58,12 +59,31 @@ impl Writer {
         Self::create_as(folder, Header::new(info)?)
     }
 
+    /// A new gallery in `folder`, in place of what a stopped [`Building`](super::Building) left there.
+    pub(super) fn create_anew(folder: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
+        let header = Header::new(info)?;
+        loop {
+            fs::create_dir_all(folder).map_err(|cause| GalleryError::io("make", folder, cause))?;
+            let lock = lock(folder)?;
+            // Another that gave up, or finished, took the folder with it.
+            if !holds(folder, &lock)? {
+                continue;
+            }
+            remove_others(folder)?;
+            return Self::make(folder, &header, lock);
+        }
+    }
+
     pub(super) fn create_as(folder: &Path, header: Header) -> Result<Self, GalleryError> {
         fs::create_dir_all(folder).map_err(|cause| GalleryError::io("make", folder, cause))?;
         refuse_used(folder)?;
         let lock = lock(folder)?;
         // Another may have made it meanwhile.
         refuse_used(folder)?;
+        Self::make(folder, &header, lock)
+    }
+
+    fn make(folder: &Path, header: &Header, lock: File) -> Result<Self, GalleryError> {
         for file in FILES {
             let path = folder.join(file);
             File::create(&path).map_err(|cause| GalleryError::io("make", &path, cause))?;
@@ -242,6 +262,29 @@ fn refuse_used(folder: &Path) -> Result<(), GalleryError> {
         if !(is_left && is_empty) && name != part {
             let file = name.to_string_lossy().into_owned();
             return Err(GalleryError::NotEmpty { path: folder.to_owned(), file });
+        }
+    }
+    Ok(())
+}
+
+/// True if the locked file is the one in `folder`.
+fn holds(folder: &Path, lock: &File) -> Result<bool, GalleryError> {
+    let path = folder.join(LOCK);
+    let same =
+        || io::Result::Ok(same_file::Handle::from_file(lock.try_clone()?)? == same_file::Handle::from_path(&path)?);
+    match same() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        same => same.map_err(|cause| GalleryError::io("open", &path, cause)),
+    }
+}
+
+/// Removes all files but the lock.
+fn remove_others(folder: &Path) -> Result<(), GalleryError> {
+    let io = |cause| GalleryError::io("clear", folder, cause);
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_name() != LOCK {
+            fs::remove_file(entry.path()).map_err(io)?;
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ pub enum LoadError {
     #[error(
         "plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml",
         file.display(),
-        looked_in(folders)
+        looked_in(plugin, folders)
     )]
     Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
     #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]
@@ -70,13 +70,16 @@ pub enum LoadError {
     Version { plugin: String, path: PathBuf, wanted: VersionReq, found: String },
 }
 
-fn looked_in(folders: &[PathBuf]) -> String {
+fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
     let folder = |folder: &PathBuf| {
         let absent = if folder.is_dir() { "" } else { " (no such folder)" };
         format!("{}{absent}", folder.display())
     };
     let folders: Vec<String> = folders.iter().map(folder).collect();
-    if folders.is_empty() { String::new() } else { format!("in {}", folders.join(" or ")) }
+    match folders.is_empty() {
+        true => String::new(),
+        false => format!("in {}, or in {plugin}/target/release there", folders.join(" or ")),
+    }
 }
 
 /// Finds, checks and loads a plugin. Without a `path`, `folders` are searched for its library's name.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub enum ScaffoldError {
     #[error("`{name}` cannot be a plugin's name: use lower-case letters, digits, `-` and `_`, beginning with a letter")]
     Name { name: String },
+    #[error("`{name}` is a word of Rust, so no plugin can have it as its name; choose another")]
+    Word { name: String },
     #[error("`{modality}` cannot be a modality: use lower-case letters, digits, `-` and `_`, beginning with a letter")]
     Modality { modality: String },
     #[error("{} is already there; choose another name, or remove it", path.display())]
@@ -18,11 +20,76 @@ pub enum ScaffoldError {
     Write { path: PathBuf, cause: io::Error },
 }
 
+/// The names that Cargo refuses or that would hide a crate of the language.
+const WORDS: [&str; 58] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "proc_macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "union",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
+
 /// Writes a plugin called `name` for items of `modality` into a new folder of that name in `parent`; returns the
 /// folder.
 pub fn scaffold(parent: &Path, name: &str, modality: &str) -> Result<PathBuf, ScaffoldError> {
     if !is_name(name) {
         return Err(ScaffoldError::Name { name: name.to_owned() });
+    }
+    if WORDS.contains(&name) {
+        return Err(ScaffoldError::Word { name: name.to_owned() });
     }
     if !is_name(modality) {
         return Err(ScaffoldError::Modality { modality: modality.to_owned() });
@@ -33,9 +100,17 @@ pub fn scaffold(parent: &Path, name: &str, modality: &str) -> Result<PathBuf, Sc
     }
     let manifest = include_str!("template/manifest.toml").replace("{name}", name).replace("{sdk}", &sdk());
     let (check, samples) = of_modality(modality);
+    let (kind, items) = match modality {
+        "text" | "image" | "audio" => ("", ""),
+        _ => (
+            "ItemKind, ",
+            "\n            // A cell holds the item itself; `ItemKind::File` if it names a file.\n            \
+             .items(ItemKind::Text)",
+        ),
+    };
     let library = [("{name}", name), ("{modality}", modality), ("{Type}", &type_name(name))]
         .into_iter()
-        .chain([("{check}", check), ("{samples}", samples)])
+        .chain([("{check}", check), ("{samples}", samples), ("{kind}", kind), ("{items}", items)])
         .fold(include_str!("template/lib.rs").to_owned(), |text, (place, words)| text.replace(place, words));
     let files = [("Cargo.toml", manifest), (".gitignore", "/target\n".to_owned()), ("src/lib.rs", library)];
     for (file, text) in files {
@@ -84,7 +159,7 @@ fn of_modality(modality: &str) -> (&'static str, &'static str) {
         ),
         _ => (
             "        if item.bytes.is_empty() {\n            \
-             return Err(ItemError::new(\"empty file\"));\n        }\n        \
+             return Err(ItemError::new(\"empty item\"));\n        }\n        \
              let bytes = item.bytes;",
             "Some(fusemix_sdk::check::Samples {\n            \
              good: vec![b\"one\".to_vec(), b\"another\".to_vec(), b\"a third\".to_vec()],\n            \
@@ -104,6 +179,8 @@ mod tests {
         assert!(error("Upper", "text").contains("`Upper` cannot be a plugin's name"));
         assert!(error("", "text").contains("cannot be"));
         assert!(error("../x", "text").contains("cannot be"));
+        assert!(error("fn", "text").contains("`fn` is a word of Rust"));
+        assert!(error("std", "text").contains("`std` is a word of Rust"));
         assert!(error("fine", "a b").contains("`a b` cannot be a modality"));
         assert!(scaffold(parent.path(), "fine-one", "text").unwrap().ends_with("fine-one"));
         assert!(error("fine-one", "text").contains("already there"));

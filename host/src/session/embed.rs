@@ -27,7 +27,7 @@ impl Model {
         column: Option<&str>,
         out: &Path,
     ) -> Result<EmbeddedColumn, Error> {
-        let tower = self.recipe.tower(tower)?;
+        let tower = self.tower(tower)?;
         let file = Dataset::open(data)?;
         let column = self.column(tower, &file, column)?;
         let out = ArrayFile::create(out)?;

@@ -26,20 +26,20 @@ impl Session {
     /// Encodes the `wanted` items of a column that the cache does not know. Latents encoded before an error are kept,
     /// so the error comes with the counts.
     pub fn encode(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, wanted: Wanted) -> Result<Encoding, Error> {
-        if wanted.max_cost.is_some() && encoder.description.price.is_none() {
-            return Err(Error::NoPrice { encoder: encoder.name.clone() });
-        }
+        check_price(encoder, wanted)?;
         let shelf = self.shelf(encoder)?;
         self.fill(column, encoder, &shelf, wanted)
     }
 
-    /// The forecast of encoding a column; none if it was stopped.
+    /// The forecast of encoding the `wanted` items of a column; none if it was stopped.
     pub fn forecast(
         &self,
         column: Column<'_>,
         encoder: &Arc<LoadedEncoder>,
-        retry_failed: bool,
+        wanted: Wanted,
     ) -> Result<Option<Forecast>, Error> {
+        check_price(encoder, wanted)?;
+        let retry_failed = wanted.retry_failed;
         let (shelf, files) = (self.shelf(encoder)?, self.files()?);
         let items = items(column, encoder);
         let (file, total) = (column.source(), items.len());
@@ -124,5 +124,13 @@ fn doubt(items: Items<'_>, column: Column<'_>, encoder: &LoadedEncoder) {
     if let Some(doubt) = items.doubt() {
         let (name, modality) = (&encoder.name, &encoder.description.modality);
         tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}; is this the right column?");
+    }
+}
+
+/// Refuses a bound on the cost of an encoder without a price.
+fn check_price(encoder: &LoadedEncoder, wanted: Wanted) -> Result<(), Error> {
+    match wanted.max_cost.is_some() && encoder.description.price.is_none() {
+        true => Err(Error::NoPrice { encoder: encoder.name.clone() }),
+        false => Ok(()),
     }
 }

@@ -44,8 +44,6 @@ pub enum Error {
     Resumable(TrainError),
     #[error(transparent)]
     Gallery(#[from] GalleryError),
-    #[error("{} is not empty; name another folder for the gallery", path.display())]
-    NotEmpty { path: PathBuf },
     #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]
     NoColumn { path: PathBuf, column: String },
     #[error("the metadata column `{column}` would hide the item's own `{column}`; rename the column in the table")]
@@ -77,6 +75,8 @@ pub enum Error {
     NoTest,
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]
     OtherTowers { path: PathBuf },
+    #[error("{}: no tower is called `{tower}`{suggestion}", run.display())]
+    NoTower { run: PathBuf, tower: String, suggestion: String },
     #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
     NoEncoder { tower: String },
     #[error("a query has {got} values, but the space has {width}; embed it with a tower of the same run")]

@@ -32,7 +32,7 @@ pub use cache::Exported;
 pub use embed::EmbeddedColumn;
 pub use error::Error;
 pub use event::{Blind, Event, Watcher};
-pub use fit::{FitOptions, Fitted};
+pub use fit::{Existing, FitOptions, Fitted};
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};

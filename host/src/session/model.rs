@@ -10,6 +10,7 @@ use crate::dataset::Dataset;
 use crate::device::{self, DeviceChoice};
 use crate::run::{RunFolder, RunInfo};
 use crate::space::Space;
+use crate::wording::suggest;
 
 /// A finished run. Its encoders are opened when needed.
 pub struct Model {
@@ -53,9 +54,19 @@ impl Model {
         &self.space
     }
 
+    /// The index of the tower called `name`.
+    pub(super) fn tower(&self, name: &str) -> Result<usize, Error> {
+        let towers = || self.recipe.towers.iter().map(|tower| tower.name.as_str());
+        towers().position(|tower| tower == name).ok_or_else(|| Error::NoTower {
+            run: self.folder.path().to_owned(),
+            tower: name.to_owned(),
+            suggestion: suggest(name, towers()),
+        })
+    }
+
     /// The name of a tower's modality; none if its latents were precomputed.
     pub fn modality(&self, tower: &str) -> Result<Option<String>, Error> {
-        self.towers().modality(self.recipe.tower(tower)?)
+        self.towers().modality(self.tower(tower)?)
     }
 
     /// The identity of this space: the digest of its file.

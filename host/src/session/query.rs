@@ -35,7 +35,7 @@ impl Model {
     /// The embeddings of items through a tower, in order. Latents come from the cache if it has them; new ones are
     /// stored only if `store` is true.
     pub fn embed(&self, tower: &str, items: &[Item<'_>], store: bool) -> Result<Vec<Embedding>, Error> {
-        let index = self.recipe.tower(tower)?;
+        let index = self.tower(tower)?;
         if self.recipe.towers[index].source == TowerSource::Precomputed {
             return Err(Error::NoEncoder { tower: tower.to_owned() });
         }
@@ -73,7 +73,7 @@ impl Model {
 
     /// A text or the path of a file as an item of a tower, whichever the tower takes.
     pub fn item<'a>(&self, tower: &str, word: &'a str) -> Result<Item<'a>, Error> {
-        let kind = self.towers().holds_files(self.recipe.tower(tower)?)?;
+        let kind = self.towers().holds_files(self.tower(tower)?)?;
         Ok(match kind {
             Some(true) => Item::file(word),
             Some(false) => Item::text(word),
@@ -91,7 +91,7 @@ impl Model {
         column: Option<&str>,
         k: usize,
     ) -> Result<Vec<Vec<Found>>, Error> {
-        let to = self.recipe.tower(to)?;
+        let to = self.tower(to)?;
         self.check_queries(queries)?;
         let file = Dataset::open(data)?;
         let column = self.column(to, &file, column)?;

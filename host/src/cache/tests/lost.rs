@@ -75,6 +75,75 @@ fn a_log_that_is_lost_is_made_again() {
     }
 }
 
+/// Damage in the middle and at the end, found beside the entry's reader.
+#[test]
+fn a_damaged_log_is_told_and_mended() {
+    let (cache, expected) = entry();
+    let checked = || list(cache.path()).unwrap()[0].verify().unwrap().lost_records;
+    assert_eq!(checked(), 0);
+    let log = std::fs::read(path(&cache, "rows.log")).unwrap();
+    let mut flipped = log.clone();
+    flipped[56 * 100 + 3] ^= 1;
+    let mut headless = log.clone();
+    headless[20] ^= 1;
+    let index = std::fs::read(path(&cache, "index.redb")).unwrap();
+    for (bytes, lost) in [(&flipped[..], 1), (&headless, 1), (&log[..log.len() - 56 * 4], 4)] {
+        std::fs::write(path(&cache, "index.redb"), &index).unwrap();
+        std::fs::write(path(&cache, "rows.log"), bytes).unwrap();
+        assert_eq!(checked(), lost);
+        let mended = list(cache.path()).unwrap()[0].repair().unwrap();
+        assert_eq!((mended.rows, mended.damaged, mended.lost_records), (expected.1.rows, 0, lost));
+        assert_eq!(checked(), 0);
+        assert_eq!(told(&open(&cache)), expected);
+    }
+    // What a stopped program was writing is no damage.
+    std::fs::write(
+        path(&cache, "rows.log"),
+        [&std::fs::read(path(&cache, "rows.log")).unwrap()[..], &[7; 80]].concat(),
+    )
+    .unwrap();
+    assert_eq!(checked(), 0);
+}
+
+/// A run that read a damaged log goes on once the log is made again.
+#[test]
+fn a_shelf_mends_its_log_on_the_way() {
+    for keep in [0, 30, 56 * 50 + 7] {
+        let (cache, expected) = entry();
+        let log = std::fs::read(path(&cache, "rows.log")).unwrap();
+        std::fs::write(path(&cache, "rows.log"), &log[..keep]).unwrap();
+        let shelf = Shelf::open(cache.path(), fingerprint(), "mock").unwrap();
+        let keys: Vec<Key> = (0..700).map(key).collect();
+        let before = shelf.known(&keys).unwrap();
+        assert_eq!(told(shelf.store().unwrap()), expected, "{keep}");
+        // What was known stays where it was, unless it was forgotten later.
+        let rows = |known: &[Option<Known>], index| matches!(known[index], Some(Known::Row(_)));
+        let both = (0..700).filter(|&index| rows(&before, index) && rows(&expected.0, index));
+        assert!(both.clone().all(|index| before[index] == expected.0[index]));
+        assert_eq!(both.count(), if keep > 100 { 47 } else { 0 });
+    }
+}
+
+/// The index is behind the log, as a kill leaves it, and the log's header is damaged.
+#[test]
+fn what_only_a_damaged_log_knows_is_saved() {
+    let (cache, _) = entry();
+    let store = open(&cache);
+    append(&store, 700..720);
+    let copy = crashed(&cache);
+    let expected = told(&store);
+    assert!(store.newest() > 0);
+    for at in [20, 56 * 100] {
+        let copy = crashed(&copy);
+        let mut log = std::fs::read(path(&copy, "rows.log")).unwrap();
+        log[at] ^= 1;
+        std::fs::write(path(&copy, "rows.log"), log).unwrap();
+        let store = open(&copy);
+        assert_eq!(told(&store), expected, "byte {at}");
+        assert!((700..720).all(|index| read(&store, index) == latent(index)));
+    }
+}
+
 /// The header is damaged, and the index with it.
 #[test]
 fn a_log_without_its_header_still_tells_all() {

@@ -72,8 +72,34 @@ fn a_file_that_is_cut_or_gone_is_named() {
         assert!(message.contains(name), "{message}");
         fs::write(&path, bytes).unwrap();
     }
+    // A log that was cut to whole commits is a log; what it no longer counts is told.
+    let log = fs::read(whole.path().join("log")).unwrap();
+    let uncounted = || Gallery::open(whole.path()).unwrap().verify().unwrap();
+    assert_eq!(uncounted(), 0);
+    fs::write(whole.path().join("log"), &log[..log.len() - 64]).unwrap();
+    assert_eq!(uncounted(), 8);
+    fs::write(whole.path().join("log"), "").unwrap();
+    assert!(uncounted() > 6 * (8 + 8));
     fs::remove_file(whole.path().join("log")).unwrap();
     assert!(use_it(whole.path()).unwrap_err().to_string().contains("log"));
+}
+
+#[test]
+fn a_score_that_is_no_number_is_an_error() {
+    let whole = gallery(Dtype::F32);
+    let path = whole.path().join("vectors-000000.f32");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    // Row 1 is removed, and row 0 has the NaN.
+    let mut gallery = Gallery::open(whole.path()).unwrap();
+    assert!(gallery.search(&[1.0, 1.0], 3, None).is_ok());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    gallery = Gallery::open(whole.path()).unwrap();
+    let message = gallery.search(&[1.0, 1.0], 3, None).unwrap_err().to_string();
+    assert!(message.contains("row 0 has the impossible score inf") && message.contains("verify"), "{message}");
 }
 
 #[test]
@@ -81,6 +107,8 @@ fn another_format_is_refused() {
     let whole = gallery(Dtype::F32);
     let path = whole.path().join("gallery.json");
     let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"digest\": \"", "\"digest\": \"0")).unwrap();
+    assert!(Gallery::open(whole.path()).unwrap_err().to_string().contains("does not match its checksum"));
     for (from, to, words) in [
         ("\"version\": 1", "\"version\": 2, \"more\": 3", "newer version of fusemix (format 2)"),
         ("fusemix gallery", "something", "its format is not"),

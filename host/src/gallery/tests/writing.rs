@@ -134,6 +134,34 @@ fn a_gallery_is_made_only_where_nothing_else_is() {
 }
 
 #[test]
+fn one_of_several_builders_makes_the_gallery() {
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("gallery");
+    let build = |id: &str| {
+        let mut building = Building::start(&out, info(1, Dtype::F32))?;
+        append(building.writer(), &[id], 0.0);
+        std::thread::sleep(Duration::from_millis(20));
+        building.finish()
+    };
+    // What one left that was killed.
+    let left = parent.path().join("gallery.building");
+    append(&mut Writer::create(&left, info(1, Dtype::F32)).unwrap(), &["old"], 0.0);
+    let outcomes: Vec<Result<(), GalleryError>> = std::thread::scope(|scope| {
+        let builders: Vec<_> = ["a", "b", "c", "d"].map(|id| scope.spawn(move || build(id))).into();
+        builders.into_iter().map(|builder| builder.join().unwrap()).collect()
+    });
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    let others = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    assert!(others.clone().all(|error| matches!(error, GalleryError::Exists { .. })), "{outcomes:?}");
+    assert_eq!(ids(&out).len(), 1);
+    assert!(!left.exists());
+    // One that gives up leaves nothing.
+    let other = parent.path().join("other");
+    drop(Building::start(&other, info(1, Dtype::F32)).unwrap());
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn after_a_commit_that_failed_halfway_nothing_more_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = create(folder.path(), 1, Dtype::F32);

@@ -1,7 +1,7 @@
 //! {name}: an encoder of {modality} items for fusemix.
 
 use fusemix_sdk::{
-    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
+    Description, Encoder, Error, Host, Item, ItemError, {kind}Modality, OptionKind, OptionSpec, Options, Sink,
 };
 
 /// Counts pairs of adjacent bytes. Replace it with your model.
@@ -27,7 +27,7 @@ impl Encoder for {Type}Encoder {
     /// The facts that fusemix needs. The fingerprint must name everything that changes latents: it keeps them apart.
     fn describe(&self) -> Description {
         Description::new(Modality::from("{modality}".to_owned()), self.width)
-            .batch(64)
+            .batch(64){items}
             .fingerprint("model", "pairs of bytes, 1")
             .fingerprint("width", self.width)
     }

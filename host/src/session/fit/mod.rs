@@ -18,6 +18,18 @@ use crate::space::TowerSpec;
 use plan::{Material, Plan};
 use watch::Watch;
 
+/// What a fit does with a training that is in its folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, and leave it as it is.
+    #[default]
+    Keep,
+    /// Replace it.
+    Overwrite,
+    /// Go on with it, if it is unfinished.
+    Resume,
+}
+
 /// Settings of a fit.
 #[derive(Clone, Debug, Default)]
 pub struct FitOptions {
@@ -25,10 +37,8 @@ pub struct FitOptions {
     pub device: DeviceChoice,
     /// The seed of initial weights, pair order, mixing and dropout; if none, 0 or that of the resumed training.
     pub seed: Option<u64>,
-    /// True to replace an existing run.
-    pub overwrite: bool,
-    /// True to resume an unfinished training.
-    pub resume: bool,
+    /// What to do with a training that is in the folder.
+    pub existing: Existing,
     /// True to time the device's kernels.
     pub profile: bool,
 }
@@ -69,15 +79,16 @@ impl Session {
         let towers = Towers::new(self, recipe, None);
         plan.check(&towers)?;
         let device = device::open(how.device, how.profile)?;
-        let folder = match how.resume {
+        let resume = how.existing == Existing::Resume;
+        let folder = match resume {
             true => RunFolder::resume(out)?,
-            false => RunFolder::create(out, how.overwrite)?,
+            false => RunFolder::create(out, how.existing == Existing::Overwrite)?,
         };
-        let begun_with = how.resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
+        let begun_with = resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
         let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
         let seed = how.seed.or(begun).unwrap_or(0);
         let material = plan.material(&towers)?;
-        self.train(&plan, material, device, folder, (seed, how.resume))
+        self.train(&plan, material, device, folder, (seed, resume))
     }
 
     fn train(

@@ -19,7 +19,7 @@ pub(super) struct Labels {
 
 impl Labels {
     fn id(&self, row: usize) -> Result<String, DataError> {
-        let name = self.file.name(self.id.as_deref().unwrap_or(&self.column), row)?;
+        let name = self.file.text(self.id.as_deref().unwrap_or(&self.column), row)?;
         Ok(match &self.file {
             Dataset::Table(_) => name,
             // Other files have rows of the same numbers.
@@ -48,7 +48,7 @@ impl Labels {
 
     /// A cell of metadata: a number if it is written as numbers are, null if it is empty, else text.
     fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
-        let text = self.file.name(column, row)?;
+        let text = self.file.text(column, row)?;
         let is_plain = text.len() <= 15 && !text.contains(['e', 'E']);
         Ok(match text.parse::<Number>() {
             _ if text.is_empty() => Value::Null,
@@ -57,9 +57,15 @@ impl Labels {
         })
     }
 
-    /// Refuses ids that are empty, and two that are the same where they have a column of their own.
-    pub(super) fn check_ids(&self) -> Result<(), Error> {
+    /// Refuses metadata that is no text, ids that are empty, and two that are the same where they have a column of
+    /// their own.
+    pub(super) fn check(&self, metadata: &[String]) -> Result<(), Error> {
         let rows = self.file.rows(&self.column)?;
+        for column in metadata {
+            for row in 0..rows {
+                self.file.text(column, row)?;
+            }
+        }
         self.distinct(&vec![true; if self.id.is_some() { rows } else { 0 }]).map(drop)
     }
 

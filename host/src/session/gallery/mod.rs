@@ -3,9 +3,6 @@
 mod labels;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use labels::Labels;
@@ -14,13 +11,14 @@ use super::encode::listed;
 use super::model::Model;
 use super::{Error, Event};
 use crate::dataset::Dataset;
-use crate::gallery::{Dtype, Exhibit, Filter, Gallery, GalleryError, GalleryInfo, Origin, Writer};
+use crate::gallery::{Building, Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer, check_free};
 use crate::latents::Latents;
 use crate::pairs::Side;
-use crate::whole_file;
 
 /// The metadata column with the item itself: the text, or the path of the file.
 pub const ITEM: &str = "item";
+/// The greatest cosine that rounding explains.
+const MOST_COSINE: f32 = 1.01;
 /// Rows that are added in one commit.
 const COMMIT: usize = 8192;
 
@@ -55,8 +53,8 @@ pub struct GalleryHit {
     pub id: String,
     /// The item: the text, or the path of the file.
     pub item: Value,
-    /// The other metadata, by column.
-    pub metadata: BTreeMap<String, Value>,
+    /// The other metadata by column, in the gallery's order.
+    pub metadata: Vec<(String, Value)>,
 }
 
 impl Model {
@@ -84,22 +82,10 @@ impl Model {
             id_column: columns.id.clone(),
             origin,
         };
-        let part = whole_file::beside(out, ".building");
-        let write = |cause| Error::Write { path: out.to_owned(), cause };
-        if Gallery::is_in(&part) {
-            // Another that builds it holds its lock.
-            drop(Writer::open(&part)?);
-            fs::remove_dir_all(&part).map_err(write)?;
-        }
-        let mut writer = Writer::create(&part, info)?;
-        let put_in_place = |added| {
-            // Another may have been faster.
-            check_free(out)?;
-            let _ = fs::remove_dir(out);
-            fs::rename(&part, out).and_then(|()| whole_file::sync_folder(out)).map_err(write)?;
-            Ok(added)
-        };
-        self.add(&mut writer, additions).and_then(put_in_place).inspect_err(|_| drop(fs::remove_dir_all(&part)))
+        let mut building = Building::start(out, info)?;
+        let added = self.add(building.writer(), additions)?;
+        building.finish()?;
+        Ok(added)
     }
 
     /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id. Columns that are not
@@ -134,10 +120,14 @@ impl Model {
         origin.verify_run(&self.origin(&origin.tower)?)?;
         self.check_queries(queries)?;
         let found = gallery.search(&queries.concat(), k, filter)?;
+        if let Some(hit) = found.iter().flatten().find(|hit| hit.score.abs() > MOST_COSINE) {
+            return Err(gallery.impossible(*hit).into());
+        }
         let hit = |hit: crate::gallery::Hit| {
             let Exhibit { id, metadata } = gallery.exhibit(hit.row)?;
-            let mut metadata: BTreeMap<String, Value> = gallery.info().columns.iter().cloned().zip(metadata).collect();
-            let item = metadata.remove(ITEM).unwrap_or_default();
+            let columns = gallery.info().columns.iter().cloned();
+            let (items, metadata): (Vec<_>, Vec<_>) = columns.zip(metadata).partition(|(column, _)| column == ITEM);
+            let item = items.into_iter().next().map(|(_, item)| item).unwrap_or_default();
             Ok(GalleryHit { score: hit.score, id, item, metadata })
         };
         found.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect()
@@ -145,7 +135,7 @@ impl Model {
 
     /// The origin of a tower's embeddings: what a gallery of them says.
     pub fn origin(&self, tower: &str) -> Result<Origin, Error> {
-        let info = &self.info.towers[self.recipe.tower(tower)?];
+        let info = &self.info.towers[self.tower(tower)?];
         let run = std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_owned());
         let encoders = info.encoders.iter().map(|encoder| (encoder.name.clone(), encoder.fingerprint.clone()));
         Ok(Origin {
@@ -164,7 +154,7 @@ impl Model {
         columns: &GalleryColumns,
         metadata: &[String],
     ) -> Result<Additions, Error> {
-        let tower = self.recipe.tower(tower)?;
+        let tower = self.tower(tower)?;
         let column = self.column(tower, &file, columns.items.as_deref())?;
         for name in columns.id.iter().chain(metadata) {
             match &file {
@@ -175,7 +165,7 @@ impl Model {
             }
         }
         let labels = Labels { file, column, id: columns.id.clone() };
-        labels.check_ids()?;
+        labels.check(metadata)?;
         let Side { keys, latents } = self.towers().side(tower, &labels.file, &labels.column)?;
         let present: Vec<bool> = keys.iter().map(Option::is_some).collect();
         let (chosen, repeated) = labels.distinct(&present)?;
@@ -231,16 +221,4 @@ struct Additions {
     repeated: usize,
     /// Of the rows that have one.
     latents: Box<dyn Latents>,
-}
-
-/// Refuses a place that is taken.
-fn check_free(out: &Path) -> Result<(), Error> {
-    if Gallery::is_in(out) {
-        return Err(GalleryError::Exists { path: out.to_owned() }.into());
-    }
-    let is_free = match fs::read_dir(out) {
-        Ok(entries) => entries.count() == 0,
-        Err(error) => error.kind() == ErrorKind::NotFound,
-    };
-    if is_free { Ok(()) } else { Err(Error::NotEmpty { path: out.to_owned() }) }
 }
