@@ -20,4 +20,6 @@ mod recipe;
 mod resume;
 mod seed;
 mod server;
+#[cfg(unix)]
+mod signals;
 mod train;

@@ -100,6 +100,63 @@ fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
     assert!(weights("run") == weights("whole"));
 }
 
+/// Killed before its first checkpoint.
+#[test]
+fn a_training_that_has_just_begun_keeps_its_seed() {
+    let place = place();
+    place.json("train fusion.toml --out whole --device cpu --seed 7");
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 100000"));
+    let mut running = place.start("train fusion.toml --out run --device cpu --seed 7");
+    while !place.path("run/training.json").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(!place.path("run/checkpoint.safetensors").exists());
+    place.write("fusion.toml", RECIPE);
+    assert_eq!(place.json("train fusion.toml --out run --device cpu --resume")["seed"], 7);
+    let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
+    assert!(weights("run") == weights("whole"));
+    let mut files: Vec<_> =
+        std::fs::read_dir(place.path("run")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["adapters.safetensors", "metrics.jsonl", "recipe.toml", "run.json"]);
+}
+
+#[test]
+fn two_trainings_into_one_folder_are_refused_and_so_is_what_was_changed() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("long.toml", RECIPE.replace("epochs = 60", "epochs = 1000000"));
+    let mut running = place.start("train long.toml --out run --device cpu --overwrite");
+    while place.read("run.new/metrics.jsonl").lines().count() < 5 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let message = "another process is training into run";
+    place.run("train fusion.toml --out run/ --device cpu --overwrite").fails(1, message);
+    place.run("train fusion.toml --out run --device cpu --resume").fails(1, message);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    place.json("train fusion.toml --out run --device cpu --overwrite");
+    let path = place.path("run/adapters.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    place.run("eval run").fails(1, "run/adapters.safetensors is not the file that the training wrote");
+    place.write("run/run.json", [0xff, 0xfe, 0x00]);
+    place.run("eval run").fails(1, "cannot read run/run.json");
+}
+
+#[test]
+fn the_folder_that_one_is_in_is_filled_but_not_replaced() {
+    let place = place();
+    place.json("train fusion.toml --out . --device cpu");
+    place.json("eval .");
+    place.run("train fusion.toml --out . --device cpu").fails(1, "already holds a run");
+    place.run("train fusion.toml --out . --device cpu --overwrite").fails(1, "the folder that you are in");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_a_training() {

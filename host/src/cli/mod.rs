@@ -15,6 +15,7 @@ mod profile;
 mod progress;
 mod report;
 mod search;
+mod signals;
 mod train;
 mod view;
 mod wording;
@@ -71,7 +72,7 @@ struct Cli {
 impl Cli {
     fn new(global: &Global, command: &Command) -> anyhow::Result<Self> {
         let stop = Stop::default();
-        listen(stop.clone()).context("cannot listen for Ctrl-C")?;
+        signals::listen(stop.clone()).context("cannot listen for Ctrl-C")?;
         let summaries = match command {
             Command::Encode(_) | Command::Cache(_) => Summaries::None,
             Command::Train(_) => Summaries::All,
@@ -82,17 +83,6 @@ impl Cli {
             Setup { plugins, cache, verify_files: global.verify, stop, watcher: Arc::new(View::new(summaries)) };
         Ok(Self { session: Session::new(setup), json: global.json })
     }
-}
-
-/// The first Ctrl-C asks to stop, the second ends the program.
-fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(move || {
-        if stop.is_asked() {
-            std::process::exit(exit::STOPPED.into());
-        }
-        stop.ask();
-        note!("\nstopping; press Ctrl-C again to stop immediately");
-    })
 }
 
 #[derive(Subcommand)]
@@ -162,5 +152,7 @@ fn log(verbose: u8) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // Where nobody can read the log, nobody can read that.
+        .log_internal_errors(false)
         .init();
 }

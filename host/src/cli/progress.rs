@@ -4,8 +4,15 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use super::print::harmless;
+
 /// The time between two lines without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Foreign words in a bar, which has one line.
+fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', " ")
+}
 
 /// The current step of work that cannot tell its progress.
 pub(super) struct Waiting {
@@ -24,7 +31,7 @@ impl Waiting {
     pub(super) fn show(&mut self, line: &str) {
         if std::io::stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| ProgressBar::new_spinner().with_prefix(self.name.clone()));
-            bar.set_message(format!("{}: {line}", self.name));
+            bar.set_message(one_line(&format!("{}: {line}", self.name)));
             bar.tick();
         } else if !line.is_empty() && self.said.is_none_or(|said| said.elapsed() >= BETWEEN_LINES) {
             self.said = Some(Instant::now());
@@ -85,7 +92,7 @@ impl Meter {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(done as u64);
-                bar.set_message(note);
+                bar.set_message(one_line(&note));
             }
             None => {
                 self.said = Instant::now();

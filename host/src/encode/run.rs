@@ -18,6 +18,10 @@ use crate::cache::{CacheError, Key, Shelf};
 use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
 use crate::stop::Stop;
+use crate::wording::count;
+
+/// The wait for calls after which a stop says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The progress of an encoding.
 #[derive(Clone, Copy, Debug, Default)]
@@ -216,9 +220,15 @@ impl Run<'_> {
         }
         // What the calls that run answer is kept, whatever happened to the others.
         calls.close();
+        let mut asked = self.stop.is_asked().then(Instant::now);
         while calls.under_way() > 0 {
             self.collect(&mut calls, TICK)?;
             calls.close();
+            if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
+                asked = None;
+                let (calls, encoder) = (count(calls.under_way(), "call"), &self.encoder.name);
+                tracing::warn!("waiting for {calls} of encoder `{encoder}` to end, whose results are kept");
+            }
         }
         if let Some(error) = broken {
             return Err(error);

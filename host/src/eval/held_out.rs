@@ -4,6 +4,7 @@ use crate::cache::Key;
 use crate::device::DeviceError;
 use crate::pairs::{Distinct, Side};
 use crate::space::Space;
+use crate::stop::Stop;
 
 use super::retrieval::{Embedded, Retrieval, both_ways};
 
@@ -41,22 +42,45 @@ impl HeldOut {
         Self { towers, sides, matches, dropped, digest }
     }
 
-    /// The embeddings of both sides' items.
-    pub fn embed(&self, space: &Space) -> Result<[Vec<f32>; 2], DeviceError> {
-        let embed = |side: usize| space.embed(self.towers[side], &*self.sides[side].latents);
-        Ok([embed(0)?, embed(1)?])
+    /// The embeddings of both sides' items; none if `stop` asks.
+    pub fn embed(&self, space: &Space, stop: &Stop) -> Result<Option<[Vec<f32>; 2]>, DeviceError> {
+        let mut both = [Vec::new(), Vec::new()];
+        for (all, (&tower, side)) in both.iter_mut().zip(self.towers.iter().zip(&self.sides)) {
+            let embedded = space.embed_chunks(tower, &*side.latents, &mut |chunk| {
+                all.extend_from_slice(chunk);
+                if stop.is_asked() { Err(Ended::Stopped) } else { Ok(()) }
+            });
+            match embedded {
+                Ok(()) => {}
+                Err(Ended::Stopped) => return Ok(None),
+                Err(Ended::Device(error)) => return Err(error),
+            }
+        }
+        Ok(Some(both))
     }
 
-    /// The retrieval between the two sides.
-    pub fn retrieval(&self, space: &Space) -> Result<[Retrieval; 2], DeviceError> {
-        let embeddings = self.embed(space)?;
+    /// The retrieval between the two sides; none if `stop` asks.
+    pub fn retrieval(&self, space: &Space, stop: &Stop) -> Result<Option<[Retrieval; 2]>, DeviceError> {
+        let Some(embeddings) = self.embed(space, stop)? else { return Ok(None) };
         let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
         let [x, y] = [0, 1].map(|side| Embedded {
             tower: names[self.towers[side]],
             embeddings: &embeddings[side],
             width: space.width(),
         });
-        Ok(both_ways(x, y, &self.matches))
+        Ok(both_ways(x, y, &self.matches, stop))
+    }
+}
+
+/// The early end of an embedding.
+enum Ended {
+    Stopped,
+    Device(DeviceError),
+}
+
+impl From<DeviceError> for Ended {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
     }
 }
 

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::nearest::cosines;
+use crate::stop::Stop;
 
 /// The k of R@k.
 const DEPTHS: [usize; 3] = [1, 5, 10];
@@ -49,13 +50,14 @@ pub fn mean_recall(directions: &[Retrieval]) -> f64 {
 }
 
 /// Retrieval from `x` to `y` and back, where `matches` are the matching pairs (index in `x`, index in `y`). An item
-/// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find.
-pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)]) -> [Retrieval; 2] {
+/// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find. None if `stop`
+/// asks.
+pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<[Retrieval; 2]> {
     let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
-    [one_way(x, y, matches), one_way(y, x, &back)]
+    Some([one_way(x, y, matches, stop)?, one_way(y, x, &back, stop)?])
 }
 
-fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)]) -> Retrieval {
+fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<Retrieval> {
     let gallery = to.embeddings.len() / to.width;
     let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for &(query, item) in matches {
@@ -66,12 +68,17 @@ fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)]) -> 
         items.dedup();
     }
     let queries: Vec<(usize, Vec<usize>)> = wanted.into_iter().collect();
-    let mut ranks: Vec<usize> =
-        queries.chunks(SCORES.div_ceil(gallery.max(1))).flat_map(|some| ranks(from, to, some)).collect();
+    let mut ranks: Vec<usize> = Vec::with_capacity(queries.len());
+    for some in queries.chunks(SCORES.div_ceil(gallery.max(1))) {
+        if stop.is_asked() {
+            return None;
+        }
+        ranks.extend(ranks_of(from, to, some));
+    }
     ranks.sort_unstable();
     let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
     let count = queries.len().max(1) as f64;
-    Retrieval {
+    Some(Retrieval {
         from: from.tower.to_owned(),
         to: to.tower.to_owned(),
         queries: queries.len(),
@@ -85,14 +92,14 @@ fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)]) -> 
             expected.sort_unstable_by(f64::total_cmp);
             median(&expected)
         },
-    }
+    })
 }
 
 /// The most scores in memory at a time.
 const SCORES: usize = 1 << 24;
 
 /// The rank of each query's best match, from 1.
-fn ranks(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)]) -> Vec<usize> {
+fn ranks_of(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)]) -> Vec<usize> {
     let (width, gallery) = (from.width, to.embeddings.len() / to.width);
     let rows: Vec<f32> =
         queries.iter().flat_map(|(query, _)| &from.embeddings[query * width..(query + 1) * width]).copied().collect();
@@ -137,7 +144,9 @@ mod tests {
         // Scores of query (1, 0) are the first coordinates.
         let x = [1.0, 0.0, 0.0, 1.0];
         let y = [0.6, 0.8, 0.8, 0.6, 1.0, 0.0];
-        let [forth, back] = both_ways(embedded("image", &x), embedded("text", &y), &[(0, 0), (0, 1), (1, 2)]);
+        let stop = Stop::default();
+        let both = || both_ways(embedded("image", &x), embedded("text", &y), &[(0, 0), (0, 1), (1, 2)], &stop);
+        let [forth, back] = both().unwrap();
         assert_eq!((forth.queries, forth.gallery, back.queries, back.gallery), (2, 3, 3, 2));
         // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
         assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
@@ -147,13 +156,16 @@ mod tests {
         // Item 0 is nearer to query 1, item 1 to query 0, item 2 to query 0.
         assert!((back.recall[&1] - 100.0 / 3.0).abs() < 1e-9);
         assert_eq!(back.median_rank, 2.0);
+        stop.ask();
+        assert_eq!(both(), None);
     }
 
     #[test]
     fn equal_embeddings_find_nothing() {
         let same = [0.6, 0.8].repeat(20);
         let pairs: Vec<(usize, usize)> = (0..20).map(|index| (index, index)).collect();
-        let [forth, _] = both_ways(embedded("image", &same), embedded("text", &same), &pairs);
+        let (x, y) = (embedded("image", &same), embedded("text", &same));
+        let [forth, _] = both_ways(x, y, &pairs, &Stop::default()).unwrap();
         assert_eq!((forth.recall[&10], forth.median_rank), (0.0, 20.0));
     }
 

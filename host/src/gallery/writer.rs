@@ -3,8 +3,7 @@
 use bytemuck::cast_slice;
 use half::f16;
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::ids::{self, Ids};
@@ -13,10 +12,7 @@ use super::lines::{ITEMS, Lines, OFFSETS};
 use super::log::{Counts, Log, Record, Sums, sum};
 use super::snapshot::{self, REMOVED};
 use super::{Dtype, Exhibit, GalleryError, GalleryInfo, file, info, log, vectors};
-use crate::file_lock;
-
-/// The file that a writer holds a lock on.
-const LOCK: &str = "lock";
+use crate::file_lock::{FolderLock, LOCK};
 
 /// The writer of a gallery: it adds and removes items. A second writer is refused until this one is dropped or its
 /// process ends; each call is one commit, which exists entirely or not at all.
@@ -32,7 +28,7 @@ pub struct Writer {
     /// True if a commit failed halfway, so that the contents that count are unknown.
     unsettled: bool,
     /// Holds the lock.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// The result of an append.
@@ -62,16 +58,9 @@ impl Writer {
     /// A new gallery in `folder`, in place of what a stopped [`Building`](super::Building) left there.
     pub(super) fn create_anew(folder: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
         let header = Header::new(info)?;
-        loop {
-            fs::create_dir_all(folder).map_err(|cause| GalleryError::io("make", folder, cause))?;
-            let lock = lock(folder)?;
-            // Another that gave up, or finished, took the folder with it.
-            if !holds(folder, &lock)? {
-                continue;
-            }
-            remove_others(folder)?;
-            return Self::make(folder, &header, lock);
-        }
+        let lock = lock(folder)?;
+        remove_others(folder)?;
+        Self::make(folder, &header, lock)
     }
 
     pub(super) fn create_as(folder: &Path, header: Header) -> Result<Self, GalleryError> {
@@ -83,7 +72,7 @@ impl Writer {
         Self::make(folder, &header, lock)
     }
 
-    fn make(folder: &Path, header: &Header, lock: File) -> Result<Self, GalleryError> {
+    fn make(folder: &Path, header: &Header, lock: FolderLock) -> Result<Self, GalleryError> {
         for file in FILES {
             let path = folder.join(file);
             File::create(&path).map_err(|cause| GalleryError::io("make", &path, cause))?;
@@ -99,7 +88,7 @@ impl Writer {
         Self::new(folder, lock(folder)?)
     }
 
-    fn new(folder: &Path, lock: File) -> Result<Self, GalleryError> {
+    fn new(folder: &Path, lock: FolderLock) -> Result<Self, GalleryError> {
         let (header, log) = (Header::read(folder)?, Log::open(folder)?);
         let lines = Lines::map(folder, log.counts)?;
         let mut ids = Ids::default();
@@ -267,17 +256,6 @@ fn refuse_used(folder: &Path) -> Result<(), GalleryError> {
     Ok(())
 }
 
-/// True if the locked file is the one in `folder`.
-fn holds(folder: &Path, lock: &File) -> Result<bool, GalleryError> {
-    let path = folder.join(LOCK);
-    let same =
-        || io::Result::Ok(same_file::Handle::from_file(lock.try_clone()?)? == same_file::Handle::from_path(&path)?);
-    match same() {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        same => same.map_err(|cause| GalleryError::io("open", &path, cause)),
-    }
-}
-
 /// Removes all files but the lock.
 fn remove_others(folder: &Path) -> Result<(), GalleryError> {
     let io = |cause| GalleryError::io("clear", folder, cause);
@@ -291,13 +269,10 @@ fn remove_others(folder: &Path) -> Result<(), GalleryError> {
 }
 
 /// The lock of a folder, once any other writer has finished.
-fn lock(folder: &Path) -> Result<File, GalleryError> {
-    let path = folder.join(LOCK);
-    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let file = open.map_err(|cause| GalleryError::io("open", &path, cause))?;
-    match file_lock::lock(&file) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(GalleryError::InUse { path: folder.to_owned() }),
-        Err(cause) => Err(GalleryError::io("lock", &path, cause)),
+fn lock(folder: &Path) -> Result<FolderLock, GalleryError> {
+    match FolderLock::take(folder) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(GalleryError::InUse { path: folder.to_owned() }),
+        Err(cause) => Err(GalleryError::io("lock", folder, cause)),
     }
 }

@@ -15,6 +15,20 @@ pub enum RunError {
     #[error("{} holds an unfinished training; use --resume to continue it, or --overwrite to start again",
             path.display())]
     Unfinished { path: PathBuf },
+    #[error("another process is training into {}; wait until it has finished, or name another folder with --out",
+            path.display())]
+    InUse { path: PathBuf },
+    #[error("{} is the folder that you are in, so it cannot be replaced; run this from outside of it, or name another \
+             folder with --out", path.display())]
+    Current { path: PathBuf },
+    #[error("the new run is finished and lies in {}, but cannot take the place of {}: {cause}; move it there, or \
+             choose another folder for it", made.display(), path.display())]
+    Replace { path: PathBuf, made: PathBuf, cause: io::Error },
+    #[error("cannot read {}: {cause}; check the folder's permissions", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("{} is not the file that the training wrote: it was changed or damaged; restore it from a copy, or train \
+             again", path.display())]
+    Changed { path: PathBuf },
     #[error("{} holds a finished run; there is nothing to resume", path.display())]
     Finished { path: PathBuf },
     #[error("{} holds no finished run ({cause}); create one with `fusemix train RECIPE --out {}`, and add --resume to \

@@ -1,10 +1,13 @@
 //! The files of a run folder, and the replacement of an old run by a new one.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
+use crate::file_lock::{FolderLock, LOCK};
 use crate::fit::fusemix::Checkpoints;
 use crate::whole_file::{self, beside};
 
@@ -14,56 +17,78 @@ pub struct RunFolder {
     path: PathBuf,
     /// The folder of the run in progress: another one if `path` still holds the run that it replaces.
     made: PathBuf,
+    /// Held while training.
+    _lock: Option<Arc<FolderLock>>,
 }
 
 impl RunFolder {
     /// A folder to train into. A folder that already holds a run is refused unless `overwrite`; that run stays until
     /// the new one is finished.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
-        let there = path.join(INFO).exists();
+        let path = named(path);
+        recover(&path)?;
+        let there = is_run(&path);
         if there && !overwrite {
-            return Err(RunError::Exists { path: path.to_owned() });
+            return Err(RunError::Exists { path });
         }
         if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
-            return Err(RunError::Unfinished { path: path.to_owned() });
+            return Err(RunError::Unfinished { path });
         }
-        let made = if there { beside(path, ".new") } else { path.to_owned() };
-        fs::create_dir_all(&made).map_err(|cause| RunError::Write { path: made.clone(), cause })?;
-        Ok(Self { path: path.to_owned(), made })
+        if there && holds_this_process(&path) {
+            return Err(RunError::Current { path });
+        }
+        let made = if there { beside(&path, ".new") } else { path.clone() };
+        Self::locked(path, made)
     }
 
     /// The folder of an unfinished training, which may replace a finished run in the end.
     pub fn resume(path: &Path) -> Result<Self, RunError> {
-        let new = beside(path, ".new");
-        match (path.join(INFO).exists(), new.is_dir()) {
-            (true, false) => Err(RunError::Finished { path: path.to_owned() }),
-            (true, true) => Ok(Self { path: path.to_owned(), made: new }),
-            (false, _) => Self::create(path, true),
+        let path = named(path);
+        recover(&path)?;
+        let new = beside(&path, ".new");
+        match (is_run(&path), new.is_dir()) {
+            (true, false) => Err(RunError::Finished { path }),
+            (true, true) => Self::locked(path, new),
+            (false, _) => Self::locked(path.clone(), path),
         }
+    }
+
+    fn locked(path: PathBuf, made: PathBuf) -> Result<Self, RunError> {
+        let lock = take(&made, &path)?;
+        Ok(Self { path, made, _lock: Some(Arc::new(lock)) })
     }
 
     /// A folder with a finished run.
     pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
-        let folder = Self { path: path.to_owned(), made: path.to_owned() };
-        let text =
-            fs::read_to_string(path.join(INFO)).map_err(|cause| RunError::NoRun { path: path.to_owned(), cause })?;
-        let info = serde_json::from_str(&text).map_err(|cause| RunError::Corrupt { path: path.join(INFO), cause })?;
-        Ok((folder, info))
+        let info = path.join(INFO);
+        if !info.exists() {
+            // What goes wrong here goes wrong again where it is told.
+            let _ = recover(&named(path));
+        }
+        let bytes = fs::read(&info).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => RunError::NoRun { path: path.to_owned(), cause },
+            _ => RunError::Read { path: info.clone(), cause },
+        })?;
+        let read = serde_json::from_slice(&bytes).map_err(|cause| RunError::Corrupt { path: info, cause })?;
+        Ok((Self { path: path.to_owned(), made: path.to_owned(), _lock: None }, read))
     }
 
     /// Marks the run as finished, and replaces the previous run.
     pub fn finish(self, info: &RunInfo) -> Result<(), RunError> {
-        let write = |cause| RunError::Write { path: self.path.clone(), cause };
+        let write = |cause| RunError::Write { path: self.made.clone(), cause };
         let json = serde_json::to_string_pretty(info).map_err(|error| write(error.into()))?;
         whole_file::write(&self.made.join(INFO), (json + "\n").as_bytes()).map_err(write)?;
         // From here on the run is whole, and needs none.
         Checkpoints::remove_at(&self.checkpoint());
-        if self.made == self.path {
-            return Ok(());
+        if self.made != self.path {
+            replace(&self.path, &self.made).map_err(|cause| RunError::Replace {
+                path: self.path.clone(),
+                made: self.made.clone(),
+                cause,
+            })?;
         }
-        let old = beside(&self.path, ".old");
-        fs::rename(&self.path, &old).and_then(|()| fs::rename(&self.made, &self.path)).map_err(write)?;
-        fs::remove_dir_all(&old).map_err(write)
+        unlock(&self.path);
+        Ok(())
     }
 
     /// The folder.
@@ -92,6 +117,106 @@ impl RunFolder {
     }
 }
 
+/// `path` without a slash at its end; that of the folder itself where `path` is a link to it, or relative to others.
+fn named(path: &Path) -> PathBuf {
+    let short = path.components().as_path();
+    match short.file_name().is_none() || short.is_symlink() {
+        true => short.canonicalize().unwrap_or_else(|_| short.to_owned()),
+        false => short.to_owned(),
+    }
+}
+
+fn is_run(folder: &Path) -> bool {
+    folder.join(INFO).exists()
+}
+
+/// True if this process, and the shell that started it, are in `folder`.
+fn holds_this_process(folder: &Path) -> bool {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.and_then(|here| Ok(here.starts_with(folder.canonicalize()?))).unwrap_or(false)
+}
+
+fn take(made: &Path, path: &Path) -> Result<FolderLock, RunError> {
+    let lock = FolderLock::take(made).map_err(|cause| RunError::Write { path: made.to_owned(), cause })?;
+    lock.ok_or_else(|| RunError::InUse { path: path.to_owned() })
+}
+
+/// A finished run has no lock: it marks the new one of two.
+fn unlock(run: &Path) {
+    let _ = fs::remove_file(run.join(LOCK));
+}
+
+/// Completes, or takes back, the replacement of the run at `path` that was stopped.
+fn recover(path: &Path) -> Result<(), RunError> {
+    let write = |cause| RunError::Write { path: path.to_owned(), cause };
+    let (new, old) = (beside(path, ".new"), beside(path, ".old"));
+    if is_run(&old) {
+        match path.exists() {
+            true if is_run(path) => fs::remove_dir_all(&old).map_err(write)?,
+            true => {}
+            false => fs::rename(&old, path).map_err(write)?,
+        }
+    }
+    if is_run(path) {
+        unlock(path);
+    }
+    let is_left = !new.join(LOCK).exists() && !Checkpoints::exist(&new.join(CHECKPOINT));
+    if new.is_dir() && is_left && is_run(path) {
+        // The run that was replaced, or what is left of it.
+        return fs::remove_dir_all(&new).map_err(write);
+    }
+    if !is_run(&new) {
+        return Ok(());
+    }
+    let _lock = take(&new, path)?;
+    match path.exists() {
+        true => replace(path, &new).map_err(write)?,
+        false => fs::rename(&new, path).map_err(write)?,
+    }
+    unlock(path);
+    Ok(())
+}
+
+/// Puts the folder `made` in the place of `path`, and removes what was there.
+fn replace(path: &Path, made: &Path) -> io::Result<()> {
+    let gone = match exchange(path, made) {
+        Ok(()) => made.to_owned(),
+        // Systems that cannot do it at once: `recover` knows what to make of each moment in between.
+        Err(error) if cannot(&error) => {
+            let old = beside(path, ".old");
+            fs::rename(path, &old)?;
+            fs::rename(made, path)?;
+            old
+        }
+        Err(error) => return Err(error),
+    };
+    whole_file::sync_folder(path)?;
+    // A run that stays takes only room, and goes with the next one.
+    if let Err(error) = fs::remove_dir_all(&gone) {
+        tracing::warn!("cannot remove the run that was replaced, {}: {error}", gone.display());
+    }
+    Ok(())
+}
+
+/// Lets two folders change names at once.
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (one, other);
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// True if a file system, or a system, knows no exchange.
+fn cannot(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
+}
+
 /// The file that marks a finished run, written last.
 const INFO: &str = "run.json";
 /// The checkpoint, which an unfinished training may have.
@@ -101,23 +226,133 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 mod tests {
     use super::*;
 
+    fn info(seed: u64) -> RunInfo {
+        RunInfo { fusemix: "0".into(), seed, device: "cpu".into(), pairs: 2, towers: vec![], adapters: None }
+    }
+
+    fn trained(path: &Path, seed: u64) {
+        let run = RunFolder::create(path, true).unwrap();
+        fs::write(run.metrics(), seed.to_string()).unwrap();
+        run.finish(&info(seed)).unwrap();
+    }
+
+    fn seed(path: &Path) -> u64 {
+        let (run, info) = RunFolder::open(path).unwrap();
+        assert_eq!(fs::read_to_string(run.metrics()).unwrap(), info.seed.to_string());
+        info.seed
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     #[test]
     fn a_finished_run_is_not_overwritten_by_accident() {
         let folder = tempfile::tempdir().unwrap();
-        let info = RunInfo { fusemix: "0".into(), seed: 1, device: "cpu".into(), pairs: 2, towers: vec![] };
         let path = folder.path().join("run");
         let run = RunFolder::create(&path, false).unwrap();
         assert!(matches!(RunFolder::open(&path), Err(RunError::NoRun { .. })));
-        run.finish(&info).unwrap();
-        assert_eq!(RunFolder::open(&path).unwrap().1, info);
+        fs::write(run.metrics(), "1").unwrap();
+        run.finish(&info(1)).unwrap();
+        assert_eq!(seed(&path), 1);
         assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })));
         // As a shell completes it.
         let run = RunFolder::create(&folder.path().join("run/"), true).unwrap();
-        fs::write(run.metrics(), "new").unwrap();
-        assert_eq!(RunFolder::open(&path).unwrap().1, info, "the old run stays until the new one is there");
-        run.finish(&RunInfo { seed: 2, ..info }).unwrap();
-        let (run, info) = RunFolder::open(&path).unwrap();
-        assert_eq!((info.seed, fs::read_to_string(run.metrics()).unwrap().as_str()), (2, "new"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(run.metrics(), "2").unwrap();
+        assert_eq!(seed(&path), 1, "the old run stays until the new one is there");
+        run.finish(&info(2)).unwrap();
+        assert_eq!(seed(&path), 2);
+        assert_eq!(names(folder.path()), ["run"]);
+        assert_eq!(names(&path), ["metrics.jsonl", "run.json"]);
+        fs::write(path.join(INFO), [0xff, 0xfe, 0]).unwrap();
+        assert!(matches!(RunFolder::open(&path), Err(RunError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn one_process_trains_into_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let first = RunFolder::create(&path, false).unwrap();
+        assert!(matches!(RunFolder::create(&path, true), Err(RunError::InUse { .. })));
+        assert!(matches!(RunFolder::resume(&path), Err(RunError::InUse { .. })));
+        drop(first);
+        trained(&path, 1);
+        let first = RunFolder::create(&path, true).unwrap();
+        assert!(matches!(RunFolder::create(&path, true), Err(RunError::InUse { .. })));
+        drop(first);
+        drop(RunFolder::resume(&path).unwrap());
+    }
+
+    /// Every moment at which a replacement can be stopped, with an exchange and with two renames.
+    #[test]
+    fn a_replacement_that_was_stopped_is_completed_or_taken_back() {
+        let place = || {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("run");
+            trained(&path, 1);
+            let run = RunFolder::create(&path, true).unwrap();
+            fs::write(run.metrics(), "2").unwrap();
+            (folder, path, run)
+        };
+        let finished = |run: &RunFolder| {
+            fs::write(run.made.join(INFO), serde_json::to_string(&info(2)).unwrap()).unwrap();
+        };
+        type Stop = fn(&Path, &RunFolder);
+        let moments: [(Stop, u64); 5] = [
+            (|_, _| {}, 2),
+            (|path, run| exchange(path, &run.made).unwrap(), 2),
+            (
+                |path, run| {
+                    exchange(path, &run.made).unwrap();
+                    fs::remove_file(run.made.join(INFO)).unwrap();
+                },
+                2,
+            ),
+            (|path, _| fs::rename(path, beside(path, ".old")).unwrap(), 2),
+            (
+                |path, run| {
+                    fs::rename(path, beside(path, ".old")).unwrap();
+                    fs::rename(&run.made, path).unwrap();
+                },
+                2,
+            ),
+        ];
+        for (moment, (stop, expected)) in moments.into_iter().enumerate() {
+            let (folder, path, run) = place();
+            finished(&run);
+            stop(&path, &run);
+            drop(run);
+            assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })), "moment {moment}");
+            assert_eq!(seed(&path), expected, "moment {moment}");
+            trained(&path, 3);
+            assert_eq!(seed(&path), 3, "moment {moment}");
+            assert_eq!(names(folder.path()), ["run"], "moment {moment}");
+        }
+        // Not finished: the old run stays.
+        let (_folder, path, run) = place();
+        drop(run);
+        assert_eq!(seed(&path), 1);
+        // A reader alone finds it again.
+        let (_folder, path, run) = place();
+        finished(&run);
+        fs::rename(&path, beside(&path, ".old")).unwrap();
+        drop(run);
+        assert_eq!(seed(&path), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_run_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        trained(&folder.path().join("elsewhere"), 1);
+        let link = folder.path().join("run");
+        std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+        trained(&link, 2);
+        assert!(link.is_symlink());
+        assert_eq!((seed(&link), seed(&folder.path().join("elsewhere"))), (2, 2));
+        assert_eq!(names(folder.path()), ["elsewhere", "run"]);
     }
 }

@@ -19,6 +19,9 @@ pub struct RunInfo {
     pub pairs: usize,
     /// One per tower, in the recipe's order.
     pub towers: Vec<TowerInfo>,
+    /// The digest of the adapters; none in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<String>,
 }
 
 /// The provenance of a tower.

@@ -43,7 +43,7 @@ impl Model {
     pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {
         let mut found = Vec::new();
         for tested in tested {
-            found.extend(tested.pairs.retrieval(&self.space)?);
+            found.extend(tested.pairs.retrieval(&self.space, &self.session.stop)?.ok_or(Error::Stopped)?);
         }
         Ok(found)
     }

@@ -8,7 +8,7 @@ use super::{Error, Session};
 use crate::config::Recipe;
 use crate::dataset::Dataset;
 use crate::device::{self, DeviceChoice};
-use crate::run::{RunFolder, RunInfo};
+use crate::run::{RunError, RunFolder, RunInfo};
 use crate::space::Space;
 use crate::wording::suggest;
 
@@ -34,8 +34,21 @@ impl Session {
         {
             return Err(Error::OtherTowers { path: folder.recipe() });
         }
-        Ok(Model { session: self.clone(), folder, info, recipe, space, digest: OnceLock::new() })
+        let model = Model { session: self.clone(), folder, info, recipe, space, digest: OnceLock::new() };
+        match &model.info.adapters {
+            Some(written) if written != model.digest()? => {
+                Err(RunError::Changed { path: model.folder.adapters() }.into())
+            }
+            _ => Ok(model),
+        }
     }
+}
+
+/// The digest of the file at `path`: 32 hexadecimal digits.
+pub(super) fn digest(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(path)?;
+    Ok(hasher.finalize().to_hex()[..32].to_owned())
 }
 
 impl Model {
@@ -75,9 +88,8 @@ impl Model {
             return Ok(digest);
         }
         let path = self.folder.adapters();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_mmap_rayon(&path).map_err(|cause| Error::Read { path, cause })?;
-        Ok(self.digest.get_or_init(|| hasher.finalize().to_hex()[..32].to_owned()))
+        let digest = digest(&path).map_err(|cause| Error::Read { path, cause })?;
+        Ok(self.digest.get_or_init(|| digest))
     }
 
     /// Its towers, whose encoders must be those of the run.

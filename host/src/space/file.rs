@@ -88,7 +88,12 @@ impl Source for Stored<'_> {
         let name = if self.tower.is_empty() { name.to_owned() } else { format!("{}.{name}", self.tower) };
         match self.tensors.tensor(&name) {
             Ok(tensor) if tensor.dtype() == Dtype::F32 && tensor.shape() == shape => {
-                bytemuck::pod_collect_to_vec(tensor.data())
+                let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data());
+                if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                    let reason = || format!("tensor `{name}` holds {} at position {at}; train again", values[at]);
+                    self.wrong.get_or_insert_with(reason);
+                }
+                values
             }
             other => {
                 let found = other.map_or("is missing".into(), |t| format!("is {:?} {:?}", t.dtype(), t.shape()));

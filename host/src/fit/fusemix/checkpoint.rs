@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::device::{DeviceError, Slice};
 use crate::space::Space;
 use crate::tensor_file::{TensorFile, is_whole};
+use crate::whole_file;
 use crate::wording::differences;
 
 const FORMAT: &str = "fusemix-checkpoint";
@@ -76,7 +77,7 @@ impl Checkpoints {
 
     /// Takes the checkpoint at `path` and the one before it away.
     pub fn remove_at(path: &Path) {
-        for path in [path, &previous(path)] {
+        for path in [path, &previous(path), &begun(path)] {
             // What is not there need not go, and what stays does no harm.
             let _ = fs::remove_file(path);
         }
@@ -94,7 +95,15 @@ impl Checkpoints {
             let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
             serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
         };
-        training(path).or_else(|| training(&previous(path)))
+        let begun = || serde_json::from_slice(&fs::read(begun(path)).ok()?).ok();
+        training(path).or_else(|| training(&previous(path))).or_else(begun)
+    }
+
+    /// Records the identity of a training that begins, which may be stopped before its first checkpoint.
+    pub fn begin(&self) -> Result<(), CheckpointError> {
+        let path = begun(&self.path);
+        let json = serde_json::to_vec_pretty(&self.training).expect("a map of strings is JSON");
+        whole_file::write(&path, &json).map_err(|cause| CheckpointError::Write { path, cause })
     }
 
     /// True if there is a checkpoint at `path`.
@@ -133,7 +142,7 @@ impl Checkpoints {
                 .map_err(write)?;
         }
         fs::rename(&next, &self.path).map_err(write)?;
-        crate::whole_file::sync_folder(&self.path).map_err(write)
+        whole_file::sync_folder(&self.path).map_err(write)
     }
 
     /// Restores a space from its last good checkpoint; none if there is no checkpoint. If the newest is refused, a
@@ -195,6 +204,11 @@ impl Checkpoints {
 /// The checkpoint before the last.
 fn previous(path: &Path) -> PathBuf {
     path.with_extension("previous.safetensors")
+}
+
+/// What a training began with.
+fn begun(path: &Path) -> PathBuf {
+    path.with_file_name("training.json")
 }
 
 /// All state of a training, by name.

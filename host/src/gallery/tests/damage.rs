@@ -91,15 +91,15 @@ fn a_score_that_is_no_number_is_an_error() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&path, bytes).unwrap();
-    // Row 1 is removed, and row 0 has the NaN.
+    // The NaN is in row 1, which is removed.
     let mut gallery = Gallery::open(whole.path()).unwrap();
     assert!(gallery.search(&[1.0, 1.0], 3, None).is_ok());
     let mut bytes = fs::read(&path).unwrap();
-    bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    bytes[16..20].copy_from_slice(&f32::INFINITY.to_le_bytes());
     fs::write(&path, bytes).unwrap();
     gallery = Gallery::open(whole.path()).unwrap();
     let message = gallery.search(&[1.0, 1.0], 3, None).unwrap_err().to_string();
-    assert!(message.contains("row 0 has the impossible score inf") && message.contains("verify"), "{message}");
+    assert!(message.contains("row 2 has the impossible score inf") && message.contains("verify"), "{message}");
 }
 
 #[test]

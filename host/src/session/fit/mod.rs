@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::model::digest;
 use super::towers::Towers;
 use super::{Error, Event, Session};
 use crate::config::{Recipe, train_table};
@@ -137,6 +138,7 @@ impl Session {
                 None
             }
         };
+        checkpoints.begin().map_err(TrainError::from)?;
         let (described, options) = (device.describe(), trainer.options());
         self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
         let recipe = folder.recipe();
@@ -154,10 +156,12 @@ impl Session {
             Outcome::Finished => planned,
             Outcome::Ended(done) | Outcome::Stopped(done) => done,
         };
-        let info =
-            RunInfo { fusemix: env!("CARGO_PKG_VERSION").to_owned(), seed, device: trainer.devices(), pairs, towers };
+        let (fusemix, device_names) = (env!("CARGO_PKG_VERSION").to_owned(), trainer.devices());
+        let mut info = RunInfo { fusemix, seed, device: device_names, pairs, towers, adapters: None };
         if !matches!(outcome, Outcome::Stopped(_)) {
-            trainer.space().save(&folder.adapters())?;
+            let path = folder.adapters();
+            trainer.space().save(&path)?;
+            info.adapters = Some(digest(&path).map_err(|cause| Error::Read { path, cause })?);
             folder.finish(&info)?;
         }
         Ok(Fitted {

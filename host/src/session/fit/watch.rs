@@ -55,7 +55,10 @@ impl Observer for Watch<'_> {
         }
         let mut found: Vec<Retrieval> = Vec::new();
         for pairs in &self.validation {
-            found.extend(pairs.retrieval(space)?);
+            match pairs.retrieval(space, &self.session.stop)? {
+                Some(both) => found.extend(both),
+                None => return Ok(None),
+            }
         }
         let recall = mean_recall(&found);
         self.recall = Some(recall);

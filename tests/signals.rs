@@ -1,0 +1,133 @@
+//! Signals, and streams that nobody reads: work stops or goes on as asked, and what was done is kept.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{Place, Ran, built, interrupt};
+use crate::train::{RECIPE, place};
+
+const SLOW: &str = "[[plugin]]\nname = 'mock'\n[encoder.slow]\nplugin = 'mock'\ndelay_ms = 20\ncalls = 'calls'\n";
+
+fn slow() -> Place {
+    let place = Place::new(SLOW);
+    place.write("items.tsv", (0..4000).fold("text\n".to_owned(), |table, row| table + &format!("item {row}\n")));
+    place
+}
+
+/// The exit code of a program that ends soon.
+fn ends(mut running: Child) -> Option<i32> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = running.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.kill().unwrap();
+    panic!("it does not end");
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(running: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &running.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Standard errors that take nothing: a full disk, and a pipe whose reader is gone.
+fn unread() -> [(&'static str, fn(&mut Command) -> Child); 2] {
+    [
+        ("a full disk", |command| command.stderr(File::create("/dev/full").unwrap()).spawn().unwrap()),
+        ("a closed pipe", |command| {
+            let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+            drop(running.stderr.take());
+            running
+        }),
+    ]
+}
+
+#[test]
+fn an_encoding_whose_errors_nobody_reads_stops_when_asked() {
+    for (what, start) in unread() {
+        let place = slow();
+        let running = start(place.command("encode --data items.tsv --encoder slow -vv").stdout(Stdio::null()));
+        wait_for(|| place.read("calls").lines().count() > 40);
+        interrupt(&running);
+        assert_eq!(ends(running), Some(130), "{what}");
+        let encoded = place.read("calls").lines().count();
+        assert!(encoded < 4000, "{what}: it went on to the end");
+        let kept = place.json("cache")["entries"][0]["rows"].as_u64().unwrap() as usize;
+        assert_eq!(kept, encoded, "{what}");
+    }
+}
+
+#[test]
+fn a_training_whose_errors_nobody_reads_leaves_a_checkpoint() {
+    for (what, start) in unread() {
+        let place = place();
+        place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 1000000"));
+        let running = start(place.command("train fusion.toml --out run --device cpu").stdout(Stdio::null()));
+        wait_for(|| place.read("run/metrics.jsonl").lines().count() > 5);
+        interrupt(&running);
+        assert_eq!(ends(running), Some(130), "{what}");
+        assert!(place.path("run/checkpoint.safetensors").exists(), "{what}");
+    }
+}
+
+#[test]
+fn an_output_that_nobody_reads_is_no_panic() {
+    let place = slow();
+    for arguments in ["encode --data items.tsv --encoder slow --dry-run", "plugins --json", "cache", "devices"] {
+        let mut running = place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(running.stdout.take());
+        let ran = Ran::from(running.wait_with_output().unwrap());
+        assert!(ran.code == 0 && !ran.stderr.contains("panicked"), "{arguments}: {} {}", ran.code, ran.stderr);
+    }
+    let full = place.command("plugins").stdout(File::create("/dev/full").unwrap()).output().unwrap();
+    Ran::from(full).fails(1, "cannot write to standard output");
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let place = slow();
+    let program = built().join("fusemix");
+    let command = |ignored: &str| {
+        let script = format!("{ignored} exec {} encode --data items.tsv --encoder slow", program.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(place.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        shell.spawn().unwrap()
+    };
+    let running = command("trap '' HUP;");
+    wait_for(|| place.read("calls").lines().count() > 40);
+    signal(&running, "-HUP");
+    let before = place.read("calls").lines().count();
+    wait_for(|| place.read("calls").lines().count() > before + 100);
+    signal(&running, "-INT");
+    assert_eq!(ends(running), Some(130));
+    let running = command("");
+    let before = place.read("calls").lines().count();
+    wait_for(|| place.read("calls").lines().count() > before);
+    signal(&running, "-HUP");
+    assert_eq!(ends(running), Some(130));
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_that_names_it() {
+    let place = slow();
+    let script =
+        format!("ulimit -f 48; exec {} encode --data items.tsv --encoder slow", built().join("fusemix").display());
+    let ran = Ran::from(Command::new("sh").args(["-c", &script]).current_dir(place.path("")).output().unwrap());
+    ran.fails(1, "File too large");
+    assert!(ran.stderr.contains(".fusemix/cache/"), "{}", ran.stderr);
+    // What was stored is there, and the next run goes on.
+    let rest = place.json("encode --data items.tsv --encoder slow");
+    assert!(rest["cached"].as_u64().unwrap() > 0, "{rest}");
+    assert_eq!((&rest["failed"], place.run("cache verify").code), (&0.into(), 0));
+}
