@@ -9,7 +9,7 @@ use crate::api::{json, lines, place, run, stored_right, table};
 use crate::server::{Fault, KEY, Server, Wire};
 
 /// Faults that disappear if the request is sent again, or in parts.
-const PASSING: [Fault; 17] = [
+const PASSING: [Fault; 18] = [
     Fault::Limited,
     Fault::LimitedUntil,
     Fault::LimitedSomehow,
@@ -27,6 +27,7 @@ const PASSING: [Fault; 17] = [
     Fault::Empty,
     Fault::TooLarge,
     Fault::Unprocessable,
+    Fault::Huge,
 ];
 
 #[test]
@@ -229,4 +230,73 @@ fn another_width_than_that_of_the_cache_stops_with_both_numbers() {
     ran.fails(17, "encoder `api` returned latents of 8 values, not 24: its model is not the one that made the latents");
     assert_eq!(json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"], 10);
     assert!(server.requests().len() < 8, "{}", server.requests().len());
+}
+
+/// The most memory of a program that ends with `code`, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(mut command: std::process::Command, code: i32) -> (u64, String) {
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", running.id());
+    let mut most = 0;
+    while running.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kilobytes.unwrap_or(0) << 10);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let ran = crate::common::Ran::from(running.wait_with_output().unwrap());
+    assert_eq!(ran.code, code, "{}", ran.stderr);
+    (most, ran.stderr)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_without_end_takes_no_more_memory_than_a_good_one() {
+    let encode = |fault: Option<Fault>, code| {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| fault);
+        let place = place(&server, Wire::OpenAi, "batch = 16\nretries = 1\nencoding = 'float'\n");
+        place.write("data.tsv", table(400));
+        let mut command = place.command("encode --data data.tsv --encoder api");
+        command.env("TEST_KEY", KEY);
+        let (most, said) = peak(command, code);
+        (most, said, server.requests().len())
+    };
+    let (good, ..) = encode(None, 0);
+    for (fault, words) in
+        [(Fault::Endless, "is longer than"), (Fault::EndlessWords, "400 Bad Request"), (Fault::Bomb, "is longer than")]
+    {
+        let (most, said, requests) = encode(Some(fault), 20);
+        assert!(said.contains(words), "{fault:?}: {said}");
+        assert!(most < good + (100 << 20), "{fault:?}: {most} bytes, but {good} for a good server");
+        assert!(requests <= 64, "{fault:?}: {requests} requests");
+    }
+}
+
+#[test]
+fn a_usage_below_zero_buys_nothing() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |_| Some(Fault::Refund));
+    let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\nprice_per_million_tokens = 1000000\n");
+    place.write("data.tsv", table(100));
+    let summary = json(&place, "encode --data data.tsv --encoder api --max-cost 100", 6);
+    assert!(summary["cost"].as_f64().unwrap() > 50.0 && summary["encoded"].as_u64().unwrap() < 20, "{summary}");
+}
+
+#[test]
+fn a_key_that_the_server_repeats_is_hidden_however_it_is_written() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |_| Some(Fault::Unauthorized));
+    let place = place(&server, Wire::OpenAi, "");
+    place.write("data.tsv", table(5));
+    let ran = run(&place, "encode --data data.tsv --encoder api -vvv");
+    ran.fails(20, "Incorrect API key provided: [key]");
+    assert!(!ran.stderr.contains(KEY), "{}", ran.stderr);
+    // A password in a URL that is none.
+    place.write(
+        "plugins.toml",
+        "[[plugin]]\nname = 'api'\n[encoder.api]\nplugin = 'api'\nprovider = 'openai'\n\
+        model = 'm'\nbase_url = 'user:hunter2@host/v1'\n",
+    );
+    let ran = run(&place, "encode --data data.tsv --encoder api");
+    ran.fails(3, "`base_url` is not a URL");
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
 }

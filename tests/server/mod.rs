@@ -60,6 +60,14 @@ pub enum Fault {
     /// 401, and a quota that is used up.
     Unauthorized,
     UsedUp,
+    /// 200 and 400 with an answer that never ends.
+    Endless,
+    EndlessWords,
+    /// 200, and 512 MiB of blanks in half a megabyte.
+    Bomb,
+    /// 200 with a number that f64 cannot hold, and with a usage below 0.
+    Huge,
+    Refund,
 }
 
 /// The fault of request `n`, from 0.
@@ -165,6 +173,14 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
+/// Blanks, packed by gzip.
+fn bomb() -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let blanks = vec![b' '; 1 << 20];
+    (0..512).for_each(|_| packed.write_all(&blanks).unwrap());
+    packed.finish().unwrap()
+}
+
 fn answer(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) -> std::io::Result<()> {
     let head = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat())
@@ -216,7 +232,7 @@ impl Served {
         // One item is never too many.
         let many = |fault: &Fault| inputs.len() > 1 || !matches!(fault, Fault::TooLarge | Fault::Unprocessable);
         let fault = (self.script)(number).filter(many);
-        let right = matches!(fault, None | Some(Fault::Shuffled));
+        let right = matches!(fault, None | Some(Fault::Shuffled | Fault::Refund));
         let (status, headers, body) = match fault {
             None => (200, String::new(), whole(None)),
             Some(Fault::Limited) => (429, "retry-after: 0\r\n".to_owned(), say("too many requests")),
@@ -239,6 +255,17 @@ impl Served {
                 let body = whole(None);
                 (200, String::new(), body[..body.len() / 2].to_vec())
             }
+            Some(fault @ (Fault::Endless | Fault::EndlessWords)) => {
+                log(inputs, false);
+                let status = if fault == Fault::Endless { 200 } else { 400 };
+                let head = format!("HTTP/1.1 {status} Status\r\nconnection: close\r\n\r\n{{\"data\":[");
+                stream.write_all(head.as_bytes())?;
+                let more = b"0.125,".repeat(1 << 14);
+                loop {
+                    stream.write_all(&more)?;
+                }
+            }
+            Some(Fault::Bomb) => (200, "content-encoding: gzip\r\n".to_owned(), bomb()),
             Some(Fault::Reset | Fault::Stalled) => {
                 log(inputs, false);
                 let body = whole(None);

@@ -312,14 +312,18 @@ impl Wire {
             Some(Fault::Narrow) => rows.iter_mut().for_each(|(_, row)| row.truncate(WIDTH / 3)),
             Some(Fault::NotANumber) => rows[0].1[3] = f32::NAN,
             Some(Fault::Empty) => rows[0].1.clear(),
+            Some(Fault::Huge) => rows[0].1[3] = f32::INFINITY,
             _ => {}
         }
         let embedding = |row: &[f32]| match base64 {
             true => Value::from(STANDARD.encode(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())),
             // JSON has no NaN: null is what some servers make of it.
-            false => row.iter().map(|&value| if value.is_nan() { Value::Null } else { Value::from(value) }).collect(),
+            false => {
+                row.iter().map(|&value| if value.is_infinite() { Value::from(HUGE) } else { value.into() }).collect()
+            }
         };
         let tokens: usize = inputs.iter().map(|input| input.len().div_ceil(4)).sum();
+        let tokens = if fault == Some(Fault::Refund) { -1_000_000 } else { tokens as i64 };
         let plain = || rows.iter().map(|(_, row)| embedding(row)).collect::<Vec<Value>>();
         let answer = match self {
             Self::Cohere => {
@@ -351,6 +355,10 @@ impl Wire {
                     "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
             }
         };
-        answer.to_string().into_bytes()
+        // What no JSON of Rust's can hold.
+        answer.to_string().replace(&format!("\"{HUGE}\""), "1e400").into_bytes()
     }
 }
+
+/// Stands for a number that f64 cannot hold.
+const HUGE: &str = "huge";

@@ -330,10 +330,10 @@ impl Run<'_> {
         self.expected -= self.cost_of(measured, outcomes.len());
         if let Some(price) = self.encoder.description.price {
             // What an answer does not tell was measured before.
-            let tokens = usage.get("tokens").copied().unwrap_or(measured as f64);
+            let tokens = usage.get("tokens").copied().filter(is_amount).unwrap_or(measured as f64);
             *self.summary.cost.get_or_insert(0.0) += price.of(tokens, outcomes.len() as f64);
         }
-        for (unit, amount) in usage {
+        for (unit, amount) in usage.iter().filter(|(_, amount)| is_amount(amount)) {
             *self.summary.usage.entry(unit.clone()).or_default() += amount;
         }
     }
@@ -377,4 +377,9 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// True for what can be an amount: a plugin that tells another must not make a run look cheaper than it is.
+fn is_amount(amount: &f64) -> bool {
+    amount.is_finite() && *amount >= 0.0
 }

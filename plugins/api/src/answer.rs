@@ -160,10 +160,15 @@ impl OpenAiAnswer {
 pub(crate) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
     let object = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)
         .map_err(|error| D::Error::custom(error.to_string()))?;
-    Ok(object.into_iter().flatten().filter_map(|(key, value)| Some((key, value.as_f64()?))).collect())
+    Ok(object.into_iter().flatten().filter_map(|(key, value)| Some((key, amount(&value)?))).collect())
 }
 
-/// An answer's JSON, with Python's NaN and Infinity read as null.
+/// An amount of usage: a finite number of 0 or more.
+pub(crate) fn amount(value: &serde_json::Value) -> Option<f64> {
+    value.as_f64().filter(|amount| amount.is_finite() && *amount >= 0.0)
+}
+
+/// An answer's JSON, with Python's NaN and Infinity, and numbers beyond f64, read as null.
 pub(crate) fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, BadAnswer> {
     let read = serde_json::from_slice(body);
     let read = read.or_else(|error| without_names(body).map_or(Err(error), |body| serde_json::from_slice(&body)));
@@ -173,16 +178,23 @@ pub(crate) fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, BadAnsw
     })
 }
 
-/// `body` with null for each NaN or Infinity outside of strings; none if there are none.
+/// `body` with null for each NaN, Infinity or number beyond f64 outside of strings; none if there are none.
 fn without_names(body: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut in_text) = (Vec::with_capacity(body.len()), 0, false);
     let mut found = false;
     while at < body.len() {
         let name = [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|name| body[at..].starts_with(name));
+        let name = name.map(<[u8]>::len).or_else(|| huge(&body[at..]));
         match (body[at], name) {
-            (_, Some(name)) if !in_text => {
+            (_, Some(length)) if !in_text => {
                 out.extend_from_slice(b"null");
-                (at, found) = (at + name.len(), true);
+                (at, found) = (at + length, true);
+                continue;
+            }
+            (b'-' | b'0'..=b'9', None) if !in_text => {
+                let length = number(&body[at..]);
+                out.extend_from_slice(&body[at..at + length]);
+                at += length;
                 continue;
             }
             (b'"', _) => in_text = !in_text,
@@ -196,6 +208,20 @@ fn without_names(body: &[u8]) -> Option<Vec<u8>> {
         at += 1;
     }
     found.then_some(out)
+}
+
+/// Bytes of the number that `text` begins with.
+fn number(text: &[u8]) -> usize {
+    let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    text.iter().take_while(|byte| is_of_number(byte)).count()
+}
+
+/// Bytes of the number that `text` begins with, if f64 cannot hold it.
+fn huge(text: &[u8]) -> Option<usize> {
+    let starts = matches!(text.first(), Some(b'-' | b'0'..=b'9'));
+    let length = if starts { number(text) } else { return None };
+    let value: f64 = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
+    value.is_infinite().then_some(length)
 }
 
 /// Vectors in the order of their indices, or as they come if none has an index.

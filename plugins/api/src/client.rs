@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::body::{self, FACTS, Most, chain};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, words};
@@ -36,10 +37,10 @@ impl Client {
         })?;
         let url = Url::parse(base.trim_end_matches('/')).ok().filter(|url| url.has_host());
         let base = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
-            Error::config(format!(
-                "`base_url = {base:?}` is not a URL such as https://host/v1; change it in plugins.toml"
-            ))
-            .key("base_url")
+            // What is before an @ may be a password.
+            let shown = if base.contains('@') { String::new() } else { format!(" = {base:?}") };
+            Error::config(format!("`base_url`{shown} is not a URL such as https://host/v1; change it in plugins.toml"))
+                .key("base_url")
         })?;
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
             return Err(Error::config(
@@ -79,8 +80,16 @@ impl Client {
     }
 
     /// `text` without the key, in case the server repeated it.
-    pub(crate) fn redact(&self, text: &str) -> String {
+    fn redact(&self, text: &str) -> String {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
+    }
+
+    /// An answer without the key, in case the server repeated it.
+    fn clean(&self, body: Vec<u8>) -> Vec<u8> {
+        match &self.key {
+            Some(key) => key.clean(body),
+            None => body,
+        }
     }
 
     /// The address of the server, for messages.
@@ -101,8 +110,16 @@ impl Client {
     }
 
     /// Sends a request.
-    pub(crate) fn post(&self, endpoint: &Endpoint, body: &Value) -> Result<Reply, Failure> {
-        self.exchange(self.http.post(self.url(&endpoint.path)).json_body(body), endpoint)
+    pub(crate) fn post(
+        &self,
+        endpoint: &Endpoint,
+        body: &Value,
+        most: impl FnOnce(usize) -> Most,
+    ) -> Result<Reply, Failure> {
+        let body = body.to_string();
+        let most = most(body.len());
+        let request = self.http.post(self.url(&endpoint.path)).header("content-type", "application/json").body(body);
+        self.exchange(request, endpoint, most)
     }
 
     /// Requests something from the server, retrying as long as it may help.
@@ -110,7 +127,8 @@ impl Client {
         self.need_key().map_err(|error| error.message)?;
         let mut left = self.retries;
         loop {
-            match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint) {
+            let most = Most { bytes: FACTS, guessed: false };
+            match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint, most) {
                 Ok(reply) => return Ok(reply.body),
                 Err(Failure::Broken(_)) if left > 0 => {
                     left -= 1;
@@ -129,7 +147,7 @@ impl Client {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
-    fn exchange(&self, request: RequestBuilder, endpoint: &Endpoint) -> Result<Reply, Failure> {
+    fn exchange(&self, request: RequestBuilder, endpoint: &Endpoint, most: Most) -> Result<Reply, Failure> {
         let request = match &self.key {
             Some(key) => {
                 let (name, prefix) = &endpoint.key;
@@ -163,7 +181,8 @@ impl Client {
         let status = response.status();
         if status.is_success() {
             let allowance = Allowance::of(response.headers());
-            return Ok(Reply { body: response.bytes().map_err(again)?.to_vec(), allowance });
+            let body = self.clean(body::read(response, most, &self.address())?);
+            return Ok(Reply { body, allowance });
         }
         Err(self.failure(status, response))
     }
@@ -171,8 +190,8 @@ impl Client {
     fn failure(&self, status: StatusCode, response: Response) -> Failure {
         let after = retry_after(response.headers(), SystemTime::now());
         let elsewhere = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
-        let body = response.bytes().unwrap_or_default();
-        let words = words(self.redact(&String::from_utf8_lossy(&body)).as_bytes());
+        let body = self.clean(body::beginning(response));
+        let words = words(&body);
         let said = format!("{status}: {words}");
         match status.as_u16() {
             300..=399 => Failure::Fatal(format!(
@@ -205,29 +224,7 @@ impl Client {
     }
 }
 
-/// JSON in a request, without reqwest's feature for it.
-trait JsonBody {
-    fn json_body(self, body: &Value) -> Self;
-}
-
-impl JsonBody for RequestBuilder {
-    fn json_body(self, body: &Value) -> Self {
-        self.header("content-type", "application/json").body(body.to_string())
-    }
-}
-
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error and its causes.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

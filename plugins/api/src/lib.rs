@@ -7,6 +7,7 @@
 //! `provider` (the wire formats); `sender` (batches halved down to the item at fault).
 
 mod answer;
+mod body;
 mod catalog;
 mod client;
 mod endpoint;

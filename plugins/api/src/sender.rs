@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::answer::{BadAnswer, Judged};
+use crate::body::Most;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::input::Input;
@@ -35,8 +36,9 @@ pub(crate) struct Sender {
     failing: AtomicU32,
     /// Answers with good vectors: before the first, failures may not be the items' fault.
     answers: AtomicU32,
-    /// The model of the first of these answers.
+    /// The model of the first of these answers, and the values of its vectors.
     answered: OnceLock<String>,
+    width: OnceLock<usize>,
     /// True once the user was told that batches are sent in halves.
     told_of_halves: AtomicBool,
     /// The error after which no request can succeed.
@@ -85,6 +87,7 @@ impl Sender {
             failing: AtomicU32::new(0),
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
+            width: OnceLock::new(),
             told_of_halves: AtomicBool::new(false),
             fatal: OnceLock::new(),
         })
@@ -221,7 +224,9 @@ impl Sender {
     /// the server are respected.
     fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
-        let replied = self.client.post(&self.provider.endpoint(), body);
+        let width = self.width.get().copied().or(self.dimensions);
+        let most = |request| Most::of_vectors(items, width, request);
+        let replied = self.client.post(&self.provider.endpoint(), body, most);
         let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
         tracing::debug!("{items} items, after {:?}: {came}", start.elapsed());
         match replied {
@@ -251,10 +256,7 @@ impl Sender {
         job.wasted += usage.get("tokens").copied().unwrap_or(0.0);
         usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
         let judged = answer.and_then(|answer| answer.judge(inputs));
-        let judged = judged.map_err(|reason| {
-            let reason: String = self.client.redact(&reason).chars().take(300).collect();
-            Trouble::Unsure(reason)
-        })?;
+        let judged = judged.map_err(|reason| Trouble::Unsure(reason.chars().take(300).collect()))?;
         match judged.iter().all(Result::is_err) {
             // The model has no vector for it.
             true if inputs == 1 => {
@@ -267,7 +269,12 @@ impl Sender {
                     "the vectors have {got} values, not the {wanted} of `dimensions`: the model does not support the \
                      setting, or not that value"
                 )).key("dimensions"))),
-                _ => Ok(judged),
+                (_, width) => {
+                    if let Some(width) = width {
+                        self.width.get_or_init(|| width);
+                    }
+                    Ok(judged)
+                }
             },
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::contract::{Most, Provider};
-use crate::answer::{Answer, BadAnswer, Vector, json};
+use crate::answer::{Answer, BadAnswer, Vector, amount, json};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
@@ -145,7 +145,7 @@ impl Provider for Http {
                 format!("`vectors = \"/{vectors}\"` matches nothing in the answer, which begins with {start}").into()
             );
         }
-        let tokens = self.tokens.as_ref().and_then(|pointer| answer.pointer(pointer)?.as_f64());
+        let tokens = self.tokens.as_ref().and_then(|pointer| amount(answer.pointer(pointer)?));
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
         match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
             Ok(vectors) => Ok(Answer { vectors, usage, model: None }),
