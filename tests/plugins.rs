@@ -66,6 +66,40 @@ fn a_pinned_sum_that_fits_loads() {
     assert_eq!(listed["plugins"][0]["version"], "1.2.3");
 }
 
+/// The file is exchanged again and again while the program starts.
+#[cfg(unix)]
+#[test]
+fn what_is_loaded_is_what_was_checked() {
+    let mock = std::fs::read(plugin("libmock.so")).unwrap();
+    let sum: String = Sha256::digest(&mock).iter().map(|b| format!("{b:02x}")).collect();
+    let place = Place::new(&format!("[[plugin]]\nname = 'mock'\npath = 'swapped.so'\nsha256 = '{sum}'\n"));
+    std::fs::copy(plugin("libmock.so"), place.path("good.so")).unwrap();
+    std::fs::copy(plugin("libbroken.so"), place.path("other.so")).unwrap();
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0_u32.. {
+                if ends.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                let link = place.path("next");
+                let _ = std::fs::remove_file(&link);
+                let target = if turn.is_multiple_of(2) { "good.so" } else { "other.so" };
+                std::os::unix::fs::symlink(target, &link).unwrap();
+                std::fs::rename(&link, place.path("swapped.so")).unwrap();
+            }
+        });
+        let mut codes = std::collections::BTreeMap::new();
+        for _ in 0..60 {
+            let ran = place.run("plugins");
+            assert!([0, 10, 15].contains(&ran.code), "{}{}", ran.stdout, ran.stderr);
+            *codes.entry(ran.code).or_insert(0) += 1;
+        }
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(codes.contains_key(&0) && codes.contains_key(&15), "{codes:?}");
+    });
+}
+
 #[test]
 fn each_fault_of_an_encoder_is_told_apart() {
     let cases = [

@@ -78,3 +78,43 @@ fn a_tower_with_blocks_of_its_own_trains_and_evaluates() {
     place.json("train fusion.toml --out run --device cpu");
     place.json("eval run");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let place = place();
+    let made = std::process::Command::new("mkfifo").arg(place.path("pipe.tsv")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("/dev/zero", place.path("endless.tsv")).unwrap();
+    for odd in ["pipe.tsv", "endless.tsv"] {
+        let words = "it is not a regular file";
+        place.run(&format!("encode --data {odd} --encoder one")).fails(3, words);
+        place.run(&format!("train {odd} --out run")).fails(3, words);
+        place.run(&format!("plugins --plugins {odd}")).fails(3, words);
+        place.write("odd.toml", RECIPE.replace("'train.tsv'", &format!("'{odd}'")));
+        place.run("train odd.toml --out run").fails(3, words);
+    }
+    place.run("encode --data . --encoder one").fails(3, "must end in .tsv");
+    place.run("train . --out run").fails(3, "it is a folder");
+}
+
+#[test]
+fn absurd_numbers_are_refused_at_their_line() {
+    let place = place();
+    for (from, to, words) in [
+        ("epochs = 60", "epochs = 1000000000000", "must be between 1 and 10000000"),
+        ("epochs = 60", "steps = 9223372036854775807", "passes over the pairs"),
+        ("width = 32", "width = 9223372036854775807", "must be between 1 and 65536"),
+        ("width = 32", "width = 32\nblocks = 9223372036854775807", "must be at most 1024"),
+        ("encoder = 'one'", "encoder = 'one'\nblocks = 999999999", "must be at most 1024"),
+        ("left = 'a'", "left = 'a'\nweight = 999999", "must be a number above 0 and at most 100"),
+    ] {
+        place.write("absurd.toml", RECIPE.replace(from, to));
+        let ran = place.run("train absurd.toml --out run --device cpu");
+        ran.fails(3, words);
+        assert!(ran.stderr.contains("absurd.toml:"), "{}", ran.stderr);
+    }
+    let names: Vec<String> = (0..100_000).map(|column| format!("column{column}")).collect();
+    place.write("wide.tsv", format!("{}\n{}\n", names.join("\t"), names.join("\t")));
+    assert_eq!(place.json("encode --data wide.tsv --encoder one --column column77")["encoded"], 1);
+}

@@ -19,6 +19,7 @@ mod nn;
 pub mod pairs;
 pub mod plugin;
 mod quiet_panic;
+mod regular;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -230,10 +230,10 @@ fn pairs_entry(
     for (key, value) in &table {
         if key == WEIGHT {
             let number = value.as_float().or(value.as_integer().map(|number| number as f64));
-            weight = number
-                .filter(|weight| *weight > 0.0 && *weight < 1e6)
-                .ok_or_else(|| at(key, format!("`weight = {value}` of [[pairs]] must be a number above 0")))?
-                as f32;
+            weight = number.filter(|weight| *weight > 0.0 && *weight <= 100.0).ok_or_else(|| {
+                let message = format!("`weight = {value}` of [[pairs]] must be a number above 0 and at most 100");
+                at(key, message)
+            })? as f32;
             continue;
         }
         let Some(text) = value.as_str() else {

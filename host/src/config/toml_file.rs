@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::regular;
 use crate::wording::suggest;
 
 /// An error in a configuration file, or in reading it.
@@ -42,8 +43,11 @@ pub struct TomlFile {
 impl TomlFile {
     /// Reads `path`; `hint` is the advice if that fails.
     pub fn read(path: &Path, hint: &'static str) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause, hint })?;
+        let text = regular::read_text(path, regular::BY_HAND).map_err(|cause| ConfigError::Read {
+            path: path.to_owned(),
+            cause,
+            hint,
+        })?;
         Ok(Self { path: path.to_owned(), text })
     }
 

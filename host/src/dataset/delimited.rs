@@ -1,12 +1,14 @@
 //! Delimited text with a header: the common part of TSV and CSV.
 
 use csv::{ByteRecord, Position, Reader, ReaderBuilder};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::error::DataError;
 use super::table::Table;
+use crate::regular;
 use crate::wording::count;
 
 /// The two differences between the formats.
@@ -16,10 +18,13 @@ pub(super) struct Dialect {
     pub(super) quotes: bool,
 }
 
+/// The largest table, which is held in memory.
+const LARGEST: u64 = 64 << 30;
+
 /// Reads the whole of `path`.
 pub(super) fn read(path: &Path, dialect: &Dialect) -> Result<Table, DataError> {
     let failed = |cause| DataError::Read { path: path.to_owned(), cause };
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = regular::open(path, LARGEST).map_err(failed)?;
     let ends_in_newline = ends_in_newline(&mut file).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len() as usize;
     let mut reader = ReaderBuilder::new()
@@ -37,7 +42,8 @@ pub(super) fn read(path: &Path, dialect: &Dialect) -> Result<Table, DataError> {
         return Err(malformed(1, "the file is empty; the first line must name the columns".into()));
     }
     let names = names(&record);
-    if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+    let mut seen = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
         return Err(malformed(1, format!("two columns are called `{name}`; rename one")));
     }
     let mut table = Table::new(path, names);

@@ -1,10 +1,9 @@
 //! One item: the place of its bytes.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::regular;
 use crate::wording::short_path;
 
 /// The largest file that can be an item.
@@ -62,19 +61,5 @@ impl<'a> Item<'a> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    // Before it is opened: that of a pipe waits for a writer.
-    let is_file = std::fs::metadata(path).and_then(|found| match found.is_file() {
-        true => Ok(()),
-        false => Err(std::io::Error::other("it is not a regular file")),
-    });
-    let read = is_file.and_then(|()| File::open(path)).and_then(|file| {
-        bytes.reserve(file.metadata()?.len().min(LARGEST) as usize);
-        file.take(LARGEST + 1).read_to_end(&mut bytes)
-    });
-    match read {
-        Err(error) => Err(format!("cannot read {}: {error}", short_path(path).display())),
-        Ok(_) if bytes.len() as u64 > LARGEST => Err(format!("{} is larger than 1 GiB", short_path(path).display())),
-        Ok(_) => Ok(bytes),
-    }
+    regular::read(path, LARGEST).map_err(|error| format!("cannot read {}: {error}", short_path(path).display()))
 }

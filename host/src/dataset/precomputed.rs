@@ -4,13 +4,13 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::DataError;
 use crate::latents::{Latents, advise};
+use crate::regular;
 use crate::wording::suggest;
 
 /// A .safetensors file in memory.
@@ -23,7 +23,7 @@ impl Precomputed {
     /// Maps `path`.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |cause| DataError::Read { path: path.to_owned(), cause };
-        let file = File::open(path).map_err(read)?;
+        let file = regular::open(path, u64::MAX).map_err(read)?;
         // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
         let file = Self { path: path.to_owned(), map: Arc::new(map) };

@@ -9,7 +9,12 @@ use sha2::{Digest, Sha256};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
+use super::private_copy::PrivateCopy;
 use crate::config::PluginEntry;
+use crate::regular;
+
+/// The largest library that is checked against a pinned digest.
+const LARGEST: u64 = 4 << 30;
 
 /// A plugin whose library is loaded and whose interface fits. It stays loaded until the program ends.
 #[derive(Clone)]
@@ -19,12 +24,14 @@ pub struct Plugin {
     /// Its self-description.
     pub info: PluginInfo,
     pub(super) module: PluginModuleRef,
+    /// The file that was loaded: the library, or a copy of it.
+    loaded: PathBuf,
 }
 
 impl Plugin {
     /// The digest of this build of the library.
     pub(super) fn digest(&self) -> std::io::Result<String> {
-        Ok(blake3::Hasher::new().update_mmap_rayon(&self.path)?.finalize().to_hex()[..16].to_owned())
+        Ok(blake3::Hasher::new().update_mmap_rayon(&self.loaded)?.finalize().to_hex()[..16].to_owned())
     }
 }
 
@@ -86,18 +93,19 @@ fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
 pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
     let plugin = || entry.name.clone();
     let path = find(entry, folders)?;
+    let mut private = None;
     if let Some(pinned) = &entry.sha256 {
-        let bytes = std::fs::read(&path).map_err(|cause| LoadError::Unreadable {
-            plugin: plugin(),
-            path: path.clone(),
-            cause,
-        })?;
+        let unreadable = |cause| LoadError::Unreadable { plugin: plugin(), path: path.clone(), cause };
+        let bytes = regular::read(&path, LARGEST).map_err(unreadable)?;
         let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.eq_ignore_ascii_case(pinned) {
             return Err(LoadError::Checksum { plugin: plugin(), path, pinned: pinned.clone(), found });
         }
+        // What is loaded is what was checked, whatever happens to the file meanwhile.
+        private = Some(PrivateCopy::of(&path, found, &bytes).map_err(unreadable)?);
     }
-    let module = module(&entry.name, &path)?;
+    let loaded = private.as_ref().map_or(&path, PrivateCopy::path).clone();
+    let module = module(&entry.name, &path, &loaded)?;
     let info = module.info()();
     let info: PluginInfo = serde_json::from_str(&info).map_err(|error| LoadError::Abi {
         plugin: plugin(),
@@ -110,7 +118,7 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
     if !Version::parse(&info.version).is_ok_and(|version| entry.version.matches(&version)) {
         return Err(LoadError::Version { plugin: plugin(), path, wanted: entry.version.clone(), found: info.version });
     }
-    Ok(Plugin { path, info, module })
+    Ok(Plugin { path, info, module, loaded })
 }
 
 fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> {
@@ -129,7 +137,8 @@ fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> 
     found.ok_or_else(|| missing(file, folders))
 }
 
-fn module(plugin: &str, path: &Path) -> Result<PluginModuleRef, LoadError> {
+/// The plugin's module in `file`, which errors call `path`.
+fn module(plugin: &str, path: &Path, file: &Path) -> Result<PluginModuleRef, LoadError> {
     let not_a_library = |error: libloading::Error| LoadError::NotALibrary {
         plugin: plugin.to_owned(),
         path: path.to_owned(),
@@ -141,7 +150,7 @@ fn module(plugin: &str, path: &Path) -> Result<PluginModuleRef, LoadError> {
         reason: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     };
     // SAFETY: loading runs the library's initialisers: the user named this file in plugins.toml, and can pin its sum.
-    let library = unsafe { Library::new(path) }.map_err(not_a_library)?;
+    let library = unsafe { Library::new(file) }.map_err(not_a_library)?;
     // SAFETY: whatever exports abi_stable's symbol exports a header of this type; `upgrade` below checks its contents.
     let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
     let header: AbiHeaderRef =

@@ -4,6 +4,7 @@ mod encoder;
 mod intake;
 mod load;
 mod permits;
+mod private_copy;
 mod scaffold;
 mod services;
 

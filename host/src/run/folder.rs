@@ -9,6 +9,7 @@ use super::error::RunError;
 use super::info::RunInfo;
 use crate::file_lock::{FolderLock, LOCK};
 use crate::fit::fusemix::Checkpoints;
+use crate::regular;
 use crate::whole_file::{self, beside};
 
 /// The paths of a run folder.
@@ -65,7 +66,7 @@ impl RunFolder {
             // What goes wrong here goes wrong again where it is told.
             let _ = recover(&named(path));
         }
-        let bytes = fs::read(&info).map_err(|cause| match cause.kind() {
+        let bytes = regular::read(&info, regular::BY_HAND).map_err(|cause| match cause.kind() {
             ErrorKind::NotFound => RunError::NoRun { path: path.to_owned(), cause },
             _ => RunError::Read { path: info.clone(), cause },
         })?;

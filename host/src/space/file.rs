@@ -28,7 +28,6 @@
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,10 +35,13 @@ use std::sync::Arc;
 use super::{AdapterKind, Space, TowerSpec};
 use crate::device::{Device, DeviceError};
 use crate::nn::{Shape, Source, Version};
+use crate::regular;
 use crate::tensor_file::TensorFile;
 
 const FORMAT: &str = "fusemix-adapters";
 const VERSION: &str = "1";
+/// The largest file of adapters.
+const LARGEST: u64 = 64 << 30;
 
 /// An error of a file of adapters.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +138,7 @@ impl Space {
 
     /// Reads adapters onto a device.
     pub fn load(device: Arc<dyn Device>, path: &Path) -> Result<Self, SpaceError> {
-        let bytes = fs::read(path).map_err(|cause| SpaceError::Read { path: path.to_owned(), cause })?;
+        let bytes = regular::read(path, LARGEST).map_err(|cause| SpaceError::Read { path: path.to_owned(), cause })?;
         let wrong = |reason: String| SpaceError::Format { path: path.to_owned(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();

@@ -20,6 +20,6 @@ pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
 pub use error::TrainError;
 pub use observer::{EpochMetrics, Observer, Outcome};
-pub use options::{Mixup, OptionError, Options, TrainOptions};
+pub use options::{MOST_BLOCKS, Mixup, OptionError, Options, TrainOptions};
 pub use rules::{Planned, check};
 pub use train::Trainer;

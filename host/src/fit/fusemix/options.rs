@@ -146,6 +146,13 @@ const STEPS: usize = 10_000;
 /// Rows of a micro-batch: enough that reading the weights costs little compared with multiplying by them.
 const MICRO_BATCH: usize = 1024;
 
+/// The most passes over the pairs.
+const MOST_EPOCHS: usize = 10_000_000;
+/// The most dimensions of a shared space.
+const MOST_WIDTH: usize = 1 << 16;
+/// The most blocks of an adapter.
+pub const MOST_BLOCKS: usize = 1024;
+
 impl TrainOptions {
     /// The options for training on sets of so many pairs, with their weights; defaults scale with the largest set.
     pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
@@ -157,7 +164,13 @@ impl TrainOptions {
         let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
         let enough = if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) };
         let epochs = self.epochs.unwrap_or(self.steps.map_or(enough, |steps| steps.div_ceil(epoch).max(1)));
-        let steps = self.steps.unwrap_or(usize::MAX).min(epochs * epoch);
+        if let (Some(steps), None) = (self.steps, self.epochs)
+            && epochs > MOST_EPOCHS
+        {
+            let reason = format!("that is more than {MOST_EPOCHS} passes over the pairs");
+            return Err(OptionError { key: "steps", value: steps.to_string(), reason });
+        }
+        let steps = self.steps.unwrap_or(usize::MAX).min(epochs.saturating_mul(epoch));
         let mixup_alpha = self.mixup_alpha.unwrap_or(1.0);
         let options = Options {
             blocks: self.blocks.unwrap_or(if small { 1 } else { 4 }),
@@ -207,9 +220,14 @@ impl Options {
         match &self {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
-            o if o.width == 0 => wrong("width", &o.width, "the shared space needs at least one dimension"),
+            o if !(1..=MOST_WIDTH).contains(&o.width) => {
+                wrong("width", &o.width, &format!("must be between 1 and {MOST_WIDTH} dimensions"))
+            }
             o if !(1..=1024).contains(&o.expansion) => wrong("expansion", &o.expansion, "must be between 1 and 1024"),
-            o if o.epochs == 0 => wrong("epochs", &o.epochs, "must be at least 1"),
+            o if !(1..=MOST_EPOCHS).contains(&o.epochs) => {
+                wrong("epochs", &o.epochs, &format!("must be between 1 and {MOST_EPOCHS}"))
+            }
+            o if o.blocks > MOST_BLOCKS => wrong("blocks", &o.blocks, &format!("must be at most {MOST_BLOCKS}")),
             o if o.steps == Some(0) => wrong("steps", &0, "must be at least 1"),
             o if !share(o.dropout) => wrong("dropout", &o.dropout, "must be at least 0 and below 1"),
             o if !finite(o.mixup_alpha, 0.0) => wrong("mixup_alpha", &o.mixup_alpha, "must be 0 or more"),
@@ -305,6 +323,15 @@ mod tests {
 
     #[test]
     fn impossible_options_are_named() {
+        let absurd = [
+            TrainOptions { epochs: Some(1_000_000_000_000), ..TrainOptions::default() },
+            TrainOptions { steps: Some(usize::MAX), ..TrainOptions::default() },
+            TrainOptions { blocks: Some(usize::MAX), ..TrainOptions::default() },
+            TrainOptions { width: Some(usize::MAX / 2), ..TrainOptions::default() },
+        ];
+        for (options, key) in absurd.into_iter().zip(["epochs", "steps", "blocks", "width"]) {
+            assert_eq!(options.resolve(&[(100, 1.0)]).unwrap_err().key, key);
+        }
         let error = |options: TrainOptions, pairs| options.resolve(&[(pairs, 1.0)]).unwrap_err().to_string();
         let dropout = TrainOptions { dropout: Some(1.0), ..TrainOptions::default() };
         assert_eq!(error(dropout, 100), "`dropout = 1` in [train]: must be at least 0 and below 1");

@@ -140,11 +140,11 @@ impl Trainer {
     /// Steps of the whole training.
     pub fn planned_steps(&self) -> usize {
         let sizes = self.sizes();
-        let steps = |epoch| {
-            let mixes = self.options.mixes(epoch);
-            sizes.iter().map(|size| size.steps(mixes)).sum::<usize>()
-        };
-        (0..self.options.epochs).map(steps).sum::<usize>().min(self.options.steps.unwrap_or(usize::MAX))
+        let steps = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
+        let (mixed, plain) = (steps(true), steps(false));
+        let of = |epoch| if self.options.mixes(epoch) { mixed } else { plain };
+        let all = (0..self.options.epochs).map(of).fold(0, usize::saturating_add);
+        all.min(self.options.steps.unwrap_or(usize::MAX))
     }
 
     /// The recall of the adapters that are kept, where `patience` chooses them.

@@ -10,7 +10,7 @@ use crate::config::{PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
 use crate::fit::PairSet;
-use crate::fit::fusemix::{OptionError, Options, Planned, TrainError, TrainOptions, check};
+use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Options, Planned, TrainError, TrainOptions, check};
 use crate::pairs::{Paired, pair};
 use crate::run::TowerInfo;
 
@@ -73,6 +73,12 @@ impl<'a> Plan<'a> {
         let unknown =
             recipe.towers.iter().map(|tower| Planned { name: &tower.name, adapter: tower.adapter, width: None });
         check(&unknown.collect::<Vec<_>>(), &sets, options.width).map_err(|error| self.located(error))?;
+        if let Some((tower, blocks)) =
+            recipe.towers.iter().find_map(|tower| Some((tower, tower.blocks.filter(|blocks| *blocks > MOST_BLOCKS)?)))
+        {
+            let message = format!("`blocks = {blocks}` of tower `{}`: must be at most {MOST_BLOCKS}", tower.name);
+            return Err(recipe.file.error_at(&["tower", &tower.name, "blocks"], message).into());
+        }
         if options.patience > 0 && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
             let (value, reason) =
                 (options.patience.to_string(), "it needs `validation` pairs, but no [[pairs]] has any".to_owned());
