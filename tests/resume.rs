@@ -120,7 +120,7 @@ fn a_training_that_has_just_begun_keeps_its_seed() {
     let mut files: Vec<_> =
         std::fs::read_dir(place.path("run")).unwrap().map(|file| file.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["adapters.safetensors", "metrics.jsonl", "recipe.toml", "run.json"]);
+    assert_eq!(files, ["adapters.safetensors", "metrics.jsonl", "recipe.toml", "run.json", "seen.safetensors"]);
 }
 
 #[test]

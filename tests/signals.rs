@@ -41,8 +41,10 @@ fn signal(running: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
+type Start = fn(&mut Command) -> Child;
+
 /// Standard errors that take nothing: a full disk, and a pipe whose reader is gone.
-fn unread() -> [(&'static str, fn(&mut Command) -> Child); 2] {
+fn unread() -> [(&'static str, Start); 2] {
     [
         ("a full disk", |command| command.stderr(File::create("/dev/full").unwrap()).spawn().unwrap()),
         ("a closed pipe", |command| {

@@ -316,3 +316,48 @@ fn a_run_folder_of_the_first_version_opens() {
     place.run("report run --data run/test.tsv --out page.html");
     assert!(place.read("page.html").contains("<svg"));
 }
+
+#[test]
+fn pairs_that_were_trained_on_are_told_wherever_they_stand() {
+    let place = place();
+    // The training pairs under another name, with one that is new.
+    let rows: Vec<String> = place.read("train.tsv").lines().skip(1).take(30).map(str::to_owned).collect();
+    place.write("copy.tsv", format!("a\tb\n{}\nnew one\tnew one\n", rows.join("\n")));
+    place.write("leak.toml", RECIPE.replace("'test.tsv'", "'copy.tsv'"));
+    let message = "copy.tsv: 30 of 31 pairs were trained on (30 of 31 left items, 30 of 31 right items)";
+    let trained = place.run("train leak.toml --out run --device cpu");
+    trained.fails(0, message);
+    assert!(!trained.stderr.contains("validation.tsv:"), "{}", trained.stderr);
+    place.run("eval run").fails(0, message);
+    let shared = &place.json("eval run")["shared"][0];
+    assert_eq!((&shared["pairs"], &shared["all_pairs"], &shared["items"]), (&json!(30), &json!(31), &json!([30, 30])));
+    place.run("report run --out page.html").fails(0, message);
+    assert!(place.read("page.html").contains("of which 30 pairs and 60 single items were trained on"));
+    let clean = place.run("eval run --data test.tsv");
+    assert!(clean.code == 0 && !clean.stderr.contains("trained on"), "{}", clean.stderr);
+    place.run("report run --data test.tsv --out page.html");
+    assert!(place.read("page.html").contains("no item of which was trained on"));
+    // A run of an older version does not tell.
+    std::fs::remove_file(place.path("run/seen.safetensors")).unwrap();
+    place.run("report run --out page.html");
+    assert!(!place.read("page.html").contains("trained on"), "{}", place.read("page.html"));
+}
+
+#[test]
+fn a_training_that_learned_nothing_says_so() {
+    let place = place();
+    place.write("wild.toml", RECIPE.replace("lr = 0.003", "lr = 3.0\nlr_end = 3.0"));
+    place.run("train wild.toml --out wild --device cpu").fails(0, "nothing was learned: the loss ended at");
+    let good = place.run("train fusion.toml --out run --device cpu");
+    assert!(!good.stderr.contains("nothing was learned"), "{}", good.stderr);
+}
+
+#[test]
+fn a_pair_that_is_left_out_counts_on_neither_side() {
+    let place = place();
+    place.json("train fusion.toml --out run --device cpu");
+    let rows: Vec<String> = place.read("test.tsv").lines().skip(1).map(str::to_owned).collect();
+    place.write("holes.tsv", format!("a\tb\n{}\nw1 v1\t \n \tw2 v2\nw3 v3\t \n", rows.join("\n")));
+    let found = place.json("eval run --data holes.tsv")["retrieval"].clone();
+    assert_eq!([&found[0]["gallery"], &found[1]["gallery"]], [&json!(40), &json!(40)]);
+}

@@ -17,6 +17,10 @@ pub struct Side {
 pub struct Paired {
     /// Their latents.
     pub latents: [Box<dyn Latents>; 2],
+    /// The content keys of both items.
+    pub keys: Vec<(Key, Key)>,
+    /// Their rows in the file, from 0.
+    pub rows: Vec<usize>,
     /// Rows that were left out.
     pub dropped: usize,
     /// The digest of these pairs in this order.
@@ -51,10 +55,11 @@ impl Side {
 
 /// Pairs row by row; both sides are columns of one file.
 pub fn pair(sides: [Side; 2]) -> Paired {
-    let rows = sides[0].keys.len();
+    let all = sides[0].keys.len();
     let (mut latents, mut chosen) = ([0, 0], [Vec::new(), Vec::new()]);
+    let (mut keys, mut rows) = (Vec::new(), Vec::new());
     let mut digest = blake3::Hasher::new();
-    for (a, b) in sides[0].keys.iter().zip(&sides[1].keys) {
+    for (row, (a, b)) in sides[0].keys.iter().zip(&sides[1].keys).enumerate() {
         let present = [a.is_some(), b.is_some()];
         for side in 0..2 {
             if present == [true, true] {
@@ -64,14 +69,16 @@ pub fn pair(sides: [Side; 2]) -> Paired {
         }
         if let (Some(a), Some(b)) = (a, b) {
             digest.update(&a.0).update(&b.0);
+            keys.push((*a, *b));
+            rows.push(row);
         }
     }
-    let dropped = rows - chosen[0].len();
+    let dropped = all - rows.len();
     let [first, second] = sides.map(|side| side.latents);
     let [of_first, of_second] = chosen;
     let latents: [Box<dyn Latents>; 2] =
         [Box::new(Selected::new(first, of_first)), Box::new(Selected::new(second, of_second))];
-    Paired { latents, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
+    Paired { latents, keys, rows, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::{Cli, print};
 use crate::device::DeviceChoice;
 use crate::eval::Retrieval;
+use crate::session::Evaluation;
 
 /// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance.
 #[derive(clap::Args)]
@@ -23,11 +24,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&arguments.run, arguments.device)?;
-    let found = model.evaluate(arguments.data.as_deref())?;
+    let Evaluation { retrieval, shared } = model.evaluate(arguments.data.as_deref())?;
     if cli.json {
-        print::json(&json!({"retrieval": found}));
+        print::json(&json!({"retrieval": retrieval, "shared": shared}));
     } else {
-        say!("{}", table(&found).trim_end());
+        say!("{}", table(&retrieval).trim_end());
     }
     Ok(0)
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::progress::{Meter, Waiting};
 use super::wording::{line, options};
 use crate::encode::{Progress, Summary};
+use crate::run::Overlap;
 use crate::session::{Event, Watcher};
 use crate::wording::count;
 
@@ -85,6 +86,17 @@ impl Watcher for View {
             }
             Event::LeftOut { file, pairs, total } => {
                 note!("{}: skipped {pairs} of {total} pairs: an item has no latent", file.display());
+            }
+            Event::Overlap { file, shared } => {
+                let Overlap { towers, pairs, all_pairs, items, all_items } = shared;
+                let of = |side: usize| format!("{} of {} {} items", items[side], all_items[side], towers[side]);
+                note!(
+                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new items",
+                    file.display(),
+                    count(*all_pairs, "pair"),
+                    of(0),
+                    of(1)
+                );
             }
             Event::Begins { device, pairs, steps, resumed, options: resolved } => {
                 match resumed {

@@ -21,7 +21,7 @@ pub use calls::call;
 pub use column::{Failure, Places};
 pub use forecast::{Forecast, forecast};
 pub use once::{Latent, encode_once};
-pub use read::Files;
+pub use read::{Files, keys};
 pub use run::{Encoding, Progress, Summary, Wanted, encode};
 
 /// Chunks of items that are read while others are encoded.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::column::is_enough;
 use crate::cache::{FileStamps, Key, Known, Shelf};
 use crate::dataset::{Item, Items};
+use crate::stop::Stop;
 
 /// Rows per chunk, and bytes excluding the last items; two chunks wait at a time.
 const CHUNK: (usize, usize) = (256, 1 << 26);
@@ -107,6 +108,28 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The key of each item; none for those that cannot be read.
+pub fn keys(items: Items<'_>, files: Files<'_>, stop: &Stop) -> Vec<Option<Key>> {
+    let modality = items.modality();
+    let key = |row: usize| {
+        if stop.is_asked() {
+            return None;
+        }
+        let (start, file) = (SystemTime::now(), items.item(row).into_file());
+        let file = file.and_then(|path| Some((fs::metadata(&path).ok()?, path)));
+        let known = file.as_ref().filter(|_| files.trusted);
+        let known = known.and_then(|(metadata, path)| files.stamps.get(modality, path, metadata));
+        known.or_else(|| {
+            let key = Key::of(modality, &items.read(row).ok()?);
+            if let Some((metadata, path)) = file {
+                files.stamps.put(modality, &path, &metadata, start, key);
+            }
+            Some(key)
+        })
+    };
+    (0..items.len()).into_par_iter().map(key).collect()
 }
 
 impl Read {

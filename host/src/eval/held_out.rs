@@ -2,7 +2,7 @@
 
 use crate::cache::Key;
 use crate::device::DeviceError;
-use crate::pairs::{Distinct, Side};
+use crate::pairs::{Distinct, Paired, Side, pair};
 use crate::space::Space;
 use crate::stop::Stop;
 
@@ -16,7 +16,9 @@ pub struct HeldOut {
     pub sides: [Distinct; 2],
     /// Indices of the items that belong together; any number of matches on either side.
     pub matches: Vec<(usize, usize)>,
-    /// Rows with an item that has no latent.
+    /// The content keys of the pairs, row by row.
+    pub keys: Vec<(Key, Key)>,
+    /// Rows with an item that has no latent; such a row counts on neither side.
     pub dropped: usize,
     /// The digest of these pairs.
     pub digest: String,
@@ -25,21 +27,21 @@ pub struct HeldOut {
 impl HeldOut {
     /// The items of two columns of a file.
     pub fn new(towers: [usize; 2], sides: [Side; 2]) -> Self {
-        let [first, second] = &sides;
-        let pairs: Vec<(Key, Key)> =
-            first.keys.iter().zip(&second.keys).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
-        let dropped = first.keys.len() - pairs.len();
-        let mut digest = blake3::Hasher::new();
-        for (a, b) in &pairs {
-            digest.update(&a.0).update(&b.0);
-        }
-        let digest = digest.finalize().to_hex()[..16].to_owned();
-        let sides = sides.map(Side::distinct);
+        let Paired { latents: [first, second], keys, rows, dropped, digest } = pair(sides);
+        let side = |latents, keys: Vec<Key>| {
+            let mut side = Side { keys: keys.into_iter().map(Some).collect(), latents }.distinct();
+            side.rows.iter_mut().for_each(|row| *row = rows[*row]);
+            side
+        };
+        let sides = [
+            side(first, keys.iter().map(|(key, _)| *key).collect()),
+            side(second, keys.iter().map(|(_, key)| *key).collect()),
+        ];
         let mut matches: Vec<(usize, usize)> =
-            pairs.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
+            keys.iter().map(|(a, b)| (sides[0].index[a], sides[1].index[b])).collect();
         matches.sort_unstable();
         matches.dedup();
-        Self { towers, sides, matches, dropped, digest }
+        Self { towers, sides, matches, keys, dropped, digest }
     }
 
     /// The embeddings of both sides' items; none if `stop` asks.
@@ -94,7 +96,11 @@ mod tests {
         let held_out = HeldOut::new([0, 1], [side(&[1, 1, 2, 0, 1]), side(&[1, 2, 3, 4, 1])]);
         let [first, second] = &held_out.sides;
         assert_eq!((values(&*first.latents), &first.rows[..]), (vec![0.0, 20.0], &[0, 2][..]));
-        assert_eq!((values(&*second.latents), &second.rows[..]), (vec![0.0, 10.0, 20.0, 30.0], &[0, 1, 2, 3][..]));
+        assert_eq!((values(&*second.latents), &second.rows[..]), (vec![0.0, 10.0, 20.0], &[0, 1, 2][..]));
+        // A row whose other item has no latent counts on neither side, and rows are those of the file.
+        let holes = HeldOut::new([0, 1], [side(&[0, 1, 2]), side(&[1, 2, 3])]);
+        assert_eq!(holes.sides.each_ref().map(|side| side.rows.clone()), [vec![1, 2], vec![1, 2]]);
+        assert_eq!((holes.dropped, values(&*holes.sides[1].latents)), (1, vec![10.0, 20.0]));
         assert_eq!(held_out.matches, [(0, 0), (0, 1), (1, 2)]);
     }
 }

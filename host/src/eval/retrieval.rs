@@ -43,6 +43,17 @@ pub struct Retrieval {
     pub chance_median_rank: f64,
 }
 
+impl Retrieval {
+    /// True if some R@k is more than three standard deviations above that of a random order.
+    pub fn beats_chance(&self) -> bool {
+        let queries = self.queries.max(1) as f64;
+        self.recall.iter().any(|(k, recall)| {
+            let (found, chance) = (recall / 100.0, self.chance.get(k).copied().unwrap_or(0.0) / 100.0);
+            found > chance + 3.0 * (chance * (1.0 - chance) / queries).sqrt() && found * queries > 1.5
+        })
+    }
+}
+
 /// The mean of all R@k of several directions, in percent; 0 without any.
 pub fn mean_recall(directions: &[Retrieval]) -> f64 {
     let values: Vec<f64> = directions.iter().flat_map(|retrieval| retrieval.recall.values().copied()).collect();
@@ -50,8 +61,8 @@ pub fn mean_recall(directions: &[Retrieval]) -> f64 {
 }
 
 /// Retrieval from `x` to `y` and back, where `matches` are the matching pairs (index in `x`, index in `y`). An item
-/// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find. None if `stop`
-/// asks.
+/// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find. None
+/// if `stop` asks.
 pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<[Retrieval; 2]> {
     let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
     Some([one_way(x, y, matches, stop)?, one_way(y, x, &back, stop)?])

@@ -107,6 +107,11 @@ impl RunFolder {
         self.made.join("adapters.safetensors")
     }
 
+    /// The items and pairs that were trained on.
+    pub fn seen(&self) -> PathBuf {
+        self.made.join("seen.safetensors")
+    }
+
     /// The checkpoint from which an unfinished training resumes.
     pub fn checkpoint(&self) -> PathBuf {
         self.made.join(CHECKPOINT)

@@ -1,5 +1,6 @@
 //! Evaluation of the retrieval between the towers of a model.
 
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,17 +11,36 @@ use super::{Error, Event, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset};
 use crate::eval::{HeldOut, Retrieval};
+use crate::run::{Overlap, Seen};
+
+/// The result of an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Both directions between each two towers.
+    pub retrieval: Vec<Retrieval>,
+    /// The part of the pairs between each two towers that was trained on; empty for runs of older versions, which do
+    /// not tell.
+    pub shared: Vec<Overlap>,
+}
 
 /// Two towers with held-out pairs.
 pub(super) struct Tested {
     pub(super) ends: [PairEnd; 2],
     pub(super) file: Arc<Dataset>,
     pub(super) pairs: HeldOut,
+    /// The part of them that was trained on, if the run tells.
+    pub(super) shared: Option<Overlap>,
 }
 
 impl Tested {
-    fn new(session: &Session, towers: &Towers<'_>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
-        Ok(Self { pairs: held_out(session, towers, &ends, file)?, ends, file: file.clone() })
+    fn new(model: &Model, seen: Option<&Seen>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
+        let pairs = held_out(&model.session, &model.towers(), &ends, file)?;
+        let names = ends.each_ref().map(|end| model.recipe.towers[end.tower].name.as_str());
+        let shared = seen.map(|seen| seen.shared(names, &pairs.keys));
+        if let Some(shared) = &shared {
+            model.session.warn_of_overlap(file.path(), shared);
+        }
+        Ok(Self { pairs, ends, file: file.clone(), shared })
     }
 
     fn is_of(&self, ends: &[PairEnd; 2], file: &Arc<Dataset>) -> bool {
@@ -36,8 +56,10 @@ impl Tested {
 
 impl Model {
     /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`.
-    pub fn evaluate(&self, data: Option<&Path>) -> Result<Vec<Retrieval>, Error> {
-        self.retrieval(&self.held_out(data)?)
+    pub fn evaluate(&self, data: Option<&Path>) -> Result<Evaluation, Error> {
+        let tested = self.held_out(data)?;
+        let shared = tested.iter().filter_map(|tested| tested.shared.clone()).collect();
+        Ok(Evaluation { retrieval: self.retrieval(&tested)?, shared })
     }
 
     pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {
@@ -51,7 +73,8 @@ impl Model {
     /// The pairs to evaluate on, of the recipe's test files or of `data`: each pair set whose columns the file has,
     /// then every other two towers whose items are side by side in one file.
     pub(super) fn held_out(&self, data: Option<&Path>) -> Result<Vec<Tested>, Error> {
-        let towers = self.towers();
+        let path = self.folder.seen();
+        let seen = Seen::load(&path).map_err(|cause| Error::Read { path, cause })?;
         let mut files: BTreeMap<PathBuf, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
         let mut tested: Vec<Tested> = Vec::new();
         for entry in &self.recipe.pairs {
@@ -67,7 +90,7 @@ impl Model {
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     ends.extend(entry.ends.iter().filter(|end| !ends.contains(end)).cloned().collect::<Vec<_>>());
-                    tested.push(Tested::new(&self.session, &towers, entry.ends.clone(), file)?);
+                    tested.push(Tested::new(self, seen.as_ref(), entry.ends.clone(), file)?);
                 }
             }
         }
@@ -75,7 +98,7 @@ impl Model {
             for ends in two_of(ends) {
                 let known = tested.iter().any(|tested| tested.is_of(&ends, file));
                 if !known && file.paired_rows(ends.each_ref().map(|end| end.column.as_str())).is_ok() {
-                    tested.push(Tested::new(&self.session, &towers, ends, file)?);
+                    tested.push(Tested::new(self, seen.as_ref(), ends, file)?);
                 }
             }
         }

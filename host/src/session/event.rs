@@ -58,6 +58,13 @@ pub enum Event<'a> {
         /// All pairs of the file.
         total: usize,
     },
+    /// Pairs that are to be held out, or items of theirs, were trained on.
+    Overlap {
+        /// The file of the pairs.
+        file: &'a Path,
+        /// Their number.
+        shared: &'a crate::run::Overlap,
+    },
     /// A training begins or resumes.
     Begins {
         /// The device.

@@ -19,18 +19,20 @@ mod report;
 mod towers;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::cache::{FileStamps, Fingerprint, Reader, Shelf};
 use crate::config::{Config, ConfigError, DEFAULT_CACHE};
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
+use crate::run::Overlap;
 use crate::stop::Stop;
 
 pub use cache::Exported;
 pub use embed::EmbeddedColumn;
 pub use error::Error;
+pub use evaluate::Evaluation;
 pub use event::{Blind, Event, Watcher};
 pub use fit::{Existing, FitOptions, Fitted};
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
@@ -201,6 +203,13 @@ impl Session {
     /// True if somebody has asked to stop.
     pub fn should_stop(&self) -> bool {
         self.stop.is_asked()
+    }
+
+    /// Tells of held-out pairs that a training has seen.
+    fn warn_of_overlap(&self, file: &Path, shared: &Overlap) {
+        if !shared.is_nothing() {
+            self.see(Event::Overlap { file, shared });
+        }
     }
 
     fn see(&self, event: Event<'_>) {

@@ -8,7 +8,7 @@ use super::evaluate::Tested;
 use super::model::Model;
 use crate::dataset::Dataset;
 use crate::eval::{Retrieval, nearest};
-use crate::run::{Metrics, RunInfo, TowerInfo, read_metrics};
+use crate::run::{Metrics, Overlap, RunInfo, TowerInfo, read_metrics};
 
 /// Queries that are shown, spread evenly over the file.
 const QUERIES: usize = 24;
@@ -93,10 +93,19 @@ impl Model {
         let mut files: Vec<String> = tested.iter().map(Tested::file_name).collect();
         files.dedup();
         let files = files.join(", ");
-        let read = self.recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
-        let read: Vec<PathBuf> = read.filter_map(|path| path.canonicalize().ok()).collect();
-        let seen = tested.iter().any(|tested| tested.file.path().canonicalize().is_ok_and(|path| read.contains(&path)));
-        let held_out = if seen { "" } else { ", which were not used for training" };
+        let shared: Option<Vec<&Overlap>> = tested.iter().map(|tested| tested.shared.as_ref()).collect();
+        let held_out = match shared {
+            // A run of an older version does not tell.
+            None => String::new(),
+            Some(shared) if shared.iter().all(|shared| shared.is_nothing()) => {
+                ", no item of which was trained on".to_owned()
+            }
+            Some(shared) => {
+                let pairs: usize = shared.iter().map(|shared| shared.pairs).sum();
+                let items: usize = shared.iter().flat_map(|shared| shared.items).sum();
+                format!(", of which {pairs} pairs and {items} single items were trained on")
+            }
+        };
         format!(
             "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of \
              {files}{held_out}."

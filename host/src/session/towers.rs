@@ -3,12 +3,12 @@
 use fusemix_sdk::{Description, ItemKind, Modality};
 use std::sync::{Arc, Mutex};
 
-use super::encode::complete;
+use super::encode::{complete, items};
 use super::{Error, Session, locked};
 use crate::cache::Key;
 use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, Precomputed};
-use crate::encode::Wanted;
+use crate::encode::{Wanted, keys};
 use crate::latents::{Concatenated, Latents};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
@@ -138,6 +138,21 @@ impl<'a> Towers<'a> {
         let [first, second] = ends;
         file.paired_rows([&first.column, &second.column])?;
         Ok([self.side(first.tower, file, &first.column)?, self.side(second.tower, file, &second.column)?])
+    }
+
+    /// The pairs of a file by content, without encoding them.
+    pub(super) fn keys(&self, ends: &[PairEnd; 2], file: &Dataset) -> Result<Vec<(Key, Key)>, Error> {
+        let of = |end: &PairEnd| match file {
+            Dataset::Table(table) => {
+                let encoders = self.encoders(end.tower)?;
+                let Some(encoder) = encoders.first() else { return Ok(Vec::new()) };
+                let items = items(table.column(&end.column)?, encoder);
+                Ok(keys(items, self.session.files()?, &self.session.stop))
+            }
+            Dataset::Precomputed(file) => Ok::<_, Error>(precomputed(file, &end.column)?.keys),
+        };
+        let (first, second) = (of(&ends[0])?, of(&ends[1])?);
+        Ok(first.into_iter().zip(second).filter_map(|(first, second)| Some((first?, second?))).collect())
     }
 
     /// Encodes a column for a tower; a row has a latent if every encoder of the tower has one for it.

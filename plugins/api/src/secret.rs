@@ -55,9 +55,9 @@ impl Secret {
         let hidden = |text: &str| Some(self.redact(text)).filter(|clean| clean != text);
         match json {
             Value::String(text) => hidden(text).map(|clean| *text = clean).is_some(),
-            Value::Array(values) => values.iter_mut().fold(false, |found, value| self.hide(value) || found),
+            Value::Array(values) => values.iter_mut().fold(false, |found, value| self.hide(value) | found),
             Value::Object(fields) => {
-                let mut found = fields.values_mut().fold(false, |found, value| self.hide(value) || found);
+                let mut found = fields.values_mut().fold(false, |found, value| self.hide(value) | found);
                 let keys: Vec<String> = fields.keys().cloned().collect();
                 for (key, clean) in keys.into_iter().filter_map(|key| Some((hidden(&key)?, key))) {
                     let value = fields.remove(&clean).unwrap_or_default();

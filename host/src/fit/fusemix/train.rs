@@ -147,6 +147,15 @@ impl Trainer {
         all.min(self.options.steps.unwrap_or(usize::MAX))
     }
 
+    /// The mean loss of a step whose adapters guess: the logarithm of its pairs.
+    pub fn chance_loss(&self) -> f32 {
+        let sizes = self.sizes();
+        let mixes = self.options.mixes(self.options.epochs - 1);
+        let steps = |size: &Size| size.steps(mixes) as f32;
+        let sum: f32 = sizes.iter().map(|size| steps(size) * (size.batch as f32).ln()).sum();
+        sum / sizes.iter().map(steps).sum::<f32>()
+    }
+
     /// The recall of the adapters that are kept, where `patience` chooses them.
     pub fn kept_recall(&self) -> Option<f64> {
         self.position.best.map(|(recall, _)| f64::from_bits(recall))

@@ -67,6 +67,8 @@ pub struct Fitted {
     pub recall: Option<f64>,
     /// The recall of the adapters that are kept, where `patience` chooses them.
     pub kept_recall: Option<f64>,
+    /// False if the loss, and the recall on validation pairs if there are any, ended where guessing ends.
+    pub learned: bool,
     /// Seconds of training.
     pub seconds: f64,
     /// The time that the device spent on each kernel.
@@ -100,7 +102,7 @@ impl Session {
         folder: RunFolder,
         (seed, resume): (u64, bool),
     ) -> Result<Fitted, Error> {
-        let Material { sets, validation, dropped, towers, mut identity } = material;
+        let Material { sets, validation, dropped, towers, seen, mut identity } = material;
         let located = |error| plan.located(error);
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
@@ -152,6 +154,15 @@ impl Session {
             error if checkpoints.path.exists() => Error::Resumable(error),
             error => error.into(),
         })?;
+        let learned = watch.learned(trainer.chance_loss());
+        if !learned && !matches!(outcome, Outcome::Stopped(_)) {
+            tracing::warn!(
+                "nothing was learned: the loss ended at {:.3}, and guessing gives {:.3}; lower `lr` in [train], take \
+                 more epochs, and check that the items of a row belong together",
+                watch.loss.unwrap_or(f32::NAN),
+                trainer.chance_loss()
+            );
+        }
         let steps = match outcome {
             Outcome::Finished => planned,
             Outcome::Ended(done) | Outcome::Stopped(done) => done,
@@ -161,6 +172,8 @@ impl Session {
         if !matches!(outcome, Outcome::Stopped(_)) {
             let path = folder.adapters();
             trainer.space().save(&path)?;
+            let of_seen = folder.seen();
+            seen.save(&of_seen).map_err(|cause| Error::Write { path: of_seen, cause })?;
             info.adapters = Some(digest(&path).map_err(|cause| Error::Read { path, cause })?);
             folder.finish(&info)?;
         }
@@ -175,6 +188,7 @@ impl Session {
             loss: watch.loss,
             recall: watch.recall,
             kept_recall: trainer.kept_recall(),
+            learned,
             seconds: start.elapsed().as_secs_f64(),
             kernels: device.profile().take(),
         })

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
-use crate::config::{PairsEntry, Recipe};
+use crate::config::{PairEnd, PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
 use crate::fit::PairSet;
 use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Options, Planned, TrainError, TrainOptions, check};
 use crate::pairs::{Paired, pair};
-use crate::run::TowerInfo;
+use crate::run::{Seen, TowerInfo};
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(super) struct Plan<'a> {
@@ -27,6 +27,7 @@ struct PairFiles {
     /// Rows of `train`.
     rows: usize,
     validation: Option<Dataset>,
+    test: Option<Dataset>,
 }
 
 impl PairFiles {
@@ -39,8 +40,8 @@ impl PairFiles {
         let (train, rows) = open(&entry.train)?;
         let validation = entry.validation.as_ref().map(open).transpose()?.map(|(file, _)| file);
         // Evaluation must not fail after hours of training for a mistake in the recipe.
-        entry.test.as_ref().map(open).transpose()?;
-        Ok(Self { train, rows, validation })
+        let test = entry.test.as_ref().map(open).transpose()?.map(|(file, _)| file);
+        Ok(Self { train, rows, validation, test })
     }
 }
 
@@ -51,6 +52,8 @@ pub(super) struct Material {
     /// Pairs that were left out.
     pub(super) dropped: usize,
     pub(super) towers: Vec<TowerInfo>,
+    /// Its items and pairs by content.
+    pub(super) seen: Seen,
     /// The identity of this training.
     pub(super) identity: BTreeMap<String, String>,
 }
@@ -100,13 +103,14 @@ impl<'a> Plan<'a> {
     pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
         let patience = self.options.patience.is_some_and(|patience| patience > 0);
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
-        let mut identity = BTreeMap::new();
+        let (mut identity, mut seen) = (BTreeMap::new(), Seen::default());
         for (number, (entry, files)) in (1..).zip(self.recipe.pairs.iter().zip(&self.files)) {
             let paired = towers.training_pairs(entry, &files.train)?;
             dropped += paired.dropped;
             identity.insert(format!("pairs {number}"), paired.digest);
             identity.insert(format!("weight of pairs {number}"), entry.weight.to_string());
             let ends = entry.ends.each_ref().map(|end| end.tower);
+            seen.add(self.names(&entry.ends), paired.keys);
             sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
             if let Some(file) = &files.validation {
                 let pairs = held_out(towers.session(), towers, &entry.ends, file)?;
@@ -116,8 +120,18 @@ impl<'a> Plan<'a> {
                 validation.push(pairs);
             }
         }
+        for (entry, files) in self.recipe.pairs.iter().zip(&self.files) {
+            for file in files.validation.iter().chain(&files.test) {
+                let pairs = towers.keys(&entry.ends, file)?;
+                towers.session().warn_of_overlap(file.path(), &seen.shared(self.names(&entry.ends), &pairs));
+            }
+        }
         let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
-        Ok(Material { sets, validation, dropped, towers, identity })
+        Ok(Material { sets, validation, dropped, towers, seen, identity })
+    }
+
+    fn names(&self, ends: &[PairEnd; 2]) -> [&str; 2] {
+        ends.each_ref().map(|end| self.recipe.towers[end.tower].name.as_str())
     }
 
     /// Warns about options that cannot have their intended effect.

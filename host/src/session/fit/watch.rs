@@ -20,6 +20,8 @@ pub(super) struct Watch<'a> {
     pub(super) loss: Option<f32>,
     /// The recall of the last evaluation.
     pub(super) recall: Option<f64>,
+    /// True if that is more than chance explains.
+    beats_chance: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -33,7 +35,17 @@ impl<'a> Watch<'a> {
     ) -> Result<Self, Error> {
         let path = folder.metrics();
         let metrics = MetricsFile::open(&path, epochs).map_err(|cause| Error::Write { path, cause })?;
-        Ok(Self { session, metrics, validation, planned, first: None, loss: None, recall: None })
+        Ok(Self { session, metrics, validation, planned, first: None, loss: None, recall: None, beats_chance: false })
+    }
+}
+
+impl Watch<'_> {
+    /// True unless the loss ended where guessing does, with a recall that does not contradict it.
+    pub(super) fn learned(&self, chance_loss: f32) -> bool {
+        /// The part of the loss of guessing below which something was learned.
+        const GUESSING: f32 = 0.97;
+        let better = self.loss.is_none_or(|loss| loss < GUESSING * chance_loss);
+        better || self.beats_chance
     }
 }
 
@@ -61,6 +73,7 @@ impl Observer for Watch<'_> {
             }
         }
         let recall = mean_recall(&found);
+        self.beats_chance = found.iter().any(Retrieval::beats_chance);
         self.recall = Some(recall);
         self.metrics.add(&Metrics::of_evaluation(epoch, recall, found))?;
         Ok(Some(recall))
