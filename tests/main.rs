@@ -13,6 +13,7 @@ mod folders;
 mod gallery;
 mod hub;
 mod library;
+mod money;
 mod pace;
 mod plugins;
 mod precomputed;

@@ -8,6 +8,7 @@
 //!                     index.redb           the same for who writes, by item; made again from the logs where it is lost
 //!                     lock                 locked by who writes
 //!       files.log                          file -> item, for as long as the file does not change
+//!       spent.jsonl                        what each encoder has used and cost
 //! ```
 
 mod absent;
@@ -17,6 +18,7 @@ mod index;
 mod journal;
 mod key;
 mod known;
+mod ledger;
 mod lock;
 mod log;
 mod names;
@@ -34,12 +36,14 @@ mod tests;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::bytes::Bytes;
 
 pub use cached::CachedLatents;
 pub use key::{Fingerprint, Key};
 pub use known::{Counts, Known};
+pub use ledger::{Ledger, Spent, spent};
 pub use reader::Reader;
 pub use shelf::Shelf;
 pub use stamps::FileStamps;
@@ -110,6 +114,28 @@ impl Entry {
         Reader::at(&self.folder)
     }
 
+    /// The time of the last change of its latents.
+    pub fn modified(&self) -> io::Result<SystemTime> {
+        let files = std::fs::read_dir(&self.folder)?;
+        let times = files.filter_map(|file| {
+            let file = file.ok()?;
+            let is_data = file.file_name() == log::FILE || file.file_name().to_string_lossy().starts_with("segment-");
+            file.metadata().ok()?.modified().ok().filter(|_| is_data)
+        });
+        Ok(times.max().unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
+    /// Removes the entry and all of its latents, unless another process is writing to it.
+    pub fn remove(self) -> Result<(), CacheError> {
+        let gone = crate::whole_file::beside(&self.folder, ".removed");
+        let read_only = || CacheError::io("remove", &self.folder, ErrorKind::ReadOnlyFilesystem.into());
+        let lock = lock::Lock::take(&self.folder)?.ok_or_else(read_only)?;
+        // At once, so that nobody finds a part of it.
+        let removed = std::fs::rename(&self.folder, &gone).and_then(|()| std::fs::remove_dir_all(&gone));
+        drop(lock);
+        removed.map_err(|cause| CacheError::io("remove", &self.folder, cause))
+    }
+
     /// Checks every row and every record of the log against its checksum.
     pub fn verify(&self) -> Result<Checked, CacheError> {
         let reader = self.reader()?;
@@ -155,7 +181,11 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        if is_entry(&folder) {
+        let is_removed = folder.extension().is_some_and(|ending| ending == "removed");
+        if is_removed {
+            // What a stopped removal left.
+            let _ = std::fs::remove_dir_all(&folder);
+        } else if is_entry(&folder) {
             let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             entries.push(Entry { fingerprint, info, folder });
@@ -165,6 +195,11 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     Ok(entries)
 }
 
+/// True if there is an entry in `folder`; one that cannot be looked into is one too, and says so where it is opened.
 fn is_entry(folder: &Path) -> bool {
-    [log::FILE, index::FILE].iter().any(|file| folder.join(file).is_file())
+    let is_there = |file: &&str| match std::fs::metadata(folder.join(file)) {
+        Ok(found) => found.is_file(),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
+    [log::FILE, index::FILE].iter().any(is_there)
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use super::cached::CachedLatents;
 use super::reader::Reader;
 use super::store::Store;
-use super::{CacheError, Fingerprint, Key, Known};
+use super::{CacheError, Fingerprint, Key, Known, Ledger};
 
 /// The latents of one fingerprint. Any number of processes can read them; the first to write excludes other writers
 /// until it ends.
@@ -38,6 +38,11 @@ impl Shelf {
             opening: Mutex::default(),
             turn: Mutex::default(),
         })
+    }
+
+    /// The account of the encoder.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::new(&self.cache, &self.fingerprint, &self.encoder)
     }
 
     /// The right to encode: others in this process wait, and then find what was stored.

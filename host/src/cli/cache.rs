@@ -1,14 +1,16 @@
 //! `fusemix cache`: listing, verifying and exporting stored latents.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::wording::money;
 use super::{Cli, exit, print};
-use crate::cache::{Checked, list};
+use crate::cache::{Checked, Spent, list, spent};
 use crate::dataset::read_table;
-use crate::session::Exported;
+use crate::session::{Exported, Prune};
 use crate::wording::count;
 
 /// List, verify or export the contents of the latent cache.
@@ -25,6 +27,33 @@ enum Command {
         /// Rebuild a damaged log, and drop damaged rows so that the next run encodes them again
         #[arg(long)]
         repair: bool,
+    },
+    /// List the encoders' latents that nobody needs, or remove them
+    Prune {
+        /// Only those of this encoder
+        #[arg(long, value_name = "NAME", required_unless_present_any = ["older_than", "unused_by"])]
+        encoder: Option<String>,
+        /// Only those that got no new latent for so many days
+        #[arg(long, value_name = "DAYS", value_parser = days)]
+        older_than: Option<Duration>,
+        /// Only those that no encoder of these recipes uses, as plugins.toml configures them now
+        #[arg(long, value_name = "RECIPE", num_args = 1..)]
+        unused_by: Vec<PathBuf>,
+        /// Remove them; they cannot be brought back
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forget the latents of a column's items, so that the next run encodes them again
+    Forget {
+        /// The table with the items: .tsv or .csv with a header
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// The encoder's name in plugins.toml
+        #[arg(long, value_name = "NAME")]
+        encoder: String,
+        /// The column with the items [default: guessed from the header]
+        #[arg(long, value_name = "COL")]
+        column: Option<String>,
     },
     /// Write the latents of a column to a file, encoding the missing ones
     Export {
@@ -47,16 +76,77 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
         None => show(cli),
         Some(Command::Verify { repair }) => verify(cli, repair),
+        Some(Command::Prune { encoder, older_than, unused_by, yes }) => {
+            prune(cli, &Prune { encoder, unused_for: older_than, unused_by }, yes)
+        }
+        Some(Command::Forget { data, encoder, column }) => forget(cli, &data, &encoder, column.as_deref()),
         Some(Command::Export { data, encoder, column, out }) => export(cli, data, &encoder, column, out),
     }
+}
+
+fn days(text: &str) -> Result<Duration, String> {
+    let days = text.parse::<f64>().ok().filter(|days| (0.0..1e6).contains(days));
+    days.map(|days| Duration::from_secs_f64(days * 86_400.0)).ok_or_else(|| "not a number of days".to_owned())
+}
+
+fn prune(cli: &Cli, choice: &Prune, yes: bool) -> Result<u8> {
+    let mut removed = Vec::new();
+    let mut failed = false;
+    for entry in cli.session.prunable(choice)? {
+        let rows = entry.reader().and_then(|reader| reader.counts()).map_or(0, |counts| counts.rows as usize);
+        let (fingerprint, names) = (entry.fingerprint.clone(), entry.info.encoders.clone());
+        let outcome = if yes { entry.remove() } else { Ok(()) };
+        failed |= outcome.is_err();
+        if !cli.json {
+            let names = names.iter().cloned().collect::<Vec<_>>().join(", ");
+            match &outcome {
+                Ok(()) => {
+                    say!("{fingerprint}  {names:<16} {}{}", count(rows, "row"), if yes { ", removed" } else { "" })
+                }
+                Err(error) => say!("{fingerprint}  {names:<16} error: {error}"),
+            }
+        }
+        removed.push(json!({"fingerprint": fingerprint, "encoders": names, "rows": rows, "removed": yes,
+            "error": outcome.err().map(|error| error.to_string())}));
+    }
+    if cli.json {
+        print::json(&json!({"entries": removed}));
+    } else if removed.is_empty() {
+        say!("there is nothing to remove");
+    } else if !yes {
+        say!("nothing was removed; add --yes to remove what is listed");
+    }
+    Ok(if failed { exit::FAILED } else { 0 })
+}
+
+fn forget(cli: &Cli, data: &Path, encoder: &str, column: Option<&str>) -> Result<u8> {
+    let table = read_table(data)?;
+    let encoder = cli.session.encoder(encoder)?;
+    let column = cli.session.column(&table, column, &encoder)?;
+    let forgotten = cli.session.forget_column(column, &encoder)?;
+    match cli.json {
+        true => print::json(&json!({"encoder": encoder.name, "forgotten": forgotten})),
+        false => say!("{}: {} forgotten; the next run encodes them again", encoder.name, count(forgotten, "latent")),
+    }
+    Ok(0)
+}
+
+/// What an encoder has used and cost, in words.
+fn account(spent: &Spent) -> String {
+    let usage = spent.usage.iter().map(|(unit, amount)| format!("{amount} {unit}"));
+    let cost = spent.cost.map(|cost| format!("cost {}", money(cost)));
+    cost.into_iter().chain(usage).collect::<Vec<_>>().join(", ")
 }
 
 fn show(cli: &Cli) -> Result<u8> {
     let mut entries = Vec::new();
     let mut unreadable = false;
-    for entry in list(&cli.session.cache()?)? {
+    let cache = cli.session.cache()?;
+    let mut accounts = spent(&cache).with_context(|| format!("cannot read what was spent in {}", cache.display()))?;
+    for entry in list(&cache)? {
         let counts = entry.reader().and_then(|reader| reader.counts());
         let (fingerprint, info) = (entry.fingerprint, entry.info);
+        let spent = accounts.remove(&fingerprint).map(|(_, spent)| spent);
         unreadable |= counts.is_err();
         if !cli.json {
             let names = info.encoders.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -71,18 +161,31 @@ fn show(cli: &Cli) -> Result<u8> {
                 ),
                 Err(error) => say!("{fingerprint}  {names:<16} error: {error}"),
             }
+            if let Some(spent) = &spent {
+                say!("{:16}  {:16} spent: {}", "", "", account(spent));
+            }
         }
         entries.push(match counts {
             Ok(counts) => json!({"fingerprint": fingerprint, "parts": info.fingerprint, "encoders": info.encoders,
                 "rows": counts.rows, "failures": counts.failures, "width": counts.width, "bytes": counts.bytes,
-                "normalized": counts.normalized}),
+                "normalized": counts.normalized, "spent": spent}),
             Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string()}),
         });
     }
+    if !cli.json {
+        for (fingerprint, (names, spent)) in &accounts {
+            say!("{fingerprint}  {:<16} no latents; spent: {}", names.join(", "), account(spent));
+        }
+    }
     if cli.json {
-        print::json(&json!({"cache": cli.session.cache()?, "entries": entries}));
-    } else if entries.is_empty() {
-        say!("no latents in {}", cli.session.cache()?.display());
+        let of = |(fingerprint, of): (&String, &(Vec<String>, Spent))| {
+            let (encoders, spent) = of;
+            json!({"fingerprint": fingerprint, "encoders": encoders, "spent": spent})
+        };
+        let others: Vec<Value> = accounts.iter().map(of).collect();
+        print::json(&json!({"cache": cache, "entries": entries, "spent_without_latents": others}));
+    } else if entries.is_empty() && accounts.is_empty() {
+        say!("no latents in {}", cache.display());
     }
     Ok(if unreadable { exit::FAILED } else { 0 })
 }

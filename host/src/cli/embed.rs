@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, exit, print};
+use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
 use crate::wording::count;
@@ -26,14 +26,20 @@ pub(super) struct Arguments {
     /// The output file: .safetensors or .npy
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, tower, data, column, out, device } = arguments;
+    let Arguments { run, tower, data, column, out, dry_run, device } = arguments;
     let model = cli.session.model(&run, device)?;
+    if dry_run {
+        return foretell::columns(cli, &model.forecast_column(&tower, &data, column.as_deref())?, None);
+    }
     let EmbeddedColumn { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
     if cli.json {
         print::json(&json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, print};
+use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::Retrieval;
 use crate::session::Evaluation;
@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// Pairs to evaluate on, instead of the recipe's test files
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -24,6 +27,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&arguments.run, arguments.device)?;
+    if arguments.dry_run {
+        return foretell::columns(cli, &model.forecast_evaluation(arguments.data.as_deref())?, None);
+    }
     let Evaluation { retrieval, shared } = model.evaluate(arguments.data.as_deref())?;
     if cli.json {
         print::json(&json!({"retrieval": retrieval, "shared": shared}));

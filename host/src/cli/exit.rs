@@ -62,6 +62,7 @@ pub(super) fn session(error: &Error) -> u8 {
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },
         ) => OTHER_ENCODER,
         Error::Stopped => STOPPED,
+        Error::Budget => BOUNDED,
         _ => FAILED,
     }
 }
@@ -70,6 +71,7 @@ fn encode(error: &EncodeError) -> u8 {
     match error {
         EncodeError::Encoder(error) => encoder(error),
         EncodeError::Cache(_) => FAILED,
+        EncodeError::Cost { .. } => BOUNDED,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use super::{Cli, exit, print};
+use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
 use crate::session::{Added, GalleryColumns};
@@ -65,6 +65,9 @@ struct Source {
     /// The column with the ids [default: the column with the items; for `add`, the one that `build` had]
     #[arg(long, value_name = "COL")]
     id: Option<String>,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -114,12 +117,21 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Build(Build { run, tower, source, metadata, precision, out }) => {
             let model = cli.session.model(&run, source.device)?;
+            if source.dry_run {
+                let columns = model.forecast_column(&tower, &source.data, source.column.as_deref())?;
+                return foretell::columns(cli, &columns, None);
+            }
             let added = model.build_gallery(&tower, &source.data, &source.columns(), &metadata, precision, &out)?;
             print_added(cli, &out, added)
         }
         Command::Add(Add { run, gallery, source }) => {
-            let added =
-                cli.session.model(&run, source.device)?.add_to_gallery(&gallery, &source.data, &source.columns())?;
+            let model = cli.session.model(&run, source.device)?;
+            if source.dry_run {
+                let tower = Gallery::open(&gallery)?.info().origin.tower.clone();
+                let columns = model.forecast_column(&tower, &source.data, source.column.as_deref())?;
+                return foretell::columns(cli, &columns, None);
+            }
+            let added = model.add_to_gallery(&gallery, &source.data, &source.columns())?;
             print_added(cli, &gallery, added)
         }
         Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),

@@ -9,6 +9,7 @@ mod embed;
 mod encode;
 mod eval;
 mod exit;
+mod foretell;
 mod gallery;
 mod plugins;
 mod profile;
@@ -54,6 +55,9 @@ struct Global {
     /// Read files again even if their size and times have not changed
     #[arg(long, global = true)]
     verify: bool,
+    /// Stop before the cost exceeds COST, by the encoders' prices in plugins.toml
+    #[arg(long, global = true, value_name = "COST", value_parser = cost)]
+    max_cost: Option<f64>,
     /// Print machine-readable output to standard output
     #[arg(long, global = true)]
     json: bool,
@@ -67,6 +71,15 @@ struct Cli {
     session: Session,
     /// True to print JSON.
     json: bool,
+    /// The most that the command may cost.
+    max_cost: Option<f64>,
+}
+
+fn cost(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|cost| (0.0..f64::INFINITY).contains(cost))
+        .ok_or_else(|| "not an amount of money".to_owned())
 }
 
 impl Cli {
@@ -79,9 +92,15 @@ impl Cli {
             _ => Summaries::News,
         };
         let (plugins, cache) = (global.plugins.clone(), global.cache.clone());
-        let setup =
-            Setup { plugins, cache, verify_files: global.verify, stop, watcher: Arc::new(View::new(summaries)) };
-        Ok(Self { session: Session::new(setup), json: global.json })
+        let setup = Setup {
+            plugins,
+            cache,
+            max_cost: global.max_cost,
+            verify_files: global.verify,
+            stop,
+            watcher: Arc::new(View::new(summaries)),
+        };
+        Ok(Self { session: Session::new(setup), json: global.json, max_cost: global.max_cost })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Cli, exit, print};
+use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Filter, Gallery};
 use crate::session::{Embedding, Found, GalleryHit, Model};
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Store the queries' latents in the cache
     #[arg(long)]
     cache_queries: bool,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu; with --gallery, auto is the CPU
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
@@ -67,6 +70,14 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         device => device,
     };
     let model = cli.session.model(&arguments.run, device)?;
+    if arguments.dry_run {
+        let items = queries.iter().map(|query| model.item(&arguments.from, query)).collect::<Result<Vec<_>, _>>()?;
+        let columns = match (&arguments.to, &arguments.data) {
+            (Some(to), Some(data)) => model.forecast_column(to, data, arguments.column.as_deref())?,
+            _ => Vec::new(),
+        };
+        return foretell::columns(cli, &columns, Some(model.forecast_items(&arguments.from, &items)?));
+    }
     let embeddings = embed(&model, &arguments, &queries)?;
     let good: Vec<Vec<f32>> = embeddings.iter().flatten().cloned().collect();
     let found = match &gallery {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, exit, print, profile};
+use super::{Cli, exit, foretell, print, profile};
 use crate::config::Recipe;
 use crate::device::DeviceChoice;
 use crate::fit::fusemix::Outcome;
@@ -31,14 +31,20 @@ pub(super) struct Arguments {
     /// Resume the training in --out from its last checkpoint
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// Print the time that the device spent on each kernel
     #[arg(long)]
     profile: bool,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { recipe, out, device, seed, overwrite, resume, profile: profiled } = arguments;
+    let Arguments { recipe, out, device, seed, overwrite, resume, dry_run, profile: profiled } = arguments;
     let recipe = Recipe::read(&recipe)?;
+    if dry_run {
+        return foretell::columns(cli, &cli.session.forecast_fit(&recipe)?, None);
+    }
     let existing = match (overwrite, resume) {
         (true, _) => Existing::Overwrite,
         (_, true) => Existing::Resume,

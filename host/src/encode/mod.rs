@@ -12,10 +12,12 @@ mod read;
 mod run;
 mod width;
 
+use fusemix_sdk::rows::Rows;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cache::CacheError;
-use crate::plugin::EncoderError;
+use crate::cache::{CacheError, Spent};
+use crate::plugin::{EncoderError, LoadedEncoder};
 
 pub use calls::call;
 pub use column::{Failure, Places};
@@ -36,6 +38,19 @@ fn not_finite(encoder: &str, values: &[f32]) -> Option<String> {
     Some(format!("encoder `{encoder}` returned {value} at position {at}"))
 }
 
+/// The usage and cost of rows whose items were measured to have so many tokens.
+fn spent(rows: &Rows, measured: u64, encoder: &LoadedEncoder) -> Spent {
+    // A plugin that tells another amount must not make a run look cheaper than it is.
+    let is_amount = |amount: &f64| amount.is_finite() && *amount >= 0.0;
+    let told = rows.usage.iter().filter(|(_, amount)| is_amount(amount));
+    let usage: BTreeMap<String, f64> = told.map(|(unit, amount)| (unit.clone(), *amount)).collect();
+    // What an answer does not tell was measured before.
+    let tokens = usage.get("tokens").copied().unwrap_or(measured as f64);
+    let items = rows.outcomes.len();
+    let cost = encoder.description.price.map(|price| price.of(tokens, items as f64));
+    Spent { items: items as u64, usage, cost }
+}
+
 /// An error that stops an encoding. Earlier answers are stored.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -44,4 +59,9 @@ pub enum EncodeError {
     Encoder(#[from] EncoderError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(
+        "sending {items} to encoder `{encoder}` costs about {cost:.6}, but only {left:.6} is left to spend; raise \
+             --max-cost"
+    )]
+    Cost { encoder: String, items: String, cost: f64, left: f64 },
 }

@@ -5,23 +5,35 @@ use std::sync::Arc;
 
 use super::batches::{Sample, pack, samples};
 use super::calls::Calls;
-use super::{EncodeError, TICK, not_finite};
-use crate::cache::Key;
+use super::{EncodeError, TICK, not_finite, spent};
+use crate::cache::{Key, Spent};
 use crate::plugin::{EncoderError, LoadedEncoder};
 use crate::stop::Stop;
+use crate::wording::count;
 
 /// A latent, or why there is none.
 pub type Latent = Result<Vec<f32>, String>;
 
 /// The latents of different items, which have `width` values if that is known. They are sent as an encoding sends them:
-/// in batches within the encoder's limits, several at once, for as long as nobody asks to stop.
+/// in batches within the encoder's limits, several at once, for as long as nobody asks to stop; all of them or, if they
+/// cost more than `most`, none. `spend` learns of what was spent.
 pub fn encode_once(
     items: Vec<(Key, Vec<u8>)>,
     encoder: &Arc<LoadedEncoder>,
     mut width: Option<usize>,
+    most: Option<f64>,
     stop: &Stop,
+    spend: &mut dyn FnMut(&Spent),
 ) -> Result<HashMap<Key, Latent>, EncodeError> {
     let mut pending: VecDeque<Sample> = samples(items, encoder)?.collect();
+    if let (Some(left), Some(price)) = (most, encoder.description.price) {
+        let tokens: u64 = pending.iter().map(|sample| sample.size.tokens).sum();
+        let cost = price.of(tokens as f64, pending.len() as f64);
+        if cost > left {
+            let items = count(pending.len(), "item");
+            return Err(EncodeError::Cost { encoder: encoder.name.clone(), items, cost, left });
+        }
+    }
     let mut calls = Calls::new(encoder.clone());
     let mut latents = HashMap::new();
     while !pending.is_empty() || calls.under_way() > 0 {
@@ -33,6 +45,8 @@ pub fn encode_once(
             calls.start(pack(&pending, &encoder.description).take(&mut pending));
         }
         for answer in calls.wait(TICK) {
+            let measured = answer.samples().map(|sample| sample.size.tokens).sum();
+            spend(&spent(&answer.rows, measured, encoder));
             if let Some(got) = answer.width() {
                 let expected = *width.get_or_insert(got);
                 if got != expected {

@@ -1,7 +1,6 @@
 //! A run of an encoding: sending batches, receiving rows, storing them.
 
 use fusemix_sdk::ErrorKind;
-use fusemix_sdk::rows::Rows;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use super::calls::{Answer, Calls};
 use super::column::{ColumnRows, Failure, Places};
 use super::read::{Files, Reading};
 use super::width::{Verdict, Width};
-use super::{EncodeError, READ_AHEAD, TICK, not_finite};
-use crate::cache::{CacheError, Key, Shelf};
+use super::{EncodeError, READ_AHEAD, TICK, not_finite, spent};
+use crate::cache::{CacheError, Key, Ledger, Shelf};
 use crate::dataset::Items;
 use crate::plugin::LoadedEncoder;
 use crate::stop::Stop;
@@ -129,6 +128,7 @@ pub fn encode(
         worked: 0,
         full: false,
         closed: false,
+        ledger: shelf.ledger(),
         watch,
     };
     let error = std::thread::scope(|scope| {
@@ -167,6 +167,7 @@ struct Run<'a> {
     /// True if no new item may be sent, and if nothing may be sent.
     full: bool,
     closed: bool,
+    ledger: Ledger,
     watch: &'a mut dyn FnMut(Progress),
 }
 
@@ -326,15 +327,14 @@ impl Run<'_> {
     /// Adds up the usage of an answer, even of an unusable one.
     fn pay(&mut self, answer: &Answer) {
         let measured: u64 = answer.samples().map(|sample| sample.size.tokens).sum();
-        let Rows { outcomes, usage, .. } = &answer.rows;
-        self.expected -= self.cost_of(measured, outcomes.len());
-        if let Some(price) = self.encoder.description.price {
-            // What an answer does not tell was measured before.
-            let tokens = usage.get("tokens").copied().filter(is_amount).unwrap_or(measured as f64);
-            *self.summary.cost.get_or_insert(0.0) += price.of(tokens, outcomes.len() as f64);
+        self.expected -= self.cost_of(measured, answer.rows.outcomes.len());
+        let spent = spent(&answer.rows, measured, self.encoder);
+        self.ledger.add(&spent);
+        for (unit, amount) in spent.usage {
+            *self.summary.usage.entry(unit).or_default() += amount;
         }
-        for (unit, amount) in usage.iter().filter(|(_, amount)| is_amount(amount)) {
-            *self.summary.usage.entry(unit.clone()).or_default() += amount;
+        if let Some(cost) = spent.cost {
+            *self.summary.cost.get_or_insert(0.0) += cost;
         }
     }
 
@@ -377,9 +377,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// True for what can be an amount: a plugin that tells another must not make a run look cheaper than it is.
-fn is_amount(amount: &f64) -> bool {
-    amount.is_finite() && *amount >= 0.0
 }

@@ -30,6 +30,7 @@ pub struct LoadedEncoder {
     pub fingerprint: BTreeMap<String, String>,
     /// The time limit of a call.
     pub time_limit: Duration,
+    lacks_price: bool,
     services: Services,
     permits: Permits,
     raw: RawEncoderBox,
@@ -145,7 +146,15 @@ impl LoadedEncoder {
         fingerprint.insert("plugin".into(), plugin.info.name.clone());
         let time_limit = entry.host.time_limit(description.patience);
         let permits = Permits::new(description.concurrency);
-        Ok(Self { name: entry.name.clone(), description, fingerprint, time_limit, services, permits, raw })
+        // A plugin with a key for a price is one that may cost something.
+        let has_prices = plugin.info.options.iter().any(|option| option.key.starts_with("price"));
+        let lacks_price = has_prices && description.price.is_none();
+        Ok(Self { name: entry.name.clone(), description, fingerprint, lacks_price, time_limit, services, permits, raw })
+    }
+
+    /// True if it may cost something, and nothing says how much.
+    pub fn lacks_price(&self) -> bool {
+        self.lacks_price
     }
 
     /// The thing it waits for, if any.

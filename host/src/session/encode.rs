@@ -76,9 +76,12 @@ impl Session {
     ) -> Result<Encoding, Error> {
         let files = self.files()?;
         let turn = shelf.turn();
+        let left = self.shared.budget.left(encoder)?;
+        let wanted = Wanted { max_cost: [wanted.max_cost, left].into_iter().flatten().reduce(f64::min), ..wanted };
         let encoding = encode::encode(items, files, encoder, shelf, wanted, &self.stop, &mut |progress| {
             self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &encoder.status() });
         });
+        self.shared.budget.spend(encoding.summary.cost);
         drop(turn);
         files.stamps.flush();
         self.see(Event::Ended);
@@ -111,6 +114,7 @@ pub(super) fn complete(mut encoding: Encoding) -> Result<Encoding, Error> {
     match encoding.error.take() {
         Some(error) => Err(error.into()),
         None if encoding.summary.stopped => Err(Error::Stopped),
+        None if encoding.summary.bounded => Err(Error::Budget),
         None => Ok(encoding),
     }
 }

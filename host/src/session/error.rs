@@ -58,6 +58,11 @@ pub enum Error {
     #[error("stopped; everything encoded so far is kept, so run this again to continue")]
     Stopped,
     #[error(
+        "stopped before the cost exceeded --max-cost; everything encoded so far is kept, so raise it and run this \
+             again to continue"
+    )]
+    Budget,
+    #[error(
         "--max-cost needs a price: set the price of the encoder in [encoder.{encoder}] of plugins.toml, if its plugin \
          has a key for it"
     )]

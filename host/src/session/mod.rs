@@ -4,6 +4,7 @@
 //! A [`Session`] is a handle that is cheap to clone; it and the [`Model`]s opened in it can be used from several
 //! threads at once.
 
+mod budget;
 mod cache;
 mod check;
 mod embed;
@@ -12,6 +13,7 @@ mod error;
 mod evaluate;
 mod event;
 mod fit;
+mod forecast;
 mod gallery;
 mod model;
 mod query;
@@ -22,19 +24,22 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use crate::cache::{FileStamps, Fingerprint, Reader, Shelf};
+use budget::Budget;
+
+use crate::cache::{FileStamps, Fingerprint, Ledger, Reader, Shelf};
 use crate::config::{Config, ConfigError, DEFAULT_CACHE};
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::run::Overlap;
 use crate::stop::Stop;
 
-pub use cache::Exported;
+pub use cache::{Exported, Prune};
 pub use embed::EmbeddedColumn;
 pub use error::Error;
 pub use evaluate::Evaluation;
 pub use event::{Blind, Event, Watcher};
 pub use fit::{Existing, FitOptions, Fitted};
+pub use forecast::ColumnForecast;
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};
@@ -47,6 +52,8 @@ pub struct Setup {
     pub plugins: PathBuf,
     /// The folder of the latent cache, instead of the one in plugins.toml.
     pub cache: Option<PathBuf>,
+    /// The most that all of its work may cost, by the encoders' prices and their measure of the items.
+    pub max_cost: Option<f64>,
     /// True to read files again even if their size and times have not changed.
     pub verify_files: bool,
     /// The stop flag, which any holder of a copy can raise.
@@ -61,6 +68,7 @@ impl Setup {
         Self {
             plugins: plugins.into(),
             cache: None,
+            max_cost: None,
             verify_files: false,
             stop: Stop::default(),
             watcher: Arc::new(Blind),
@@ -82,6 +90,7 @@ type Slot = Mutex<Option<Arc<LoadedEncoder>>>;
 /// The state that all handles of a session share.
 struct Shared {
     setup: Setup,
+    budget: Budget,
     plugins: OnceLock<Plugins>,
     /// Files as they were when last read.
     stamps: OnceLock<FileStamps>,
@@ -98,6 +107,7 @@ impl Session {
     pub fn new(setup: Setup) -> Self {
         let (stop, watcher) = (setup.stop.clone(), setup.watcher.clone());
         let shared = Shared {
+            budget: Budget::new(setup.max_cost),
             setup,
             plugins: OnceLock::new(),
             stamps: OnceLock::new(),
@@ -192,6 +202,12 @@ impl Session {
             locked(&self.shared.readers).insert(fingerprint.hex().to_owned(), reader.clone());
         }
         Ok(Some(reader))
+    }
+
+    /// The account of an encoder.
+    fn ledger(&self, encoder: &LoadedEncoder) -> Result<Ledger, Error> {
+        let fingerprint = Fingerprint::new(encoder.fingerprint.clone());
+        Ok(Ledger::new(&self.cache()?, &fingerprint, &encoder.name))
     }
 
     fn files(&self) -> Result<Files<'_>, Error> {

@@ -159,7 +159,13 @@ impl Session {
             new.entry(*key).or_insert_with(|| bytes.clone());
         }
         if !new.is_empty() {
-            let encoded = encode_once(new.into_iter().collect(), encoder, width, &self.stop);
+            let budget = &self.shared.budget;
+            let most = budget.left(encoder)?;
+            let mut ledger = self.ledger(encoder)?;
+            let encoded = encode_once(new.into_iter().collect(), encoder, width, most, &self.stop, &mut |spent| {
+                ledger.add(spent);
+                budget.spend(spent.cost);
+            });
             if let Err(EncodeError::Encoder(EncoderError::Hang { .. })) = &encoded {
                 self.forget(encoder);
             }
@@ -170,6 +176,21 @@ impl Session {
         }
         let latent = |read: Result<(Key, Vec<u8>), String>| latents[&read?.0].clone();
         Ok(read.into_iter().map(latent).collect())
+    }
+
+    /// The number of different items whose latents are not in the cache, and their cost if the encoder has a price.
+    pub(super) fn unknown(&self, encoder: &LoadedEncoder, items: &[Item<'_>]) -> Result<(usize, Option<f64>), Error> {
+        let modality = &encoder.description.modality;
+        let read = items.iter().filter_map(|item| item.clone().read().ok());
+        let new: HashMap<Key, Vec<u8>> = read.map(|bytes| (Key::of(modality, &bytes), bytes.into_owned())).collect();
+        let (keys, bytes): (Vec<Key>, Vec<Vec<u8>>) = new.into_iter().unzip();
+        let known = self.reader(encoder)?.map_or_else(|| Ok(vec![None; keys.len()]), |reader| reader.known(&keys))?;
+        let is_new = |known: &Option<Known>| !matches!(known, Some(Known::Row(_)));
+        let new: Vec<&[u8]> =
+            bytes.iter().zip(&known).filter(|(_, known)| is_new(known)).map(|(bytes, _)| bytes.as_slice()).collect();
+        let tokens: u64 = encoder.measure(&new)?.iter().map(|size| size.tokens).sum();
+        let cost = encoder.description.price.map(|price| price.of(tokens as f64, new.len() as f64));
+        Ok((new.len(), cost))
     }
 
     /// The latents of items by an encoder, which are stored.

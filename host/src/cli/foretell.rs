@@ -1,0 +1,81 @@
+//! What a command would send and cost, in words or as JSON.
+
+use anyhow::Result;
+use indicatif::HumanDuration;
+use serde_json::json;
+use std::time::Duration;
+
+use super::wording::money;
+use super::{Cli, print};
+use crate::encode::Forecast;
+use crate::session::ColumnForecast;
+use crate::wording::{count, short_path};
+
+/// Prints the forecast of a column.
+pub(super) fn column(cli: &Cli, forecast: &Forecast, max_items: Option<usize>) {
+    let &Forecast { rows, distinct, cached, remembered, unreadable, items, requests, tokens, cost, seconds, .. } =
+        forecast;
+    say!(
+        "{}, {}: {cached} cached, {remembered} failed before, {unreadable} unreadable",
+        count(rows, "row"),
+        count(distinct, "distinct item")
+    );
+    say!("{} to send in {}", count(items, "item"), count(requests, "request"));
+    if tokens > 0 {
+        say!("about {}", count(tokens as usize, "token"));
+    }
+    match cost {
+        Some(cost) => say!("cost: about {}", money(cost)),
+        None => say!("cost: unknown (the encoder has no price)"),
+    }
+    if max_items.is_some_and(|most| most < items) {
+        say!("--max-items stops the run before all of them are sent");
+    }
+    bounded(cli, cost);
+    match seconds {
+        Some(seconds) => {
+            say!("time: at least {} at its rate limits", HumanDuration(Duration::from_secs_f64(seconds)));
+        }
+        None if items == 0 => say!("time: none"),
+        None => say!("time: unknown (the encoder has no rate limit)"),
+    }
+}
+
+/// Prints the forecasts of several columns, and of so many queries with their cost.
+pub(super) fn columns(cli: &Cli, columns: &[ColumnForecast], queries: Option<(usize, Option<f64>)>) -> Result<u8> {
+    let of_columns = columns.iter().filter_map(|column| column.forecast.cost);
+    let costs: Vec<f64> = of_columns.chain(queries.and_then(|(_, cost)| cost)).collect();
+    let cost = (!costs.is_empty()).then(|| costs.iter().sum::<f64>());
+    if cli.json {
+        let queries = queries.map(|(items, cost)| json!({"items": items, "cost": cost}));
+        print::json(&json!({"columns": columns, "queries": queries, "cost": cost}));
+        return Ok(0);
+    }
+    for ColumnForecast { file, column, encoder, forecast } in columns {
+        let Forecast { rows, cached, items, requests, cost, .. } = forecast;
+        let cost = cost.map_or(String::new(), |cost| format!(", cost about {}", money(cost)));
+        say!(
+            "{}, column `{column}`: {encoder}: {}, {cached} cached, {} to send in {}{cost}",
+            short_path(file).display(),
+            count(*rows, "row"),
+            count(*items, "item"),
+            count(*requests, "request")
+        );
+    }
+    if let Some((items, cost)) = queries {
+        let cost = cost.map_or(String::new(), |cost| format!(", cost about {}", money(cost)));
+        say!("queries: {} to send{cost}", count(items, "item"));
+    }
+    match cost {
+        Some(cost) => say!("cost: about {}", money(cost)),
+        None => say!("cost: unknown (no encoder has a price)"),
+    }
+    bounded(cli, cost);
+    Ok(0)
+}
+
+fn bounded(cli: &Cli, cost: Option<f64>) {
+    if cli.max_cost.zip(cost).is_some_and(|(most, cost)| most < cost) {
+        say!("--max-cost stops the run before all of them are sent");
+    }
+}

@@ -1,0 +1,113 @@
+//! What a use-case would send and cost, before anything is sent.
+
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::model::Model;
+use super::towers::Towers;
+use super::{Error, Session};
+use crate::config::{PairEnd, Recipe};
+use crate::dataset::{Dataset, Item};
+use crate::encode::{Forecast, Wanted};
+
+/// The forecast of encoding a column.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ColumnForecast {
+    /// The table.
+    pub file: PathBuf,
+    /// The column.
+    pub column: String,
+    /// The encoder's name in plugins.toml.
+    pub encoder: String,
+    /// The counts. Items that several columns hold are sent once, but counted in each.
+    #[serde(flatten)]
+    pub forecast: Forecast,
+}
+
+/// The columns that a use-case encodes, each once.
+struct Columns<'a> {
+    towers: Towers<'a>,
+    known: BTreeSet<(PathBuf, String, String)>,
+    all: Vec<ColumnForecast>,
+}
+
+impl Session {
+    /// The forecast of fitting a recipe: of its training and validation files.
+    pub fn forecast_fit(&self, recipe: &Recipe) -> Result<Vec<ColumnForecast>, Error> {
+        let mut columns = Columns::new(Towers::new(self, recipe, None));
+        for entry in &recipe.pairs {
+            for path in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
+                columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
+            }
+        }
+        Ok(columns.all)
+    }
+}
+
+impl Model {
+    /// The forecast of [`Model::evaluate`].
+    pub fn forecast_evaluation(&self, data: Option<&Path>) -> Result<Vec<ColumnForecast>, Error> {
+        let mut columns = Columns::new(self.towers());
+        for entry in &self.recipe.pairs {
+            if let Some(path) = data.or(entry.test.as_deref()) {
+                columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
+            }
+        }
+        Ok(columns.all)
+    }
+
+    /// The forecast of encoding a column for a tower; the default column if none is named.
+    pub fn forecast_column(
+        &self,
+        tower: &str,
+        data: &Path,
+        column: Option<&str>,
+    ) -> Result<Vec<ColumnForecast>, Error> {
+        let (tower, file) = (self.tower(tower)?, Dataset::open(data)?);
+        let column = self.column(tower, &file, column)?;
+        let mut columns = Columns::new(self.towers());
+        columns.add(&file, tower, &column)?;
+        Ok(columns.all)
+    }
+
+    /// The number of items that [`Model::embed`] would send, and their cost where the encoders have prices.
+    pub fn forecast_items(&self, tower: &str, items: &[Item<'_>]) -> Result<(usize, Option<f64>), Error> {
+        let (mut sent, mut cost) = (0, None);
+        for encoder in self.towers().encoders(self.tower(tower)?)? {
+            let (new, price) = self.session.unknown(&encoder, items)?;
+            sent += new;
+            if let Some(price) = price {
+                *cost.get_or_insert(0.0) += price;
+            }
+        }
+        Ok((sent, cost))
+    }
+}
+
+impl<'a> Columns<'a> {
+    fn new(towers: Towers<'a>) -> Self {
+        Self { towers, known: BTreeSet::new(), all: Vec::new() }
+    }
+
+    /// Both sides of a pair set, as far as the file has them.
+    fn add_pairs(&mut self, file: &Dataset, ends: &[PairEnd; 2]) -> Result<(), Error> {
+        let is_there = |end: &&PairEnd| file.rows(&end.column).is_ok();
+        ends.iter().filter(is_there).try_for_each(|end| self.add(file, end.tower, &end.column))
+    }
+
+    fn add(&mut self, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {
+        // Latents that are there cost nothing.
+        let Dataset::Table(table) = file else { return Ok(()) };
+        for encoder in self.towers.encoders(tower)? {
+            if !self.known.insert((file.path().to_owned(), column.to_owned(), encoder.name.clone())) {
+                continue;
+            }
+            let forecast = self.towers.session().forecast(table.column(column)?, &encoder, Wanted::default())?;
+            let forecast = forecast.ok_or(Error::Stopped)?;
+            let (file, column, encoder) = (file.path().to_owned(), column.to_owned(), encoder.name.clone());
+            self.all.push(ColumnForecast { file, column, encoder, forecast });
+        }
+        Ok(())
+    }
+}
