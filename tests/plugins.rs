@@ -113,6 +113,7 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("twice", 17, "item 0 has two outcomes"),
         ("missing", 17, "no outcome for 1 of 2 items"),
         ("hang", 19, "within 1s"),
+        ("measure", 17, "wrong number of sizes: 1 instead of 2"),
     ];
     for (fault, code, message) in cases {
         let place = Place::new(&format!(
@@ -207,4 +208,26 @@ fn what_a_plugin_logs_reaches_the_hosts_log() {
     let place = Place::new("[[plugin]]\nname = 'mock'\n[encoder.x]\nplugin = 'mock'\n");
     let ran = place.run("plugins -v");
     assert!(ran.stderr.contains("the mock is open answer=42") && ran.stderr.contains("mock"), "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_plugin_that_ends_the_program_is_named_and_what_was_stored_is_kept() {
+    let toml =
+        |fault: &str| format!("[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\nfault = '{fault}'\n");
+    for (fault, code, words) in [
+        ("exit", 20, "the program was ended by a plugin; in a call: broken"),
+        ("abort", -1, "fusemix crashed while this plugin was in a call: broken"),
+        ("crash", -1, "fusemix crashed while this plugin was in a call: broken"),
+    ] {
+        let place = Place::new(&toml(fault));
+        place.write("items.tsv", "text\na red flower\nanother\n");
+        place.run("encode --data items.tsv --encoder bad").fails(code, words);
+        place.run("cache verify").fails(0, "0 rows, all intact");
+    }
+    let place = Place::new(&toml("print"));
+    place.write("items.tsv", "text\na red flower\nanother\n");
+    let ran = place.run("encode --data items.tsv --encoder bad --json");
+    assert_eq!(ran.json()["encoded"], 2);
+    assert!(ran.stderr.contains("a line on standard output"), "{}", ran.stderr);
 }

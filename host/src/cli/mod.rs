@@ -138,6 +138,8 @@ pub fn main() -> ExitCode {
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
     let arguments = Arguments::parse();
+    print::own_output();
+    signals::name_plugins_at_fault();
     log(arguments.global.verbose);
     let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
         Command::Plugins(arguments) => plugins::run(&cli, arguments),
@@ -152,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&cli, arguments),
         Command::Bench(arguments) => bench::run(&cli, arguments),
     });
+    signals::ends();
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

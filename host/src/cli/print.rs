@@ -3,9 +3,11 @@
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::{Arguments, Write as _};
+use std::fs::File;
 use std::io::{ErrorKind, Write as _, stderr, stdout};
+use std::sync::OnceLock;
 
-use super::exit;
+use super::{exit, signals};
 
 /// Prints a line to standard output.
 macro_rules! say {
@@ -33,12 +35,29 @@ pub(super) fn note(line: Arguments<'_>) {
 }
 
 fn print(text: &str) {
-    if let Err(error) = writeln!(stdout(), "{text}") {
+    let written = match OWN.get() {
+        Some(mut own) => writeln!(own, "{text}"),
+        None => writeln!(stdout(), "{text}"),
+    };
+    if let Err(error) = written {
         let quiet = error.kind() == ErrorKind::BrokenPipe;
         if !quiet {
             note!("error: cannot write to standard output: {error}");
         }
-        std::process::exit(if quiet { 0 } else { exit::FAILED.into() });
+        signals::exit(if quiet { 0 } else { exit::FAILED });
+    }
+}
+
+/// The standard output of the program alone.
+static OWN: OnceLock<File> = OnceLock::new();
+
+/// Keeps standard output for the program alone: what plugins print goes to standard error, and into no JSON.
+pub(super) fn own_output() {
+    #[cfg(unix)]
+    if let Ok(own) = rustix::io::dup(std::io::stdout())
+        && rustix::stdio::dup2_stdout(std::io::stderr()).is_ok()
+    {
+        let _ = OWN.set(own.into());
     }
 }
 

@@ -1,7 +1,29 @@
-//! Signals: the first asks to stop, the second ends the program.
+//! Signals: the first asks to stop, the second ends the program; and the ends that nobody asked for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit;
 use crate::stop::Stop;
+
+/// True once the program ends as it should.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Says that the program ends as it should.
+pub(super) fn ends() {
+    ENDS.store(true, Ordering::Relaxed);
+}
+
+/// Ends the program.
+pub(super) fn exit(code: u8) -> ! {
+    ends();
+    std::process::exit(code.into());
+}
+
+/// From here on, a plugin that ends the program, by a crash or by `exit`, is named.
+pub(super) fn name_plugins_at_fault() {
+    #[cfg(unix)]
+    unix::name_plugins_at_fault();
+}
 
 /// Listens for Ctrl-C, and for the signals with which systems end programs. One that is ignored, as by `nohup`, stays
 /// ignored.
@@ -10,7 +32,7 @@ pub(super) fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
     let ignored = unix::ignored();
     ctrlc::set_handler(move || {
         if stop.is_asked() {
-            std::process::exit(exit::STOPPED.into());
+            exit(exit::STOPPED);
         }
         // What is printed may wait for somebody to read it.
         stop.ask();
@@ -23,8 +45,15 @@ pub(super) fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
 
 #[cfg(unix)]
 mod unix {
-    use libc::{SIG_IGN, SIGHUP, SIGINT, SIGTERM, SIGXFSZ, sigaction, signal};
+    use libc::{
+        SIG_IGN, SIGABRT, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGSEGV, SIGTERM, SIGXFSZ, sigaction, signal,
+    };
     use std::mem::MaybeUninit;
+    use std::sync::OnceLock;
+    use std::sync::atomic::Ordering;
+
+    use super::ENDS;
+    use crate::plugin::plugins_in_call;
 
     /// The ignored ones among the signals that are listened for, and the one that a file of the greatest allowed size
     /// sends: without it, the write fails and is reported.
@@ -38,6 +67,72 @@ mod unix {
             }
         };
         [SIGHUP, SIGINT, SIGTERM].into_iter().filter(is_ignored).chain([SIGXFSZ]).collect()
+    }
+
+    /// The signals of a crash.
+    const CRASHES: [i32; 5] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
+    /// The actions that they had before, which follow.
+    static BEFORE: [OnceLock<sigaction>; CRASHES.len()] = [const { OnceLock::new() }; CRASHES.len()];
+
+    pub(super) fn name_plugins_at_fault() {
+        for (number, before) in CRASHES.into_iter().zip(&BEFORE) {
+            let mut action = MaybeUninit::<sigaction>::zeroed();
+            let mut old = MaybeUninit::<sigaction>::uninit();
+            // SAFETY: all zeros is an action without flags and with an empty mask; `crashed` calls only what a signal
+            // handler may, and runs on the stack that Rust made for such handlers.
+            unsafe {
+                (*action.as_mut_ptr()).sa_sigaction = crashed as *const () as usize;
+                (*action.as_mut_ptr()).sa_flags = libc::SA_ONSTACK;
+                if sigaction(number, std::ptr::null(), old.as_mut_ptr()) == 0 {
+                    let _ = before.set(old.assume_init());
+                    sigaction(number, action.as_ptr(), std::ptr::null_mut());
+                }
+            }
+        }
+        // SAFETY: `ended` is a function without arguments that stays loaded.
+        unsafe { libc::atexit(ended) };
+    }
+
+    /// Names the plugins in a call, and lets the signal do what it did before.
+    extern "C" fn crashed(number: i32) {
+        say("fusemix crashed while this plugin was in a call: ");
+        if let Some(at) = CRASHES.iter().position(|crash| *crash == number) {
+            let before = BEFORE[at].get();
+            // SAFETY: the action was the signal's before; where none is known, the default ends the program.
+            unsafe {
+                match before {
+                    Some(before) => drop(sigaction(number, before, std::ptr::null_mut())),
+                    None => drop(signal(number, libc::SIG_DFL)),
+                }
+            }
+        }
+    }
+
+    /// Runs when somebody calls `exit`.
+    extern "C" fn ended() {
+        if !ENDS.load(Ordering::Relaxed) && say("the program was ended by a plugin; in a call: ") {
+            // SAFETY: it ends the process, and runs nothing.
+            unsafe { libc::_exit(20) };
+        }
+    }
+
+    /// Prints a line with the plugins in a call; false if there are none. A signal handler may do this.
+    fn say(words: &str) -> bool {
+        let mut any = false;
+        for plugin in plugins_in_call() {
+            write(if any { ", " } else { words });
+            any = true;
+            write(plugin);
+        }
+        if any {
+            write("\n");
+        }
+        any
+    }
+
+    fn write(text: &str) {
+        // SAFETY: the text is as long as it says; what cannot be written is left out.
+        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
     }
 
     pub(super) fn ignore(signals: &[i32]) {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::in_call::InCall;
 use super::intake::{Deliver, Intake};
 use super::load::{LoadError, Plugin};
 use super::permits::{Permit, Permits};
@@ -30,6 +31,8 @@ pub struct LoadedEncoder {
     pub fingerprint: BTreeMap<String, String>,
     /// The time limit of a call.
     pub time_limit: Duration,
+    /// The name of its plugin.
+    plugin: String,
     lacks_price: bool,
     services: Services,
     permits: Permits,
@@ -104,7 +107,11 @@ impl LoadedEncoder {
         let host = RawHost_TO::from_value(services.for_plugin(&plugin.info.name), TD_Opaque);
         let open = plugin.module.open();
         let (answer, opened) = channel();
-        std::thread::spawn(move || answer.send(open(RStr::from_str(&request), host)));
+        let called = plugin.info.name.clone();
+        std::thread::spawn(move || {
+            let _in_call = InCall::of(&called);
+            answer.send(open(RStr::from_str(&request), host))
+        });
         let limit = entry.host.time_limit(None);
         let failed = |cause: Error| {
             let place = file.place(&["encoder", &entry.name, cause.key.as_deref().unwrap_or_default()]);
@@ -149,7 +156,17 @@ impl LoadedEncoder {
         // A plugin with a key for a price is one that may cost something.
         let has_prices = plugin.info.options.iter().any(|option| option.key.starts_with("price"));
         let lacks_price = has_prices && description.price.is_none();
-        Ok(Self { name: entry.name.clone(), description, fingerprint, lacks_price, time_limit, services, permits, raw })
+        Ok(Self {
+            name: entry.name.clone(),
+            description,
+            fingerprint,
+            plugin: plugin.info.name.clone(),
+            lacks_price,
+            time_limit,
+            services,
+            permits,
+            raw,
+        })
     }
 
     /// True if it may cost something, and nothing says how much.
@@ -184,6 +201,7 @@ impl LoadedEncoder {
             .map(|item| RawItem { modality: RStr::from_str(modality), bytes: RSlice::from_slice(item) })
             .collect();
         let protocol = |reason: String| EncoderError::Protocol { encoder: self.name.clone(), reason };
+        let _in_call = InCall::of(&self.plugin);
         let sizes: Vec<Size> = match self.raw.measure(RSlice::from_slice(&raw_items)) {
             RResult::ROk(json) => {
                 serde_json::from_str(&json).map_err(|error| protocol(format!("cannot parse its sizes: {error}")))?
@@ -207,7 +225,9 @@ impl LoadedEncoder {
             .collect();
         let mut intake = Intake::new(items.len(), store);
         let sink = RawSink_TO::from_ptr(RMut::new(&mut intake), TD_Opaque);
+        let in_call = InCall::of(&self.plugin);
         let ended = self.raw.encode(RSlice::from_slice(&raw_items), sink);
+        drop(in_call);
         let kept = intake.end(ended.is_ok());
         kept.map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason })?;
         match ended {

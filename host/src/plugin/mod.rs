@@ -1,6 +1,7 @@
 //! The plugins of a plugins.toml and the encoders opened on them.
 
 mod encoder;
+mod in_call;
 mod intake;
 mod load;
 mod permits;
@@ -11,6 +12,7 @@ mod services;
 use std::path::PathBuf;
 
 pub use encoder::{EncoderError, LoadedEncoder};
+pub use in_call::plugins_in_call;
 pub use intake::Deliver;
 pub use load::{LoadError, Plugin};
 pub use permits::Permit;

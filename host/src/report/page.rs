@@ -1,14 +1,14 @@
 //! The report as one self-contained HTML page.
 
 use std::fmt::{self, Display, Formatter};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 use super::curves::svg;
 use super::thumbnail::Picture;
 use crate::eval::Retrieval;
 use crate::session::{Answer, Query, Report, Series, Shown};
+use crate::whole_file::PartFile;
 
 /// An error in making a page.
 #[derive(Debug, thiserror::Error)]
@@ -23,28 +23,21 @@ pub enum PageError {
 /// A page, opened before the work whose result it takes; what was there stays until it is whole.
 pub struct Page {
     path: PathBuf,
-    file: NamedTempFile,
+    file: PartFile,
 }
 
 impl Page {
     /// Opens `path` for writing.
     pub fn create(path: &Path) -> Result<Self, PageError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        // A page is there to be shown: what the user's mask allows.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let write = |cause| PageError::Write { path: path.to_owned(), cause };
-        Ok(Self { path: path.to_owned(), file: builder.tempfile_in(folder).map_err(write)? })
+        Ok(Self { path: path.to_owned(), file: PartFile::create(path).map_err(write)? })
     }
 
     /// Writes the report.
     pub fn write(mut self, report: &Report) -> Result<(), PageError> {
         let html = html(report).map_err(|error| PageError::Drawing(error.to_string()))?;
         let write = |cause| PageError::Write { path: self.path.clone(), cause };
-        self.file.write_all(html.as_bytes()).map_err(write)?;
-        self.file.persist(&self.path).map_err(|error| write(error.error))?;
-        Ok(())
+        self.file.write(html.as_bytes()).and_then(|()| self.file.finish()).map_err(write)
     }
 }
 

@@ -1,12 +1,12 @@
 //! An encoder that misbehaves on request, in each way that the host has to survive.
 
 use fusemix_sdk::{
-    Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
+    Description, Encoder, Error, Host, Item, ItemError, Limits, Modality, OptionKind, OptionSpec, Options, Sink, Size,
 };
 use std::time::Duration;
 
 /// Each of them is a value of `fault`.
-const FAULTS: [&str; 13] = [
+const FAULTS: [&str; 18] = [
     "open",
     "panic-open",
     "hang-open",
@@ -20,6 +20,11 @@ const FAULTS: [&str; 13] = [
     "store-panic",
     "store-hang",
     "hang",
+    "exit",
+    "abort",
+    "crash",
+    "print",
+    "measure",
 ];
 
 struct Broken(String);
@@ -39,12 +44,28 @@ impl Encoder for Broken {
     }
 
     fn describe(&self) -> Description {
-        Description::new(Modality::Text, 4).batch(4).fingerprint("fault", &self.0)
+        Description::new(Modality::Text, 4)
+            .batch(4)
+            .fingerprint("fault", &self.0)
+            .limits(Limits::new(Some(1 << 20), None))
+    }
+
+    fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
+        let wrong = usize::from(self.0 == "measure");
+        items.iter().skip(wrong).map(|item| Size::new(item.bytes.len() as u64, 1)).collect()
     }
 
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         let latent = |item: usize| Ok::<_, ItemError>(vec![item as f32 + 1.0; 4]);
         match self.0.as_str() {
+            "exit" => std::process::exit(0),
+            "abort" => std::process::abort(),
+            // SAFETY: none; it is wrong on purpose.
+            "crash" => unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) },
+            "print" => {
+                println!("a line on standard output");
+                sink.put_all((0..items.len()).map(latent));
+            }
             "fail" => return Err(Error::new("the model fell over")),
             "panic" => panic!("on purpose, while encoding"),
             "width" => sink.put_all((0..items.len()).map(|item| Ok(vec![item as f32 + 1.0; 5]))),
