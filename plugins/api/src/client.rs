@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, words};
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::tls;
 
 /// The response.
 pub(crate) struct Reply {
@@ -66,13 +67,8 @@ impl Client {
             builder = builder.no_proxy();
         }
         if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path)
-                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())).key("ca_file"))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| Error::config(format!("ca_file {}: {error}", path.display())).key("ca_file"))?;
-            builder = certificates
-                .into_iter()
-                .fold(builder, |builder, certificate| builder.add_root_certificate(certificate));
+            let wrong = |error: String| Error::config(format!("ca_file {}: {error}", path.display())).key("ca_file");
+            builder = builder.tls_backend_preconfigured(tls::trusting(path).map_err(wrong)?);
         }
         let http = builder.build().map_err(|error| Error::new(format!("cannot create an HTTP client: {error}")))?;
         let (key, key_env) = (settings.key.clone(), settings.key_env.clone());

@@ -20,6 +20,7 @@ mod secret;
 mod sender;
 mod settings;
 mod size;
+mod tls;
 mod tokens;
 mod tries;
 
