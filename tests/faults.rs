@@ -9,7 +9,7 @@ use crate::api::{json, lines, place, run, stored_right, table};
 use crate::server::{Fault, KEY, Server, Wire};
 
 /// Faults that disappear if the request is sent again, or in parts.
-const PASSING: [Fault; 18] = [
+pub(crate) const PASSING: [Fault; 18] = [
     Fault::Limited,
     Fault::LimitedUntil,
     Fault::LimitedSomehow,

@@ -23,4 +23,6 @@ mod seed;
 mod server;
 #[cfg(unix)]
 mod signals;
+#[cfg(unix)]
+mod storm;
 mod train;

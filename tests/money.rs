@@ -9,7 +9,7 @@ use crate::server::{Fault, KEY, Server, Wire};
 use crate::train::place;
 
 /// A place whose recipe has a priced API on one side, and a mock on the other.
-fn priced(server: &Server, price: &str) -> Place {
+pub(crate) fn priced(server: &Server, price: &str) -> Place {
     let place = place();
     let mock = place.read("plugins.toml");
     place.write(
