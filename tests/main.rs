@@ -10,6 +10,7 @@ mod docs;
 mod encode;
 mod faults;
 mod folders;
+mod fuzz;
 mod gallery;
 mod hub;
 mod library;

@@ -17,6 +17,7 @@ use super::names::Names;
 use super::reasons::Reasons;
 use super::record::{Numbers, RECORD, Record, State};
 use super::records;
+use super::recovery;
 use super::segments::{Mapped, Segments};
 use super::store::Store;
 use super::{CacheError, Fingerprint, Key};
@@ -48,10 +49,14 @@ impl Reader {
             return Ok(of_log(log));
         }
         match Store::to_read(folder) {
+            // Its writer makes the log.
             Err(CacheError::Unclean { path }) => {
-                // Its writer makes the log.
                 drop(Store::at(folder)?);
                 Log::open(folder)?.map(of_log).ok_or(CacheError::Unclean { path })
+            }
+            Err(CacheError::Index { path, cause }) if recovery::holds_nothing(folder) => {
+                drop(Store::at(folder)?);
+                Log::open(folder)?.map(of_log).ok_or(CacheError::Index { path, cause })
             }
             // Whoever writes to it has made the log by now.
             Err(CacheError::InUse { path }) => Log::open(folder)?.map(of_log).ok_or(CacheError::InUse { path }),
@@ -254,11 +259,10 @@ impl LogReader {
     fn lost_records(&self) -> Result<u64, CacheError> {
         let (end, damaged) = self.log.damage()?;
         let header = u64::from(self.log.generation == 0);
-        // A writer, whose index is in use, looked for itself when it began.
-        let learnt = match Index::open_to_read(&self.folder) {
-            Ok(Some(index)) => index.numbers()?.1,
-            _ => return Ok(header + damaged),
-        };
+        // A writer, whose index is in use, looked for itself when it began; a damaged index, which is made again from
+        // the log, tells nothing.
+        let index = Index::open_to_read(&self.folder).ok().flatten();
+        let Some(Ok((_, learnt))) = index.map(|index| index.numbers()) else { return Ok(header + damaged) };
         let cut = match self.log.generation {
             same if same == 0 || same == learnt.log => learnt.records.saturating_sub(end),
             older if older < learnt.log => learnt.records,

@@ -95,6 +95,8 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
         (Ok(None), Some(_)) => Some("it is missing".to_owned()),
         (Ok(None), None) => None,
         (Err(error @ CacheError::Index { .. }), Some(_)) => Some(error.to_string()),
+        // The entry was just being made.
+        (Err(CacheError::Index { .. }), None) if holds_nothing(folder) => None,
         (Err(error), _) => return Err(error),
     };
     if let Some(damage) = damage {
@@ -104,6 +106,11 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     let index = Index::open(folder)?.ok_or_else(|| CacheError::io("open", folder, ErrorKind::NotFound.into()))?;
     log.map_or(Ok(()), |log| learn(folder, &index, log).map(drop))?;
     Ok(index)
+}
+
+/// True if there is neither a row in `folder` nor a journal of any.
+pub(super) fn holds_nothing(folder: &Path) -> bool {
+    !Segments::new(folder, 1).are_there() && !journal::path(folder).exists()
 }
 
 /// True if the log is intact, and still has what the index took from it.

@@ -84,6 +84,11 @@ impl Segments {
         Ok(Mapped { maps, rows_per_segment: self.rows_per_segment(), width: self.width })
     }
 
+    /// True if there are rows.
+    pub(super) fn are_there(&self) -> bool {
+        self.path(0).exists()
+    }
+
     /// Removes all rows. Existing mappings keep them.
     pub(super) fn remove(&self) -> Result<(), CacheError> {
         for path in (0..).map(|segment| self.path(segment)) {

@@ -14,6 +14,7 @@ use crate::{CandleImage, model};
 mod decoding;
 mod drawings;
 mod families;
+mod fuzz;
 mod preprocessing;
 
 fn assets() -> PathBuf {

@@ -50,12 +50,30 @@ fn an_index_that_is_damaged_is_made_again() {
         noisy[at..end].iter_mut().for_each(|byte| *byte = random.random());
         for (how, bytes) in [("noise", noisy.as_slice()), ("cut", &index[..at])] {
             std::fs::write(path(&cache, "index.redb"), bytes).unwrap();
+            // A damaged index is no damage of what readers read.
+            let checked = list(cache.path()).unwrap()[0].verify().unwrap();
+            assert!(checked.is_intact(), "{how} from {at} of {}: {checked:?}", index.len());
             assert_eq!(told(&open(&cache)), expected, "{how} from {at} of {}", index.len());
             // And it is an index again.
             assert_eq!(told(&open(&cache)), expected, "{how} from {at} of {}", index.len());
         }
     }
     assert_eq!(open(&cache).verify().unwrap(), []);
+}
+
+/// Killed while the entry was made, and its index damaged since.
+#[test]
+fn an_entry_that_was_just_being_made_is_made_again() {
+    for bytes in [&b""[..], b"noise", &[7; 30_000]] {
+        let cache = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(path(&cache, "")).unwrap();
+        std::fs::write(path(&cache, "index.redb"), bytes).unwrap();
+        let entries = list(cache.path()).unwrap();
+        assert_eq!(entries[0].verify().unwrap().rows, 0);
+        let store = open(&cache);
+        append(&store, 0..10);
+        assert!((0..10).all(|index| read(&store, index) == latent(index)));
+    }
 }
 
 #[test]

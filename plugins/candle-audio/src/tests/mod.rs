@@ -2,6 +2,7 @@
 
 mod files;
 mod front_ends;
+mod fuzz;
 mod goldens;
 mod hostile;
 mod mutated;
