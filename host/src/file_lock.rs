@@ -25,42 +25,44 @@ pub(crate) fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The file of a folder's lock.
-pub(crate) const LOCK: &str = "lock";
+/// Opens and locks the file at `path`, making it if necessary; none if another process has it for too long.
+pub(crate) fn open_locked(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        if !lock(&file)? {
+            return Ok(None);
+        }
+        // Whoever had it may have taken the file away, alone or with its folder.
+        if is_at(&file, path)? {
+            return Ok(Some(file));
+        }
+    }
+}
 
-/// A folder that one process fills, made if necessary; the lock goes with the folder where it is renamed.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match same_file::Handle::from_path(path) {
+        Ok(there) => Ok(there == same_file::Handle::from_file(file.try_clone()?)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A locked file that is there only while it is locked.
 #[derive(Debug)]
-pub(crate) struct FolderLock {
-    file: File,
+pub(crate) struct PathLock {
+    path: PathBuf,
+    _file: File,
 }
 
-impl FolderLock {
-    /// Takes the lock of `folder`; none if another process has it for too long.
-    pub(crate) fn take(folder: &Path) -> io::Result<Option<Self>> {
-        loop {
-            fs::create_dir_all(folder)?;
-            let file = File::options().write(true).create(true).truncate(false).open(path(folder))?;
-            if !lock(&file)? {
-                return Ok(None);
-            }
-            let taken = Self { file };
-            // Another that finished meanwhile took the folder, or the file, with it.
-            if taken.is_of(folder)? {
-                return Ok(Some(taken));
-            }
-        }
-    }
-
-    /// True if `folder` is the folder that this locks.
-    fn is_of(&self, folder: &Path) -> io::Result<bool> {
-        match same_file::Handle::from_path(path(folder)) {
-            Ok(there) => Ok(there == same_file::Handle::from_file(self.file.try_clone()?)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+impl PathLock {
+    /// Takes the lock; none if another process has it for too long.
+    pub(crate) fn take(path: PathBuf) -> io::Result<Option<Self>> {
+        Ok(open_locked(&path)?.map(|file| Self { path, _file: file }))
     }
 }
 
-fn path(folder: &Path) -> PathBuf {
-    folder.join(LOCK)
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }

@@ -17,13 +17,10 @@ impl Lock {
     /// Waits for the lock of the entry in `folder`; none if this process may not write.
     pub(super) fn take(folder: &Path) -> Result<Option<Self>, CacheError> {
         let path = folder.join("lock");
-        let file = match File::options().create(true).truncate(false).write(true).open(&path) {
-            Err(error) if may_only_read(error.kind()) => return Ok(None),
-            file => file.map_err(|cause| CacheError::io("open", &path, cause))?,
-        };
-        match file_lock::lock(&file) {
-            Ok(true) => Ok(Some(Self { _file: file })),
-            Ok(false) => Err(CacheError::InUse { path: folder.to_owned() }),
+        match file_lock::open_locked(&path) {
+            Ok(Some(file)) => Ok(Some(Self { _file: file })),
+            Ok(None) => Err(CacheError::InUse { path: folder.to_owned() }),
+            Err(error) if may_only_read(error.kind()) => Ok(None),
             Err(cause) => Err(CacheError::io("lock", &path, cause)),
         }
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Gallery, GalleryError, GalleryInfo, Writer};
+use super::{Gallery, GalleryError, GalleryInfo, Writer, writer};
+use crate::file_lock::PathLock;
 use crate::whole_file;
 
 /// A gallery that appears in its folder once it is finished; dropped before, it leaves nothing.
@@ -12,8 +13,10 @@ use crate::whole_file;
 pub struct Building {
     out: PathBuf,
     part: PathBuf,
-    writer: Writer,
-    finished: bool,
+    /// None once it is finished.
+    writer: Option<Writer>,
+    /// Dropped last.
+    _lock: PathLock,
 }
 
 impl Building {
@@ -21,36 +24,40 @@ impl Building {
     /// this one; what a stopped one left is removed.
     pub fn start(out: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
         check_free(out)?;
-        let part = whole_file::beside(out, ".building");
-        let writer = Writer::create_anew(&part, info).map_err(|error| match error {
-            GalleryError::InUse { .. } => GalleryError::InUse { path: out.to_owned() },
-            error => error,
-        })?;
-        let building = Self { out: out.to_owned(), part, writer, finished: false };
+        let path = whole_file::beside(out, ".building.lock");
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|cause| GalleryError::io("make", parent, cause))?;
+        }
+        let lock = PathLock::take(path.clone()).map_err(|cause| GalleryError::io("lock", &path, cause))?;
+        let lock = lock.ok_or_else(|| GalleryError::InUse { path: out.to_owned() })?;
         // Another may have finished while this waited.
         check_free(out)?;
-        Ok(building)
+        let part = whole_file::beside(out, ".building");
+        writer::remove_left(&part)?;
+        let writer = Some(Writer::create(&part, info)?);
+        Ok(Self { out: out.to_owned(), part, writer, _lock: lock })
     }
 
     /// Its writer.
     pub fn writer(&mut self) -> &mut Writer {
-        &mut self.writer
+        self.writer.as_mut().expect("it is there until `finish`, which takes the building")
     }
 
     /// Makes the gallery appear.
     pub fn finish(mut self) -> Result<(), GalleryError> {
         check_free(&self.out)?;
         let _ = fs::remove_dir(&self.out);
+        // Some systems rename no folder with open files.
+        let writer = self.writer.take();
+        drop(writer);
         let moved = fs::rename(&self.part, &self.out).and_then(|()| whole_file::sync_folder(&self.out));
-        moved.map_err(|cause| GalleryError::io("write", &self.out, cause))?;
-        self.finished = true;
-        Ok(())
+        moved.map_err(|cause| GalleryError::io("write", &self.out, cause))
     }
 }
 
 impl Drop for Building {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.writer.take().is_some() {
             let _ = fs::remove_dir_all(&self.part);
         }
     }

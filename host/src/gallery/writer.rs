@@ -3,7 +3,9 @@
 use bytemuck::cast_slice;
 use half::f16;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::ids::{self, Ids};
@@ -12,7 +14,10 @@ use super::lines::{ITEMS, Lines, OFFSETS};
 use super::log::{Counts, Log, Record, Sums, sum};
 use super::snapshot::{self, REMOVED};
 use super::{Dtype, Exhibit, GalleryError, GalleryInfo, file, info, log, vectors};
-use crate::file_lock::{FolderLock, LOCK};
+use crate::file_lock;
+
+/// The file that a writer holds a lock on.
+const LOCK: &str = "lock";
 
 /// The writer of a gallery: it adds and removes items. A second writer is refused until this one is dropped or its
 /// process ends; each call is one commit, which exists entirely or not at all.
@@ -28,7 +33,7 @@ pub struct Writer {
     /// True if a commit failed halfway, so that the contents that count are unknown.
     unsettled: bool,
     /// Holds the lock.
-    _lock: FolderLock,
+    _lock: File,
 }
 
 /// The result of an append.
@@ -55,24 +60,12 @@ impl Writer {
         Self::create_as(folder, Header::new(info)?)
     }
 
-    /// A new gallery in `folder`, in place of what a stopped [`Building`](super::Building) left there.
-    pub(super) fn create_anew(folder: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
-        let header = Header::new(info)?;
-        let lock = lock(folder)?;
-        remove_others(folder)?;
-        Self::make(folder, &header, lock)
-    }
-
     pub(super) fn create_as(folder: &Path, header: Header) -> Result<Self, GalleryError> {
         fs::create_dir_all(folder).map_err(|cause| GalleryError::io("make", folder, cause))?;
         refuse_used(folder)?;
         let lock = lock(folder)?;
         // Another may have made it meanwhile.
         refuse_used(folder)?;
-        Self::make(folder, &header, lock)
-    }
-
-    fn make(folder: &Path, header: &Header, lock: FolderLock) -> Result<Self, GalleryError> {
         for file in FILES {
             let path = folder.join(file);
             File::create(&path).map_err(|cause| GalleryError::io("make", &path, cause))?;
@@ -88,7 +81,7 @@ impl Writer {
         Self::new(folder, lock(folder)?)
     }
 
-    fn new(folder: &Path, lock: FolderLock) -> Result<Self, GalleryError> {
+    fn new(folder: &Path, lock: File) -> Result<Self, GalleryError> {
         let (header, log) = (Header::read(folder)?, Log::open(folder)?);
         let lines = Lines::map(folder, log.counts)?;
         let mut ids = Ids::default();
@@ -256,23 +249,31 @@ fn refuse_used(folder: &Path) -> Result<(), GalleryError> {
     Ok(())
 }
 
-/// Removes all files but the lock.
-fn remove_others(folder: &Path) -> Result<(), GalleryError> {
-    let io = |cause| GalleryError::io("clear", folder, cause);
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry.file_name() != LOCK {
-            fs::remove_file(entry.path()).map_err(io)?;
-        }
+/// Removes what a creation, or a writer, left in `folder`; anything else is refused.
+pub(super) fn remove_left(folder: &Path) -> Result<(), GalleryError> {
+    let read = |cause| GalleryError::io("read", folder, cause);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?,
+    };
+    let part = crate::whole_file::part(Path::new(info::FILE));
+    let is_own = |name: &OsStr| {
+        let others = [LOCK, info::FILE].iter().chain(&FILES).any(|file| name == *file);
+        others || name == part || name.to_string_lossy().starts_with("vectors-")
+    };
+    if let Some(entry) = entries.iter().find(|entry| !is_own(&entry.file_name())) {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        return Err(GalleryError::NotEmpty { path: folder.to_owned(), file });
     }
-    Ok(())
+    fs::remove_dir_all(folder).map_err(|cause| GalleryError::io("clear", folder, cause))
 }
 
 /// The lock of a folder, once any other writer has finished.
-fn lock(folder: &Path) -> Result<FolderLock, GalleryError> {
-    match FolderLock::take(folder) {
-        Ok(Some(lock)) => Ok(lock),
+fn lock(folder: &Path) -> Result<File, GalleryError> {
+    let path = folder.join(LOCK);
+    match file_lock::open_locked(&path) {
+        Ok(Some(file)) => Ok(file),
         Ok(None) => Err(GalleryError::InUse { path: folder.to_owned() }),
-        Err(cause) => Err(GalleryError::io("lock", folder, cause)),
+        Err(cause) => Err(GalleryError::io("lock", &path, cause)),
     }
 }

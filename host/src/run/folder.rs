@@ -1,13 +1,14 @@
 //! The files of a run folder, and the replacement of an old run by a new one.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
-use crate::file_lock::{FolderLock, LOCK};
+use super::replace;
+use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
 use crate::regular;
 use crate::whole_file::{self, beside};
@@ -19,15 +20,14 @@ pub struct RunFolder {
     /// The folder of the run in progress: another one if `path` still holds the run that it replaces.
     made: PathBuf,
     /// Held while training.
-    _lock: Option<Arc<FolderLock>>,
+    _lock: Option<Arc<PathLock>>,
 }
 
 impl RunFolder {
     /// A folder to train into. A folder that already holds a run is refused unless `overwrite`; that run stays until
     /// the new one is finished.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, RunError> {
-        let path = named(path);
-        recover(&path)?;
+        let (path, lock) = locked(path)?;
         let there = is_run(&path);
         if there && !overwrite {
             return Err(RunError::Exists { path });
@@ -35,43 +35,42 @@ impl RunFolder {
         if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
             return Err(RunError::Unfinished { path });
         }
-        if there && holds_this_process(&path) {
-            return Err(RunError::Current { path });
-        }
-        let made = if there { beside(&path, ".new") } else { path.clone() };
-        Self::locked(path, made)
+        Self::begin(path, there, lock)
     }
 
     /// The folder of an unfinished training, which may replace a finished run in the end.
     pub fn resume(path: &Path) -> Result<Self, RunError> {
-        let path = named(path);
-        recover(&path)?;
-        let new = beside(&path, ".new");
-        match (is_run(&path), new.is_dir()) {
-            (true, false) => Err(RunError::Finished { path }),
-            (true, true) => Self::locked(path, new),
-            (false, _) => Self::locked(path.clone(), path),
+        let (path, lock) = locked(path)?;
+        let there = is_run(&path);
+        if there && !replace::new(&path).is_dir() {
+            return Err(RunError::Finished { path });
         }
+        Self::begin(path, there, lock)
     }
 
-    fn locked(path: PathBuf, made: PathBuf) -> Result<Self, RunError> {
-        let lock = take(&made, &path)?;
+    fn begin(path: PathBuf, replaces: bool, lock: PathLock) -> Result<Self, RunError> {
+        if replaces && holds_this_process(&path) {
+            return Err(RunError::Current { path });
+        }
+        let made = if replaces { replace::new(&path) } else { path.clone() };
+        let begin = || {
+            fs::create_dir_all(&made)?;
+            if replaces { replace::mark(&made) } else { Ok(()) }
+        };
+        begin().map_err(|cause| RunError::Write { path: made.clone(), cause })?;
         Ok(Self { path, made, _lock: Some(Arc::new(lock)) })
     }
 
     /// A folder with a finished run.
     pub fn open(path: &Path) -> Result<(Self, RunInfo), RunError> {
-        let info = path.join(INFO);
-        if !info.exists() {
-            // What goes wrong here goes wrong again where it is told.
-            let _ = recover(&named(path));
-        }
+        let made = replace::whole(&named(path), is_run).unwrap_or_else(|| path.to_owned());
+        let info = made.join(INFO);
         let bytes = regular::read(&info, regular::BY_HAND).map_err(|cause| match cause.kind() {
             ErrorKind::NotFound => RunError::NoRun { path: path.to_owned(), cause },
             _ => RunError::Read { path: info.clone(), cause },
         })?;
         let read = serde_json::from_slice(&bytes).map_err(|cause| RunError::Corrupt { path: info, cause })?;
-        Ok((Self { path: path.to_owned(), made: path.to_owned(), _lock: None }, read))
+        Ok((Self { path: path.to_owned(), made, _lock: None }, read))
     }
 
     /// Marks the run as finished, and replaces the previous run.
@@ -82,13 +81,12 @@ impl RunFolder {
         // From here on the run is whole, and needs none.
         Checkpoints::remove_at(&self.checkpoint());
         if self.made != self.path {
-            replace(&self.path, &self.made).map_err(|cause| RunError::Replace {
+            replace::replace(&self.path, &self.made).map_err(|cause| RunError::Replace {
                 path: self.path.clone(),
                 made: self.made.clone(),
                 cause,
             })?;
         }
-        unlock(&self.path);
         Ok(())
     }
 
@@ -142,85 +140,18 @@ fn holds_this_process(folder: &Path) -> bool {
     here.and_then(|here| Ok(here.starts_with(folder.canonicalize()?))).unwrap_or(false)
 }
 
-fn take(made: &Path, path: &Path) -> Result<FolderLock, RunError> {
-    let lock = FolderLock::take(made).map_err(|cause| RunError::Write { path: made.to_owned(), cause })?;
-    lock.ok_or_else(|| RunError::InUse { path: path.to_owned() })
-}
-
-/// A finished run has no lock: it marks the new one of two.
-fn unlock(run: &Path) {
-    let _ = fs::remove_file(run.join(LOCK));
-}
-
-/// Completes, or takes back, the replacement of the run at `path` that was stopped.
-fn recover(path: &Path) -> Result<(), RunError> {
-    let write = |cause| RunError::Write { path: path.to_owned(), cause };
-    let (new, old) = (beside(path, ".new"), beside(path, ".old"));
-    if is_run(&old) {
-        match path.exists() {
-            true if is_run(path) => fs::remove_dir_all(&old).map_err(write)?,
-            true => {}
-            false => fs::rename(&old, path).map_err(write)?,
-        }
+/// The right to train into `path`: what was stopped there before is completed, or taken back.
+fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
+    let path = named(path);
+    let write = |cause| RunError::Write { path: path.clone(), cause };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(write)?;
     }
-    if is_run(path) {
-        unlock(path);
-    }
-    let is_left = !new.join(LOCK).exists() && !Checkpoints::exist(&new.join(CHECKPOINT));
-    if new.is_dir() && is_left && is_run(path) {
-        // The run that was replaced, or what is left of it.
-        return fs::remove_dir_all(&new).map_err(write);
-    }
-    if !is_run(&new) {
-        return Ok(());
-    }
-    let _lock = take(&new, path)?;
-    match path.exists() {
-        true => replace(path, &new).map_err(write)?,
-        false => fs::rename(&new, path).map_err(write)?,
-    }
-    unlock(path);
-    Ok(())
-}
-
-/// Puts the folder `made` in the place of `path`, and removes what was there.
-fn replace(path: &Path, made: &Path) -> io::Result<()> {
-    let gone = match exchange(path, made) {
-        Ok(()) => made.to_owned(),
-        // Systems that cannot do it at once: `recover` knows what to make of each moment in between.
-        Err(error) if cannot(&error) => {
-            let old = beside(path, ".old");
-            fs::rename(path, &old)?;
-            fs::rename(made, path)?;
-            old
-        }
-        Err(error) => return Err(error),
-    };
-    whole_file::sync_folder(path)?;
-    // A run that stays takes only room, and goes with the next one.
-    if let Err(error) = fs::remove_dir_all(&gone) {
-        tracing::warn!("cannot remove the run that was replaced, {}: {error}", gone.display());
-    }
-    Ok(())
-}
-
-/// Lets two folders change names at once.
-fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
-    }
-    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-    {
-        let _ = (one, other);
-        Err(ErrorKind::Unsupported.into())
-    }
-}
-
-/// True if a file system, or a system, knows no exchange.
-fn cannot(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
+    let lock = PathLock::take(beside(&path, ".lock")).map_err(write)?;
+    let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
+    let unfinished = |folder: &Path| Checkpoints::exist(&folder.join(CHECKPOINT));
+    replace::recover(&path, is_run, unfinished).map_err(write)?;
+    Ok((path, lock))
 }
 
 /// The file that marks a finished run, written last.
@@ -306,47 +237,73 @@ mod tests {
         let finished = |run: &RunFolder| {
             fs::write(run.made.join(INFO), serde_json::to_string(&info(2)).unwrap()).unwrap();
         };
-        type Stop = fn(&Path, &RunFolder);
-        let moments: [(Stop, u64); 5] = [
-            (|_, _| {}, 2),
-            (|path, run| exchange(path, &run.made).unwrap(), 2),
-            (
-                |path, run| {
-                    exchange(path, &run.made).unwrap();
-                    fs::remove_file(run.made.join(INFO)).unwrap();
-                },
-                2,
-            ),
-            (|path, _| fs::rename(path, beside(path, ".old")).unwrap(), 2),
-            (
-                |path, run| {
-                    fs::rename(path, beside(path, ".old")).unwrap();
-                    fs::rename(&run.made, path).unwrap();
-                },
-                2,
-            ),
+        // As `rename` does it, in steps.
+        let exchange = |path: &Path, made: &Path| {
+            let aside = beside(path, ".aside");
+            fs::rename(path, &aside).unwrap();
+            fs::rename(made, path).unwrap();
+            fs::rename(&aside, made).unwrap();
+        };
+        type Stop<'a> = &'a dyn Fn(&Path, &RunFolder);
+        let moments: [Stop<'_>; 5] = [
+            &|_, _| {},
+            &|path, run| exchange(path, &run.made),
+            &|path, run| {
+                exchange(path, &run.made);
+                fs::remove_file(run.made.join(INFO)).unwrap();
+            },
+            &|path, _| fs::rename(path, beside(path, ".old")).unwrap(),
+            &|path, run| {
+                fs::rename(path, beside(path, ".old")).unwrap();
+                fs::rename(&run.made, path).unwrap();
+            },
         ];
-        for (moment, (stop, expected)) in moments.into_iter().enumerate() {
+        for (moment, stop) in moments.into_iter().enumerate() {
             let (folder, path, run) = place();
             finished(&run);
             stop(&path, &run);
             drop(run);
+            // Whoever only reads finds a whole run, and moves nothing.
+            let before = names(folder.path());
+            assert!((1..=2).contains(&seed(&path)), "moment {moment}");
+            assert_eq!(names(folder.path()), before, "moment {moment}");
             assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })), "moment {moment}");
-            assert_eq!(seed(&path), expected, "moment {moment}");
+            assert_eq!(seed(&path), 2, "moment {moment}");
+            assert!(matches!(RunFolder::resume(&path), Err(RunError::Finished { .. })), "moment {moment}");
             trained(&path, 3);
             assert_eq!(seed(&path), 3, "moment {moment}");
             assert_eq!(names(folder.path()), ["run"], "moment {moment}");
+            assert_eq!(names(&path), ["metrics.jsonl", "run.json"], "moment {moment}");
         }
         // Not finished: the old run stays.
         let (_folder, path, run) = place();
         drop(run);
         assert_eq!(seed(&path), 1);
-        // A reader alone finds it again.
-        let (_folder, path, run) = place();
-        finished(&run);
-        fs::rename(&path, beside(&path, ".old")).unwrap();
-        drop(run);
-        assert_eq!(seed(&path), 2);
+        drop(RunFolder::resume(&path).unwrap());
+        assert_eq!(seed(&path), 1);
+    }
+
+    /// One that waits while another finishes finds what it left.
+    #[test]
+    fn what_was_finished_meanwhile_is_found() {
+        for overwrite in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("run");
+            if overwrite {
+                trained(&path, 1);
+            }
+            let first = RunFolder::create(&path, overwrite).unwrap();
+            fs::write(first.metrics(), "2").unwrap();
+            std::thread::scope(|scope| {
+                let create = scope.spawn(|| RunFolder::create(&path, false).map(drop));
+                let resume = scope.spawn(|| RunFolder::resume(&path).map(drop));
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                first.finish(&info(2)).unwrap();
+                assert!(matches!(create.join().unwrap(), Err(RunError::Exists { .. })));
+                assert!(matches!(resume.join().unwrap(), Err(RunError::Finished { .. })));
+            });
+            assert_eq!((seed(&path), names(folder.path())), (2, vec!["run".to_owned()]));
+        }
     }
 
     #[cfg(unix)]

@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod info;
 mod metrics;
+mod replace;
 mod seen;
 
 pub use error::RunError;
