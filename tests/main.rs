@@ -22,7 +22,7 @@ mod recipe;
 mod resume;
 mod seed;
 mod server;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod signals;
 #[cfg(unix)]
 mod storm;

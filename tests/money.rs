@@ -92,7 +92,9 @@ fn a_kill_loses_a_second_of_the_account_at_most() {
     place.write("long.tsv", format!("text\n{texts}"));
     let mut command = place.command("encode --data long.tsv --encoder api");
     let mut running = command.env("TEST_KEY", KEY).stderr(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(2600));
+    while place.read(".fusemix/cache/spent.jsonl").lines().count() < 6 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     running.kill().unwrap();
     running.wait().unwrap();
     let entries = api_json(&place, "cache", 0)["entries"].clone();

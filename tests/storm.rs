@@ -125,7 +125,7 @@ impl Storm {
         }
     }
 
-    /// A gallery is built, added to or shortened; only what was acknowledged must be there.
+    /// A gallery is built or added to; only what was acknowledged must be there.
     fn gallery(&mut self) {
         if !self.trained {
             return;

@@ -254,7 +254,7 @@ impl Index {
 }
 
 fn panics() -> redb::Error {
-    redb::Error::Corrupted("reading it panics".into())
+    redb::Error::Corrupted("the database panics".into())
 }
 
 fn of((at, sum): (u64, u64)) -> Row {

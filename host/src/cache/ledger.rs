@@ -1,4 +1,5 @@
-//! `spent.jsonl`: what each encoder has used and cost, a line for each second of work, whatever became of its answers.
+//! `spent.jsonl`: what each encoder has used and cost, whatever became of its answers: a line for each second in which
+//! there were some.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use super::Fingerprint;
 
 /// The file, in the folder of the cache.
 const FILE: &str = "spent.jsonl";
-/// Time between two lines: what a kill may lose.
+/// Time between two lines; a kill loses the answers since the last.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 /// Usage by unit, and its cost.
@@ -58,33 +59,36 @@ pub struct Ledger {
     encoder: String,
     fingerprint: String,
     pending: Spent,
-    written: Instant,
+    /// The time of the last line.
+    written: Option<Instant>,
 }
 
 impl Ledger {
     /// The account of the encoder called `encoder` in the cache folder.
     pub fn new(cache: &Path, fingerprint: &Fingerprint, encoder: &str) -> Self {
         let (encoder, fingerprint) = (encoder.to_owned(), fingerprint.hex().to_owned());
-        Self { path: cache.join(FILE), encoder, fingerprint, pending: Spent::default(), written: Instant::now() }
+        Self { path: cache.join(FILE), encoder, fingerprint, pending: Spent::default(), written: None }
     }
 
-    /// Adds what was spent; it is in the file within a second of the next call, or when this is dropped.
+    /// Adds what was spent. It is written at once if the last line is a second old; else with a later call, or when this
+    /// is dropped.
     pub fn add(&mut self, spent: &Spent) {
         self.pending.add(spent);
-        if self.written.elapsed() >= BETWEEN_LINES {
+        if self.written.is_none_or(|written| written.elapsed() >= BETWEEN_LINES) {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        self.written = Instant::now();
+        self.written = Some(Instant::now());
         let spent = std::mem::take(&mut self.pending);
         if spent.is_nothing() {
             return;
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let line = Line { at, encoder: self.encoder.clone(), fingerprint: self.fingerprint.clone(), spent };
-        let line = serde_json::to_string(&line).expect("names and numbers are JSON") + "\n";
+        // Whatever a full disk left of the line before, this is one of its own.
+        let line = format!("\n{}\n", serde_json::to_string(&line).expect("names and numbers are JSON"));
         // In one write, which other processes do not divide.
         let add = || {
             let folder = self.path.parent().unwrap_or(Path::new("."));
@@ -139,13 +143,15 @@ mod tests {
         }
         let path = cache.path().join(FILE);
         let mut bytes = std::fs::read(&path).unwrap();
-        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 3);
-        bytes.extend(b"{\"at\": 1, \"enc\n\xff\xfe\n");
+        assert!(bytes.ends_with(b"}\n"));
+        // A line that was cut short, which the next does not continue.
+        bytes.extend(b"\xff\xfe\n{\"at\": 1, \"enc");
         std::fs::write(&path, bytes).unwrap();
+        Ledger::new(cache.path(), &fingerprint, "one").add(&tokens(1.0, Some(1.0)));
         let all = spent(cache.path()).unwrap();
         let (names, total) = &all[fingerprint.hex()];
-        assert_eq!((names.as_slice(), total.items), (&["one".to_owned(), "two".to_owned()][..], 12));
-        assert_eq!((total.usage["tokens"], total.cost), (45.0, Some(1.5)));
+        assert_eq!((names.as_slice(), total.items), (&["one".to_owned(), "two".to_owned()][..], 14));
+        assert_eq!((total.usage["tokens"], total.cost), (46.0, Some(2.5)));
         assert_eq!(spent(&cache.path().join("nothing")).unwrap().len(), 0);
     }
 }

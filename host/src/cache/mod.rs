@@ -130,6 +130,8 @@ impl Entry {
         let gone = crate::whole_file::beside(&self.folder, ".removed");
         let read_only = || CacheError::io("remove", &self.folder, ErrorKind::ReadOnlyFilesystem.into());
         let lock = lock::Lock::take(&self.folder)?.ok_or_else(read_only)?;
+        // What a stopped removal left.
+        let _ = std::fs::remove_dir_all(&gone);
         // At once, so that nobody finds a part of it.
         let removed = std::fs::rename(&self.folder, &gone).and_then(|()| std::fs::remove_dir_all(&gone));
         drop(lock);
@@ -145,8 +147,12 @@ impl Entry {
 
     /// Does the same, rebuilds a damaged log from the index, and drops damaged rows.
     pub fn repair(&self) -> Result<Checked, CacheError> {
-        let lost_records = self.reader().and_then(|reader| reader.lost_records()).unwrap_or_default();
+        // Where the log cannot be read at all, it is made again.
+        let lost_records = self.reader().and_then(|reader| reader.lost_records()).unwrap_or(1);
         let store = self.store()?;
+        if lost_records > 0 {
+            store.check_room(0, 0)?;
+        }
         let bad = store.verify()?;
         store.forget(&bad)?;
         Ok(Checked { rows: store.counts()?.rows, damaged: bad.len(), lost_records })
@@ -181,11 +187,7 @@ pub fn list(cache: &Path) -> Result<Vec<Entry>, CacheError> {
     let mut entries = Vec::new();
     for folder in folders {
         let folder = folder.map_err(|cause| CacheError::io("read", cache, cause))?.path();
-        let is_removed = folder.extension().is_some_and(|ending| ending == "removed");
-        if is_removed {
-            // What a stopped removal left.
-            let _ = std::fs::remove_dir_all(&folder);
-        } else if is_entry(&folder) {
+        if folder.extension().is_none() && is_entry(&folder) {
             let info = store::read_info(&folder.join("entry.json")).unwrap_or_default();
             let fingerprint = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             entries.push(Entry { fingerprint, info, folder });

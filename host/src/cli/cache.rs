@@ -106,8 +106,10 @@ fn prune(cli: &Cli, choice: &Prune, yes: bool) -> Result<u8> {
                 Err(error) => say!("{fingerprint}  {names:<16} error: {error}"),
             }
         }
-        removed.push(json!({"fingerprint": fingerprint, "encoders": names, "rows": rows, "removed": yes,
-            "error": outcome.err().map(|error| error.to_string())}));
+        removed.push(
+            json!({"fingerprint": fingerprint, "encoders": names, "rows": rows, "removed": yes && outcome.is_ok(),
+            "error": outcome.err().map(|error| error.to_string())}),
+        );
     }
     if cli.json {
         print::json(&json!({"entries": removed}));
@@ -203,13 +205,13 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
             Ok(Checked { rows, damaged: 0, lost_records: 0 }) => {
                 format!("{}, all intact", count(*rows as usize, "row"))
             }
-            Ok(Checked { rows, damaged, .. }) if repair => {
-                let dropped = match damaged {
-                    0 => "log rebuilt".to_owned(),
-                    _ => format!("{} dropped", count(*damaged, "damaged row")),
-                };
-                format!("{dropped}, {rows} left; encode again to replace what is missing")
-            }
+            Ok(Checked { rows, damaged, .. }) if repair => match damaged {
+                0 => format!("{}, log rebuilt", count(*rows as usize, "row")),
+                _ => {
+                    let dropped = count(*damaged, "damaged row");
+                    format!("{dropped} dropped, {rows} left; encode again to replace what is missing")
+                }
+            },
             Ok(Checked { rows, damaged, lost_records }) => {
                 let lost = match lost_records {
                     0 => String::new(),

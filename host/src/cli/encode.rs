@@ -36,7 +36,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let encoder = cli.session.encoder(&arguments.encoder)?;
     let column = cli.session.column(&table, arguments.column.as_deref(), &encoder)?;
     let Arguments { retry_failed, max_items, .. } = arguments;
-    let wanted = Wanted { retry_failed, max_items, max_cost: cli.max_cost, places: false };
+    let wanted = Wanted { retry_failed, max_items, max_cost: None, places: false };
     if arguments.dry_run {
         let Some(forecast) = cli.session.forecast(column, &encoder, wanted)? else { return Ok(exit::STOPPED) };
         match cli.json {

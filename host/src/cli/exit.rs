@@ -22,6 +22,8 @@ const OTHER_ENCODER: u8 = 5;
 const BOUNDED: u8 = 6;
 /// Done, but the encoder returned NaN or infinity for some items.
 const NOT_FINITE: u8 = 18;
+/// A plugin has ended the program.
+pub(super) const PLUGIN_ENDED: u8 = 20;
 /// Stopped by the user; the next run continues.
 pub(super) const STOPPED: u8 = 130;
 

@@ -66,8 +66,16 @@ pub(super) fn columns(cli: &Cli, columns: &[ColumnForecast], queries: Option<(us
         let cost = cost.map_or(String::new(), |cost| format!(", cost about {}", money(cost)));
         say!("queries: {} to send{cost}", count(items, "item"));
     }
+    let unpriced: usize =
+        columns.iter().filter(|column| column.forecast.cost.is_none()).map(|column| column.forecast.items).sum();
+    let unpriced = unpriced + queries.filter(|(_, cost)| cost.is_none()).map_or(0, |(items, _)| items);
+    let besides = match unpriced {
+        0 => String::new(),
+        items => format!(", besides {} of encoders without a price", count(items, "item")),
+    };
     match cost {
-        Some(cost) => say!("cost: about {}", money(cost)),
+        Some(cost) => say!("cost: about {}{besides}", money(cost)),
+        None if unpriced == 0 => say!("cost: none"),
         None => say!("cost: unknown (no encoder has a price)"),
     }
     bounded(cli, cost);

@@ -140,6 +140,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     print::own_output();
     signals::name_plugins_at_fault();
+    let _ends = signals::Ends;
     log(arguments.global.verbose);
     let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
         Command::Plugins(arguments) => plugins::run(&cli, arguments),
@@ -154,7 +155,6 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&cli, arguments),
         Command::Bench(arguments) => bench::run(&cli, arguments),
     });
-    signals::ends();
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

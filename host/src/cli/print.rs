@@ -35,9 +35,10 @@ pub(super) fn note(line: Arguments<'_>) {
 }
 
 fn print(text: &str) {
+    let line = format!("{text}\n");
     let written = match OWN.get() {
-        Some(mut own) => writeln!(own, "{text}"),
-        None => writeln!(stdout(), "{text}"),
+        Some(mut own) => own.write_all(line.as_bytes()),
+        None => stdout().write_all(line.as_bytes()),
     };
     if let Err(error) = written {
         let quiet = error.kind() == ErrorKind::BrokenPipe;

@@ -9,8 +9,17 @@ use crate::stop::Stop;
 static ENDS: AtomicBool = AtomicBool::new(false);
 
 /// Says that the program ends as it should.
-pub(super) fn ends() {
+fn ends() {
     ENDS.store(true, Ordering::Relaxed);
+}
+
+/// The end of `main`, by a panic too.
+pub(super) struct Ends;
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        ends();
+    }
 }
 
 /// Ends the program.
@@ -52,6 +61,7 @@ mod unix {
     use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
 
+    use super::super::exit;
     use super::ENDS;
     use crate::plugin::plugins_in_call;
 
@@ -78,11 +88,12 @@ mod unix {
         for (number, before) in CRASHES.into_iter().zip(&BEFORE) {
             let mut action = MaybeUninit::<sigaction>::zeroed();
             let mut old = MaybeUninit::<sigaction>::uninit();
-            // SAFETY: all zeros is an action without flags and with an empty mask; `crashed` calls only what a signal
-            // handler may, and runs on the stack that Rust made for such handlers.
+            // SAFETY: all zeros is an action without flags and with an empty mask; `crashed` has the arguments of
+            // SA_SIGINFO, calls only what a signal handler may, and runs on the thread's own stack for handlers if it
+            // has one.
             unsafe {
                 (*action.as_mut_ptr()).sa_sigaction = crashed as *const () as usize;
-                (*action.as_mut_ptr()).sa_flags = libc::SA_ONSTACK;
+                (*action.as_mut_ptr()).sa_flags = libc::SA_ONSTACK | libc::SA_SIGINFO;
                 if sigaction(number, std::ptr::null(), old.as_mut_ptr()) == 0 {
                     let _ = before.set(old.assume_init());
                     sigaction(number, action.as_ptr(), std::ptr::null_mut());
@@ -94,7 +105,7 @@ mod unix {
     }
 
     /// Names the plugins in a call, and lets the signal do what it did before.
-    extern "C" fn crashed(number: i32) {
+    extern "C" fn crashed(number: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
         say("fusemix crashed while this plugin was in a call: ");
         if let Some(at) = CRASHES.iter().position(|crash| *crash == number) {
             let before = BEFORE[at].get();
@@ -106,13 +117,20 @@ mod unix {
                 }
             }
         }
+        // SAFETY: the system fills `info` for a handler with SA_SIGINFO. A signal that somebody sent does not come again
+        // by itself, unlike one of an instruction.
+        unsafe {
+            if (*info).si_code <= 0 {
+                libc::raise(number);
+            }
+        }
     }
 
     /// Runs when somebody calls `exit`.
     extern "C" fn ended() {
         if !ENDS.load(Ordering::Relaxed) && say("the program was ended by a plugin; in a call: ") {
             // SAFETY: it ends the process, and runs nothing.
-            unsafe { libc::_exit(20) };
+            unsafe { libc::_exit(exit::PLUGIN_ENDED.into()) };
         }
     }
 

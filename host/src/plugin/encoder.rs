@@ -136,7 +136,10 @@ impl LoadedEncoder {
                 }
             }
         };
-        let mut description: Description = serde_json::from_str(&raw.describe())
+        let in_call = InCall::of(&plugin.info.name);
+        let described = raw.describe();
+        drop(in_call);
+        let mut description: Description = serde_json::from_str(&described)
             .map_err(|error| protocol(format!("cannot parse its description: {error}")))?;
         if description.width == Some(0) {
             return Err(protocol("it describes latents of width 0".into()));

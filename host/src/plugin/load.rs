@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
+use super::in_call::InCall;
 use super::private_copy::PrivateCopy;
 use crate::config::PluginEntry;
 use crate::regular;
@@ -105,8 +106,10 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
         private = Some(PrivateCopy::of(&path, found, &bytes).map_err(unreadable)?);
     }
     let loaded = private.as_ref().map_or(&path, PrivateCopy::path).clone();
+    let in_call = InCall::of(&entry.name);
     let module = module(&entry.name, &path, &loaded)?;
     let info = module.info()();
+    drop(in_call);
     let info: PluginInfo = serde_json::from_str(&info).map_err(|error| LoadError::Abi {
         plugin: plugin(),
         path: path.clone(),

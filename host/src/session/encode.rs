@@ -26,7 +26,6 @@ impl Session {
     /// Encodes the `wanted` items of a column that the cache does not know. Latents encoded before an error are kept,
     /// so the error comes with the counts.
     pub fn encode(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, wanted: Wanted) -> Result<Encoding, Error> {
-        check_price(encoder, wanted)?;
         let shelf = self.shelf(encoder)?;
         self.fill(column, encoder, &shelf, wanted)
     }
@@ -38,7 +37,7 @@ impl Session {
         encoder: &Arc<LoadedEncoder>,
         wanted: Wanted,
     ) -> Result<Option<Forecast>, Error> {
-        check_price(encoder, wanted)?;
+        drop(self.shared.budget.allow(encoder)?);
         let retry_failed = wanted.retry_failed;
         let (shelf, files) = (self.shelf(encoder)?, self.files()?);
         let items = items(column, encoder);
@@ -76,12 +75,14 @@ impl Session {
     ) -> Result<Encoding, Error> {
         let files = self.files()?;
         let turn = shelf.turn();
-        let left = self.shared.budget.left(encoder)?;
-        let wanted = Wanted { max_cost: [wanted.max_cost, left].into_iter().flatten().reduce(f64::min), ..wanted };
+        let mut allowance = self.shared.budget.allow(encoder)?;
+        let wanted =
+            Wanted { max_cost: [wanted.max_cost, allowance.left()].into_iter().flatten().reduce(f64::min), ..wanted };
         let encoding = encode::encode(items, files, encoder, shelf, wanted, &self.stop, &mut |progress| {
             self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &encoder.status() });
         });
-        self.shared.budget.spend(encoding.summary.cost);
+        allowance.spend(encoding.summary.cost);
+        drop(allowance);
         drop(turn);
         files.stamps.flush();
         self.see(Event::Ended);
@@ -128,13 +129,5 @@ fn doubt(items: Items<'_>, column: Column<'_>, encoder: &LoadedEncoder) {
     if let Some(doubt) = items.doubt() {
         let (name, modality) = (&encoder.name, &encoder.description.modality);
         tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}; is this the right column?");
-    }
-}
-
-/// Refuses a bound on the cost of an encoder without a price.
-fn check_price(encoder: &LoadedEncoder, wanted: Wanted) -> Result<(), Error> {
-    match wanted.max_cost.is_some() && encoder.description.price.is_none() {
-        true => Err(Error::NoPrice { encoder: encoder.name.clone() }),
-        false => Ok(()),
     }
 }

@@ -159,12 +159,12 @@ impl Session {
             new.entry(*key).or_insert_with(|| bytes.clone());
         }
         if !new.is_empty() {
-            let budget = &self.shared.budget;
-            let most = budget.left(encoder)?;
+            let mut allowance = self.shared.budget.allow(encoder)?;
+            let most = allowance.left();
             let mut ledger = self.ledger(encoder)?;
             let encoded = encode_once(new.into_iter().collect(), encoder, width, most, &self.stop, &mut |spent| {
                 ledger.add(spent);
-                budget.spend(spent.cost);
+                allowance.spend(spent.cost);
             });
             if let Err(EncodeError::Encoder(EncoderError::Hang { .. })) = &encoded {
                 self.forget(encoder);

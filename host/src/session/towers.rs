@@ -152,6 +152,9 @@ impl<'a> Towers<'a> {
             Dataset::Precomputed(file) => Ok::<_, Error>(precomputed(file, &end.column)?.keys),
         };
         let (first, second) = (of(&ends[0])?, of(&ends[1])?);
+        if self.session.should_stop() {
+            return Err(Error::Stopped);
+        }
         Ok(first.into_iter().zip(second).filter_map(|(first, second)| Some((first?, second?))).collect())
     }
 

@@ -21,24 +21,26 @@ impl Secret {
 
     /// `text` without the key, in case the provider repeated it: as it is, in JSON, or in a URL.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let mut text = text.replace(&self.0, HIDDEN);
+        self.forms().iter().fold(text.to_owned(), |text, form| text.replace(form, HIDDEN))
+    }
+
+    /// The key as it is, in JSON with and without escaped slashes, and in a URL with digits of either case.
+    fn forms(&self) -> Vec<String> {
         let json = Value::from(self.0.as_str()).to_string();
-        let json = json.trim_matches('"');
-        let url: String = self.0.bytes().map(percent).collect();
-        for written in [json, &json.replace('/', "\\/"), &url, &url.to_lowercase()] {
-            if written != self.0 {
-                text = text.replace(written, HIDDEN);
-            }
-        }
-        text
+        let json = json.trim_matches('"').to_owned();
+        let [upper, lower] =
+            [true, false].map(|upper| self.0.bytes().map(|byte| percent(byte, upper)).collect::<String>());
+        let mut forms = vec![self.0.clone(), json.replace('/', "\\/"), json, upper, lower];
+        forms.dedup();
+        forms
     }
 
     /// An answer without the key, however its JSON writes it.
     pub(crate) fn clean(&self, body: Vec<u8>) -> Vec<u8> {
-        let has = |bytes: &[u8]| memchr::memmem::find(bytes, self.0.as_bytes()).is_some();
-        // Without an escape, only what is written as it is can be it.
+        let is_there = |form: &String| memchr::memmem::find(&body, form.as_bytes()).is_some();
+        // Without an escape, JSON has no other forms.
         let is_escaped = memchr::memchr(b'\\', &body).is_some();
-        if !is_escaped && !has(&body) {
+        if !is_escaped && !self.forms().iter().any(is_there) {
             return body;
         }
         let Ok(mut json) = serde_json::from_slice::<Value>(&body) else {
@@ -71,10 +73,12 @@ impl Secret {
     }
 }
 
-fn percent(byte: u8) -> String {
-    match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
+/// A byte as a URL has it, with hexadecimal digits of either case.
+fn percent(byte: u8, upper: bool) -> String {
+    match (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte), upper) {
+        (true, _) => char::from(byte).to_string(),
+        (false, true) => format!("%{byte:02X}"),
+        (false, false) => format!("%{byte:02x}"),
     }
 }
 
@@ -84,19 +88,23 @@ mod tests {
 
     #[test]
     fn the_key_is_hidden_however_it_is_written() {
-        let secret = Secret::new("sk-a/b\"c+1");
+        let secret = Secret::new("sk-A/b\"c+1");
         let written = [
-            r#"{"error":{"message":"wrong key sk-a/b\"c+1"}}"#,
-            r#"{"error":"wrong key sk-a\/b\"c+1"}"#,
-            r#"{"model":"\u0073k-a/b\"c+1","data":[[1,2]]}"#,
-            r#"{"a":{"sk-a/b\"c+1":["sk-a/b\"c+1"]}}"#,
-            r#"{"detail":"{\"key\": \"sk-a/b\\\"c+1\"}"}"#,
-            r#"wrong key sk-a/b"c+1, see https://host/?key=sk-a%2Fb%22c%2B1"#,
-            r#"{"cut": "sk-a\/b\"c+1"#,
+            r#"{"error":{"message":"wrong key sk-A/b\"c+1"}}"#,
+            r#"{"error":"wrong key sk-A\/b\"c+1"}"#,
+            r#"{"model":"\u0073k-A/b\"c+1","data":[[1,2]]}"#,
+            r#"{"a":{"sk-A/b\"c+1":["sk-A/b\"c+1"]}}"#,
+            r#"{"detail":"{\"key\": \"sk-A/b\\\"c+1\"}"}"#,
+            r#"wrong key sk-A/b"c+1, see https://host/?key=sk-A%2Fb%22c%2B1"#,
+            r#"at https://host/?key=sk-A%2fb%22c%2b1"#,
+            r#"{"cut": "sk-A\/b\"c+1"#,
         ];
         for body in written {
             let clean = String::from_utf8(secret.clean(body.as_bytes().to_vec())).unwrap();
-            assert!(clean.contains(HIDDEN) && !clean.contains("c+1") && !clean.contains("c%2B1"), "{clean}");
+            assert!(
+                clean.contains(HIDDEN) && !clean.contains("c+1") && !clean.to_lowercase().contains("c%2b1"),
+                "{clean}"
+            );
         }
         for body in [r#"{"data":"a\/b+="}"#, "no key"] {
             assert_eq!(secret.clean(body.as_bytes().to_vec()), body.as_bytes());

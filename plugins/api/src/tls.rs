@@ -1,9 +1,11 @@
 //! The trust in a server whose certificate the user names: that of an authority, or the server's own.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use std::path::Path;
@@ -43,11 +45,17 @@ impl ServerCertVerifier for Named {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // A certificate that signed itself, and that the user named, needs nobody else's word.
-        if self.certificates.iter().any(|certificate| certificate == shown) {
-            return Ok(ServerCertVerified::assertion());
+        let verified = self.system.verify_server_cert(shown, others, name, ocsp, now);
+        // Of a certificate that the user named, nobody else must vouch; it must still be for this server.
+        let is_named = self.certificates.iter().any(|certificate| certificate == shown);
+        match verified {
+            Err(Error::InvalidCertificate(_)) if is_named => {
+                let parsed = ParsedCertificate::try_from(shown)?;
+                verify_server_name(&parsed, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
         }
-        self.system.verify_server_cert(shown, others, name, ocsp, now)
     }
 
     fn verify_tls12_signature(
@@ -80,7 +88,7 @@ mod tests {
     use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
     /// The outcome of a handshake with a server that shows this certificate.
-    fn meet(shown: &str, trusted: &str) -> Result<(), String> {
+    fn meet(name: &'static str, shown: &str, trusted: &str) -> Result<(), String> {
         let fixture = |name: &str| format!("{}/fixtures/{name}.pem", env!("CARGO_MANIFEST_DIR"));
         let certificate = CertificateDer::from_pem_file(fixture(shown)).unwrap();
         let key = PrivateKeyDer::from_pem_file(fixture(&format!("{shown}.key"))).unwrap();
@@ -91,7 +99,7 @@ mod tests {
             .with_single_cert(vec![certificate], key);
         let mut server = ServerConnection::new(Arc::new(server.unwrap())).unwrap();
         let client = trusting(Path::new(&fixture(trusted)))?;
-        let mut client = ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name.try_into().unwrap()).unwrap();
         for _ in 0..8 {
             let mut wire = Vec::new();
             client.write_tls(&mut wire).unwrap();
@@ -107,9 +115,11 @@ mod tests {
 
     #[test]
     fn a_server_may_have_signed_its_own_certificate_if_that_is_named() {
-        assert_eq!(meet("server", "server"), Ok(()));
-        let refused = meet("server", "other").unwrap_err();
-        assert!(refused.contains("certificate"), "{refused}");
+        assert_eq!(meet("localhost", "server", "server"), Ok(()));
+        for (name, trusted) in [("localhost", "other"), ("example.com", "server")] {
+            let refused = meet(name, "server", trusted).unwrap_err();
+            assert!(refused.contains("certificate"), "{refused}");
+        }
         assert!(trusting(Path::new("none.pem")).is_err());
         assert!(trusting(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))).is_err());
     }
