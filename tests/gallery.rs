@@ -271,3 +271,24 @@ fn killed_at_any_moment_a_gallery_holds_whole_commits() {
     place.json("gallery add run large --data other.tsv --column b --id id");
     assert_eq!(place.json("gallery verify large")["items"], 40_000);
 }
+
+#[cfg(unix)]
+#[test]
+fn files_of_queries_and_ids_are_regular_and_may_begin_with_a_mark() {
+    let place = trained();
+    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap();
+    assert!(made.success());
+    place.run("search run --from left --gallery gallery --queries pipe").fails(1, "not a regular file");
+    place.run("gallery remove gallery --ids pipe").fails(1, "not a regular file");
+    place.write("ids.txt", "\u{feff}sku-3\r\nsku-4\n");
+    place.run("gallery remove gallery --ids ids.txt").fails(0, "2 items removed");
+    // A working folder of somebody else's is left alone.
+    place.write("other.building/notes.txt", "precious");
+    place
+        .run("gallery build run --tower right --data items.tsv --id sku --out other")
+        .fails(1, "is not empty: it holds `notes.txt`");
+    assert_eq!(place.read("other.building/notes.txt"), "precious");
+    place
+        .run("gallery build run --tower right --data items.tsv --id sku --out .")
+        .fails(1, "the folder that you are in");
+}

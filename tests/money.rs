@@ -35,7 +35,7 @@ fn every_command_that_sends_can_be_priced_and_bounded() {
     assert_eq!(forecast["columns"].as_array().unwrap().len(), 4);
     assert_eq!(server.requests().len(), 0);
     let bounded = run(&place, "train fusion.toml --out run --device cpu --max-cost 1");
-    bounded.fails(6, "stopped before the cost exceeded --max-cost");
+    bounded.fails(6, "stopped at --max-cost");
     let paid = server.answered().len();
     assert!((90..=100).contains(&paid), "{paid}");
     run(&place, "train fusion.toml --out run --device cpu --max-cost 3").fails(0, "run: 60 steps");

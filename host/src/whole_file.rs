@@ -11,6 +11,21 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// `path` without a slash at its end; that of the folder itself where `path` is a link to it, or relative to others.
+pub(crate) fn named(path: &Path) -> PathBuf {
+    let short = path.components().as_path();
+    match short.file_name().is_none() || short.is_symlink() {
+        true => short.canonicalize().unwrap_or_else(|_| short.to_owned()),
+        false => short.to_owned(),
+    }
+}
+
+/// True if this process, and the shell that started it, are in `folder`.
+pub(crate) fn holds_this_process(folder: &Path) -> bool {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.and_then(|here| Ok(here.starts_with(folder.canonicalize()?))).unwrap_or(false)
+}
+
 /// The path at which a file is written before it is put in place.
 pub(crate) fn part(path: &Path) -> PathBuf {
     beside(path, ".part")

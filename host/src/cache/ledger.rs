@@ -70,8 +70,8 @@ impl Ledger {
         Self { path: cache.join(FILE), encoder, fingerprint, pending: Spent::default(), written: None }
     }
 
-    /// Adds what was spent. It is written at once if the last line is a second old; else with a later call, or when this
-    /// is dropped.
+    /// Adds what was spent. It is written at once if the last line is a second old; else with a later call, or when
+    /// this is dropped.
     pub fn add(&mut self, spent: &Spent) {
         self.pending.add(spent);
         if self.written.is_none_or(|written| written.elapsed() >= BETWEEN_LINES) {

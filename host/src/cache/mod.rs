@@ -203,5 +203,5 @@ fn is_entry(folder: &Path) -> bool {
         Ok(found) => found.is_file(),
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     };
-    [log::FILE, index::FILE].iter().any(is_there)
+    [log::FILE, index::FILE, segments::FIRST].iter().any(is_there)
 }

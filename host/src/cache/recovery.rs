@@ -93,7 +93,15 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
         }
         (Ok(Some(index)), _) => return Ok(index),
         (Ok(None), Some(_)) => Some("it is missing".to_owned()),
-        (Ok(None), None) => None,
+        (Ok(None), None) if holds_nothing(folder) => None,
+        (Ok(None), None) => {
+            tracing::warn!(
+                "{}: rows.log and index.redb are both lost, so nobody knows whose the rows are; their items are \
+                 encoded again",
+                folder.display()
+            );
+            None
+        }
         (Err(error @ CacheError::Index { .. }), Some(_)) => Some(error.to_string()),
         // The entry was just being made.
         (Err(CacheError::Index { .. }), None) if holds_nothing(folder) => None,

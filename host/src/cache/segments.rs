@@ -16,6 +16,9 @@ use crate::whole_file;
 /// The maximum size of a segment, in bytes.
 const SEGMENT: usize = 1 << 30;
 
+/// The first of these files.
+pub(super) const FIRST: &str = "segment-000000.f32";
+
 /// The files of rows of `width` values: `segment-000000.f32` and so on, each filled up before the next.
 #[derive(Clone, Debug)]
 pub(super) struct Segments {

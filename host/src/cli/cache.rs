@@ -171,7 +171,8 @@ fn show(cli: &Cli) -> Result<u8> {
             Ok(counts) => json!({"fingerprint": fingerprint, "parts": info.fingerprint, "encoders": info.encoders,
                 "rows": counts.rows, "failures": counts.failures, "width": counts.width, "bytes": counts.bytes,
                 "normalized": counts.normalized, "spent": spent}),
-            Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string()}),
+            Err(error) => json!({"fingerprint": fingerprint, "encoders": info.encoders, "error": error.to_string(),
+                "spent": spent}),
         });
     }
     if !cli.json {

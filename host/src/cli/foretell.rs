@@ -74,6 +74,8 @@ pub(super) fn columns(cli: &Cli, columns: &[ColumnForecast], queries: Option<(us
         items => format!(", besides {} of encoders without a price", count(items, "item")),
     };
     match cost {
+        // An item that several columns hold is sent once.
+        Some(cost) if columns.len() > 1 => say!("cost: at most about {}{besides}", money(cost)),
         Some(cost) => say!("cost: about {}{besides}", money(cost)),
         None if unpriced == 0 => say!("cost: none"),
         None => say!("cost: unknown (no encoder has a price)"),

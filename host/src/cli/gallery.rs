@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
+use super::lines::lines;
 use super::{Cli, exit, foretell, print};
+use crate::dataset::Dataset;
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
 use crate::session::{Added, GalleryColumns};
@@ -127,8 +129,12 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::Add(Add { run, gallery, source }) => {
             let model = cli.session.model(&run, source.device)?;
             if source.dry_run {
-                let tower = Gallery::open(&gallery)?.info().origin.tower.clone();
-                let columns = model.forecast_column(&tower, &source.data, source.column.as_deref())?;
+                let opened = Gallery::open(&gallery)?;
+                let info = opened.info();
+                let is_there =
+                    |column: &&String| Dataset::open(&source.data).is_ok_and(|file| file.rows(column).is_ok());
+                let column = source.column.as_ref().or(info.item_column.as_ref().filter(is_there));
+                let columns = model.forecast_column(&info.origin.tower, &source.data, column.map(String::as_str))?;
                 return foretell::columns(cli, &columns, None);
             }
             let added = model.add_to_gallery(&gallery, &source.data, &source.columns())?;
@@ -178,9 +184,7 @@ fn print_added(cli: &Cli, gallery: &Path, Added { new, replaced, repeated, faile
 
 fn remove(cli: &Cli, gallery: &Path, mut ids: Vec<String>, file: Option<&Path>) -> Result<u8> {
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", file.display()))?;
-        ids.extend(text.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+        ids.extend(lines(file)?);
     }
     let mut writer = Writer::open(gallery)?;
     let removal = writer.remove(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;

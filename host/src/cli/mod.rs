@@ -11,6 +11,7 @@ mod eval;
 mod exit;
 mod foretell;
 mod gallery;
+mod lines;
 mod plugins;
 mod profile;
 mod progress;

@@ -1,10 +1,11 @@
 //! `fusemix search`: the items that are nearest to a query.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
+use super::lines::lines;
 use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Filter, Gallery};
@@ -57,8 +58,7 @@ pub(super) struct Arguments {
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let mut queries = arguments.query.clone();
     if let Some(file) = &arguments.queries {
-        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        queries.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+        queries.extend(lines(file)?);
     }
     if queries.is_empty() {
         bail!("there are no queries: {} is empty", arguments.queries.unwrap_or_default().display());
@@ -84,7 +84,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Some(gallery) => in_gallery(&model, gallery, &good, &arguments)?,
         None => in_file(&model, &good, &arguments)?,
     };
-    print(cli, &queries, &embeddings, found);
+    print(cli, &queries, &embeddings, found, arguments.filter.is_some());
     Ok(if good.len() == queries.len() { 0 } else { exit::SOME_FAILED })
 }
 
@@ -123,7 +123,7 @@ fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result
     Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
 }
 
-fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Shown>) {
+fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Shown>, filtered: bool) {
     let mut found = found.into_iter();
     let several = queries.len() > 1;
     let mut all: Vec<Value> = Vec::new();
@@ -138,7 +138,8 @@ fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Sho
         }
         match error {
             Some(reason) => note!("query {query:?} has no latent: {reason}"),
-            None if lines.is_empty() => note!("nothing found: no item of the gallery passes the filter"),
+            None if lines.is_empty() && filtered => note!("nothing found: no item of the gallery passes the filter"),
+            None if lines.is_empty() => note!("nothing found: there are no items"),
             None if !cli.json => lines.iter().for_each(|line| say!("{line}")),
             None => {}
         }

@@ -117,8 +117,8 @@ mod unix {
                 }
             }
         }
-        // SAFETY: the system fills `info` for a handler with SA_SIGINFO. A signal that somebody sent does not come again
-        // by itself, unlike one of an instruction.
+        // SAFETY: the system fills `info` for a handler with SA_SIGINFO. A signal that somebody sent does not come
+        // again by itself, unlike one of an instruction.
         unsafe {
             if (*info).si_code <= 0 {
                 libc::raise(number);

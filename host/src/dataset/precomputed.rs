@@ -4,6 +4,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,8 +96,20 @@ pub struct PrecomputedLatents {
 }
 
 impl PrecomputedLatents {
+    /// The values of row `index`, whatever they are stored as: the same ones are the same item.
+    pub fn row_content(&self, index: usize) -> Cow<'_, [u8]> {
+        match self.dtype {
+            Dtype::F16 | Dtype::BF16 => {
+                let mut values = vec![0.0_f32; self.width()];
+                self.copy_row(index, &mut values);
+                Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            _ => Cow::Borrowed(self.row_bytes(index)),
+        }
+    }
+
     /// The bytes of row `index`.
-    pub fn row_bytes(&self, index: usize) -> &[u8] {
+    fn row_bytes(&self, index: usize) -> &[u8] {
         &self.map[self.row(index)]
     }
 

@@ -24,6 +24,7 @@ impl Building {
     /// this one; what a stopped one left is removed.
     pub fn start(out: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
         check_free(out)?;
+        let out = &whole_file::named(out);
         let path = whole_file::beside(out, ".building.lock");
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|cause| GalleryError::io("make", parent, cause))?;
@@ -65,6 +66,9 @@ impl Drop for Building {
 
 /// Refuses a folder that is used: a gallery is built into a new or empty one.
 pub fn check_free(out: &Path) -> Result<(), GalleryError> {
+    if whole_file::holds_this_process(out) {
+        return Err(GalleryError::Current { path: out.to_owned() });
+    }
     if Gallery::is_in(out) {
         return Err(GalleryError::Exists { path: out.to_owned() });
     }

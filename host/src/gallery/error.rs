@@ -18,6 +18,9 @@ pub enum GalleryError {
     Exists { path: PathBuf },
     #[error("{} is not empty: it holds `{file}`; name another folder for the gallery", path.display())]
     NotEmpty { path: PathBuf, file: String },
+    #[error("{} is the folder that you are in; run this from outside of it, or name another folder for the gallery",
+            path.display())]
+    Current { path: PathBuf },
     #[error("{} was made by a newer version of fusemix (format {version}); use that version", path.display())]
     Newer { path: PathBuf, version: u32 },
     #[error("another process is writing to {}; wait until it has finished, then run this again", path.display())]

@@ -18,6 +18,9 @@ pub enum RunError {
     #[error("another process is training into {}; wait until it has finished, or name another folder with --out",
             path.display())]
     InUse { path: PathBuf },
+    #[error("{} is in the way: the new run is made there, but it holds something else; move it away, or name another \
+             folder with --out", path.display())]
+    Taken { path: PathBuf },
     #[error("{} is the folder that you are in, so it cannot be replaced; run this from outside of it, or name another \
              folder with --out", path.display())]
     Current { path: PathBuf },

@@ -11,7 +11,7 @@ use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
 use crate::regular;
-use crate::whole_file::{self, beside};
+use crate::whole_file::{self, beside, holds_this_process, named};
 
 /// The paths of a run folder.
 #[derive(Clone, Debug)]
@@ -42,7 +42,8 @@ impl RunFolder {
     pub fn resume(path: &Path) -> Result<Self, RunError> {
         let (path, lock) = locked(path)?;
         let there = is_run(&path);
-        if there && !replace::new(&path).is_dir() {
+        let new = replace::new(&path);
+        if there && !(new.is_dir() && (replace::is_own(&new) || Checkpoints::exist(&new.join(CHECKPOINT)))) {
             return Err(RunError::Finished { path });
         }
         Self::begin(path, there, lock)
@@ -53,6 +54,9 @@ impl RunFolder {
             return Err(RunError::Current { path });
         }
         let made = if replaces { replace::new(&path) } else { path.clone() };
+        if replaces && !replace::is_own(&made) && !Checkpoints::exist(&made.join(CHECKPOINT)) {
+            return Err(RunError::Taken { path: made });
+        }
         let begin = || {
             fs::create_dir_all(&made)?;
             if replaces { replace::mark(&made) } else { Ok(()) }
@@ -121,23 +125,8 @@ impl RunFolder {
     }
 }
 
-/// `path` without a slash at its end; that of the folder itself where `path` is a link to it, or relative to others.
-fn named(path: &Path) -> PathBuf {
-    let short = path.components().as_path();
-    match short.file_name().is_none() || short.is_symlink() {
-        true => short.canonicalize().unwrap_or_else(|_| short.to_owned()),
-        false => short.to_owned(),
-    }
-}
-
 fn is_run(folder: &Path) -> bool {
     folder.join(INFO).exists()
-}
-
-/// True if this process, and the shell that started it, are in `folder`.
-fn holds_this_process(folder: &Path) -> bool {
-    let here = std::env::current_dir().and_then(|here| here.canonicalize());
-    here.and_then(|here| Ok(here.starts_with(folder.canonicalize()?))).unwrap_or(false)
 }
 
 /// The right to train into `path`: what was stopped there before is completed, or taken back.
@@ -149,8 +138,7 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     }
     let lock = PathLock::take(beside(&path, ".lock")).map_err(write)?;
     let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
-    let unfinished = |folder: &Path| Checkpoints::exist(&folder.join(CHECKPOINT));
-    replace::recover(&path, is_run, unfinished).map_err(write)?;
+    replace::recover(&path, is_run).map_err(write)?;
     Ok((path, lock))
 }
 
@@ -164,7 +152,15 @@ mod tests {
     use super::*;
 
     fn info(seed: u64) -> RunInfo {
-        RunInfo { fusemix: "0".into(), seed, device: "cpu".into(), pairs: 2, towers: vec![], adapters: None }
+        RunInfo {
+            fusemix: "0".into(),
+            seed,
+            device: "cpu".into(),
+            pairs: 2,
+            towers: vec![],
+            adapters: None,
+            seen: None,
+        }
     }
 
     fn trained(path: &Path, seed: u64) {
@@ -240,6 +236,7 @@ mod tests {
         // As `rename` does it, in steps.
         let exchange = |path: &Path, made: &Path| {
             let aside = beside(path, ".aside");
+            fs::write(path.join("replaced"), "").unwrap();
             fs::rename(path, &aside).unwrap();
             fs::rename(made, path).unwrap();
             fs::rename(&aside, made).unwrap();
@@ -252,8 +249,12 @@ mod tests {
                 exchange(path, &run.made);
                 fs::remove_file(run.made.join(INFO)).unwrap();
             },
-            &|path, _| fs::rename(path, beside(path, ".old")).unwrap(),
+            &|path, _| {
+                fs::write(path.join("replaced"), "").unwrap();
+                fs::rename(path, beside(path, ".old")).unwrap();
+            },
             &|path, run| {
+                fs::write(path.join("replaced"), "").unwrap();
                 fs::rename(path, beside(path, ".old")).unwrap();
                 fs::rename(&run.made, path).unwrap();
             },
@@ -281,6 +282,23 @@ mod tests {
         assert_eq!(seed(&path), 1);
         drop(RunFolder::resume(&path).unwrap());
         assert_eq!(seed(&path), 1);
+    }
+
+    #[test]
+    fn folders_of_others_stay_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new, old) = ["run", "run.new", "run.old"].map(|name| folder.path().join(name)).into();
+        trained(&path, 1);
+        trained(&old, 7);
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("notes.txt"), "precious").unwrap();
+        assert!(matches!(RunFolder::create(&path, false), Err(RunError::Exists { .. })));
+        assert!(matches!(RunFolder::create(&path, true), Err(RunError::Taken { .. })));
+        assert!(matches!(RunFolder::resume(&path), Err(RunError::Finished { .. })));
+        assert_eq!((seed(&path), seed(&old), names(&new)), (1, 7, vec!["notes.txt".to_owned()]));
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        assert!(matches!(RunFolder::open(&path), Err(RunError::NoRun { .. })));
+        assert_eq!(seed(&old), 7);
     }
 
     /// One that waits while another finishes finds what it left.

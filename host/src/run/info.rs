@@ -22,6 +22,9 @@ pub struct RunInfo {
     /// The digest of the adapters; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapters: Option<String>,
+    /// The digest of what was trained on; none in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
 }
 
 /// The provenance of a tower.

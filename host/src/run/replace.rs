@@ -1,7 +1,8 @@
 //! The replacement of a finished run by a new one, which can be stopped anywhere: one of the two is always there.
 //!
-//! The new run is made in `RUN.new`, with the file `replaces` in it. Then the two folders change names, and the file and
-//! the old run go. Where a system cannot exchange folders, the old run is in `RUN.old` for a moment.
+//! The new run is made in `RUN.new`, with the file `replaces` in it. In the end the old one gets the file `replaced`,
+//! the two folders change names, and the old run goes. Where a system cannot exchange folders, the old run is in
+//! `RUN.old` for a moment. Folders of these names without these files are somebody else's, and stay as they are.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::whole_file::{self, beside};
 
-/// The file that tells the new run from the old one.
+/// The file in the new run, and that in the old one once the new one is finished.
 const MARK: &str = "replaces";
+const GONE: &str = "replaced";
 
 /// The folder in which the run that will replace the one at `path` is made.
 pub(super) fn new(path: &Path) -> PathBuf {
@@ -32,19 +34,22 @@ pub(super) fn whole(path: &Path, is_run: impl Fn(&Path) -> bool) -> Option<PathB
     if is_run(path) {
         return None;
     }
-    [new(path), old(path)].into_iter().find(|folder| is_run(folder))
+    let is_left = |(folder, mark): &(PathBuf, &str)| is_run(folder) && folder.join(mark).exists();
+    [(new(path), MARK), (old(path), GONE)].into_iter().find(is_left).map(|(folder, _)| folder)
+}
+
+/// True if the folder for the new run is free, or one that this program made.
+pub(super) fn is_own(new: &Path) -> bool {
+    let is_empty = || fs::read_dir(new).is_ok_and(|mut files| files.next().is_none());
+    !new.exists() || new.join(MARK).exists() || is_empty()
 }
 
 /// Completes, or takes back, a replacement that was stopped. Only who may train into `path` may call this.
-pub(super) fn recover(
-    path: &Path,
-    is_run: impl Fn(&Path) -> bool,
-    is_unfinished: impl Fn(&Path) -> bool,
-) -> io::Result<()> {
+pub(super) fn recover(path: &Path, is_run: impl Fn(&Path) -> bool) -> io::Result<()> {
     let (new, old) = (new(path), old(path));
-    if is_run(&old) {
+    if old.join(GONE).exists() {
         match (is_run(path), path.exists()) {
-            (true, _) => fs::remove_dir_all(&old)?,
+            (true, _) => remove(&old)?,
             (false, false) => fs::rename(&old, path)?,
             // Somebody made another folder: nothing of it is touched.
             (false, true) => {}
@@ -53,22 +58,24 @@ pub(super) fn recover(
     if is_run(path) {
         unmark(path);
     }
-    let is_marked = new.join(MARK).exists();
-    match (is_run(&new), is_marked) {
-        (true, true) if is_run(path) => replace(path, &new),
-        (true, true) if !path.exists() => {
+    if is_run(path) && new.join(GONE).exists() {
+        // The run that was replaced, or what is left of it.
+        return remove(&new);
+    }
+    match is_run(&new) && new.join(MARK).exists() {
+        true if is_run(path) => replace(path, &new),
+        true if !path.exists() => {
             fs::rename(&new, path)?;
             unmark(path);
             Ok(())
         }
-        // The run that was replaced, or what is left of it.
-        (_, false) if new.is_dir() && is_run(path) && !is_unfinished(&new) => fs::remove_dir_all(&new),
         _ => Ok(()),
     }
 }
 
 /// Puts the folder `made` in the place of `path`, and removes what was there.
 pub(super) fn replace(path: &Path, made: &Path) -> io::Result<()> {
+    fs::write(path.join(GONE), "")?;
     let gone = match exchange(path, made) {
         Ok(()) => made.to_owned(),
         // `recover` knows what to make of each moment in between.
@@ -78,19 +85,37 @@ pub(super) fn replace(path: &Path, made: &Path) -> io::Result<()> {
             fs::rename(made, path)?;
             old
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            unmark(path);
+            return Err(error);
+        }
     };
     whole_file::sync_folder(path)?;
     unmark(path);
     // A run that stays takes only room, and goes with the next one.
-    if let Err(error) = fs::remove_dir_all(&gone) {
+    if let Err(error) = remove(&gone) {
         tracing::warn!("cannot remove the run that was replaced, {}: {error}", gone.display());
     }
     Ok(())
 }
 
+/// Removes a run that was replaced, and last the file that tells so.
+fn remove(gone: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(gone)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false if entry.file_name() == GONE => {}
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    fs::remove_dir_all(gone)
+}
+
 fn unmark(run: &Path) {
-    let _ = fs::remove_file(run.join(MARK));
+    for mark in [MARK, GONE] {
+        let _ = fs::remove_file(run.join(mark));
+    }
 }
 
 /// Lets two folders change names at once.

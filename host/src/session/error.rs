@@ -58,8 +58,8 @@ pub enum Error {
     #[error("stopped; everything encoded so far is kept, so run this again to continue")]
     Stopped,
     #[error(
-        "stopped before the cost exceeded --max-cost; everything encoded so far is kept, so raise it and run this \
-             again to continue"
+        "stopped at --max-cost, by the encoder's price and its measure of the next items; everything encoded so far is \
+         kept, so raise it and run this again to continue"
     )]
     Budget,
     #[error(

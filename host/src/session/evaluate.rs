@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::model::Model;
+use super::model::{Model, digest};
 use super::towers::Towers;
 use super::{Error, Event, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset};
 use crate::eval::{HeldOut, Retrieval};
-use crate::run::{Overlap, Seen};
+use crate::run::{Overlap, RunError, Seen};
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,7 +73,16 @@ impl Model {
     /// The pairs to evaluate on, of the recipe's test files or of `data`: each pair set whose columns the file has,
     /// then every other two towers whose items are side by side in one file.
     pub(super) fn held_out(&self, data: Option<&Path>) -> Result<Vec<Tested>, Error> {
+        // What is wrong with one of them must not show after others were paid for.
+        for tower in 0..self.recipe.towers.len() {
+            self.towers().encoders(tower)?;
+        }
         let path = self.folder.seen();
+        if let Some(written) = &self.info.seen
+            && digest(&path).ok().as_ref() != Some(written)
+        {
+            return Err(RunError::Changed { path }.into());
+        }
         let seen = Seen::load(&path).map_err(|cause| Error::Read { path, cause })?;
         let mut files: BTreeMap<PathBuf, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
         let mut tested: Vec<Tested> = Vec::new();

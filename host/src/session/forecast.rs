@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::fit::Plan;
 use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
@@ -35,7 +36,9 @@ struct Columns<'a> {
 impl Session {
     /// The forecast of fitting a recipe: of its training and validation files.
     pub fn forecast_fit(&self, recipe: &Recipe) -> Result<Vec<ColumnForecast>, Error> {
-        let mut columns = Columns::new(Towers::new(self, recipe, None));
+        let towers = Towers::new(self, recipe, None);
+        Plan::new(recipe)?.check(&towers)?;
+        let mut columns = Columns::new(towers);
         for entry in &recipe.pairs {
             for path in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
                 columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
@@ -49,12 +52,17 @@ impl Model {
     /// The forecast of [`Model::evaluate`].
     pub fn forecast_evaluation(&self, data: Option<&Path>) -> Result<Vec<ColumnForecast>, Error> {
         let mut columns = Columns::new(self.towers());
+        let mut any = false;
         for entry in &self.recipe.pairs {
             if let Some(path) = data.or(entry.test.as_deref()) {
-                columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
+                any |= columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
             }
         }
-        Ok(columns.all)
+        match (any, data) {
+            (true, _) => Ok(columns.all),
+            (false, Some(data)) => Err(Error::OtherColumns { path: data.to_owned() }),
+            (false, None) => Err(Error::NoTest),
+        }
     }
 
     /// The forecast of encoding a column for a tower; the default column if none is named.
@@ -90,10 +98,13 @@ impl<'a> Columns<'a> {
         Self { towers, known: BTreeSet::new(), all: Vec::new() }
     }
 
-    /// Both sides of a pair set, as far as the file has them.
-    fn add_pairs(&mut self, file: &Dataset, ends: &[PairEnd; 2]) -> Result<(), Error> {
-        let is_there = |end: &&PairEnd| file.rows(&end.column).is_ok();
-        ends.iter().filter(is_there).try_for_each(|end| self.add(file, end.tower, &end.column))
+    /// Both sides of a pair set; false if the file lacks one.
+    fn add_pairs(&mut self, file: &Dataset, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+        let is_there = ends.iter().all(|end| file.rows(&end.column).is_ok());
+        if is_there {
+            ends.iter().try_for_each(|end| self.add(file, end.tower, &end.column))?;
+        }
+        Ok(is_there)
     }
 
     fn add(&mut self, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {

@@ -50,6 +50,8 @@ impl<'a> Towers<'a> {
             return Err(self.recipe.file.error_at(&["tower", &self.entry(tower).name, "encoder"], message).into());
         }
         let encoders = names.iter().map(|name| self.session.encoder(name)).collect::<Result<Vec<_>, _>>()?;
+        // Before anything is sent to another.
+        encoders.iter().try_for_each(|encoder| self.session.shared.budget.allow(encoder).map(drop))?;
         if let Some(info) = self.trained {
             info.towers[tower]
                 .encoders
@@ -190,6 +192,6 @@ pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latent
 
 fn precomputed(file: &Precomputed, column: &str) -> Result<Side, Error> {
     let latents = file.column(column)?;
-    let key = |row| Some(Key(blake3::hash(latents.row_bytes(row)).into()));
+    let key = |row| Some(Key(blake3::hash(&latents.row_content(row)).into()));
     Ok(Side { keys: (0..latents.len()).map(key).collect(), latents: Box::new(latents) })
 }

@@ -16,7 +16,9 @@ use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, Trainer};
 use crate::run::{RunFolder, RunInfo};
 use crate::space::TowerSpec;
 
-use plan::{Material, Plan};
+pub(super) use plan::Plan;
+
+use plan::Material;
 use watch::Watch;
 
 /// What a fit does with a training that is in its folder.
@@ -168,12 +170,13 @@ impl Session {
             Outcome::Ended(done) | Outcome::Stopped(done) => done,
         };
         let (fusemix, device_names) = (env!("CARGO_PKG_VERSION").to_owned(), trainer.devices());
-        let mut info = RunInfo { fusemix, seed, device: device_names, pairs, towers, adapters: None };
+        let mut info = RunInfo { fusemix, seed, device: device_names, pairs, towers, adapters: None, seen: None };
         if !matches!(outcome, Outcome::Stopped(_)) {
             let path = folder.adapters();
             trainer.space().save(&path)?;
             let of_seen = folder.seen();
-            seen.save(&of_seen).map_err(|cause| Error::Write { path: of_seen, cause })?;
+            seen.save(&of_seen).map_err(|cause| Error::Write { path: of_seen.clone(), cause })?;
+            info.seen = Some(digest(&of_seen).map_err(|cause| Error::Read { path: of_seen, cause })?);
             info.adapters = Some(digest(&path).map_err(|cause| Error::Read { path, cause })?);
             folder.finish(&info)?;
         }

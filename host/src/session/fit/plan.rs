@@ -15,7 +15,7 @@ use crate::pairs::{Paired, pair};
 use crate::run::{Seen, TowerInfo};
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
-pub(super) struct Plan<'a> {
+pub(in crate::session) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: TrainOptions,
     files: Vec<PairFiles>,
@@ -59,14 +59,14 @@ pub(super) struct Material {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
+    pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
         let options = recipe.options()?;
         let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
         Ok(Self { recipe, options, files })
     }
 
     /// Checks the recipe against the requirements of a training, with the most rows that there may be.
-    pub(super) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
+    pub(in crate::session) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
         let recipe = self.recipe;
         let sets = recipe.pairs.iter().zip(&self.files);
         let rows: Vec<(usize, f32)> = sets.clone().map(|(entry, files)| (files.rows, entry.weight)).collect();
