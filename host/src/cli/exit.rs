@@ -1,6 +1,7 @@
 //! Exit codes, for scripts.
 
 use fusemix_sdk::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::ConfigError;
 use crate::dataset::DataError;
@@ -40,6 +41,29 @@ Exit codes:
   10  plugin: file not found               20  encoder failed
   11  plugin: not a library               130  stopped; the next run continues
   12  plugin: not a fusemix plugin";
+
+/// True once the program ends as it should.
+pub(super) static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Says that the program ends as it should.
+fn ends() {
+    ENDS.store(true, Ordering::Relaxed);
+}
+
+/// The end of `main`, by a panic too.
+pub(super) struct Ends;
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        ends();
+    }
+}
+
+/// Ends the program.
+pub(super) fn now(code: u8) -> ! {
+    ends();
+    std::process::exit(code.into());
+}
 
 /// The exit code of an error.
 pub(super) fn code(error: &anyhow::Error) -> u8 {

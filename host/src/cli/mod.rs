@@ -141,7 +141,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     print::own_output();
     signals::name_plugins_at_fault();
-    let _ends = signals::Ends;
+    let _ends = exit::Ends;
     log(arguments.global.verbose);
     let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
         Command::Plugins(arguments) => plugins::run(&cli, arguments),

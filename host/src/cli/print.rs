@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _, stderr, stdout};
 use std::sync::OnceLock;
 
-use super::{exit, signals};
+use super::exit;
 
 /// Prints a line to standard output.
 macro_rules! say {
@@ -45,7 +45,7 @@ fn print(text: &str) {
         if !quiet {
             note!("error: cannot write to standard output: {error}");
         }
-        signals::exit(if quiet { 0 } else { exit::FAILED });
+        exit::now(if quiet { 0 } else { exit::FAILED });
     }
 }
 

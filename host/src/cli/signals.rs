@@ -1,32 +1,7 @@
 //! Signals: the first asks to stop, the second ends the program; and the ends that nobody asked for.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::exit;
 use crate::stop::Stop;
-
-/// True once the program ends as it should.
-static ENDS: AtomicBool = AtomicBool::new(false);
-
-/// Says that the program ends as it should.
-fn ends() {
-    ENDS.store(true, Ordering::Relaxed);
-}
-
-/// The end of `main`, by a panic too.
-pub(super) struct Ends;
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        ends();
-    }
-}
-
-/// Ends the program.
-pub(super) fn exit(code: u8) -> ! {
-    ends();
-    std::process::exit(code.into());
-}
 
 /// From here on, a plugin that ends the program, by a crash or by `exit`, is named.
 pub(super) fn name_plugins_at_fault() {
@@ -41,7 +16,7 @@ pub(super) fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
     let ignored = unix::ignored();
     ctrlc::set_handler(move || {
         if stop.is_asked() {
-            exit(exit::STOPPED);
+            exit::now(exit::STOPPED);
         }
         // What is printed may wait for somebody to read it.
         stop.ask();
@@ -61,8 +36,7 @@ mod unix {
     use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
 
-    use super::super::exit;
-    use super::ENDS;
+    use super::exit::{self, ENDS};
     use crate::plugin::plugins_in_call;
 
     /// The ignored ones among the signals that are listened for, and the one that a file of the greatest allowed size
