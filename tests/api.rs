@@ -211,7 +211,7 @@ fn a_limit_to_the_rate_is_kept() {
 fn two_processes_never_ask_for_the_same() {
     let server = Server::start(Wire::OpenAi, Duration::from_millis(30), |_| None);
     let place = place(&server, Wire::OpenAi, "batch = 5\nconcurrency = 1\n");
-    place.write("data.tsv", table(600));
+    place.write("data.tsv", table(1000));
     let start = || {
         let mut command = place.command("encode --data data.tsv --encoder api");
         command.env("TEST_KEY", KEY).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
