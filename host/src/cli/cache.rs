@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::source::Source;
 use super::wording::money;
 use super::{Cli, exit, print};
 use crate::cache::{Checked, Spent, list, spent};
@@ -44,28 +45,11 @@ enum Command {
         yes: bool,
     },
     /// Forget the latents of a column's items, so that the next run encodes them again
-    Forget {
-        /// The table with the items: .tsv or .csv with a header
-        #[arg(long, value_name = "FILE")]
-        data: PathBuf,
-        /// The encoder's name in plugins.toml
-        #[arg(long, value_name = "NAME")]
-        encoder: String,
-        /// The column with the items [default: guessed from the header]
-        #[arg(long, value_name = "COL")]
-        column: Option<String>,
-    },
+    Forget(Source),
     /// Write the latents of a column to a file, encoding the missing ones
     Export {
-        /// The table with the items: .tsv or .csv with a header
-        #[arg(long, value_name = "FILE")]
-        data: PathBuf,
-        /// The encoder's name in plugins.toml
-        #[arg(long, value_name = "NAME")]
-        encoder: String,
-        /// The column with the items [default: guessed from the header]
-        #[arg(long, value_name = "COL")]
-        column: Option<String>,
+        #[command(flatten)]
+        source: Source,
         /// The output file: .safetensors or .npy
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -79,8 +63,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Some(Command::Prune { encoder, older_than, unused_by, yes }) => {
             prune(cli, &Prune { encoder, unused_for: older_than, unused_by }, yes)
         }
-        Some(Command::Forget { data, encoder, column }) => forget(cli, &data, &encoder, column.as_deref()),
-        Some(Command::Export { data, encoder, column, out }) => export(cli, data, &encoder, column, out),
+        Some(Command::Forget(source)) => forget(cli, &source),
+        Some(Command::Export { source, out }) => export(cli, &source, &out),
     }
 }
 
@@ -121,10 +105,10 @@ fn prune(cli: &Cli, choice: &Prune, yes: bool) -> Result<u8> {
     Ok(if failed { exit::FAILED } else { 0 })
 }
 
-fn forget(cli: &Cli, data: &Path, encoder: &str, column: Option<&str>) -> Result<u8> {
+fn forget(cli: &Cli, Source { data, encoder, column }: &Source) -> Result<u8> {
     let table = read_table(data)?;
     let encoder = cli.session.encoder(encoder)?;
-    let column = cli.session.column(&table, column, &encoder)?;
+    let column = cli.session.column(&table, column.as_deref(), &encoder)?;
     let forgotten = cli.session.forget_column(column, &encoder)?;
     match cli.json {
         true => print::json(&json!({"encoder": encoder.name, "forgotten": forgotten})),
@@ -238,11 +222,11 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     Ok(if damaged { exit::FAILED } else { 0 })
 }
 
-fn export(cli: &Cli, data: PathBuf, encoder: &str, name: Option<String>, out: PathBuf) -> Result<u8> {
-    let table = read_table(&data)?;
+fn export(cli: &Cli, Source { data, encoder, column }: &Source, out: &Path) -> Result<u8> {
+    let table = read_table(data)?;
     let encoder = cli.session.encoder(encoder)?;
-    let column = cli.session.column(&table, name.as_deref(), &encoder)?;
-    let Exported { rows, width, summary } = cli.session.export(column, &encoder, &out)?;
+    let column = cli.session.column(&table, column.as_deref(), &encoder)?;
+    let Exported { rows, width, summary } = cli.session.export(column, &encoder, out)?;
     let failed = summary.failed;
     if cli.json {
         print::json(

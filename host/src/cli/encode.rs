@@ -1,8 +1,8 @@
 //! `fusemix encode`: fill the cache.
 
 use anyhow::Result;
-use std::path::PathBuf;
 
+use super::source::Source;
 use super::wording::line;
 use super::{Cli, exit, foretell, print};
 use crate::dataset::read_table;
@@ -11,15 +11,8 @@ use crate::encode::{Encoding, Wanted};
 /// Fill the latent cache.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The table with the items: .tsv or .csv with a header
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
-    /// The encoder's name in plugins.toml
-    #[arg(long, value_name = "NAME")]
-    encoder: String,
-    /// The column with the items [default: guessed from the header]
-    #[arg(long, value_name = "COL")]
-    column: Option<String>,
+    #[command(flatten)]
+    source: Source,
     /// Retry the items that failed before
     #[arg(long)]
     retry_failed: bool,
@@ -32,9 +25,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let table = read_table(&arguments.data)?;
-    let encoder = cli.session.encoder(&arguments.encoder)?;
-    let column = cli.session.column(&table, arguments.column.as_deref(), &encoder)?;
+    let table = read_table(&arguments.source.data)?;
+    let encoder = cli.session.encoder(&arguments.source.encoder)?;
+    let column = cli.session.column(&table, arguments.source.column.as_deref(), &encoder)?;
     let Arguments { retry_failed, max_items, .. } = arguments;
     let wanted = Wanted { retry_failed, max_items, max_cost: None, places: false };
     if arguments.dry_run {

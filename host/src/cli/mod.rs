@@ -18,6 +18,7 @@ mod progress;
 mod report;
 mod search;
 mod signals;
+mod source;
 mod train;
 mod view;
 mod wording;
