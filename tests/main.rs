@@ -13,6 +13,7 @@ mod folders;
 mod fuzz;
 mod gallery;
 mod hub;
+mod isolated;
 mod library;
 mod money;
 mod pace;

@@ -27,10 +27,12 @@ fn each_fault_of_a_plugin_is_told_apart_and_the_others_still_work() {
         (format!("name = 'broken'\nsha256 = '{}'", "0".repeat(64)), 15, "but plugins.toml pins 0000"),
     ];
     for (entry, code, message) in cases {
-        let place = beside_mock(&entry);
-        place.run("plugins").fails(code, message);
-        place.write("items.tsv", "text\na red flower\n");
-        assert_eq!(place.json("encode --data items.tsv --encoder good")["encoded"], 1, "beside {entry}");
+        for entry in [entry.clone(), format!("{entry}\nisolated = true")] {
+            let place = beside_mock(&entry);
+            place.run("plugins").fails(code, message);
+            place.write("items.tsv", "text\na red flower\n");
+            assert_eq!(place.json("encode --data items.tsv --encoder good")["encoded"], 1, "beside {entry}");
+        }
     }
 }
 
@@ -60,10 +62,13 @@ fn what_an_encoder_was_told_is_listed() {
 fn a_pinned_sum_that_fits_loads() {
     let sum: String =
         Sha256::digest(std::fs::read(plugin("libmock.so")).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
-    let place = Place::new(&format!("[[plugin]]\nname = 'mock'\nversion = '1'\nsha256 = '{sum}'\n"));
-    let listed = place.json("plugins");
-    assert_eq!(listed["plugins"][0]["state"], "ok");
-    assert_eq!(listed["plugins"][0]["version"], "1.2.3");
+    for isolated in [false, true] {
+        let entry = format!("[[plugin]]\nname = 'mock'\nversion = '1'\nsha256 = '{sum}'\nisolated = {isolated}\n");
+        let listed = Place::new(&entry).json("plugins");
+        assert_eq!(listed["plugins"][0]["state"], "ok");
+        assert_eq!(listed["plugins"][0]["version"], "1.2.3");
+        assert_eq!(listed["plugins"][0]["isolated"], isolated);
+    }
 }
 
 /// The file is exchanged again and again while the program starts.
@@ -103,7 +108,7 @@ fn what_is_loaded_is_what_was_checked() {
 #[test]
 fn each_fault_of_an_encoder_is_told_apart() {
     let cases = [
-        ("open", 3, "plugins.toml:6: cannot open encoder `bad`: `fault = \"open\"`: there is no such model"),
+        ("open", 3, "plugins.toml:7: cannot open encoder `bad`: `fault = \"open\"`: there is no such model"),
         ("panic-open", 16, "panicked: on purpose, while opening"),
         ("hang-open", 19, "did not open within 1s"),
         ("fail", 20, "the model fell over"),
@@ -115,9 +120,10 @@ fn each_fault_of_an_encoder_is_told_apart() {
         ("hang", 19, "within 1s"),
         ("measure", 17, "wrong number of sizes: 1 instead of 2"),
     ];
-    for (fault, code, message) in cases {
+    for ((fault, code, message), isolated) in cases.into_iter().flat_map(|case| [(case, false), (case, true)]) {
         let place = Place::new(&format!(
-            "[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\ntimeout = 1\nfault = '{fault}'\n\
+            "[[plugin]]\nname = 'broken'\nisolated = {isolated}\n[encoder.bad]\nplugin = 'broken'\n\
+             timeout = 1\nfault = '{fault}'\n\
              [[plugin]]\nname = 'mock'\n[encoder.good]\nplugin = 'mock'\n"
         ));
         place.write("items.tsv", "text\na red flower\nanother\n");

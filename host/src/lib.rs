@@ -28,3 +28,6 @@ pub mod stop;
 mod tensor_file;
 mod whole_file;
 pub mod wording;
+
+/// The version of this crate.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

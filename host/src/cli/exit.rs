@@ -121,6 +121,7 @@ pub(super) fn plugin(error: &LoadError) -> u8 {
         LoadError::Abi { .. } => 13,
         LoadError::Version { .. } | LoadError::Name { .. } => 14,
         LoadError::Checksum { .. } => 15,
+        LoadError::Process { .. } => PLUGIN_ENDED,
     }
 }
 

@@ -17,6 +17,7 @@ mod profile;
 mod progress;
 mod report;
 mod search;
+mod serve_plugin;
 mod signals;
 mod source;
 mod train;
@@ -98,6 +99,7 @@ impl Cli {
             plugins,
             cache,
             max_cost: global.max_cost,
+            program: serve_plugin::program(),
             verify_files: global.verify,
             stop,
             watcher: Arc::new(View::new(summaries)),
@@ -130,6 +132,9 @@ enum Command {
     Devices(devices::Arguments),
     /// Benchmark the parts of training
     Bench(bench::Arguments),
+    /// Serve a plugin to another process of this program
+    #[command(hide = true)]
+    ServePlugin,
 }
 
 /// Runs the program on this process's arguments.
@@ -140,6 +145,9 @@ pub fn main() -> ExitCode {
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
     let arguments = Arguments::parse();
+    if let Command::ServePlugin = arguments.command {
+        return serve_plugin::run();
+    }
     print::own_output();
     signals::name_plugins_at_fault();
     let _ends = exit::Ends;
@@ -156,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Cache(arguments) => cache::run(&cli, arguments),
         Command::Devices(arguments) => devices::run(&cli, arguments),
         Command::Bench(arguments) => bench::run(&cli, arguments),
+        Command::ServePlugin => unreachable!("it has ended above"),
     });
     match done {
         Ok(code) => ExitCode::from(code),

@@ -95,9 +95,9 @@ fn choices(fingerprint: &BTreeMap<String, String>) -> String {
 
 fn plugin_json(name: &str, plugin: &Result<Plugin, LoadError>) -> Value {
     match plugin {
-        Ok(Plugin { path, info, .. }) => json!({
+        Ok(plugin @ Plugin { path, info, .. }) => json!({
             "name": name, "state": "ok", "version": info.version, "sdk": info.sdk, "file": path,
-            "options": info.options,
+            "options": info.options, "isolated": plugin.is_isolated(),
         }),
         Err(error) => json!({
             "name": name, "state": "error", "error": error.to_string(), "exit_code": exit::plugin(error),

@@ -55,7 +55,7 @@ static OWN: OnceLock<File> = OnceLock::new();
 /// Keeps standard output for the program alone: what plugins print goes to standard error, and into no JSON.
 pub(super) fn own_output() {
     #[cfg(unix)]
-    if let Ok(own) = rustix::io::dup(std::io::stdout())
+    if let Ok(own) = rustix::io::fcntl_dupfd_cloexec(std::io::stdout(), 3)
         && rustix::stdio::dup2_stdout(std::io::stderr()).is_ok()
     {
         let _ = OWN.set(own.into());

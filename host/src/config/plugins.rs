@@ -1,7 +1,7 @@
 //! plugins.toml: the plugins to load, the encoders configured on them.
 
 use semver::VersionReq;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Config {
 }
 
 /// One `[[plugin]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginEntry {
     /// The plugin's package name.
@@ -40,12 +40,15 @@ pub struct PluginEntry {
     pub path: Option<PathBuf>,
     /// The required SHA-256 of the library, in hex.
     pub sha256: Option<String>,
+    /// True to run each of its encoders in a process of its own.
+    #[serde(default)]
+    pub isolated: bool,
 }
 
 impl PluginEntry {
     /// An entry with only a name.
     fn found_by_name(name: &str) -> Self {
-        Self { name: name.to_owned(), version: VersionReq::STAR, path: None, sha256: None }
+        Self { name: name.to_owned(), version: VersionReq::STAR, path: None, sha256: None, isolated: false }
     }
 }
 
@@ -202,7 +205,7 @@ mod tests {
         let cases = [
             (
                 "[[plugin]]\nnam = 'a'",
-                "plugins.toml:2: unknown key `nam`; did you mean `name`? (available: name, version, path, sha256)",
+                "plugins.toml:2: unknown key `nam`; did you mean `name`? (available: name, version, path, sha256, isolated)",
             ),
             (
                 "[[plugin]]\nname = 'a'\nsha256 = '12'",

@@ -58,7 +58,10 @@ pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded
         match heard.recv_timeout(limit) {
             Ok(Heard::Rows(rows)) => encoded.take(rows),
             Ok(Heard::Ended(ended)) => return ended.map(|()| encoded),
-            Err(_) => return Err(EncoderError::Hang { encoder: encoder.name.clone(), limit }),
+            Err(_) => {
+                encoder.give_up();
+                return Err(EncoderError::Hang { encoder: encoder.name.clone(), limit });
+            }
         }
     }
 }
@@ -228,6 +231,7 @@ impl Calls {
         self.running.retain(|(_, deadline)| deadline.is_none_or(|deadline| deadline > now));
         if self.running.len() < before {
             self.under_way -= before - self.running.len();
+            self.encoder.give_up();
             self.fail(EncoderError::Hang { encoder: self.encoder.name.clone(), limit: self.encoder.time_limit });
         }
         answers

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::in_call::InCall;
 use super::intake::{Deliver, Intake};
-use super::load::{LoadError, Plugin};
+use super::isolated::IsolatedEncoder;
+use super::load::{LoadError, Opened, Plugin};
 use super::permits::{Permit, Permits};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
@@ -31,12 +31,12 @@ pub struct LoadedEncoder {
     pub fingerprint: BTreeMap<String, String>,
     /// The time limit of a call.
     pub time_limit: Duration,
-    /// The name of its plugin.
-    plugin: String,
+    plugin: Plugin,
     lacks_price: bool,
     services: Services,
     permits: Permits,
     raw: RawEncoderBox,
+    isolated: Option<IsolatedEncoder>,
 }
 
 /// The reason why an encoder cannot be opened, or why its call failed.
@@ -105,23 +105,19 @@ impl LoadedEncoder {
         let request = serde_json::to_string(&request).map_err(|error| protocol(error.to_string()))?;
         let services = services.another();
         let host = RawHost_TO::from_value(services.for_plugin(&plugin.info.name), TD_Opaque);
-        let open = plugin.module.open();
         let (answer, opened) = channel();
-        let called = plugin.info.name.clone();
-        std::thread::spawn(move || {
-            let _in_call = InCall::of(&called);
-            answer.send(open(RStr::from_str(&request), host))
-        });
         let limit = entry.host.time_limit(None);
+        let opening = plugin.clone();
+        std::thread::spawn(move || answer.send(opening.open(&request, host, limit)));
         let failed = |cause: Error| {
             let place = file.place(&["encoder", &entry.name, cause.key.as_deref().unwrap_or_default()]);
             EncoderError::Open { place, encoder: entry.name.clone(), cause }
         };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
-        let raw = loop {
+        let Opened { raw, isolated } = loop {
             match opened.recv_timeout(TICK) {
-                Ok(RResult::ROk(raw)) => break raw,
-                Ok(RResult::RErr(error)) => return Err(failed(sdk_error(&error))),
+                Ok(Ok(opened)) => break opened,
+                Ok(Err(error)) => return Err(failed(sdk_error(&error))),
                 Err(RecvTimeoutError::Disconnected) => return Err(protocol("the opening thread died".into())),
                 Err(RecvTimeoutError::Timeout) if services.should_stop() => return Err(failed(Error::stopped())),
                 Err(RecvTimeoutError::Timeout) => {
@@ -131,12 +127,13 @@ impl LoadedEncoder {
                         (deadline, status) = (Instant::now() + limit, now);
                     }
                     if Instant::now() >= deadline {
+                        plugin.give_up();
                         return Err(EncoderError::OpenHang { encoder: entry.name.clone(), limit });
                     }
                 }
             }
         };
-        let in_call = InCall::of(&plugin.info.name);
+        let in_call = plugin.in_call();
         let described = raw.describe();
         drop(in_call);
         let mut description: Description = serde_json::from_str(&described)
@@ -163,13 +160,21 @@ impl LoadedEncoder {
             name: entry.name.clone(),
             description,
             fingerprint,
-            plugin: plugin.info.name.clone(),
+            plugin: plugin.clone(),
             lacks_price,
             time_limit,
             services,
             permits,
             raw,
+            isolated,
         })
+    }
+
+    /// Ends its process, if it has one of its own: it hangs, and nobody waits for it any more.
+    pub fn give_up(&self) {
+        if let Some(isolated) = &self.isolated {
+            isolated.give_up();
+        }
     }
 
     /// True if it may cost something, and nothing says how much.
@@ -204,7 +209,7 @@ impl LoadedEncoder {
             .map(|item| RawItem { modality: RStr::from_str(modality), bytes: RSlice::from_slice(item) })
             .collect();
         let protocol = |reason: String| EncoderError::Protocol { encoder: self.name.clone(), reason };
-        let _in_call = InCall::of(&self.plugin);
+        let _in_call = self.plugin.in_call();
         let sizes: Vec<Size> = match self.raw.measure(RSlice::from_slice(&raw_items)) {
             RResult::ROk(json) => {
                 serde_json::from_str(&json).map_err(|error| protocol(format!("cannot parse its sizes: {error}")))?
@@ -228,7 +233,7 @@ impl LoadedEncoder {
             .collect();
         let mut intake = Intake::new(items.len(), store);
         let sink = RawSink_TO::from_ptr(RMut::new(&mut intake), TD_Opaque);
-        let in_call = InCall::of(&self.plugin);
+        let in_call = self.plugin.in_call();
         let ended = self.raw.encode(RSlice::from_slice(&raw_items), sink);
         drop(in_call);
         let kept = intake.end(ended.is_ok());

@@ -1,15 +1,20 @@
 //! Loading of plugins, from a `[[plugin]]` entry to a checked module. All of the host's FFI is here.
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
-use fusemix_sdk::abi::PluginModuleRef;
+use abi_stable::std_types::{RResult, RStr, RString};
+use fusemix_sdk::abi::{PluginModuleRef, RawEncoderBox, RawHostBox};
 use fusemix_sdk::export::PluginInfo;
 use libloading::Library;
 use semver::{Version, VersionReq};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::in_call::InCall;
+use super::isolated::{IsolatedEncoder, Process, Start};
 use super::private_copy::PrivateCopy;
 use crate::config::PluginEntry;
 use crate::regular;
@@ -17,27 +22,78 @@ use crate::regular;
 /// The largest library that is checked against a pinned digest.
 const LARGEST: u64 = 4 << 30;
 
-/// A plugin whose library is loaded and whose interface fits. It stays loaded until the program ends.
+/// A plugin whose library is loaded and whose interface fits. In this process it stays loaded until the program ends.
 #[derive(Clone)]
 pub struct Plugin {
     /// The library.
     pub path: PathBuf,
     /// Its self-description.
     pub info: PluginInfo,
-    pub(super) module: PluginModuleRef,
-    /// The file that was loaded: the library, or a copy of it.
-    loaded: PathBuf,
+    place: Place,
+}
+
+/// The process that a plugin is loaded in.
+#[derive(Clone)]
+enum Place {
+    /// This one, from this file: the library, or a copy of it.
+    Here(PluginModuleRef, PathBuf),
+    /// One of its own.
+    Isolated(Start, Arc<Process>),
+}
+
+/// An encoder as a plugin opens it.
+pub(super) struct Opened {
+    pub(super) raw: RawEncoderBox,
+    /// The same, if it is in another process.
+    pub(super) isolated: Option<IsolatedEncoder>,
 }
 
 impl Plugin {
     /// The digest of this build of the library.
     pub(super) fn digest(&self) -> std::io::Result<String> {
-        Ok(blake3::Hasher::new().update_mmap_rayon(&self.loaded)?.finalize().to_hex()[..16].to_owned())
+        match &self.place {
+            Place::Here(_, file) => {
+                Ok(blake3::Hasher::new().update_mmap_rayon(file)?.finalize().to_hex()[..16].to_owned())
+            }
+            Place::Isolated(_, process) => process.digest().map_err(std::io::Error::other),
+        }
+    }
+
+    /// True if it is in a process of its own.
+    pub fn is_isolated(&self) -> bool {
+        matches!(self.place, Place::Isolated(..))
+    }
+
+    /// A call of this plugin, which is named if it ends the program.
+    pub(super) fn in_call(&self) -> Option<InCall> {
+        (!self.is_isolated()).then(|| InCall::of(&self.info.name))
+    }
+
+    /// Opens the encoder of a JSON of an `OpenRequest`; if it has to open again after a crash, within `limit`.
+    pub(super) fn open(&self, request: &str, host: RawHostBox, limit: Duration) -> Result<Opened, RString> {
+        let _in_call = self.in_call();
+        match &self.place {
+            Place::Here(module, _) => match module.open()(RStr::from_str(request), host) {
+                RResult::ROk(raw) => Ok(Opened { raw, isolated: None }),
+                RResult::RErr(error) => Err(error),
+            },
+            Place::Isolated(start, process) => {
+                let isolated = IsolatedEncoder::open(start.clone(), process.clone(), request, host, limit)?;
+                Ok(Opened { raw: isolated.raw(), isolated: Some(isolated) })
+            }
+        }
+    }
+
+    /// Ends its process, if it has one: what it opens takes too long.
+    pub(super) fn give_up(&self) {
+        if let Place::Isolated(_, process) = &self.place {
+            process.kill();
+        }
     }
 }
 
 /// The reason why a plugin cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
     #[error(
@@ -47,7 +103,7 @@ pub enum LoadError {
     )]
     Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
     #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]
-    Unreadable { plugin: String, path: PathBuf, cause: std::io::Error },
+    Unreadable { plugin: String, path: PathBuf, cause: String },
     #[error(
         "plugin `{plugin}`: {} has SHA-256 {found}, but plugins.toml pins {pinned}; if you trust this file, pin its \
          SHA-256 instead",
@@ -76,6 +132,8 @@ pub enum LoadError {
         path.display()
     )]
     Version { plugin: String, path: PathBuf, wanted: VersionReq, found: String },
+    #[error("plugin `{plugin}`: its process, which it has because of `isolated = true`: {reason}")]
+    Process { plugin: String, reason: String },
 }
 
 fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
@@ -90,13 +148,24 @@ fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
     }
 }
 
+/// Finds, checks and loads a plugin in a process of its own, of this `program`.
+pub(super) fn load_isolated(entry: &PluginEntry, folders: &[PathBuf], program: PathBuf) -> Result<Plugin, LoadError> {
+    let start = Start { program, entry: entry.clone(), folders: folders.to_vec() };
+    let (process, (path, info)) = start.load()?;
+    Ok(Plugin { path, info, place: Place::Isolated(start, Arc::new(process)) })
+}
+
 /// Finds, checks and loads a plugin. Without a `path`, `folders` are searched for its library's name.
 pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
     let plugin = || entry.name.clone();
     let path = find(entry, folders)?;
     let mut private = None;
     if let Some(pinned) = &entry.sha256 {
-        let unreadable = |cause| LoadError::Unreadable { plugin: plugin(), path: path.clone(), cause };
+        let unreadable = |cause: std::io::Error| LoadError::Unreadable {
+            plugin: plugin(),
+            path: path.clone(),
+            cause: cause.to_string(),
+        };
         let bytes = regular::read(&path, LARGEST).map_err(unreadable)?;
         let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if !found.eq_ignore_ascii_case(pinned) {
@@ -121,7 +190,7 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
     if !Version::parse(&info.version).is_ok_and(|version| entry.version.matches(&version)) {
         return Err(LoadError::Version { plugin: plugin(), path, wanted: entry.version.clone(), found: info.version });
     }
-    Ok(Plugin { path, info, module, loaded })
+    Ok(Plugin { path, info, place: Place::Here(module, loaded) })
 }
 
 fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> {

@@ -3,6 +3,7 @@
 mod encoder;
 mod in_call;
 mod intake;
+mod isolated;
 mod load;
 mod permits;
 mod private_copy;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 pub use encoder::{EncoderError, LoadedEncoder};
 pub use in_call::plugins_in_call;
 pub use intake::Deliver;
+pub use isolated::{COMMAND as SERVE_PLUGIN, serve};
 pub use load::{LoadError, Plugin};
 pub use permits::Permit;
 pub use scaffold::{ScaffoldError, scaffold};
@@ -28,20 +30,30 @@ pub struct Plugins {
     /// The services shared by plugins.
     pub services: Services,
     folders: Vec<PathBuf>,
+    program: PathBuf,
 }
 
 impl Plugins {
-    /// A registry that searches for plugins in `plugin_folder`, then beside the program.
-    pub fn new(config: Config, services: Services) -> Self {
+    /// A registry that searches for plugins in `plugin_folder`, then beside the program. Isolated ones run in processes
+    /// of `program`, which is `fusemix` beside this one, or else on the PATH, if it is not given.
+    pub fn new(config: Config, services: Services, program: Option<PathBuf>) -> Self {
         let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
         let mut folders: Vec<PathBuf> = config.plugin_folder.iter().chain(&beside).cloned().collect();
         folders.dedup_by_key(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone()));
-        Self { config, services, folders }
+        let program = program.unwrap_or_else(|| {
+            let file = format!("fusemix{}", std::env::consts::EXE_SUFFIX);
+            let beside = beside.map(|folder| folder.join(&file)).filter(|path| path.is_file());
+            beside.unwrap_or_else(|| file.into())
+        });
+        Self { config, services, folders, program }
     }
 
-    /// Loads a plugin; loading it again gives the same library.
+    /// Loads a plugin; loading it again gives the same library, or another process of it if it is isolated.
     pub fn load(&self, entry: &PluginEntry) -> Result<Plugin, LoadError> {
-        load::load(entry, &self.folders)
+        match entry.isolated {
+            false => load::load(entry, &self.folders),
+            true => load::load_isolated(entry, &self.folders, self.program.clone()),
+        }
     }
 
     /// Opens the encoder called `name`; `watch` receives its status.

@@ -54,6 +54,8 @@ pub struct Setup {
     pub cache: Option<PathBuf>,
     /// The most that all of its work may cost, by the encoders' prices and their measure of the items.
     pub max_cost: Option<f64>,
+    /// The program that runs plugins with `isolated = true`; `fusemix`, beside this one or on the PATH, if not given.
+    pub program: Option<PathBuf>,
     /// True to read files again even if their size and times have not changed.
     pub verify_files: bool,
     /// The stop flag, which any holder of a copy can raise.
@@ -69,6 +71,7 @@ impl Setup {
             plugins: plugins.into(),
             cache: None,
             max_cost: None,
+            program: None,
             verify_files: false,
             stop: Stop::default(),
             watcher: Arc::new(Blind),
@@ -138,7 +141,7 @@ impl Session {
         }
         let config = Config::read(&self.shared.setup.plugins)?;
         let services = Services::new(self.shared.setup.stop.clone());
-        Ok(self.shared.plugins.get_or_init(|| Plugins::new(config, services)))
+        Ok(self.shared.plugins.get_or_init(|| Plugins::new(config, services, self.shared.setup.program.clone())))
     }
 
     /// The folder of the latent cache; without a plugins.toml, `.fusemix/cache`.

@@ -6,7 +6,7 @@ use fusemix_sdk::{
 use std::time::Duration;
 
 /// Each of them is a value of `fault`.
-const FAULTS: [&str; 18] = [
+const FAULTS: [&str; 19] = [
     "open",
     "panic-open",
     "hang-open",
@@ -25,6 +25,7 @@ const FAULTS: [&str; 18] = [
     "crash",
     "print",
     "measure",
+    "poison",
 ];
 
 struct Broken(String);
@@ -58,10 +59,15 @@ impl Encoder for Broken {
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
         let latent = |item: usize| Ok::<_, ItemError>(vec![item as f32 + 1.0; 4]);
         match self.0.as_str() {
-            "exit" => std::process::exit(0),
-            "abort" => std::process::abort(),
-            // SAFETY: none; it is wrong on purpose.
-            "crash" => unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) },
+            fault @ ("exit" | "abort" | "crash") => end(fault.as_bytes()),
+            // An item of such a name ends the process, after others have been stored.
+            "poison" => {
+                for (index, item) in items.iter().enumerate() {
+                    end(item.bytes);
+                    sink.put(index, Ok(not_a_number(item)).map(|value| vec![value; 4]));
+                    sink.store()?;
+                }
+            }
             "print" => {
                 println!("a line on standard output");
                 sink.put_all((0..items.len()).map(latent));
@@ -94,6 +100,17 @@ impl Encoder for Broken {
 /// NaN for a text with "nan" in it, its length otherwise.
 fn not_a_number(item: &Item<'_>) -> f32 {
     if item.bytes.windows(3).any(|window| window == b"nan") { f32::NAN } else { item.bytes.len() as f32 }
+}
+
+/// Ends the process in the way of that name, if there is one.
+fn end(how: &[u8]) {
+    match how {
+        b"exit" => std::process::exit(0),
+        b"abort" => std::process::abort(),
+        // SAFETY: none; it is wrong on purpose.
+        b"crash" => unsafe { std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1) },
+        _ => {}
+    }
 }
 
 fn hang() -> ! {
