@@ -62,13 +62,24 @@ fn every_command_that_sends_can_be_priced_and_bounded() {
     run(&place, &format!("{search} --max-cost 0.001 another")).fails(6, "raise --max-cost");
     assert_eq!(server.requests().len(), before + 1);
 
+    let before = server.requests().len();
+    let forecast = api_json(&place, "report run --data more.tsv --out page.html --dry-run", 0);
+    assert_eq!(forecast["columns"][0]["items"], 2, "{forecast}");
+    let forecast = api_json(&place, "cache export --data more.tsv --column a --encoder api --out x.npy --dry-run", 0);
+    assert_eq!(forecast["items"], 2, "{forecast}");
+    run(&place, "plugins check api --max-cost 0.02").fails(1, "is left to spend; raise --max-cost");
+    assert_eq!(server.requests().len(), before);
+    run(&place, "plugins check api --max-cost 0.05").fails(1, "kept    every value is finite");
+    // Three items together, and two alone.
+    assert_eq!(server.requests().len(), before + 3);
+
     // The account has all of it, the unstored queries too.
     let spent = &api_json(&place, "cache", 0)["entries"];
     let of_api = spent.as_array().unwrap().iter().find(|entry| entry["encoders"][0] == "api").unwrap();
     let answered: usize = server.answered().values().sum();
     assert_eq!(of_api["spent"]["items"], answered);
     assert!((of_api["spent"]["cost"].as_f64().unwrap() - 0.01 * answered as f64).abs() < 1e-9, "{of_api}");
-    assert!(run(&place, "cache").stdout.contains("spent: cost 3.82"), "{}", run(&place, "cache").stdout);
+    assert!(run(&place, "cache").stdout.contains("spent: cost 3.87"), "{}", run(&place, "cache").stdout);
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::source::Source;
 use super::wording::money;
-use super::{Cli, exit, print};
+use super::{Cli, exit, foretell, print};
 use crate::cache::{Checked, Spent, list, spent};
 use crate::dataset::read_table;
+use crate::encode::Wanted;
 use crate::session::{Exported, Prune};
 use crate::wording::count;
 
@@ -53,6 +54,9 @@ enum Command {
         /// The output file: .safetensors or .npy
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Show what would be sent, its cost and its duration, without sending anything
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -64,7 +68,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             prune(cli, &Prune { encoder, unused_for: older_than, unused_by }, yes)
         }
         Some(Command::Forget(source)) => forget(cli, &source),
-        Some(Command::Export { source, out }) => export(cli, &source, &out),
+        Some(Command::Export { source, out, dry_run }) => export(cli, &source, &out, dry_run),
     }
 }
 
@@ -222,10 +226,13 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     Ok(if damaged { exit::FAILED } else { 0 })
 }
 
-fn export(cli: &Cli, Source { data, encoder, column }: &Source, out: &Path) -> Result<u8> {
+fn export(cli: &Cli, Source { data, encoder, column }: &Source, out: &Path, dry_run: bool) -> Result<u8> {
     let table = read_table(data)?;
     let encoder = cli.session.encoder(encoder)?;
     let column = cli.session.column(&table, column.as_deref(), &encoder)?;
+    if dry_run {
+        return foretell::encoding(cli, column, &encoder, Wanted::default());
+    }
     let Exported { rows, width, summary } = cli.session.export(column, &encoder, out)?;
     let failed = summary.failed;
     if cli.json {

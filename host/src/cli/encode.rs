@@ -31,12 +31,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { retry_failed, max_items, .. } = arguments;
     let wanted = Wanted { retry_failed, max_items, max_cost: None, places: false };
     if arguments.dry_run {
-        let Some(forecast) = cli.session.forecast(column, &encoder, wanted)? else { return Ok(exit::STOPPED) };
-        match cli.json {
-            true => print::json(&serde_json::to_value(&forecast)?),
-            false => foretell::column(cli, &forecast, max_items),
-        }
-        return Ok(0);
+        return foretell::encoding(cli, column, &encoder, wanted);
     }
     let Encoding { summary, error, .. } = cli.session.encode(column, &encoder, wanted)?;
     match cli.json {

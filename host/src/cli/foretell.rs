@@ -3,16 +3,28 @@
 use anyhow::Result;
 use indicatif::HumanDuration;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::wording::money;
-use super::{Cli, print};
-use crate::encode::Forecast;
+use super::{Cli, exit, print};
+use crate::dataset::Column;
+use crate::encode::{Forecast, Wanted};
+use crate::plugin::LoadedEncoder;
 use crate::session::ColumnForecast;
 use crate::wording::{count, short_path};
 
-/// Prints the forecast of a column.
-pub(super) fn column(cli: &Cli, forecast: &Forecast, max_items: Option<usize>) {
+/// Prints the forecast of encoding a column.
+pub(super) fn encoding(cli: &Cli, of: Column<'_>, encoder: &Arc<LoadedEncoder>, wanted: Wanted) -> Result<u8> {
+    let Some(forecast) = cli.session.forecast(of, encoder, wanted)? else { return Ok(exit::STOPPED) };
+    match cli.json {
+        true => print::json(&serde_json::to_value(&forecast)?),
+        false => column(cli, &forecast, wanted.max_items),
+    }
+    Ok(0)
+}
+
+fn column(cli: &Cli, forecast: &Forecast, max_items: Option<usize>) {
     let &Forecast { rows, distinct, cached, remembered, unreadable, items, requests, tokens, cost, seconds, .. } =
         forecast;
     say!(

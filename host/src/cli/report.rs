@@ -3,7 +3,7 @@
 use anyhow::Result;
 use std::path::PathBuf;
 
-use super::{Cli, print};
+use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::report::Page;
 
@@ -18,13 +18,19 @@ pub(super) struct Arguments {
     /// The output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, data, out, device } = arguments;
+    let Arguments { run, data, out, dry_run, device } = arguments;
+    if dry_run {
+        return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_deref())?, None);
+    }
     let page = Page::create(&out)?;
     page.write(&cli.session.model(&run, device)?.report(data.as_deref())?)?;
     match cli.json {

@@ -205,7 +205,8 @@ mod tests {
         let cases = [
             (
                 "[[plugin]]\nnam = 'a'",
-                "plugins.toml:2: unknown key `nam`; did you mean `name`? (available: name, version, path, sha256, isolated)",
+                "plugins.toml:2: unknown key `nam`; did you mean `name`? (available: name, version, path, sha256, \
+                 isolated)",
             ),
             (
                 "[[plugin]]\nname = 'a'\nsha256 = '12'",

@@ -34,8 +34,12 @@ impl Answer {
     }
 }
 
-/// One call, in which each delivery of rows may take the encoder's time limit.
-pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded, EncoderError> {
+/// One call, in which each delivery of rows may take the encoder's time limit; `see` has them, however it ends.
+pub fn call(
+    encoder: &Arc<LoadedEncoder>,
+    items: Vec<Vec<u8>>,
+    see: &mut dyn FnMut(&Rows),
+) -> Result<Encoded, EncoderError> {
     enum Heard {
         Rows(Rows),
         Ended(Result<(), EncoderError>),
@@ -56,7 +60,10 @@ pub fn call(encoder: &Arc<LoadedEncoder>, items: Vec<Vec<u8>>) -> Result<Encoded
     let limit = encoder.time_limit;
     loop {
         match heard.recv_timeout(limit) {
-            Ok(Heard::Rows(rows)) => encoded.take(rows),
+            Ok(Heard::Rows(rows)) => {
+                see(&rows);
+                encoded.take(rows);
+            }
             Ok(Heard::Ended(ended)) => return ended.map(|()| encoded),
             Err(_) => {
                 encoder.give_up();

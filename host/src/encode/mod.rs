@@ -39,7 +39,7 @@ fn not_finite(encoder: &str, values: &[f32]) -> Option<String> {
 }
 
 /// The usage and cost of rows whose items were measured to have so many tokens.
-fn spent(rows: &Rows, measured: u64, encoder: &LoadedEncoder) -> Spent {
+pub(crate) fn spent(rows: &Rows, measured: u64, encoder: &LoadedEncoder) -> Spent {
     // A plugin that tells another amount must not make a run look cheaper than it is.
     let is_amount = |amount: &f64| amount.is_finite() && *amount >= 0.0;
     let told = rows.usage.iter().filter(|(_, amount)| is_amount(amount));
