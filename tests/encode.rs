@@ -193,7 +193,7 @@ fn killed_at_ten_moments_every_item_is_stored_once() {
         place.json("cache verify")["entries"][0],
         json!({
             "fingerprint": place.json("cache")["entries"][0]["fingerprint"], "rows": 2_000, "damaged": 0,
-            "damaged_records": 0
+            "damaged_records": 0, "lost_rows": 0
         })
     );
     // A kill costs at most the batch that is encoded and the one whose answer is being stored.

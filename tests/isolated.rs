@@ -44,15 +44,91 @@ fn a_crash_costs_the_items_that_cause_it_and_no_other() {
 
 #[test]
 fn a_plugin_that_crashes_with_everything_ends_the_run_and_no_item_is_to_blame() {
-    for fault in ["exit", "abort", "crash"] {
+    for (fault, concurrency) in [("exit", 1), ("abort", 1), ("crash", 1), ("abort", 4)] {
         let place = broken(fault);
-        place.write("items.tsv", texts(9));
-        let ran = place.run("encode --data items.tsv --encoder bad");
-        ran.fails(20, "plugin `broken` crashed with each of the last 3 items that it got alone");
-        // Under another name the encoder works, and nothing is remembered.
-        place.write("plugins.toml", place.read("plugins.toml").replace(&format!("'{fault}'"), "'print'"));
-        assert_eq!(place.json("encode --data items.tsv --encoder bad")["encoded"], 9);
+        place.write("plugins.toml", place.read("plugins.toml") + &format!("concurrency = {concurrency}\n"));
+        place.write("items.tsv", texts(2_000));
+        for _ in 0..2 {
+            let ran = timely(&place, "encode --data items.tsv --encoder bad --json");
+            ran.fails(20, "plugin `broken` crashed with each of the last 3 items that it got alone");
+            assert_eq!(ran.json()["remembered"], 0, "{}", ran.stdout);
+        }
     }
+}
+
+/// While calls wait for their rows to be stored, more items are measured.
+#[test]
+fn crashes_beside_other_calls_hold_nothing_up() {
+    let place = broken("poison");
+    place.write("plugins.toml", place.read("plugins.toml") + "concurrency = 4\n");
+    let poison = [(600, "crash"), (2500, "abort"), (2501, "exit"), (4100, "exit")];
+    let mut table = texts(4_200);
+    for (row, how) in poison {
+        table = table.replace(&format!("text {row}\n"), &format!("{how}\n"));
+    }
+    place.write("items.tsv", table);
+    let summary = timely(&place, "encode --data items.tsv --encoder bad --json").json_code(4);
+    // Equal texts are one item.
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&4196.into(), &4.into()), "{}", summary["failures"]);
+    let again = timely(&place, "encode --data items.tsv --encoder bad --json").json_code(4);
+    assert_eq!((&again["cached"], &again["remembered"]), (&4196.into(), &3.into()), "{again}");
+}
+
+/// A plugin that has worked before is trusted: a crash on the first item of a run is that item's.
+#[test]
+fn an_item_is_remembered_though_it_comes_first() {
+    let place = broken("poison");
+    place.write("items.tsv", texts(2));
+    place.json("encode --data items.tsv --encoder bad");
+    place.write("items.tsv", texts(2) + "abort\n");
+    place.json_code("encode --data items.tsv --encoder bad", 4);
+    let again = place.json_code("encode --data items.tsv --encoder bad", 4);
+    assert_eq!(again["remembered"], 1, "{again}");
+}
+
+/// Runs the program, which must end within a minute.
+fn timely(place: &Place, arguments: &str) -> Ran {
+    let mut running = place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = running.id();
+    let (sender, ended) = std::sync::mpsc::channel();
+    let watch = std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)).is_err() {
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+        }
+    });
+    let (mut stdout, mut stderr) = (running.stdout.take().unwrap(), running.stderr.take().unwrap());
+    let other = std::thread::spawn(move || read(&mut stderr));
+    let stdout = read(&mut stdout);
+    let code = running.wait().unwrap().code().expect("it does not end");
+    sender.send(()).unwrap();
+    watch.join().unwrap();
+    Ran { code, stdout, stderr: other.join().unwrap() }
+}
+
+fn read(pipe: &mut impl std::io::Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = mock("");
+    let folder = place.path("here").with_file_name(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(crate::common::built().join("libmock.so"), folder.join("libmock.so")).unwrap();
+    let toml = "plugin_folder = '.'\n".to_owned() + &place.read("plugins.toml");
+    std::fs::write(folder.join("plugins.toml"), toml).unwrap();
+    let ran = place.command("plugins").current_dir(&folder).output().unwrap();
+    let ran = Ran::from(ran);
+    ran.fails(0, "by mock");
+}
+
+#[test]
+fn another_version_of_the_program_serves_no_plugin() {
+    mock("").run("serve-plugin 99.0.0").fails(1, "which serves no plugins to fusemix 99.0.0");
 }
 
 #[test]

@@ -67,9 +67,9 @@ fn every_command_that_sends_can_be_priced_and_bounded() {
     assert_eq!(forecast["columns"][0]["items"], 2, "{forecast}");
     let forecast = api_json(&place, "cache export --data more.tsv --column a --encoder api --out x.npy --dry-run", 0);
     assert_eq!(forecast["items"], 2, "{forecast}");
-    run(&place, "plugins check api --max-cost 0.02").fails(1, "is left to spend; raise --max-cost");
+    run(&place, "plugins check api --max-cost 0.02").fails(6, "is left to spend; raise --max-cost");
     assert_eq!(server.requests().len(), before);
-    run(&place, "plugins check api --max-cost 0.05").fails(1, "kept    every value is finite");
+    run(&place, "plugins check api --max-cost 0.05").fails(6, "sending 3 items to encoder `api` costs about 0.03");
     // Three items together, and two alone.
     assert_eq!(server.requests().len(), before + 3);
 

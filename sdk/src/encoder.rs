@@ -256,7 +256,7 @@ pub struct Price {
     /// The price of a million tokens.
     #[serde(default)]
     pub million_tokens: f64,
-    /// The price of an item.
+    /// The price of an item: of each that gets a latent, or of as many `items` as [`crate::Sink::used`] tells.
     #[serde(default)]
     pub item: f64,
 }

@@ -142,20 +142,22 @@ impl Entry {
     pub fn verify(&self) -> Result<Checked, CacheError> {
         let reader = self.reader()?;
         let (rows, damaged) = (reader.counts()?.rows, reader.verify()?.len());
-        Ok(Checked { rows, damaged, lost_records: reader.lost_records()? })
+        let (lost_records, lost_rows) = (reader.lost_records()?, reader.lost_rows()?);
+        Ok(Checked { rows, damaged, lost_records, lost_rows })
     }
 
     /// Does the same, rebuilds a damaged log from the index, and drops damaged rows.
     pub fn repair(&self) -> Result<Checked, CacheError> {
         // Where the log cannot be read at all, it is made again.
         let lost_records = self.reader().and_then(|reader| reader.lost_records()).unwrap_or(1);
+        let lost_rows = self.reader().and_then(|reader| reader.lost_rows()).unwrap_or(0);
         let store = self.store()?;
         if lost_records > 0 {
             store.check_room(0, 0)?;
         }
         let bad = store.verify()?;
         store.forget(&bad)?;
-        Ok(Checked { rows: store.counts()?.rows, damaged: bad.len(), lost_records })
+        Ok(Checked { rows: store.counts()?.rows, damaged: bad.len(), lost_records, lost_rows })
     }
 }
 
@@ -168,12 +170,14 @@ pub struct Checked {
     pub damaged: usize,
     /// Records of the log that are damaged, or that the index has and the log lacks.
     pub lost_records: u64,
+    /// Rows of which neither the index, which is lost, nor the log knows whose they are.
+    pub lost_rows: u64,
 }
 
 impl Checked {
     /// True if nothing is damaged.
     pub fn is_intact(&self) -> bool {
-        self.damaged == 0 && self.lost_records == 0
+        self.damaged == 0 && self.lost_records == 0 && self.lost_rows == 0
     }
 }
 

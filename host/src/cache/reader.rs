@@ -127,6 +127,14 @@ impl Reader {
         }
     }
 
+    /// Rows of which neither the index, which is lost, nor the log knows whose they are.
+    pub fn lost_rows(&self) -> Result<u64, CacheError> {
+        match &self.0 {
+            Source::Log(reader) => reader.lost_rows(),
+            Source::Old(_) => Ok(0),
+        }
+    }
+
     /// Records of the log that are damaged, or that the index has and the log lacks.
     pub fn lost_records(&self) -> Result<u64, CacheError> {
         match &self.0 {
@@ -256,13 +264,25 @@ impl LogReader {
         Ok(bad)
     }
 
+    fn lost_rows(&self) -> Result<u64, CacheError> {
+        // With an index that tells what the log lacks, what is more was never known: a crash came first.
+        if !matches!(Index::open_to_read(&self.folder), Ok(None) | Err(CacheError::Index { .. })) {
+            return Ok(0);
+        }
+        let Some(width) = self.width()? else { return Ok(0) };
+        let known = self.learn()?.totals.numbers.rows;
+        Ok(Segments::new(&self.folder, width).on_disk()?.saturating_sub(known))
+    }
+
     fn lost_records(&self) -> Result<u64, CacheError> {
-        let (end, damaged) = self.log.damage()?;
         let header = u64::from(self.log.generation == 0);
         // A writer, whose index is in use, looked for itself when it began; a damaged index, which is made again from
         // the log, tells nothing.
         let index = Index::open_to_read(&self.folder).ok().flatten();
-        let Some(Ok((_, learnt))) = index.map(|index| index.numbers()) else { return Ok(header + damaged) };
+        let learnt = index.map(|index| index.numbers());
+        // Later than the index, as a writer may end in between.
+        let (end, damaged) = self.log.damage()?;
+        let Some(Ok((_, learnt))) = learnt else { return Ok(header + damaged) };
         let cut = match self.log.generation {
             same if same == 0 || same == learnt.log => learnt.records.saturating_sub(end),
             older if older < learnt.log => learnt.records,

@@ -112,7 +112,17 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
     }
     index::make(folder)?;
     let index = Index::open(folder)?.ok_or_else(|| CacheError::io("open", folder, ErrorKind::NotFound.into()))?;
-    log.map_or(Ok(()), |log| learn(folder, &index, log).map(drop))?;
+    if let Some(log) = log {
+        let (numbers, _) = learn(folder, &index, log)?;
+        let lost = Segments::new(folder, numbers.width.max(1) as usize).on_disk()?.saturating_sub(numbers.rows);
+        if lost > 0 && numbers.width > 0 {
+            tracing::warn!(
+                "{}: {lost} rows are lost: index.redb and a part of rows.log are, which say whose they are; their items \
+                 are encoded again",
+                folder.display()
+            );
+        }
+    }
     Ok(index)
 }
 

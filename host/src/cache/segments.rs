@@ -87,6 +87,19 @@ impl Segments {
         Ok(Mapped { maps, rows_per_segment: self.rows_per_segment(), width: self.width })
     }
 
+    /// Whole rows on the disk, known or not.
+    pub(super) fn on_disk(&self) -> Result<u64, CacheError> {
+        let mut rows = 0;
+        for path in (0..).map(|segment| self.path(segment)) {
+            match std::fs::metadata(&path) {
+                Ok(file) => rows += (file.len() / self.row_bytes() as u64).min(self.rows_per_segment()),
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                Err(cause) => return Err(CacheError::io("look at", &path, cause)),
+            }
+        }
+        Ok(rows)
+    }
+
     /// True if there are rows.
     pub(super) fn are_there(&self) -> bool {
         self.path(0).exists()

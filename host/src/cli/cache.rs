@@ -191,8 +191,15 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
         };
         let fingerprint = entry.fingerprint;
         let line = match &checked {
-            Ok(Checked { rows, damaged: 0, lost_records: 0 }) => {
+            Ok(Checked { rows, damaged: 0, lost_records: 0, lost_rows: 0 }) => {
                 format!("{}, all intact", count(*rows as usize, "row"))
+            }
+            Ok(Checked { rows, lost_rows: lost @ 1.., .. }) => {
+                let rows = count(*rows as usize, "row");
+                format!(
+                    "{rows}; {lost} more are lost: index.redb and a part of rows.log are, which say whose they are; \
+                     their items are encoded again"
+                )
             }
             Ok(Checked { rows, damaged, .. }) if repair => match damaged {
                 0 => format!("{}, log rebuilt", count(*rows as usize, "row")),
@@ -201,7 +208,7 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
                     format!("{dropped} dropped, {rows} left; encode again to replace what is missing")
                 }
             },
-            Ok(Checked { rows, damaged, lost_records }) => {
+            Ok(Checked { rows, damaged, lost_records, .. }) => {
                 let lost = match lost_records {
                     0 => String::new(),
                     lost => format!(" and {} of its log", count(*lost as usize, "record")),
@@ -215,13 +222,15 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
             say!("{fingerprint}  {line}");
         }
         entries.push(match checked {
-            Ok(Checked { rows, damaged, lost_records }) => json!({"fingerprint": fingerprint, "rows": rows,
-                "damaged": damaged, "damaged_records": lost_records}),
+            Ok(Checked { rows, damaged, lost_records, lost_rows }) => json!({"fingerprint": fingerprint, "rows": rows,
+                "damaged": damaged, "damaged_records": lost_records, "lost_rows": lost_rows}),
             Err(error) => json!({"fingerprint": fingerprint, "error": error.to_string()}),
         });
     }
     if cli.json {
         print::json(&json!({"entries": entries}));
+    } else if entries.is_empty() {
+        say!("no latents in {}", cli.session.cache()?.display());
     }
     Ok(if damaged { exit::FAILED } else { 0 })
 }

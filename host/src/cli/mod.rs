@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
+use crate::plugin::SERVE_PLUGIN;
 use crate::session::{Session, Setup};
 use crate::stop::Stop;
 use view::{Summaries, View};
@@ -90,7 +91,7 @@ impl Cli {
         let stop = Stop::default();
         signals::listen(stop.clone()).context("cannot listen for Ctrl-C")?;
         let summaries = match command {
-            Command::Encode(_) | Command::Cache(_) => Summaries::None,
+            Command::Encode(_) => Summaries::None,
             Command::Train(_) => Summaries::All,
             _ => Summaries::News,
         };
@@ -133,8 +134,8 @@ enum Command {
     /// Benchmark the parts of training
     Bench(bench::Arguments),
     /// Serve a plugin to another process of this program
-    #[command(hide = true)]
-    ServePlugin,
+    #[command(hide = true, name = SERVE_PLUGIN)]
+    ServePlugin { version: String },
 }
 
 /// Runs the program on this process's arguments.
@@ -145,8 +146,8 @@ pub fn main() -> ExitCode {
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
     let arguments = Arguments::parse();
-    if let Command::ServePlugin = arguments.command {
-        return serve_plugin::run();
+    if let Command::ServePlugin { version } = &arguments.command {
+        return serve_plugin::run(version);
     }
     print::own_output();
     signals::name_plugins_at_fault();
@@ -164,7 +165,7 @@ pub fn main() -> ExitCode {
         Command::Cache(arguments) => cache::run(&cli, arguments),
         Command::Devices(arguments) => devices::run(&cli, arguments),
         Command::Bench(arguments) => bench::run(&cli, arguments),
-        Command::ServePlugin => unreachable!("it has ended above"),
+        Command::ServePlugin { .. } => unreachable!("it has ended above"),
     });
     match done {
         Ok(code) => ExitCode::from(code),

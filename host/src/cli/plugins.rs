@@ -56,7 +56,8 @@ fn list(cli: &Cli) -> Result<u8> {
         for (entry, plugin) in &plugins {
             match plugin {
                 Ok(plugin) => {
-                    say!("plugin  {:<16} {:<8} {}", entry.name, plugin.info.version, plugin.path.display())
+                    let isolated = if plugin.is_isolated() { ", isolated" } else { "" };
+                    say!("plugin  {:<16} {:<8} {}{isolated}", entry.name, plugin.info.version, plugin.path.display())
                 }
                 Err(error) => say!("plugin  {:<16} error: {error}", entry.name),
             }

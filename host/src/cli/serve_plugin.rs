@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{exit, signals};
+use super::exit;
 use crate::plugin::{SERVE_PLUGIN, serve};
 
-/// Serves a plugin over standard input and output, and ends with the process that it serves.
-pub(super) fn run() -> ExitCode {
-    signals::leave();
+/// Serves a plugin over standard input and output to a process of this `version`, and ends with it.
+pub(super) fn run(version: &str) -> ExitCode {
+    if version != crate::VERSION {
+        note!("error: this is fusemix {}, which serves no plugins to fusemix {version}", crate::VERSION);
+        return ExitCode::from(exit::FAILED);
+    }
     #[cfg(unix)]
     let served = own_pipes().and_then(|(input, output)| serve(input, output));
     #[cfg(not(unix))]

@@ -27,12 +27,6 @@ pub(super) fn listen(stop: Stop) -> Result<(), ctrlc::Error> {
     Ok(())
 }
 
-/// Leaves the signals that ask this program to end to another process, which was sent them too.
-pub(super) fn leave() {
-    #[cfg(unix)]
-    unix::ignore(&unix::ASKING);
-}
-
 #[cfg(unix)]
 mod unix {
     use libc::{
@@ -56,11 +50,9 @@ mod unix {
                     && now.assume_init_ref().sa_sigaction == SIG_IGN
             }
         };
-        ASKING.into_iter().filter(is_ignored).chain([SIGXFSZ]).collect()
+        [SIGHUP, SIGINT, SIGTERM].into_iter().filter(is_ignored).chain([SIGXFSZ]).collect()
     }
 
-    /// The signals that ask a program to end.
-    pub(super) const ASKING: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
     /// The signals of a crash.
     const CRASHES: [i32; 5] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
     /// The actions that they had before, which follow.

@@ -52,8 +52,8 @@ impl View {
         if summary.remembered > 0 {
             let (items, file) = (count(summary.remembered, "item"), file.display());
             note!(
-                "{items} failed in an earlier run; retry with `fusemix encode --data {file} --encoder {encoder} \
-                 --retry-failed`"
+                "{items} failed in an earlier run; retry with `fusemix encode --data {file} --column {column} \
+                 --encoder {encoder} --retry-failed`"
             );
         }
         let news = summary.encoded + summary.failed > 0 || summary.error.is_some();

@@ -117,6 +117,17 @@ pub(super) struct Calls {
     sender: Sender<Event>,
     events: Receiver<Event>,
     error: Option<EncoderError>,
+    /// True once a call counts as hung.
+    hangs: bool,
+}
+
+impl Drop for Calls {
+    /// Nobody waits for a call that hangs, nor for any other now.
+    fn drop(&mut self) {
+        if self.hangs {
+            self.encoder.give_up();
+        }
+    }
 }
 
 impl Calls {
@@ -137,6 +148,7 @@ impl Calls {
             sender,
             events,
             error: None,
+            hangs: false,
         }
     }
 
@@ -154,8 +166,8 @@ impl Calls {
         self.error.is_some()
     }
 
-    pub(super) fn into_error(self) -> Option<EncoderError> {
-        self.error
+    pub(super) fn into_error(mut self) -> Option<EncoderError> {
+        self.error.take()
     }
 
     /// Records the first error, and starts no further call.
@@ -238,7 +250,7 @@ impl Calls {
         self.running.retain(|(_, deadline)| deadline.is_none_or(|deadline| deadline > now));
         if self.running.len() < before {
             self.under_way -= before - self.running.len();
-            self.encoder.give_up();
+            self.hangs = true;
             self.fail(EncoderError::Hang { encoder: self.encoder.name.clone(), limit: self.encoder.time_limit });
         }
         answers

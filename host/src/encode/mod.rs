@@ -38,16 +38,20 @@ fn not_finite(encoder: &str, values: &[f32]) -> Option<String> {
     Some(format!("encoder `{encoder}` returned {value} at position {at}"))
 }
 
+/// The unit in which a plugin tells how many items it was charged for.
+const ITEMS: &str = "items";
+
 /// The usage and cost of rows whose items were measured to have so many tokens.
 pub(crate) fn spent(rows: &Rows, measured: u64, encoder: &LoadedEncoder) -> Spent {
     // A plugin that tells another amount must not make a run look cheaper than it is.
     let is_amount = |amount: &f64| amount.is_finite() && *amount >= 0.0;
     let told = rows.usage.iter().filter(|(_, amount)| is_amount(amount));
-    let usage: BTreeMap<String, f64> = told.map(|(unit, amount)| (unit.clone(), *amount)).collect();
+    let mut usage: BTreeMap<String, f64> = told.map(|(unit, amount)| (unit.clone(), *amount)).collect();
     // What an answer does not tell was measured before.
     let tokens = usage.get("tokens").copied().unwrap_or(measured as f64);
-    let items = rows.outcomes.len();
-    let cost = encoder.description.price.map(|price| price.of(tokens, items as f64));
+    let encoded = rows.outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+    let items = usage.remove(ITEMS).unwrap_or(encoded as f64);
+    let cost = encoder.description.price.map(|price| price.of(tokens, items));
     Spent { items: items as u64, usage, cost }
 }
 

@@ -15,7 +15,7 @@ use super::width::{Verdict, Width};
 use super::{EncodeError, READ_AHEAD, TICK, not_finite, spent};
 use crate::cache::{CacheError, Key, Ledger, Shelf};
 use crate::dataset::Items;
-use crate::plugin::LoadedEncoder;
+use crate::plugin::{EncoderError, LoadedEncoder};
 use crate::stop::Stop;
 use crate::wording::count;
 
@@ -235,7 +235,11 @@ impl Run<'_> {
             return Err(error);
         }
         match calls.into_error() {
-            Some(error) if error.kind() == Some(ErrorKind::Stopped) => self.summary.stopped = true,
+            Some(EncoderError::Hang { .. }) if self.stop.is_asked() => self.summary.stopped = true,
+            Some(error) if error.kind() == Some(ErrorKind::Stopped) => {
+                let stopped = self.stop.is_asked();
+                (self.summary.stopped, self.summary.bounded) = (stopped, self.summary.bounded || !stopped);
+            }
             Some(error) => return Err(error.into()),
             None => self.summary.stopped = self.stop.is_asked() && self.rows.settled < self.summary.rows,
         }
@@ -244,6 +248,9 @@ impl Run<'_> {
 
     fn check_room(&mut self) -> Result<(), CacheError> {
         let store = self.shelf.store()?;
+        if store.next_row() > 0 {
+            self.encoder.has_worked();
+        }
         let width = self.width.get_or_insert_with(|| Width::new(self.encoder, store)).known();
         store.check_room(self.sent - self.worked, width.unwrap_or(0))
     }
@@ -318,7 +325,8 @@ impl Run<'_> {
             }
         }
         self.store(good)?;
-        calls.release(self.ends(calls));
+        // An encoder that was charged for more than was expected stops in the middle of its batch.
+        calls.release(self.ends(calls) || !self.affords(0.0));
         let (done, failed) = (self.rows.settled, self.rows.failures.len());
         (self.watch)(Progress { done, total: self.summary.rows, worked: self.worked, failed });
         Ok(())

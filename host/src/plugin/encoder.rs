@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::intake::{Deliver, Intake};
 use super::isolated::IsolatedEncoder;
-use super::load::{LoadError, Opened, Plugin};
+use super::load::LoadError;
+use super::loaded::Plugin;
 use super::permits::{Permit, Permits};
 use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
@@ -114,7 +115,7 @@ impl LoadedEncoder {
             EncoderError::Open { place, encoder: entry.name.clone(), cause }
         };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
-        let Opened { raw, isolated } = loop {
+        let (raw, isolated) = loop {
             match opened.recv_timeout(TICK) {
                 Ok(Ok(opened)) => break opened,
                 Ok(Err(error)) => return Err(failed(sdk_error(&error))),
@@ -172,8 +173,13 @@ impl LoadedEncoder {
 
     /// Ends its process, if it has one of its own: it hangs, and nobody waits for it any more.
     pub fn give_up(&self) {
+        self.plugin.give_up();
+    }
+
+    /// Says that it has made latents before: if it crashes, an item is at fault.
+    pub fn has_worked(&self) {
         if let Some(isolated) = &self.isolated {
-            isolated.give_up();
+            isolated.has_worked();
         }
     }
 

@@ -1,20 +1,16 @@
 //! Loading of plugins, from a `[[plugin]]` entry to a checked module. All of the host's FFI is here.
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL};
-use abi_stable::std_types::{RResult, RStr, RString};
+use abi_stable::std_types::{RStr, RString};
 use fusemix_sdk::abi::{PluginModuleRef, RawEncoderBox, RawHostBox};
 use fusemix_sdk::export::PluginInfo;
-use libloading::Library;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::in_call::InCall;
-use super::isolated::{IsolatedEncoder, Process, Start};
 use super::private_copy::PrivateCopy;
 use crate::config::PluginEntry;
 use crate::regular;
@@ -22,73 +18,27 @@ use crate::regular;
 /// The largest library that is checked against a pinned digest.
 const LARGEST: u64 = 4 << 30;
 
-/// A plugin whose library is loaded and whose interface fits. In this process it stays loaded until the program ends.
+/// A plugin's library in this process, whose interface fits. It stays loaded until the program ends.
 #[derive(Clone)]
-pub struct Plugin {
-    /// The library.
-    pub path: PathBuf,
+pub(super) struct Library {
+    pub(super) path: PathBuf,
     /// Its self-description.
-    pub info: PluginInfo,
-    place: Place,
+    pub(super) info: PluginInfo,
+    module: PluginModuleRef,
+    /// The file that was loaded: the library, or a copy of it.
+    loaded: PathBuf,
 }
 
-/// The process that a plugin is loaded in.
-#[derive(Clone)]
-enum Place {
-    /// This one, from this file: the library, or a copy of it.
-    Here(PluginModuleRef, PathBuf),
-    /// One of its own.
-    Isolated(Start, Arc<Process>),
-}
-
-/// An encoder as a plugin opens it.
-pub(super) struct Opened {
-    pub(super) raw: RawEncoderBox,
-    /// The same, if it is in another process.
-    pub(super) isolated: Option<IsolatedEncoder>,
-}
-
-impl Plugin {
+impl Library {
     /// The digest of this build of the library.
     pub(super) fn digest(&self) -> std::io::Result<String> {
-        match &self.place {
-            Place::Here(_, file) => {
-                Ok(blake3::Hasher::new().update_mmap_rayon(file)?.finalize().to_hex()[..16].to_owned())
-            }
-            Place::Isolated(_, process) => process.digest().map_err(std::io::Error::other),
-        }
+        Ok(blake3::Hasher::new().update_mmap_rayon(&self.loaded)?.finalize().to_hex()[..16].to_owned())
     }
 
-    /// True if it is in a process of its own.
-    pub fn is_isolated(&self) -> bool {
-        matches!(self.place, Place::Isolated(..))
-    }
-
-    /// A call of this plugin, which is named if it ends the program.
-    pub(super) fn in_call(&self) -> Option<InCall> {
-        (!self.is_isolated()).then(|| InCall::of(&self.info.name))
-    }
-
-    /// Opens the encoder of a JSON of an `OpenRequest`; if it has to open again after a crash, within `limit`.
-    pub(super) fn open(&self, request: &str, host: RawHostBox, limit: Duration) -> Result<Opened, RString> {
-        let _in_call = self.in_call();
-        match &self.place {
-            Place::Here(module, _) => match module.open()(RStr::from_str(request), host) {
-                RResult::ROk(raw) => Ok(Opened { raw, isolated: None }),
-                RResult::RErr(error) => Err(error),
-            },
-            Place::Isolated(start, process) => {
-                let isolated = IsolatedEncoder::open(start.clone(), process.clone(), request, host, limit)?;
-                Ok(Opened { raw: isolated.raw(), isolated: Some(isolated) })
-            }
-        }
-    }
-
-    /// Ends its process, if it has one: what it opens takes too long.
-    pub(super) fn give_up(&self) {
-        if let Place::Isolated(_, process) = &self.place {
-            process.kill();
-        }
+    /// Opens the encoder of a JSON of an `OpenRequest`, or returns that of an error.
+    pub(super) fn open(&self, request: &str, host: RawHostBox) -> Result<RawEncoderBox, RString> {
+        let _in_call = InCall::of(&self.info.name);
+        self.module.open()(RStr::from_str(request), host).into_result()
     }
 }
 
@@ -132,7 +82,7 @@ pub enum LoadError {
         path.display()
     )]
     Version { plugin: String, path: PathBuf, wanted: VersionReq, found: String },
-    #[error("plugin `{plugin}`: its process, which it has because of `isolated = true`: {reason}")]
+    #[error("plugin `{plugin}` (`isolated = true`): {reason}")]
     Process { plugin: String, reason: String },
 }
 
@@ -148,15 +98,8 @@ fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
     }
 }
 
-/// Finds, checks and loads a plugin in a process of its own, of this `program`.
-pub(super) fn load_isolated(entry: &PluginEntry, folders: &[PathBuf], program: PathBuf) -> Result<Plugin, LoadError> {
-    let start = Start { program, entry: entry.clone(), folders: folders.to_vec() };
-    let (process, (path, info)) = start.load()?;
-    Ok(Plugin { path, info, place: Place::Isolated(start, Arc::new(process)) })
-}
-
 /// Finds, checks and loads a plugin. Without a `path`, `folders` are searched for its library's name.
-pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
+pub(super) fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Library, LoadError> {
     let plugin = || entry.name.clone();
     let path = find(entry, folders)?;
     let mut private = None;
@@ -190,7 +133,7 @@ pub fn load(entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadErro
     if !Version::parse(&info.version).is_ok_and(|version| entry.version.matches(&version)) {
         return Err(LoadError::Version { plugin: plugin(), path, wanted: entry.version.clone(), found: info.version });
     }
-    Ok(Plugin { path, info, place: Place::Here(module, loaded) })
+    Ok(Library { path, info, module, loaded })
 }
 
 fn find(entry: &PluginEntry, folders: &[PathBuf]) -> Result<PathBuf, LoadError> {
@@ -222,7 +165,7 @@ fn module(plugin: &str, path: &Path, file: &Path) -> Result<PluginModuleRef, Loa
         reason: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
     };
     // SAFETY: loading runs the library's initialisers: the user named this file in plugins.toml, and can pin its sum.
-    let library = unsafe { Library::new(file) }.map_err(not_a_library)?;
+    let library = unsafe { libloading::Library::new(file) }.map_err(not_a_library)?;
     // SAFETY: whatever exports abi_stable's symbol exports a header of this type; `upgrade` below checks its contents.
     let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
     let header: AbiHeaderRef =

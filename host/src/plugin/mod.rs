@@ -5,6 +5,7 @@ mod in_call;
 mod intake;
 mod isolated;
 mod load;
+mod loaded;
 mod permits;
 mod private_copy;
 mod scaffold;
@@ -16,7 +17,8 @@ pub use encoder::{EncoderError, LoadedEncoder};
 pub use in_call::plugins_in_call;
 pub use intake::Deliver;
 pub use isolated::{COMMAND as SERVE_PLUGIN, serve};
-pub use load::{LoadError, Plugin};
+pub use load::LoadError;
+pub use loaded::Plugin;
 pub use permits::Permit;
 pub use scaffold::{ScaffoldError, scaffold};
 pub use services::Services;
@@ -51,8 +53,8 @@ impl Plugins {
     /// Loads a plugin; loading it again gives the same library, or another process of it if it is isolated.
     pub fn load(&self, entry: &PluginEntry) -> Result<Plugin, LoadError> {
         match entry.isolated {
-            false => load::load(entry, &self.folders),
-            true => load::load_isolated(entry, &self.folders, self.program.clone()),
+            false => Plugin::here(entry, &self.folders),
+            true => Plugin::isolated(entry, &self.folders, &self.program),
         }
     }
 

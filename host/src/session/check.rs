@@ -3,7 +3,7 @@
 use fusemix_sdk::check::{Check, Samples, examine};
 use fusemix_sdk::rows::{Encoded, Rows};
 use fusemix_sdk::{Item, Size};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::{Error, Session};
@@ -22,18 +22,30 @@ impl Session {
         let mut allowance = self.shared.budget.allow(&encoder)?;
         let left = allowance.left();
         let account = RefCell::new((self.ledger(&encoder)?, Spent::default()));
+        let (ended, hung) = (RefCell::new(None), Cell::new(false));
         let checks = examine(&encoder.description, &samples, |items| {
             let (ledger, sum) = &mut *account.borrow_mut();
             sent(&encoder, items, left, ledger, sum).map_err(|error| {
                 let mut told = fusemix_sdk::Error::new(error.to_string());
-                if let EncodeError::Encoder(error) = &error {
-                    told.kind = error.kind().unwrap_or_default();
+                match error {
+                    EncodeError::Encoder(error) => {
+                        hung.set(hung.get() || matches!(error, EncoderError::Hang { .. }));
+                        told.kind = error.kind().unwrap_or_default();
+                    }
+                    // What could not be tried is neither kept nor broken.
+                    error => drop(ended.borrow_mut().get_or_insert(error)),
                 }
                 told
             })
         });
         allowance.spend(account.into_inner().1.cost);
-        Ok(checks)
+        if hung.get() {
+            self.forget(&encoder);
+        }
+        match ended.into_inner() {
+            Some(error) => Err(error.into()),
+            None => Ok(checks),
+        }
     }
 }
 
@@ -46,8 +58,7 @@ fn sent(
     sum: &mut Spent,
 ) -> Result<Encoded, EncodeError> {
     let bytes: Vec<&[u8]> = items.iter().map(|item| item.bytes).collect();
-    // What cannot be measured has no tokens: the check is about encoding.
-    let sizes: Vec<Size> = encoder.measure(&bytes).unwrap_or_default();
+    let sizes: Vec<Size> = encoder.measure(&bytes)?;
     let measured = sizes.iter().map(|size| size.tokens).sum::<u64>();
     let cost = encoder.description.price.unwrap_or_default().of(measured as f64, items.len() as f64);
     let left = left.map(|left| left - sum.cost.unwrap_or(0.0));

@@ -255,6 +255,7 @@ impl Sender {
         };
         job.wasted += usage.get("tokens").copied().unwrap_or(0.0);
         usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
+        job.sink.used("items", inputs as f64);
         let judged = answer.and_then(|answer| answer.judge(inputs));
         let judged = judged.map_err(|reason| Trouble::Unsure(reason.chars().take(300).collect()))?;
         match judged.iter().all(Result::is_err) {

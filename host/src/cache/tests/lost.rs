@@ -1,6 +1,7 @@
 //! A lost index, and entries that predate logs.
 
 use super::*;
+use crate::cache::record::RECORD;
 use rand::{RngExt, SeedableRng};
 
 type Told = (Vec<Option<Known>>, Counts, u64, bool);
@@ -35,6 +36,22 @@ fn an_index_that_is_missing_is_made_again() {
     assert_eq!(reader.counts().unwrap().rows, 309);
     assert_eq!(told(&open(&cache)), expected);
     assert_eq!(list(cache.path()).unwrap().len(), 1);
+}
+
+/// The log ends after a whole record, and nothing else tells what followed.
+#[test]
+fn rows_that_nobody_knows_any_more_are_told() {
+    let (cache, _) = entry();
+    std::fs::remove_file(path(&cache, "index.redb")).unwrap();
+    let log = std::fs::read(path(&cache, "rows.log")).unwrap();
+    let half = log.len() / 2 / RECORD * RECORD;
+    std::fs::write(path(&cache, "rows.log"), &log[..half]).unwrap();
+    let checked = list(cache.path()).unwrap()[0].verify().unwrap();
+    assert!(!checked.is_intact() && checked.lost_rows > 0, "{checked:?}");
+    assert!(checked.rows + checked.lost_rows <= 311 && checked.rows > 0, "{checked:?}");
+    let repaired = list(cache.path()).unwrap()[0].repair().unwrap();
+    assert_eq!(repaired.lost_rows, checked.lost_rows);
+    assert!(list(cache.path()).unwrap()[0].verify().unwrap().is_intact());
 }
 
 /// At 40 places from a seed: noise of up to 4 KiB, and a cut.

@@ -4,79 +4,60 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RString};
 use fusemix_sdk::abi::{RawEncoder, RawEncoder_TO, RawEncoderBox, RawHostBox, RawItem, RawRows, RawSinkMut};
 use fusemix_sdk::host::TOPIC_STATUS;
-use fusemix_sdk::rows::{Receipt, Report};
+use fusemix_sdk::rows::Receipt;
 use fusemix_sdk::{Description, Error, ItemError, Size};
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::blame::{CRASHES, Record, failure, too_often};
+use super::library::IsolatedLibrary;
 use super::message::{Piece, Reply, Request};
-use super::process::{Ended, Process, Start, locked};
+use super::process::{Death, Process};
+use super::rows::{charged, failed, json, renamed, report};
 use crate::wording::count;
-
-/// Crashes in a row, each with one item alone, after which the plugin is to blame and not the items.
-const CRASHES: usize = 3;
-/// The wait between looks at a process that another thread starts.
-const TICK: Duration = Duration::from_millis(10);
 
 /// An encoder in a process, and in another one after a crash.
 #[derive(Clone)]
 pub(in crate::plugin) struct IsolatedEncoder(Arc<Isolated>);
 
 struct Isolated {
-    start: Start,
+    library: Arc<IsolatedLibrary>,
     /// JSON of the `OpenRequest`.
     request: String,
     host: RawHostBox,
-    /// The time that it may take to open again.
-    time_limit: Duration,
-    /// What must be the same after a crash.
-    identity: Identity,
-    /// Calls share it; to try items one by one, it is taken alone, so that a crash is that item's.
-    process: RwLock<Arc<Process>>,
-    /// The same process, for whoever ends it.
-    running: Mutex<Arc<Process>>,
-    /// Crashes since a call ended well, and whether any did.
-    crashes: AtomicUsize,
-    works: AtomicBool,
-    given_up: AtomicBool,
-}
-
-/// What an encoder says about itself, and the digest of its library if it does not say what its latents depend on.
-#[derive(PartialEq)]
-struct Identity {
+    /// The time that a process may take to open again, or to measure items.
+    limit: Duration,
     description: String,
-    digest: Option<String>,
+    /// True if it has a price.
+    priced: bool,
+    /// Calls share it; an item that is tried alone has it for itself.
+    alone: RwLock<()>,
+    record: Record,
 }
 
-/// The end of a call: with a result, or with the process.
-type Outcome<T> = Result<Result<T, RString>, Ended>;
+/// The result of a call, unless its process ended.
+type Outcome<T> = Result<Result<T, Error>, Death>;
+
+/// Takes rows of a call; an error ends it. The receipt is the host's.
+type Take<'a> = dyn FnMut(RawRows) -> Result<RString, RString> + 'a;
 
 impl IsolatedEncoder {
-    /// Opens an encoder in `process`.
+    /// Opens an encoder in the process of `library`; after a crash it must open within `limit`.
     pub(in crate::plugin) fn open(
-        start: Start,
-        process: Arc<Process>,
+        library: Arc<IsolatedLibrary>,
         request: &str,
         host: RawHostBox,
-        time_limit: Duration,
+        limit: Duration,
     ) -> Result<Self, RString> {
+        let process = library.first();
         process.tell(host.clone());
-        let identity = open(&start, &process, request, None)?;
-        Ok(Self(Arc::new(Isolated {
-            start,
-            request: request.to_owned(),
-            host,
-            time_limit,
-            identity,
-            running: Mutex::new(process.clone()),
-            process: RwLock::new(process),
-            crashes: AtomicUsize::new(0),
-            works: AtomicBool::new(false),
-            given_up: AtomicBool::new(false),
-        })))
+        let description = open(&library, &process, request, None).map_err(|error| json(&error))?;
+        let says = serde_json::from_str::<Description>(&description);
+        let priced = says.is_ok_and(|description| description.price.is_some());
+        let (alone, record) = (RwLock::new(()), Record::default());
+        let request = request.to_owned();
+        Ok(Self(Arc::new(Isolated { library, request, host, limit, description, priced, alone, record })))
     }
 
     /// The interface to call it by.
@@ -84,277 +65,228 @@ impl IsolatedEncoder {
         RawEncoder_TO::from_value(self.clone(), TD_Opaque)
     }
 
-    /// Ends its process: nobody waits for its calls any more.
-    pub(in crate::plugin) fn give_up(&self) {
-        let running = locked(&self.0.running);
-        self.0.given_up.store(true, Ordering::Relaxed);
-        running.kill();
+    /// Says that it has made latents before.
+    pub(in crate::plugin) fn has_worked(&self) {
+        self.0.record.has_worked();
     }
 }
 
-/// Opens the encoder of `request` in `process`, within a time limit that somebody else does not have.
-fn open(start: &Start, process: &Process, request: &str, limit: Option<Duration>) -> Result<Identity, RString> {
-    let plugin = &start.entry.name;
-    let ended = |Ended { how, .. }| {
-        error(&Error::new(format!("plugin `{plugin}` ended its process while it opened the encoder ({how})")))
-    };
-    let call = process.call(&Request::Open(request.to_owned()), &[]).map_err(ended)?;
-    let Some((answer, _)) = call.next_within(limit).map_err(ended)? else {
-        process.kill();
-        let limit = limit.unwrap_or_default();
-        return Err(error(&Error::new(format!("plugin `{plugin}` did not open again within {limit:?} after a crash"))));
-    };
-    let description = match answer {
-        Reply::Opened(Ok(description)) => description,
-        Reply::Opened(Err(error)) => return Err(error.into()),
-        _ => return Err(confused(plugin)),
-    };
-    let says = serde_json::from_str::<Description>(&description);
-    let digest = match says {
-        Ok(says) if says.fingerprint.is_empty() => process.digest().ok(),
-        _ => None,
-    };
-    Ok(Identity { description, digest })
+/// Opens the encoder of `request` in a process, and returns its description. Without a limit somebody else has one.
+fn open(library: &IsolatedLibrary, process: &Process, request: &str, limit: Option<Duration>) -> Result<String, Error> {
+    let plugin = library.plugin();
+    match process.ask(&Request::Open(request.to_owned()), &[], limit) {
+        Ok(Some(Reply::Opened(Ok(description)))) => Ok(description),
+        Ok(Some(Reply::Opened(Err(error)))) => Err(parsed(&error)),
+        Ok(Some(_)) => Err(confused(plugin)),
+        Ok(None) => {
+            process.kill();
+            Err(Error::new(format!(
+                "plugin `{plugin}` did not open the encoder again within {:?} after a crash; raise its `timeout` in \
+                 plugins.toml if it needs longer",
+                limit.unwrap_or_default()
+            )))
+        }
+        Err(Death { how, .. }) => {
+            Err(Error::new(format!("plugin `{plugin}` ended its process while it opened the encoder ({how})")))
+        }
+    }
 }
 
 /// The error of a process that gave the answer to another question.
-fn confused(plugin: &str) -> RString {
-    error(&Error::new(format!("the process of plugin `{plugin}` gave the answer to another question")))
+fn confused(plugin: &str) -> Error {
+    Error::new(format!("the process of plugin `{plugin}` gave the answer to another question; tell its author"))
 }
 
-fn error(error: &Error) -> RString {
-    json(error)
-}
-
-fn json(value: &impl Serialize) -> RString {
-    // Only a map whose keys are no strings or numbers could fail, and there is none.
-    serde_json::to_string(value).unwrap_or_default().into()
+fn parsed(error: &str) -> Error {
+    serde_json::from_str(error).unwrap_or_else(|_| Error::new(error))
 }
 
 impl Isolated {
-    /// Starts the process again if it has ended.
-    fn revive(&self, process: &mut Arc<Process>) -> Result<(), RString> {
-        if self.host.should_stop() {
-            return Err(error(&Error::stopped()));
-        }
-        if !process.has_ended() {
-            return Ok(());
-        }
-        let given_up = || error(&Error::new("its calls were given up"));
-        if self.given_up.load(Ordering::Relaxed) {
-            return Err(given_up());
-        }
-        let (started, _) = self.start.load().map_err(|cause| error(&Error::new(cause.to_string())))?;
-        started.tell(self.host.clone());
-        if open(&self.start, &started, &self.request, Some(self.time_limit))? != self.identity {
+    fn plugin(&self) -> &str {
+        self.library.plugin()
+    }
+
+    /// The process that runs, or another one.
+    fn process(&self) -> Result<Arc<Process>, Error> {
+        self.library.process(&self.host, self.limit, |started| {
+            if open(&self.library, started, &self.request, Some(self.limit))? == self.description {
+                return Ok(());
+            }
             let plugin = self.plugin();
             let changed =
-                format!("plugin `{plugin}` was started again after a crash, and is another now; run this again");
-            return Err(error(&Error::new(changed)));
-        }
-        *process = Arc::new(started);
-        let mut running = locked(&self.running);
-        *running = process.clone();
-        if self.given_up.load(Ordering::Relaxed) { Err(given_up()) } else { Ok(()) }
+                format!("plugin `{plugin}` describes another encoder after a crash than before; run this again");
+            Err(Error::new(changed))
+        })
     }
 
-    /// A process that runs, for a call beside others.
-    fn shared(&self) -> Result<RwLockReadGuard<'_, Arc<Process>>, RString> {
-        loop {
-            let process = self.process.read().unwrap_or_else(PoisonError::into_inner);
-            if !process.has_ended() {
-                return Ok(process);
-            }
-            drop(process);
-            self.revive(&mut self.process.write().unwrap_or_else(PoisonError::into_inner))?;
-        }
-    }
-
-    /// A process that runs, for a question that waits for no call: whoever stores the rows of calls asks it.
-    fn beside(&self) -> Result<Arc<Process>, RString> {
-        loop {
-            let process = locked(&self.running).clone();
-            if !process.has_ended() {
-                return Ok(process);
-            }
-            match self.process.try_write() {
-                Ok(mut process) => self.revive(&mut process)?,
-                // Whoever has it is about to do the same.
-                Err(_) => std::thread::sleep(TICK),
-            }
-        }
-    }
-
-    fn measure(&self, items: &[RawItem<'_>]) -> Outcome<String> {
-        let (pieces, body) = pieces(items);
-        let process = match self.beside() {
+    /// Measures items, beside the calls that run: whoever stores their rows waits for this.
+    fn measure(&self, items: &[RawItem<'_>]) -> Outcome<Vec<Size>> {
+        let process = match self.process() {
             Ok(process) => process,
             Err(error) => return Ok(Err(error)),
         };
-        match process.ask(&Request::Measure(pieces), &body)? {
-            Reply::Sizes(sizes) => Ok(sizes.map_err(Into::into)),
-            _ => Ok(Err(confused(self.plugin()))),
-        }
+        let (pieces, body) = pieces(items);
+        Ok(match process.ask(&Request::Measure(pieces), &body, Some(self.limit))? {
+            Some(Reply::Sizes(Ok(sizes))) => {
+                let sizes: Result<Vec<Size>, _> = serde_json::from_str(&sizes);
+                sizes.map_err(|error| Error::new(format!("cannot parse its sizes: {error}")))
+            }
+            Some(Reply::Sizes(Err(error))) => Err(parsed(&error)),
+            Some(_) => Err(confused(self.plugin())),
+            None => {
+                self.library.give_up();
+                let (plugin, limit) = (self.plugin(), self.limit);
+                Err(Error::new(format!(
+                    "plugin `{plugin}` did not measure {} within {limit:?}",
+                    count(items.len(), "item")
+                )))
+            }
+        })
     }
 
-    /// Measures items one by one, of which one ends the process. What cannot be measured is as large as it can be.
-    fn measure_one_by_one(&self, items: &[RawItem<'_>]) -> Result<String, RString> {
+    /// Measures items one by one after a crash. What crashes again is as large as it can be.
+    fn measure_one_by_one(&self, items: &[RawItem<'_>]) -> Result<Vec<Size>, Error> {
+        let mut crashes = 0;
         let mut sizes = Vec::with_capacity(items.len());
         for item in items {
             let most = Size::new(item.bytes.len() as u64, item.bytes.len() as u64);
-            let size = match self.measure(std::slice::from_ref(item)) {
-                Ok(size) => {
-                    self.succeeded();
-                    serde_json::from_str::<[Size; 1]>(&size?).map_or(most, |[size]| size)
+            sizes.push(match self.measure(std::slice::from_ref(item)) {
+                Ok(measured) => {
+                    crashes = 0;
+                    measured?.first().copied().unwrap_or(most)
                 }
-                Err(ended) => {
-                    self.crashed(&ended)?;
+                Err(death) => {
+                    // Another call may have ended it.
+                    crashes += usize::from(!death.others);
+                    if crashes >= CRASHES {
+                        return Err(Error::new(too_often(self.plugin(), &death)));
+                    }
                     most
                 }
-            };
-            sizes.push(size);
+            });
         }
-        Ok(json(&sizes).into())
+        Ok(sizes)
     }
 
-    /// Encodes items, whose rows go to `take`; its answer goes back to the plugin.
+    /// Encodes items in a process, whose rows go to `take`.
     fn encode(&self, process: &Process, items: &[RawItem<'_>], take: &mut Take<'_>) -> Outcome<()> {
         let (pieces, body) = pieces(items);
         let call = process.call(&Request::Encode(pieces), &body)?;
         loop {
-            match call.next()? {
-                (Reply::Rows { width, report }, values) => {
+            match call.next(None)? {
+                Some((Reply::Rows { width, report: said }, values)) => {
                     let values: Vec<f32> = bytemuck::pod_collect_to_vec(&values[..values.len() / 4 * 4]);
-                    let receipt = take(RawRows { values: values.into(), width, report: report.into() });
-                    let receipt = receipt.into_result().map(Into::into).map_err(Into::into);
+                    let rows = RawRows { values: values.into(), width, report: said.into() };
+                    if !report(&rows).items.is_empty() {
+                        self.record.works();
+                    }
+                    let receipt = take(rows).map(Into::into).map_err(Into::into);
                     call.send(&Request::Stored(receipt), &[])?;
                 }
-                (Reply::Ended(ended), _) => return Ok(ended.map_err(Into::into)),
+                Some((Reply::Ended(ended), _)) => return Ok(ended.map_err(|error| parsed(&error))),
                 _ => return Ok(Err(confused(self.plugin()))),
             }
         }
     }
 
-    /// Encodes an item alone in the process, and returns its rows. The plugin does not wait until they are stored:
-    /// whoever stores them may be waiting for the process.
-    fn encode_alone(&self, item: &RawItem<'_>, rows: &mut Vec<RawRows>) -> Outcome<()> {
-        let mut process = self.process.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.revive(&mut process) {
-            return Ok(Err(error));
-        }
-        let mut take = |taken: RawRows| {
-            rows.push(taken);
-            RResult::ROk(json(&Receipt { stop: self.host.should_stop() }))
-        };
-        self.encode(&process, std::slice::from_ref(item), &mut take)
-    }
-
-    /// Encodes those of `items` that have no outcome, after a crash.
+    /// Encodes those of `items` that are `left` after a crash, each alone in the process.
     fn encode_one_by_one(
         &self,
         items: &[RawItem<'_>],
         left: &[usize],
-        crash: &Ended,
+        death: &Death,
         take: &mut Take<'_>,
-    ) -> Result<(), RString> {
-        let crash = format!("plugin `{}` crashed ({})", self.plugin(), crash.how);
-        if !left.is_empty() && !self.given_up.load(Ordering::Relaxed) {
-            tracing::warn!("{crash}; it is started again, and {} tried one by one", are(left.len()));
+    ) -> Result<(), Error> {
+        if self.library.is_given_up() {
+            return Err(Error::new("its process was ended, as another call hung"));
+        }
+        let ended = if death.killed { "was killed" } else { "crashed" };
+        let crash = format!("the process of plugin `{}` {ended} ({})", self.plugin(), death.how);
+        match left.len() {
+            0 => tracing::warn!("{crash} after a call; it is started again"),
+            1 => tracing::warn!("{crash}; it is started again, and the item of the call tried again"),
+            items => tracing::warn!("{crash}; it is started again, and {items} items of the call tried one by one"),
+        }
+        if self.priced && !left.is_empty() {
+            // They may have been sent.
+            let interrupted: Vec<RawItem<'_>> = left.iter().map(|&item| items[item]).collect();
+            let sizes = match self.measure(&interrupted) {
+                Ok(sizes) => sizes?,
+                Err(_) => self.measure_one_by_one(&interrupted)?,
+            };
+            heeded(take(charged(&sizes)))?;
         }
         let status = Status(&self.host);
+        // Failures that only another item's latent, or the end, can confirm.
+        let mut pending: Vec<(usize, Death)> = Vec::new();
         for (tried, &item) in left.iter().enumerate() {
             status.set(&format!("{crash}; trying its items one by one: {} of {}", tried + 1, left.len()));
-            let mut rows = Vec::new();
-            let ended = self.encode_alone(&items[item], &mut rows);
-            let mut has_outcome = false;
-            for rows in rows {
-                let (rows, outcomes) = renamed(rows, item);
-                has_outcome |= outcomes;
-                take(rows).into_result()?;
+            match self.encode_alone(items, item, take)? {
+                None => self.confirm(&mut pending, true, take)?,
+                Some(death) => {
+                    let too_often_now = self.record.crashes();
+                    pending.push((item, death.clone()));
+                    if too_often_now {
+                        self.confirm(&mut pending, false, take)?;
+                        return Err(Error::new(too_often(self.plugin(), &death)));
+                    }
+                }
+            }
+        }
+        let sure = self.record.trusts();
+        self.confirm(&mut pending, sure, take)
+    }
+
+    /// Encodes an item alone in the process; returns how the process ended, if it did without an outcome.
+    fn encode_alone(&self, items: &[RawItem<'_>], item: usize, take: &mut Take<'_>) -> Result<Option<Death>, Error> {
+        loop {
+            let alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
+            let process = self.process()?;
+            let (mut has_outcome, mut unheeded) = (false, None);
+            let mut take_renamed = |rows: RawRows| {
+                let rows = renamed(rows, item).map_err(|reason| json(&Error::new(reason)))?;
+                let said = report(&rows);
+                has_outcome |= !said.items.is_empty() || !said.failures.is_empty();
+                let receipt = take(rows);
+                unheeded = unheeded.take().or(heeded(receipt.clone()).err());
+                receipt
+            };
+            let ended = self.encode(&process, std::slice::from_ref(&items[item]), &mut take_renamed);
+            drop(alone);
+            if let Some(error) = unheeded {
+                return Err(error);
             }
             match ended {
-                Ok(ended) => {
-                    self.succeeded();
-                    ended?;
+                Ok(ended) => return ended.map(|()| None),
+                Err(_) if has_outcome => return Ok(None),
+                Err(_) if self.library.is_given_up() => {
+                    return Err(Error::new("its process was ended, as another call hung"));
                 }
-                Err(_) if has_outcome => {}
-                Err(ended) => {
-                    self.crashed(&ended)?;
-                    take(blamed(item, self.blame(&ended))).into_result()?;
-                }
+                // Somebody measured items beside it, one of which may have ended it.
+                Err(death) if death.others => {}
+                Err(death) => return Ok(Some(death)),
             }
         }
-        Ok(())
     }
 
-    /// The failure of an item that ends the process.
-    fn blame(&self, Ended { how, killed }: &Ended) -> ItemError {
-        let message = format!("plugin `{}` crashes on this item ({how})", self.plugin());
-        // One that never worked may not work for reasons that are not the item's, nor is it killed for it.
-        match *killed || !self.works.load(Ordering::Relaxed) {
-            true => ItemError::transient(message),
-            false => ItemError::new(message),
-        }
-    }
-
-    /// Counts a crash with one item, and ends the run if there were too many in a row.
-    fn crashed(&self, Ended { how, .. }: &Ended) -> Result<(), RString> {
-        if self.crashes.fetch_add(1, Ordering::Relaxed) + 1 < CRASHES {
-            return Ok(());
-        }
-        Err(error(&Error::new(format!(
-            "plugin `{}` crashed with each of the last {CRASHES} items that it got alone ({how}); tell its author",
-            self.plugin()
-        ))))
-    }
-
-    fn succeeded(&self) {
-        self.crashes.store(0, Ordering::Relaxed);
-        self.works.store(true, Ordering::Relaxed);
-    }
-
-    fn plugin(&self) -> &str {
-        &self.start.entry.name
+    /// Gives the failures of items with which the process ended.
+    fn confirm(&self, pending: &mut Vec<(usize, Death)>, sure: bool, take: &mut Take<'_>) -> Result<(), Error> {
+        let why = |(item, death): (usize, Death)| (item, failure(self.plugin(), &death, sure));
+        let failures: BTreeMap<usize, ItemError> = pending.drain(..).map(why).collect();
+        if failures.is_empty() { Ok(()) } else { heeded(take(failed(failures))) }
     }
 }
 
-/// Takes rows of a call and returns the receipt.
-type Take<'a> = dyn FnMut(RawRows) -> RResult<RString, RString> + 'a;
-
-/// The items that these rows have outcomes for.
-fn outcomes(rows: &RawRows) -> Vec<usize> {
-    // A report that cannot be parsed is the host's to refuse.
-    let report: Report = serde_json::from_str(&rows.report).unwrap_or_default();
-    report.items.into_iter().chain(report.failures.into_keys()).collect()
-}
-
-/// The rows of a call with one item as rows of `item` in its batch, which may not be the last; and whether they have an
-/// outcome.
-fn renamed(rows: RawRows, item: usize) -> (RawRows, bool) {
-    let Ok(mut report) = serde_json::from_str::<Report>(&rows.report) else { return (rows, false) };
-    // An item that was not in the call is in no batch.
-    let name = |index: usize| if index == 0 { item } else { usize::MAX };
-    report.items = report.items.into_iter().map(name).collect();
-    report.truncated = report.truncated.into_iter().map(name).collect();
-    report.failures = report.failures.into_iter().map(|(index, failure)| (name(index), failure)).collect();
-    report.last = false;
-    let any = !report.items.is_empty() || !report.failures.is_empty();
-    (RawRows { report: json(&report), ..rows }, any)
-}
-
-/// Rows with this failure of an item.
-fn blamed(item: usize, failure: ItemError) -> RawRows {
-    let report = Report { failures: BTreeMap::from([(item, failure)]), ..Report::default() };
-    RawRows { values: Vec::new().into(), width: 0, report: json(&report) }
+/// An error if the host wants nothing more.
+fn heeded(receipt: Result<RString, RString>) -> Result<(), Error> {
+    let receipt = receipt.map_err(|error| parsed(&error))?;
+    let stops = serde_json::from_str::<Receipt>(&receipt).is_ok_and(|receipt| receipt.stop);
+    if stops { Err(Error::stopped()) } else { Ok(()) }
 }
 
 fn pieces<'a>(items: &[RawItem<'a>]) -> (Vec<Piece>, Vec<&'a [u8]>) {
-    let piece = |item: &RawItem<'_>| Piece::new(item.modality.as_str(), item.bytes.len());
+    let piece = |item: &RawItem<'_>| Piece { modality: item.modality.to_string(), bytes: item.bytes.len() };
     (items.iter().map(piece).collect(), items.iter().map(|item| item.bytes.as_slice()).collect())
-}
-
-fn are(items: usize) -> String {
-    format!("the {} left of its call {}", count(items, "item"), if items == 1 { "is" } else { "are" })
 }
 
 /// A line beside the progress bar, until it is dropped.
@@ -374,43 +306,40 @@ impl Drop for Status<'_> {
 
 impl RawEncoder for IsolatedEncoder {
     fn describe(&self) -> RString {
-        self.0.identity.description.as_str().into()
+        self.0.description.as_str().into()
     }
 
     fn measure(&self, items: RSlice<'_, RawItem<'_>>) -> RResult<RString, RString> {
-        match self.0.measure(&items) {
+        let measured = match self.0.measure(&items) {
             Ok(sizes) => sizes,
             Err(_) => self.0.measure_one_by_one(&items),
-        }
-        .map(Into::into)
-        .into()
+        };
+        measured.map(|sizes| json(&sizes)).map_err(|error| json(&error)).into()
     }
 
     fn encode(&self, items: RSlice<'_, RawItem<'_>>, mut sink: RawSinkMut<'_>) -> RResult<(), RString> {
-        let process = match self.0.shared() {
-            Ok(process) => process,
-            Err(error) => return RResult::RErr(error),
-        };
         let mut answered = vec![false; items.len()];
         let mut take = |rows: RawRows| {
-            for item in outcomes(&rows) {
+            let said = report(&rows);
+            for item in said.items.into_iter().chain(said.failures.into_keys()) {
                 if let Some(answered) = answered.get_mut(item) {
                     *answered = true;
                 }
             }
-            sink.store(rows)
+            sink.store(rows).into_result()
         };
-        let ended = self.0.encode(&process, &items, &mut take);
-        drop(process);
-        match ended {
-            Ok(ended) => {
-                self.0.succeeded();
-                ended.into()
-            }
-            Err(crash) => {
+        let shared = self.0.alone.read().unwrap_or_else(PoisonError::into_inner);
+        let ended =
+            self.0.process().map_err(Ok).and_then(|process| self.0.encode(&process, &items, &mut take).map_err(Err));
+        drop(shared);
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(Ok(error)) => Err(error),
+            Err(Err(death)) => {
                 let left: Vec<usize> = (0..items.len()).filter(|&item| !answered[item]).collect();
-                self.0.encode_one_by_one(&items, &left, &crash, &mut |rows| sink.store(rows)).into()
+                self.0.encode_one_by_one(&items, &left, &death, &mut |rows| sink.store(rows).into_result())
             }
-        }
+        };
+        ended.map_err(|error| json(&error)).into()
     }
 }

@@ -4,9 +4,8 @@ use fusemix_sdk::export::PluginInfo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::PluginEntry;
 use crate::plugin::load::LoadError;
 
 /// A message about a call; several may be under way.
@@ -19,10 +18,8 @@ pub(super) struct Message<T> {
 /// The program's messages to a plugin's process. JSON of the plugin interface stays as it is.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Load the plugin of `entry`; `version` is that of the program.
-    Load { version: String, entry: PluginEntry, folders: Vec<PathBuf> },
-    /// The digest of the library.
-    Digest,
+    /// Load the plugin of this JSON of a `PluginEntry` without its path.
+    Load { entry: String, path: Option<RawPath>, folders: Vec<RawPath> },
     /// Open the encoder of this JSON of an `OpenRequest`.
     Open(String),
     /// Measure items, whose bytes follow.
@@ -45,8 +42,7 @@ pub(super) struct Piece {
 /// The messages of a plugin's process.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
-    Loaded(Result<(PathBuf, PluginInfo), LoadError>),
-    Digest(Result<String, String>),
+    Loaded(Box<Result<Loaded, LoadError>>),
     /// The encoder's description.
     Opened(Result<String, String>),
     Sizes(Result<String, String>),
@@ -62,6 +58,37 @@ pub(super) enum Reply {
         topic: String,
         body: String,
     },
+}
+
+/// A library that was loaded.
+#[derive(Clone, Serialize, Deserialize)]
+pub(in crate::plugin) struct Loaded {
+    pub(super) path: RawPath,
+    pub(in crate::plugin) info: PluginInfo,
+    /// The digest of its file, or why there is none.
+    pub(in crate::plugin) digest: Result<String, String>,
+}
+
+/// A path, which need not be UTF-8.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct RawPath(Vec<u8>);
+
+impl From<&Path> for RawPath {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().as_encoded_bytes().to_vec())
+    }
+}
+
+impl From<RawPath> for PathBuf {
+    #[cfg(unix)]
+    fn from(RawPath(bytes): RawPath) -> Self {
+        <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+    }
+
+    #[cfg(not(unix))]
+    fn from(RawPath(bytes): RawPath) -> Self {
+        String::from_utf8_lossy(&bytes).into_owned().into()
+    }
 }
 
 /// Writes a message.
@@ -94,9 +121,9 @@ pub(super) fn read<H: DeserializeOwned>(from: &mut impl Read) -> io::Result<Opti
     Ok(Some((header, part(from, body)?)))
 }
 
-/// So many bytes. What a broken process announces takes no memory before it arrives.
+/// So many bytes. What a broken process announces takes no more than this before it arrives.
 fn part(from: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
-    const TRUSTED: u64 = 1 << 26;
+    const TRUSTED: u64 = 1 << 22;
     let mut part = Vec::with_capacity(bytes.min(TRUSTED) as usize);
     let got = from.by_ref().take(bytes).read_to_end(&mut part)?;
     if got as u64 == bytes { Ok(part) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
@@ -124,7 +151,7 @@ mod tests {
     #[test]
     fn a_message_that_is_cut_or_absurd_is_an_error() {
         let mut pipe = Vec::new();
-        write(&mut pipe, &Message { call: 1, what: Request::Digest }, &[b"abc"]).unwrap();
+        write(&mut pipe, &Message { call: 1, what: Request::Stop }, &[b"abc"]).unwrap();
         for cut in 1..pipe.len() {
             assert!(read::<Message<Request>>(&mut &pipe[..cut]).is_err(), "cut at {cut}");
         }
@@ -132,5 +159,13 @@ mod tests {
         assert!(read::<Message<Request>>(&mut pipe.as_slice()).is_err());
         pipe[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(read::<Message<Request>>(&mut pipe.as_slice()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_need_not_be_utf_8() {
+        let path = PathBuf::from(RawPath(b"caf\xe9/lib.so".to_vec()));
+        let json = serde_json::to_string(&RawPath::from(path.as_path())).unwrap();
+        assert_eq!(PathBuf::from(serde_json::from_str::<RawPath>(&json).unwrap()), path);
     }
 }

@@ -3,46 +3,39 @@
 use fusemix_sdk::abi::RawHostBox;
 use std::collections::HashMap;
 use std::io::{self, BufReader, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::COMMAND;
 use super::message::{Message, Reply, Request, read, write};
-use super::{COMMAND, message::Piece};
-use crate::config::PluginEntry;
-use crate::plugin::load::LoadError;
 
 /// The wait for a reply between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(100);
+/// The wait between looks at a process that ends.
+const SOON: Duration = Duration::from_millis(2);
 /// The time that a process has to close its encoder.
-const CLOSING: Duration = Duration::from_secs(2);
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
 /// The number of the signal that cannot be caught.
 #[cfg(unix)]
 const SIGKILL: i32 = 9;
 
-/// The start of a plugin's process.
-#[derive(Clone)]
-pub(in crate::plugin) struct Start {
-    /// The program that serves plugins.
-    pub(in crate::plugin) program: PathBuf,
-    pub(in crate::plugin) entry: PluginEntry,
-    pub(in crate::plugin) folders: Vec<PathBuf>,
-}
-
 /// A process that ended before it had answered.
-#[derive(Debug)]
-pub(super) struct Ended {
+#[derive(Clone, Debug)]
+pub(super) struct Death {
     /// Its status, as the system words it.
     pub(super) how: String,
     /// True if somebody killed it, such as a system without memory.
     pub(super) killed: bool,
+    /// True if it was at several calls, so that nobody knows which of them ended it.
+    pub(super) others: bool,
 }
 
-/// A running process with a plugin in it.
-pub(in crate::plugin) struct Process {
+/// A running process for a plugin.
+pub(super) struct Process {
     child: Mutex<Child>,
     input: Mutex<Option<BufWriter<ChildStdin>>>,
     calls: Arc<Calls>,
@@ -54,12 +47,21 @@ pub(in crate::plugin) struct Process {
 /// A reply and the bytes after it.
 type Answer = (Reply, Vec<u8>);
 
-#[derive(Default)]
 struct Calls {
-    /// None once nothing can answer any more.
-    waiting: Mutex<Option<HashMap<u64, Sender<Answer>>>>,
+    waiting: Mutex<Waiting>,
     /// The receiver of events.
     host: OnceLock<RawHostBox>,
+}
+
+/// The calls that wait for answers.
+enum Waiting {
+    For(HashMap<u64, Sender<Answer>>),
+    /// Nothing can answer any more. So many calls waited then; the process said something that is no message, if there
+    /// is an error.
+    Ended {
+        calls: usize,
+        error: Option<io::Error>,
+    },
 }
 
 /// A call that waits for answers.
@@ -69,40 +71,26 @@ pub(super) struct Call<'a> {
     answers: Receiver<Answer>,
 }
 
-impl Start {
-    /// Starts a process and loads the plugin in it, whose path and self-description come back.
-    pub(in crate::plugin) fn load(&self) -> Result<(Process, Answered), LoadError> {
-        let failed = |reason: String| LoadError::Process { plugin: self.entry.name.clone(), reason };
-        let process = Process::start(&self.program)
-            .map_err(|cause| failed(format!("cannot start {}: {cause}", self.program.display())))?;
-        let request = Request::Load {
-            version: crate::VERSION.to_owned(),
-            entry: self.entry.clone(),
-            folders: self.folders.clone(),
-        };
-        let answer = process.ask(&request, &[]).map_err(|Ended { how, .. }| failed(format!("it ended ({how})")))?;
-        match answer {
-            Reply::Loaded(Ok(loaded)) => Ok((process, loaded)),
-            Reply::Loaded(Err(error)) => Err(error),
-            _ => Err(failed("it gave the answer to another question".to_owned())),
-        }
-    }
-}
-
-/// The library that was loaded, and what it says about itself.
-type Answered = (PathBuf, fusemix_sdk::export::PluginInfo);
-
 impl Process {
-    fn start(program: &Path) -> io::Result<Self> {
+    /// Starts `program` to serve a plugin.
+    pub(super) fn start(program: &Path) -> io::Result<Self> {
         let mut command = Command::new(program);
-        // Its name in a list of processes.
         #[cfg(unix)]
-        std::os::unix::process::CommandExt::arg0(&mut command, "fusemix");
-        let mut child = command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        {
+            use std::os::unix::process::CommandExt;
+            // Ctrl-C is for the program, which lets calls end.
+            command.arg0("fusemix").process_group(0);
+        }
+        #[cfg(windows)]
+        {
+            const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+            std::os::windows::process::CommandExt::creation_flags(&mut command, CREATE_NEW_PROCESS_GROUP);
+        }
+        let mut child = command.args([COMMAND, crate::VERSION]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let calls = Arc::new(Calls { waiting: Mutex::new(Some(HashMap::new())), host: OnceLock::new() });
+        let calls = Arc::new(Calls { waiting: Mutex::new(Waiting::For(HashMap::new())), host: OnceLock::new() });
         let heard = calls.clone();
         std::thread::spawn(move || heard.read(output));
         Ok(Self {
@@ -119,27 +107,22 @@ impl Process {
         let _ = self.calls.host.set(host);
     }
 
-    /// The answer to a request that has one.
-    pub(super) fn ask(&self, request: &Request, body: &[&[u8]]) -> Result<Reply, Ended> {
-        Ok(self.call(request, body)?.next()?.0)
-    }
-
-    /// The digest of its library.
-    pub(in crate::plugin) fn digest(&self) -> Result<String, String> {
-        match self.ask(&Request::Digest, &[]) {
-            Ok(Reply::Digest(digest)) => digest,
-            Ok(_) => Err("its process gave the answer to another question".to_owned()),
-            Err(Ended { how, .. }) => Err(format!("its process ended ({how})")),
-        }
+    /// The answer to a request that has one; none after `limit`, if there is one.
+    pub(super) fn ask(
+        &self,
+        request: &Request,
+        body: &[&[u8]],
+        limit: Option<Duration>,
+    ) -> Result<Option<Reply>, Death> {
+        Ok(self.call(request, body)?.next(limit)?.map(|(reply, _)| reply))
     }
 
     /// Begins a call.
-    pub(super) fn call(&self, request: &Request, body: &[&[u8]]) -> Result<Call<'_>, Ended> {
+    pub(super) fn call(&self, request: &Request, body: &[&[u8]]) -> Result<Call<'_>, Death> {
         let (sender, answers) = channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let known = locked(&self.calls.waiting).as_mut().map(|waiting| waiting.insert(id, sender)).is_some();
-        if !known {
-            return Err(self.ended());
+        if let Waiting::For(waiting) = &mut *locked(&self.calls.waiting) {
+            waiting.insert(id, sender);
         }
         let call = Call { process: self, id, answers };
         call.send(request, body)?;
@@ -148,7 +131,7 @@ impl Process {
 
     /// True if it cannot answer any more.
     pub(super) fn has_ended(&self) -> bool {
-        locked(&self.calls.waiting).is_none() || self.has_exited()
+        self.calls.have_ended() || self.has_exited()
     }
 
     fn has_exited(&self) -> bool {
@@ -156,35 +139,53 @@ impl Process {
     }
 
     /// Ends it at once.
-    pub(in crate::plugin) fn kill(&self) {
+    pub(super) fn kill(&self) {
         // One that has ended cannot be killed.
         let _ = locked(&self.child).kill();
     }
 
-    /// The way in which it ended; one that only closed its pipes is ended.
-    fn ended(&self) -> Ended {
-        let mut child = locked(&self.child);
-        let within = Instant::now() + CLOSING;
-        let mut closed = false;
-        loop {
-            match child.try_wait() {
-                Ok(Some(_)) if closed => return Ended { how: "it closed its pipes".to_owned(), killed: false },
-                Ok(Some(status)) => return Ended { how: status.to_string(), killed: was_killed(status) },
-                Ok(None) if closed || Instant::now() < within => std::thread::sleep(Duration::from_millis(2)),
-                Ok(None) => closed = child.kill().is_ok(),
-                Err(error) => return Ended { how: error.to_string(), killed: false },
+    /// The way in which it ended; one that only closed its pipes, or does not end when asked to, is killed.
+    fn death(&self) -> Death {
+        let (mut within, mut killed) = (Instant::now() + CLOSING, false);
+        let status = loop {
+            let status = locked(&self.child).try_wait();
+            match status {
+                Ok(Some(status)) => break Some(status),
+                // One that cannot be killed waits for a disk.
+                Ok(None) if Instant::now() >= within && killed => break None,
+                Ok(None) if Instant::now() >= within => {
+                    self.kill();
+                    (within, killed) = (Instant::now() + CLOSING, true);
+                }
+                Ok(None) => std::thread::sleep(SOON),
+                Err(_) => break None,
             }
+        };
+        // What it said last is on its way.
+        let within = Instant::now() + TICK;
+        while !self.calls.have_ended() && Instant::now() < within {
+            std::thread::sleep(SOON);
         }
+        let (calls, error) = match &*locked(&self.calls.waiting) {
+            Waiting::For(waiting) => (waiting.len(), None),
+            Waiting::Ended { calls, error } => (*calls, error.as_ref().map(ToString::to_string)),
+        };
+        let how = match (error, status.filter(|_| !killed)) {
+            (Some(error), _) => format!("it sent something that is no message: {error}"),
+            (None, Some(status)) => status.to_string(),
+            (None, None) => "it closed its pipes".to_owned(),
+        };
+        Death { how, killed: !killed && status.is_some_and(was_killed), others: calls > 1 }
     }
 
-    fn send(&self, call: u64, what: &Request, body: &[&[u8]]) -> Result<(), Ended> {
+    fn send(&self, call: u64, what: &Request, body: &[&[u8]]) -> Result<(), Death> {
         let mut input = locked(&self.input);
         let sent = match &mut *input {
             Some(input) => write(input, &Message { call, what }, body),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
         drop(input);
-        sent.map_err(|_| self.ended())
+        sent.map_err(|_| self.death())
     }
 
     /// Tells it that the user asks to stop, once.
@@ -201,7 +202,7 @@ impl Drop for Process {
     /// The end of its input is its request to end.
     fn drop(&mut self) {
         *self.input.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-        self.ended();
+        self.death();
     }
 }
 
@@ -217,36 +218,43 @@ fn was_killed(_: ExitStatus) -> bool {
 }
 
 impl Calls {
+    fn have_ended(&self) -> bool {
+        matches!(&*locked(&self.waiting), Waiting::Ended { .. })
+    }
+
     /// Hands replies to their calls until there are no more.
     fn read(&self, output: ChildStdout) {
         let mut output = BufReader::new(output);
-        while let Ok(Some((Message { call, what }, body))) = read::<Message<Reply>>(&mut output) {
+        let error = loop {
+            let (what, call, body) = match read::<Message<Reply>>(&mut output) {
+                Ok(Some((Message { call, what }, body))) => (what, call, body),
+                Ok(None) => break None,
+                // In the middle of a message, as it crashed.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break None,
+                Err(error) => break Some(error),
+            };
             if let Reply::Event { topic, body } = &what {
                 if let Some(host) = self.host.get() {
                     host.event(topic.as_str().into(), body.as_str().into());
                 }
                 continue;
             }
-            if let Some(waiting) = &*locked(&self.waiting)
+            if let Waiting::For(waiting) = &*locked(&self.waiting)
                 && let Some(call) = waiting.get(&call)
             {
                 // A call that nobody waits for any more is over.
                 let _ = call.send((what, body));
             }
-        }
-        *locked(&self.waiting) = None;
+        };
+        let mut waiting = locked(&self.waiting);
+        let calls = if let Waiting::For(calls) = &*waiting { calls.len() } else { 0 };
+        *waiting = Waiting::Ended { calls, error };
     }
 }
 
 impl Call<'_> {
-    /// The next answer. The process is told if the user asks to stop meanwhile.
-    pub(super) fn next(&self) -> Result<Answer, Ended> {
-        let answer = self.next_within(None)?;
-        answer.ok_or_else(|| self.process.ended())
-    }
-
-    /// The next answer; none after `limit`, if there is one.
-    pub(super) fn next_within(&self, limit: Option<Duration>) -> Result<Option<Answer>, Ended> {
+    /// The next answer; none after `limit`, if there is one. The process is told if the user asks to stop meanwhile.
+    pub(super) fn next(&self, limit: Option<Duration>) -> Result<Option<Answer>, Death> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let mut exited = false;
         loop {
@@ -256,33 +264,27 @@ impl Call<'_> {
                     return Ok(None);
                 }
                 // Its pipe may be open all the same, if it left a process behind.
-                Err(RecvTimeoutError::Timeout) if exited => return Err(self.process.ended()),
+                Err(RecvTimeoutError::Timeout) if exited => return Err(self.process.death()),
                 Err(RecvTimeoutError::Timeout) => {
                     self.process.stop_if_asked();
                     exited = self.process.has_exited();
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.process.ended()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.process.death()),
             }
         }
     }
 
     /// Says something about this call.
-    pub(super) fn send(&self, request: &Request, body: &[&[u8]]) -> Result<(), Ended> {
+    pub(super) fn send(&self, request: &Request, body: &[&[u8]]) -> Result<(), Death> {
         self.process.send(self.id, request, body)
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if let Some(waiting) = &mut *locked(&self.process.calls.waiting) {
+        if let Waiting::For(waiting) = &mut *locked(&self.process.calls.waiting) {
             waiting.remove(&self.id);
         }
-    }
-}
-
-impl Piece {
-    pub(super) fn new(modality: &str, bytes: usize) -> Self {
-        Self { modality: modality.to_owned(), bytes }
     }
 }
 

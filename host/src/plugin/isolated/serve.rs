@@ -10,12 +10,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
-use super::message::{Message, Piece, Reply, Request, read, write};
-use super::process::locked;
+use super::message::{Loaded, Message, Piece, RawPath, Reply, Request, read, write};
+use super::process::{CLOSING, locked};
 use crate::config::PluginEntry;
-use crate::plugin::load::{LoadError, Plugin, load};
+use crate::plugin::load::{Library, LoadError, load};
 
 /// Serves a plugin to the program on the other end of these pipes, until `input` ends. Calls that run then are
 /// abandoned.
@@ -26,23 +25,18 @@ pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> io::Resul
         receipts: Mutex::default(),
     }));
     let mut input = BufReader::new(input);
-    let mut plugin = None;
-    let encoder = Arc::new(OnceLock::new());
+    let library: Arc<OnceLock<Library>> = Arc::default();
+    let encoder: Arc<OnceLock<RawEncoderBox>> = Arc::default();
     while let Some((Message { call, what }, body)) = read::<Message<Request>>(&mut input)? {
         match what {
-            Request::Load { version, entry, folders } => {
-                let loaded = loaded(&version, &entry, &folders);
-                let said = loaded.as_ref().map(|plugin| (plugin.path.clone(), plugin.info.clone()));
-                program.say(call, &Reply::Loaded(said.map_err(Clone::clone)), &[])?;
-                plugin = loaded.ok();
-            }
-            Request::Digest => {
-                let digest = plugin.as_ref().map(|plugin| plugin.digest().map_err(|error| error.to_string()));
-                program.say(call, &Reply::Digest(digest.unwrap_or(Err(nothing()))), &[])?;
+            // No call of the plugin keeps this thread from the end of the input.
+            Request::Load { entry, path, folders } => {
+                let (program, library) = (program.clone(), library.clone());
+                std::thread::spawn(move || program.load(call, &entry, path, folders, &library));
             }
             Request::Open(request) => {
-                let (program, plugin, encoder) = (program.clone(), plugin.clone(), encoder.clone());
-                std::thread::spawn(move || program.open(call, plugin, &request, &encoder));
+                let (program, library, encoder) = (program.clone(), library.clone(), encoder.clone());
+                std::thread::spawn(move || program.open(call, library.get(), &request, &encoder));
             }
             Request::Measure(pieces) => {
                 let (program, encoder) = (program.clone(), encoder.clone());
@@ -69,15 +63,12 @@ pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> io::Resul
             Request::Stop => program.0.stop.store(true, Ordering::Relaxed),
         }
     }
+    // An encoder that does not close has nobody left to wait for it.
+    std::thread::spawn(|| {
+        std::thread::sleep(2 * CLOSING);
+        std::process::abort();
+    });
     Ok(())
-}
-
-fn loaded(version: &str, entry: &PluginEntry, folders: &[PathBuf]) -> Result<Plugin, LoadError> {
-    if version != crate::VERSION {
-        let reason = format!("version {} of fusemix runs there, but this is {version}", crate::VERSION);
-        return Err(LoadError::Process { plugin: entry.name.clone(), reason });
-    }
-    load(entry, folders)
 }
 
 /// The error for a request that comes too early.
@@ -123,16 +114,37 @@ impl Program {
         receipts
     }
 
+    fn load(
+        &self,
+        call: u64,
+        entry: &str,
+        path: Option<RawPath>,
+        folders: Vec<RawPath>,
+        library: &OnceLock<Library>,
+    ) -> io::Result<()> {
+        let folders: Vec<PathBuf> = folders.into_iter().map(Into::into).collect();
+        let loaded = match serde_json::from_str::<PluginEntry>(entry) {
+            Ok(entry) => load(&PluginEntry { path: path.map(Into::into), ..entry }, &folders),
+            Err(error) => Err(LoadError::Process { plugin: String::new(), reason: error.to_string() }),
+        };
+        let said = loaded.map(|loaded| {
+            let library = library.get_or_init(|| loaded);
+            let digest = library.digest().map_err(|error| error.to_string());
+            Loaded { path: library.path.as_path().into(), info: library.info.clone(), digest }
+        });
+        self.say(call, &Reply::Loaded(Box::new(said)), &[])
+    }
+
     fn open(
         &self,
         call: u64,
-        plugin: Option<Plugin>,
+        library: Option<&Library>,
         request: &str,
         opened: &OnceLock<RawEncoderBox>,
     ) -> io::Result<()> {
         let host = RawHost_TO::from_value(self.clone(), TD_Opaque);
-        let described = match plugin.map(|plugin| plugin.open(request, host, Duration::ZERO)) {
-            Some(Ok(encoder)) => Ok(opened.get_or_init(|| encoder.raw).describe().into()),
+        let described = match library.map(|library| library.open(request, host)) {
+            Some(Ok(encoder)) => Ok(opened.get_or_init(|| encoder).describe().into()),
             Some(Err(error)) => Err(error.into()),
             None => Err(nothing()),
         };
