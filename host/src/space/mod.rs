@@ -1,80 +1,131 @@
 //! A fitted space: towers that bring the latents of several encoders together, its file, and the embedding of latents.
 
 mod file;
+mod hubness;
+mod network;
+mod projection;
 mod tower;
 
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::device::{Device, DeviceError};
-use crate::kernels::Precision;
+use crate::device::DeviceError;
 use crate::latents::Latents;
-use crate::nn::{Mode, Parameter, Shape, Source, Version};
 
 pub use crate::nn::AdapterKind;
 pub use file::SpaceError;
+pub(crate) use hubness::Hubness;
+pub(crate) use network::Network;
+pub(crate) use projection::{Input, Kernel, Projection, product, unit};
 pub(crate) use tower::Tower;
 pub use tower::TowerSpec;
 
-/// Towers with their adapters on a device.
+/// A space, whatever method fitted it.
 pub struct Space {
-    pub(crate) device: Arc<dyn Device>,
-    pub(crate) towers: Vec<Tower>,
-    /// The logarithm of the temperature at which the towers were fitted.
-    pub(crate) log_tau: Parameter,
-    width: usize,
-    /// Held by the one who embeds on a GPU, which tells of a failure only once.
-    embedding: Mutex<()>,
+    towers: Vec<Inlet>,
+    map: Map,
+    /// The term against items that are near to everything, in coordinates of its own.
+    hubness: Option<Hubness>,
+}
+
+/// What a tower of a space takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inlet {
+    /// The tower's name.
+    pub name: String,
+    /// Values per latent.
+    pub width: usize,
+}
+
+/// The maps of all towers, in their order.
+pub(crate) enum Map {
+    /// Trained adapters.
+    Network(Arc<Network>),
+    /// Maps in closed form.
+    Projections(Vec<Projection>),
+}
+
+/// A tower's map at work.
+enum Embedder<'a> {
+    Network(network::Embedder<'a>),
+    Projection(&'a Projection),
 }
 
 /// Latents that pass through a tower at once.
 const CHUNK: usize = 512;
 
-impl Space {
-    /// A space of `width` dimensions whose parameters come from `source`.
-    pub(crate) fn new(
-        device: Arc<dyn Device>,
-        towers: Vec<(Shape, TowerSpec)>,
-        width: usize,
-        temperature: f32,
-        source: &mut dyn Source,
-    ) -> Self {
-        let mut tower = |(shape, spec): (Shape, TowerSpec)| {
-            source.begin(&spec.name);
-            Tower::new(&*device, source, spec, shape)
-        };
-        let towers = towers.into_iter().map(&mut tower).collect();
-        source.begin("");
-        let log_tau = source.constant("log_temperature", &[1], temperature.ln());
-        let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
-        Self { device, towers, log_tau, width, embedding: Mutex::default() }
+impl Map {
+    /// Dimensions of what it maps to.
+    fn width(&self) -> usize {
+        match self {
+            Self::Network(network) => network.width,
+            Self::Projections(projections) => projections.first().map_or(0, Projection::width),
+        }
     }
 
-    /// All parameters, by their names in the file of a space.
-    pub(crate) fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let of = |tower: &'_ Tower| tower.spec.name.clone();
-        let towers = self.towers.iter().flat_map(|tower| {
-            tower
-                .parameters()
-                .into_iter()
-                .map(move |parameter| (format!("{}.{}", of(tower), parameter.name), parameter))
-        });
-        towers.chain([(self.log_tau.name.clone(), &self.log_tau)]).collect()
+    fn embedder(&self, tower: usize, rows: usize) -> Embedder<'_> {
+        match self {
+            Self::Network(network) => Embedder::Network(network.embedder(tower, rows)),
+            Self::Projections(projections) => Embedder::Projection(&projections[tower]),
+        }
+    }
+}
+
+impl Embedder<'_> {
+    /// The embeddings, of length 1, of some rows of latents.
+    fn embed(&self, latents: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        match self {
+            Self::Network(network) => network.embed(latents),
+            Self::Projection(projection) => Ok(projection.embed(latents)),
+        }
+    }
+}
+
+impl Space {
+    /// The space of a network.
+    pub(crate) fn of_network(network: Arc<Network>) -> Self {
+        let inlet = |tower: &Tower| Inlet { name: tower.spec.name.clone(), width: tower.spec.width };
+        Self { towers: network.towers.iter().map(inlet).collect(), map: Map::Network(network), hubness: None }
+    }
+
+    /// The space of maps in closed form, one for each tower.
+    pub(crate) fn of_projections(towers: Vec<Inlet>, projections: Vec<Projection>) -> Self {
+        assert_eq!(towers.len(), projections.len(), "a map for each tower");
+        Self { towers, map: Map::Projections(projections), hubness: None }
+    }
+
+    /// Adds a term against hubs.
+    pub(crate) fn with_hubness(mut self, hubness: Hubness) -> Self {
+        self.hubness = Some(hubness);
+        self
+    }
+
+    /// Its network, if it has one.
+    #[cfg(test)]
+    pub(crate) fn network(&self) -> &Network {
+        let Map::Network(network) = &self.map else { panic!("it has no network") };
+        network
     }
 
     /// The towers, in the recipe's order.
-    pub fn towers(&self) -> impl Iterator<Item = &TowerSpec> {
-        self.towers.iter().map(|tower| &tower.spec)
+    pub fn towers(&self) -> impl Iterator<Item = &Inlet> {
+        self.towers.iter()
     }
 
-    /// Width of the shared space.
+    /// Values of an embedding.
     pub fn width(&self) -> usize {
-        self.width
+        self.map.width() + self.hubness.as_ref().map_or(0, |hubness| hubness.width())
     }
 
-    /// The embeddings (`rows x width`, L2-normalised) of all `latents` through tower `tower`.
+    /// The first values of an embedding, which are of length 1 and compare items of one tower with one another. The
+    /// rest compares those of different towers.
+    pub fn shared(&self) -> usize {
+        self.map.width()
+    }
+
+    /// The embeddings (`rows x width`) of all `latents` through tower `tower`. Their inner products are scores.
     pub fn embed(&self, tower: usize, latents: &dyn Latents) -> Result<Vec<f32>, DeviceError> {
-        let mut all = Vec::with_capacity(latents.len() * self.width);
+        let mut all = Vec::with_capacity(latents.len() * self.width());
         self.embed_chunks(tower, latents, &mut |chunk| {
             all.extend_from_slice(chunk);
             Ok::<_, DeviceError>(())
@@ -89,22 +140,23 @@ impl Space {
         latents: &dyn Latents,
         sink: &mut dyn FnMut(&[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (device, tower) = (&*self.device, &self.towers[tower]);
-        assert_eq!(latents.width(), tower.spec.width, "latents of another width than tower `{}`", tower.spec.name);
+        let Inlet { name, width } = &self.towers[tower];
+        assert_eq!(latents.width(), *width, "latents of another width than tower `{name}`");
         let rows = CHUNK.min(latents.len());
         if rows == 0 {
             return Ok(());
         }
-        let _alone = (!device.shares_memory()).then(|| self.embedding.lock().unwrap_or_else(PoisonError::into_inner));
-        let room = tower.room(device, rows);
-        let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
+        let embedder = self.map.embedder(tower, rows);
+        let mut values = vec![0.0; rows * width];
         for first in (0..latents.len()).step_by(rows) {
-            let count = rows.min(latents.len() - first);
-            let embeddings = tower.embed(device, &room, count, mode, &mut |values| {
-                let rows = values.par_chunks_mut(latents.width()).enumerate().with_min_len(16);
-                rows.for_each(|(at, out)| latents.copy_row(first + at, out));
-            });
-            sink(&device.read(embeddings)?)?;
+            let values = &mut values[..rows.min(latents.len() - first) * width];
+            let copied = values.par_chunks_mut(*width).enumerate().with_min_len(16);
+            copied.for_each(|(at, out)| latents.copy_row(first + at, out));
+            let embeddings = embedder.embed(values)?;
+            match &self.hubness {
+                None => sink(&embeddings)?,
+                Some(hubness) => sink(&hubness.extend(tower, &embeddings))?,
+            }
         }
         Ok(())
     }

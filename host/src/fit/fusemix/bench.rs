@@ -30,19 +30,19 @@ impl Trainer {
     pub fn step_flops(&self) -> f64 {
         let set = &self.sets[0];
         let rows = set.size.batch as f64;
-        let parameters = set.towers.iter().flat_map(|&tower| self.space.towers[tower].parameters());
+        let parameters = set.towers.iter().flat_map(|&tower| self.network.towers[tower].parameters());
         let weights: usize = parameters
             .filter(|parameter| parameter.shape.len() > 1)
             .map(|parameter| parameter.values(Version::Trained).len())
             .sum();
         // The input of a tower's first product needs no gradient.
-        let first = |&tower: &usize| match self.space.towers[tower].adapter.shape() {
+        let first = |&tower: &usize| match self.network.towers[tower].adapter.shape() {
             shape if shape.kind == AdapterKind::Linear => shape.width * shape.shared,
             shape if shape.blocks > 0 => shape.width * shape.inner,
             _ => 0,
         };
         let first: usize = set.towers.iter().map(first).sum();
-        (6 * weights - 2 * first) as f64 * rows + 6.0 * rows * rows * self.space.width() as f64
+        (6 * weights - 2 * first) as f64 * rows + 6.0 * rows * rows * self.network.width as f64
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::{DeviceError, Slice};
-use crate::space::Space;
+use crate::space::Network;
 use crate::tensor_file::{TensorFile, is_whole};
 use crate::whole_file;
 use crate::wording::differences;
@@ -112,7 +112,7 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint; the previous one is kept.
-    pub(super) fn save(&self, space: &Space, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
+    pub(super) fn save(&self, network: &Network, position: &Position, losses: &[f32]) -> Result<(), CheckpointError> {
         let write = |cause| CheckpointError::Write { path: self.path.clone(), cause };
         let metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
@@ -120,13 +120,13 @@ impl Checkpoints {
             ("training".to_owned(), serde_json::to_string(&self.training).expect("a map of strings is JSON")),
             ("position".to_owned(), serde_json::to_string(position).expect("numbers are JSON")),
         ]);
-        let state = state(space);
+        let state = state(network);
         let mut tensors: Vec<_> = state.iter().map(|(name, slice)| (name.clone(), vec![slice.len()])).collect();
         tensors.push(("losses".to_owned(), vec![losses.len()]));
         let next = self.path.with_extension("next.safetensors");
         let mut file = TensorFile::create(&next, &tensors, &metadata, true).map_err(write)?;
         for (_, slice) in state {
-            file.tensor(&space.device.read(slice)?).map_err(write)?;
+            file.tensor(&network.device.read(slice)?).map_err(write)?;
         }
         file.tensor(losses).map_err(write)?;
         file.finish().map_err(write)?;
@@ -147,10 +147,10 @@ impl Checkpoints {
 
     /// Restores a space from its last good checkpoint; none if there is no checkpoint. If the newest is refused, a
     /// warning says so and the previous one is taken; if that is refused too, the first error is returned.
-    pub(super) fn load(&self, space: &Space) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
+    pub(super) fn load(&self, network: &Network) -> Result<Option<(Position, Vec<f32>)>, CheckpointError> {
         let mut refused = None;
         for path in [self.path.clone(), previous(&self.path)] {
-            match self.read(&path, space) {
+            match self.read(&path, network) {
                 Err(CheckpointError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     refused.get_or_insert(error);
@@ -166,7 +166,7 @@ impl Checkpoints {
         refused.map_or(Ok(None), Err)
     }
 
-    fn read(&self, path: &Path, space: &Space) -> Result<(Position, Vec<f32>), CheckpointError> {
+    fn read(&self, path: &Path, network: &Network) -> Result<(Position, Vec<f32>), CheckpointError> {
         let read = |cause| CheckpointError::Read { path: path.to_owned(), cause };
         let file = File::open(path).map_err(read)?;
         // SAFETY: the file is this program's own and is only ever replaced as a whole.
@@ -190,9 +190,9 @@ impl Checkpoints {
         let position: Position = serde_json::from_str(value("position")).map_err(|error| refused(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| refused(error.to_string()))?;
         let values = |name: &str| tensors.tensor(name).map(|tensor| bytemuck::pod_collect_to_vec(tensor.data()));
-        for (name, slice) in state(space) {
+        for (name, slice) in state(network) {
             match values(&name) {
-                Ok(values) if values.len() == slice.len() => space.device.write(slice, &values),
+                Ok(values) if values.len() == slice.len() => network.device.write(slice, &values),
                 _ => return Err(refused(format!("tensor `{name}` is missing or has the wrong size"))),
             }
         }
@@ -212,8 +212,8 @@ fn begun(path: &Path) -> PathBuf {
 }
 
 /// All state of a training, by name.
-fn state(space: &Space) -> Vec<(String, Slice<'_>)> {
-    let parameters = space.parameters().into_iter();
+fn state(network: &Network) -> Vec<(String, Slice<'_>)> {
+    let parameters = network.parameters().into_iter();
     let states = parameters.flat_map(|(name, parameter)| {
         parameter.state().into_iter().map(move |(part, slice)| (format!("{name}.{part}"), slice))
     });

@@ -6,7 +6,7 @@ use super::options::Options;
 use super::pass::Pass;
 use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
-use crate::space::{Space, Tower, TowerSpec};
+use crate::space::{Network, Tower, TowerSpec};
 
 /// The default budget, in bytes; at most half of the free memory.
 const BUDGET: u64 = 4 << 30;
@@ -62,15 +62,15 @@ fn budget(device: &dyn Device, options: &Options) -> u64 {
 }
 
 /// Plans steps of up to `batch` rows within `budget` bytes, if possible.
-fn plan(device: &dyn Device, space: &Space, options: &Options, batch: usize, budget: u64) -> Plan {
+fn plan(device: &dyn Device, network: &Network, options: &Options, batch: usize, budget: u64) -> Plan {
     // Parts of a buffer start at multiples of 64 values.
     let micro = if batch <= options.micro_batch { batch } else { options.micro_batch / 64 * 64 };
     let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
     let parameters =
-        copies(options) * space.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
-    let sizes: Vec<(usize, usize)> = space.towers.iter().map(|tower| Pass::values(tower, batch, micro)).collect();
+        copies(options) * network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
+    let sizes: Vec<(usize, usize)> = network.towers.iter().map(|tower| Pass::values(tower, batch, micro)).collect();
     // A GPU's latents wait in memory for up to three steps.
-    let widths: usize = space.towers.iter().map(|tower| tower.spec.width).sum();
+    let widths: usize = network.towers.iter().map(|tower| tower.spec.width).sum();
     let staged = if device.shares_memory() { 0 } else { 3 * batch * widths };
     let least =
         parameters + staged + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
@@ -96,19 +96,19 @@ fn plan(device: &dyn Device, space: &Space, options: &Options, batch: usize, bud
 /// Allocates buffers for steps of up to `batch` rows, with smaller micro-batches if the device runs out of memory.
 pub(super) fn room(
     device: &dyn Device,
-    space: &Space,
+    network: &Network,
     options: &mut Options,
     batch: usize,
 ) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
     let mut budget = budget(device, options);
     loop {
-        let plan = plan(device, space, options, batch, budget);
+        let plan = plan(device, network, options, batch, budget);
         if let Some(free) = device.memory().filter(|free| *free < plan.least) {
             return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
         }
         let pass = |tower: &Tower| Pass::new(device, tower, [batch, plan.micro], plan.kept);
-        let passes = space.towers.iter().map(pass).collect();
-        let loss = InfoNce::new(device, batch, space.width(), plan.tile, plan.tiles);
+        let passes = network.towers.iter().map(pass).collect();
+        let loss = InfoNce::new(device, batch, network.width, plan.tile, plan.tiles);
         match device.submit() {
             Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
                 budget = plan.used() / 2;

@@ -23,7 +23,7 @@ use crate::fit::PairSet;
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
 use crate::nn::{Fresh, Mode, Rows, Step, Version};
-use crate::space::{Space, TowerSpec};
+use crate::space::{Network, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
 const LOOK: usize = 256;
@@ -34,7 +34,7 @@ const ANY: [f32; 2] = [f32::MIN, f32::MAX];
 /// A training, ready to run.
 pub struct Trainer {
     pub(super) device: Arc<dyn Device>,
-    pub(super) space: Space,
+    pub(super) network: Arc<Network>,
     pub(super) sets: Vec<TrainedSet>,
     pub(super) options: Options,
     pub(super) seed: u64,
@@ -93,16 +93,16 @@ impl Trainer {
         }
         let towers = towers.into_iter().map(|spec| (options.shape(&spec), spec)).collect();
         let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
-        let space = Space::new(device.clone(), towers, options.width, options.temperature, &mut source);
-        space.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
-        space.log_tau.train(&*device, options.keep());
+        let network = Arc::new(Network::new(device.clone(), towers, options.width, options.temperature, &mut source));
+        network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
+        network.log_tau.train(&*device, options.keep());
         let size = |set: &PairSet| {
             let (pairs, weight) = (set.len(), set.weight);
             Size { pairs, batch: options.batch.min(pairs / 2), weight }
         };
         let sizes: Vec<Size> = sets.iter().map(size).collect();
         let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
-        let (plan, passes, loss) = memory::room(&*device, &space, &mut options, batch)?;
+        let (plan, passes, loss) = memory::room(&*device, &network, &mut options, batch)?;
         let mut left = plan.left;
         let mut feed = |latents: Box<dyn Latents>| {
             let feed = Feed::new(&*device, latents, plan.micro, left)?;
@@ -119,12 +119,12 @@ impl Trainer {
         let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
         let losses = device.zeros(most(true).max(most(false)));
         let clipping = Clipping {
-            parts: device.zeros(space.parameters().len() * SquareSums::PARTS),
+            parts: device.zeros(network.parameters().len() * SquareSums::PARTS),
             factor: device.upload(&[1.0]),
         };
         let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
         let position = Position { taken, devices, micro_batch, ..Position::default() };
-        Ok(Self { device, space, sets, options, seed, position, cold, passes, loss, losses, clipping })
+        Ok(Self { device, network, sets, options, seed, position, cold, passes, loss, losses, clipping })
     }
 
     /// The options with every value known.
@@ -132,9 +132,14 @@ impl Trainer {
         &self.options
     }
 
-    /// The current towers.
-    pub fn space(&self) -> &Space {
-        &self.space
+    /// The towers, which training goes on to change.
+    pub fn space(&self) -> Space {
+        Space::of_network(self.network.clone())
+    }
+
+    /// The towers as they are trained.
+    pub fn towers(&self) -> impl Iterator<Item = &TowerSpec> {
+        self.network.towers.iter().map(|tower| &tower.spec)
     }
 
     /// Steps of the whole training.
@@ -173,7 +178,7 @@ impl Trainer {
 
     /// Resumes from the last good checkpoint; false if there is none.
     pub fn resume(&mut self, checkpoints: &Checkpoints) -> Result<bool, TrainError> {
-        let Some((position, losses)) = checkpoints.load(&self.space)? else { return Ok(false) };
+        let Some((position, losses)) = checkpoints.load(&self.network)? else { return Ok(false) };
         if !losses.is_empty() {
             self.device.write(self.losses.part(0, losses.len()), &losses);
         }
@@ -232,7 +237,7 @@ impl Trainer {
                 }
             }
             let losses = self.losses()?;
-            let temperature = self.device.read(self.space.log_tau.values(Version::Trained))?[0].exp();
+            let temperature = self.device.read(self.network.log_tau.values(Version::Trained))?[0].exp();
             let drawn: usize = plan[from..self.position.at].iter().map(|draw| draw.pairs.len()).sum();
             let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64().max(1e-9);
             (self.position.epoch, self.position.at) = (epoch + 1, 0);
@@ -242,7 +247,7 @@ impl Trainer {
             observer.epoch(&metrics).map_err(TrainError::Observer)?;
             let last = epoch + 1 == self.options.epochs || steps == planned;
             if last || self.options.eval_every > 0 && (epoch + 1).is_multiple_of(self.options.eval_every) {
-                let recall = observer.evaluate(epoch + 1, &self.space).map_err(TrainError::Observer)?;
+                let recall = observer.evaluate(epoch + 1, &self.space()).map_err(TrainError::Observer)?;
                 if !self.goes_on(recall) {
                     return Ok(Outcome::Ended(steps));
                 }
@@ -260,7 +265,7 @@ impl Trainer {
         self.position.best = match self.position.best {
             Some((best, since)) if recall <= f64::from_bits(best) => Some((best, since + 1)),
             _ => {
-                self.space.parameters().iter().for_each(|(_, parameter)| parameter.keep(&*self.device));
+                self.network.parameters().iter().for_each(|(_, parameter)| parameter.keep(&*self.device));
                 Some((recall.to_bits(), 0))
             }
         };
@@ -282,7 +287,7 @@ impl Trainer {
 
     fn save(&self, checkpoints: Option<&Checkpoints>) -> Result<(), TrainError> {
         let Some(checkpoints) = checkpoints else { return Ok(()) };
-        Ok(checkpoints.save(&self.space, &self.position, &self.losses()?)?)
+        Ok(checkpoints.save(&self.network, &self.position, &self.losses()?)?)
     }
 
     pub(super) fn sizes(&self) -> Vec<Size> {
@@ -296,10 +301,10 @@ impl Trainer {
         towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
         self.position.step += 1;
         self.position.at += 1;
-        let (device, space, options) = (&*self.device, &self.space, &self.options);
-        let log_tau = options.temperature_learned.then_some(&space.log_tau);
+        let (device, network, options) = (&*self.device, &self.network, &self.options);
+        let log_tau = options.temperature_learned.then_some(&network.log_tau);
         if options.clip > 0.0 {
-            let parameters = towers.iter().flat_map(|&tower| space.towers[tower].parameters()).chain(log_tau);
+            let parameters = towers.iter().flat_map(|&tower| network.towers[tower].parameters()).chain(log_tau);
             let mut count = 0;
             for (at, parameter) in parameters.enumerate() {
                 parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
@@ -320,7 +325,7 @@ impl Trainer {
         };
         for tower in towers {
             let step = Step { number: self.position.taken[tower], ..step };
-            space.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
+            network.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
         }
         if let Some(log_tau) = log_tau {
             let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
@@ -331,7 +336,7 @@ impl Trainer {
 
     /// The loss of the next step, and its gradients to the parameters of both towers.
     pub(super) fn gradients(&self, draw: &Draw) {
-        let (device, space, set) = (&*self.device, &self.space, &self.sets[draw.set]);
+        let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
         let (rows, &Position { step, at, .. }) = (draw.rows(), &self.position);
         let Options { dropout, precision, .. } = self.options;
         let mode = |tower| {
@@ -342,13 +347,13 @@ impl Trainer {
         let feeds =
             set.sides.each_ref().map(|side| move |rows: Rows, out: Slice<'_>| side.write(device, draw, rows, out));
         for (tower, feed) in set.towers.into_iter().zip(&feeds) {
-            self.passes[tower].forward(device, &space.towers[tower], rows, mode(tower), feed);
+            self.passes[tower].forward(device, &network.towers[tower], rows, mode(tower), feed);
         }
-        let log_tau = (space.log_tau.values(Version::Trained), space.log_tau.gradient());
+        let log_tau = (network.log_tau.values(Version::Trained), network.log_tau.gradient());
         let passes = set.towers.map(|tower| &self.passes[tower]);
         self.loss.launch(device, (rows, precision), passes, log_tau, (self.losses.all(), at));
         for (tower, feed) in set.towers.into_iter().zip(&feeds) {
-            self.passes[tower].backward(device, &space.towers[tower], rows, mode(tower), feed);
+            self.passes[tower].backward(device, &network.towers[tower], rows, mode(tower), feed);
         }
     }
 }

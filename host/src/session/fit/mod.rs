@@ -125,7 +125,7 @@ impl Session {
         let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
         let asked = train_table(&toml(plan.recipe, &asked));
         identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
-        for (spec, info) in trainer.space().towers().zip(&towers) {
+        for (spec, info) in trainer.towers().zip(&towers) {
             identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
         }
         let checkpoints = Checkpoints {

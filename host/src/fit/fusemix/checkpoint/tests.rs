@@ -9,6 +9,7 @@ use crate::fit::PairSet;
 use crate::fit::fusemix::train::tests::{Watch, linear, options, towers, trainer};
 use crate::fit::fusemix::{EpochMetrics, Observer, Outcome, TrainOptions, Trainer};
 use crate::nn::Version;
+use crate::space::Space;
 
 #[test]
 fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
@@ -17,7 +18,7 @@ fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
     let sets = || vec![linear(200, [19, 35]), PairSet { weight: 2.0, ..linear(70, [19, 35]) }];
     let fresh = || Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), sets(), &options, 5).unwrap();
     let state = |trainer: &Trainer| {
-        let parameters = trainer.space.parameters();
+        let parameters = trainer.network.parameters();
         let slices: Vec<_> = parameters.iter().flat_map(|(_, parameter)| parameter.state()).collect();
         slices.into_iter().map(|(_, slice)| trainer.device.read(slice).unwrap()).collect::<Vec<_>>()
     };
@@ -121,7 +122,7 @@ fn a_loss_that_is_not_finite_stops_and_leaves_the_good_checkpoint() {
     let fresh = || trainer(Arc::new(Cpu::default()), &options(), 7);
     let mut stopped = fresh();
     stopped.run(&mut Watch { stop_at: 3, ..Watch::new() }, Some(&checkpoints)).unwrap();
-    let (_, parameter) = stopped.space.parameters().remove(0);
+    let (_, parameter) = stopped.network.parameters().remove(0);
     let len = parameter.values(Version::Trained).len();
     stopped.device.write(parameter.values(Version::Trained), &vec![f32::NAN; len]);
     let error = stopped.run(&mut Watch::new(), Some(&checkpoints)).unwrap_err().to_string();

@@ -120,7 +120,7 @@ fn losses(mut trainer: Trainer) -> Vec<f32> {
 fn evaluated(trainer: &Trainer, batch: &Draw) -> (f32, Vec<Vec<f32>>) {
     trainer.gradients(batch);
     let read = |slice| trainer.device.read(slice).unwrap();
-    let gradients = trainer.space.parameters().into_iter().map(|(_, parameter)| read(parameter.gradient())).collect();
+    let gradients = trainer.network.parameters().into_iter().map(|(_, parameter)| read(parameter.gradient())).collect();
     (read(trainer.losses.part(0, 1))[0], gradients)
 }
 
@@ -137,8 +137,8 @@ fn gradients_are_those_of_finite_differences() {
         let lambdas: Vec<f32> = random(33, 4).iter().map(|x| 0.5 + 0.5 * x).collect();
         let batch = Draw { set: 0, pairs: (0..66).rev().collect(), lambdas };
         let loss = || f64::from(evaluated(&trainer, &batch).0);
-        assert_eq!(trainer.space.parameters().iter().any(|(name, _)| name.ends_with("up.bias")), bias);
-        for (seed, (name, parameter)) in (0..).zip(trainer.space.parameters()) {
+        assert_eq!(trainer.network.parameters().iter().any(|(name, _)| name.ends_with("up.bias")), bias);
+        for (seed, (name, parameter)) in (0..).zip(trainer.network.parameters()) {
             loss();
             let slice = parameter.values(Version::Trained);
             let (value, gradient) = (device.read(slice).unwrap(), device.read(parameter.gradient()).unwrap());
@@ -216,7 +216,7 @@ fn patience_ends_a_training_and_keeps_the_best() {
     assert_eq!(trainer.run(&mut watch, None).unwrap(), Outcome::Ended(4));
     let mut short = self::trainer(Arc::new(Cpu::default()), &options, 1);
     short.run(&mut Watch { stop_at: 2, recalls: vec![10.0, 30.0], ..Watch::new() }, None).unwrap();
-    for ((_, kept), (_, short)) in trainer.space.parameters().iter().zip(short.space.parameters()) {
+    for ((_, kept), (_, short)) in trainer.network.parameters().iter().zip(short.network.parameters()) {
         let read = |slice| trainer.device.read(slice).unwrap();
         assert_eq!(read(kept.values(Version::Kept)), read(short.values(Version::Trained)));
     }
@@ -257,7 +257,7 @@ fn a_step_is_pytorchs() {
     let options = TrainOptions { dropout: Some(0.0), ..options() };
     let mut trainer = Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), vec![pairs], &options, 0).unwrap();
     let begin = Space::load(trainer.device.clone(), &golden).unwrap();
-    for ((_, parameter), (_, begin)) in trainer.space.parameters().into_iter().zip(begin.parameters()) {
+    for ((_, parameter), (_, begin)) in trainer.network.parameters().into_iter().zip(begin.network().parameters()) {
         let begin = trainer.device.read(begin.values(Version::Trained)).unwrap();
         trainer.device.write(parameter.values(Version::Trained), &begin);
     }
@@ -266,7 +266,7 @@ fn a_step_is_pytorchs() {
         let batch = Draw { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambdas: vec![lambda; 33] };
         trainer.position.at = 0;
         if step == 0 {
-            let names = trainer.space.parameters().into_iter().map(|(name, _)| name);
+            let names = trainer.network.parameters().into_iter().map(|(name, _)| name);
             let gradients: Vec<Vec<f32>> = names.map(|name| values(&format!("gradient.{name}"))).collect();
             near(&evaluated(&trainer, &batch).1, &gradients, 1e-4);
         }
@@ -290,7 +290,7 @@ fn a_checkpoint_embeds_like_the_space_that_it_was_written_from() {
     trainer.space().save(&path).unwrap();
     let read = Space::load(Arc::new(Cpu::default()), &path).unwrap();
     let named = |space: &Space| space.towers().map(|tower| (tower.name.clone(), tower.width)).collect::<Vec<_>>();
-    assert_eq!(named(&read), named(trainer.space()));
+    assert_eq!(named(&read), named(&trainer.space()));
     // More rows than a chunk.
     let latents = Stored { values: random(600 * 35, 9), width: 35 };
     let embeddings = read.embed(1, &latents).unwrap();
@@ -325,7 +325,7 @@ fn towers_of_any_kind_come_back_from_the_file_that_they_were_saved_to() {
         for (tower, width) in widths.into_iter().enumerate() {
             let latents = Stored { values: random(5 * width, 1), width };
             let embed = |space: &Space| space.embed(tower, &latents).unwrap();
-            assert_eq!(embed(&loaded), embed(trainer.space()));
+            assert_eq!(embed(&loaded), embed(&trainer.space()));
         }
     }
 }
@@ -334,9 +334,9 @@ fn towers_of_any_kind_come_back_from_the_file_that_they_were_saved_to() {
 fn an_average_of_few_steps_forgets_the_beginning() {
     let ten_steps = |ema| {
         let mut trainer = trainer(Arc::new(Cpu::default()), &TrainOptions { ema: Some(ema), ..options() }, 3);
-        let before = trainer.device.read(trainer.space.parameters()[0].1.values(Version::Trained)).unwrap();
+        let before = trainer.device.read(trainer.network.parameters()[0].1.values(Version::Trained)).unwrap();
         trainer.run(&mut Watch::new(), None).unwrap();
-        let read = |version| trainer.device.read(trainer.space.parameters()[0].1.values(version)).unwrap();
+        let read = |version| trainer.device.read(trainer.network.parameters()[0].1.values(version)).unwrap();
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
         let (average, now) = (read(Version::Evaluated), read(Version::Trained));
         apart(&average, &now) / apart(&before, &now)

@@ -1,0 +1,79 @@
+//! Towers whose adapters were trained, on a device.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::tower::{Room, Tower, TowerSpec};
+use crate::device::{Device, DeviceError};
+use crate::kernels::Precision;
+use crate::nn::{Mode, Parameter, Shape, Source, Version};
+
+/// Towers with their adapters on a device.
+pub(crate) struct Network {
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) towers: Vec<Tower>,
+    /// The logarithm of the temperature at which the towers were fitted.
+    pub(crate) log_tau: Parameter,
+    /// Width of the shared space.
+    pub(crate) width: usize,
+    /// Held by the one who embeds on a GPU, which tells of a failure only once.
+    embedding: Mutex<()>,
+}
+
+impl Network {
+    /// Towers into `width` dimensions, whose parameters come from `source`.
+    pub(crate) fn new(
+        device: Arc<dyn Device>,
+        towers: Vec<(Shape, TowerSpec)>,
+        width: usize,
+        temperature: f32,
+        source: &mut dyn Source,
+    ) -> Self {
+        let mut tower = |(shape, spec): (Shape, TowerSpec)| {
+            source.begin(&spec.name);
+            Tower::new(&*device, source, spec, shape)
+        };
+        let towers = towers.into_iter().map(&mut tower).collect();
+        source.begin("");
+        let log_tau = source.constant("log_temperature", &[1], temperature.ln());
+        let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
+        Self { device, towers, log_tau, width, embedding: Mutex::default() }
+    }
+
+    /// All parameters, by their names in a file of adapters.
+    pub(crate) fn parameters(&self) -> Vec<(String, &Parameter)> {
+        let of = |tower: &'_ Tower| tower.spec.name.clone();
+        let towers = self.towers.iter().flat_map(|tower| {
+            tower
+                .parameters()
+                .into_iter()
+                .map(move |parameter| (format!("{}.{}", of(tower), parameter.name), parameter))
+        });
+        towers.chain([(self.log_tau.name.clone(), &self.log_tau)]).collect()
+    }
+
+    /// A tower that embeds up to so many rows at once.
+    pub(super) fn embedder(&self, tower: usize, rows: usize) -> Embedder<'_> {
+        let device = &*self.device;
+        let alone = (!device.shares_memory()).then(|| self.embedding.lock().unwrap_or_else(PoisonError::into_inner));
+        let tower = &self.towers[tower];
+        Embedder { device, tower, room: tower.room(device, rows), _alone: alone }
+    }
+}
+
+/// A tower at work.
+pub(super) struct Embedder<'a> {
+    device: &'a dyn Device,
+    tower: &'a Tower,
+    room: Room,
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+impl Embedder<'_> {
+    /// The embeddings `(count x shared)`, of length 1, of `latents (count x width)`.
+    pub(super) fn embed(&self, latents: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
+        let count = latents.len() / self.tower.spec.width;
+        let mut fill = |values: &mut [f32]| values.copy_from_slice(latents);
+        self.device.read(self.tower.embed(self.device, &self.room, count, mode, &mut fill))
+    }
+}
