@@ -1,6 +1,7 @@
 //! Methods that fit a space to pairs, one folder per method.
 
 pub mod fusemix;
+pub mod kernel_cca;
 
 use crate::latents::Latents;
 

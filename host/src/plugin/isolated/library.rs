@@ -12,6 +12,9 @@ use super::process::{Death, Process, locked};
 use crate::config::PluginEntry;
 use crate::plugin::load::LoadError;
 
+/// The time that a library may take to load at first.
+const LOADING: Duration = Duration::from_secs(300);
+
 /// What a plugin's process is started from.
 pub(in crate::plugin) struct Start {
     /// The program that serves plugins, and how errors call it.
@@ -36,7 +39,7 @@ impl IsolatedLibrary {
     /// Starts a process and loads the plugin in it.
     pub(in crate::plugin) fn load(start: Start) -> Result<Self, LoadError> {
         let process = Arc::new(start.process()?);
-        let loaded = start.load(&process, None)?;
+        let loaded = start.load(&process, LOADING)?;
         let (newest, process) = (Mutex::new(process.clone()), Mutex::new(process));
         Ok(Self { start, loaded, process, newest, given_up: AtomicBool::new(false) })
     }
@@ -92,7 +95,7 @@ impl IsolatedLibrary {
             *newest = started.clone();
         }
         started.tell(host.clone());
-        let loaded = self.start.load(&started, Some(limit)).map_err(failed)?;
+        let loaded = self.start.load(&started, limit).map_err(failed)?;
         if (&loaded.info, &loaded.digest) != (&self.loaded.info, &self.loaded.digest) {
             let plugin = self.plugin();
             return Err(Error::new(format!(
@@ -111,19 +114,19 @@ impl Start {
             .map_err(|cause| self.failed(format!("cannot start {}: {cause}", self.called.display())))
     }
 
-    fn load(&self, process: &Process, limit: Option<Duration>) -> Result<Loaded, LoadError> {
+    fn load(&self, process: &Process, limit: Duration) -> Result<Loaded, LoadError> {
         let entry = serde_json::to_string(&PluginEntry { path: None, ..self.entry.clone() });
         let request = Request::Load {
             entry: entry.map_err(|error| self.failed(error.to_string()))?,
             path: self.entry.path.as_deref().map(Into::into),
             folders: self.folders.iter().map(|folder| folder.as_path().into()).collect(),
         };
-        match process.ask(&request, &[], limit) {
+        match process.ask(&request, &[], Some(limit)) {
             Ok(Some(Reply::Loaded(loaded))) => *loaded,
             Ok(Some(_)) => Err(self.failed("its process gave the answer to another question".to_owned())),
             Ok(None) => {
                 process.kill();
-                Err(self.failed(format!("its library did not load within {:?}", limit.unwrap_or_default())))
+                Err(self.failed(format!("its library did not load within {limit:?}")))
             }
             Err(Death { how, .. }) => Err(self.failed(format!(
                 "its process ended while the library was loaded ({how}); {} must be fusemix {}",
