@@ -4,6 +4,7 @@
 
 mod api;
 mod author;
+mod closed_form;
 mod common;
 mod devices;
 mod docs;

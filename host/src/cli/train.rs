@@ -8,7 +8,7 @@ use super::{Cli, exit, foretell, print, profile};
 use crate::config::Recipe;
 use crate::device::DeviceChoice;
 use crate::fit::fusemix::Outcome;
-use crate::session::{Existing, FitOptions, Fitted};
+use crate::session::{Existing, FitOptions, Fitted, Trained};
 use crate::wording::count;
 
 /// Encode missing items, then train adapters into one shared space.
@@ -51,7 +51,20 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         _ => Existing::Keep,
     };
     let fitted = cli.session.fit(&recipe, &out, &FitOptions { device, seed, existing, profile: profiled })?;
-    let Fitted { outcome, steps, planned, worked, info, loss, recall, kept_recall, seconds, kernels, .. } = &fitted;
+    let Fitted { info, dropped, recall, seconds, training } = &fitted;
+    let on_validation =
+        recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
+    let Some(training) = training else {
+        if cli.json {
+            print::json(&json!({"run": out, "method": info.method, "device": info.device, "pairs": info.pairs,
+                    "dropped": dropped, "validation_mean_recall": recall, "seconds": seconds}));
+        } else {
+            let (run, pairs) = (out.display(), count(info.pairs, "pair"));
+            say!("{run}: {} of {pairs} in {seconds:.1} s{on_validation}", info.method.name());
+        }
+        return Ok(0);
+    };
+    let Trained { outcome, steps, planned, worked, options, loss, kept_recall, kernels, .. } = training;
     match outcome {
         Outcome::Stopped(done) => {
             note!("stopped after {done} of {planned} steps; resume with `--resume`");
@@ -68,14 +81,14 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let loss = loss.unwrap_or(f32::NAN);
     if cli.json {
         let kernels = profiled.then(|| profile::to_json(kernels, (*worked).max(1)));
-        print::json(&json!({"run": out, "device": info.device, "seed": info.seed, "pairs": info.pairs,
-                "dropped": fitted.dropped, "steps": steps, "loss": loss, "validation_mean_recall": recall,
-                "kept_recall": kept_recall, "seconds": seconds, "options": fitted.options, "kernels": kernels}));
+        print::json(&json!({"run": out, "method": info.method, "device": info.device, "seed": info.seed,
+                "pairs": info.pairs, "dropped": dropped, "steps": steps, "loss": loss,
+                "validation_mean_recall": recall, "kept_recall": kept_recall, "seconds": seconds,
+                "options": options, "kernels": kernels}));
     } else {
-        let recall =
-            recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
         let kept = kept_recall.map_or(String::new(), |kept| format!(", best adapters kept with {kept:.1}%"));
-        say!("{}: {} in {seconds:.1} s, loss {loss:.3}{recall}{kept}", out.display(), count(*steps, "step"));
+        let run = out.display();
+        say!("{run}: {} in {seconds:.1} s, loss {loss:.3}{on_validation}{kept}", count(*steps, "step"));
     }
     Ok(0)
 }

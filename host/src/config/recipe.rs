@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::toml_file::{ConfigError, TomlFile, with_nearest_key};
+use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key};
 use crate::nn::AdapterKind;
 use crate::wording::suggest;
 
@@ -18,6 +18,39 @@ pub struct Recipe {
     pub towers: Vec<TowerEntry>,
     /// `[[pairs]]`; at least one.
     pub pairs: Vec<PairsEntry>,
+    /// `method` of `[fit]`.
+    pub method: Method,
+    /// The rest of `[fit]`.
+    fit: toml::Table,
+}
+
+/// The method that fits a space to the pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Adapters trained with FuseMix, with the options of `[train]`.
+    #[default]
+    Fusemix,
+    /// Kernel CCA in closed form, with the options of `[fit]`.
+    KernelCca,
+}
+
+impl Method {
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fusemix => "fusemix",
+            Self::KernelCca => "kernel-cca",
+        }
+    }
+
+    /// The table of a recipe with its options.
+    fn table(self) -> &'static str {
+        match self {
+            Self::Fusemix => TRAIN,
+            Self::KernelCca => FIT,
+        }
+    }
 }
 
 /// One `[tower.NAME]`.
@@ -71,9 +104,10 @@ pub struct PairEnd {
 struct Document {
     tower: toml::map::Map<String, toml::Value>,
     pairs: Vec<toml::Table>,
-    /// The method's: see [`Recipe::options`].
-    #[serde(default, rename = "train")]
-    _train: toml::Table,
+    #[serde(default)]
+    fit: toml::Table,
+    /// The options of `method = "fusemix"`: see [`Recipe::options`].
+    train: Option<toml::Table>,
 }
 
 /// The table of options alone, in a recipe with other tables.
@@ -95,6 +129,9 @@ struct TowerTable {
 
 const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
 const WEIGHT: &str = "weight";
+const TRAIN: &str = "train";
+const FIT: &str = "fit";
+const METHOD: &str = "method";
 
 impl Recipe {
     /// Reads `path` and checks everything that needs no data or encoders.
@@ -122,12 +159,27 @@ impl Recipe {
                 return Err(file.error_at(&["tower", &tower.name], message));
             }
         }
-        Ok(Self { towers, pairs, file })
+        let (method, fit) = method(&file, document.fit, document.train.is_some())?;
+        Ok(Self { towers, pairs, method, fit, file })
     }
 
-    /// `[train]`, parsed by the fit's method.
+    /// The options of its method.
     pub fn options<T: DeserializeOwned + Default>(&self) -> Result<T, ConfigError> {
-        Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default())
+        if self.method == Method::Fusemix {
+            return Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default());
+        }
+        let parsed = |table: toml::Table| T::deserialize(toml::Value::Table(table));
+        // Of one key at a time, the error is that key's.
+        for (key, value) in &self.fit {
+            parsed(toml::Table::from_iter([(key.clone(), value.clone())]))
+                .map_err(|error| self.error_at_option(key, in_words(&with_nearest_key(error.message()))))?;
+        }
+        parsed(self.fit.clone()).map_err(|error| self.error_at_option("", error.message()))
+    }
+
+    /// An error at an option of its method.
+    pub fn error_at_option(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        self.file.error_at(&[self.method.table(), key], message)
     }
 
     /// The recipe as TOML with absolute paths and resolved options, as a run folder keeps it.
@@ -168,13 +220,19 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
-        let mut train = toml::Table::try_from(options)?;
-        for (_, value) in &mut train {
+        let mut table = toml::Table::try_from(options)?;
+        for (_, value) in &mut table {
             if let toml::Value::Float(number) = value {
                 *number = shortest(*number as f32);
             }
         }
-        document.insert("train".into(), train.into());
+        let method = toml::Table::from_iter([(METHOD.to_owned(), self.method.name().into())]);
+        match self.method {
+            // As recipes were before there were other methods.
+            Method::Fusemix => {}
+            _ => table.extend(method),
+        }
+        document.insert(self.method.table().into(), table.into());
         toml::to_string(&document)
     }
 }
@@ -189,6 +247,30 @@ pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
 /// The f64 with the fewest digits that reads back as this f32.
 fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a number reads back")
+}
+
+/// The method of `[fit]`, in a recipe that may have `[train]`.
+fn method(file: &TomlFile, mut fit: toml::Table, has_train: bool) -> Result<(Method, toml::Table), ConfigError> {
+    let method = match fit.remove(METHOD) {
+        None => Method::default(),
+        Some(value) => Method::deserialize(value.clone()).map_err(|_| {
+            let known = [Method::Fusemix, Method::KernelCca].map(Method::name);
+            let suggestion = suggest(value.as_str().unwrap_or_default(), known);
+            file.error_at(&[FIT, METHOD], format!("`method = {value}` of [fit] is unknown{suggestion}"))
+        })?,
+    };
+    if method == Method::Fusemix
+        && let Some(key) = fit.keys().next()
+    {
+        let message = format!("unknown key `{key}` of [fit]: the options of `method = \"fusemix\"` go into [train]");
+        return Err(file.error_at(&[FIT, key], message));
+    }
+    if has_train && method != Method::Fusemix {
+        let message =
+            format!("[train] has the options of `method = \"fusemix\"`; those of `{}` go into [fit]", method.name());
+        return Err(file.error_at(&[TRAIN], message));
+    }
+    Ok((method, fit))
 }
 
 fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry, ConfigError> {

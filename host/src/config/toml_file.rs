@@ -120,7 +120,7 @@ impl TomlFile {
 }
 
 /// serde's words for types, and the words of TOML.
-fn in_words(message: &str) -> String {
+pub(super) fn in_words(message: &str) -> String {
     let words = [
         ("expected usize", "expected a whole number, 0 or more"),
         ("expected u64", "expected a whole number, 0 or more"),

@@ -153,6 +153,7 @@ mod tests {
 
     fn info(seed: u64) -> RunInfo {
         RunInfo {
+            method: crate::config::Method::Fusemix,
             fusemix: "0".into(),
             seed,
             device: "cpu".into(),

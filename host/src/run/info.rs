@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::error::RunError;
+use crate::config::Method;
 use crate::plugin::LoadedEncoder;
 
 /// The content of `run.json`.
@@ -11,6 +12,9 @@ use crate::plugin::LoadedEncoder;
 pub struct RunInfo {
     /// The version of this program.
     pub fusemix: String,
+    /// The method that fitted it.
+    #[serde(default)]
+    pub method: Method,
     /// The seed.
     pub seed: u64,
     /// The device it was trained on.

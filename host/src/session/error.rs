@@ -10,6 +10,7 @@ use crate::dataset::DataError;
 use crate::device::DeviceError;
 use crate::encode::EncodeError;
 use crate::fit::fusemix::TrainError;
+use crate::fit::kernel_cca::KernelCcaError;
 use crate::gallery::GalleryError;
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
@@ -36,6 +37,8 @@ pub enum Error {
     Run(#[from] RunError),
     #[error(transparent)]
     Space(#[from] SpaceError),
+    #[error(transparent)]
+    KernelCca(#[from] KernelCcaError),
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]

@@ -106,7 +106,8 @@ impl Model {
             let path = listed.and_then(|items| items.item(row).into_file());
             Ok(Found { score, row, item: file.name(&column, row)?, file: path })
         };
-        queries.iter().map(|query| nearest(query, &embeddings, k).into_iter().map(found).collect()).collect()
+        let nearest = |query: &Vec<f32>| nearest(&self.space.query(query, to), &embeddings, k);
+        queries.iter().map(|query| nearest(query).into_iter().map(found).collect()).collect()
     }
 
     /// All embeddings of latents, unless somebody asks to stop.

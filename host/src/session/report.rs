@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::evaluate::Tested;
 use super::model::Model;
+use crate::config::Method;
 use crate::dataset::Dataset;
 use crate::eval::{Retrieval, nearest};
 use crate::run::{Metrics, Overlap, RunInfo, TowerInfo, read_metrics};
@@ -88,7 +89,11 @@ impl Model {
     }
 
     fn summary(&self, tested: &[Tested]) -> String {
-        let RunInfo { pairs, seed, device, .. } = &self.info;
+        let RunInfo { method, pairs, seed, device, .. } = &self.info;
+        let made = match method {
+            Method::Fusemix => format!("Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device})"),
+            Method::KernelCca => format!("A space fitted with kernel CCA to {pairs} pairs ({device})"),
+        };
         let count: usize = tested.iter().map(|tested| tested.pairs.matches.len()).sum();
         let mut files: Vec<String> = tested.iter().map(Tested::file_name).collect();
         files.dedup();
@@ -106,10 +111,7 @@ impl Model {
                 format!(", of which {pairs} pairs and {items} single items were trained on")
             }
         };
-        format!(
-            "Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device}); below, {count} pairs of \
-             {files}{held_out}."
-        )
+        format!("{made}; below, {count} pairs of {files}{held_out}.")
     }
 
     fn curves(&self) -> Result<(Vec<Series>, Vec<Series>), Error> {

@@ -252,6 +252,12 @@ impl Space {
             };
             Hubness { alpha, neighbours, shared, banks: inlets.iter().map(bank).collect() }
         });
+        let sane = |hubness: &Hubness| {
+            (0.0..=Hubness::MOST).contains(&hubness.alpha) && hubness.neighbours > 0 && inlets.len() > 1
+        };
+        if hubness.as_ref().is_some_and(|hubness| !sane(hubness)) {
+            return Err(wrong("`hubness` has values that no fit gives".to_owned()));
+        }
         match source.wrong {
             Some(reason) => Err(wrong(reason)),
             None => Ok(Self { towers: inlets, map, hubness }),

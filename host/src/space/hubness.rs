@@ -11,7 +11,7 @@ use super::projection::product;
 /// The term of a space.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hubness {
-    /// The weight of the term.
+    /// The weight of the term, at most [`Hubness::MOST`].
     pub(crate) alpha: f32,
     /// The inner products that a mean is of.
     pub(crate) neighbours: usize,
@@ -22,15 +22,37 @@ pub(crate) struct Hubness {
 }
 
 impl Hubness {
+    /// With less than 1, no other coordinate is 1.
+    pub(crate) const MOST: f32 = 0.99;
+
     /// Coordinates that it adds: two for each two towers.
     pub(crate) fn width(&self) -> usize {
         self.banks.len() * (self.banks.len() - 1)
     }
 
+    /// The coordinate that is 1 in embeddings of `tower` alone.
+    fn own(&self, tower: usize) -> usize {
+        let at = self.pairs().position(|pair| pair.contains(&tower)).unwrap_or(0);
+        let first = self.pairs().nth(at).is_none_or(|[first, _]| first == tower);
+        self.shared + 2 * at + usize::from(!first)
+    }
+
+    /// Each two towers, in the order of their coordinates.
+    fn pairs(&self) -> impl Iterator<Item = [usize; 2]> {
+        let towers = self.banks.len();
+        (0..towers).flat_map(move |i| (i + 1..towers).map(move |j| [i, j]))
+    }
+
+    /// Makes an embedding a query to items of `tower`: among items of one tower, the term says nothing.
+    pub(crate) fn direct(&self, embedding: &mut [f32], tower: usize) {
+        if embedding[self.own(tower)] == 1.0 {
+            embedding[self.shared..].fill(0.0);
+        }
+    }
+
     /// The embeddings `(rows x shared)` of a tower with the term's coordinates after each row.
     pub(crate) fn extend(&self, tower: usize, embeddings: &[f32]) -> Vec<f32> {
         let towers = self.banks.len();
-        let pairs: Vec<[usize; 2]> = (0..towers).flat_map(|i| (i + 1..towers).map(move |j| [i, j])).collect();
         let shared = self.shared;
         let rows = embeddings.len() / shared;
         let terms: Vec<Option<Vec<f32>>> =
@@ -39,7 +61,7 @@ impl Hubness {
         for (row, embedding) in embeddings.chunks_exact(shared).enumerate() {
             out.extend_from_slice(embedding);
             let term = |other: usize| terms[other].as_ref().map_or(0.0, |terms| -self.alpha * terms[row]);
-            for &[i, j] in &pairs {
+            for [i, j] in self.pairs() {
                 out.extend(match tower {
                     tower if tower == i => [1.0, term(j)],
                     tower if tower == j => [term(i), 1.0],

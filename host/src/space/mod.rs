@@ -123,7 +123,22 @@ impl Space {
         self.map.width()
     }
 
-    /// The embeddings (`rows x width`) of all `latents` through tower `tower`. Their inner products are scores.
+    /// An embedding, of any tower, as a query whose inner products with items of `tower` are scores.
+    pub fn query(&self, embedding: &[f32], tower: usize) -> Vec<f32> {
+        let mut query = embedding.to_vec();
+        if let Some(hubness) = &self.hubness {
+            hubness.direct(&mut query, tower);
+        }
+        query
+    }
+
+    /// The greatest score that there can be.
+    pub fn most_score(&self) -> f32 {
+        1.0 + 2.0 * self.hubness.as_ref().map_or(0.0, |hubness| hubness.alpha)
+    }
+
+    /// The embeddings (`rows x width`) of all `latents` through tower `tower`. Their inner
+    /// products with those of another tower are scores; see [`Space::query`].
     pub fn embed(&self, tower: usize, latents: &dyn Latents) -> Result<Vec<f32>, DeviceError> {
         let mut all = Vec::with_capacity(latents.len() * self.width());
         self.embed_chunks(tower, latents, &mut |chunk| {

@@ -108,8 +108,9 @@ fn directions(towers: &[Fitted], sets: &[PairSet], width: usize) -> Result<Vec<M
         let svd = block.thin_svd().map_err(|_| KernelCcaError::Nothing)?;
         let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
         let kept = kept(&values, width)?;
-        let scaled =
-            |vectors: faer::MatRef<'_, f64>| Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at]);
+        let scaled = |vectors: faer::MatRef<'_, f64>| {
+            Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at])
+        };
         let both = [scaled(svd.U()), scaled(svd.V())];
         return Ok(if *at == [0, 1] { both.into() } else { both.into_iter().rev().collect() });
     }

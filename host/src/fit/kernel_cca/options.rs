@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::KernelCcaError;
+use crate::space::Hubness;
 
 /// `[fit]` as the user wrote it, without `method`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,10 @@ impl KernelCcaOptions {
             value if value.is_finite() && value >= least && (least > 0.0 || value >= 0.0) => Ok(value),
             value => Err(KernelCcaError::Option { key, value: value.to_string(), wanted }),
         };
+        let most = |value: f32| match value <= Hubness::MOST {
+            true => Ok(value),
+            false => Err(KernelCcaError::Option { key: "hubness", value: value.to_string(), wanted: "at most 0.99" }),
+        };
         let count = |key, value: Option<usize>, default| match value.unwrap_or(default) {
             0 => Err(KernelCcaError::Option { key, value: "0".to_owned(), wanted: "a whole number above 0" }),
             value => Ok(value),
@@ -52,7 +57,7 @@ impl KernelCcaOptions {
             rho: number("rho", rho, 1.0, 1e-9, "a number above 0")?,
             rank: count("rank", rank, 800)?,
             width: count("width", width, 384)?,
-            hubness: number("hubness", hubness, 0.25, 0.0, "a number of at least 0")?,
+            hubness: most(number("hubness", hubness, 0.25, 0.0, "a number of at least 0")?)?,
             neighbours: count("neighbours", neighbours, 16)?,
         })
     }

@@ -58,10 +58,9 @@ impl Fitted {
                 kernel[(row, column)] += mean - means[row] - means[column];
             }
         }
-        let eigen = kernel.self_adjoint_eigen(Side::Lower).map_err(|error| KernelCcaError::Eigen {
-            tower: tower.name.clone(),
-            reason: format!("{error:?}"),
-        })?;
+        let eigen = kernel
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|error| KernelCcaError::Eigen { tower: tower.name.clone(), reason: format!("{error:?}") })?;
         let all = eigen.S().column_vector();
         let largest = all[n - 1].max(0.0);
         let rank = options.rank.min(n - 1);
@@ -107,7 +106,8 @@ impl Fitted {
             bias.push((self.mean * sum - of_means) as f32);
             matrix.col_mut(column).iter_mut().for_each(|value| *value -= sum / n as f64);
         }
-        let weight = (0..matrix.ncols()).flat_map(|column| matrix.col(column).iter().map(|value| *value as f32).collect::<Vec<_>>());
+        let weight = (0..matrix.ncols())
+            .flat_map(|column| matrix.col(column).iter().map(|value| *value as f32).collect::<Vec<_>>());
         let weight = weight.collect();
         let kernel = Some(Kernel { anchors: self.rows, tau: self.tau });
         Projection { input: self.input, kernel, weight, bias }

@@ -6,19 +6,27 @@ use std::path::PathBuf;
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
-use crate::config::{PairEnd, PairsEntry, Recipe};
+use crate::config::{Method, PairEnd, PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
 use crate::fit::PairSet;
-use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Options, Planned, TrainError, TrainOptions, check};
+use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, TrainError, TrainOptions, check};
+use crate::fit::kernel_cca::{self, KernelCcaError, KernelCcaOptions};
 use crate::pairs::{Paired, pair};
 use crate::run::{Seen, TowerInfo};
+use crate::space::AdapterKind;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
-    pub(super) options: TrainOptions,
+    pub(super) options: MethodOptions,
     files: Vec<PairFiles>,
+}
+
+/// The options of the recipe's method.
+pub(super) enum MethodOptions {
+    Fusemix(TrainOptions),
+    KernelCca(kernel_cca::Options),
 }
 
 /// The files of a pair set, with the columns that they must have.
@@ -60,17 +68,52 @@ pub(super) struct Material {
 
 impl<'a> Plan<'a> {
     pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
-        let options = recipe.options()?;
+        let options = match recipe.method {
+            Method::Fusemix => MethodOptions::Fusemix(recipe.options()?),
+            Method::KernelCca => {
+                let options: KernelCcaOptions = recipe.options()?;
+                let located = |error: KernelCcaError| match &error {
+                    KernelCcaError::Option { key, .. } => Error::from(recipe.error_at_option(key, error.to_string())),
+                    _ => error.into(),
+                };
+                MethodOptions::KernelCca(options.resolve().map_err(located)?)
+            }
+        };
         let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
         Ok(Self { recipe, options, files })
     }
 
-    /// Checks the recipe against the requirements of a training, with the most rows that there may be.
+    /// Checks the recipe against the requirements of its method, with the most rows that there may be.
     pub(in crate::session) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
+        match &self.options {
+            MethodOptions::Fusemix(options) => self.check_training(options, towers),
+            MethodOptions::KernelCca(_) => self.check_closed_form(towers),
+        }
+    }
+
+    fn check_closed_form(&self, towers: &Towers<'_>) -> Result<(), Error> {
+        let Recipe { file, method, .. } = self.recipe;
+        for (index, tower) in self.recipe.towers.iter().enumerate() {
+            let key = match (tower.adapter, tower.blocks) {
+                (AdapterKind::Mlp, None) => None,
+                (AdapterKind::Mlp, Some(_)) => Some("blocks"),
+                _ => Some("adapter"),
+            };
+            if let Some(key) = key {
+                let (name, method) = (&tower.name, method.name());
+                let message = format!("tower `{name}`: `method = \"{method}\"` has no `{key}`; remove it");
+                return Err(file.error_at(&["tower", name, key], message).into());
+            }
+            towers.modality(index)?;
+        }
+        Ok(())
+    }
+
+    fn check_training(&self, chosen: &TrainOptions, towers: &Towers<'_>) -> Result<(), Error> {
         let recipe = self.recipe;
         let sets = recipe.pairs.iter().zip(&self.files);
         let rows: Vec<(usize, f32)> = sets.clone().map(|(entry, files)| (files.rows, entry.weight)).collect();
-        let options = self.options.resolve(&rows).map_err(|error| self.located(error.into()))?;
+        let options = chosen.resolve(&rows).map_err(|error| self.located(error.into()))?;
         let sets: Vec<_> =
             sets.map(|(entry, files)| (entry.ends.each_ref().map(|end| end.tower), files.rows)).collect();
         let unknown =
@@ -87,7 +130,7 @@ impl<'a> Plan<'a> {
                 (options.patience.to_string(), "it needs `validation` pairs, but no [[pairs]] has any".to_owned());
             return Err(self.located(OptionError { key: "patience", value, reason }.into()));
         }
-        if let Some(batch) = self.options.batch.filter(|&batch| batch > options.batch) {
+        if let Some(batch) = chosen.batch.filter(|&batch| batch > options.batch) {
             tracing::warn!("`batch = {batch}` draws more pairs than there are; using {} instead", options.batch);
         }
         let mut planned = Vec::new();
@@ -101,7 +144,10 @@ impl<'a> Plan<'a> {
 
     /// Encodes missing items, and pairs them.
     pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
-        let patience = self.options.patience.is_some_and(|patience| patience > 0);
+        let patience = match &self.options {
+            MethodOptions::Fusemix(options) => options.patience.is_some_and(|patience| patience > 0),
+            MethodOptions::KernelCca(_) => false,
+        };
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
         let (mut identity, mut seen) = (BTreeMap::new(), Seen::default());
         for (number, (entry, files)) in (1..).zip(self.recipe.pairs.iter().zip(&self.files)) {
@@ -132,16 +178,6 @@ impl<'a> Plan<'a> {
 
     fn names(&self, ends: &[PairEnd; 2]) -> [&str; 2] {
         ends.each_ref().map(|end| self.recipe.towers[end.tower].name.as_str())
-    }
-
-    /// Warns about options that cannot have their intended effect.
-    pub(super) fn warn(&self, options: &Options, steps: usize) {
-        if let Some(wanted) = self.options.steps.filter(|&wanted| wanted > steps) {
-            tracing::warn!("`steps = {wanted}` is more than the {steps} steps of all epochs");
-        }
-        if options.warmup >= steps {
-            tracing::warn!("`warmup = {}` covers all {steps} steps, so `lr` is never reached", options.warmup);
-        }
     }
 
     /// An error at the recipe's line that it is about.

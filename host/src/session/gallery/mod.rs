@@ -17,8 +17,8 @@ use crate::pairs::Side;
 
 /// The metadata column with the item itself: the text, or the path of the file.
 pub const ITEM: &str = "item";
-/// The greatest cosine that rounding explains.
-const MOST_COSINE: f32 = 1.01;
+/// The factor of the greatest score that rounding explains.
+const SLACK: f32 = 1.01;
 /// Rows that are added in one commit.
 const COMMIT: usize = 8192;
 
@@ -119,8 +119,10 @@ impl Model {
         let origin = &gallery.info().origin;
         origin.verify_run(&self.origin(&origin.tower)?)?;
         self.check_queries(queries)?;
-        let found = gallery.search(&queries.concat(), k, filter)?;
-        if let Some(hit) = found.iter().flatten().find(|hit| hit.score.abs() > MOST_COSINE) {
+        let tower = self.tower(&origin.tower)?;
+        let queries: Vec<f32> = queries.iter().flat_map(|query| self.space.query(query, tower)).collect();
+        let found = gallery.search(&queries, k, filter)?;
+        if let Some(hit) = found.iter().flatten().find(|hit| hit.score.abs() > self.space.most_score() * SLACK) {
             return Err(gallery.impossible(*hit).into());
         }
         let hit = |hit: crate::gallery::Hit| {

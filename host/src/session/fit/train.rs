@@ -1,0 +1,128 @@
+//! A training with FuseMix, from its pairs to a run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::{Material, Plan};
+use super::watch::Watch;
+use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
+use crate::config::{Method, train_table};
+use crate::device::Device;
+use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, TrainOptions, Trainer};
+use crate::run::{RunFolder, RunInfo};
+use crate::session::towers::Towers;
+use crate::session::{Error, Event, Session};
+use crate::space::TowerSpec;
+
+impl Session {
+    /// Trains adapters, or goes on with a training.
+    pub(super) fn train(
+        &self,
+        plan: &Plan<'_>,
+        chosen: &TrainOptions,
+        towers: &Towers<'_>,
+        device: Arc<dyn Device>,
+        folder: RunFolder,
+        how: &FitOptions,
+    ) -> Result<Fitted, Error> {
+        let resume = how.existing == Existing::Resume;
+        let begun_with = resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
+        let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
+        let seed = how.seed.or(begun).unwrap_or(0);
+        let Material { sets, validation, dropped, towers, seen, mut identity } = plan.material(towers)?;
+        let located = |error| plan.located(error);
+        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
+        // As they are asked for: what a device makes of them is no other training.
+        let asked = chosen.resolve(&sizes).map_err(|error| located(error.into()))?;
+        let specs = plan.recipe.towers.iter().zip(&towers).map(|(tower, info)| TowerSpec {
+            name: info.name.clone(),
+            width: info.width,
+            adapter: tower.adapter,
+            blocks: tower.blocks,
+        });
+        let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, chosen, seed).map_err(located)?;
+        let planned = trainer.planned_steps();
+        chosen_too_high(chosen, trainer.options(), planned);
+        let resolved = toml(plan.recipe, trainer.options());
+        identity.insert("seed".to_owned(), seed.to_string());
+        // What makes no other training of it may change.
+        let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
+        let asked = train_table(&toml(plan.recipe, &asked));
+        identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
+        for (spec, info) in trainer.towers().zip(&towers) {
+            identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
+        }
+        let checkpoints = Checkpoints {
+            path: folder.checkpoint(),
+            every: Duration::from_secs_f32(60.0 * trainer.options().checkpoint_minutes),
+            steps: trainer.options().checkpoint_steps,
+            training: identity,
+        };
+        let resumed = match resume && trainer.resume(&checkpoints)? {
+            true => Some(trainer.done().0),
+            false if resume => Some(0),
+            false => {
+                checkpoints.remove();
+                None
+            }
+        };
+        checkpoints.begin().map_err(TrainError::from)?;
+        let (described, options) = (device.describe(), trainer.options());
+        self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
+        let recipe = folder.recipe();
+        std::fs::write(&recipe, resolved).map_err(|cause| Error::Write { path: recipe, cause })?;
+        let (start, begun) = (Instant::now(), trainer.done().0);
+        let mut watch = Watch::new(self, &folder, validation, planned, trainer.done().1)?;
+        let outcome = trainer.run(&mut watch, Some(&checkpoints));
+        self.see(Event::Ended);
+        let outcome = outcome.map_err(|error| match error {
+            TrainError::Diverged { .. } => error.into(),
+            error if checkpoints.path.exists() => Error::Resumable(error),
+            error => error.into(),
+        })?;
+        let learned = watch.learned(trainer.chance_loss());
+        if !learned && !matches!(outcome, Outcome::Stopped(_)) {
+            tracing::warn!(
+                "nothing was learned: the loss ended at {:.3}, and guessing gives {:.3}; lower `lr` in [train], take \
+                 more epochs, and check that the items of a row belong together",
+                watch.loss.unwrap_or(f32::NAN),
+                trainer.chance_loss()
+            );
+        }
+        let steps = match outcome {
+            Outcome::Finished => planned,
+            Outcome::Ended(done) | Outcome::Stopped(done) => done,
+        };
+        let (fusemix, device_names) = (crate::VERSION.to_owned(), trainer.devices());
+        let method = Method::Fusemix;
+        let mut info =
+            RunInfo { fusemix, method, seed, device: device_names, pairs, towers, adapters: None, seen: None };
+        if !matches!(outcome, Outcome::Stopped(_)) {
+            leave(folder, &trainer.space(), &seen, &mut info)?;
+        }
+        let (recall, seconds) = (watch.recall, start.elapsed().as_secs_f64());
+        let training = Trained {
+            outcome,
+            steps,
+            planned,
+            worked: steps - begun,
+            options: trainer.options().clone(),
+            loss: watch.loss,
+            kept_recall: trainer.kept_recall(),
+            learned,
+            kernels: device.profile().take(),
+        };
+        Ok(Fitted { info, dropped, recall, seconds, training: Some(training) })
+    }
+}
+
+/// Warns about options that cannot have their intended effect.
+fn chosen_too_high(chosen: &TrainOptions, options: &Options, steps: usize) {
+    if let Some(wanted) = chosen.steps.filter(|&wanted| wanted > steps) {
+        tracing::warn!("`steps = {wanted}` is more than the {steps} steps of all epochs");
+    }
+    if options.warmup >= steps {
+        tracing::warn!("`warmup = {}` covers all {steps} steps, so `lr` is never reached", options.warmup);
+    }
+}
