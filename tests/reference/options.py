@@ -1,8 +1,9 @@
 """Which value of an option of [train] generalises: cross-validation on pairs that are in no test split.
 
     python3 tests/reference/options.py FOLDER 'mixup="pair"' 'mixup="batch"' [--folds 8] [--repeats 3]   from the repository
+    python3 tests/reference/options.py FOLDER '' $'[fit]\nmethod = "kernel-cca"'
 
-FOLDER is what stamps.py wrote. The pairs that no split tests on are cut into folds; each is held out once and the rest
+An option goes to [train], or is a table of its own. FOLDER is what stamps.py wrote. The pairs that no split tests on are cut into folds; each is held out once and the rest
 trained on, with each of the given options and the same seeds. Prints the mean of R@1, R@5 and R@10 both ways and its standard
 error over folds and repeats, then that of the difference to the first. Needs numpy, safetensors.
 """
@@ -25,8 +26,7 @@ train = "fold_train.safetensors"
 test = "fold_test.safetensors"
 image = "image"
 text = "text"
-[train]
-{option}
+{table}
 """
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,7 +68,8 @@ for repeat in range(args.repeats):
         save_file({name: rows[~held] for name, rows in latents.items()}, args.folder / "fold_train.safetensors")
         save_file({name: rows[held] for name, rows in latents.items()}, args.folder / "fold_test.safetensors")
         for option in args.options:
-            (args.folder / "fold.toml").write_text(RECIPE.format(option=option))
+            table = option if option.startswith("[") else f"[train]\n{option}"
+            (args.folder / "fold.toml").write_text(RECIPE.format(table=table))
             run = args.folder / "fold_run"
             fusemix("train", args.folder / "fold.toml", "--out", run, "--overwrite", "--seed", repeat, "--device", args.device)
             found[option].append(mean(fusemix("eval", run)["retrieval"]))

@@ -1,17 +1,17 @@
 //! `adapters.safetensors`: a fitted space.
 //!
-//! The tensors of a trained tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width), `.up.bias`,
-//! `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`, `T.head.weight` (shared x
-//! width), `.bias` (no biases of Linears if the recipe says `bias = false`), all f32, named and shaped as in PyTorch's
-//! `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors. There is also
-//! `log_temperature`.
+//! The tensors of a trained tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width),
+//! `.up.bias`, `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`,
+//! `T.head.weight` (shared x width), `.bias` (no biases of Linears if the recipe says `bias = false`), all f32, named
+//! and shaped as in PyTorch's `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors.
+//! There is also `log_temperature`.
 //!
-//! A tower in closed form has `T.mean`, `T.scale` (width), `T.head.weight` (shared x inputs), `.bias`, and, unless it is
-//! linear, `T.anchors` (inputs x width) and `T.tau`. With a term against hubs, every tower has also `T.bank` (items x
+//! A tower in closed form has `T.mean`, `T.scale` (width), `T.head.weight` (shared x inputs), `.bias`, and, unless it
+//! is linear, `T.anchors` (inputs x width) and `T.tau`. With a term against hubs, every tower has also `T.bank` (items x
 //! shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
 //!
-//! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a JSON
-//! list of `{name, width, adapter, inner, blocks, shared, bias}`. In PyTorch, without the term against hubs:
+//! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a
+//! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`. In PyTorch, without the term against hubs:
 //!
 //! ```python
 //! from safetensors.torch import load_file

@@ -47,7 +47,7 @@ pub(crate) enum Map {
 
 /// A tower's map at work.
 enum Embedder<'a> {
-    Network(network::Embedder<'a>),
+    Network(Box<network::Embedder<'a>>),
     Projection(&'a Projection),
 }
 
@@ -65,7 +65,7 @@ impl Map {
 
     fn embedder(&self, tower: usize, rows: usize) -> Embedder<'_> {
         match self {
-            Self::Network(network) => Embedder::Network(network.embedder(tower, rows)),
+            Self::Network(network) => Embedder::Network(Box::new(network.embedder(tower, rows))),
             Self::Projections(projections) => Embedder::Projection(&projections[tower]),
         }
     }

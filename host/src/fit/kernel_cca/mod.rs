@@ -6,9 +6,9 @@
 //! 1. `K_ij = exp((a_i . a_j - 1) / tau)`, doubly centred: `Kc = V diag(L) V'`, of which the largest L are kept.
 //! 2. `z = kc V L^-1/2` of a centred kernel row kc; l = L / n, delta = rho * sum(l) / n; whitened, `f = z (l +
 //!    delta)^-1/2`.
-//! 3. Of two towers with n pairs, `M = Fx' Fy / n = U S W'`; an item's embedding is unit(f U S), or unit(f W S). Of more
-//!    towers, the blocks M of their pair sets make one symmetric matrix with zeros on its diagonal, and U S are the rows
-//!    of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a factor.
+//! 3. Of two towers with n pairs, `M = Fx' Fy / n = U S W'`; an item's embedding is unit(f U S), or unit(f W S). Of
+//!    more towers, the blocks M of their pair sets make one symmetric matrix with zeros on its diagonal, and U S are the
+//!    rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a factor.
 //!
 //! All of it folds into one matrix over kernel rows, and a bias. Dimensions come in order of importance.
 
@@ -19,6 +19,8 @@ use faer::{Mat, Side};
 use std::collections::HashSet;
 
 use super::PairSet;
+use crate::bytes::Bytes;
+use crate::device::available_memory;
 use crate::latents::Latents;
 use crate::space::{Hubness, Inlet, Space};
 
@@ -39,14 +41,21 @@ pub enum KernelCcaError {
     #[error("the eigenvalues of tower `{tower}` cannot be found: {reason}")]
     Eigen { tower: String, reason: String },
     #[error(
-        "the towers have nothing in common: no direction of one goes with one of another; check that the items of a row \
-         belong together"
+        "the towers have nothing in common: no direction of one goes with one of another; check that the items of a \
+         row belong together"
     )]
     Nothing,
+    #[error(
+        "kernel CCA of {rows} training rows needs {needed}, but only {free} is free; take fewer pairs, or `method = \
+         \"fusemix\"`"
+    )]
+    Large { rows: usize, needed: Bytes, free: Bytes },
     #[error("it was stopped")]
     Stopped,
 }
 
+/// Matrices of the size of a kernel that are in memory at once; 5.4 were measured with 6,000 rows.
+const KERNELS: u64 = 6;
 /// The fewest items of a tower.
 const FEWEST: usize = 4;
 
@@ -58,6 +67,7 @@ pub fn fit(
     stop: &dyn Fn() -> bool,
 ) -> Result<Space, KernelCcaError> {
     let go_on = || if stop() { Err(KernelCcaError::Stopped) } else { Ok(()) };
+    check_room(towers.len(), sets)?;
     let mut fitted = Vec::with_capacity(towers.len());
     for (index, tower) in towers.iter().enumerate() {
         go_on()?;
@@ -81,6 +91,20 @@ pub fn fit(
         Some(hubness) => space.with_hubness(hubness),
         None => space,
     })
+}
+
+/// Refuses rows whose kernel does not fit into memory.
+fn check_room(towers: usize, sets: &[PairSet]) -> Result<(), KernelCcaError> {
+    let rows = |tower: usize| sets.iter().filter(|set| set.towers.contains(&tower)).map(PairSet::len).sum::<usize>();
+    let rows = (0..towers).map(rows).max().unwrap_or(0);
+    // The kernel, its eigenvectors, and what they are computed in.
+    let needed = KERNELS * (size_of::<f64>() as u64) * (rows as u64).pow(2);
+    match available_memory() {
+        Some(free) if free < needed => {
+            Err(KernelCcaError::Large { rows, needed: Bytes::rounded(needed), free: Bytes::rounded(free) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Of each tower, `rank x shared`: U S.

@@ -25,7 +25,7 @@ pub(in crate::session) struct Plan<'a> {
 
 /// The options of the recipe's method.
 pub(super) enum MethodOptions {
-    Fusemix(TrainOptions),
+    Fusemix(Box<TrainOptions>),
     KernelCca(kernel_cca::Options),
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Material {
 impl<'a> Plan<'a> {
     pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
         let options = match recipe.method {
-            Method::Fusemix => MethodOptions::Fusemix(recipe.options()?),
+            Method::Fusemix => MethodOptions::Fusemix(Box::new(recipe.options()?)),
             Method::KernelCca => {
                 let options: KernelCcaOptions = recipe.options()?;
                 let located = |error: KernelCcaError| match &error {
