@@ -1,11 +1,11 @@
 //! The nearest items to a query.
 
-use crate::kernels::{Kernel, Matmul, Order, Precision};
+use crate::space::product;
 
-/// The `k` rows of `embeddings` nearest to `query` (both L2-normalised, of one width) and their cosines, nearest first;
+/// The `k` rows of `embeddings` nearest to `query` (of one width) and their inner products, nearest first;
 /// ties are in row order.
 pub fn nearest(query: &[f32], embeddings: &[f32], k: usize) -> Vec<(usize, f32)> {
-    let mut scores: Vec<(usize, f32)> = cosines(query, embeddings, query.len()).into_iter().enumerate().collect();
+    let mut scores: Vec<(usize, f32)> = product(query, embeddings, query.len()).into_iter().enumerate().collect();
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if k < scores.len() {
         scores.select_nth_unstable_by(k, order);
@@ -13,17 +13,6 @@ pub fn nearest(query: &[f32], embeddings: &[f32], k: usize) -> Vec<(usize, f32)>
     }
     scores.sort_unstable_by(order);
     scores
-}
-
-/// The cosines of L2-normalised rows, `x (m x width)` with `y (n x width)`: `m x n`.
-pub(super) fn cosines(x: &[f32], y: &[f32], width: usize) -> Vec<f32> {
-    let (m, n) = (x.len() / width, y.len() / width);
-    let mut out = vec![0.0; m * n];
-    if !out.is_empty() {
-        let (a, b, precision) = (Order::Rows, Order::Columns, Precision::F32);
-        Matmul { m, n, k: width, a, b, accumulate: false, precision, scale: 1.0 }.twin(&[x, y], &mut [&mut out]);
-    }
-    out
 }
 
 #[cfg(test)]

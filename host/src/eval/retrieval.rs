@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::nearest::cosines;
+use crate::space::product;
 use crate::stop::Stop;
 
 /// The k of R@k.
@@ -16,7 +16,7 @@ const DEPTHS: [usize; 3] = [1, 5, 10];
 pub struct Embedded<'a> {
     /// The tower's name.
     pub tower: &'a str,
-    /// `items x width`, L2-normalised.
+    /// `items x width`, whose inner products are scores.
     pub embeddings: &'a [f32],
     /// Width of the shared space.
     pub width: usize,
@@ -114,7 +114,7 @@ fn ranks_of(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)
     let (width, gallery) = (from.width, to.embeddings.len() / to.width);
     let rows: Vec<f32> =
         queries.iter().flat_map(|(query, _)| &from.embeddings[query * width..(query + 1) * width]).copied().collect();
-    let scores = cosines(&rows, to.embeddings, width);
+    let scores = product(&rows, to.embeddings, width);
     queries.par_iter().zip(scores.par_chunks(gallery)).map(|((_, wanted), scores)| rank(scores, wanted)).collect()
 }
 

@@ -7,8 +7,8 @@
 //! There is also `log_temperature`.
 //!
 //! A tower in closed form has `T.mean`, `T.scale` (width), `T.head.weight` (shared x inputs), `.bias`, and, unless it
-//! is linear, `T.anchors` (inputs x width) and `T.tau`. With a term against hubs, every tower has also `T.bank` (items x
-//! shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
+//! is linear, `T.anchors` (inputs x width) and `T.tau`. With a term against hubs, every tower has also `T.bank` (items
+//! x shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
 //!
 //! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a
 //! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`. In PyTorch, without the term against hubs:

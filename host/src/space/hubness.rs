@@ -1,8 +1,9 @@
 //! A term against hubs, items that are near to everything: nearest-neighbour normalisation with the training items.
 //!
-//! The score of x and y becomes x . y - alpha b(x) - alpha b(y), where b(x) is the mean of the largest inner products of
-//! x with the training items of the other tower. Between towers i < j, an embedding of i gets the coordinates (1, -alpha
-//! b), one of j (-alpha b, 1), and those of other towers (0, 0): the score is one inner product in both directions.
+//! The score of x and y becomes x . y - alpha b(x) - alpha b(y), where b(x) is the mean of the largest inner products
+//! of x with the training items of the other tower. Between towers i < j, an embedding of i gets the coordinates (1,
+//! -alpha b), one of j (-alpha b, 1), and those of other towers (0, 0): the score is one inner product in both
+//! directions.
 
 use rayon::prelude::*;
 

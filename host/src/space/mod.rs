@@ -16,7 +16,7 @@ pub use crate::nn::AdapterKind;
 pub use file::SpaceError;
 pub(crate) use hubness::Hubness;
 pub(crate) use network::Network;
-pub(crate) use projection::{Input, Kernel, Projection};
+pub(crate) use projection::{Input, Kernel, Projection, product};
 pub(crate) use tower::Tower;
 pub use tower::TowerSpec;
 

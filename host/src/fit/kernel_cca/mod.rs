@@ -7,8 +7,9 @@
 //! 2. `z = kc V L^-1/2` of a centred kernel row kc; l = L / n, delta = rho * sum(l) / n; whitened, `f = z (l +
 //!    delta)^-1/2`.
 //! 3. Of two towers with n pairs, `M = Fx' Fy / n = U S W'`; an item's embedding is unit(f U S), or unit(f W S). Of
-//!    more towers, the blocks M of their pair sets make one symmetric matrix with zeros on its diagonal, and U S are the
-//!    rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a factor.
+//!    more towers, the blocks M of their pair sets make one symmetric matrix with zeros on its diagonal, and U S are
+//!    the rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a
+//!    factor.
 //!
 //! All of it folds into one matrix over kernel rows, and a bias. Dimensions come in order of importance.
 
