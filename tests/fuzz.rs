@@ -6,9 +6,12 @@ use fusemix::cache::{Fingerprint, Key, Store, list};
 use fusemix::config::{Config, Recipe, TomlFile};
 use fusemix::dataset::{Dataset, read_table};
 use fusemix::device::{self, DeviceChoice};
+use fusemix::fit::PairSet;
+use fusemix::fit::kernel_cca::{self, KernelCcaOptions};
 use fusemix::gallery::{Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer};
+use fusemix::latents::{Dense, Latents};
 use fusemix::run::{RunFolder, Seen, read_metrics};
-use fusemix::space::Space;
+use fusemix::space::{Inlet, Space};
 use fusemix_fuzzer::{WORDS, corpus, fuzz};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,9 +86,25 @@ fn fuzz_files_of_a_run() {
     all.save(&seen).unwrap();
     seeds.push(std::fs::read(&seen).unwrap());
     let path = folder.path().join("x.safetensors");
+    // A space in closed form, of eight pairs.
+    let side = |width: usize| -> Box<dyn Latents> {
+        let values = (0..8 * width).map(|at| (at * at % 17) as f32).collect();
+        Box::new(Dense::new(values, width))
+    };
+    let towers = [("a", 3), ("b", 2)].map(|(name, width)| Inlet { name: name.to_owned(), width });
+    let pairs = PairSet { towers: [0, 1], latents: [side(3), side(2)], weight: 1.0 };
+    let options = KernelCcaOptions::default().resolve().unwrap();
+    let space = kernel_cca::fit(&towers, &[pairs], &options, &|| false).unwrap();
+    space.save(&path).unwrap();
+    seeds.push(std::fs::read(&path).unwrap());
     fuzz("files of a run", &seeds, &WORDS, 1500, |bytes| {
         std::fs::write(&path, bytes).unwrap();
-        let _ = Space::load(device.clone(), &path);
+        if let Ok(space) = Space::load(device.clone(), &path) {
+            for (tower, inlet) in space.towers().enumerate().filter(|(_, inlet)| inlet.width < 100) {
+                let latents = Dense::new(vec![0.5; 2 * inlet.width], inlet.width);
+                assert_eq!(space.embed(tower, &latents).unwrap().len(), 2 * space.width());
+            }
+        }
         let _ = Seen::load(&path);
         let _ = fusemix::fit::fusemix::Checkpoints::begun_with(&path);
         if let Ok(file @ Dataset::Precomputed(_)) = Dataset::open(&path) {

@@ -152,7 +152,11 @@ impl Stored<'_> {
         let input = Input { mean: self.tensor("mean", &[width]).0, scale: self.tensor("scale", &[width]).0 };
         let kernel = (inner > 0).then(|| {
             let anchors = self.tensor("anchors", &[inner, width]).0;
-            Kernel { anchors, tau: self.tensor("tau", &[1]).0[0] }
+            let tau = self.tensor("tau", &[1]).0[0];
+            if tau <= 0.0 {
+                self.wrong.get_or_insert(format!("tensor `{name}.tau` must be above 0"));
+            }
+            Kernel { anchors, tau }
         });
         let inputs = if inner > 0 { inner } else { width };
         let (weight, bias) = (self.tensor("head.weight", &[shared, inputs]).0, self.tensor("head.bias", &[shared]).0);
@@ -234,6 +238,9 @@ impl Space {
         let hubness = metadata.get("hubness").map(|json| serde_json::from_str::<StoredHubness>(json)).transpose();
         let hubness = hubness.map_err(|error| wrong(format!("`hubness`: {error}")))?;
         let shared = stored.first().map_or(0, |tower| tower.shared);
+        if shared == 0 || stored.iter().any(|tower| tower.width == 0 || tower.shared != shared) {
+            return Err(wrong("`towers`: widths must be above 0, and the shared one the same for all".to_owned()));
+        }
         let inlets: Vec<Inlet> =
             stored.iter().map(|tower| Inlet { name: tower.name.clone(), width: tower.width }).collect();
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
