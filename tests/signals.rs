@@ -99,6 +99,8 @@ fn an_output_that_nobody_reads_is_no_panic() {
 #[test]
 fn a_hangup_that_is_ignored_stays_ignored() {
     let place = slow();
+    // More than a loaded machine encodes before a signal comes.
+    place.write("items.tsv", (0..100_000).fold("text\n".to_owned(), |table, row| table + &format!("item {row}\n")));
     let program = built().join("fusemix");
     let command = |ignored: &str| {
         let script = format!("{ignored} exec {} encode --data items.tsv --encoder slow", program.display());

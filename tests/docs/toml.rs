@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fusemix::config::{Config, Recipe, TomlFile};
+use fusemix::config::{Config, Method, Recipe, TomlFile};
 use fusemix::fit::fusemix::TrainOptions;
+use fusemix::fit::kernel_cca::KernelCcaOptions;
 use serde_json::Value;
 
 use super::page::pages;
@@ -62,9 +63,13 @@ fn read(place: &Place, keys: &Keys, text: &str) -> Result<(), String> {
         // Cargo's own.
         return Ok(());
     }
-    if has("tower") || has("train") {
+    if has("tower") || has("train") || has("fit") {
         place.write("block.toml", if has("tower") { text.to_owned() } else { format!("{TOWERS}{text}") });
         let recipe = Recipe::read(&path).map_err(|error| error.to_string())?;
+        if recipe.method == Method::KernelCca {
+            let options: KernelCcaOptions = recipe.options().map_err(|error| error.to_string())?;
+            return options.resolve().map(drop).map_err(|error| error.to_string());
+        }
         let options: TrainOptions = recipe.options().map_err(|error| error.to_string())?;
         return options.resolve(&[(100_000, 1.0)]).map(drop).map_err(|error| error.to_string());
     }
