@@ -170,14 +170,15 @@ pub struct Checked {
     pub damaged: usize,
     /// Records of the log that are damaged, or that the index has and the log lacks.
     pub lost_records: u64,
-    /// Rows of which neither the index, which is lost, nor the log knows whose they are.
+    /// Rows of which neither the index, which is lost, nor the log knows whose they are: what a crash left before they
+    /// were known, or what a cut log no longer knows.
     pub lost_rows: u64,
 }
 
 impl Checked {
     /// True if nothing is damaged.
     pub fn is_intact(&self) -> bool {
-        self.damaged == 0 && self.lost_records == 0 && self.lost_rows == 0
+        self.damaged == 0 && self.lost_records == 0
     }
 }
 

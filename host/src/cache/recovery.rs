@@ -117,8 +117,8 @@ fn index(folder: &Path, log: Option<&Log>) -> Result<Index, CacheError> {
         let lost = Segments::new(folder, numbers.width.max(1) as usize).on_disk()?.saturating_sub(numbers.rows);
         if lost > 0 && numbers.width > 0 {
             tracing::warn!(
-                "{}: {lost} rows are lost: index.redb and a part of rows.log are, which say whose they are; their \
-                 items are encoded again",
+                "{}: rows.log does not know {lost} of the rows, which a crash or a cut log left; their items are \
+                 encoded again",
                 folder.display()
             );
         }

@@ -194,11 +194,11 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
             Ok(Checked { rows, damaged: 0, lost_records: 0, lost_rows: 0 }) => {
                 format!("{}, all intact", count(*rows as usize, "row"))
             }
-            Ok(Checked { rows, lost_rows: lost @ 1.., .. }) => {
+            Ok(Checked { rows, damaged: 0, lost_records: 0, lost_rows: lost @ 1.. }) => {
                 let rows = count(*rows as usize, "row");
                 format!(
-                    "{rows}; {lost} more are lost: index.redb and a part of rows.log are, which say whose they are; \
-                     their items are encoded again"
+                    "{rows}, all intact; the index is lost, and rows.log does not know {lost} more, which a crash or a \
+                     cut log left; their items are encoded again"
                 )
             }
             Ok(Checked { rows, damaged, .. }) if repair => match damaged {
