@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::cache::{CacheError, Spent};
 use crate::plugin::{EncoderError, LoadedEncoder};
+use crate::wording::count;
 
 pub use calls::call;
 pub use column::{Failure, Places};
@@ -53,6 +54,17 @@ pub(crate) fn spent(rows: &Rows, measured: u64, encoder: &LoadedEncoder) -> Spen
     let items = usage.remove(ITEMS).unwrap_or(encoded as f64);
     let cost = encoder.description.price.map(|price| price.of(tokens, items));
     Spent { items: items as u64, usage, cost }
+}
+
+/// Refuses items of so many tokens that cost more than is `left` to spend.
+pub(crate) fn afford(encoder: &LoadedEncoder, tokens: u64, items: usize, left: Option<f64>) -> Result<(), EncodeError> {
+    let cost = encoder.description.price.map(|price| price.of(tokens as f64, items as f64));
+    match (left, cost) {
+        (Some(left), Some(cost)) if cost > left => {
+            Err(EncodeError::Cost { encoder: encoder.name.clone(), items: count(items, "item"), cost, left })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An error that stops an encoding. Earlier answers are stored.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::batches::{Sample, pack, samples};
 use super::calls::Calls;
-use super::{EncodeError, TICK, not_finite, spent};
+use super::{EncodeError, TICK, afford, not_finite, spent};
 use crate::cache::{Key, Spent};
 use crate::plugin::{EncoderError, LoadedEncoder};
 use crate::stop::Stop;
-use crate::wording::count;
 
 /// A latent, or why there is none.
 pub type Latent = Result<Vec<f32>, String>;
@@ -26,14 +25,7 @@ pub fn encode_once(
     spend: &mut dyn FnMut(&Spent),
 ) -> Result<HashMap<Key, Latent>, EncodeError> {
     let mut pending: VecDeque<Sample> = samples(items, encoder)?.collect();
-    if let (Some(left), Some(price)) = (most, encoder.description.price) {
-        let tokens: u64 = pending.iter().map(|sample| sample.size.tokens).sum();
-        let cost = price.of(tokens as f64, pending.len() as f64);
-        if cost > left {
-            let items = count(pending.len(), "item");
-            return Err(EncodeError::Cost { encoder: encoder.name.clone(), items, cost, left });
-        }
-    }
+    afford(encoder, pending.iter().map(|sample| sample.size.tokens).sum(), pending.len(), most)?;
     let mut calls = Calls::new(encoder.clone());
     let mut latents = HashMap::new();
     while !pending.is_empty() || calls.under_way() > 0 {

@@ -74,6 +74,16 @@ impl HeldOut {
     }
 }
 
+/// The retrieval of several pair sets; none if `stop` asks.
+pub fn retrieval_of(sets: &[HeldOut], space: &Space, stop: &Stop) -> Result<Option<Vec<Retrieval>>, DeviceError> {
+    let mut found = Vec::with_capacity(2 * sets.len());
+    for pairs in sets {
+        let Some(both) = pairs.retrieval(space, stop)? else { return Ok(None) };
+        found.extend(both);
+    }
+    Ok(Some(found))
+}
+
 /// The early end of an embedding.
 enum Ended {
     Stopped,

@@ -16,7 +16,7 @@
 mod options;
 mod tower;
 
-use faer::{Mat, Side};
+use faer::{Mat, MatRef, Side};
 use std::collections::HashSet;
 
 use super::PairSet;
@@ -26,7 +26,7 @@ use crate::latents::Latents;
 use crate::space::{Hubness, Inlet, Space};
 
 pub use options::{KernelCcaOptions, Options};
-use tower::Fitted;
+use tower::TowerKernel;
 
 /// The most items of a tower against which the term against hubs compares.
 const BANK: usize = 1 << 14;
@@ -74,7 +74,7 @@ pub fn fit(
         go_on()?;
         let of = |set: &'_ PairSet| set.towers.iter().position(|&tower| tower == index);
         let sides: Vec<&dyn Latents> = sets.iter().filter_map(|set| Some(&*set.latents[of(set)?])).collect();
-        fitted.push(Fitted::new(tower, &sides, options)?);
+        fitted.push(TowerKernel::new(tower, &sides, options)?);
     }
     go_on()?;
     let directions = directions(&fitted, sets, options.width)?;
@@ -109,7 +109,7 @@ fn check_room(towers: usize, sets: &[PairSet]) -> Result<(), KernelCcaError> {
 }
 
 /// Of each tower, `rank x shared`: U S.
-fn directions(towers: &[Fitted], sets: &[PairSet], width: usize) -> Result<Vec<Mat<f64>>, KernelCcaError> {
+fn directions(towers: &[TowerKernel], sets: &[PairSet], width: usize) -> Result<Vec<Mat<f64>>, KernelCcaError> {
     let mut taken = vec![0; towers.len()];
     let mut blocks = Vec::new();
     for set in sets {
@@ -121,27 +121,39 @@ fn directions(towers: &[Fitted], sets: &[PairSet], width: usize) -> Result<Vec<M
         let scale = f64::from(set.weight) / set.len() as f64;
         blocks.push((set.towers, faer::Scale(scale) * (first.transpose() * second)));
     }
-    let ends: Vec<usize> = towers
+    match blocks.as_slice() {
+        [([0, 1], block)] => of_two(block.as_ref(), width),
+        [([1, 0], block)] => of_two(block.transpose(), width),
+        _ => of_more(towers, &blocks, width),
+    }
+}
+
+/// By the SVD of the block between two towers.
+fn of_two(block: MatRef<'_, f64>, width: usize) -> Result<Vec<Mat<f64>>, KernelCcaError> {
+    let svd = block.thin_svd().map_err(|_| KernelCcaError::Nothing)?;
+    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+    let kept = kept(&values, width)?;
+    let scaled =
+        |vectors: MatRef<'_, f64>| Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at]);
+    Ok(vec![scaled(svd.U()), scaled(svd.V())])
+}
+
+/// By the eigenvectors of all blocks.
+fn of_more(
+    towers: &[TowerKernel],
+    blocks: &[([usize; 2], Mat<f64>)],
+    width: usize,
+) -> Result<Vec<Mat<f64>>, KernelCcaError> {
+    let mut size = 0;
+    let starts: Vec<usize> = towers
         .iter()
-        .scan(0, |end, tower| {
-            *end += tower.rank();
-            Some(*end)
+        .map(|tower| {
+            size += tower.rank();
+            size - tower.rank()
         })
         .collect();
-    let starts: Vec<usize> = ends.iter().zip(towers).map(|(end, tower)| end - tower.rank()).collect();
-    if let [(at @ ([0, 1] | [1, 0]), block)] = blocks.as_slice() {
-        let svd = block.thin_svd().map_err(|_| KernelCcaError::Nothing)?;
-        let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
-        let kept = kept(&values, width)?;
-        let scaled = |vectors: faer::MatRef<'_, f64>| {
-            Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at])
-        };
-        let both = [scaled(svd.U()), scaled(svd.V())];
-        return Ok(if *at == [0, 1] { both.into() } else { both.into_iter().rev().collect() });
-    }
-    let size = ends.last().copied().unwrap_or(0);
     let mut all = Mat::<f64>::zeros(size, size);
-    for ([first, second], block) in &blocks {
+    for ([first, second], block) in blocks {
         for column in 0..block.ncols() {
             for row in 0..block.nrows() {
                 let (i, j) = (starts[*first] + row, starts[*second] + column);
@@ -155,7 +167,7 @@ fn directions(towers: &[Fitted], sets: &[PairSet], width: usize) -> Result<Vec<M
     // In descending order.
     values.reverse();
     let kept = kept(&values, width)?;
-    let part = |(start, tower): (&usize, &Fitted)| {
+    let part = |(start, tower): (&usize, &TowerKernel)| {
         Mat::from_fn(tower.rank(), kept, |row, at| eigen.U()[(start + row, size - 1 - at)] * values[at])
     };
     Ok(starts.iter().zip(towers).map(part).collect())
@@ -168,7 +180,7 @@ fn kept(values: &[f64], width: usize) -> Result<usize, KernelCcaError> {
 }
 
 /// The embeddings of a tower's different training items, in single precision: some of them if there are very many.
-fn bank(tower: &Fitted, directions: &Mat<f64>) -> Vec<f32> {
+fn bank(tower: &TowerKernel, directions: &Mat<f64>) -> Vec<f32> {
     let distinct = tower.distinct();
     let step = distinct.len().div_ceil(BANK).max(1);
     let chosen: Vec<usize> = distinct.into_iter().step_by(step).collect();

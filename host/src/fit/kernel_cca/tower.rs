@@ -13,7 +13,7 @@ const DEVIATION: f64 = 1e-6;
 const SMALLEST: f64 = 1e-10;
 
 /// The fitted kernel of a tower's training rows.
-pub(super) struct Fitted {
+pub(super) struct TowerKernel {
     input: Input,
     /// The standardised rows, `n x width`.
     rows: Vec<f32>,
@@ -31,7 +31,7 @@ pub(super) struct Fitted {
     scale: Vec<f64>,
 }
 
-impl Fitted {
+impl TowerKernel {
     /// Fits the kernel of all rows of `sides`, one below the other.
     pub(super) fn new(tower: &Inlet, sides: &[&dyn Latents], options: &Options) -> Result<Self, KernelCcaError> {
         let width = tower.width;

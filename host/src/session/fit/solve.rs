@@ -6,7 +6,7 @@ use super::plan::{Material, Plan};
 use super::{Existing, FitOptions, Fitted, leave, toml};
 use crate::config::Method;
 use crate::device::{Cpu, Device};
-use crate::eval::{Retrieval, mean_recall};
+use crate::eval::{mean_recall, retrieval_of};
 use crate::fit::kernel_cca::{self, KernelCcaError, Options};
 use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo};
 use crate::session::towers::Towers;
@@ -42,10 +42,7 @@ impl Session {
         let mut metrics = MetricsFile::open(&path, 0).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         let mut recall = None;
         if !validation.is_empty() {
-            let mut found: Vec<Retrieval> = Vec::new();
-            for pairs in &validation {
-                found.extend(pairs.retrieval(&space, &self.stop)?.ok_or(Error::Stopped)?);
-            }
+            let found = retrieval_of(&validation, &space, &self.stop)?.ok_or(Error::Stopped)?;
             let mean = mean_recall(&found);
             metrics.add(&Metrics::of_evaluation(0, mean, found)).map_err(|cause| Error::Write { path, cause })?;
             recall = Some(mean);

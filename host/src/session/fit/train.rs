@@ -43,7 +43,7 @@ impl Session {
         });
         let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, chosen, seed).map_err(located)?;
         let planned = trainer.planned_steps();
-        chosen_too_high(chosen, trainer.options(), planned);
+        warn_of_options(chosen, trainer.options(), planned);
         let resolved = toml(plan.recipe, trainer.options());
         identity.insert("seed".to_owned(), seed.to_string());
         // What makes no other training of it may change.
@@ -118,7 +118,7 @@ impl Session {
 }
 
 /// Warns about options that cannot have their intended effect.
-fn chosen_too_high(chosen: &TrainOptions, options: &Options, steps: usize) {
+fn warn_of_options(chosen: &TrainOptions, options: &Options, steps: usize) {
     if let Some(wanted) = chosen.steps.filter(|&wanted| wanted > steps) {
         tracing::warn!("`steps = {wanted}` is more than the {steps} steps of all epochs");
     }

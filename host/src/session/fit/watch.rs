@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use super::super::{Error, Event, Session};
-use crate::eval::{HeldOut, Retrieval, mean_recall};
+use crate::eval::{HeldOut, Retrieval, mean_recall, retrieval_of};
 use crate::fit::fusemix::{EpochMetrics, Observer};
 use crate::run::{Metrics, MetricsFile, RunFolder};
 use crate::space::Space;
@@ -65,13 +65,7 @@ impl Observer for Watch<'_> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let mut found: Vec<Retrieval> = Vec::new();
-        for pairs in &self.validation {
-            match pairs.retrieval(space, &self.session.stop)? {
-                Some(both) => found.extend(both),
-                None => return Ok(None),
-            }
-        }
+        let Some(found) = retrieval_of(&self.validation, space, &self.session.stop)? else { return Ok(None) };
         let recall = mean_recall(&found);
         self.beats_chance = found.iter().any(Retrieval::beats_chance);
         self.recall = Some(recall);
