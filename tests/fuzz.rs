@@ -6,8 +6,10 @@ use fusemix::cache::{Fingerprint, Key, Store, list};
 use fusemix::config::{Config, Recipe, TomlFile};
 use fusemix::dataset::{Dataset, read_table};
 use fusemix::device::{self, DeviceChoice};
-use fusemix::fit::PairSet;
-use fusemix::fit::kernel_cca::{self, KernelCcaOptions};
+use fusemix::fit::{ClosedForm, HubsOptions, PairSet, Problem};
+use fusemix::fit::asif::AsifOptions;
+use fusemix::fit::kernel_cca::KernelCcaOptions;
+use fusemix::fit::ridge::RidgeOptions;
 use fusemix::gallery::{Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer};
 use fusemix::latents::{Dense, Latents};
 use fusemix::run::{RunFolder, Seen, read_metrics};
@@ -52,9 +54,7 @@ fn fuzz_recipes_and_plugins_toml() {
     let recipes = texts(&[RECIPE, &std::fs::read_to_string(repository().join("examples/stamps/fusion.toml")).unwrap()]);
     fuzz("recipes", &recipes, &WORDS, 4000, |bytes| {
         let Ok(recipe) = Recipe::parse(text(bytes)) else { return };
-        let options = recipe.options::<fusemix::fit::fusemix::TrainOptions>();
-        let _ =
-            options.map(|options| options.resolve(&[(1000, 1.0), (10, 0.5)]).map(|resolved| recipe.to_toml(&resolved)));
+        let _ = fusemix::session::check_options(&recipe);
     });
     let configs = texts(&[ENCODERS, &std::fs::read_to_string(repository().join("plugins.toml")).unwrap()]);
     fuzz("plugins.toml", &configs, &WORDS, 4000, |bytes| drop(Config::parse(text(bytes))));
@@ -93,10 +93,16 @@ fn fuzz_files_of_a_run() {
     };
     let towers = [("a", 3), ("b", 2)].map(|(name, width)| Inlet { name: name.to_owned(), width });
     let pairs = PairSet { towers: [0, 1], latents: [side(3), side(2)], weight: 1.0 };
-    let options = KernelCcaOptions::default().resolve().unwrap();
-    let space = kernel_cca::fit(&towers, &[pairs], &options, &|| false).unwrap();
-    space.save(&path).unwrap();
-    seeds.push(std::fs::read(&path).unwrap());
+    let problem = Problem { towers: &towers, fixed: &[false; 2], sets: &[pairs], stop: &|| false };
+    let hubs = HubsOptions::default().resolve(0.25).unwrap();
+    for method in [
+        ClosedForm::KernelCca(KernelCcaOptions::default().resolve().unwrap()),
+        ClosedForm::Ridge(RidgeOptions::default().resolve().unwrap()),
+        ClosedForm::Asif(AsifOptions::default().resolve().unwrap()),
+    ] {
+        method.fit(&problem, hubs).unwrap().save(&path).unwrap();
+        seeds.push(std::fs::read(&path).unwrap());
+    }
     fuzz("files of a run", &seeds, &WORDS, 1500, |bytes| {
         std::fs::write(&path, bytes).unwrap();
         if let Ok(space) = Space::load(device.clone(), &path) {

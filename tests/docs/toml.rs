@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fusemix::config::{Config, Method, Recipe, TomlFile};
-use fusemix::fit::fusemix::TrainOptions;
-use fusemix::fit::kernel_cca::KernelCcaOptions;
+use fusemix::config::{Config, Recipe, TomlFile};
 use serde_json::Value;
 
 use super::page::pages;
@@ -66,12 +64,7 @@ fn read(place: &Place, keys: &Keys, text: &str) -> Result<(), String> {
     if has("tower") || has("train") || has("fit") {
         place.write("block.toml", if has("tower") { text.to_owned() } else { format!("{TOWERS}{text}") });
         let recipe = Recipe::read(&path).map_err(|error| error.to_string())?;
-        if recipe.method == Method::KernelCca {
-            let options: KernelCcaOptions = recipe.options().map_err(|error| error.to_string())?;
-            return options.resolve().map(drop).map_err(|error| error.to_string());
-        }
-        let options: TrainOptions = recipe.options().map_err(|error| error.to_string())?;
-        return options.resolve(&[(100_000, 1.0)]).map(drop).map_err(|error| error.to_string());
+        return fusemix::session::check_options(&recipe).map_err(|error| error.to_string());
     }
     let config = Config::read(&path).map_err(|error| error.to_string())?;
     for encoder in &config.encoders {

@@ -20,8 +20,10 @@ pub struct Recipe {
     pub pairs: Vec<PairsEntry>,
     /// `method` of `[fit]`.
     pub method: Method,
-    /// The rest of `[fit]`.
+    /// The options of the method in `[fit]`.
     fit: toml::Table,
+    /// The options of `[fit]` that all methods have.
+    common: toml::Table,
 }
 
 /// The method that fits a space to the pairs.
@@ -31,16 +33,44 @@ pub enum Method {
     /// Adapters trained with FuseMix, with the options of `[train]`.
     #[default]
     Fusemix,
-    /// Kernel CCA in closed form, with the options of `[fit]`.
+    /// Kernel CCA in closed form.
     KernelCca,
+    /// Regularised CCA in closed form.
+    Cca,
+    /// Ridge regression both ways, in closed form.
+    Ridge,
+    /// Orthogonal maps, in closed form.
+    Procrustes,
+    /// Relative representations, in closed form.
+    Asif,
 }
 
 impl Method {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif];
+
     /// Its name in a recipe.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fusemix => "fusemix",
             Self::KernelCca => "kernel-cca",
+            Self::Cca => "cca",
+            Self::Ridge => "ridge",
+            Self::Procrustes => "procrustes",
+            Self::Asif => "asif",
+        }
+    }
+
+    /// Its name in a sentence.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fusemix => "FuseMix",
+            Self::KernelCca => "kernel CCA",
+            Self::Cca => "regularised CCA",
+            Self::Ridge => "ridge regression",
+            Self::Procrustes => "orthogonal Procrustes",
+            Self::Asif => "ASIF",
         }
     }
 
@@ -48,7 +78,7 @@ impl Method {
     fn table(self) -> &'static str {
         match self {
             Self::Fusemix => TRAIN,
-            Self::KernelCca => FIT,
+            _ => FIT,
         }
     }
 }
@@ -132,6 +162,8 @@ const WEIGHT: &str = "weight";
 const TRAIN: &str = "train";
 const FIT: &str = "fit";
 const METHOD: &str = "method";
+/// The keys of `[fit]` that all methods have.
+const COMMON: [&str; 2] = ["hubness", "neighbours"];
 
 impl Recipe {
     /// Reads `path` and checks everything that needs no data or encoders.
@@ -159,8 +191,10 @@ impl Recipe {
                 return Err(file.error_at(&["tower", &tower.name], message));
             }
         }
-        let (method, fit) = method(&file, document.fit, document.train.is_some())?;
-        Ok(Self { towers, pairs, method, fit, file })
+        let Document { mut fit, train, .. } = document;
+        let common = COMMON.into_iter().filter_map(|key| fit.remove_entry(key)).collect();
+        let (method, fit) = method(&file, fit, train.is_some())?;
+        Ok(Self { towers, pairs, method, fit, common, file })
     }
 
     /// The options of its method.
@@ -168,22 +202,33 @@ impl Recipe {
         if self.method == Method::Fusemix {
             return Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default());
         }
+        self.options_of(&self.fit)
+    }
+
+    /// The options of `[fit]` that all methods have.
+    pub fn common_options<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.options_of(&self.common)
+    }
+
+    fn options_of<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
         let parsed = |table: toml::Table| T::deserialize(toml::Value::Table(table));
         // Of one key at a time, the error is that key's.
-        for (key, value) in &self.fit {
+        for (key, value) in table {
             parsed(toml::Table::from_iter([(key.clone(), value.clone())]))
                 .map_err(|error| self.error_at_option(key, in_words(&with_nearest_key(error.message()))))?;
         }
-        parsed(self.fit.clone()).map_err(|error| self.error_at_option("", error.message()))
+        parsed(table.clone()).map_err(|error| self.error_at_option("", error.message()))
     }
 
     /// An error at an option of its method.
     pub fn error_at_option(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        self.file.error_at(&[self.method.table(), key], message)
+        let table = if COMMON.contains(&key) { FIT } else { self.method.table() };
+        self.file.error_at(&[table, key], message)
     }
 
-    /// The recipe as TOML with absolute paths and resolved options, as a run folder keeps it.
-    pub fn to_toml(&self, options: &impl Serialize) -> Result<String, toml::ser::Error> {
+    /// The recipe as TOML with absolute paths and resolved options, as a run folder keeps it; `common` are those that
+    /// all methods have.
+    pub fn to_toml(&self, options: &impl Serialize, common: &impl Serialize) -> Result<String, toml::ser::Error> {
         let mut towers = toml::Table::new();
         for tower in &self.towers {
             let mut table = toml::Table::new();
@@ -220,19 +265,13 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
-        let mut table = toml::Table::try_from(options)?;
-        for (_, value) in &mut table {
-            if let toml::Value::Float(number) = value {
-                *number = shortest(*number as f32);
-            }
-        }
-        let method = toml::Table::from_iter([(METHOD.to_owned(), self.method.name().into())]);
+        let mut fit = toml::Table::from_iter([(METHOD.to_owned(), self.method.name().into())]);
+        fit.extend(table_of(common)?);
         match self.method {
-            // As recipes were before there were other methods.
-            Method::Fusemix => {}
-            _ => table.extend(method),
+            Method::Fusemix => drop(document.insert(TRAIN.into(), table_of(options)?.into())),
+            _ => fit.extend(table_of(options)?),
         }
-        document.insert(self.method.table().into(), table.into());
+        document.insert(FIT.into(), fit.into());
         toml::to_string(&document)
     }
 }
@@ -242,6 +281,17 @@ pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
     let document: toml::Table = resolved.parse().unwrap_or_default();
     let train = document.get("train").and_then(toml::Value::as_table).cloned().unwrap_or_default();
     train.into_iter().map(|(key, value)| (key, value.to_string())).collect()
+}
+
+/// Options as a table, with the fewest digits that read back.
+fn table_of(options: &impl Serialize) -> Result<toml::Table, toml::ser::Error> {
+    let mut table = toml::Table::try_from(options)?;
+    for (_, value) in &mut table {
+        if let toml::Value::Float(number) = value {
+            *number = shortest(*number as f32);
+        }
+    }
+    Ok(table)
 }
 
 /// The f64 with the fewest digits that reads back as this f32.
@@ -254,7 +304,7 @@ fn method(file: &TomlFile, mut fit: toml::Table, has_train: bool) -> Result<(Met
     let method = match fit.remove(METHOD) {
         None => Method::default(),
         Some(value) => Method::deserialize(value.clone()).map_err(|_| {
-            let known = [Method::Fusemix, Method::KernelCca].map(Method::name);
+            let known = Method::ALL.map(Method::name);
             let suggestion = suggest(value.as_str().unwrap_or_default(), known);
             file.error_at(&[FIT, METHOD], format!("`method = {value}` of [fit] is unknown{suggestion}"))
         })?,

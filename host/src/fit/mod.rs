@@ -1,9 +1,27 @@
 //! Methods that fit a space to pairs, one folder per method.
 
+pub mod asif;
+mod canonical;
+pub mod cca;
+mod closed_form;
+mod coordinates;
+mod error;
 pub mod fusemix;
+mod hubs;
 pub mod kernel_cca;
+mod onto;
+mod options;
+mod problem;
+pub mod procrustes;
+pub mod ridge;
+mod standard;
 
 use crate::latents::Latents;
+
+pub use closed_form::{ClosedForm, Hubs, HubsOptions};
+pub use error::FitError;
+pub use problem::Problem;
+pub use standard::Standard;
 
 /// Pairs between two towers: row i of one side belongs to row i of the other.
 pub struct PairSet {

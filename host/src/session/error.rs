@@ -10,7 +10,7 @@ use crate::dataset::DataError;
 use crate::device::DeviceError;
 use crate::encode::EncodeError;
 use crate::fit::fusemix::TrainError;
-use crate::fit::kernel_cca::KernelCcaError;
+use crate::fit::FitError;
 use crate::gallery::GalleryError;
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
@@ -38,7 +38,7 @@ pub enum Error {
     #[error(transparent)]
     Space(#[from] SpaceError),
     #[error(transparent)]
-    KernelCca(#[from] KernelCcaError),
+    Fit(#[from] FitError),
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]

@@ -38,7 +38,7 @@ pub use embed::EmbeddedColumn;
 pub use error::Error;
 pub use evaluate::Evaluation;
 pub use event::{Blind, Event, Watcher};
-pub use fit::{Existing, FitOptions, Fitted, Trained};
+pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
 pub use forecast::ColumnForecast;
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;

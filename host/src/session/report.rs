@@ -92,7 +92,7 @@ impl Model {
         let RunInfo { method, pairs, seed, device, .. } = &self.info;
         let made = match method {
             Method::Fusemix => format!("Adapters trained with FuseMix on {pairs} pairs (seed {seed}, {device})"),
-            Method::KernelCca => format!("A space fitted with kernel CCA to {pairs} pairs ({device})"),
+            method => format!("A space fitted with {} to {pairs} pairs ({device})", method.title()),
         };
         let count: usize = tested.iter().map(|tested| tested.pairs.matches.len()).sum();
         let mut files: Vec<String> = tested.iter().map(Tested::file_name).collect();

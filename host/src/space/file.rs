@@ -6,19 +6,30 @@
 //! and shaped as in PyTorch's `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors.
 //! There is also `log_temperature`.
 //!
-//! A tower in closed form has `T.mean`, `T.scale` (width), `T.head.weight` (shared x inputs), `.bias`, and, unless it
-//! is linear, `T.anchors` (inputs x width) and `T.tau`. With a term against hubs, every tower has also `T.bank` (items
-//! x shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
+//! A tower in closed form has `T.mean`, `T.scale` (width); `T.unit` (1) if latents are scaled to length 1 first; unless it
+//! is linear, `T.anchors` (inputs x width), and either `T.tau` or `T.power` and `T.top` (1); and `T.head.weight` (shared
+//! x inputs), `.bias`, unless the similarities are the embedding. Of a joint space, `T.weights` has a factor for each
+//! part, and the tensors of part P are `T.P.mean` and so on. With a term against hubs, every tower has also `T.bank`
+//! (items x shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
 //!
 //! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a
-//! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`. In PyTorch, without the term against hubs:
+//! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`, or for a joint space `parts`, a JSON list of such
+//! lists. In PyTorch, without the term against hubs:
 //!
 //! ```python
+//! import torch
 //! from safetensors.torch import load_file
 //! from torch.nn import functional as F
 //!
 //! def embed(x, path, tower):                      # x: n x width latents
-//!     w = {k.removeprefix(tower + "."): v for k, v in load_file(path).items() if k.startswith(tower + ".")}
+//!     return part(x, within(load_file(path), tower))
+//!
+//! def within(tensors, name):
+//!     return {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
+//!
+//! def part(x, w):
+//!     if "weights" in w:                          # a joint space
+//!         return torch.cat([s * part(x, within(w, str(p))) for p, s in enumerate(w["weights"])], dim=1)
 //!     norm = lambda x, n: F.layer_norm(x, x.shape[-1:], w[n + ".weight"], w[n + ".bias"])
 //!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w.get(n + ".bias"))
 //!     for i in range(sum(k.endswith("up.weight") for k in w)):
@@ -27,9 +38,13 @@
 //!     if "norm.weight" in w:                      # an MLP
 //!         x = norm(x, "norm")
 //!     if "mean" in w:                             # in closed form
+//!         x = F.normalize(x) if "unit" in w else x
 //!         x = F.normalize((x - w["mean"]) * w["scale"])
-//!     if "anchors" in w:                          # with a kernel
+//!     if "tau" in w:                              # with a kernel
 //!         x = ((x @ w["anchors"].T - 1) / w["tau"]).exp()
+//!     if "power" in w:                            # relative to the nearest anchors
+//!         x = x @ w["anchors"].T
+//!         x = x.clamp(min=0) ** w["power"] * (x >= x.topk(int(w["top"])).values[:, -1:])
 //!     if "head.weight" in w:                      # an identity tower has none
 //!         x = linear(x, "head")
 //!     return F.normalize(x, dim=1)
@@ -37,12 +52,15 @@
 
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{AdapterKind, Hubness, Inlet, Input, Kernel, Map, Network, Projection, Space, Tower, TowerSpec};
+use super::{
+    AdapterKind, Head, Hubness, Inlet, Input, Kernel, Map, Network, Part, Projection, Similarity, Space, Tower, TowerSpec,
+};
 use crate::device::{Device, DeviceError};
 use crate::nn::{Parameter, Shape, Source, Version};
 use crate::regular;
@@ -104,6 +122,8 @@ fn yes() -> bool {
 struct Stored<'a> {
     tensors: SafeTensors<'a>,
     tower: String,
+    /// The part of a joint space that is read, as in names of tensors: "2.", or nothing.
+    part: String,
     wrong: Option<String>,
 }
 
@@ -113,7 +133,7 @@ impl Source for Stored<'_> {
     }
 
     fn uniform(&mut self, name: &str, shape: &[usize], _: usize) -> Vec<f32> {
-        let name = if self.tower.is_empty() { name.to_owned() } else { format!("{}.{name}", self.tower) };
+        let name = self.full(name);
         match self.tensors.tensor(&name) {
             Ok(tensor) if tensor.dtype() == Dtype::F32 && tensor.shape() == shape => {
                 let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data());
@@ -137,30 +157,93 @@ impl Source for Stored<'_> {
 }
 
 impl Stored<'_> {
+    /// The name of a tensor in the file.
+    fn full(&self, name: &str) -> String {
+        let part = &self.part;
+        if self.tower.is_empty() { format!("{part}{name}") } else { format!("{}.{part}{name}", self.tower) }
+    }
+
     /// A tensor of a tower; `shape` has 0 where any size is right.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> (Vec<f32>, Vec<usize>) {
-        let full = format!("{}.{name}", self.tower);
-        let found = self.tensors.tensor(&full).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+        let found = self.tensors.tensor(&self.full(name)).map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
         let fits = found.len() == shape.len() && found.iter().zip(shape).all(|(is, must)| *must == 0 || is == must);
         let shape = if fits { found } else { shape.to_vec() };
         (self.uniform(name, &shape, 0), shape)
     }
 
+    /// A tensor of one value.
+    fn scalar(&mut self, name: &str) -> f32 {
+        self.tensor(name, &[1]).0[0]
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.tensor(&self.full(name)).is_ok()
+    }
+
     fn projection(&mut self, tower: &StoredTower) -> Projection {
         let &StoredTower { ref name, width, inner, shared, .. } = tower;
         self.begin(name);
-        let input = Input { mean: self.tensor("mean", &[width]).0, scale: self.tensor("scale", &[width]).0 };
+        let unit = self.has("unit");
+        let input = Input { unit, mean: self.tensor("mean", &[width]).0, scale: self.tensor("scale", &[width]).0 };
         let kernel = (inner > 0).then(|| {
             let anchors = self.tensor("anchors", &[inner, width]).0;
-            let tau = self.tensor("tau", &[1]).0[0];
-            if tau <= 0.0 {
-                self.wrong.get_or_insert(format!("tensor `{name}.tau` must be above 0"));
-            }
-            Kernel { anchors, tau }
+            Kernel { anchors, similarity: self.similarity(inner) }
         });
         let inputs = if inner > 0 { inner } else { width };
-        let (weight, bias) = (self.tensor("head.weight", &[shared, inputs]).0, self.tensor("head.bias", &[shared]).0);
-        Projection { input, kernel, weight, bias }
+        let head = (self.has("head.weight") || shared != inputs).then(|| {
+            let (weight, bias) = (self.tensor("head.weight", &[shared, inputs]).0, self.tensor("head.bias", &[shared]).0);
+            Head { weight, bias }
+        });
+        Projection { input, kernel, head }
+    }
+
+    fn similarity(&mut self, anchors: usize) -> Similarity {
+        let (key, similarity) = if self.has("power") {
+            let (power, top) = (self.scalar("power"), self.scalar("top"));
+            let least = if (1.0..=anchors as f32).contains(&top) { power } else { 0.0 };
+            (if power > 0.0 { "top" } else { "power" }, (least, Similarity::Cosine { power, top: top as usize }))
+        } else {
+            let tau = self.scalar("tau");
+            ("tau", (tau, Similarity::Exponential { tau }))
+        };
+        let (least, similarity) = similarity;
+        if least <= 0.0 {
+            let name = self.full(key);
+            self.wrong.get_or_insert(format!("tensor `{name}` has a value that no fit gives"));
+        }
+        similarity
+    }
+
+    /// The map of these towers.
+    fn map(&mut self, device: &Arc<dyn Device>, towers: Vec<StoredTower>) -> Result<Map, String> {
+        let shared = towers.first().map_or(0, |tower| tower.shared);
+        if shared == 0 || towers.iter().any(|tower| tower.width == 0 || tower.shared != shared) {
+            return Err("`towers`: widths must be above 0, and the shared one the same for all".to_owned());
+        }
+        if towers.iter().all(|tower| tower.adapter == StoredKind::Projection) {
+            return Ok(Map::Projections(towers.iter().map(|tower| self.projection(tower)).collect()));
+        }
+        let towers = towers.into_iter().map(shape).collect::<Option<Vec<_>>>();
+        let towers = towers.ok_or_else(|| "it has trained towers and others".to_owned())?;
+        Ok(Map::Network(Arc::new(Network::new(device.clone(), towers, shared, 1.0, self))))
+    }
+
+    /// The map of towers with several parts each.
+    fn joint(&mut self, device: &Arc<dyn Device>, parts: Vec<Vec<StoredTower>>) -> Result<Map, String> {
+        let inlets = |towers: &[StoredTower]| towers.iter().map(inlet).collect::<Vec<_>>();
+        if parts.windows(2).any(|two| inlets(&two[0]) != inlets(&two[1])) {
+            return Err("`parts`: all must have the same towers".to_owned());
+        }
+        let name = parts.first().and_then(|towers| towers.first()).map_or("", |tower| &tower.name);
+        self.begin(name);
+        let (weights, _) = self.tensor("weights", &[parts.len()]);
+        let mut joint = Vec::with_capacity(parts.len());
+        for (number, (weight, towers)) in weights.into_iter().zip(parts).enumerate() {
+            self.part = format!("{number}.");
+            joint.push(Part { weight, map: self.map(device, towers)? });
+        }
+        self.part.clear();
+        Ok(Map::Joint(joint))
     }
 }
 
@@ -168,57 +251,96 @@ impl Space {
     /// Writes the space to `path`; the file appears once it is complete and synced.
     pub fn save(&self, path: &Path) -> Result<(), SpaceError> {
         let write = |cause| SpaceError::Write { path: path.to_owned(), cause };
-        let towers: Vec<StoredTower> = match &self.map {
-            Map::Network(network) => network.towers.iter().map(trained).collect(),
-            Map::Projections(projections) => self.towers.iter().zip(projections).map(projected).collect(),
+        let closed = !matches!(self.map, Map::Network(_)) || self.hubness.is_some();
+        let towers = match &self.map {
+            Map::Joint(parts) => {
+                let parts: Vec<_> = parts.iter().map(|part| self.stored(&part.map)).collect();
+                ("parts".to_owned(), json(&parts))
+            }
+            map => ("towers".to_owned(), json(&self.stored(map))),
         };
-        let closed = matches!(self.map, Map::Projections(_)) || self.hubness.is_some();
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("version".to_owned(), VERSIONS[usize::from(closed)].to_owned()),
-            ("towers".to_owned(), json(&towers)),
+            towers,
         ]);
-        let mut tensors: Vec<(String, Vec<usize>, Values<'_>)> = Vec::new();
-        match &self.map {
-            Map::Network(network) => {
-                for (name, parameter) in network.parameters() {
-                    tensors.push((name, parameter.shape.clone(), Values::OnDevice(network, parameter)));
-                }
-            }
-            Map::Projections(projections) => {
-                for (tower, projection) in self.towers.iter().zip(projections) {
-                    let Projection { input, kernel, weight, bias } = projection;
-                    let mut add = |name: &str, shape: Vec<usize>, values| {
-                        tensors.push((format!("{}.{name}", tower.name), shape, Values::Here(values)));
-                    };
-                    add("mean", vec![tower.width], &input.mean);
-                    add("scale", vec![tower.width], &input.scale);
-                    if let Some(Kernel { anchors, tau }) = kernel {
-                        add("anchors", vec![anchors.len() / tower.width, tower.width], anchors);
-                        add("tau", vec![1], std::slice::from_ref(tau));
-                    }
-                    add("head.weight", vec![bias.len(), weight.len() / bias.len()], weight);
-                    add("head.bias", vec![bias.len()], bias);
-                }
-            }
-        }
+        let mut tensors = Vec::new();
+        self.add_map(&self.map, "", &mut tensors);
         if let Some(Hubness { alpha, neighbours, shared, banks }) = &self.hubness {
             metadata.insert("hubness".to_owned(), json(&StoredHubness { alpha: *alpha, neighbours: *neighbours }));
             for (tower, bank) in self.towers.iter().zip(banks) {
-                tensors.push((format!("{}.bank", tower.name), vec![bank.len() / shared, *shared], Values::Here(bank)));
+                let shape = vec![bank.len() / shared, *shared];
+                tensors.push((format!("{}.bank", tower.name), shape, Values::Here(bank.into())));
             }
         }
         let shapes: Vec<_> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
         let mut file = TensorFile::create(path, &shapes, &metadata, false).map_err(write)?;
         for (_, _, values) in tensors {
             match values {
-                Values::Here(values) => file.tensor(values).map_err(write)?,
+                Values::Here(values) => file.tensor(&values).map_err(write)?,
                 Values::OnDevice(network, parameter) => {
                     file.tensor(&network.device.read(parameter.values(Version::Kept))?).map_err(write)?;
                 }
             }
         }
         file.finish().map_err(write)
+    }
+
+    /// The towers of a map in the metadata.
+    fn stored(&self, map: &Map) -> Vec<StoredTower> {
+        match map {
+            Map::Network(network) => network.towers.iter().map(trained).collect(),
+            Map::Projections(projections) => self.towers.iter().zip(projections).map(projected).collect(),
+            Map::Joint(_) => unreachable!("parts of a joint map are not joint: see Map::joint"),
+        }
+    }
+
+    /// The tensors of a map, whose names have `part` after the tower's.
+    fn add_map<'a>(&'a self, map: &'a Map, part: &str, tensors: &mut Vec<(String, Vec<usize>, Values<'a>)>) {
+        match map {
+            Map::Network(network) => {
+                for (name, parameter) in network.parameters_of_part(part) {
+                    tensors.push((name, parameter.shape.clone(), Values::OnDevice(network, parameter)));
+                }
+            }
+            Map::Projections(projections) => {
+                for (tower, projection) in self.towers.iter().zip(projections) {
+                    let mut add = |name: &str, shape: Vec<usize>, values: Cow<'a, [f32]>| {
+                        tensors.push((format!("{}.{part}{name}", tower.name), shape, Values::Here(values)));
+                    };
+                    let Projection { input: Input { unit, mean, scale }, kernel, head } = projection;
+                    if *unit {
+                        add("unit", vec![1], Cow::Borrowed(&[1.0]));
+                    }
+                    add("mean", vec![tower.width], mean.into());
+                    add("scale", vec![tower.width], scale.into());
+                    if let Some(Kernel { anchors, similarity }) = kernel {
+                        add("anchors", vec![anchors.len() / tower.width, tower.width], anchors.into());
+                        match *similarity {
+                            Similarity::Exponential { tau } => add("tau", vec![1], vec![tau].into()),
+                            Similarity::Cosine { power, top } => {
+                                add("power", vec![1], vec![power].into());
+                                add("top", vec![1], vec![top as f32].into());
+                            }
+                        }
+                    }
+                    if let Some(Head { weight, bias }) = head {
+                        add("head.weight", vec![bias.len(), weight.len() / bias.len()], weight.into());
+                        add("head.bias", vec![bias.len()], bias.into());
+                    }
+                }
+            }
+            Map::Joint(parts) => {
+                let weights: Vec<f32> = parts.iter().map(|part| part.weight).collect();
+                for tower in &self.towers {
+                    let name = format!("{}.weights", tower.name);
+                    tensors.push((name, vec![parts.len()], Values::Here(weights.clone().into())));
+                }
+                parts.iter().enumerate().for_each(|(number, part)| {
+                    self.add_map(&part.map, &format!("{number}."), tensors);
+                });
+            }
+        }
     }
 
     /// Reads a space; trained adapters go onto the device.
@@ -233,25 +355,22 @@ impl Space {
             let known = VERSIONS.join(" or ");
             return Err(wrong(format!("its format is `{format}` {version}, not `{FORMAT}` {known}")));
         }
-        let stored: Vec<StoredTower> =
-            serde_json::from_str(value("towers")).map_err(|error| wrong(format!("`towers`: {error}")))?;
+        let key = if metadata.contains_key("parts") { "parts" } else { "towers" };
+        let read = |json: &str| -> Result<Vec<Vec<StoredTower>>, serde_json::Error> {
+            if key == "parts" { serde_json::from_str(json) } else { Ok(vec![serde_json::from_str(json)?]) }
+        };
+        let mut parts = read(value(key)).map_err(|error| wrong(format!("`{key}`: {error}")))?;
         let hubness = metadata.get("hubness").map(|json| serde_json::from_str::<StoredHubness>(json)).transpose();
         let hubness = hubness.map_err(|error| wrong(format!("`hubness`: {error}")))?;
-        let shared = stored.first().map_or(0, |tower| tower.shared);
-        if shared == 0 || stored.iter().any(|tower| tower.width == 0 || tower.shared != shared) {
-            return Err(wrong("`towers`: widths must be above 0, and the shared one the same for all".to_owned()));
-        }
-        let inlets: Vec<Inlet> =
-            stored.iter().map(|tower| Inlet { name: tower.name.clone(), width: tower.width }).collect();
+        let inlets: Vec<Inlet> = parts.first().into_iter().flatten().map(inlet).collect();
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let mut source = Stored { tensors, tower: String::new(), wrong: None };
-        let map = if stored.iter().all(|tower| tower.adapter == StoredKind::Projection) {
-            Map::Projections(stored.iter().map(|tower| source.projection(tower)).collect())
-        } else {
-            let towers = stored.into_iter().map(shape).collect::<Option<Vec<_>>>();
-            let towers = towers.ok_or_else(|| wrong("it has trained towers and others".to_owned()))?;
-            Map::Network(Arc::new(Network::new(device, towers, shared, 1.0, &mut source)))
+        let mut source = Stored { tensors, tower: String::new(), part: String::new(), wrong: None };
+        let map = match key {
+            "parts" => source.joint(&device, parts),
+            _ => source.map(&device, parts.swap_remove(0)),
         };
+        let map = map.map_err(wrong)?;
+        let shared = map.width();
         let hubness = hubness.map(|StoredHubness { alpha, neighbours }| {
             let bank = |tower: &Inlet| {
                 source.begin(&tower.name);
@@ -274,8 +393,12 @@ impl Space {
 
 /// The values of a tensor to write.
 enum Values<'a> {
-    Here(&'a [f32]),
+    Here(Cow<'a, [f32]>),
     OnDevice(&'a Network, &'a Parameter),
+}
+
+fn inlet(tower: &StoredTower) -> Inlet {
+    Inlet { name: tower.name.clone(), width: tower.width }
 }
 
 fn trained(tower: &Tower) -> StoredTower {

@@ -16,14 +16,14 @@ pub use crate::nn::AdapterKind;
 pub use file::SpaceError;
 pub(crate) use hubness::Hubness;
 pub(crate) use network::Network;
-pub(crate) use projection::{Input, Kernel, Projection, product};
+pub(crate) use projection::{Head, Input, Kernel, Projection, Similarity, product, unit};
 pub(crate) use tower::Tower;
 pub use tower::TowerSpec;
 
 /// A space, whatever method fitted it.
 pub struct Space {
     towers: Vec<Inlet>,
-    map: Map,
+    pub(crate) map: Map,
     /// The term against items that are near to everything, in coordinates of its own.
     hubness: Option<Hubness>,
 }
@@ -38,17 +38,29 @@ pub struct Inlet {
 }
 
 /// The maps of all towers, in their order.
+#[derive(Clone)]
 pub(crate) enum Map {
     /// Trained adapters.
     Network(Arc<Network>),
     /// Maps in closed form.
     Projections(Vec<Projection>),
+    /// Several, whose embeddings stand side by side.
+    Joint(Vec<Part>),
+}
+
+/// A part of a joint map.
+#[derive(Clone)]
+pub(crate) struct Part {
+    /// The factor of its embeddings. The squares of all parts' weights sum to 1.
+    pub(crate) weight: f32,
+    pub(crate) map: Map,
 }
 
 /// A tower's map at work.
 enum Embedder<'a> {
     Network(Box<network::Embedder<'a>>),
     Projection(&'a Projection),
+    Joint(Vec<(f32, usize, Self)>),
 }
 
 /// Latents that pass through a tower at once.
@@ -60,13 +72,34 @@ impl Map {
         match self {
             Self::Network(network) => network.width,
             Self::Projections(projections) => projections.first().map_or(0, Projection::width),
+            Self::Joint(parts) => parts.iter().map(|part| part.map.width()).sum(),
         }
     }
 
-    fn embedder(&self, tower: usize, rows: usize) -> Embedder<'_> {
+    /// The weighted maps side by side, as one. Weights need not be normalised.
+    pub(crate) fn joint(weighted: Vec<(f32, Self)>) -> Self {
+        let length = weighted.iter().map(|(weight, _)| weight * weight).sum::<f32>().sqrt();
+        let mut parts = Vec::with_capacity(weighted.len());
+        for (weight, map) in weighted {
+            let weight = weight / length;
+            match map {
+                Self::Joint(inner) => {
+                    parts.extend(inner.into_iter().map(|part| Part { weight: weight * part.weight, ..part }));
+                }
+                map => parts.push(Part { weight, map }),
+            }
+        }
+        Self::Joint(parts)
+    }
+
+    fn embedder<'a>(&'a self, tower: usize, rows: usize) -> Embedder<'a> {
         match self {
             Self::Network(network) => Embedder::Network(Box::new(network.embedder(tower, rows))),
             Self::Projections(projections) => Embedder::Projection(&projections[tower]),
+            Self::Joint(parts) => {
+                let part = |part: &'a Part| (part.weight, part.map.width(), part.map.embedder(tower, rows));
+                Embedder::Joint(parts.iter().map(part).collect())
+            }
         }
     }
 }
@@ -77,6 +110,20 @@ impl Embedder<'_> {
         match self {
             Self::Network(network) => network.embed(latents),
             Self::Projection(projection) => Ok(projection.embed(latents)),
+            Self::Joint(parts) => {
+                let whole: usize = parts.iter().map(|(_, width, _)| width).sum();
+                let mut out = Vec::new();
+                let mut first = 0;
+                for (weight, width, part) in parts {
+                    let embedded = part.embed(latents)?;
+                    out.resize(embedded.len() / width * whole, 0.0);
+                    for (row, values) in out.chunks_exact_mut(whole).zip(embedded.chunks_exact(*width)) {
+                        row[first..first + width].iter_mut().zip(values).for_each(|(out, value)| *out = weight * value);
+                    }
+                    first += width;
+                }
+                Ok(out)
+            }
         }
     }
 }
@@ -88,10 +135,9 @@ impl Space {
         Self { towers: network.towers.iter().map(inlet).collect(), map: Map::Network(network), hubness: None }
     }
 
-    /// The space of maps in closed form, one for each tower.
-    pub(crate) fn of_projections(towers: Vec<Inlet>, projections: Vec<Projection>) -> Self {
-        assert_eq!(towers.len(), projections.len(), "a map for each tower");
-        Self { towers, map: Map::Projections(projections), hubness: None }
+    /// The space of a map of these towers.
+    pub(crate) fn new(towers: Vec<Inlet>, map: Map) -> Self {
+        Self { towers, map, hubness: None }
     }
 
     /// Adds a term against hubs.

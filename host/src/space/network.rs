@@ -41,14 +41,17 @@ impl Network {
 
     /// All parameters, by their names in a file of adapters.
     pub(crate) fn parameters(&self) -> Vec<(String, &Parameter)> {
-        let of = |tower: &'_ Tower| tower.spec.name.clone();
-        let towers = self.towers.iter().flat_map(|tower| {
-            tower
-                .parameters()
-                .into_iter()
-                .map(move |parameter| (format!("{}.{}", of(tower), parameter.name), parameter))
+        self.parameters_of_part("")
+    }
+
+    /// All parameters, by their names where the network is a part of a joint space.
+    pub(super) fn parameters_of_part(&self, part: &str) -> Vec<(String, &Parameter)> {
+        let log_tau = (format!("{part}{}", self.log_tau.name), &self.log_tau);
+        let of = self.towers.iter().flat_map(|tower| {
+            let prefix = format!("{}.{part}", tower.spec.name);
+            tower.parameters().into_iter().map(move |parameter| (format!("{prefix}{}", parameter.name), parameter))
         });
-        towers.chain([(self.log_tau.name.clone(), &self.log_tau)]).collect()
+        of.chain([log_tau]).collect()
     }
 
     /// A tower that embeds up to so many rows at once.

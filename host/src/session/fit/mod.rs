@@ -12,6 +12,7 @@ use super::model::digest;
 use super::towers::Towers;
 use super::{Error, Session};
 use crate::config::Recipe;
+
 use crate::device::{self, DeviceChoice, KernelTime};
 use crate::fit::fusemix::{Options, Outcome};
 use crate::run::{RunFolder, RunInfo, Seen};
@@ -98,8 +99,19 @@ impl Session {
         };
         match &plan.options {
             MethodOptions::Fusemix(options) => self.train(&plan, options, &towers, device, folder, how),
-            MethodOptions::KernelCca(options) => self.solve(&plan, options, &towers, folder, how),
+            MethodOptions::ClosedForm(method) => self.solve(&plan, method, &towers, folder, how),
         }
+    }
+}
+
+/// Checks the options of the recipe's method, as far as that needs no data.
+pub fn check_options(recipe: &Recipe) -> Result<(), Error> {
+    match MethodOptions::of(recipe)?.0 {
+        MethodOptions::Fusemix(options) => {
+            let many = options.resolve(&[(100_000, 1.0)]).map(drop);
+            many.map_err(|error| recipe.error_at_option(error.key, error.to_string()).into())
+        }
+        MethodOptions::ClosedForm(_) => Ok(()),
     }
 }
 
@@ -114,8 +126,8 @@ fn leave(folder: RunFolder, space: &Space, seen: &Seen, info: &mut RunInfo) -> R
     Ok(folder.finish(info)?)
 }
 
-fn toml(recipe: &Recipe, options: &impl Serialize) -> String {
-    recipe.to_toml(options).expect("numbers, names and paths are TOML")
+fn toml(plan: &Plan<'_>, options: &impl Serialize) -> String {
+    plan.recipe.to_toml(options, &plan.hubs).expect("numbers, names and paths are TOML")
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -9,9 +9,13 @@ use super::super::{Error, Event};
 use crate::config::{Method, PairEnd, PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
-use crate::fit::PairSet;
+use crate::fit::asif::AsifOptions;
+use crate::fit::cca::CcaOptions;
 use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, TrainError, TrainOptions, check};
-use crate::fit::kernel_cca::{self, KernelCcaError, KernelCcaOptions};
+use crate::fit::kernel_cca::KernelCcaOptions;
+use crate::fit::procrustes::ProcrustesOptions;
+use crate::fit::ridge::RidgeOptions;
+use crate::fit::{ClosedForm, FitError, Hubs, HubsOptions, PairSet};
 use crate::pairs::{Paired, pair};
 use crate::run::{Seen, TowerInfo};
 use crate::space::AdapterKind;
@@ -20,13 +24,40 @@ use crate::space::AdapterKind;
 pub(in crate::session) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: MethodOptions,
+    pub(super) hubs: Hubs,
     files: Vec<PairFiles>,
 }
 
 /// The options of the recipe's method.
 pub(super) enum MethodOptions {
     Fusemix(Box<TrainOptions>),
-    KernelCca(kernel_cca::Options),
+    ClosedForm(ClosedForm),
+}
+
+impl MethodOptions {
+    /// Those of a recipe, and its term against hubs.
+    pub(super) fn of(recipe: &Recipe) -> Result<(Self, Hubs), Error> {
+        let located = |error: FitError| match &error {
+            FitError::Option { key, .. } => Error::from(recipe.error_at_option(key, error.to_string())),
+            _ => error.into(),
+        };
+        let closed = match recipe.method {
+            Method::Fusemix => None,
+            Method::KernelCca => Some(recipe.options::<KernelCcaOptions>()?.resolve().map(ClosedForm::KernelCca)),
+            Method::Cca => Some(recipe.options::<CcaOptions>()?.resolve().map(ClosedForm::Cca)),
+            Method::Ridge => Some(recipe.options::<RidgeOptions>()?.resolve().map(ClosedForm::Ridge)),
+            Method::Procrustes => Some(recipe.options::<ProcrustesOptions>()?.resolve().map(ClosedForm::Procrustes)),
+            Method::Asif => Some(recipe.options::<AsifOptions>()?.resolve().map(ClosedForm::Asif)),
+        };
+        let options = match closed {
+            Some(closed) => Self::ClosedForm(closed.map_err(located)?),
+            None => Self::Fusemix(Box::new(recipe.options()?)),
+        };
+        // An identity tower's latents stay as they are, and trained adapters end in embeddings of length 1.
+        let plain = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity) || recipe.method == Method::Fusemix;
+        let hubs: HubsOptions = recipe.common_options()?;
+        Ok((options, hubs.resolve(if plain { 0.0 } else { HubsOptions::HUBNESS }).map_err(located)?))
+    }
 }
 
 /// The files of a pair set, with the columns that they must have.
@@ -68,26 +99,16 @@ pub(super) struct Material {
 
 impl<'a> Plan<'a> {
     pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
-        let options = match recipe.method {
-            Method::Fusemix => MethodOptions::Fusemix(Box::new(recipe.options()?)),
-            Method::KernelCca => {
-                let options: KernelCcaOptions = recipe.options()?;
-                let located = |error: KernelCcaError| match &error {
-                    KernelCcaError::Option { key, .. } => Error::from(recipe.error_at_option(key, error.to_string())),
-                    _ => error.into(),
-                };
-                MethodOptions::KernelCca(options.resolve().map_err(located)?)
-            }
-        };
+        let (options, hubs) = MethodOptions::of(recipe)?;
         let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
-        Ok(Self { recipe, options, files })
+        Ok(Self { recipe, options, hubs, files })
     }
 
     /// Checks the recipe against the requirements of its method, with the most rows that there may be.
     pub(in crate::session) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
         match &self.options {
             MethodOptions::Fusemix(options) => self.check_training(options, towers),
-            MethodOptions::KernelCca(_) => self.check_closed_form(towers),
+            MethodOptions::ClosedForm(_) => self.check_closed_form(towers),
         }
     }
 
@@ -95,9 +116,9 @@ impl<'a> Plan<'a> {
         let Recipe { file, method, .. } = self.recipe;
         for (index, tower) in self.recipe.towers.iter().enumerate() {
             let key = match (tower.adapter, tower.blocks) {
-                (AdapterKind::Mlp, None) => None,
+                (AdapterKind::Mlp, None) | (AdapterKind::Identity, _) => None,
                 (AdapterKind::Mlp, Some(_)) => Some("blocks"),
-                _ => Some("adapter"),
+                (AdapterKind::Linear, _) => Some("adapter"),
             };
             if let Some(key) = key {
                 let (name, method) = (&tower.name, method.name());
@@ -146,7 +167,7 @@ impl<'a> Plan<'a> {
     pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
         let patience = match &self.options {
             MethodOptions::Fusemix(options) => options.patience.is_some_and(|patience| patience > 0),
-            MethodOptions::KernelCca(_) => false,
+            MethodOptions::ClosedForm(_) => false,
         };
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
         let (mut identity, mut seen) = (BTreeMap::new(), Seen::default());
@@ -174,6 +195,11 @@ impl<'a> Plan<'a> {
         }
         let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
         Ok(Material { sets, validation, dropped, towers, seen, identity })
+    }
+
+    /// Of each tower, true if its latents are the shared space as they are.
+    pub(super) fn fixed(&self) -> Vec<bool> {
+        self.recipe.towers.iter().map(|tower| tower.adapter == AdapterKind::Identity).collect()
     }
 
     fn names(&self, ends: &[PairEnd; 2]) -> [&str; 2] {

@@ -4,21 +4,20 @@ use std::time::Instant;
 
 use super::plan::{Material, Plan};
 use super::{Existing, FitOptions, Fitted, leave, toml};
-use crate::config::Method;
 use crate::device::{Cpu, Device};
 use crate::eval::{mean_recall, retrieval_of};
-use crate::fit::kernel_cca::{self, KernelCcaError, Options};
+use crate::fit::{ClosedForm, FitError, Problem};
 use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo};
 use crate::session::towers::Towers;
 use crate::session::{Error, Session};
 use crate::space::Inlet;
 
 impl Session {
-    /// Fits a kernel CCA.
+    /// Fits a method in closed form.
     pub(super) fn solve(
         &self,
         plan: &Plan<'_>,
-        options: &Options,
+        method: &ClosedForm,
         towers: &Towers<'_>,
         folder: RunFolder,
         how: &FitOptions,
@@ -28,13 +27,14 @@ impl Session {
         }
         let Material { sets, validation, dropped, towers, seen, .. } = plan.material(towers)?;
         let recipe = folder.recipe();
-        std::fs::write(&recipe, toml(plan.recipe, options)).map_err(|cause| Error::Write { path: recipe, cause })?;
+        std::fs::write(&recipe, toml(plan, method)).map_err(|cause| Error::Write { path: recipe, cause })?;
         let start = Instant::now();
         let inlets: Vec<Inlet> =
             towers.iter().map(|tower| Inlet { name: tower.name.clone(), width: tower.width }).collect();
-        let space = kernel_cca::fit(&inlets, &sets, options, &|| self.should_stop());
-        let space = space.map_err(|error| match error {
-            KernelCcaError::Stopped => Error::Stopped,
+        let fixed = plan.fixed();
+        let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
+        let space = method.fit(&problem, plan.hubs).map_err(|error| match error {
+            FitError::Stopped => Error::Stopped,
             error => error.into(),
         })?;
         let seconds = start.elapsed().as_secs_f64();
@@ -50,7 +50,7 @@ impl Session {
         let pairs = sets.iter().map(|set| set.len()).sum();
         let (fusemix, device, seed) = (crate::VERSION.to_owned(), Cpu::default().describe(), how.seed.unwrap_or(0));
         let mut info =
-            RunInfo { fusemix, method: Method::KernelCca, seed, device, pairs, towers, adapters: None, seen: None };
+            RunInfo { fusemix, method: plan.recipe.method, seed, device, pairs, towers, adapters: None, seen: None };
         leave(folder, &space, &seen, &mut info)?;
         Ok(Fitted { info, dropped, recall, seconds, training: None })
     }

@@ -44,11 +44,11 @@ impl Session {
         let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, chosen, seed).map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);
-        let resolved = toml(plan.recipe, trainer.options());
+        let resolved = toml(plan, trainer.options());
         identity.insert("seed".to_owned(), seed.to_string());
         // What makes no other training of it may change.
         let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
-        let asked = train_table(&toml(plan.recipe, &asked));
+        let asked = train_table(&toml(plan, &asked));
         identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
         for (spec, info) in trainer.towers().zip(&towers) {
             identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
