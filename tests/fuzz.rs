@@ -6,10 +6,10 @@ use fusemix::cache::{Fingerprint, Key, Store, list};
 use fusemix::config::{Config, Recipe, TomlFile};
 use fusemix::dataset::{Dataset, read_table};
 use fusemix::device::{self, DeviceChoice};
-use fusemix::fit::{ClosedForm, HubsOptions, PairSet, Problem};
 use fusemix::fit::asif::AsifOptions;
 use fusemix::fit::kernel_cca::KernelCcaOptions;
 use fusemix::fit::ridge::RidgeOptions;
+use fusemix::fit::{ClosedForm, HubsOptions, PairSet, Problem};
 use fusemix::gallery::{Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer};
 use fusemix::latents::{Dense, Latents};
 use fusemix::run::{RunFolder, Seen, read_metrics};
@@ -17,6 +17,7 @@ use fusemix::space::{Inlet, Space};
 use fusemix_fuzzer::{WORDS, corpus, fuzz};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::common::repository;
 use crate::train::{ENCODERS, RECIPE};
@@ -87,9 +88,9 @@ fn fuzz_files_of_a_run() {
     seeds.push(std::fs::read(&seen).unwrap());
     let path = folder.path().join("x.safetensors");
     // A space in closed form, of eight pairs.
-    let side = |width: usize| -> Box<dyn Latents> {
+    let side = |width: usize| -> Arc<dyn Latents> {
         let values = (0..8 * width).map(|at| (at * at % 17) as f32).collect();
-        Box::new(Dense::new(values, width))
+        Arc::new(Dense::new(values, width))
     };
     let towers = [("a", 3), ("b", 2)].map(|(name, width)| Inlet { name: name.to_owned(), width });
     let pairs = PairSet { towers: [0, 1], latents: [side(3), side(2)], weight: 1.0 };

@@ -2,6 +2,7 @@
 
 use memmap2::Mmap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// `len` latents of `width` f32 each, in row order: a column of a pair file seen through the cache, a tensor of a
 /// safetensors file, or several of these side by side.
@@ -26,13 +27,13 @@ pub trait Latents: Send + Sync {
 
 /// Some rows of others, in any order.
 pub struct Selected {
-    latents: Box<dyn Latents>,
+    latents: Arc<dyn Latents>,
     rows: Vec<usize>,
 }
 
 impl Selected {
     /// Row i is row `rows[i]` of `latents`.
-    pub fn new(latents: Box<dyn Latents>, rows: Vec<usize>) -> Self {
+    pub fn new(latents: Arc<dyn Latents>, rows: Vec<usize>) -> Self {
         Self { latents, rows }
     }
 }

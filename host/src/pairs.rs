@@ -1,6 +1,7 @@
 //! Pairs from two columns of a file.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::cache::Key;
 use crate::latents::{Latents, Selected};
@@ -49,7 +50,7 @@ impl Side {
                 chosen.push(latent);
             }
         }
-        Distinct { latents: Box::new(Selected::new(self.latents, chosen)), rows, index }
+        Distinct { latents: Box::new(Selected::new(Arc::from(self.latents), chosen)), rows, index }
     }
 }
 
@@ -77,7 +78,7 @@ pub fn pair(sides: [Side; 2]) -> Paired {
     let [first, second] = sides.map(|side| side.latents);
     let [of_first, of_second] = chosen;
     let latents: [Box<dyn Latents>; 2] =
-        [Box::new(Selected::new(first, of_first)), Box::new(Selected::new(second, of_second))];
+        [Box::new(Selected::new(first.into(), of_first)), Box::new(Selected::new(second.into(), of_second))];
     Paired { latents, keys, rows, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
 }
 

@@ -42,11 +42,12 @@ parser.add_argument("--folds", type=int, default=8)
 parser.add_argument("--take", type=int, default=2)
 parser.add_argument("--pairs", type=int, nargs="+", default=[0])
 parser.add_argument("--device", default="cpu")
+parser.add_argument("--fusemix", default="target/release/fusemix", help="the program")
 args = parser.parse_args()
 
 
 def fusemix(*arguments):
-    done = subprocess.run(["target/release/fusemix", *map(str, arguments), "--json"], check=True, capture_output=True)
+    done = subprocess.run([args.fusemix, *map(str, arguments), "--json"], check=True, capture_output=True)
     return json.loads(done.stdout)
 
 
@@ -55,7 +56,7 @@ def mean(found):
 
 
 def table(text):
-    return "\n".join(part.strip() for part in text.replace("]", "]\n").split(";")) if text else ""
+    return "\n".join(part.strip() for part in text.replace("[", "\n[").replace("]", "]\n").split(";")) if text else ""
 
 
 def by_fusemix(work, text, seed):

@@ -98,7 +98,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         adapter: AdapterKind::Mlp,
         blocks: None,
     };
-    let side = |width| Box::new(Random::new(2 * arguments.batch, width)) as Box<dyn Latents>;
+    let side = |width| Arc::new(Random::new(2 * arguments.batch, width)) as Arc<dyn Latents>;
     let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 };
     let towers = [("first", first), ("second", second)].map(spec).into();
     let mut trainer = Trainer::new(device.clone(), towers, vec![pairs], &options, 0)?;

@@ -47,8 +47,7 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif];
+    pub const ALL: [Self; 6] = [Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif];
 
     /// Its name in a recipe.
     pub fn name(self) -> &'static str {

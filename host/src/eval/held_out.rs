@@ -1,12 +1,14 @@
 //! Held-out pairs, to be matched by retrieval.
 
+use std::collections::BTreeMap;
+
 use crate::cache::Key;
 use crate::device::DeviceError;
 use crate::pairs::{Distinct, Paired, Side, pair};
 use crate::space::Space;
 use crate::stop::Stop;
 
-use super::retrieval::{Embedded, Retrieval, both_ways};
+use super::retrieval::{Embedded, Ranking, Retrieval, both_ways};
 
 /// Distinct items of two towers and their matches, on which retrieval is measured.
 pub struct HeldOut {
@@ -63,15 +65,56 @@ impl HeldOut {
 
     /// The retrieval between the two sides; none if `stop` asks.
     pub fn retrieval(&self, space: &Space, stop: &Stop) -> Result<Option<[Retrieval; 2]>, DeviceError> {
-        let Some(embeddings) = self.embed(space, stop)? else { return Ok(None) };
-        let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
-        let [x, y] = [0, 1].map(|side| Embedded {
-            tower: names[self.towers[side]],
-            embeddings: &embeddings[side],
-            width: space.width(),
-        });
-        Ok(both_ways(x, y, &self.matches, stop))
+        Ok(self.rankings(space, stop)?.map(|both| both.each_ref().map(Ranking::retrieval)))
     }
+
+    /// The ranks at which either side finds the other; none if `stop` asks.
+    pub fn rankings(&self, space: &Space, stop: &Stop) -> Result<Option<[Ranking; 2]>, DeviceError> {
+        let Some(embeddings) = self.embed(space, stop)? else { return Ok(None) };
+        Ok(self.rankings_of(space, embeddings.each_ref().map(Vec::as_slice), space.width(), stop))
+    }
+
+    /// Those by embeddings of either side, `items x width`.
+    pub fn rankings_of(
+        &self,
+        space: &Space,
+        embeddings: [&[f32]; 2],
+        width: usize,
+        stop: &Stop,
+    ) -> Option<[Ranking; 2]> {
+        let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
+        let [x, y] =
+            [0, 1].map(|side| Embedded { tower: names[self.towers[side]], embeddings: embeddings[side], width });
+        both_ways(x, y, &self.matches, stop)
+    }
+
+    /// Of each side's items the number of its cluster, and the number of clusters: items that matches join.
+    pub fn clusters(&self) -> ([Vec<usize>; 2], usize) {
+        let sizes = self.sides.each_ref().map(|side| side.latents.len());
+        let mut parents: Vec<usize> = (0..sizes[0] + sizes[1]).collect();
+        for &(x, y) in &self.matches {
+            let (x, y) = (root(&mut parents, x), root(&mut parents, sizes[0] + y));
+            parents[x.max(y)] = x.min(y);
+        }
+        let mut numbers = BTreeMap::new();
+        let mut of = |item: usize| {
+            let next = numbers.len();
+            *numbers.entry(root(&mut parents, item)).or_insert(next)
+        };
+        let first = (0..sizes[0]).map(&mut of).collect();
+        let second = (sizes[0]..sizes[0] + sizes[1]).map(&mut of).collect();
+        ([first, second], numbers.len())
+    }
+}
+
+/// The least item that is joined with this one.
+pub(crate) fn root(parents: &mut [usize], item: usize) -> usize {
+    let mut at = item;
+    while parents[at] != at {
+        parents[at] = parents[parents[at]];
+        at = parents[at];
+    }
+    at
 }
 
 /// The retrieval of several pair sets; none if `stop` asks.
@@ -112,5 +155,6 @@ mod tests {
         assert_eq!(holes.sides.each_ref().map(|side| side.rows.clone()), [vec![1, 2], vec![1, 2]]);
         assert_eq!((holes.dropped, values(&*holes.sides[1].latents)), (1, vec![10.0, 20.0]));
         assert_eq!(held_out.matches, [(0, 0), (0, 1), (1, 2)]);
+        assert_eq!(held_out.clusters(), ([vec![0, 1], vec![0, 0, 1]], 2));
     }
 }

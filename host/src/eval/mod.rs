@@ -1,9 +1,13 @@
 //! Evaluation: retrieval between towers, and nearest items.
 
+mod health;
 mod held_out;
+mod interval;
 mod nearest;
 mod retrieval;
 
+pub use health::Health;
 pub use held_out::{HeldOut, retrieval_of};
+pub use interval::{Interval, Sample};
 pub use nearest::nearest;
-pub use retrieval::{Embedded, Retrieval, both_ways, mean_recall};
+pub use retrieval::{Embedded, Ranking, Retrieval, both_ways, mean_recall};

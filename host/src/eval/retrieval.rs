@@ -43,6 +43,53 @@ pub struct Retrieval {
     pub chance_median_rank: f64,
 }
 
+/// The ranks at which the queries of one direction find their matches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranking {
+    /// The tower of the queries.
+    pub from: String,
+    /// The tower of the results.
+    pub to: String,
+    /// Items that are searched.
+    pub gallery: usize,
+    /// The queries, as indices of their tower's items.
+    pub queries: Vec<usize>,
+    /// The rank of each query's best match, from 1.
+    pub ranks: Vec<usize>,
+    /// The matches of each query.
+    wanted: Vec<usize>,
+}
+
+impl Ranking {
+    /// The share of the k of R@k whose first k hold a match of query `at`, in percent: of all queries, the mean is that of
+    /// all R@k.
+    pub fn score(&self, at: usize) -> f64 {
+        100.0 * DEPTHS.iter().filter(|&&k| self.ranks[at] <= k).count() as f64 / DEPTHS.len() as f64
+    }
+
+    /// Their summary.
+    pub fn retrieval(&self) -> Retrieval {
+        let gallery = self.gallery;
+        let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
+        let count = self.queries.len().max(1) as f64;
+        let sorted = |mut values: Vec<f64>| {
+            values.sort_unstable_by(f64::total_cmp);
+            values
+        };
+        let expected = |wanted: &usize| (gallery as f64 + 1.0) / (*wanted as f64 + 1.0);
+        Retrieval {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            queries: self.queries.len(),
+            gallery,
+            recall: share(&|k| self.ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
+            chance: share(&|k| self.wanted.iter().map(|&wanted| chance(gallery, wanted, k)).sum::<f64>() / count),
+            median_rank: median(&sorted(self.ranks.iter().map(|&rank| rank as f64).collect())),
+            chance_median_rank: median(&sorted(self.wanted.iter().map(expected).collect())),
+        }
+    }
+}
+
 impl Retrieval {
     /// True if some R@k is more than three standard deviations above that of a random order.
     pub fn beats_chance(&self) -> bool {
@@ -63,12 +110,12 @@ pub fn mean_recall(directions: &[Retrieval]) -> f64 {
 /// Retrieval from `x` to `y` and back, where `matches` are the matching pairs (index in `x`, index in `y`). An item
 /// whose score equals that of the best match ranks before it, unless it also matches: a tie is not a find. None
 /// if `stop` asks.
-pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<[Retrieval; 2]> {
+pub fn both_ways(x: Embedded<'_>, y: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<[Ranking; 2]> {
     let back: Vec<(usize, usize)> = matches.iter().map(|&(i, j)| (j, i)).collect();
     Some([one_way(x, y, matches, stop)?, one_way(y, x, &back, stop)?])
 }
 
-fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<Retrieval> {
+fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)], stop: &Stop) -> Option<Ranking> {
     let gallery = to.embeddings.len() / to.width;
     let mut wanted: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for &(query, item) in matches {
@@ -86,24 +133,8 @@ fn one_way(from: Embedded<'_>, to: Embedded<'_>, matches: &[(usize, usize)], sto
         }
         ranks.extend(ranks_of(from, to, some));
     }
-    ranks.sort_unstable();
-    let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
-    let count = queries.len().max(1) as f64;
-    Some(Retrieval {
-        from: from.tower.to_owned(),
-        to: to.tower.to_owned(),
-        queries: queries.len(),
-        gallery,
-        recall: share(&|k| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
-        chance: share(&|k| queries.iter().map(|(_, wanted)| chance(gallery, wanted.len(), k)).sum::<f64>() / count),
-        median_rank: median(&ranks.iter().map(|&rank| rank as f64).collect::<Vec<_>>()),
-        chance_median_rank: {
-            let mut expected: Vec<f64> =
-                queries.iter().map(|(_, wanted)| (gallery as f64 + 1.0) / (wanted.len() as f64 + 1.0)).collect();
-            expected.sort_unstable_by(f64::total_cmp);
-            median(&expected)
-        },
-    })
+    let (queries, wanted) = queries.into_iter().map(|(query, wanted)| (query, wanted.len())).unzip();
+    Some(Ranking { from: from.tower.to_owned(), to: to.tower.to_owned(), gallery, queries, ranks, wanted })
 }
 
 /// The most scores in memory at a time.
@@ -157,7 +188,13 @@ mod tests {
         let y = [0.6, 0.8, 0.8, 0.6, 1.0, 0.0];
         let stop = Stop::default();
         let both = || both_ways(embedded("image", &x), embedded("text", &y), &[(0, 0), (0, 1), (1, 2)], &stop);
-        let [forth, back] = both().unwrap();
+        let rankings = both().unwrap();
+        assert_eq!((&rankings[0].queries, &rankings[0].ranks), (&vec![0, 1], &vec![2, 3]));
+        let [forth, back] = rankings.each_ref().map(Ranking::retrieval);
+        for (ranking, retrieval) in rankings.iter().zip([&forth, &back]) {
+            let mean = (0..ranking.queries.len()).map(|at| ranking.score(at)).sum::<f64>() / retrieval.queries as f64;
+            assert!((mean - mean_recall(std::slice::from_ref(retrieval))).abs() < 1e-9);
+        }
         assert_eq!((forth.queries, forth.gallery, back.queries, back.gallery), (2, 3, 3, 2));
         // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
         assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
@@ -176,7 +213,7 @@ mod tests {
         let same = [0.6, 0.8].repeat(20);
         let pairs: Vec<(usize, usize)> = (0..20).map(|index| (index, index)).collect();
         let (x, y) = (embedded("image", &same), embedded("text", &same));
-        let [forth, _] = both_ways(x, y, &pairs, &Stop::default()).unwrap();
+        let [forth, _] = both_ways(x, y, &pairs, &Stop::default()).unwrap().map(|ranking| ranking.retrieval());
         assert_eq!((forth.recall[&10], forth.median_rank), (0.0, 20.0));
     }
 

@@ -38,8 +38,9 @@ impl Blocks {
     pub(super) fn canonical(&self, width: usize, power: f64) -> Result<Vec<Mat<f64>>, FitError> {
         let (vectors, values) = self.spectrum()?;
         let kept = kept(&values, width)?;
-        let scaled =
-            |vectors: &Mat<f64>| Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at].powf(power));
+        let scaled = |vectors: &Mat<f64>| {
+            Mat::from_fn(vectors.nrows(), kept, |row, at| vectors[(row, at)] * values[at].powf(power))
+        };
         Ok(vectors.iter().map(scaled).collect())
     }
 

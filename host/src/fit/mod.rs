@@ -16,6 +16,8 @@ pub mod procrustes;
 pub mod ridge;
 mod standard;
 
+use std::sync::Arc;
+
 use crate::latents::Latents;
 
 pub use closed_form::{ClosedForm, Hubs, HubsOptions};
@@ -28,7 +30,7 @@ pub struct PairSet {
     /// Indices of the towers.
     pub towers: [usize; 2],
     /// The latents of either side, of equal length.
-    pub latents: [Box<dyn Latents>; 2],
+    pub latents: [Arc<dyn Latents>; 2],
     /// The number of passes over the pairs in an epoch.
     pub weight: f32,
 }

@@ -52,7 +52,9 @@ impl<'a> Problem<'a> {
                 blake3::hash(bytemuck::cast_slice(&values)).into()
             };
             let contents: Vec<[u8; 32]> = (0..side.len()).into_par_iter().with_min_len(64).map(content).collect();
-            first.extend(contents.into_iter().enumerate().filter_map(|(row, of)| seen.insert(of).then_some((number, row))));
+            first.extend(
+                contents.into_iter().enumerate().filter_map(|(row, of)| seen.insert(of).then_some((number, row))),
+            );
         }
         first
     }

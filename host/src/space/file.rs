@@ -59,7 +59,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
-    AdapterKind, Head, Hubness, Inlet, Input, Kernel, Map, Network, Part, Projection, Similarity, Space, Tower, TowerSpec,
+    AdapterKind, Head, Hubness, Inlet, Input, Kernel, Map, Network, Part, Projection, Similarity, Space, Tower,
+    TowerSpec,
 };
 use crate::device::{Device, DeviceError};
 use crate::nn::{Parameter, Shape, Source, Version};
@@ -191,7 +192,8 @@ impl Stored<'_> {
         });
         let inputs = if inner > 0 { inner } else { width };
         let head = (self.has("head.weight") || shared != inputs).then(|| {
-            let (weight, bias) = (self.tensor("head.weight", &[shared, inputs]).0, self.tensor("head.bias", &[shared]).0);
+            let (weight, bias) =
+                (self.tensor("head.weight", &[shared, inputs]).0, self.tensor("head.bias", &[shared]).0);
             Head { weight, bias }
         });
         Projection { input, kernel, head }

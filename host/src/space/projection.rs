@@ -83,10 +83,9 @@ impl Similarity {
     /// Makes similarities of cosines `(rows x anchors)`.
     fn apply(self, cosines: &mut [f32], anchors: usize) {
         match self {
-            Self::Exponential { tau } => cosines
-                .par_iter_mut()
-                .with_min_len(1 << 14)
-                .for_each(|value| *value = ((*value - 1.0) / tau).exp()),
+            Self::Exponential { tau } => {
+                cosines.par_iter_mut().with_min_len(1 << 14).for_each(|value| *value = ((*value - 1.0) / tau).exp())
+            }
             Self::Cosine { power, top } => cosines.par_chunks_mut(anchors.max(1)).for_each(|row| {
                 let least = match top < row.len() {
                     true => *row.to_vec().select_nth_unstable_by(top - 1, |a, b| b.total_cmp(a)).1,

@@ -37,13 +37,13 @@ impl Golden {
         self.values(name).0
     }
 
-    fn rows(&self, tower: usize, rows: Range<usize>) -> Box<dyn Latents> {
+    fn rows(&self, tower: usize, rows: Range<usize>) -> Arc<dyn Latents> {
         let (values, width) = self.values(NAMES[tower]);
-        Box::new(Dense::new(values[rows.start * width..rows.end * width].to_vec(), width))
+        Arc::new(Dense::new(values[rows.start * width..rows.end * width].to_vec(), width))
     }
 
     /// The training rows of a tower, or the new ones.
-    fn side(&self, tower: usize, new: bool) -> Box<dyn Latents> {
+    fn side(&self, tower: usize, new: bool) -> Arc<dyn Latents> {
         self.rows(tower, if new { ROWS..ROWS + 20 } else { 0..ROWS })
     }
 
@@ -258,9 +258,9 @@ fn several_sets_are_one_problem() {
 #[test]
 fn what_cannot_be_fitted_is_told() {
     let golden = Golden::read();
-    let equal = |tower: usize| -> Box<dyn Latents> {
+    let equal = |tower: usize| -> Arc<dyn Latents> {
         let (_, width) = golden.values(NAMES[tower]);
-        Box::new(Dense::new(vec![0.5; 9 * width], width))
+        Arc::new(Dense::new(vec![0.5; 9 * width], width))
     };
     for (name, method) in methods() {
         let sets = [PairSet { towers: [0, 1], latents: [equal(0), equal(1)], weight: 1.0 }];
@@ -275,7 +275,8 @@ fn what_cannot_be_fitted_is_told() {
             Ok(space) => assert!(scores(&golden, &space, [0, 1]).iter().all(|score| score.is_finite()), "{name}"),
         }
         let (towers, sets) = (golden.towers(2), [golden.pairs()]);
-        let stopped = method.fit(&Problem { towers: &towers, fixed: &[false; 2], sets: &sets, stop: &|| true }, NO_HUBS);
+        let stopped =
+            method.fit(&Problem { towers: &towers, fixed: &[false; 2], sets: &sets, stop: &|| true }, NO_HUBS);
         assert!(matches!(stopped, Err(FitError::Stopped)), "{name}");
     }
     let wrong = |options: KernelCcaOptions| options.resolve().unwrap_err().to_string();
@@ -296,17 +297,16 @@ fn what_cannot_be_fitted_is_told() {
 #[test]
 fn the_scale_of_latents_does_not_matter() {
     let golden = Golden::read();
-    let scaled = |tower: usize, rows: Range<usize>, factor: f32| -> Box<dyn Latents> {
+    let scaled = |tower: usize, rows: Range<usize>, factor: f32| -> Arc<dyn Latents> {
         let (values, width) = golden.values(NAMES[tower]);
         let values = values[rows.start * width..rows.end * width].iter().map(|value| value * factor).collect();
-        Box::new(Dense::new(values, width))
+        Arc::new(Dense::new(values, width))
     };
     for (name, method) in methods() {
         let scores = |factor: f32| {
             let latents = [0, 1].map(|tower| scaled(tower, 0..ROWS, factor));
             let space = fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0 }], &method);
-            let [x, y] =
-                [0, 1].map(|tower| space.embed(tower, &*scaled(tower, ROWS..ROWS + 20, factor)).unwrap());
+            let [x, y] = [0, 1].map(|tower| space.embed(tower, &*scaled(tower, ROWS..ROWS + 20, factor)).unwrap());
             products(&x, &y, space.width())
         };
         let expected = scores(1.0);

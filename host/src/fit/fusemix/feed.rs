@@ -31,7 +31,7 @@ impl Feed {
     /// room for them, and they have at most `room` values.
     pub(super) fn new(
         device: &dyn Device,
-        latents: Box<dyn Latents>,
+        latents: Arc<dyn Latents>,
         micro: usize,
         room: usize,
     ) -> Result<Self, DeviceError> {

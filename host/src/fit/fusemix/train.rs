@@ -104,7 +104,7 @@ impl Trainer {
         let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
         let (plan, passes, loss) = memory::room(&*device, &network, &mut options, batch)?;
         let mut left = plan.left;
-        let mut feed = |latents: Box<dyn Latents>| {
+        let mut feed = |latents: Arc<dyn Latents>| {
             let feed = Feed::new(&*device, latents, plan.micro, left)?;
             left -= feed.resident();
             Ok::<_, DeviceError>(feed)

@@ -58,8 +58,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
                 own[to].clone()
             } else {
                 let between = problem.sets.iter().filter(|set| set.towers.contains(&from) && set.towers.contains(&to));
-                let anchored: Vec<_> =
-                    between.map(|set| (set, usize::from(set.towers[1] == from), &own[to])).collect();
+                let anchored: Vec<_> = between.map(|set| (set, usize::from(set.towers[1] == from), &own[to])).collect();
                 match anchored.is_empty() {
                     true => nothing(towers[from].width, towers[to].width),
                     false => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
@@ -54,7 +55,8 @@ impl MethodOptions {
             None => Self::Fusemix(Box::new(recipe.options()?)),
         };
         // An identity tower's latents stay as they are, and trained adapters end in embeddings of length 1.
-        let plain = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity) || recipe.method == Method::Fusemix;
+        let plain = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity)
+            || recipe.method == Method::Fusemix;
         let hubs: HubsOptions = recipe.common_options()?;
         Ok((options, hubs.resolve(if plain { 0.0 } else { HubsOptions::HUBNESS }).map_err(located)?))
     }
@@ -178,7 +180,7 @@ impl<'a> Plan<'a> {
             identity.insert(format!("weight of pairs {number}"), entry.weight.to_string());
             let ends = entry.ends.each_ref().map(|end| end.tower);
             seen.add(self.names(&entry.ends), paired.keys);
-            sets.push(PairSet { towers: ends, latents: paired.latents, weight: entry.weight });
+            sets.push(PairSet { towers: ends, latents: paired.latents.map(Arc::from), weight: entry.weight });
             if let Some(file) = &files.validation {
                 let pairs = held_out(towers.session(), towers, &entry.ends, file)?;
                 if patience {

@@ -46,7 +46,7 @@ pub(in crate::fit::fusemix) fn linear(pairs: usize, widths: [usize; 2]) -> PairS
         map.chunks(widths[0]).map(|map| row.iter().zip(map).map(|(a, b)| a * b).sum::<f32>()).collect::<Vec<_>>()
     });
     let text = Stored { values: text.collect(), width: widths[1] };
-    let latents: [Box<dyn Latents>; 2] = [Box::new(Stored { values: image, width: widths[0] }), Box::new(text)];
+    let latents: [Arc<dyn Latents>; 2] = [Arc::new(Stored { values: image, width: widths[0] }), Arc::new(text)];
     PairSet { towers: [0, 1], latents, weight: 1.0 }
 }
 
@@ -251,7 +251,7 @@ fn a_step_is_pytorchs() {
     let values = |name: &str| bytemuck::pod_collect_to_vec::<u8, f32>(file.tensor(name).unwrap().data());
     let side = |name: &str| {
         let width = file.tensor(name).unwrap().shape()[1];
-        Box::new(Stored { values: values(name), width }) as Box<dyn Latents>
+        Arc::new(Stored { values: values(name), width }) as Arc<dyn Latents>
     };
     let pairs = PairSet { towers: [0, 1], latents: [side("image"), side("text")], weight: 1.0 };
     let options = TrainOptions { dropout: Some(0.0), ..options() };

@@ -1,0 +1,135 @@
+//! Intervals of means over queries, by the bootstrap.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{HeldOut, Ranking};
+
+/// A mean, and the interval that holds it with a confidence of 95 %.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The mean.
+    pub mean: f64,
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+/// Queries in several directions with a score each, in clusters: what matches join is drawn as one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Of each direction, the cluster and the score of each query.
+    directions: Vec<Vec<(usize, f64)>>,
+    clusters: usize,
+}
+
+impl Sample {
+    /// Adds both directions of a pair set.
+    pub fn add(&mut self, pairs: &HeldOut, rankings: &[Ranking; 2]) {
+        let (of, count) = pairs.clusters();
+        for (of, ranking) in of.iter().zip(rankings) {
+            let scored = ranking.queries.iter().enumerate();
+            self.directions.push(scored.map(|(at, query)| (self.clusters + of[*query], ranking.score(at))).collect());
+        }
+        self.clusters += count;
+    }
+
+    /// Adds the directions of another sample, with clusters of its own.
+    pub fn append(&mut self, other: &Self) {
+        let first = self.clusters;
+        let moved = |of: &Vec<(usize, f64)>| of.iter().map(|(cluster, score)| (first + cluster, *score)).collect();
+        self.directions.extend(other.directions.iter().map(moved));
+        self.clusters += other.clusters;
+    }
+
+    /// The scores less those of another sample of the same queries.
+    pub fn less(&self, other: &Self) -> Self {
+        let less = |(of, than): (&Vec<(usize, f64)>, &Vec<(usize, f64)>)| {
+            of.iter().zip(than).map(|((cluster, score), (_, than))| (*cluster, score - than)).collect()
+        };
+        let directions = self.directions.iter().zip(&other.directions).map(less).collect();
+        Self { directions, clusters: self.clusters }
+    }
+
+    /// The mean over the directions of the mean over their queries.
+    pub fn mean(&self) -> f64 {
+        let mean = |of: &Vec<(usize, f64)>| of.iter().map(|(_, score)| score).sum::<f64>() / of.len().max(1) as f64;
+        self.directions.iter().map(mean).sum::<f64>() / self.directions.len().max(1) as f64
+    }
+
+    /// The mean with its interval: that of the means of resamples, whose clusters are drawn with return.
+    pub fn interval(&self) -> Interval {
+        let mut means = self.resampled();
+        means.sort_unstable_by(f64::total_cmp);
+        let at = |share: f64| means.get((share * means.len() as f64) as usize).copied().unwrap_or(f64::NAN);
+        Interval { mean: self.mean(), low: at(0.025), high: at(0.975) }
+    }
+
+    /// The standard error of the mean.
+    pub fn error(&self) -> f64 {
+        let means = self.resampled();
+        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        (means.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (means.len() - 1) as f64).sqrt()
+    }
+
+    fn resampled(&self) -> Vec<f64> {
+        /// Draws of all resamples together, and bounds of their number.
+        const DRAWS: usize = 20_000_000;
+        let resamples = (DRAWS / self.clusters.max(1)).clamp(200, 2000);
+        let mean = |number: u64| {
+            let mut random = ChaCha8Rng::seed_from_u64(number);
+            let mut times = vec![0_u32; self.clusters];
+            (0..self.clusters).for_each(|_| times[random.random_range(0..self.clusters)] += 1);
+            let (mut sum, mut directions) = (0.0, 0.0);
+            for of in &self.directions {
+                let drawn = of.iter().map(|(cluster, score)| (f64::from(times[*cluster]), score));
+                let (scores, count) =
+                    drawn.fold((0.0, 0.0), |(sum, count), (times, score)| (sum + times * score, count + times));
+                if count > 0.0 {
+                    sum += scores / count;
+                    directions += 1.0;
+                }
+            }
+            sum / f64::max(directions, 1.0)
+        };
+        (0..resamples as u64).into_par_iter().map(mean).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(scores: impl Iterator<Item = f64>) -> Sample {
+        let directions = vec![scores.enumerate().collect::<Vec<_>>()];
+        Sample { clusters: directions[0].len(), directions }
+    }
+
+    #[test]
+    fn an_interval_is_that_of_the_normal_law_for_many_queries() {
+        // Half of 400 queries score 100: the standard error of the mean is 50 / 20.
+        let half = sample((0..400).map(|at| f64::from(at % 2) * 100.0));
+        let Interval { mean, low, high } = half.interval();
+        assert_eq!(mean, 50.0);
+        assert!((low - (50.0 - 1.96 * 2.5)).abs() < 0.6 && (high - (50.0 + 1.96 * 2.5)).abs() < 0.6, "{low} {high}");
+        assert!((half.error() - 2.5).abs() < 0.15, "{}", half.error());
+        // The same queries, each a little better: the difference is certain.
+        let better = sample((0..400).map(|at| f64::from(at % 2) * 100.0 + 1.0));
+        let Interval { mean, low, high } = better.less(&half).interval();
+        assert!((mean - 1.0).abs() < 1e-9 && (low - 1.0).abs() < 1e-9 && (high - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_matches_join_is_drawn_as_one() {
+        let apart = sample((0..400).map(|at| f64::from(at / 200) * 100.0));
+        let mut joined = apart.clone();
+        // Twenty clusters of twenty queries with the same score.
+        joined.directions[0].iter_mut().for_each(|(cluster, _)| *cluster /= 20);
+        joined.clusters = 20;
+        assert!(joined.error() > 3.5 * apart.error(), "{} {}", joined.error(), apart.error());
+        assert_eq!(joined.mean(), apart.mean());
+    }
+}
