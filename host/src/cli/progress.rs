@@ -91,6 +91,7 @@ impl Meter {
         let note = [note, &pace].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         match &self.bar {
             Some(bar) => {
+                bar.set_length(total as u64);
                 bar.set_position(done as u64);
                 bar.set_message(one_line(&note));
             }

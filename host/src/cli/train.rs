@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::{Cli, exit, foretell, print, profile};
 use crate::config::Recipe;
 use crate::device::DeviceChoice;
+use crate::fit::auto::Budget;
 use crate::fit::fusemix::Outcome;
 use crate::session::{Existing, FitOptions, Fitted, Trained};
 use crate::wording::count;
@@ -34,13 +35,16 @@ pub(super) struct Arguments {
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
+    /// The time for choosing a method, with `method = "auto"`: 90s, 5m, 1h [default: as in the recipe, or 90s]
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Budget>,
     /// Print the time that the device spent on each kernel
     #[arg(long)]
     profile: bool,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { recipe, out, device, seed, overwrite, resume, dry_run, profile: profiled } = arguments;
+    let Arguments { recipe, out, device, seed, overwrite, resume, dry_run, budget, profile: profiled } = arguments;
     let recipe = Recipe::read(&recipe)?;
     if dry_run {
         return foretell::columns(cli, &cli.session.forecast_fit(&recipe)?, None);
@@ -50,14 +54,14 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         (_, true) => Existing::Resume,
         _ => Existing::Keep,
     };
-    let fitted = cli.session.fit(&recipe, &out, &FitOptions { device, seed, existing, profile: profiled })?;
-    let Fitted { info, dropped, recall, seconds, training } = &fitted;
+    let fitted = cli.session.fit(&recipe, &out, &FitOptions { device, seed, existing, profile: profiled, budget })?;
+    let Fitted { info, dropped, recall, seconds, training, choice } = &fitted;
     let on_validation =
         recall.map_or(String::new(), |recall| format!(", mean of R@1, 5, 10 on the validation pairs {recall:.1}%"));
     let Some(training) = training else {
         if cli.json {
             print::json(&json!({"run": out, "method": info.method, "device": info.device, "pairs": info.pairs,
-                    "dropped": dropped, "validation_mean_recall": recall, "seconds": seconds}));
+                    "dropped": dropped, "validation_mean_recall": recall, "seconds": seconds, "choice": choice}));
         } else {
             let (run, pairs) = (out.display(), count(info.pairs, "pair"));
             say!("{run}: {} of {pairs} in {seconds:.1} s{on_validation}", info.method.name());
@@ -84,7 +88,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         print::json(&json!({"run": out, "method": info.method, "device": info.device, "seed": info.seed,
                 "pairs": info.pairs, "dropped": dropped, "steps": steps, "loss": loss,
                 "validation_mean_recall": recall, "kept_recall": kept_recall, "seconds": seconds,
-                "options": options, "kernels": kernels}));
+                "options": options, "kernels": kernels, "choice": choice}));
     } else {
         let kept = kept_recall.map_or(String::new(), |kept| format!(", best adapters kept with {kept:.1}%"));
         let run = out.display();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::progress::{Meter, Waiting};
-use super::wording::{line, options};
+use super::wording::{choice_table, line, options};
 use crate::encode::{Progress, Summary};
 use crate::run::Overlap;
 use crate::session::{Event, Watcher};
@@ -113,6 +113,10 @@ impl Watcher for View {
                 let meter = meter.get_or_insert_with(|| Meter::new("training".to_owned(), total, "steps"));
                 meter.show(done, total, worked, &(loss + &recall));
             }
+            Event::Trying { done, total, setting } => meter
+                .get_or_insert_with(|| Meter::new("choosing a method".to_owned(), total, "fits"))
+                .show(done, total, done, setting),
+            Event::Chose { choice } => note!("{}", choice_table(choice)),
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),

@@ -1,6 +1,9 @@
 //! Counts, options and sums of money in words.
 
+use std::collections::BTreeSet;
+
 use crate::encode::Summary;
+use crate::fit::auto::{Choice, Trial};
 use crate::fit::fusemix::Options;
 use crate::wording::count;
 
@@ -40,6 +43,36 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
         line += "; stopped by an error: the next run continues from here";
     }
     line
+}
+
+/// What a method was chosen from: the best setting of each method, and the difference to the chosen one.
+pub(super) fn choice_table(choice: &Choice) -> String {
+    let Choice { chosen, trials, reason, pairs, .. } = choice;
+    let mut lines = vec![format!("chose {chosen}: {reason}")];
+    let mut methods = BTreeSet::new();
+    let shown = |trial: &&Trial| {
+        let method = trial.setting.split(' ').next().unwrap_or_default().to_owned();
+        trial.setting == *chosen || methods.insert(method)
+    };
+    let shown: Vec<&Trial> = trials.iter().filter(shown).collect();
+    if shown.iter().any(|trial| trial.recall.is_some()) {
+        lines.push(format!(
+            "mean of R@1, 5, 10 on pairs held out from {}, best setting of each method; in brackets the 95 % interval of \
+             the difference to the chosen one:",
+            count(*pairs, "pair")
+        ));
+    }
+    let widest = shown.iter().map(|trial| trial.setting.len()).max().unwrap_or(0);
+    for Trial { setting, recall, apart, folds, error } in shown {
+        let figures = match (recall, apart, error) {
+            (_, _, Some(error)) => format!("failed: {error}"),
+            (Some(recall), None, _) => format!("{:5.1}", recall.mean),
+            (Some(recall), Some(apart), _) => format!("{:5.1} ({:+.1} to {:+.1})", recall.mean, apart.low, apart.high),
+            (None, ..) => String::new(),
+        };
+        lines.push(format!("  {setting:widest$}  {figures}, {}", count(*folds, "fold")));
+    }
+    lines.join("\n")
 }
 
 /// The options of a training in a line.

@@ -6,5 +6,5 @@ mod toml_file;
 
 pub(crate) use plugins::DEFAULT_CACHE;
 pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
-pub use recipe::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, train_table};
+pub use recipe::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, table_of, train_table};
 pub use toml_file::{ConfigError, TomlFile};

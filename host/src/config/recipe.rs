@@ -43,11 +43,21 @@ pub enum Method {
     Procrustes,
     /// Relative representations, in closed form.
     Asif,
+    /// Several methods side by side.
+    Joint,
+    /// The method that does best in cross-validation.
+    Auto,
 }
 
 impl Method {
+    /// The method of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif];
+    pub const ALL: [Self; 8] =
+        [Self::Auto, Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif, Self::Joint];
 
     /// Its name in a recipe.
     pub fn name(self) -> &'static str {
@@ -58,6 +68,8 @@ impl Method {
             Self::Ridge => "ridge",
             Self::Procrustes => "procrustes",
             Self::Asif => "asif",
+            Self::Joint => "joint",
+            Self::Auto => "auto",
         }
     }
 
@@ -70,6 +82,8 @@ impl Method {
             Self::Ridge => "ridge regression",
             Self::Procrustes => "orthogonal Procrustes",
             Self::Asif => "ASIF",
+            Self::Joint => "several methods side by side",
+            Self::Auto => "the best method in cross-validation",
         }
     }
 
@@ -192,7 +206,13 @@ impl Recipe {
         }
         let Document { mut fit, train, .. } = document;
         let common = COMMON.into_iter().filter_map(|key| fit.remove_entry(key)).collect();
-        let (method, fit) = method(&file, fit, train.is_some())?;
+        // Options of a training ask for one.
+        let of_training = |tower: &TowerEntry| tower.blocks.is_some() || tower.adapter == AdapterKind::Linear;
+        let default = match train.is_some() || towers.iter().any(of_training) {
+            true => Method::Fusemix,
+            false => Method::Auto,
+        };
+        let (method, fit) = method(&file, fit, default, train.is_some())?;
         Ok(Self { towers, pairs, method, fit, common, file })
     }
 
@@ -201,15 +221,16 @@ impl Recipe {
         if self.method == Method::Fusemix {
             return Ok(self.file.parse::<WithOptions<T>>()?.train.unwrap_or_default());
         }
-        self.options_of(&self.fit)
+        self.options_in(&self.fit)
     }
 
     /// The options of `[fit]` that all methods have.
     pub fn common_options<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        self.options_of(&self.common)
+        self.options_in(&self.common)
     }
 
-    fn options_of<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
+    /// The options in a table of `[fit]`.
+    pub fn options_in<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
         let parsed = |table: toml::Table| T::deserialize(toml::Value::Table(table));
         // Of one key at a time, the error is that key's.
         for (key, value) in table {
@@ -225,9 +246,14 @@ impl Recipe {
         self.file.error_at(&[table, key], message)
     }
 
-    /// The recipe as TOML with absolute paths and resolved options, as a run folder keeps it; `common` are those that
-    /// all methods have.
-    pub fn to_toml(&self, options: &impl Serialize, common: &impl Serialize) -> Result<String, toml::ser::Error> {
+    /// The recipe as TOML with absolute paths, and a method with its resolved options, as a run folder keeps it; `common`
+    /// are those that all methods have.
+    pub fn to_toml(
+        &self,
+        method: Method,
+        options: &impl Serialize,
+        common: &impl Serialize,
+    ) -> Result<String, toml::ser::Error> {
         let mut towers = toml::Table::new();
         for tower in &self.towers {
             let mut table = toml::Table::new();
@@ -264,9 +290,9 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
-        let mut fit = toml::Table::from_iter([(METHOD.to_owned(), self.method.name().into())]);
+        let mut fit = toml::Table::from_iter([(METHOD.to_owned(), method.name().into())]);
         fit.extend(table_of(common)?);
-        match self.method {
+        match method {
             Method::Fusemix => drop(document.insert(TRAIN.into(), table_of(options)?.into())),
             _ => fit.extend(table_of(options)?),
         }
@@ -283,7 +309,7 @@ pub fn train_table(resolved: &str) -> BTreeMap<String, String> {
 }
 
 /// Options as a table, with the fewest digits that read back.
-fn table_of(options: &impl Serialize) -> Result<toml::Table, toml::ser::Error> {
+pub fn table_of(options: &impl Serialize) -> Result<toml::Table, toml::ser::Error> {
     let mut table = toml::Table::try_from(options)?;
     for (_, value) in &mut table {
         if let toml::Value::Float(number) = value {
@@ -299,9 +325,14 @@ fn shortest(number: f32) -> f64 {
 }
 
 /// The method of `[fit]`, in a recipe that may have `[train]`.
-fn method(file: &TomlFile, mut fit: toml::Table, has_train: bool) -> Result<(Method, toml::Table), ConfigError> {
+fn method(
+    file: &TomlFile,
+    mut fit: toml::Table,
+    default: Method,
+    has_train: bool,
+) -> Result<(Method, toml::Table), ConfigError> {
     let method = match fit.remove(METHOD) {
-        None => Method::default(),
+        None => default,
         Some(value) => Method::deserialize(value.clone()).map_err(|_| {
             let known = Method::ALL.map(Method::name);
             let suggestion = suggest(value.as_str().unwrap_or_default(), known);

@@ -7,6 +7,7 @@ mod nearest;
 mod retrieval;
 
 pub use health::Health;
+pub(crate) use held_out::root;
 pub use held_out::{HeldOut, retrieval_of};
 pub use interval::{Interval, Sample};
 pub use nearest::nearest;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cca::Spectra;
 use super::hubs::against_hubs;
+use super::kernel_cca::Kernels;
 use super::options::{count, number};
-use super::{FitError, Problem, asif, cca, kernel_cca, procrustes, ridge};
+use super::{FitError, Problem, Standard, asif, cca, kernel_cca, procrustes, ridge};
 use crate::space::{Hubness, Map, Space};
 
 /// A method with its options.
@@ -17,6 +19,32 @@ pub enum ClosedForm {
     Ridge(ridge::Options),
     Procrustes(procrustes::Options),
     Asif(asif::Options),
+}
+
+/// Work that fits to one problem have in common.
+#[derive(Default)]
+pub(super) struct InCommon {
+    kernels: Option<Kernels>,
+    spectra: Option<Spectra>,
+}
+
+impl InCommon {
+    fn kernels(&mut self, problem: &Problem<'_>, options: &kernel_cca::Options) -> Result<&Kernels, FitError> {
+        // The old one goes before the next is made, so that memory holds one.
+        self.kernels = self.kernels.take().filter(|kernels| kernels.serves(options));
+        match &mut self.kernels {
+            Some(kernels) => Ok(kernels),
+            none => Ok(none.insert(Kernels::new(problem, options)?)),
+        }
+    }
+
+    fn spectra(&mut self, problem: &Problem<'_>, standard: Standard) -> Result<&Spectra, FitError> {
+        self.spectra = self.spectra.take().filter(|spectra| spectra.serves(standard));
+        match &mut self.spectra {
+            Some(spectra) => Ok(spectra),
+            none => Ok(none.insert(Spectra::new(problem, standard)?)),
+        }
+    }
 }
 
 /// The term against hubs in `[fit]`, as the user wrote it.
@@ -54,10 +82,15 @@ impl HubsOptions {
 impl ClosedForm {
     /// The map of all towers.
     pub(crate) fn map(&self, problem: &Problem<'_>) -> Result<Map, FitError> {
+        self.map_with(problem, &mut InCommon::default())
+    }
+
+    /// The map of all towers; what fits of other options to the same problem have in common is left in `in_common`.
+    pub(super) fn map_with(&self, problem: &Problem<'_>, in_common: &mut InCommon) -> Result<Map, FitError> {
         match self {
-            Self::KernelCca(options) => kernel_cca::fit(problem, options),
-            Self::Cca(options) => cca::fit(problem, options),
-            Self::Ridge(options) => ridge::fit(problem, options),
+            Self::KernelCca(options) => kernel_cca::fit(problem, in_common.kernels(problem, options)?, options),
+            Self::Cca(options) => cca::fit(problem, in_common.spectra(problem, options.standard)?, options),
+            Self::Ridge(options) => ridge::fit(problem, in_common.spectra(problem, options.standard)?, options),
             Self::Procrustes(options) => procrustes::fit(problem, options),
             Self::Asif(options) => asif::fit(problem, options),
         }

@@ -1,5 +1,6 @@
 //! Errors of a fit in closed form.
 
+use super::fusemix::TrainError;
 use crate::bytes::Bytes;
 use crate::device::DeviceError;
 
@@ -37,6 +38,14 @@ pub enum FitError {
     Widths { first: String, second: String, width: usize, other: usize },
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Train(Box<TrainError>),
     #[error("it was stopped")]
     Stopped,
+}
+
+impl From<TrainError> for FitError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
 }

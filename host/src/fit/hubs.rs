@@ -5,7 +5,7 @@ use crate::latents::Dense;
 use crate::space::{Hubness, Space};
 
 /// The most items of a tower that the term compares with.
-const BANK: usize = 1 << 14;
+pub(super) const BANK: usize = 1 << 14;
 
 /// Adds a term against hubs.
 pub(crate) fn against_hubs(

@@ -1,19 +1,23 @@
 //! Methods that fit a space to pairs, one folder per method.
 
 pub mod asif;
+pub mod auto;
 mod canonical;
 pub mod cca;
 mod closed_form;
 mod coordinates;
 mod error;
+mod folds;
 pub mod fusemix;
 mod hubs;
+pub mod joint;
 pub mod kernel_cca;
 mod onto;
 mod options;
 mod problem;
 pub mod procrustes;
 pub mod ridge;
+mod setting;
 mod standard;
 
 use std::sync::Arc;
@@ -22,10 +26,13 @@ use crate::latents::Latents;
 
 pub use closed_form::{ClosedForm, Hubs, HubsOptions};
 pub use error::FitError;
+pub(crate) use hubs::against_hubs;
 pub use problem::Problem;
+pub use setting::{Engine, Setting};
 pub use standard::Standard;
 
 /// Pairs between two towers: row i of one side belongs to row i of the other.
+#[derive(Clone)]
 pub struct PairSet {
     /// Indices of the towers.
     pub towers: [usize; 2],

@@ -119,6 +119,11 @@ impl RunFolder {
         self.made.join(CHECKPOINT)
     }
 
+    /// What a method was chosen from.
+    pub fn choice(&self) -> PathBuf {
+        self.made.join("choice.json")
+    }
+
     /// The metrics of the training.
     pub fn metrics(&self) -> PathBuf {
         self.made.join("metrics.jsonl")

@@ -91,6 +91,20 @@ pub enum Event<'a> {
         /// The last recall on the validation pairs, in percent.
         recall: Option<f64>,
     },
+    /// Settings are tried on pairs that are held out.
+    Trying {
+        /// Fits that are done.
+        done: usize,
+        /// All fits of this round.
+        total: usize,
+        /// The method and its options.
+        setting: &'a str,
+    },
+    /// A method was chosen.
+    Chose {
+        /// The choice, and what was tried.
+        choice: &'a crate::fit::auto::Choice,
+    },
     /// A gallery is growing.
     Building {
         /// Rows that are done.

@@ -140,6 +140,11 @@ impl Space {
         Self { towers, map, hubness: None }
     }
 
+    /// Its map, without the term against hubs.
+    pub(crate) fn into_map(self) -> Map {
+        self.map
+    }
+
     /// Adds a term against hubs.
     pub(crate) fn with_hubness(mut self, hubness: Hubness) -> Self {
         self.hubness = Some(hubness);

@@ -111,7 +111,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
 fn compressed(problem: &Problem<'_>, options: &Options, inputs: &[Input]) -> Result<Map, FitError> {
     let coordinates = |tower: usize| -> Result<Coordinates, FitError> {
         let similarity = Similarity::Cosine { power: options.power, top: problem.rows(tower) };
-        let wanted = Wanted { similarity, rank: usize::MAX, whitened: None };
+        let wanted = Wanted { similarity, rank: usize::MAX, centred: false };
         Ok(Spectrum::new(problem, tower, inputs[tower].clone(), wanted)?.coordinates(None))
     };
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect::<Result<_, _>>()?;

@@ -5,16 +5,18 @@
 //! V' is their covariance, delta = rho * sum(l) / n, and f = a V (l + delta)^-1/2. From there it is
 //! [kernel CCA](super::kernel_cca) with f in the place of its own; into a space that exists, it is ridge regression.
 
-use faer::{Mat, Side};
+mod spectra;
+
 use serde::{Deserialize, Serialize};
 
 use super::canonical::Blocks;
-use super::coordinates::{Coordinates, Moments};
+use super::coordinates::Coordinates;
 use super::onto::{onto, regression};
 use super::options::{count, rho};
-use super::problem::FEWEST;
 use super::{FitError, Problem, Standard};
 use crate::space::Map;
+
+pub(super) use spectra::Spectra;
 
 /// `[fit]` of a recipe with `method = "cca"`, without what all methods have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,45 +48,13 @@ impl CcaOptions {
 }
 
 /// The map of all towers.
-pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitError> {
-    let coordinates = |tower: usize| whitened(problem, tower, options.standard, options.rho);
+pub(super) fn fit(problem: &Problem<'_>, spectra: &Spectra, options: &Options) -> Result<Map, FitError> {
+    let coordinates = |tower: usize| spectra.whitened(tower, options.rho);
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| regression(problem, coordinates(tower)?, anchored));
+        return onto(problem, &mut |tower, anchored| regression(problem, coordinates(tower), anchored));
     }
-    let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect::<Result<_, _>>()?;
+    let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect();
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;
     let maps = towers.iter().zip(&directions).map(|(tower, directions)| tower.projection(directions, &[]));
     Ok(Map::Projections(maps.collect()))
-}
-
-/// The coordinates f of a tower.
-pub(super) fn whitened(
-    problem: &Problem<'_>,
-    tower: usize,
-    standard: Standard,
-    rho: f32,
-) -> Result<Coordinates, FitError> {
-    /// Smallest eigenvalue, in units of the largest, that is told from none.
-    const SMALLEST: f64 = 1e-12;
-    let name = &problem.towers[tower].name;
-    let plain = Coordinates::plain(standard.of(problem, tower)?);
-    let Moments { mean, covariance } = Moments::of(problem, tower, &plain)?;
-    let eigen = covariance
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|error| FitError::Eigen { tower: name.clone(), reason: format!("{error:?}") })?;
-    let size = mean.len();
-    let all: Vec<f64> = (1..=size).map(|at| eigen.S().column_vector()[size - at].max(0.0)).collect();
-    let values: Vec<f64> =
-        all.iter().copied().take_while(|value| *value > SMALLEST * all[0]).filter(|value| *value > 0.0).collect();
-    if values.is_empty() {
-        return Err(FitError::Few { tower: name.clone(), items: problem.distinct(tower).len(), fewest: FEWEST });
-    }
-    let delta = f64::from(rho) * values.iter().sum::<f64>() / problem.rows(tower) as f64;
-    let matrix = Mat::from_fn(size, values.len(), |row, column| {
-        eigen.U()[(row, size - 1 - column)] / (values[column] + delta).sqrt()
-    });
-    let offset = (0..values.len())
-        .map(|column| -matrix.col(column).iter().zip(&mean).map(|(value, mean)| value * mean).sum::<f64>())
-        .collect();
-    Ok(Coordinates { matrix: Some(matrix), offset, ..plain })
 }

@@ -16,9 +16,8 @@ pub(in crate::fit) struct Wanted {
     pub(in crate::fit) similarity: Similarity,
     /// The most directions.
     pub(in crate::fit) rank: usize,
-    /// The strength of the regularisation of whitened coordinates of the centred kernel; none for those of the kernel as
-    /// it is, of which products are similarities.
-    pub(in crate::fit) whitened: Option<f32>,
+    /// True for those of the centred kernel; else products of coordinates are similarities.
+    pub(in crate::fit) centred: bool,
 }
 
 /// The spectrum of a tower's kernel.
@@ -53,7 +52,7 @@ impl Spectrum {
         let mut matrix = kernel_of(&rows, n, wanted.similarity);
         let kernel = Kernel { anchors: rows, similarity: wanted.similarity };
         let mut means = vec![0.0; n];
-        if wanted.whitened.is_some() {
+        if wanted.centred {
             means = (0..n).map(|column| matrix.col(column).iter().sum::<f64>() / n as f64).collect();
         }
         let mean = means.iter().sum::<f64>() / n as f64;
@@ -69,7 +68,7 @@ impl Spectrum {
             .map_err(|error| FitError::Eigen { tower: name.clone(), reason: format!("{error:?}") })?;
         let all = eigen.S().column_vector();
         let largest = all[n - 1].max(0.0);
-        let most = wanted.rank.min(if wanted.whitened.is_some() { n - 1 } else { n });
+        let most = wanted.rank.min(if wanted.centred { n - 1 } else { n });
         let values: Vec<f64> =
             (1..=most).map(|at| all[n - at]).take_while(|value| *value > SMALLEST * largest).collect();
         let vectors = Mat::from_fn(n, values.len(), |row, column| eigen.U()[(row, n - 1 - column)]);

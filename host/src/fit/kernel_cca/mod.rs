@@ -31,20 +31,46 @@ pub use options::{KernelCcaOptions, Options};
 /// Matrices of the size of a kernel that are in memory at once; 5.4 were measured with 6,000 rows.
 const KERNELS: u64 = 6;
 
-/// The map of all towers.
-pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitError> {
-    check_room(problem)?;
-    let coordinates = |tower: usize| -> Result<Coordinates, FitError> {
-        problem.go_on()?;
-        let input = options.standard.of(problem, tower)?;
-        let (tau, rank, rho) = (options.tau, options.rank, Some(options.rho));
-        let wanted = Wanted { similarity: Similarity::Exponential { tau }, rank, whitened: rho };
-        Ok(Spectrum::new(problem, tower, input, wanted)?.coordinates(rho))
-    };
-    if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| regression(problem, coordinates(tower)?, anchored));
+/// The spectra of the kernels of all towers that are to be brought somewhere: nearly all of the work.
+pub(super) struct Kernels {
+    spectra: Vec<Option<Spectrum>>,
+    /// What they were made with.
+    options: Options,
+}
+
+impl Kernels {
+    pub(super) fn new(problem: &Problem<'_>, options: &Options) -> Result<Self, FitError> {
+        check_room(problem)?;
+        let Options { standard, tau, rank, .. } = *options;
+        let wanted = Wanted { similarity: Similarity::Exponential { tau }, rank, centred: true };
+        let spectrum = |tower: usize| {
+            problem.go_on()?;
+            match problem.fixed[tower] {
+                true => Ok(None),
+                false => Ok(Some(Spectrum::new(problem, tower, standard.of(problem, tower)?, wanted)?)),
+            }
+        };
+        let spectra = (0..problem.towers.len()).map(spectrum).collect::<Result<_, FitError>>()?;
+        Ok(Self { spectra, options: options.clone() })
     }
-    let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect::<Result<_, _>>()?;
+
+    /// True if a map with these options can be made from them.
+    pub(super) fn serves(&self, options: &Options) -> bool {
+        let Options { rho, width, .. } = self.options;
+        self.options == Options { rho, width, ..*options }
+    }
+}
+
+/// The map of all towers.
+pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -> Result<Map, FitError> {
+    let coordinates = |spectrum: &Spectrum| spectrum.coordinates(Some(options.rho));
+    if problem.fixed.contains(&true) {
+        return onto(problem, &mut |tower, anchored| {
+            let spectrum = kernels.spectra[tower].as_ref().expect("only fixed towers have none");
+            regression(problem, coordinates(spectrum), anchored)
+        });
+    }
+    let towers: Vec<Coordinates> = kernels.spectra.iter().flatten().map(coordinates).collect();
     problem.go_on()?;
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;
     problem.go_on()?;

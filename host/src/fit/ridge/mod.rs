@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cca::whitened;
+use super::cca::Spectra;
 use super::onto::{onto, products, regression};
 use super::options::rho;
 use super::{FitError, Problem, Standard};
@@ -39,11 +39,10 @@ impl RidgeOptions {
 }
 
 /// The map of all towers.
-pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitError> {
+pub(super) fn fit(problem: &Problem<'_>, spectra: &Spectra, options: &Options) -> Result<Map, FitError> {
     let Options { standard, rho } = *options;
     if problem.fixed.contains(&true) {
-        let whitened = |tower: usize| whitened(problem, tower, standard, rho);
-        return onto(problem, &mut |tower, anchored| regression(problem, whitened(tower)?, anchored));
+        return onto(problem, &mut |tower, anchored| regression(problem, spectra.whitened(tower, rho), anchored));
     }
     let towers = problem.towers;
     let mut parts: Vec<Vec<Option<Projection>>> = Vec::new();
@@ -52,7 +51,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
         .collect::<Result<_, FitError>>()?;
     parts.resize_with(towers.len(), || vec![None; towers.len()]);
     for from in 0..towers.len() {
-        let coordinates = whitened(problem, from, standard, rho)?;
+        let coordinates = spectra.whitened(from, rho);
         for to in 0..towers.len() {
             parts[to][from] = Some(if to == from {
                 own[to].clone()

@@ -1,5 +1,6 @@
 //! Fitting a recipe: encode missing items, then make a space by the recipe's method.
 
+mod options;
 mod plan;
 mod solve;
 mod train;
@@ -11,16 +12,18 @@ use std::path::Path;
 use super::model::digest;
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::Recipe;
+use crate::config::{Method, Recipe};
 
 use crate::device::{self, DeviceChoice, KernelTime};
-use crate::fit::fusemix::{Options, Outcome};
+use crate::fit::auto::{Budget, Choice};
+use crate::fit::fusemix::{Checkpoints, Options, Outcome};
 use crate::run::{RunFolder, RunInfo, Seen};
 use crate::space::Space;
 
+pub use options::check_options;
 pub(super) use plan::Plan;
 
-use plan::MethodOptions;
+use options::MethodOptions;
 
 /// What a fit does with a training that is in its folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct FitOptions {
     pub existing: Existing,
     /// True to time the device's kernels.
     pub profile: bool,
+    /// The budget of a choice among methods, instead of the recipe's.
+    pub budget: Option<Budget>,
 }
 
 /// The result of a fit.
@@ -60,6 +65,8 @@ pub struct Fitted {
     pub seconds: f64,
     /// What only a training has; none of a closed form.
     pub training: Option<Trained>,
+    /// The choice of the method; none if the recipe chose it.
+    pub choice: Option<Choice>,
 }
 
 /// The result of a training.
@@ -97,22 +104,24 @@ impl Session {
             true => RunFolder::resume(out)?,
             false => RunFolder::create(out, how.existing == Existing::Overwrite)?,
         };
-        match &plan.options {
-            MethodOptions::Fusemix(options) => self.train(&plan, options, &towers, device, folder, how),
-            MethodOptions::ClosedForm(method) => self.solve(&plan, method, &towers, folder, how),
+        let begun = if resume { begun(&plan, &folder)? } else { None };
+        match begun.as_ref().unwrap_or(&plan.options) {
+            MethodOptions::Fusemix(options) => {
+                let material = plan.material(&towers)?;
+                self.train(&plan, options, material, device, folder, how)
+            }
+            options => self.solve(&plan, options, &towers, device, folder, how),
         }
     }
 }
 
-/// Checks the options of the recipe's method, as far as that needs no data.
-pub fn check_options(recipe: &Recipe) -> Result<(), Error> {
-    match MethodOptions::of(recipe)?.0 {
-        MethodOptions::Fusemix(options) => {
-            let many = options.resolve(&[(100_000, 1.0)]).map(drop);
-            many.map_err(|error| recipe.error_at_option(error.key, error.to_string()).into())
-        }
-        MethodOptions::ClosedForm(_) => Ok(()),
+/// The options of the training in a folder that a choice has begun: it is not made again.
+fn begun(plan: &Plan<'_>, folder: &RunFolder) -> Result<Option<MethodOptions>, Error> {
+    if plan.recipe.method != Method::Auto || !Checkpoints::exist(&folder.checkpoint()) {
+        return Ok(None);
     }
+    let resolved = Recipe::read(&folder.recipe())?;
+    Ok((resolved.method == Method::Fusemix).then_some(MethodOptions::of(&resolved)?.0))
 }
 
 /// Leaves a space and its provenance in the folder, which is a run then.
@@ -126,8 +135,8 @@ fn leave(folder: RunFolder, space: &Space, seen: &Seen, info: &mut RunInfo) -> R
     Ok(folder.finish(info)?)
 }
 
-fn toml(plan: &Plan<'_>, options: &impl Serialize) -> String {
-    plan.recipe.to_toml(options, &plan.hubs).expect("numbers, names and paths are TOML")
+fn toml(plan: &Plan<'_>, method: Method, options: &impl Serialize) -> String {
+    plan.recipe.to_toml(method, options, &plan.hubs).expect("numbers, names and paths are TOML")
 }
 
 fn json(value: &impl Serialize) -> String {

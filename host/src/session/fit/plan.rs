@@ -7,16 +7,12 @@ use std::sync::Arc;
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
-use crate::config::{Method, PairEnd, PairsEntry, Recipe};
+use super::options::MethodOptions;
+use crate::config::{PairEnd, PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
-use crate::fit::asif::AsifOptions;
-use crate::fit::cca::CcaOptions;
 use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, TrainError, TrainOptions, check};
-use crate::fit::kernel_cca::KernelCcaOptions;
-use crate::fit::procrustes::ProcrustesOptions;
-use crate::fit::ridge::RidgeOptions;
-use crate::fit::{ClosedForm, FitError, Hubs, HubsOptions, PairSet};
+use crate::fit::{Hubs, PairSet};
 use crate::pairs::{Paired, pair};
 use crate::run::{Seen, TowerInfo};
 use crate::space::AdapterKind;
@@ -27,39 +23,6 @@ pub(in crate::session) struct Plan<'a> {
     pub(super) options: MethodOptions,
     pub(super) hubs: Hubs,
     files: Vec<PairFiles>,
-}
-
-/// The options of the recipe's method.
-pub(super) enum MethodOptions {
-    Fusemix(Box<TrainOptions>),
-    ClosedForm(ClosedForm),
-}
-
-impl MethodOptions {
-    /// Those of a recipe, and its term against hubs.
-    pub(super) fn of(recipe: &Recipe) -> Result<(Self, Hubs), Error> {
-        let located = |error: FitError| match &error {
-            FitError::Option { key, .. } => Error::from(recipe.error_at_option(key, error.to_string())),
-            _ => error.into(),
-        };
-        let closed = match recipe.method {
-            Method::Fusemix => None,
-            Method::KernelCca => Some(recipe.options::<KernelCcaOptions>()?.resolve().map(ClosedForm::KernelCca)),
-            Method::Cca => Some(recipe.options::<CcaOptions>()?.resolve().map(ClosedForm::Cca)),
-            Method::Ridge => Some(recipe.options::<RidgeOptions>()?.resolve().map(ClosedForm::Ridge)),
-            Method::Procrustes => Some(recipe.options::<ProcrustesOptions>()?.resolve().map(ClosedForm::Procrustes)),
-            Method::Asif => Some(recipe.options::<AsifOptions>()?.resolve().map(ClosedForm::Asif)),
-        };
-        let options = match closed {
-            Some(closed) => Self::ClosedForm(closed.map_err(located)?),
-            None => Self::Fusemix(Box::new(recipe.options()?)),
-        };
-        // An identity tower's latents stay as they are, and trained adapters end in embeddings of length 1.
-        let plain = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity)
-            || recipe.method == Method::Fusemix;
-        let hubs: HubsOptions = recipe.common_options()?;
-        Ok((options, hubs.resolve(if plain { 0.0 } else { HubsOptions::HUBNESS }).map_err(located)?))
-    }
 }
 
 /// The files of a pair set, with the columns that they must have.
@@ -110,7 +73,7 @@ impl<'a> Plan<'a> {
     pub(in crate::session) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
         match &self.options {
             MethodOptions::Fusemix(options) => self.check_training(options, towers),
-            MethodOptions::ClosedForm(_) => self.check_closed_form(towers),
+            _ => self.check_closed_form(towers),
         }
     }
 
@@ -169,7 +132,7 @@ impl<'a> Plan<'a> {
     pub(super) fn material(&self, towers: &Towers<'_>) -> Result<Material, Error> {
         let patience = match &self.options {
             MethodOptions::Fusemix(options) => options.patience.is_some_and(|patience| patience > 0),
-            MethodOptions::ClosedForm(_) => false,
+            _ => false,
         };
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
         let (mut identity, mut seen) = (BTreeMap::new(), Seen::default());

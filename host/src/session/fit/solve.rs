@@ -1,43 +1,60 @@
-//! A fit in closed form, from its pairs to a run.
+//! A fit in closed form, or of a method that is chosen first, from its pairs to a run.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::options::{MethodOptions, resolved};
 use super::plan::{Material, Plan};
 use super::{Existing, FitOptions, Fitted, leave, toml};
 use crate::device::{Cpu, Device};
 use crate::eval::{mean_recall, retrieval_of};
-use crate::fit::{ClosedForm, FitError, Problem};
+use crate::fit::auto::{Choice, choose};
+use crate::fit::joint::weigh;
+use crate::fit::{Engine, FitError, Problem, Setting, against_hubs};
 use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo};
 use crate::session::towers::Towers;
-use crate::session::{Error, Session};
-use crate::space::Inlet;
+use crate::session::{Error, Event, Session};
+use crate::space::{Inlet, Space};
+use crate::whole_file;
 
 impl Session {
-    /// Fits a method in closed form.
+    /// Fits by any method; one that is to be chosen is chosen first.
     pub(super) fn solve(
         &self,
         plan: &Plan<'_>,
-        method: &ClosedForm,
+        options: &MethodOptions,
         towers: &Towers<'_>,
+        device: Arc<dyn Device>,
         folder: RunFolder,
         how: &FitOptions,
     ) -> Result<Fitted, Error> {
         if how.existing == Existing::Resume {
-            tracing::warn!("a fit in closed form has nothing to resume; it is made again");
+            tracing::warn!("there is no training to resume; the fit is made again");
         }
-        let Material { sets, validation, dropped, towers, seen, .. } = plan.material(towers)?;
-        let recipe = folder.recipe();
-        std::fs::write(&recipe, toml(plan, method)).map_err(|cause| Error::Write { path: recipe, cause })?;
+        let material = plan.material(towers)?;
+        let inlet = |tower: &crate::run::TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
+        let (inlets, fixed): (Vec<Inlet>, _) = (material.towers.iter().map(inlet).collect(), plan.fixed());
+        let problem = Problem { towers: &inlets, fixed: &fixed, sets: &material.sets, stop: &|| self.should_stop() };
+        let engine = Engine { device: device.clone(), seed: how.seed.unwrap_or(0) };
         let start = Instant::now();
-        let inlets: Vec<Inlet> =
-            towers.iter().map(|tower| Inlet { name: tower.name.clone(), width: tower.width }).collect();
-        let fixed = plan.fixed();
-        let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
-        let space = method.fit(&problem, plan.hubs).map_err(|error| match error {
-            FitError::Stopped => Error::Stopped,
-            error => error.into(),
-        })?;
+        let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
+        if let Some(choice) = &choice {
+            self.see(Event::Chose { choice });
+            let path = folder.choice();
+            let json = serde_json::to_vec_pretty(choice).expect("numbers and names are JSON");
+            whole_file::write(&path, &json).map_err(|cause| Error::Write { path, cause })?;
+        }
+        if let Setting::Fusemix(options) = setting {
+            return Ok(Fitted { choice, ..self.train(plan, &options, material, device, folder, how)? });
+        }
+        let (method, options) = resolved(&setting);
+        let recipe = folder.recipe();
+        let text = toml(plan, method, &options);
+        std::fs::write(&recipe, text).map_err(|cause| Error::Write { path: recipe, cause })?;
+        let space = Space::new(inlets.clone(), setting.map(&problem, &engine).map_err(stopped)?);
+        let space = against_hubs(space, &problem, plan.hubs.hubness, plan.hubs.neighbours).map_err(stopped)?;
         let seconds = start.elapsed().as_secs_f64();
+        let Material { sets, validation, dropped, towers, seen, .. } = material;
         let path = folder.metrics();
         let mut metrics = MetricsFile::open(&path, 0).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         let mut recall = None;
@@ -48,10 +65,43 @@ impl Session {
             recall = Some(mean);
         }
         let pairs = sets.iter().map(|set| set.len()).sum();
-        let (fusemix, device, seed) = (crate::VERSION.to_owned(), Cpu::default().describe(), how.seed.unwrap_or(0));
-        let mut info =
-            RunInfo { fusemix, method: plan.recipe.method, seed, device, pairs, towers, adapters: None, seen: None };
+        let (fusemix, device, seed) = (crate::VERSION.to_owned(), Cpu::default().describe(), engine.seed);
+        let mut info = RunInfo { fusemix, method, seed, device, pairs, towers, adapters: None, seen: None };
         leave(folder, &space, &seen, &mut info)?;
-        Ok(Fitted { info, dropped, recall, seconds, training: None })
+        Ok(Fitted { info, dropped, recall, seconds, training: None, choice })
+    }
+
+    /// The setting to fit, and what it was chosen from if it was.
+    fn setting(
+        &self,
+        plan: &Plan<'_>,
+        options: &MethodOptions,
+        problem: &Problem<'_>,
+        engine: &Engine,
+        how: &FitOptions,
+    ) -> Result<(Setting, Option<Choice>), Error> {
+        let mut show = |done, total, setting: &str| self.see(Event::Trying { done, total, setting });
+        let found = match options {
+            MethodOptions::Fusemix(options) => Ok((Setting::Fusemix(options.clone()), None)),
+            MethodOptions::Set(setting) => Ok((setting.clone(), None)),
+            MethodOptions::Joint(parts) => weigh(problem, parts, plan.hubs, engine, &mut show).map(|found| {
+                let parts = found.weights.into_iter().zip(parts.iter().cloned()).filter(|(weight, _)| *weight > 0.0);
+                (Setting::Joint(parts.collect()), None)
+            }),
+            MethodOptions::Auto(auto) => {
+                let budget = how.budget.or(auto.budget).unwrap_or_default();
+                choose(problem, None, plan.hubs, budget, engine, &mut show)
+                    .map(|choice| (choice.setting.clone(), Some(choice)))
+            }
+        };
+        self.see(Event::Ended);
+        found.map_err(stopped)
+    }
+}
+
+fn stopped(error: FitError) -> Error {
+    match error {
+        FitError::Stopped => Error::Stopped,
+        error => error.into(),
     }
 }

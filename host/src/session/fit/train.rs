@@ -10,7 +10,6 @@ use crate::config::{Method, train_table};
 use crate::device::Device;
 use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, TrainOptions, Trainer};
 use crate::run::{RunFolder, RunInfo};
-use crate::session::towers::Towers;
 use crate::session::{Error, Event, Session};
 use crate::space::TowerSpec;
 
@@ -20,7 +19,7 @@ impl Session {
         &self,
         plan: &Plan<'_>,
         chosen: &TrainOptions,
-        towers: &Towers<'_>,
+        material: Material,
         device: Arc<dyn Device>,
         folder: RunFolder,
         how: &FitOptions,
@@ -29,7 +28,7 @@ impl Session {
         let begun_with = resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
         let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
         let seed = how.seed.or(begun).unwrap_or(0);
-        let Material { sets, validation, dropped, towers, seen, mut identity } = plan.material(towers)?;
+        let Material { sets, validation, dropped, towers, seen, mut identity } = material;
         let located = |error| plan.located(error);
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
@@ -44,11 +43,11 @@ impl Session {
         let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, chosen, seed).map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);
-        let resolved = toml(plan, trainer.options());
+        let resolved = toml(plan, Method::Fusemix, trainer.options());
         identity.insert("seed".to_owned(), seed.to_string());
         // What makes no other training of it may change.
         let free = ["memory", "checkpoint_minutes", "checkpoint_steps"];
-        let asked = train_table(&toml(plan, &asked));
+        let asked = train_table(&toml(plan, Method::Fusemix, &asked));
         identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
         for (spec, info) in trainer.towers().zip(&towers) {
             identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
@@ -113,7 +112,7 @@ impl Session {
             learned,
             kernels: device.profile().take(),
         };
-        Ok(Fitted { info, dropped, recall, seconds, training: Some(training) })
+        Ok(Fitted { info, dropped, recall, seconds, training: Some(training), choice: None })
     }
 }
 
