@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
-use crate::eval::Retrieval;
-use crate::session::Evaluation;
+use crate::eval::{Health, Interval, Retrieval};
+use crate::session::{BetweenTowers, Evaluation};
 
 /// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance.
 #[derive(clap::Args)]
@@ -30,13 +30,31 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     if arguments.dry_run {
         return foretell::columns(cli, &model.forecast_evaluation(arguments.data.as_deref())?, None);
     }
-    let Evaluation { retrieval, shared } = model.evaluate(arguments.data.as_deref())?;
+    let evaluation = model.evaluate(arguments.data.as_deref())?;
     if cli.json {
-        print::json(&json!({"retrieval": retrieval, "shared": shared}));
+        print::json(&json!(evaluation));
     } else {
-        say!("{}", table(&retrieval).trim_end());
+        say!("{}", table(&evaluation.retrieval));
+        say!("{}", summary(&evaluation));
     }
     Ok(0)
+}
+
+/// The mean with its interval, and the health of the space.
+fn summary(Evaluation { mean: Interval { mean, low, high }, between, .. }: &Evaluation) -> String {
+    let mut lines = vec![format!("mean of R@1, 5, 10 over all directions: {mean:.1} % (95 %: {low:.1} to {high:.1})")];
+    for BetweenTowers { towers: [first, second], health, recall, recall_without_term } in between {
+        let Health { gap, constant, skewness: [back, forth] } = health;
+        let without = recall_without_term.map_or(String::new(), |without| {
+            format!("; recall {recall:.1} %, without the term against hubs {without:.1} %")
+        });
+        lines.push(format!(
+            "health of {first} and {second}: modality gap {gap:.2}, constant part {:.0} %, hubness {back:.1} among \
+             {second}, {forth:.1} among {first}{without}",
+            100.0 * constant
+        ));
+    }
+    lines.join("\n")
 }
 
 /// A line for each direction, and under it the result of a random order.

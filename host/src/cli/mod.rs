@@ -4,6 +4,7 @@
 mod print;
 mod bench;
 mod cache;
+mod compare;
 mod devices;
 mod embed;
 mod encode;
@@ -119,6 +120,8 @@ enum Command {
     Train(train::Arguments),
     /// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance
     Eval(eval::Arguments),
+    /// Compare runs on the same held-out pairs, query by query, with 95 % intervals
+    Compare(compare::Arguments),
     /// Find the items of a gallery, or of a file, that are nearest to a query
     Search(search::Arguments),
     /// Build, change, list and verify galleries of shared-space embeddings
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Encode(arguments) => encode::run(&cli, arguments),
         Command::Train(arguments) => train::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),
+        Command::Compare(arguments) => compare::run(&cli, arguments),
         Command::Search(arguments) => search::run(&cli, arguments),
         Command::Gallery(arguments) => gallery::run(&cli, arguments),
         Command::Embed(arguments) => embed::run(&cli, arguments),

@@ -345,6 +345,15 @@ fn method(
         let message = format!("unknown key `{key}` of [fit]: the options of `method = \"fusemix\"` go into [train]");
         return Err(file.error_at(&[FIT, key], message));
     }
+    if method == Method::Auto
+        && let Some(key) = fit.keys().find(|key| *key != "budget")
+    {
+        let message = format!(
+            "unknown key `{key}` of [fit], which chooses the method itself: name a `method` to give its options; those of \
+             \"fusemix\" go into [train]"
+        );
+        return Err(file.error_at(&[FIT, key], message));
+    }
     if has_train && method != Method::Fusemix {
         let message =
             format!("[train] has the options of `method = \"fusemix\"`; those of `{}` go into [fit]", method.name());

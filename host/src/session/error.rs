@@ -79,6 +79,9 @@ pub enum Error {
     NoPair { path: PathBuf, training: bool },
     #[error("{} does not have the columns of any of the recipe's [[pairs]]", path.display())]
     OtherColumns { path: PathBuf },
+    #[error("runs {} and {} cannot be compared: they do not take the same pairs of the same towers", first.display(),
+            other.display())]
+    OtherPairs { first: PathBuf, other: PathBuf },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]

@@ -10,7 +10,7 @@ use super::towers::Towers;
 use super::{Error, Event, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset};
-use crate::eval::{HeldOut, Retrieval};
+use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
 use crate::run::{Overlap, RunError, Seen};
 
 /// The result of an evaluation.
@@ -18,9 +18,26 @@ use crate::run::{Overlap, RunError, Seen};
 pub struct Evaluation {
     /// Both directions between each two towers.
     pub retrieval: Vec<Retrieval>,
+    /// The mean of R@1, R@5 and R@10 over all directions, in percent, with its interval.
+    pub mean: Interval,
+    /// What only each two towers together tell.
+    pub between: Vec<BetweenTowers>,
     /// The part of the pairs between each two towers that was trained on; empty for runs of older versions, which do
     /// not tell.
     pub shared: Vec<Overlap>,
+}
+
+/// What the held-out pairs of two towers tell of the space.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BetweenTowers {
+    /// The towers' names.
+    pub towers: [String; 2],
+    /// Where their embeddings lie, and how evenly they are found.
+    pub health: Health,
+    /// The mean of R@1, R@5 and R@10 in both directions, in percent.
+    pub recall: f64,
+    /// The same without the space's term against hubs; none where there is no such term.
+    pub recall_without_term: Option<f64>,
 }
 
 /// Two towers with held-out pairs.
@@ -59,7 +76,29 @@ impl Model {
     pub fn evaluate(&self, data: Option<&Path>) -> Result<Evaluation, Error> {
         let tested = self.held_out(data)?;
         let shared = tested.iter().filter_map(|tested| tested.shared.clone()).collect();
-        Ok(Evaluation { retrieval: self.retrieval(&tested)?, shared })
+        let (mut retrieval, mut sample, mut between) = (Vec::new(), Sample::default(), Vec::new());
+        let (space, stop) = (&self.space, &self.session.stop);
+        let (width, plain) = (space.width(), space.shared());
+        for Tested { pairs, .. } in &tested {
+            let embeddings = pairs.embed(space, stop)?.ok_or(Error::Stopped)?;
+            let sides = embeddings.each_ref().map(Vec::as_slice);
+            let rankings = pairs.rankings_of(space, sides, width, stop).ok_or(Error::Stopped)?;
+            let both = rankings.each_ref().map(Ranking::retrieval);
+            sample.add(pairs, &rankings);
+            let mut recall_without_term = None;
+            if plain < width {
+                let cut = |rows: &[f32]| rows.chunks_exact(width).flat_map(|row| &row[..plain]).copied().collect();
+                let sides: [Vec<f32>; 2] = sides.map(cut);
+                let sides = sides.each_ref().map(Vec::as_slice);
+                let found = pairs.rankings_of(space, sides, plain, stop).ok_or(Error::Stopped)?;
+                recall_without_term = Some(mean_recall(&found.each_ref().map(Ranking::retrieval)));
+            }
+            let towers = pairs.towers.map(|tower| self.recipe.towers[tower].name.clone());
+            let health = Health::of(sides, width, plain);
+            between.push(BetweenTowers { towers, health, recall: mean_recall(&both), recall_without_term });
+            retrieval.extend(both);
+        }
+        Ok(Evaluation { retrieval, mean: sample.interval(), between, shared })
     }
 
     pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {

@@ -7,6 +7,7 @@
 mod budget;
 mod cache;
 mod check;
+mod compare;
 mod embed;
 mod encode;
 mod error;
@@ -34,9 +35,10 @@ use crate::run::Overlap;
 use crate::stop::Stop;
 
 pub use cache::{Exported, Prune};
+pub use compare::{Compared, Comparison};
 pub use embed::EmbeddedColumn;
 pub use error::Error;
-pub use evaluate::Evaluation;
+pub use evaluate::{BetweenTowers, Evaluation};
 pub use event::{Blind, Event, Watcher};
 pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
 pub use forecast::ColumnForecast;
