@@ -1,4 +1,4 @@
-//! `[fit] method = "kernel-cca"`: a run like any other, without training.
+//! Fits in closed form, joint fits, the choice of a method, and the comparison of runs.
 
 use serde_json::json;
 
@@ -65,7 +65,30 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
         ("[fit]\nmethod = 'kernel-cca'\ntua = 1\n", "fusion.toml:13: unknown key `tua`; did you mean `tau`?"),
         ("[fit]\nmethod = 'kernel-cca'\nrank = 0.5\n", "fusion.toml:13: wrong type: number `0.5`, expected a whole"),
         ("[fit]\nmethod = 'kernel-cca'\nrho = 0\n", "fusion.toml:13: `rho = 0`: must be a number above 0"),
-        ("[fit]\nepochs = 3\n", "fusion.toml:12: unknown key `epochs` of [fit]: the options of `method = \"fusemix\"`"),
+        (
+            "[fit]\nmethod = 'fusemix'\nepochs = 3\n",
+            "fusion.toml:13: unknown key `epochs` of [fit]: the options of `method",
+        ),
+        ("[fit]\nepochs = 3\n", "fusion.toml:12: unknown key `epochs` of [fit], which chooses the method itself"),
+        ("[fit]\nbudget = '5 days'\n", "fusion.toml:12: `5 days` is not a time; write it as \"90s\""),
+        ("[fit]\nmethod = 'cca'\nhubness = 1\n", "fusion.toml:13: `hubness = 1`: must be at most 0.99"),
+        ("[fit]\nmethod = 'asif'\ntop = 0\n", "fusion.toml:13: `top = 0`: must be a whole number above 0"),
+        (
+            "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca' }]\n",
+            "fusion.toml:13: `parts` has 1: a joint fit has 2 to 4",
+        ),
+        (
+            "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca' }, { method = 'asiff' }]\n",
+            "each of `parts` needs a `method`, and `asiff` is none; did you mean `asif`?",
+        ),
+        (
+            "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca' }, { method = 'joint' }]\n",
+            "`method = \"joint\"` cannot be a part of a joint fit",
+        ),
+        (
+            "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca', weight = 1 }, { method = 'asif' }]\n",
+            "give each of `parts` a `weight`, or none",
+        ),
         ("[fit]\nmethod = 'kernel-cca'\n[train]\nlr = 1\n", "fusion.toml:13: [train] has the options of `method"),
     ];
     for (fit, message) in cases {
@@ -79,4 +102,93 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
     place
         .run("train fusion.toml --out run")
         .fails(3, "fusion.toml:3: tower `left`: `method = \"kernel-cca\"` has no `adapter`; remove it");
+}
+
+#[test]
+fn every_method_makes_a_run_that_its_recipe_makes_again() {
+    let part = "parts = [{ method = 'cca', width = 20 }, { method = 'ridge' }]\n";
+    for (method, options) in
+        [("cca", ""), ("ridge", "hubness = 0\n"), ("procrustes", ""), ("asif", "top = 20\n"), ("joint", part)]
+    {
+        let place = with(&format!("[fit]\nmethod = '{method}'\n{options}"));
+        let fitted = place.json("train fusion.toml --out run");
+        assert_eq!(fitted["method"], method, "{fitted}");
+        let found = place.json("eval run");
+        assert!(recall_at_1(&found["retrieval"][0]) > 40.0, "{method}: {found}");
+        let mean = found["mean"]["mean"].as_f64().unwrap();
+        let (low, high) = (found["mean"]["low"].as_f64().unwrap(), found["mean"]["high"].as_f64().unwrap());
+        assert!(low <= mean && mean <= high, "{found}");
+        let between = &found["between"][0];
+        assert_eq!(between["recall_without_term"].is_null(), method == "ridge", "{found}");
+        assert!(between["health"]["gap"].as_f64().unwrap() < 1.0, "{found}");
+        place.json("train run/recipe.toml --out again");
+        let adapters = |run: &str| std::fs::read(place.path(run).join("adapters.safetensors")).unwrap();
+        assert!(adapters("run") == adapters("again"), "{method}");
+        place.run("embed run --tower left --data test.tsv --out left.npy").fails(0, "");
+    }
+}
+
+#[test]
+fn towers_are_brought_into_the_space_of_an_identity_tower() {
+    for method in ["kernel-cca", "cca", "ridge", "procrustes", "asif"] {
+        let place = with(&format!("[fit]\nmethod = '{method}'\n"));
+        let recipe = place.read("fusion.toml").replace("encoder = 'two'", "encoder = 'two'\nadapter = 'identity'");
+        place.write("fusion.toml", recipe);
+        place.json("train fusion.toml --out run");
+        let found = place.json("eval run")["retrieval"].clone();
+        assert!(recall_at_1(&found[0]) > 40.0, "{method}: {found}");
+        // The width of the tower `right`, and nothing more.
+        assert_eq!(place.json("embed run --tower left --data test.tsv --out left.npy")["width"], 40);
+    }
+}
+
+#[test]
+fn a_method_is_chosen_and_the_choice_is_kept() {
+    let place = with("");
+    let fitted = place.json("train fusion.toml --out run --budget 20s");
+    let choice = &fitted["choice"];
+    assert_ne!(fitted["method"], "auto", "{fitted}");
+    assert!(choice["trials"].as_array().unwrap().len() > 20, "{choice}");
+    let kept: serde_json::Value = serde_json::from_str(&place.read("run/choice.json")).unwrap();
+    assert_eq!(kept, *choice);
+    assert!(recall_at_1(&place.json("eval run")["retrieval"][0]) > 60.0);
+    // The same pairs, seed and budget, the same choice; the resolved recipe needs none.
+    let again = place.json("train fusion.toml --out run --overwrite --budget 20s");
+    assert_eq!(again["choice"], *choice);
+    let resolved = place.json("train run/recipe.toml --out resolved");
+    assert_eq!((&resolved["method"], &resolved["choice"]), (&fitted["method"], &json!(null)));
+    let told = place.run("train fusion.toml --out told --budget 5s");
+    told.fails(0, "best setting of each method");
+    place.run("train fusion.toml --out told --budget soon").fails(2, "`soon` is not a time");
+}
+
+#[test]
+fn runs_are_compared_query_by_query() {
+    let place = with("[fit]\nmethod = 'kernel-cca'\n");
+    place.json("train fusion.toml --out good");
+    let bad = place.read("fusion.toml").replace("'kernel-cca'", "'kernel-cca'\nwidth = 1");
+    place.write("bad.toml", bad);
+    place.json("train bad.toml --out bad");
+    let compared = place.json("compare good bad good");
+    let apart = |at: usize| compared["runs"][at]["apart"].clone();
+    assert_eq!((&compared["pairs"], apart(0)), (&json!(40), json!(null)));
+    assert!(apart(1)["high"].as_f64().unwrap() < -5.0, "{compared}");
+    assert_eq!(apart(2), json!({"mean": 0.0, "low": 0.0, "high": 0.0}));
+    assert!(compared["runs"][1]["enough"].is_null() && compared["runs"][2]["enough"].is_null());
+    // A difference that so few pairs cannot tell.
+    let close = place.read("fusion.toml").replace("'kernel-cca'", "'kernel-cca'\ntau = 0.2");
+    place.write("close.toml", close);
+    place.json("train close.toml --out close");
+    let told = place.json("compare good close")["runs"][1].clone();
+    let spans = told["apart"]["low"].as_f64().unwrap() <= 0.0 && told["apart"]["high"].as_f64().unwrap() >= 0.0;
+    assert_eq!(spans && told["apart"]["low"] != told["apart"]["high"], told["enough"].is_u64(), "{told}");
+    place.run("compare good bad").fails(0, "less the first run's");
+    let both = place.json("compare good bad --data test.tsv --data validation.tsv");
+    assert_eq!(both["pairs"], 80);
+    // Towers of other names are other towers.
+    let other = place.read("fusion.toml").replace("[tower.left]", "[tower.port]").replace("left = 'a'", "port = 'a'");
+    place.write("other.toml", other);
+    place.json("train other.toml --out other");
+    place.run("compare good other").fails(1, "cannot be compared: they do not take the same pairs");
+    place.run("compare good").fails(2, "RUN");
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, print};
+use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
 use crate::session::{Compared, Comparison};
@@ -19,12 +19,19 @@ pub(super) struct Arguments {
     /// Pairs to compare on, instead of the test files of the first run's recipe; may be given several times
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
     /// The device to compute on: auto, cpu or wgpu
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    if arguments.dry_run {
+        let forecast = cli.session.forecast_comparison(&arguments.runs, &arguments.data, arguments.device)?;
+        return foretell::columns(cli, &forecast, None);
+    }
     let comparison = cli.session.compare(&arguments.runs, &arguments.data, arguments.device)?;
     if cli.json {
         print::json(&json!(comparison));

@@ -2,6 +2,7 @@
 
 pub mod asif;
 pub mod auto;
+mod axes;
 mod canonical;
 pub mod cca;
 mod closed_form;

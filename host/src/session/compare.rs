@@ -61,7 +61,7 @@ impl Session {
             let enough = apart.and_then(|Interval { mean, low, high }| {
                 let half = (high - low) / 2.0;
                 let times = (half / mean.abs().max(0.1)).powi(2).max(1.0);
-                (low <= 0.0 && high >= 0.0).then_some((judged.pairs as f64 * times).ceil() as usize)
+                (half > 0.0 && low <= 0.0 && high >= 0.0).then_some((judged.pairs as f64 * times).ceil() as usize)
             });
             Compared { run: run.clone(), recall: judged.sample.interval(), apart, enough }
         });
@@ -71,7 +71,7 @@ impl Session {
 
 impl Model {
     /// The test files of the recipe, each once.
-    fn test_files(&self) -> Vec<PathBuf> {
+    pub(super) fn test_files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = Vec::new();
         for file in self.recipe.pairs.iter().filter_map(|entry| entry.test.clone()) {
             if !files.contains(&file) {

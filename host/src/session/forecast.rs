@@ -10,6 +10,7 @@ use super::towers::Towers;
 use super::{Error, Session};
 use crate::config::{PairEnd, Recipe};
 use crate::dataset::{Dataset, Item};
+use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
 
 /// The forecast of encoding a column.
@@ -45,6 +46,28 @@ impl Session {
             }
         }
         Ok(columns.all)
+    }
+}
+
+impl Session {
+    /// The forecast of [`Session::compare`].
+    pub fn forecast_comparison(
+        &self,
+        runs: &[PathBuf],
+        data: &[PathBuf],
+        device: DeviceChoice,
+    ) -> Result<Vec<ColumnForecast>, Error> {
+        let (mut all, mut files) = (Vec::new(), data.to_vec());
+        for run in runs {
+            let model = self.model(run, device)?;
+            if files.is_empty() {
+                files = model.test_files();
+            }
+            for file in &files {
+                all.extend(model.forecast_evaluation(Some(file))?);
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::fit::closed_form::ClosedForm;
 use crate::fit::fusemix::TrainOptions;
+use crate::fit::kernel_cca::anchors;
 use crate::fit::setting::Setting;
 use crate::fit::{PairSet, Problem};
 
@@ -20,7 +21,13 @@ pub(super) fn seconds(setting: &Setting, problem: &Problem<'_>, others: usize) -
         Setting::Fusemix(options) => training(options, problem),
         Setting::ClosedForm(method) => {
             let of = |(n, d): &(f64, f64)| match method {
-                ClosedForm::KernelCca(options) => 12.0 * n.powi(3) + kernel(*n, *d, options.width as f64),
+                ClosedForm::KernelCca(options) => {
+                    let m = anchors(options, *n as usize) as f64;
+                    let compared = 2.0 * (2.0 * n + others) * m * (d + options.width as f64);
+                    // By landmarks there are two spectra, and the covariance of similarities.
+                    let found = if m < *n { 24.0 * m.powi(3) + 2.0 * n * m * m } else { 12.0 * m.powi(3) };
+                    compared + found
+                }
                 ClosedForm::Cca(_) | ClosedForm::Ridge(_) => 6.0 * n * d * d + 20.0 * n.min(*d).powi(3),
                 ClosedForm::Procrustes(_) => 4.0 * n * d * d,
                 ClosedForm::Asif(options) => {

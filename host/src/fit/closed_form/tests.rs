@@ -189,6 +189,23 @@ fn maps_of_procrustes_are_orthonormal() {
     }
 }
 
+/// With all rows as landmarks, and one more set of equal rows that are none, it is the exact kernel.
+#[test]
+fn all_rows_as_landmarks_are_the_exact_kernel() {
+    let golden = Golden::read();
+    // Rows 1 and 0 of `right` are equal: one of them is a landmark.
+    let all = kernel_cca(KernelCcaOptions { landmarks: Some(ROWS - 1), ..Default::default() });
+    let space = fitted(&golden.towers(2), &[golden.set([1, 0], 0..ROWS)], &all);
+    let left = KernelCcaOptions { landmarks: Some(ROWS), ..Default::default() };
+    let exact = fitted(&golden.towers(2), &[golden.pairs()], &kernel_cca(left));
+    near("exact", &scores(&golden, &exact, [0, 1]), &golden.scores("kernel_cca"), 1e-4);
+    // One row of `left` is missing, which changes little.
+    near("all but one", &scores(&golden, &space, [0, 1]), &golden.scores("kernel_cca"), 0.1);
+    let few = kernel_cca(KernelCcaOptions { landmarks: Some(25), ..Default::default() });
+    let few = fitted(&golden.towers(2), &[golden.pairs()], &few);
+    assert!(found(&scores(&golden, &few, [0, 1]), 20) >= 8);
+}
+
 #[test]
 fn the_term_against_hubs_is_that_of_its_formula() {
     let golden = Golden::read();

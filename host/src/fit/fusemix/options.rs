@@ -139,7 +139,7 @@ pub struct OptionError {
     pub reason: String,
 }
 
-/// The number of pairs below which a data set is small: one shallow block, a few hundred steps.
+/// The number of pairs below which a data set is small: one shallow block, 50 to 100 epochs.
 const SMALL: usize = 5_000;
 /// Steps of the default number of epochs on large data, which is capped at the paper's 500 epochs.
 const STEPS: usize = 10_000;
@@ -162,7 +162,8 @@ impl TrainOptions {
         let mixes = self.mixup_alpha.is_none_or(|alpha| alpha >= LEAST_ALPHA);
         let size = |&(pairs, weight)| Size { pairs, batch: batch.min(pairs / 2).max(1), weight };
         let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
-        let enough = if small { (60 / epoch).max(15) } else { (STEPS / epoch).clamp(20, 500) };
+        let few = (50.0 * (pairs as f64 / 600.0).sqrt()).clamp(50.0, 100.0) as usize;
+        let enough = if small { few } else { (STEPS / epoch).clamp(20, 500) };
         let epochs = self.epochs.unwrap_or(self.steps.map_or(enough, |steps| steps.div_ceil(epoch).max(1)));
         if let (Some(steps), None) = (self.steps, self.epochs)
             && epochs > MOST_EPOCHS

@@ -108,7 +108,7 @@ impl Spectrum {
 }
 
 /// The similarities of rows of length 1.
-fn kernel_of(rows: &[f32], n: usize, similarity: Similarity) -> Mat<f64> {
+pub(super) fn kernel_of(rows: &[f32], n: usize, similarity: Similarity) -> Mat<f64> {
     let a = doubles(rows, n);
     let mut kernel = &a * a.transpose();
     let of = |cosine: f64| match similarity {

@@ -11,12 +11,16 @@
 //!    the rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a
 //!    factor.
 //!
+//! With more than 10,000 rows, a tower is compared with some of them: [landmarks].
+//!
 //! All of it folds into one matrix over kernel rows, and a bias. Dimensions come in order of importance. Into a space
 //! that exists, a tower is brought by least squares on f instead: kernel ridge regression.
 
 mod kernel;
+mod landmarks;
 mod options;
 
+use super::axes::Axes;
 use super::canonical::Blocks;
 use super::coordinates::Coordinates;
 use super::onto::{onto, regression};
@@ -26,6 +30,7 @@ use crate::device::available_memory;
 use crate::space::{Map, Similarity};
 
 pub(in crate::fit) use kernel::{Spectrum, Wanted};
+use landmarks::landmarks;
 pub use options::{KernelCcaOptions, Options};
 
 /// Matrices of the size of a kernel that are in memory at once; 5.4 were measured with 6,000 rows.
@@ -33,22 +38,38 @@ const KERNELS: u64 = 6;
 
 /// The spectra of the kernels of all towers that are to be brought somewhere: nearly all of the work.
 pub(super) struct Kernels {
-    spectra: Vec<Option<Spectrum>>,
+    spectra: Vec<Option<Features>>,
     /// What they were made with.
     options: Options,
 }
 
+/// The kernel of a tower.
+enum Features {
+    Exact(Box<Spectrum>),
+    Landmarks(Box<Axes>),
+}
+
+/// The most training rows of a tower whose kernel is exact, where the recipe does not say.
+const EXACT: usize = 10_000;
+
 impl Kernels {
     pub(super) fn new(problem: &Problem<'_>, options: &Options) -> Result<Self, FitError> {
-        check_room(problem)?;
         let Options { standard, tau, rank, .. } = *options;
-        let wanted = Wanted { similarity: Similarity::Exponential { tau }, rank, centred: true };
+        let similarity = Similarity::Exponential { tau };
         let spectrum = |tower: usize| {
             problem.go_on()?;
-            match problem.fixed[tower] {
-                true => Ok(None),
-                false => Ok(Some(Spectrum::new(problem, tower, standard.of(problem, tower)?, wanted)?)),
+            if problem.fixed[tower] {
+                return Ok(None);
             }
+            let (rows, input) = (problem.rows(tower), standard.of(problem, tower)?);
+            let count = anchors(options, rows);
+            Ok(Some(if count < rows {
+                Features::Landmarks(Box::new(landmarks::axes(problem, tower, input, (similarity, rank, count))?))
+            } else {
+                check_room(rows)?;
+                let wanted = Wanted { similarity, rank, centred: true };
+                Features::Exact(Box::new(Spectrum::new(problem, tower, input, wanted)?))
+            }))
         };
         let spectra = (0..problem.towers.len()).map(spectrum).collect::<Result<_, FitError>>()?;
         Ok(Self { spectra, options: options.clone() })
@@ -61,13 +82,25 @@ impl Kernels {
     }
 }
 
+/// Rows of a tower that its items are compared with.
+pub(super) fn anchors(options: &Options, rows: usize) -> usize {
+    match options.landmarks {
+        0 if rows > EXACT => landmarks(rows).min(rows),
+        0 => rows,
+        landmarks => landmarks.min(rows),
+    }
+}
+
 /// The map of all towers.
 pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -> Result<Map, FitError> {
-    let coordinates = |spectrum: &Spectrum| spectrum.coordinates(Some(options.rho));
+    let coordinates = |features: &Features| match features {
+        Features::Exact(spectrum) => spectrum.coordinates(Some(options.rho)),
+        Features::Landmarks(axes) => axes.whitened(options.rho),
+    };
     if problem.fixed.contains(&true) {
         return onto(problem, &mut |tower, anchored| {
-            let spectrum = kernels.spectra[tower].as_ref().expect("only fixed towers have none");
-            regression(problem, coordinates(spectrum), anchored)
+            let features = kernels.spectra[tower].as_ref().expect("only fixed towers have none");
+            regression(problem, coordinates(features), anchored)
         });
     }
     let towers: Vec<Coordinates> = kernels.spectra.iter().flatten().map(coordinates).collect();
@@ -79,8 +112,7 @@ pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -
 }
 
 /// Refuses rows whose kernel does not fit into memory.
-fn check_room(problem: &Problem<'_>) -> Result<(), FitError> {
-    let rows = (0..problem.towers.len()).map(|tower| problem.rows(tower)).max().unwrap_or(0);
+fn check_room(rows: usize) -> Result<(), FitError> {
     // The kernel, its eigenvectors, and what they are computed in.
     let needed = KERNELS * (size_of::<f64>() as u64) * (rows as u64).pow(2);
     match available_memory() {

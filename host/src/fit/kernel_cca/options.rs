@@ -19,6 +19,8 @@ pub struct KernelCcaOptions {
     pub rank: Option<usize>,
     /// The most dimensions of the shared space.
     pub width: Option<usize>,
+    /// The training items that an item is compared with; 0 for all of up to 10,000, and some thousand of more.
+    pub landmarks: Option<usize>,
 }
 
 /// The options with every value known. Written as TOML, they read back as [`KernelCcaOptions`] that resolve to
@@ -31,6 +33,7 @@ pub struct Options {
     pub rho: f32,
     pub rank: usize,
     pub width: usize,
+    pub landmarks: usize,
 }
 
 impl KernelCcaOptions {
@@ -42,6 +45,7 @@ impl KernelCcaOptions {
             rho: rho(self.rho, 1.0)?,
             rank: count("rank", self.rank, 800)?,
             width: count("width", self.width, 384)?,
+            landmarks: self.landmarks.unwrap_or(0),
         })
     }
 }

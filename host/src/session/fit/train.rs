@@ -9,9 +9,10 @@ use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
 use crate::device::Device;
 use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, TrainOptions, Trainer};
-use crate::run::{RunFolder, RunInfo};
+use crate::fit::{Problem, against_hubs};
+use crate::run::{RunFolder, RunInfo, TowerInfo};
 use crate::session::{Error, Event, Session};
-use crate::space::TowerSpec;
+use crate::space::{Inlet, TowerSpec};
 
 impl Session {
     /// Trains adapters, or goes on with a training.
@@ -40,7 +41,7 @@ impl Session {
             adapter: tower.adapter,
             blocks: tower.blocks,
         });
-        let mut trainer = Trainer::new(device.clone(), specs.collect(), sets, chosen, seed).map_err(located)?;
+        let mut trainer = Trainer::new(device.clone(), specs.collect(), sets.clone(), chosen, seed).map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);
         let resolved = toml(plan, Method::Fusemix, trainer.options());
@@ -98,7 +99,11 @@ impl Session {
         let mut info =
             RunInfo { fusemix, method, seed, device: device_names, pairs, towers, adapters: None, seen: None };
         if !matches!(outcome, Outcome::Stopped(_)) {
-            leave(folder, &trainer.space(), &seen, &mut info)?;
+            let inlet = |tower: &TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
+            let (inlets, fixed): (Vec<Inlet>, _) = (info.towers.iter().map(inlet).collect(), plan.fixed());
+            let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| false };
+            let space = against_hubs(trainer.space(), &problem, plan.hubs.hubness, plan.hubs.neighbours)?;
+            leave(folder, &space, &seen, &mut info)?;
         }
         let (recall, seconds) = (watch.recall, start.elapsed().as_secs_f64());
         let training = Trained {
