@@ -192,3 +192,20 @@ fn runs_are_compared_query_by_query() {
     place.run("compare good other").fails(1, "cannot be compared: they do not take the same pairs");
     place.run("compare good").fails(2, "RUN");
 }
+
+#[test]
+fn a_smaller_form_of_a_run_tells_what_it_costs() {
+    let place = with("[fit]\nmethod = 'kernel-cca'\n");
+    place.json("train fusion.toml --out run");
+    let told = place.json("compress run --anchors 150 --out small");
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert!(number(&told["bytes"][1]) < 0.8 * number(&told["bytes"][0]), "{told}");
+    assert!(number(&told["apart"]["mean"]).abs() < 10.0, "{told}");
+    let after = place.json("eval small")["mean"]["mean"].clone();
+    assert_eq!(number(&after), number(&told["after"]["mean"]));
+    // It is a run like any other, and none is replaced by accident.
+    place.run("embed small --tower left --data test.tsv --out left.npy").fails(0, "");
+    place.run("compress run --anchors 100 --out small").fails(1, "--overwrite");
+    place.run("compress run --anchors 100 --out small --overwrite").fails(0, "instead of");
+    place.run("compress small --anchors 100 --out smaller").fails(1, "there is nothing to make smaller");
+}

@@ -5,6 +5,7 @@ mod print;
 mod bench;
 mod cache;
 mod compare;
+mod compress;
 mod devices;
 mod embed;
 mod encode;
@@ -122,6 +123,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Compare runs on the same held-out pairs, query by query, with 95 % intervals
     Compare(compare::Arguments),
+    /// Write a smaller, faster form of a run that compares items with fewer training items
+    Compress(compress::Arguments),
     /// Find the items of a gallery, or of a file, that are nearest to a query
     Search(search::Arguments),
     /// Build, change, list and verify galleries of shared-space embeddings
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),
         Command::Compare(arguments) => compare::run(&cli, arguments),
+        Command::Compress(arguments) => compress::run(&cli, arguments),
         Command::Search(arguments) => search::run(&cli, arguments),
         Command::Gallery(arguments) => gallery::run(&cli, arguments),
         Command::Embed(arguments) => embed::run(&cli, arguments),

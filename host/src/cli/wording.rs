@@ -70,7 +70,8 @@ pub(super) fn choice_table(choice: &Choice) -> String {
             (Some(recall), Some(apart), _) => format!("{:5.1} ({:+.1} to {:+.1})", recall.mean, apart.low, apart.high),
             (None, ..) => String::new(),
         };
-        lines.push(format!("  {setting:widest$}  {figures}, {}", count(*folds, "fold")));
+        let folds = if error.is_none() { format!(", {}", count(*folds, "fold")) } else { String::new() };
+        lines.push(format!("  {setting:widest$}  {figures}{folds}"));
     }
     lines.join("\n")
 }

@@ -1,6 +1,6 @@
 //! The principal axes of a tower's features, in which they are whitened.
 
-use faer::{Mat, Side};
+use faer::Mat;
 
 use super::coordinates::Coordinates;
 
@@ -29,15 +29,4 @@ impl Axes {
         let (offset, input, kernel) = (offset.collect(), features.input.clone(), features.kernel.clone());
         Coordinates { input, kernel, matrix: Some(matrix), offset, rows: None }
     }
-}
-
-/// The eigenvectors of a symmetric matrix and its eigenvalues, in descending order; only those above `smallest` times the
-/// largest.
-pub(super) fn descending(matrix: &Mat<f64>, smallest: f64) -> Result<(Mat<f64>, Vec<f64>), String> {
-    let size = matrix.nrows();
-    let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|error| format!("{error:?}"))?;
-    let all: Vec<f64> = (1..=size).map(|at| eigen.S().column_vector()[size - at].max(0.0)).collect();
-    let kept = all.iter().take_while(|value| **value > smallest * all[0] && **value > 0.0).count();
-    let vectors = Mat::from_fn(size, kept, |row, column| eigen.U()[(row, size - 1 - column)]);
-    Ok((vectors, all[..kept].to_vec()))
 }

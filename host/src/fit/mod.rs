@@ -6,7 +6,9 @@ mod axes;
 mod canonical;
 pub mod cca;
 mod closed_form;
+mod compress;
 mod coordinates;
+mod eigen;
 mod error;
 mod folds;
 pub mod fusemix;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use crate::latents::Latents;
 
 pub use closed_form::{ClosedForm, Hubs, HubsOptions};
+pub(crate) use compress::compressed;
 pub use error::FitError;
 pub(crate) use hubs::against_hubs;
 pub use problem::Problem;

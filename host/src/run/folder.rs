@@ -165,6 +165,7 @@ mod tests {
             pairs: 2,
             towers: vec![],
             adapters: None,
+            anchors: None,
             seen: None,
         }
     }

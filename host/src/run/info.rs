@@ -26,6 +26,9 @@ pub struct RunInfo {
     /// The digest of the adapters; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapters: Option<String>,
+    /// Training items that a tower compares with at most, if the run was made smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchors: Option<usize>,
     /// The digest of what was trained on; none in runs of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,

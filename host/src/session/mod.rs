@@ -8,6 +8,7 @@ mod budget;
 mod cache;
 mod check;
 mod compare;
+mod compress;
 mod embed;
 mod encode;
 mod error;
@@ -36,6 +37,7 @@ use crate::stop::Stop;
 
 pub use cache::{Exported, Prune};
 pub use compare::{Compared, Comparison};
+pub use compress::Compression;
 pub use embed::EmbeddedColumn;
 pub use error::Error;
 pub use evaluate::{BetweenTowers, Evaluation};

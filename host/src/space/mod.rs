@@ -145,6 +145,15 @@ impl Space {
         self.map
     }
 
+    pub(crate) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The same towers and term against hubs with another map of the same width.
+    pub(crate) fn with_map(&self, map: Map) -> Self {
+        Self { towers: self.towers.clone(), map, hubness: self.hubness.clone() }
+    }
+
     /// Adds a term against hubs.
     pub(crate) fn with_hubness(mut self, hubness: Hubness) -> Self {
         self.hubness = Some(hubness);

@@ -2,8 +2,9 @@
 
 use faer::Mat;
 
-use crate::fit::axes::{Axes, descending};
+use crate::fit::axes::Axes;
 use crate::fit::coordinates::{Coordinates, Moments, doubles};
+use crate::fit::eigen::Eigen;
 use crate::fit::problem::{FEWEST, copied};
 use crate::fit::{FitError, Problem, Standard};
 
@@ -51,14 +52,14 @@ fn axes(problem: &Problem<'_>, tower: usize, standard: Standard) -> Result<Axes,
             centred.col_mut(column).iter_mut().for_each(|value| *value -= mean);
         }
         let gram = faer::Scale(1.0 / rows as f64) * (&centred * centred.transpose());
-        let (vectors, values) = descending(&gram, SMALLEST).map_err(failed)?;
+        let Eigen { vectors, values } = Eigen::of(&gram, usize::MAX, SMALLEST).map_err(failed)?;
         let lengths: Vec<f64> = values.iter().map(|value| (value * rows as f64).sqrt()).collect();
         let vectors = centred.transpose() * vectors;
         let unit = Mat::from_fn(width, values.len(), |row, column| vectors[(row, column)] / lengths[column]);
         (mean, unit, values)
     } else {
         let Moments { mean, covariance } = Moments::of(problem, tower, &plain)?;
-        let (vectors, values) = descending(&covariance, SMALLEST).map_err(failed)?;
+        let Eigen { vectors, values } = Eigen::of(&covariance, usize::MAX, SMALLEST).map_err(failed)?;
         (mean, vectors, values)
     };
     if values.is_empty() {

@@ -1,8 +1,9 @@
 //! The eigenvectors of a tower's kernel over its training rows, and the coordinates that they make.
 
-use faer::{Mat, Side};
+use faer::Mat;
 
 use crate::fit::coordinates::{Coordinates, doubles};
+use crate::fit::eigen::Eigen;
 use crate::fit::problem::{FEWEST, copied};
 use crate::fit::{FitError, Problem};
 use crate::space::{Input, Kernel, Similarity};
@@ -63,15 +64,9 @@ impl Spectrum {
             }
         }
         problem.go_on()?;
-        let eigen = matrix
-            .self_adjoint_eigen(Side::Lower)
-            .map_err(|error| FitError::Eigen { tower: name.clone(), reason: format!("{error:?}") })?;
-        let all = eigen.S().column_vector();
-        let largest = all[n - 1].max(0.0);
         let most = wanted.rank.min(if wanted.centred { n - 1 } else { n });
-        let values: Vec<f64> =
-            (1..=most).map(|at| all[n - at]).take_while(|value| *value > SMALLEST * largest).collect();
-        let vectors = Mat::from_fn(n, values.len(), |row, column| eigen.U()[(row, n - 1 - column)]);
+        let Eigen { vectors, values } =
+            Eigen::of(&matrix, most, SMALLEST).map_err(|reason| FitError::Eigen { tower: name.clone(), reason })?;
         Ok(Self { input, kernel, means, mean, vectors, values })
     }
 

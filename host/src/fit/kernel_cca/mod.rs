@@ -11,7 +11,7 @@
 //!    the rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a
 //!    factor.
 //!
-//! With more than 10,000 rows, a tower is compared with some of them: [landmarks].
+//! With more than 20,000 rows, or where memory lacks, a tower is compared with some of them: [landmarks].
 //!
 //! All of it folds into one matrix over kernel rows, and a bias. Dimensions come in order of importance. Into a space
 //! that exists, a tower is brought by least squares on f instead: kernel ridge regression.
@@ -33,8 +33,8 @@ pub(in crate::fit) use kernel::{Spectrum, Wanted};
 use landmarks::landmarks;
 pub use options::{KernelCcaOptions, Options};
 
-/// Matrices of the size of a kernel that are in memory at once; 5.4 were measured with 6,000 rows.
-const KERNELS: u64 = 6;
+/// Matrices of the size of a kernel that are in memory at once; 1.6 were measured with 10,000 rows.
+const KERNELS: u64 = 2;
 
 /// The spectra of the kernels of all towers that are to be brought somewhere: nearly all of the work.
 pub(super) struct Kernels {
@@ -50,7 +50,7 @@ enum Features {
 }
 
 /// The most training rows of a tower whose kernel is exact, where the recipe does not say.
-const EXACT: usize = 10_000;
+const EXACT: usize = 20_000;
 
 impl Kernels {
     pub(super) fn new(problem: &Problem<'_>, options: &Options) -> Result<Self, FitError> {
@@ -66,7 +66,9 @@ impl Kernels {
             Ok(Some(if count < rows {
                 Features::Landmarks(Box::new(landmarks::axes(problem, tower, input, (similarity, rank, count))?))
             } else {
-                check_room(rows)?;
+                if let Some(error) = lacking(rows) {
+                    return Err(error);
+                }
                 let wanted = Wanted { similarity, rank, centred: true };
                 Features::Exact(Box::new(Spectrum::new(problem, tower, input, wanted)?))
             }))
@@ -82,10 +84,13 @@ impl Kernels {
     }
 }
 
+/// The most training rows of a tower whose kernel is exact whatever memory there is.
+const ROOMY: usize = 5000;
+
 /// Rows of a tower that its items are compared with.
 pub(super) fn anchors(options: &Options, rows: usize) -> usize {
     match options.landmarks {
-        0 if rows > EXACT => landmarks(rows).min(rows),
+        0 if rows > EXACT || rows > ROOMY && lacking(rows).is_some() => landmarks(rows).min(rows),
         0 => rows,
         landmarks => landmarks.min(rows),
     }
@@ -111,14 +116,9 @@ pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -
     Ok(Map::Projections(maps.collect()))
 }
 
-/// Refuses rows whose kernel does not fit into memory.
-fn check_room(rows: usize) -> Result<(), FitError> {
-    // The kernel, its eigenvectors, and what they are computed in.
+/// The memory that the exact kernel of so many rows needs, if there is less.
+fn lacking(rows: usize) -> Option<FitError> {
     let needed = KERNELS * (size_of::<f64>() as u64) * (rows as u64).pow(2);
-    match available_memory() {
-        Some(free) if free < needed => {
-            Err(FitError::Large { rows, needed: Bytes::rounded(needed), free: Bytes::rounded(free) })
-        }
-        _ => Ok(()),
-    }
+    let free = available_memory().filter(|free| *free < needed)?;
+    Some(FitError::Large { rows, needed: Bytes::rounded(needed), free: Bytes::rounded(free) })
 }

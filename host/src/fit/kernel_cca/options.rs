@@ -19,7 +19,7 @@ pub struct KernelCcaOptions {
     pub rank: Option<usize>,
     /// The most dimensions of the shared space.
     pub width: Option<usize>,
-    /// The training items that an item is compared with; 0 for all of up to 10,000, and some thousand of more.
+    /// The training items that an item is compared with; 0 for all of up to 20,000, and some thousand of more.
     pub landmarks: Option<usize>,
 }
 

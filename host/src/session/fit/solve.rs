@@ -66,7 +66,8 @@ impl Session {
         }
         let pairs = sets.iter().map(|set| set.len()).sum();
         let (fusemix, device, seed) = (crate::VERSION.to_owned(), Cpu::default().describe(), engine.seed);
-        let mut info = RunInfo { fusemix, method, seed, device, pairs, towers, adapters: None, seen: None };
+        let mut info =
+            RunInfo { fusemix, method, seed, device, pairs, towers, adapters: None, anchors: None, seen: None };
         leave(folder, &space, &seen, &mut info)?;
         Ok(Fitted { info, dropped, recall, seconds, training: None, choice })
     }

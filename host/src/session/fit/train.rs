@@ -96,8 +96,17 @@ impl Session {
         };
         let (fusemix, device_names) = (crate::VERSION.to_owned(), trainer.devices());
         let method = Method::Fusemix;
-        let mut info =
-            RunInfo { fusemix, method, seed, device: device_names, pairs, towers, adapters: None, seen: None };
+        let mut info = RunInfo {
+            fusemix,
+            method,
+            seed,
+            device: device_names,
+            pairs,
+            towers,
+            adapters: None,
+            anchors: None,
+            seen: None,
+        };
         if !matches!(outcome, Outcome::Stopped(_)) {
             let inlet = |tower: &TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
             let (inlets, fixed): (Vec<Inlet>, _) = (info.towers.iter().map(inlet).collect(), plan.fixed());

@@ -1,0 +1,69 @@
+//! A smaller form of a run, and what it costs in recall.
+
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+
+use super::model::{Model, digest};
+use super::{Error, Existing};
+use crate::eval::{Interval, Sample};
+use crate::fit::compressed;
+use crate::run::RunFolder;
+use crate::space::Space;
+
+/// A run before and after it was made smaller.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compression {
+    /// The mean of R@1, R@5 and R@10 over all directions, in percent.
+    pub before: Interval,
+    /// That of the smaller form.
+    pub after: Interval,
+    /// The difference, by query.
+    pub apart: Interval,
+    /// Bytes of the file of adapters before, and after.
+    pub bytes: [u64; 2],
+}
+
+impl Model {
+    /// Leaves a form of the run in `out` whose towers compare items with at most `anchors` training items, and measures it
+    /// on the recipe's test files or on `data`.
+    pub fn compress(
+        &self,
+        anchors: usize,
+        out: &Path,
+        existing: Existing,
+        data: Option<&Path>,
+    ) -> Result<Compression, Error> {
+        let tested = self.held_out(data)?;
+        let space = compressed(&self.space, anchors)?
+            .ok_or_else(|| Error::NothingToCompress { run: self.folder.path().to_owned(), anchors })?;
+        let judged = |space: &Space| -> Result<Sample, Error> {
+            let mut sample = Sample::default();
+            for tested in &tested {
+                let rankings = tested.pairs.rankings(space, &self.session.stop)?.ok_or(Error::Stopped)?;
+                sample.add(&tested.pairs, &rankings);
+            }
+            Ok(sample)
+        };
+        let (before, after) = (judged(&self.space)?, judged(&space)?);
+        let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
+        let copy = |from: &Path, to: &Path| {
+            fs::copy(from, to).map(drop).map_err(|cause| Error::Write { path: to.to_owned(), cause })
+        };
+        copy(&self.folder.recipe(), &folder.recipe())?;
+        if self.info.seen.is_some() {
+            copy(&self.folder.seen(), &folder.seen())?;
+        }
+        let path = folder.adapters();
+        space.save(&path)?;
+        let size = |path: &Path| {
+            fs::metadata(path).map(|file| file.len()).map_err(|cause| Error::Read { path: path.to_owned(), cause })
+        };
+        let bytes = [size(&self.folder.adapters())?, size(&path)?];
+        let adapters = Some(digest(&path).map_err(|cause| Error::Read { path, cause })?);
+        let info = crate::run::RunInfo { adapters, anchors: Some(anchors), ..self.info.clone() };
+        folder.finish(&info)?;
+        let apart = after.less(&before).interval();
+        Ok(Compression { before: before.interval(), after: after.interval(), apart, bytes })
+    }
+}
