@@ -102,6 +102,10 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
     place
         .run("train fusion.toml --out run")
         .fails(3, "fusion.toml:3: tower `left`: `method = \"kernel-cca\"` has no `adapter`; remove it");
+    let place = with("[fit]\nmethod = 'joint'\n");
+    let identity = place.read("fusion.toml").replace("encoder = 'one'", "encoder = 'one'\nadapter = 'identity'");
+    place.write("fusion.toml", identity);
+    place.run("train fusion.toml --out run").fails(3, "tower `left`: `method = \"joint\"` has no `adapter`; remove it");
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! A tower in closed form has `T.mean`, `T.scale` (width); `T.unit` (1) if latents are scaled to length 1 first; unless it
 //! is linear, `T.anchors` (inputs x width), and either `T.tau` or `T.power` and `T.top` (1); and `T.head.weight` (shared
 //! x inputs), `.bias`, unless the similarities are the embedding. Of a joint space, `T.weights` has a factor for each
-//! part, and the tensors of part P are `T.P.mean` and so on. With a term against hubs, every tower has also `T.bank`
+//! part, and the tensors of part P are `T.P.mean` and so on. A trained tower that began as a closed form has the tensors of a
+//! map before it, `T.front.mean` and so on. With a term against hubs, every tower has also `T.bank`
 //! (items x shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
 //!
 //! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a
@@ -27,9 +28,11 @@
 //! def within(tensors, name):
 //!     return {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
 //!
-//! def part(x, w):
+//! def part(x, w, length=True):
 //!     if "weights" in w:                          # a joint space
 //!         return torch.cat([s * part(x, within(w, str(p))) for p, s in enumerate(w["weights"])], dim=1)
+//!     if "front.mean" in w:                       # trained on from a closed form
+//!         x = part(x, within(w, "front"), False)
 //!     norm = lambda x, n: F.layer_norm(x, x.shape[-1:], w[n + ".weight"], w[n + ".bias"])
 //!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w.get(n + ".bias"))
 //!     for i in range(sum(k.endswith("up.weight") for k in w)):
@@ -47,7 +50,7 @@
 //!         x = x.clamp(min=0) ** w["power"] * (x >= x.topk(int(w["top"])).values[:, -1:])
 //!     if "head.weight" in w:                      # an identity tower has none
 //!         x = linear(x, "head")
-//!     return F.normalize(x, dim=1)
+//!     return F.normalize(x, dim=1) if length else x
 //! ```
 
 use safetensors::{Dtype, SafeTensors};
@@ -98,6 +101,9 @@ struct StoredTower {
     shared: usize,
     #[serde(default = "yes")]
     bias: bool,
+    /// The map of its latents to what it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    front: Option<Box<StoredTower>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -225,9 +231,18 @@ impl Stored<'_> {
         if towers.iter().all(|tower| tower.adapter == StoredKind::Projection) {
             return Ok(Map::Projections(towers.iter().map(|tower| self.projection(tower)).collect()));
         }
+        let part = self.part.clone();
+        self.part += "front.";
+        let fronts: Vec<Projection> =
+            towers.iter().filter_map(|tower| tower.front.as_deref()).map(|front| self.projection(front)).collect();
+        self.part = part;
+        let fit = |tower: &StoredTower| tower.front.as_ref().is_none_or(|front| front.shared == tower.width);
+        if !fronts.is_empty() && (fronts.len() < towers.len() || !towers.iter().all(fit)) {
+            return Err("`towers`: a front is missing, or its width is not that of its tower".to_owned());
+        }
         let towers = towers.into_iter().map(shape).collect::<Option<Vec<_>>>();
         let towers = towers.ok_or_else(|| "it has trained towers and others".to_owned())?;
-        Ok(Map::Network(Arc::new(Network::new(device.clone(), towers, shared, 1.0, self))))
+        Ok(Map::Network(Arc::new(Network::new(device.clone(), towers, shared, 1.0, self).behind(fronts))))
     }
 
     /// The map of towers with several parts each.
@@ -253,7 +268,8 @@ impl Space {
     /// Writes the space to `path`; the file appears once it is complete and synced.
     pub fn save(&self, path: &Path) -> Result<(), SpaceError> {
         let write = |cause| SpaceError::Write { path: path.to_owned(), cause };
-        let closed = !matches!(self.map, Map::Network(_)) || self.hubness.is_some();
+        let plain = |network: &Network| network.fronts.is_empty();
+        let closed = !matches!(&self.map, Map::Network(network) if plain(network)) || self.hubness.is_some();
         let towers = match &self.map {
             Map::Joint(parts) => {
                 let parts: Vec<_> = parts.iter().map(|part| self.stored(&part.map)).collect();
@@ -291,7 +307,11 @@ impl Space {
     /// The towers of a map in the metadata.
     fn stored(&self, map: &Map) -> Vec<StoredTower> {
         match map {
-            Map::Network(network) => network.towers.iter().map(trained).collect(),
+            Map::Network(network) => {
+                let front = |at: usize| Some(Box::new(projected((self.towers.get(at)?, network.fronts.get(at)?))));
+                let towers = network.towers.iter().enumerate();
+                towers.map(|(at, tower)| StoredTower { front: front(at), ..trained(tower) }).collect()
+            }
             Map::Projections(projections) => self.towers.iter().zip(projections).map(projected).collect(),
             Map::Joint(_) => unreachable!("parts of a joint map are not joint: see Map::joint"),
         }
@@ -301,37 +321,12 @@ impl Space {
     fn add_map<'a>(&'a self, map: &'a Map, part: &str, tensors: &mut Vec<(String, Vec<usize>, Values<'a>)>) {
         match map {
             Map::Network(network) => {
+                self.add_projections(&network.fronts, &format!("{part}front."), tensors);
                 for (name, parameter) in network.parameters_of_part(part) {
                     tensors.push((name, parameter.shape.clone(), Values::OnDevice(network, parameter)));
                 }
             }
-            Map::Projections(projections) => {
-                for (tower, projection) in self.towers.iter().zip(projections) {
-                    let mut add = |name: &str, shape: Vec<usize>, values: Cow<'a, [f32]>| {
-                        tensors.push((format!("{}.{part}{name}", tower.name), shape, Values::Here(values)));
-                    };
-                    let Projection { input: Input { unit, mean, scale }, kernel, head } = projection;
-                    if *unit {
-                        add("unit", vec![1], Cow::Borrowed(&[1.0]));
-                    }
-                    add("mean", vec![tower.width], mean.into());
-                    add("scale", vec![tower.width], scale.into());
-                    if let Some(Kernel { anchors, similarity }) = kernel {
-                        add("anchors", vec![anchors.len() / tower.width, tower.width], anchors.into());
-                        match *similarity {
-                            Similarity::Exponential { tau } => add("tau", vec![1], vec![tau].into()),
-                            Similarity::Cosine { power, top } => {
-                                add("power", vec![1], vec![power].into());
-                                add("top", vec![1], vec![top as f32].into());
-                            }
-                        }
-                    }
-                    if let Some(Head { weight, bias }) = head {
-                        add("head.weight", vec![bias.len(), weight.len() / bias.len()], weight.into());
-                        add("head.bias", vec![bias.len()], bias.into());
-                    }
-                }
-            }
+            Map::Projections(projections) => self.add_projections(projections, part, tensors),
             Map::Joint(parts) => {
                 let weights: Vec<f32> = parts.iter().map(|part| part.weight).collect();
                 for tower in &self.towers {
@@ -341,6 +336,40 @@ impl Space {
                 parts.iter().enumerate().for_each(|(number, part)| {
                     self.add_map(&part.map, &format!("{number}."), tensors);
                 });
+            }
+        }
+    }
+
+    /// The tensors of maps in closed form.
+    fn add_projections<'a>(
+        &'a self,
+        projections: &'a [Projection],
+        part: &str,
+        tensors: &mut Vec<(String, Vec<usize>, Values<'a>)>,
+    ) {
+        for (tower, projection) in self.towers.iter().zip(projections) {
+            let mut add = |name: &str, shape: Vec<usize>, values: Cow<'a, [f32]>| {
+                tensors.push((format!("{}.{part}{name}", tower.name), shape, Values::Here(values)));
+            };
+            let Projection { input: Input { unit, mean, scale }, kernel, head } = projection;
+            if *unit {
+                add("unit", vec![1], Cow::Borrowed(&[1.0]));
+            }
+            add("mean", vec![tower.width], mean.into());
+            add("scale", vec![tower.width], scale.into());
+            if let Some(Kernel { anchors, similarity }) = kernel {
+                add("anchors", vec![anchors.len() / tower.width, tower.width], anchors.into());
+                match *similarity {
+                    Similarity::Exponential { tau } => add("tau", vec![1], vec![tau].into()),
+                    Similarity::Cosine { power, top } => {
+                        add("power", vec![1], vec![power].into());
+                        add("top", vec![1], vec![top as f32].into());
+                    }
+                }
+            }
+            if let Some(Head { weight, bias }) = head {
+                add("head.weight", vec![bias.len(), weight.len() / bias.len()], weight.into());
+                add("head.bias", vec![bias.len()], bias.into());
             }
         }
     }
@@ -400,24 +429,25 @@ enum Values<'a> {
 }
 
 fn inlet(tower: &StoredTower) -> Inlet {
-    Inlet { name: tower.name.clone(), width: tower.width }
+    Inlet { name: tower.name.clone(), width: tower.front.as_ref().map_or(tower.width, |front| front.width) }
 }
 
 fn trained(tower: &Tower) -> StoredTower {
     let TowerSpec { name, width, adapter, .. } = tower.spec.clone();
     let Shape { inner, blocks, bias, shared, .. } = tower.adapter.shape();
-    StoredTower { name, width, adapter: StoredKind::Trained(adapter), inner, blocks, shared, bias }
+    StoredTower { name, width, adapter: StoredKind::Trained(adapter), inner, blocks, shared, bias, front: None }
 }
 
 fn projected((tower, projection): (&Inlet, &Projection)) -> StoredTower {
     let inner = projection.kernel.as_ref().map_or(0, |kernel| kernel.anchors.len() / tower.width);
     let (adapter, shared) = (StoredKind::Projection, projection.width());
-    StoredTower { name: tower.name.clone(), width: tower.width, adapter, inner, blocks: 0, shared, bias: true }
+    let name = tower.name.clone();
+    StoredTower { name, width: tower.width, adapter, inner, blocks: 0, shared, bias: true, front: None }
 }
 
 /// The shape of a trained tower; none of another.
 fn shape(tower: StoredTower) -> Option<(Shape, TowerSpec)> {
-    let StoredTower { name, width, adapter, inner, blocks, shared, bias } = tower;
+    let StoredTower { name, width, adapter, inner, blocks, shared, bias, .. } = tower;
     let StoredKind::Trained(adapter) = adapter else { return None };
     let shape = Shape { kind: adapter, width, inner, blocks, shared, bias };
     Some((shape, TowerSpec { name, width, adapter, blocks: Some(blocks) }))

@@ -131,8 +131,12 @@ impl Embedder<'_> {
 impl Space {
     /// The space of a network.
     pub(crate) fn of_network(network: Arc<Network>) -> Self {
-        let inlet = |tower: &Tower| Inlet { name: tower.spec.name.clone(), width: tower.spec.width };
-        Self { towers: network.towers.iter().map(inlet).collect(), map: Map::Network(network), hubness: None }
+        let inlet = |(at, tower): (usize, &Tower)| {
+            let front = network.fronts.get(at).map(|front| front.input.mean.len());
+            Inlet { name: tower.spec.name.clone(), width: front.unwrap_or(tower.spec.width) }
+        };
+        let towers = network.towers.iter().enumerate().map(inlet).collect();
+        Self { towers, map: Map::Network(network), hubness: None }
     }
 
     /// The space of a map of these towers.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::projection::Projection;
 use super::tower::{Room, Tower, TowerSpec};
 use crate::device::{Device, DeviceError};
 use crate::kernels::Precision;
@@ -15,6 +16,8 @@ pub(crate) struct Network {
     pub(crate) log_tau: Parameter,
     /// Width of the shared space.
     pub(crate) width: usize,
+    /// Of each tower, the map of its latents to what its adapter takes; none for the latents themselves.
+    pub(crate) fronts: Vec<Projection>,
     /// Held by the one who embeds on a GPU, which tells of a failure only once.
     embedding: Mutex<()>,
 }
@@ -36,7 +39,12 @@ impl Network {
         source.begin("");
         let log_tau = source.constant("log_temperature", &[1], temperature.ln());
         let log_tau = Parameter::new(&*device, "log_temperature".into(), &[1], &log_tau);
-        Self { device, towers, log_tau, width, embedding: Mutex::default() }
+        Self { device, towers, log_tau, width, fronts: Vec::new(), embedding: Mutex::default() }
+    }
+
+    /// The same, with a map of each tower's latents to what its adapter takes.
+    pub(crate) fn behind(self, fronts: Vec<Projection>) -> Self {
+        Self { fronts, ..self }
     }
 
     /// All parameters, by their names in a file of adapters.
@@ -58,14 +66,15 @@ impl Network {
     pub(super) fn embedder(&self, tower: usize, rows: usize) -> Embedder<'_> {
         let device = &*self.device;
         let alone = (!device.shares_memory()).then(|| self.embedding.lock().unwrap_or_else(PoisonError::into_inner));
-        let tower = &self.towers[tower];
-        Embedder { device, tower, room: tower.room(device, rows), _alone: alone }
+        let (front, tower) = (self.fronts.get(tower), &self.towers[tower]);
+        Embedder { device, front, tower, room: tower.room(device, rows), _alone: alone }
     }
 }
 
 /// A tower at work.
 pub(super) struct Embedder<'a> {
     device: &'a dyn Device,
+    front: Option<&'a Projection>,
     tower: &'a Tower,
     room: Room,
     _alone: Option<MutexGuard<'a, ()>>,
@@ -75,6 +84,8 @@ impl Embedder<'_> {
     /// The embeddings `(count x shared)`, of length 1, of `latents (count x width)`.
     pub(super) fn embed(&self, latents: &[f32]) -> Result<Vec<f32>, DeviceError> {
         let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
+        let mapped = self.front.map(|front| front.map(latents));
+        let latents = mapped.as_deref().unwrap_or(latents);
         let count = latents.len() / self.tower.spec.width;
         let mut fill = |values: &mut [f32]| values.copy_from_slice(latents);
         self.device.read(self.tower.embed(self.device, &self.room, count, mode, &mut fill))

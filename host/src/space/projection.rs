@@ -112,13 +112,20 @@ impl Projection {
 
     /// The embeddings `(rows x shared)` of latents `(rows x width)`.
     pub(crate) fn embed(&self, latents: &[f32]) -> Vec<f32> {
+        let mut out = self.map(latents);
+        out.par_chunks_mut(self.width()).for_each(unit);
+        out
+    }
+
+    /// The embeddings before they are scaled to length 1.
+    pub(crate) fn map(&self, latents: &[f32]) -> Vec<f32> {
         let mut rows = latents.to_vec();
         self.input.apply(&mut rows);
         let features = match &self.kernel {
             Some(kernel) => kernel.of(&rows, self.input.mean.len()),
             None => rows,
         };
-        let mut out = match &self.head {
+        match &self.head {
             None => features,
             Some(Head { weight, bias }) => {
                 let mut out = product(&features, weight, self.features());
@@ -126,9 +133,7 @@ impl Projection {
                 out.par_chunks_mut(bias.len()).for_each(add);
                 out
             }
-        };
-        out.par_chunks_mut(self.width()).for_each(unit);
-        out
+        }
     }
 }
 

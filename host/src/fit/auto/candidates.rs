@@ -3,7 +3,7 @@
 use crate::fit::asif::AsifOptions;
 use crate::fit::cca::CcaOptions;
 use crate::fit::closed_form::ClosedForm;
-use crate::fit::fusemix::TrainOptions;
+use crate::fit::fusemix::{Start, TrainOptions};
 use crate::fit::kernel_cca::KernelCcaOptions;
 use crate::fit::procrustes::ProcrustesOptions;
 use crate::fit::ridge::RidgeOptions;
@@ -43,5 +43,9 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Result<Vec<Setting>, FitError
     // Into a space that exists, adapters end in its width.
     let fixed = problem.towers.iter().zip(problem.fixed).find_map(|(tower, fixed)| fixed.then_some(tower.width));
     all.push(Setting::Fusemix(Box::new(TrainOptions { width: fixed, ..TrainOptions::default() })));
+    if fixed.is_none() {
+        let start = Some(Start::KernelCca);
+        all.push(Setting::Fusemix(Box::new(TrainOptions { start, ..TrainOptions::default() })));
+    }
     Ok(all)
 }

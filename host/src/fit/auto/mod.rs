@@ -268,6 +268,10 @@ impl Work<'_> {
         /// Parts of a joint fit.
         const PARTS: usize = 3;
         let Some(&best) = running.first().filter(|&&at| !candidates[at].samples.is_empty()) else { return Ok(()) };
+        if self.problem.fixed.contains(&true) {
+            // Parts side by side are wider than the space that exists.
+            return Ok(());
+        }
         let folds = candidates[best].samples.len();
         let mut parts: Vec<usize> = vec![best];
         let mut order: Vec<usize> = (0..candidates.len())

@@ -332,3 +332,39 @@ fn the_scale_of_latents_does_not_matter() {
         }
     }
 }
+
+/// Before its first step, a training that begins from a closed form is that closed form; and a file holds it.
+#[test]
+fn a_training_goes_on_from_a_closed_form() {
+    use crate::fit::fusemix::{Start, TrainOptions, Trainer};
+    use crate::nn::AdapterKind;
+    use crate::space::TowerSpec;
+    let golden = Golden::read();
+    let (towers, sets) = (golden.towers(2), [golden.pairs()]);
+    let problem = Problem { towers: &towers, fixed: &[false; 2], sets: &sets, stop: &|| false };
+    let closed = [
+        (Start::Cca, ClosedForm::Cca(CcaOptions::default().resolve().unwrap())),
+        (Start::KernelCca, ClosedForm::KernelCca(KernelCcaOptions::default().resolve().unwrap())),
+    ];
+    for (start, method) in closed {
+        let begun = start.begin(&problem, 384).unwrap().unwrap();
+        for adapter in [AdapterKind::Mlp, AdapterKind::Linear] {
+            let spec =
+                |inlet: &Inlet| TowerSpec { name: inlet.name.clone(), width: inlet.width, adapter, blocks: None };
+            let specs = towers.iter().map(spec).collect();
+            let options = TrainOptions { start: Some(start), lr: Some(1e-3), ..Default::default() };
+            let device = Arc::new(Cpu::default());
+            let trainer = Trainer::begin(device.clone(), specs, sets.to_vec(), &options, 0, Some(&begun)).unwrap();
+            let space = trainer.space();
+            assert!(space.towers().eq(&towers));
+            let expected = scores(&golden, &fitted(&towers, &sets, &method), [0, 1]);
+            near("start", &scores(&golden, &space, [0, 1]), &expected, 1e-4);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("adapters.safetensors");
+            space.save(&path).unwrap();
+            let read = Space::load(device, &path).unwrap();
+            assert!(read.towers().eq(&towers));
+            assert_eq!(scores(&golden, &read, [0, 1]), scores(&golden, &space, [0, 1]));
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod quiet;
 mod rules;
 mod schedule;
 mod sizes;
+mod start;
 mod train;
 
 pub use crate::kernels::Precision;
@@ -24,4 +25,5 @@ pub use observer::{EpochMetrics, Observer, Outcome};
 pub use options::{MOST_BLOCKS, Mixup, OptionError, Options, TrainOptions};
 pub(super) use quiet::fit;
 pub use rules::{Planned, check};
+pub use start::{Begun, Start};
 pub use train::Trainer;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::sizes::{LEAST_ALPHA, Size};
+use super::start::Start;
 use crate::bytes::Bytes;
 use crate::kernels::Precision;
 use crate::nn::{AdapterKind, Keep, Shape};
@@ -12,6 +13,8 @@ use crate::space::TowerSpec;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainOptions {
+    /// What the adapters begin from: "random", "cca" or "kernel-cca".
+    pub start: Option<Start>,
     /// Blocks of an adapter, the paper's L. A tower may have its own number.
     pub blocks: Option<usize>,
     /// Inner width of a block, as a multiple of its latents' width.
@@ -82,6 +85,7 @@ pub struct TrainOptions {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the fields are those of TrainOptions")]
 pub struct Options {
+    pub start: Start,
     pub blocks: usize,
     pub expansion: usize,
     pub width: usize,
@@ -173,10 +177,21 @@ impl TrainOptions {
         }
         let steps = self.steps.unwrap_or(usize::MAX).min(epochs.saturating_mul(epoch));
         let mixup_alpha = self.mixup_alpha.unwrap_or(1.0);
+        let start = self.start.unwrap_or_default();
+        // What goes on from a closed form is small, and takes small steps.
+        let (shallow, lr) = (small || start != Start::Random, if start == Start::Random { 1e-3 } else { 1e-4 });
+        let width = if start != Start::Random {
+            384
+        } else if small {
+            1024
+        } else {
+            512
+        };
         let options = Options {
-            blocks: self.blocks.unwrap_or(if small { 1 } else { 4 }),
-            expansion: self.expansion.unwrap_or(if small { 1 } else { 4 }),
-            width: self.width.unwrap_or(if small { 1024 } else { 512 }),
+            start,
+            blocks: self.blocks.unwrap_or(if shallow { 1 } else { 4 }),
+            expansion: self.expansion.unwrap_or(if shallow { 1 } else { 4 }),
+            width: self.width.unwrap_or(width),
             bias: self.bias.unwrap_or(true),
             dropout: self.dropout.unwrap_or(0.6),
             epochs,
@@ -188,7 +203,7 @@ impl TrainOptions {
             mixup_alpha,
             mixup_alpha_end: self.mixup_alpha_end.unwrap_or(mixup_alpha),
             mixup: self.mixup.unwrap_or_default(),
-            lr: self.lr.unwrap_or(1e-3),
+            lr: self.lr.unwrap_or(lr),
             lr_end: self.lr_end.unwrap_or(1e-6_f32.min(self.lr.unwrap_or(1.0)).max(0.0)),
             warmup: self.warmup.unwrap_or((steps / 10).min(100)),
             weight_decay: self.weight_decay.unwrap_or(0.1),

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::error::TrainError;
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::options::TrainOptions;
 use super::train::Trainer;
@@ -21,7 +22,11 @@ pub(in crate::fit) fn fit(problem: &Problem<'_>, options: &TrainOptions, engine:
     let towers: Vec<TowerSpec> = towers.collect();
     let fixed = towers.iter().find(|tower| tower.adapter == AdapterKind::Identity).map(|tower| tower.width);
     let options = TrainOptions { width: fixed.or(options.width), ..options.clone() };
-    let mut trainer = Trainer::new(engine.device.clone(), towers, problem.sets.to_vec(), &options, engine.seed)?;
+    let sizes: Vec<(usize, f32)> = problem.sets.iter().map(|set| (set.len(), set.weight)).collect();
+    let resolved = options.resolve(&sizes).map_err(TrainError::from)?;
+    let begun = resolved.start.begin(problem, resolved.width)?;
+    let (device, sets) = (engine.device.clone(), problem.sets.to_vec());
+    let mut trainer = Trainer::begin(device, towers, sets, &options, engine.seed, begun.as_ref())?;
     match trainer.run(&mut Quiet(problem), None)? {
         Outcome::Stopped(_) => Err(FitError::Stopped),
         _ => Ok(trainer.space().into_map()),

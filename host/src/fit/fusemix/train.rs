@@ -17,12 +17,13 @@ use super::pass::Pass;
 use super::rules::{Planned, check};
 use super::schedule::learning_rate;
 use super::sizes::Size;
+use super::start::Begun;
 use crate::bytes::Bytes;
 use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::fit::PairSet;
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
-use crate::nn::{Fresh, Mode, Rows, Step, Version};
+use crate::nn::{Fresh, Mode, Rows, Source, Step, Version};
 use crate::space::{Network, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
@@ -72,8 +73,23 @@ impl Trainer {
         options: &TrainOptions,
         seed: u64,
     ) -> Result<Self, TrainError> {
+        Self::begin(device, towers, sets, options, seed, None)
+    }
+
+    /// The same, going on from a closed form.
+    pub fn begin(
+        device: Arc<dyn Device>,
+        mut towers: Vec<TowerSpec>,
+        mut sets: Vec<PairSet>,
+        options: &TrainOptions,
+        seed: u64,
+        begun: Option<&Begun>,
+    ) -> Result<Self, TrainError> {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let mut options = options.resolve(&sizes)?;
+        if let Some(begun) = begun {
+            (towers, sets, options.width) = (begun.towers(towers), begun.sets(sets), begun.shared());
+        }
         let planned = |spec: &'_ TowerSpec| (spec.name.clone(), spec.adapter, spec.width);
         let planned: Vec<_> = towers.iter().map(planned).collect();
         let planned: Vec<Planned<'_>> = planned
@@ -92,8 +108,13 @@ impl Trainer {
             return Err(TrainError::Large { needed: Bytes::rounded(needed), free: Bytes::rounded(free) });
         }
         let towers = towers.into_iter().map(|spec| (options.shape(&spec), spec)).collect();
-        let mut source = Fresh(ChaCha8Rng::seed_from_u64(seed));
-        let network = Arc::new(Network::new(device.clone(), towers, options.width, options.temperature, &mut source));
+        let mut fresh = Fresh(ChaCha8Rng::seed_from_u64(seed));
+        let network =
+            |source: &mut dyn Source| Network::new(device.clone(), towers, options.width, options.temperature, source);
+        let network = Arc::new(match begun {
+            Some(begun) => network(&mut begun.source(&mut fresh)).behind(begun.fronts()),
+            None => network(&mut fresh),
+        });
         network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
         network.log_tau.train(&*device, options.keep());
         let size = |set: &PairSet| {

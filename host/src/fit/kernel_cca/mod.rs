@@ -96,19 +96,29 @@ pub(super) fn anchors(options: &Options, rows: usize) -> usize {
     }
 }
 
+impl Features {
+    fn whitened(&self, rho: f32) -> Coordinates {
+        match self {
+            Self::Exact(spectrum) => spectrum.coordinates(Some(rho)),
+            Self::Landmarks(axes) => axes.whitened(rho),
+        }
+    }
+}
+
+/// The whitened coordinates of all towers, none of which is fixed.
+pub(super) fn coordinates(kernels: &Kernels, options: &Options) -> Vec<Coordinates> {
+    kernels.spectra.iter().flatten().map(|features| features.whitened(options.rho)).collect()
+}
+
 /// The map of all towers.
 pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -> Result<Map, FitError> {
-    let coordinates = |features: &Features| match features {
-        Features::Exact(spectrum) => spectrum.coordinates(Some(options.rho)),
-        Features::Landmarks(axes) => axes.whitened(options.rho),
-    };
     if problem.fixed.contains(&true) {
         return onto(problem, &mut |tower, anchored| {
             let features = kernels.spectra[tower].as_ref().expect("only fixed towers have none");
-            regression(problem, coordinates(features), anchored)
+            regression(problem, features.whitened(options.rho), anchored)
         });
     }
-    let towers: Vec<Coordinates> = kernels.spectra.iter().flatten().map(coordinates).collect();
+    let towers = coordinates(kernels, options);
     problem.go_on()?;
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;
     problem.go_on()?;

@@ -8,10 +8,10 @@ use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
 use super::options::MethodOptions;
-use crate::config::{PairEnd, PairsEntry, Recipe};
+use crate::config::{Method, PairEnd, PairsEntry, Recipe};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
-use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, TrainError, TrainOptions, check};
+use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
 use crate::fit::{Hubs, PairSet};
 use crate::pairs::{Paired, pair};
 use crate::run::{Seen, TowerInfo};
@@ -81,6 +81,7 @@ impl<'a> Plan<'a> {
         let Recipe { file, method, .. } = self.recipe;
         for (index, tower) in self.recipe.towers.iter().enumerate() {
             let key = match (tower.adapter, tower.blocks) {
+                (AdapterKind::Identity, _) if *method == Method::Joint => Some("adapter"),
                 (AdapterKind::Mlp, None) | (AdapterKind::Identity, _) => None,
                 (AdapterKind::Mlp, Some(_)) => Some("blocks"),
                 (AdapterKind::Linear, _) => Some("adapter"),
@@ -110,6 +111,13 @@ impl<'a> Plan<'a> {
         {
             let message = format!("`blocks = {blocks}` of tower `{}`: must be at most {MOST_BLOCKS}", tower.name);
             return Err(recipe.file.error_at(&["tower", &tower.name, "blocks"], message).into());
+        }
+        if options.start != Start::Random
+            && let Some(tower) = recipe.towers.iter().find(|tower| tower.adapter == AdapterKind::Identity)
+        {
+            let (value, name) = (format!("{:?}", options.start).to_lowercase(), &tower.name);
+            let reason = format!("a closed form makes a space of its own, but tower `{name}` is one already");
+            return Err(self.located(OptionError { key: "start", value, reason }.into()));
         }
         if options.patience > 0 && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
             let (value, reason) =

@@ -100,7 +100,7 @@ impl Session {
     }
 }
 
-fn stopped(error: FitError) -> Error {
+pub(super) fn stopped(error: FitError) -> Error {
     match error {
         FitError::Stopped => Error::Stopped,
         error => error.into(),

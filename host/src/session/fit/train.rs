@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{Material, Plan};
+use super::solve::stopped;
 use super::watch::Watch;
 use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
@@ -41,7 +42,13 @@ impl Session {
             adapter: tower.adapter,
             blocks: tower.blocks,
         });
-        let mut trainer = Trainer::new(device.clone(), specs.collect(), sets.clone(), chosen, seed).map_err(located)?;
+        let inlet = |tower: &TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
+        let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(inlet).collect(), plan.fixed());
+        let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
+        let begun = asked.start.begin(&problem, asked.width).map_err(stopped)?;
+        let (specs, given) = (specs.collect(), sets.clone());
+        let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, begun.as_ref());
+        let mut trainer = trainer.map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);
         let resolved = toml(plan, Method::Fusemix, trainer.options());
@@ -108,9 +115,8 @@ impl Session {
             seen: None,
         };
         if !matches!(outcome, Outcome::Stopped(_)) {
-            let inlet = |tower: &TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
-            let (inlets, fixed): (Vec<Inlet>, _) = (info.towers.iter().map(inlet).collect(), plan.fixed());
-            let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| false };
+            // Whoever asks for an end now gets the run that is done.
+            let problem = Problem { stop: &|| false, ..problem };
             let space = against_hubs(trainer.space(), &problem, plan.hubs.hubness, plan.hubs.neighbours)?;
             leave(folder, &space, &seen, &mut info)?;
         }
