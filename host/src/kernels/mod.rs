@@ -17,6 +17,7 @@ mod layer_norm;
 mod matmul;
 mod mix;
 mod normalize;
+mod sigmoid;
 #[cfg(test)]
 mod tests;
 mod unfold;
@@ -33,6 +34,7 @@ pub(crate) use matmul::bf16;
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};
+pub use sigmoid::{SigmoidGradient, SigmoidReduce};
 pub use unfold::Unfold;
 
 /// One launch of a kernel.

@@ -294,6 +294,20 @@ fn dropout_leaves_out_its_share_and_keeps_the_mean() {
     assert_eq!(masked[64 * width..], mask(1, 64)[..(rows - 64) * width]);
 }
 
+#[test]
+fn the_sigmoid_loss_is_the_same_on_both_devices() {
+    for (rows, columns, diagonal) in [(1, 1, true), (63, 63, true), (65, 16, false), (257, 100, false)] {
+        let (cosines, log_tau) = (random(rows * columns, 1), [-2.0]);
+        for (begin, bias) in [(true, -10.0), (false, 3.0)] {
+            let tile = Tile { rows, columns, begin };
+            let kernel = SigmoidGradient { tile, pairs: 300, diagonal, bias };
+            let (slope, loss) = (random(rows, 2), random(rows, 3));
+            both(&kernel, &[&log_tau], &[&cosines, &slope, &loss], 1e-6);
+            both(&SigmoidReduce { pairs: rows, step: 1 }, &[&loss, &slope], &[&[0.0; 3], &[0.0]], 1e-5);
+        }
+    }
+}
+
 /// Loss, gradient to the cosines and to log tau, by the definition.
 fn info_nce(cosines: &[f32], pairs: usize, log_tau: f32) -> (f64, Vec<f32>, f64) {
     let logit = |i: usize, j: usize| f64::from(cosines[i * pairs + j]) / f64::from(log_tau).exp();

@@ -1,15 +1,31 @@
-//! Symmetric InfoNCE between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs`).
+//! The loss between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs` and `sigmoid.rs`).
+
+use serde::{Deserialize, Serialize};
 
 use super::pass::Pass;
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, Tile};
+use crate::kernels::{
+    ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, SigmoidGradient, SigmoidReduce,
+    Tile,
+};
 use crate::nn::scale;
+
+/// The loss of a training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Symmetric InfoNCE: a pair among all of its row, and of its column.
+    #[default]
+    InfoNce,
+    /// The sigmoid loss: each pair and each other two by themselves.
+    Sigmoid,
+}
 
 /// Rows and columns of a tile: large enough for products at full speed, and 16 MiB in size.
 pub(super) const TILE: usize = 2048;
 
 /// Buffers for the loss over up to `pairs` pairs of embeddings of `width` values.
-pub(super) struct InfoNce {
+pub(super) struct PairLoss {
     width: usize,
     side: usize,
     /// One per tile for the first tiles; the last is shared by all other tiles, whose cosines are recomputed.
@@ -21,6 +37,8 @@ pub(super) struct InfoNce {
     own: Buffer,
     /// Each row's gradient to log tau.
     slope: Buffer,
+    /// The bias of the sigmoid's logits; none for InfoNCE.
+    bias: Option<f32>,
 }
 
 /// A part of the cosines: tile `index`, rows and columns from here on.
@@ -33,9 +51,14 @@ struct Part {
     columns: usize,
 }
 
-impl InfoNce {
+impl PairLoss {
     /// Keeps `kept` tiles, at least one, of `side` rows and columns.
-    pub(super) fn new(device: &dyn Device, pairs: usize, width: usize, side: usize, kept: usize) -> Self {
+    pub(super) fn new(
+        device: &dyn Device,
+        (pairs, width): (usize, usize),
+        (side, kept): (usize, usize),
+        bias: Option<f32>,
+    ) -> Self {
         let side = side.min(pairs);
         let vector = || device.zeros(pairs);
         let tiles = pairs.div_ceil(side) * pairs.div_ceil(side);
@@ -47,6 +70,7 @@ impl InfoNce {
             column: [vector(), vector()],
             own: vector(),
             slope: vector(),
+            bias,
         }
     }
 
@@ -54,12 +78,79 @@ impl InfoNce {
     pub(super) fn launch(
         &self,
         device: &dyn Device,
+        shape: (usize, Precision),
+        sides: [&Pass; 2],
+        taus: (Slice<'_>, Slice<'_>),
+        losses: (Slice<'_>, usize),
+    ) {
+        match self.bias {
+            None => self.info_nce(device, shape, sides, taus, losses),
+            Some(bias) => self.sigmoid(device, shape, sides, taus, losses, bias),
+        }
+    }
+
+    fn sigmoid(
+        &self,
+        device: &dyn Device,
+        (pairs, precision): (usize, Precision),
+        sides: [&Pass; 2],
+        (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
+        (losses, at): (Slice<'_>, usize),
+        bias: f32,
+    ) {
+        let [loss, _] = &self.row;
+        for part in self.parts(pairs) {
+            let tile = self.cosines(device, part, precision, sides);
+            let gradient = SigmoidGradient {
+                tile: Tile { rows: part.rows, columns: part.columns, begin: part.column == 0 },
+                pairs,
+                diagonal: part.row == part.column,
+                bias,
+            };
+            let [slope, loss] = [&self.slope, loss].map(|buffer| buffer.part(part.row, part.rows));
+            device.launch(&gradient, &[log_tau], &[tile, slope, loss]);
+            let begins = [part.column == 0, part.row == 0];
+            // Of a mean over all B^2, gradients are smaller than of one over B.
+            self.to_sides(device, part, (precision, scale(pairs) * pairs.next_power_of_two() as f32), sides, begins);
+        }
+        let reads = [loss.part(0, pairs), self.slope.part(0, pairs)];
+        device.launch(&SigmoidReduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
+    }
+
+    /// The gradients to both sides from a tile of gradients; `begins` are true for the first of its rows, and of its columns.
+    fn to_sides(
+        &self,
+        device: &dyn Device,
+        part: Part,
+        (precision, scale): (Precision, f32),
+        [x, y]: [&Pass; 2],
+        begins: [bool; 2],
+    ) {
+        let (tile, width) = (self.tile(part), self.width);
+        let for_x = Matmul {
+            m: part.rows,
+            n: width,
+            k: part.columns,
+            a: Order::Rows,
+            b: Order::Rows,
+            accumulate: !begins[0],
+            precision,
+            scale,
+        };
+        let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
+        device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
+        let for_y = Matmul { m: part.columns, k: part.rows, a: Order::Columns, accumulate: !begins[1], ..for_x };
+        device.launch(&for_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+    }
+
+    fn info_nce(
+        &self,
+        device: &dyn Device,
         (pairs, precision): (usize, Precision),
         [x, y]: [&Pass; 2],
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
         (losses, at): (Slice<'_>, usize),
     ) {
-        let width = self.width;
         for part in self.parts(pairs) {
             let tile = self.cosines(device, part, precision, [x, y]);
             let (row, column) = (self.row_part(part), self.column_part(part));
@@ -91,20 +182,7 @@ impl InfoNce {
                 diagonal: part.row == part.column,
             };
             device.launch(&gradient, &[log_tau, row, column], &[tile, self.slope.part(part.row, part.rows)]);
-            let for_x = Matmul {
-                m: part.rows,
-                n: width,
-                k: part.columns,
-                a: Order::Rows,
-                b: Order::Rows,
-                accumulate: !begins[0],
-                precision,
-                scale: scale(pairs),
-            };
-            let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
-            device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
-            let for_y = Matmul { m: part.columns, k: part.rows, a: Order::Columns, accumulate: !begins[1], ..for_x };
-            device.launch(&for_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+            self.to_sides(device, part, (precision, scale(pairs)), [x, y], begins);
         }
         let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
         let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];

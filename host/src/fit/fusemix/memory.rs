@@ -1,7 +1,7 @@
 //! The memory plan of a training: as many activations and tiles of logits as its budget allows.
 
 use super::error::TrainError;
-use super::loss::{InfoNce, TILE};
+use super::loss::{PairLoss, TILE};
 use super::options::Options;
 use super::pass::Pass;
 use crate::bytes::Bytes;
@@ -99,7 +99,7 @@ pub(super) fn room(
     network: &Network,
     options: &mut Options,
     batch: usize,
-) -> Result<(Plan, Vec<Pass>, InfoNce), TrainError> {
+) -> Result<(Plan, Vec<Pass>, PairLoss), TrainError> {
     let mut budget = budget(device, options);
     loop {
         let plan = plan(device, network, options, batch, budget);
@@ -108,7 +108,7 @@ pub(super) fn room(
         }
         let pass = |tower: &Tower| Pass::new(device, tower, [batch, plan.micro], plan.kept);
         let passes = network.towers.iter().map(pass).collect();
-        let loss = InfoNce::new(device, batch, network.width, plan.tile, plan.tiles);
+        let loss = PairLoss::new(device, (batch, network.width), (plan.tile, plan.tiles), options.bias(batch));
         match device.submit() {
             Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
                 budget = plan.used() / 2;

@@ -21,6 +21,7 @@ pub use crate::kernels::Precision;
 pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
 pub use error::TrainError;
+pub use loss::Loss;
 pub use observer::{EpochMetrics, Observer, Outcome};
 pub use options::{MOST_BLOCKS, Mixup, OptionError, Options, TrainOptions};
 pub(super) use quiet::fit;

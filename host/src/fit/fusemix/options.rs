@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::loss::Loss;
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
 use crate::bytes::Bytes;
@@ -15,6 +16,10 @@ use crate::space::TowerSpec;
 pub struct TrainOptions {
     /// What the adapters begin from: "random", "cca" or "kernel-cca".
     pub start: Option<Start>,
+    /// The loss: "infonce" or "sigmoid".
+    pub loss: Option<Loss>,
+    /// The bias of the sigmoid's logits.
+    pub sigmoid_bias: Option<f32>,
     /// Blocks of an adapter, the paper's L. A tower may have its own number.
     pub blocks: Option<usize>,
     /// Inner width of a block, as a multiple of its latents' width.
@@ -86,6 +91,9 @@ pub struct TrainOptions {
 #[allow(missing_docs, reason = "the fields are those of TrainOptions")]
 pub struct Options {
     pub start: Start,
+    pub loss: Loss,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigmoid_bias: Option<f32>,
     pub blocks: usize,
     pub expansion: usize,
     pub width: usize,
@@ -189,6 +197,8 @@ impl TrainOptions {
         };
         let options = Options {
             start,
+            loss: self.loss.unwrap_or_default(),
+            sigmoid_bias: self.sigmoid_bias,
             blocks: self.blocks.unwrap_or(if shallow { 1 } else { 4 }),
             expansion: self.expansion.unwrap_or(if shallow { 1 } else { 4 }),
             width: self.width.unwrap_or(width),
@@ -236,6 +246,10 @@ impl Options {
         match &self {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
+            o if o.sigmoid_bias.is_some_and(|bias| !bias.is_finite() || o.loss != Loss::Sigmoid) => {
+                let value = o.sigmoid_bias.unwrap_or_default();
+                wrong("sigmoid_bias", &value, "must be a number, and `loss = \"sigmoid\"`")
+            }
             o if !(1..=MOST_WIDTH).contains(&o.width) => {
                 wrong("width", &o.width, &format!("must be between 1 and {MOST_WIDTH} dimensions"))
             }
@@ -271,6 +285,13 @@ impl Options {
             }
             _ => Ok(self),
         }
+    }
+
+    /// The bias of the sigmoid's logits with so many pairs a step: where none is given, the logarithm of the odds of a pair
+    /// among all. None for another loss.
+    pub(super) fn bias(&self, batch: usize) -> Option<f32> {
+        let odds = -(batch.max(2) as f32 - 1.0).ln();
+        (self.loss == Loss::Sigmoid).then(|| self.sigmoid_bias.unwrap_or(odds))
     }
 
     /// The adapter of a tower.

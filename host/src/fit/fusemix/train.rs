@@ -9,7 +9,7 @@ use super::checkpoint::{Checkpoints, Position};
 use super::draws::{self, Draw};
 use super::error::TrainError;
 use super::feed::Feed;
-use super::loss::InfoNce;
+use super::loss::PairLoss;
 use super::memory;
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::options::{Options, TrainOptions};
@@ -44,7 +44,7 @@ pub struct Trainer {
     cold: bool,
     /// Buffers for a step: a pass per tower, and the loss.
     passes: Vec<Pass>,
-    loss: InfoNce,
+    loss: PairLoss,
     /// The losses of an epoch's steps.
     losses: Buffer,
     clipping: Clipping,

@@ -7,7 +7,7 @@ use crate::config::{ConfigError, Method, Recipe, table_of};
 use crate::fit::asif::AsifOptions;
 use crate::fit::auto::Budget;
 use crate::fit::cca::CcaOptions;
-use crate::fit::fusemix::TrainOptions;
+use crate::fit::fusemix::{Start, TrainOptions};
 use crate::fit::kernel_cca::KernelCcaOptions;
 use crate::fit::procrustes::ProcrustesOptions;
 use crate::fit::ridge::RidgeOptions;
@@ -60,7 +60,8 @@ impl MethodOptions {
         };
         // An identity tower's latents stay as they are, and trained adapters end in embeddings of length 1.
         let identity = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity);
-        let plain = identity || recipe.method == Method::Fusemix;
+        let random = |options: &TrainOptions| options.start.unwrap_or_default() == Start::Random;
+        let plain = identity || matches!(&options, Self::Fusemix(options) if random(options));
         let hubs: HubsOptions = recipe.common_options()?;
         let hubs = hubs.resolve(if plain { 0.0 } else { HubsOptions::HUBNESS });
         Ok((options, hubs.map_err(|error| located(recipe, error))?))

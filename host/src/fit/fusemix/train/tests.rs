@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::fit::fusemix::Loss;
 use crate::bytes::Bytes;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
 use crate::nn::AdapterKind;
@@ -245,6 +246,11 @@ fn both_devices_take_the_same_ten_steps() {
 
 #[test]
 fn a_step_is_pytorchs() {
+    steps_are_pytorchs(Loss::InfoNce, "");
+    steps_are_pytorchs(Loss::Sigmoid, ".sigmoid");
+}
+
+fn steps_are_pytorchs(loss: Loss, ending: &str) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fusemix_step.safetensors");
     let bytes = std::fs::read(&golden).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -254,20 +260,20 @@ fn a_step_is_pytorchs() {
         Arc::new(Stored { values: values(name), width }) as Arc<dyn Latents>
     };
     let pairs = PairSet { towers: [0, 1], latents: [side("image"), side("text")], weight: 1.0 };
-    let options = TrainOptions { dropout: Some(0.0), ..options() };
+    let options = TrainOptions { dropout: Some(0.0), loss: Some(loss), ..options() };
     let mut trainer = Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), vec![pairs], &options, 0).unwrap();
     let begin = Space::load(trainer.device.clone(), &golden).unwrap();
     for ((_, parameter), (_, begin)) in trainer.network.parameters().into_iter().zip(begin.network().parameters()) {
         let begin = trainer.device.read(begin.values(Version::Trained)).unwrap();
         trainer.device.write(parameter.values(Version::Trained), &begin);
     }
-    let (orders, lambdas, expected) = (values("orders"), values("lambdas"), values("losses"));
+    let (orders, lambdas, expected) = (values("orders"), values("lambdas"), values(&format!("losses{ending}")));
     for (step, (order, &lambda)) in orders.chunks(66).zip(&lambdas).enumerate() {
         let batch = Draw { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambdas: vec![lambda; 33] };
         trainer.position.at = 0;
         if step == 0 {
             let names = trainer.network.parameters().into_iter().map(|(name, _)| name);
-            let gradients: Vec<Vec<f32>> = names.map(|name| values(&format!("gradient.{name}"))).collect();
+            let gradients: Vec<Vec<f32>> = names.map(|name| values(&format!("gradient{ending}.{name}"))).collect();
             near(&evaluated(&trainer, &batch).1, &gradients, 1e-4);
         }
         trainer.step(&batch, learning_rate(&trainer.options, step, step)).unwrap();
