@@ -49,8 +49,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Compression { before, after, apart: Interval { mean, low, high }, bytes: [large, small] } = compression;
     let (large, small) = (large as f64 / 1e6, small as f64 / 1e6);
     say!(
-        "{}: mean of R@1, 5, 10 {:.1} % instead of {:.1} % ({mean:+.1}; 95 %: {low:+.1} to {high:+.1}), {small:.1} MB instead of \
-         {large:.1}",
+        "{}: mean of R@1, 5, 10 {:.1} % instead of {:.1} % ({mean:+.1}; 95 %: {low:+.1} to {high:+.1}), {small:.1} \
+         MB instead of {large:.1}",
         out.display(),
         after.mean,
         before.mean

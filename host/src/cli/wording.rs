@@ -57,8 +57,8 @@ pub(super) fn choice_table(choice: &Choice) -> String {
     let shown: Vec<&Trial> = trials.iter().filter(shown).collect();
     if shown.iter().any(|trial| trial.recall.is_some()) {
         lines.push(format!(
-            "mean of R@1, 5, 10 on pairs held out from {}, best setting of each method; in brackets the 95 % interval of \
-             the difference to the chosen one:",
+            "mean of R@1, 5, 10 on pairs held out from {}, best setting of each method; in brackets the 95 % \
+             interval of the difference to the chosen one:",
             count(*pairs, "pair")
         ));
     }

@@ -246,8 +246,8 @@ impl Recipe {
         self.file.error_at(&[table, key], message)
     }
 
-    /// The recipe as TOML with absolute paths, and a method with its resolved options, as a run folder keeps it; `common`
-    /// are those that all methods have.
+    /// The recipe as TOML with absolute paths, and a method with its resolved options, as a run folder keeps it;
+    /// `common` are those that all methods have.
     pub fn to_toml(
         &self,
         method: Method,
@@ -349,8 +349,8 @@ fn method(
         && let Some(key) = fit.keys().find(|key| *key != "budget")
     {
         let message = format!(
-            "unknown key `{key}` of [fit], which chooses the method itself: name a `method` to give its options; those of \
-             \"fusemix\" go into [train]"
+            "unknown key `{key}` of [fit], which chooses the method itself: name a `method` to give its options; \
+             those of \"fusemix\" go into [train]"
         );
         return Err(file.error_at(&[FIT, key], message));
     }

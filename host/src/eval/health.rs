@@ -67,13 +67,15 @@ fn skewness(queries: &[f32], items: &[f32], width: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::FRAC_PI_6;
+
     use super::*;
 
     #[test]
     fn two_towers_in_one_place_are_healthy_and_apart_they_are_not() {
         // Twelve directions of a circle, found equally often.
         let circle: Vec<f32> =
-            (0..12).flat_map(|at| [(at as f32 * 0.5236).cos(), (at as f32 * 0.5236).sin()]).collect();
+            (0..12).map(|at| at as f32 * FRAC_PI_6).flat_map(|angle| [angle.cos(), angle.sin()]).collect();
         let healthy = Health::of([&circle, &circle], 2, 2);
         assert!(healthy.gap < 1e-3 && healthy.constant < 1e-3, "{healthy:?}");
         assert!(healthy.skewness.iter().all(|skewness| skewness.abs() < 1e-9), "{healthy:?}");

@@ -21,10 +21,12 @@ pub struct Interval {
 /// Queries in several directions with a score each, in clusters: what matches join is drawn as one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// Of each direction, the cluster and the score of each query.
-    directions: Vec<Vec<(usize, f64)>>,
+    directions: Vec<Direction>,
     clusters: usize,
 }
+
+/// The cluster and the score of each query.
+type Direction = Vec<(usize, f64)>;
 
 impl Sample {
     /// Adds both directions of a pair set.
@@ -40,14 +42,14 @@ impl Sample {
     /// Adds the directions of another sample, with clusters of its own.
     pub fn append(&mut self, other: &Self) {
         let first = self.clusters;
-        let moved = |of: &Vec<(usize, f64)>| of.iter().map(|(cluster, score)| (first + cluster, *score)).collect();
+        let moved = |of: &Direction| of.iter().map(|(cluster, score)| (first + cluster, *score)).collect();
         self.directions.extend(other.directions.iter().map(moved));
         self.clusters += other.clusters;
     }
 
     /// The scores less those of another sample of the same queries.
     pub fn less(&self, other: &Self) -> Self {
-        let less = |(of, than): (&Vec<(usize, f64)>, &Vec<(usize, f64)>)| {
+        let less = |(of, than): (&Direction, &Direction)| {
             of.iter().zip(than).map(|((cluster, score), (_, than))| (*cluster, score - than)).collect()
         };
         let directions = self.directions.iter().zip(&other.directions).map(less).collect();
@@ -56,7 +58,7 @@ impl Sample {
 
     /// The mean over the directions of the mean over their queries.
     pub fn mean(&self) -> f64 {
-        let mean = |of: &Vec<(usize, f64)>| of.iter().map(|(_, score)| score).sum::<f64>() / of.len().max(1) as f64;
+        let mean = |of: &Direction| of.iter().map(|(_, score)| score).sum::<f64>() / of.len().max(1) as f64;
         self.directions.iter().map(mean).sum::<f64>() / self.directions.len().max(1) as f64
     }
 

@@ -61,8 +61,8 @@ pub struct Ranking {
 }
 
 impl Ranking {
-    /// The share of the k of R@k whose first k hold a match of query `at`, in percent: of all queries, the mean is that of
-    /// all R@k.
+    /// The share of the k of R@k whose first k hold a match of query `at`, in percent: of all queries, the mean is that
+    /// of all R@k.
     pub fn score(&self, at: usize) -> f64 {
         100.0 * DEPTHS.iter().filter(|&&k| self.ranks[at] <= k).count() as f64 / DEPTHS.len() as f64
     }

@@ -32,9 +32,9 @@ impl Blocks {
         Ok(Self { ranks: towers.iter().map(Coordinates::rank).collect(), blocks })
     }
 
-    /// Of each tower, `rank x shared`: of two, U S and V S of the block U S V'; of more, the rows that belong to a tower
-    /// of the eigenvectors of all blocks times their eigenvalues, which for two is the same up to a factor. The values
-    /// count by their `power`.
+    /// Of each tower, `rank x shared`: of two, U S and V S of the block U S V'; of more, the rows that belong to a
+    /// tower of the eigenvectors of all blocks times their eigenvalues, which for two is the same up to a factor. The
+    /// values count by their `power`.
     pub(super) fn canonical(&self, width: usize, power: f64) -> Result<Vec<Mat<f64>>, FitError> {
         let (vectors, values) = self.spectrum()?;
         let kept = kept(&values, width)?;

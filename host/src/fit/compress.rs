@@ -2,8 +2,8 @@
 //! squares.
 //!
 //! Of a tower with n anchors and the outputs y = k W' + b before they are scaled to length 1, m anchors are kept. Their
-//! weights are those with the least squared error over all n anchors, which are training items: with Kc, the similarities `n
-//! x m` less their means, and Yc likewise, (Kc' Kc + ridge)^-1 Kc' Yc.
+//! weights are those with the least squared error over all n anchors, which are training items: with Kc, the
+//! similarities `n x m` less their means, and Yc likewise, (Kc' Kc + ridge)^-1 Kc' Yc.
 
 use faer::Side;
 use faer::linalg::solvers::Solve;

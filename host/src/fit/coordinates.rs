@@ -9,8 +9,8 @@ use super::{FitError, PairSet, Problem};
 use crate::latents::Latents;
 use crate::space::{Head, Input, Kernel, Projection};
 
-/// The coordinates c(x) = g(x) matrix + offset of a latent x, where g(x) is the standardised latent, or its similarities
-/// to anchors.
+/// The coordinates c(x) = g(x) matrix + offset of a latent x, where g(x) is the standardised latent, or its
+/// similarities to anchors.
 pub(super) struct Coordinates {
     pub(super) input: Input,
     pub(super) kernel: Option<Kernel>,
@@ -113,8 +113,8 @@ impl Moments {
     }
 }
 
-/// The mean over a set's pairs of the product of either side's coordinates, `rank x rank`. Where they are kept, those of
-/// the set begin at `first`.
+/// The mean over a set's pairs of the product of either side's coordinates, `rank x rank`. Where they are kept, those
+/// of the set begin at `first`.
 pub(super) fn cross(
     problem: &Problem<'_>,
     set: &PairSet,

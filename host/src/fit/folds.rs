@@ -49,8 +49,8 @@ impl<'a> Folds<'a> {
         Self { problem, keys, parts, count }
     }
 
-    /// The fold that holds out part `part`, with at most `most` pairs to train on in all; none if a set has too few pairs
-    /// on either side.
+    /// The fold that holds out part `part`, with at most `most` pairs to train on in all; none if a set has too few
+    /// pairs on either side.
     pub(super) fn fold(&self, part: usize, most: usize) -> Option<Fold> {
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
         let pairs: usize = self.problem.sets.iter().map(PairSet::len).sum();

@@ -14,7 +14,7 @@ pub(super) type Anchored<'a> = (&'a PairSet, usize, &'a Projection);
 /// The map of all towers, where `bring` makes that of one from its pairs with towers that are there.
 pub(super) fn onto(
     problem: &Problem<'_>,
-    bring: &mut dyn FnMut(usize, &[Anchored<'_>]) -> Result<Projection, FitError>,
+    mut bring: impl FnMut(usize, &[Anchored<'_>]) -> Result<Projection, FitError>,
 ) -> Result<Map, FitError> {
     let towers = problem.towers;
     let mut fixed = towers.iter().zip(problem.fixed).filter_map(|(tower, fixed)| fixed.then_some(tower));
@@ -42,8 +42,8 @@ pub(super) fn onto(
     Ok(Map::Projections(maps.into_iter().flatten().collect()))
 }
 
-/// The least-squares map of whitened coordinates to embeddings: c(x) directions + mean, where directions = C' (T - mean)
-/// / n over all pairs of a latent and an embedding T.
+/// The least-squares map of whitened coordinates to embeddings: c(x) directions + mean, where directions = C' (T -
+/// mean) / n over all pairs of a latent and an embedding T.
 pub(super) fn regression(
     problem: &Problem<'_>,
     coordinates: Coordinates,

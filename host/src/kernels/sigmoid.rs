@@ -1,8 +1,8 @@
 //! The pairwise sigmoid loss over B pairs, in tiles of the B x B cosines (Zhai et al., "Sigmoid Loss for Language Image
 //! Pre-Training", ICCV 2023; its mean over B^2 as in SAIL, arXiv 2412.04616).
 //!
-//! With logits s = cos / tau + bias, and z = 1 for a pair and -1 for all else, `loss = sum_ij log(1 + exp(-z s_ij)) / B^2`.
-//! One pass over the tiles turns cosines into gradients ([`SigmoidGradient`]); [`SigmoidReduce`] ends it.
+//! With logits s = cos / tau + bias, and z = 1 for a pair and -1 for all else, `loss = sum_ij log(1 + exp(-z s_ij)) /
+//! B^2`. One pass over the tiles turns cosines into gradients ([`SigmoidGradient`]); [`SigmoidReduce`] ends it.
 
 use rayon::prelude::*;
 
@@ -10,8 +10,8 @@ use super::{Gpu, Kernel, Shader, Tile, groups, slices};
 
 const WGSL: &str = include_str!("sigmoid.wgsl");
 
-/// Reads `log_tau (1)`; turns `tile (rows x columns)` from cosines into their gradients, and adds each row's gradient to log
-/// tau to `slope (rows)`, and its part of the loss to `loss (rows)`.
+/// Reads `log_tau (1)`; turns `tile (rows x columns)` from cosines into their gradients, and adds each row's gradient
+/// to log tau to `slope (rows)`, and its part of the loss to `loss (rows)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SigmoidGradient {
     pub tile: Tile,
@@ -58,7 +58,8 @@ impl Kernel for SigmoidGradient {
     }
 }
 
-/// Reads `loss`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to `to_log_tau (1)`.
+/// Reads `loss`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to `to_log_tau
+/// (1)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SigmoidReduce {
     pub pairs: usize,

@@ -40,7 +40,8 @@ struct Judged {
 }
 
 impl Session {
-    /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same pairs.
+    /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same
+    /// pairs.
     pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
         let mut judged = Vec::with_capacity(runs.len());
         let mut files = data.to_vec();

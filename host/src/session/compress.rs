@@ -25,8 +25,8 @@ pub struct Compression {
 }
 
 impl Model {
-    /// Leaves a form of the run in `out` whose towers compare items with at most `anchors` training items, and measures it
-    /// on the recipe's test files or on `data`.
+    /// Leaves a form of the run in `out` whose towers compare items with at most `anchors` training items, and measures
+    /// it on the recipe's test files or on `data`.
     pub fn compress(
         &self,
         anchors: usize,

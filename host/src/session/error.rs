@@ -82,8 +82,8 @@ pub enum Error {
     #[error("runs {} and {} cannot be compared: they do not take the same pairs of the same towers", first.display(),
             other.display())]
     OtherPairs { first: PathBuf, other: PathBuf },
-    #[error("{}: no tower compares items with more than {anchors} training items by a kernel, so there is nothing to make \
-             smaller", run.display())]
+    #[error("{}: no tower compares items with more than {anchors} training items by a kernel, so there is nothing to \
+             make smaller", run.display())]
     NothingToCompress { run: PathBuf, anchors: usize },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,

@@ -6,16 +6,16 @@
 //! and shaped as in PyTorch's `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors.
 //! There is also `log_temperature`.
 //!
-//! A tower in closed form has `T.mean`, `T.scale` (width); `T.unit` (1) if latents are scaled to length 1 first; unless it
-//! is linear, `T.anchors` (inputs x width), and either `T.tau` or `T.power` and `T.top` (1); and `T.head.weight` (shared
-//! x inputs), `.bias`, unless the similarities are the embedding. Of a joint space, `T.weights` has a factor for each
-//! part, and the tensors of part P are `T.P.mean` and so on. A trained tower that began as a closed form has the tensors of a
-//! map before it, `T.front.mean` and so on. With a term against hubs, every tower has also `T.bank`
+//! A tower in closed form has `T.mean`, `T.scale` (width); `T.unit` (1) if latents are scaled to length 1 first; unless
+//! it is linear, `T.anchors` (inputs x width), and either `T.tau` or `T.power` and `T.top` (1); and `T.head.weight`
+//! (shared x inputs), `.bias`, unless the similarities are the embedding. Of a joint space, `T.weights` has a factor
+//! for each part, and the tensors of part P are `T.P.mean` and so on. A trained tower that began as a closed form has
+//! the tensors of a map before it, `T.front.mean` and so on. With a term against hubs, every tower has also `T.bank`
 //! (items x shared), and the metadata `hubness`, a JSON of `{alpha, neighbours}`.
 //!
 //! The metadata has `format = fusemix-adapters`, `version` (1 for trained towers, 2 for the others), and `towers`, a
-//! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`, or for a joint space `parts`, a JSON list of such
-//! lists. In PyTorch, without the term against hubs:
+//! JSON list of `{name, width, adapter, inner, blocks, shared, bias}`, or for a joint space `parts`, a JSON list of
+//! such lists. In PyTorch, without the term against hubs:
 //!
 //! ```python
 //! import torch

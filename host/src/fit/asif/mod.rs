@@ -1,10 +1,11 @@
 //! ASIF: an item is described by its similarity to the training items of its own tower, which pairs have in common
 //! (Norelli et al., "ASIF: Coupled Data Turns Unimodal Models to Multimodal Without Training", NeurIPS 2023).
 //!
-//! Of each tower, with latents x, a = unit((x - mean) / deviation). Of n pairs (the anchors), an item's embedding is unit
-//! of k_i = max(a . a_i, 0)^power, where only the `top` greatest are not 0: n values. Compressed to a width, all
-//! similarities count, and with K = V diag(L) V' of each tower's anchors and Lx^1/2 Vx' Vy Ly^1/2 = U S W', the embedding
-//! is unit(k Vx Lx^-1/2 U S^1/2). Into a space that exists, it is unit of the anchors' embeddings, weighted by k.
+//! Of each tower, with latents x, a = unit((x - mean) / deviation). Of n pairs (the anchors), an item's embedding is
+//! unit of k_i = max(a . a_i, 0)^power, where only the `top` greatest are not 0: n values. Compressed to a width, all
+//! similarities count, and with K = V diag(L) V' of each tower's anchors and Lx^1/2 Vx' Vy Ly^1/2 = U S W', the
+//! embedding is unit(k Vx Lx^-1/2 U S^1/2). Into a space that exists, it is unit of the anchors' embeddings, weighted
+//! by k.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
     let inputs: Vec<Input> =
         (0..problem.towers.len()).map(|tower| options.standard.of(problem, tower)).collect::<Result<_, _>>()?;
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| {
+        return onto(problem, |tower, anchored| {
             let (rows, targets) = rows_with_targets(anchored);
             let chosen = spread(rows.len() / problem.towers[tower].width, options.anchors);
             let rows = pick(&rows, problem.towers[tower].width, &chosen);

@@ -1,4 +1,5 @@
-//! The work that a fit is, in seconds of a nominal machine: what the clock shows would make a choice depend on the load.
+//! The work that a fit is, in seconds of a nominal machine: what the clock shows would make a choice depend on the
+//! load.
 
 use crate::fit::closed_form::ClosedForm;
 use crate::fit::fusemix::TrainOptions;

@@ -1,9 +1,9 @@
 //! The choice of a method and its options by cross-validation within the training pairs.
 //!
-//! The pairs are cut into folds; a setting is judged by the mean of R@1, R@5 and R@10 in both directions on pairs of a fold
-//! that it was not fitted to. In rounds with more folds each, the settings that are clearly worse than the best drop out
-//! (successive halving; Jamieson and Talwalkar, AISTATS 2016). The first setting is kept unless another is better by more
-//! than a standard error of their difference. Same pairs, seed and budget, same choice.
+//! The pairs are cut into folds; a setting is judged by the mean of R@1, R@5 and R@10 in both directions on pairs of a
+//! fold that it was not fitted to. In rounds with more folds each, the settings that are clearly worse than the best
+//! drop out (successive halving; Jamieson and Talwalkar, AISTATS 2016). The first setting is kept unless another is
+//! better by more than a standard error of their difference. Same pairs, seed and budget, same choice.
 
 mod budget;
 mod candidates;

@@ -1,8 +1,8 @@
 //! Regularised CCA: directions in which the towers' latents agree (canonical correlation analysis; Hotelling 1936, and
 //! Vinod 1976 for the regularisation), with what each explains as its weight.
 //!
-//! Of each tower, with latents x of n training rows, a = unit((x - mean) / deviation), less the mean of a: C = V diag(l)
-//! V' is their covariance, delta = rho * sum(l) / n, and f = a V (l + delta)^-1/2. From there it is
+//! Of each tower, with latents x of n training rows, a = unit((x - mean) / deviation), less the mean of a: C = V
+//! diag(l) V' is their covariance, delta = rho * sum(l) / n, and f = a V (l + delta)^-1/2. From there it is
 //! [kernel CCA](super::kernel_cca) with f in the place of its own; into a space that exists, it is ridge regression.
 
 mod spectra;
@@ -51,7 +51,7 @@ impl CcaOptions {
 pub(super) fn fit(problem: &Problem<'_>, spectra: &Spectra, options: &Options) -> Result<Map, FitError> {
     let coordinates = |tower: usize| spectra.whitened(tower, options.rho);
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| regression(problem, coordinates(tower), anchored));
+        return onto(problem, |tower, anchored| regression(problem, coordinates(tower), anchored));
     }
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect();
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;

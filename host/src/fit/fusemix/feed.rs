@@ -35,7 +35,6 @@ impl Feed {
         micro: usize,
         room: usize,
     ) -> Result<Self, DeviceError> {
-        let latents: Arc<dyn Latents> = latents.into();
         if device.shares_memory() || latents.len() * latents.width() > room {
             return Ok(Self { latents, resident: None });
         }

@@ -1,4 +1,5 @@
-//! The loss between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs` and `sigmoid.rs`).
+//! The loss between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs` and
+//! `sigmoid.rs`).
 
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +118,8 @@ impl PairLoss {
         device.launch(&SigmoidReduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
     }
 
-    /// The gradients to both sides from a tile of gradients; `begins` are true for the first of its rows, and of its columns.
+    /// The gradients to both sides from a tile of gradients; `begins` are true for the first of its rows, and of its
+    /// columns.
     fn to_sides(
         &self,
         device: &dyn Device,

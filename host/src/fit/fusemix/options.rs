@@ -287,8 +287,8 @@ impl Options {
         }
     }
 
-    /// The bias of the sigmoid's logits with so many pairs a step: where none is given, the logarithm of the odds of a pair
-    /// among all. None for another loss.
+    /// The bias of the sigmoid's logits with so many pairs a step: where none is given, the logarithm of the odds of a
+    /// pair among all. None for another loss.
     pub(super) fn bias(&self, batch: usize) -> Option<f32> {
         let odds = -(batch.max(2) as f32 - 1.0).ln();
         (self.loss == Loss::Sigmoid).then(|| self.sigmoid_bias.unwrap_or(odds))

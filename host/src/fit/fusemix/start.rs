@@ -1,8 +1,8 @@
 //! The beginning of a training: random adapters, or a fit in closed form that it goes on from.
 //!
-//! From a closed form, the adapters take its whitened coordinates c (r values) instead of latents, with one value more that
-//! makes the mean of all zero, so that a LayerNorm only scales them. A block adds nothing at first, and the head has the
-//! directions of the closed form: before the first step, scores are those of the closed form.
+//! From a closed form, the adapters take its whitened coordinates c (r values) instead of latents, with one value more
+//! that makes the mean of all zero, so that a LayerNorm only scales them. A block adds nothing at first, and the head
+//! has the directions of the closed form: before the first step, scores are those of the closed form.
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};

@@ -173,12 +173,18 @@ impl Trainer {
         all.min(self.options.steps.unwrap_or(usize::MAX))
     }
 
-    /// The mean loss of a step whose adapters guess: the logarithm of its pairs.
+    /// The mean loss of a step whose adapters guess: the logarithm of its pairs, or what the sigmoid's bias says of
+    /// them.
     pub fn chance_loss(&self) -> f32 {
         let sizes = self.sizes();
         let mixes = self.options.mixes(self.options.epochs - 1);
         let steps = |size: &Size| size.steps(mixes) as f32;
-        let sum: f32 = sizes.iter().map(|size| steps(size) * (size.batch as f32).ln()).sum();
+        let bias = self.options.bias(sizes.iter().map(|size| size.batch).max().unwrap_or(0));
+        let guess = |batch: f32| match bias {
+            None => batch.ln(),
+            Some(bias) => ((-bias).exp().ln_1p() + (batch - 1.0) * bias.exp().ln_1p()) / batch,
+        };
+        let sum: f32 = sizes.iter().map(|size| steps(size) * guess(size.batch as f32)).sum();
         sum / sizes.iter().map(steps).sum::<f32>()
     }
 

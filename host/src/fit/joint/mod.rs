@@ -1,8 +1,8 @@
-//! Several fits side by side: an item's embedding is those of all parts, each times a weight, so that a score is the sum of
-//! the parts' scores times the squares of their weights, which sum to 1.
+//! Several fits side by side: an item's embedding is those of all parts, each times a weight, so that a score is the
+//! sum of the parts' scores times the squares of their weights, which sum to 1.
 //!
-//! Where the weights are not given, they are those with the best mean of R@1, R@5 and R@10 in cross-validation within the
-//! training pairs.
+//! Where the weights are not given, they are those with the best mean of R@1, R@5 and R@10 in cross-validation within
+//! the training pairs.
 
 use super::closed_form::Hubs;
 use super::folds::Folds;

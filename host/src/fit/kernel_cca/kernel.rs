@@ -70,7 +70,8 @@ impl Spectrum {
         Ok(Self { input, kernel, means, mean, vectors, values })
     }
 
-    /// Whitened coordinates z (l + delta)^-1/2, where l = L / n and delta = rho * sum(l) / n; with no rho z = k V L^-1/2.
+    /// Whitened coordinates z (l + delta)^-1/2, where l = L / n and delta = rho * sum(l) / n; with no rho z = k V
+    /// L^-1/2.
     pub(in crate::fit) fn coordinates(&self, rho: Option<f32>) -> Coordinates {
         let n = self.means.len();
         let scale: Vec<f64> = match rho {

@@ -1,9 +1,9 @@
-//! A kernel by landmarks, for more training rows than an exact one has room for: items are compared with some of them only
-//! (the Nystroem method; Williams and Seeger, NIPS 2000).
+//! A kernel by landmarks, for more training rows than an exact one has room for: items are compared with some of them
+//! only (the Nystroem method; Williams and Seeger, NIPS 2000).
 //!
-//! Of m landmarks with the kernel K = V diag(L) V', an item's features are k V L^-1/2, where k are its similarities to them.
-//! Their covariance over all training rows comes from that of k, which one pass over the rows gives. With all rows as
-//! landmarks, it is the exact kernel.
+//! Of m landmarks with the kernel K = V diag(L) V', an item's features are k V L^-1/2, where k are its similarities to
+//! them. Their covariance over all training rows comes from that of k, which one pass over the rows gives. With all
+//! rows as landmarks, it is the exact kernel.
 
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Side};

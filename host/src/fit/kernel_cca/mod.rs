@@ -11,7 +11,7 @@
 //!    the rows of its eigenvectors that belong to a tower, times their eigenvalues: for two towers the same up to a
 //!    factor.
 //!
-//! With more than 20,000 rows, or where memory lacks, a tower is compared with some of them: [landmarks].
+//! With more than 20,000 rows, or where memory lacks, a tower is compared with some of them: see `landmarks.rs`.
 //!
 //! All of it folds into one matrix over kernel rows, and a bias. Dimensions come in order of importance. Into a space
 //! that exists, a tower is brought by least squares on f instead: kernel ridge regression.
@@ -113,7 +113,7 @@ pub(super) fn coordinates(kernels: &Kernels, options: &Options) -> Vec<Coordinat
 /// The map of all towers.
 pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -> Result<Map, FitError> {
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| {
+        return onto(problem, |tower, anchored| {
             let features = kernels.spectra[tower].as_ref().expect("only fixed towers have none");
             regression(problem, features.whitened(options.rho), anchored)
         });

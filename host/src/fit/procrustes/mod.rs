@@ -49,7 +49,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
         Ok(Coordinates { offset, ..plain })
     };
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| {
+        return onto(problem, |tower, anchored| {
             let coordinates = centred(tower)?;
             let (products, mean) = products(problem, &coordinates, anchored)?;
             Ok(coordinates.projection(&polar(&products)?, &mean))

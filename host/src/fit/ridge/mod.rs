@@ -1,8 +1,8 @@
 //! Ridge regression, both ways: each tower is predicted from each that it has pairs with (Hoerl and Kennard 1970).
 //!
-//! Of each tower, with latents x of n training rows, a = unit((x - mean) / deviation). To tower j, an item of tower i is
-//! brought by the least-squares map p_ij = (a_i - mean) (C_i + delta)^-1 C_ij + mean of a_j, where delta = rho * the sum
-//! of C_i's eigenvalues / n. An item's embedding has a part for each tower j: unit(p_ij), or a_j itself of its own
+//! Of each tower, with latents x of n training rows, a = unit((x - mean) / deviation). To tower j, an item of tower i
+//! is brought by the least-squares map p_ij = (a_i - mean) (C_i + delta)^-1 C_ij + mean of a_j, where delta = rho * the
+//! sum of C_i's eigenvalues / n. An item's embedding has a part for each tower j: unit(p_ij), or a_j itself of its own
 //! tower, or zeros if the two have no pairs. A score is so the mean of the cosines in each tower's own space.
 
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl RidgeOptions {
 pub(super) fn fit(problem: &Problem<'_>, spectra: &Spectra, options: &Options) -> Result<Map, FitError> {
     let Options { standard, rho } = *options;
     if problem.fixed.contains(&true) {
-        return onto(problem, &mut |tower, anchored| regression(problem, spectra.whitened(tower, rho), anchored));
+        return onto(problem, |tower, anchored| regression(problem, spectra.whitened(tower, rho), anchored));
     }
     let towers = problem.towers;
     let mut parts: Vec<Vec<Option<Projection>>> = Vec::new();

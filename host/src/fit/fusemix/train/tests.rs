@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::fit::fusemix::Loss;
 use crate::bytes::Bytes;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
+use crate::fit::fusemix::Loss;
 use crate::nn::AdapterKind;
 
 mod faults;
