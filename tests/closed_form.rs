@@ -106,6 +106,11 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
     let identity = place.read("fusion.toml").replace("encoder = 'one'", "encoder = 'one'\nadapter = 'identity'");
     place.write("fusion.toml", identity);
     place.run("train fusion.toml --out run").fails(3, "tower `left`: `method = \"joint\"` has no `adapter`; remove it");
+    let place = with("[fit]\nmethod = 'cca'\n");
+    let identity = |name: &str| format!("encoder = '{name}'\nadapter = 'identity'");
+    let both = place.read("fusion.toml").replace("encoder = 'one'", &identity("one"));
+    place.write("fusion.toml", both.replace("encoder = 'two'", &identity("two")));
+    place.run("train fusion.toml --out run").fails(3, "so nothing is left to fit");
 }
 
 #[test]
@@ -211,5 +216,31 @@ fn a_smaller_form_of_a_run_tells_what_it_costs() {
     place.run("embed small --tower left --data test.tsv --out left.npy").fails(0, "");
     place.run("compress run --anchors 100 --out small").fails(1, "--overwrite");
     place.run("compress run --anchors 100 --out small --overwrite").fails(0, "instead of");
-    place.run("compress small --anchors 100 --out smaller").fails(1, "there is nothing to make smaller");
+    place.run("compress small --anchors 100 --out smaller").fails(1, "nothing to make smaller");
+    place.run("compress run --anchors 100 --out run --overwrite").fails(1, "is the run itself");
+    // The same file twice is one.
+    assert_eq!(place.json("compare run small --data test.tsv --data test.tsv")["pairs"], 40);
+}
+
+#[test]
+fn a_fit_does_not_take_the_place_of_an_unfinished_training() {
+    let place = place();
+    let long = place.read("fusion.toml").replace("epochs = 60", "epochs = 100000\ncheckpoint_steps = 5");
+    place.write("long.toml", long);
+    let mut training = place.command("train long.toml --out run").spawn().unwrap();
+    let checkpoint = place.path("run/checkpoint.safetensors");
+    for _ in 0..600 {
+        if checkpoint.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    training.kill().unwrap();
+    training.wait().unwrap();
+    let (pairs, _) = RECIPE.split_once("[train]").unwrap();
+    place.write("closed.toml", format!("{pairs}[fit]\nmethod = 'cca'\n"));
+    place.run("train closed.toml --out run --resume").fails(1, "holds an unfinished training, and this recipe has");
+    place.run("train closed.toml --out run").fails(1, "");
+    assert!(checkpoint.exists());
+    place.run("train closed.toml --out run --overwrite").fails(0, "cca of 300 pairs");
 }

@@ -25,8 +25,8 @@ def standard(x, by_length=False):
         mean = unit(x).mean(0)
         return lambda z: unit(unit(z) - mean)
     mean, deviation = x.mean(0), x.std(0)
-    least = 1e-6 * deviation.mean()
-    scale = np.where(deviation > least, 1 / (deviation + least), 0)
+    varies = deviation > 1e-6 * np.hypot(mean, deviation)
+    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
     return lambda z: unit((z - mean) * scale)
 
 
@@ -161,7 +161,7 @@ def main():
         c, targets = coordinates[i], stds[j](rows_j)
         mean = targets.mean(0)
         directions = (c(rows_i) - c(rows_i).mean(0)).T @ (targets - mean) / len(rows_i)
-        return lambda z: unit(c(z) @ directions + mean)
+        return lambda z: unit((c(z) - c(rows_i).mean(0)) @ directions + mean)
 
     out["three_ridge"] = between(0, 1, train[0], train[1])(new[0]) @ between(2, 1, train[2][later], train[1][later])(new[2]).T / 3
 

@@ -25,6 +25,9 @@ pub struct Sample {
     clusters: usize,
 }
 
+/// The fewest clusters that tell anything of a spread.
+const FEWEST: usize = 10;
+
 /// The cluster and the score of each query.
 type Direction = Vec<(usize, f64)>;
 
@@ -64,6 +67,9 @@ impl Sample {
 
     /// The mean with its interval: that of the means of resamples, whose clusters are drawn with return.
     pub fn interval(&self) -> Interval {
+        if self.clusters < FEWEST {
+            return Interval { mean: self.mean(), low: self.mean() - 100.0, high: self.mean() + 100.0 };
+        }
         let mut means = self.resampled();
         means.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| means.get((share * means.len() as f64) as usize).copied().unwrap_or(f64::NAN);
@@ -72,6 +78,9 @@ impl Sample {
 
     /// The standard error of the mean.
     pub fn error(&self) -> f64 {
+        if self.clusters < FEWEST {
+            return f64::INFINITY;
+        }
         let means = self.resampled();
         let mean = means.iter().sum::<f64>() / means.len() as f64;
         (means.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (means.len() - 1) as f64).sqrt()

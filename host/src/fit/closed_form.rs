@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cca::Spectra;
+use super::asif::AsifOptions;
+use super::cca::{CcaOptions, Spectra};
 use super::hubs::against_hubs;
-use super::kernel_cca::Kernels;
+use super::kernel_cca::{KernelCcaOptions, Kernels};
 use super::options::{count, number};
+use super::procrustes::ProcrustesOptions;
+use super::ridge::RidgeOptions;
 use super::{FitError, Problem, Standard, asif, cca, kernel_cca, procrustes, ridge};
 use crate::space::{Hubness, Map, Space};
 
@@ -80,6 +83,18 @@ impl HubsOptions {
 }
 
 impl ClosedForm {
+    /// The same method with its defaults.
+    pub(super) fn usual(&self) -> Self {
+        let usual = match self {
+            Self::KernelCca(_) => KernelCcaOptions::default().resolve().map(Self::KernelCca),
+            Self::Cca(_) => CcaOptions::default().resolve().map(Self::Cca),
+            Self::Ridge(_) => RidgeOptions::default().resolve().map(Self::Ridge),
+            Self::Procrustes(_) => ProcrustesOptions::default().resolve().map(Self::Procrustes),
+            Self::Asif(_) => AsifOptions::default().resolve().map(Self::Asif),
+        };
+        usual.expect("defaults are valid")
+    }
+
     /// The map of all towers.
     pub(crate) fn map(&self, problem: &Problem<'_>) -> Result<Map, FitError> {
         self.map_with(problem, &mut InCommon::default())

@@ -7,13 +7,14 @@
 
 use faer::Side;
 use faer::linalg::solvers::Solve;
+use std::collections::HashSet;
 
 use super::FitError;
 use super::coordinates::doubles;
 use crate::space::{Head, Kernel, Map, Part, Projection, Similarity, Space, product};
 
 /// The ridge, in units of the mean of the diagonal.
-const RIDGE: f64 = 1e-6;
+const RIDGE: f64 = 1e-3;
 
 /// The space with at most `anchors` anchors a tower; none if no tower has more.
 pub(crate) fn compressed(space: &Space, anchors: usize) -> Result<Option<Space>, FitError> {
@@ -43,7 +44,11 @@ fn of_projection(map: &Projection, anchors: usize, any: &mut bool) -> Result<Pro
     }
     *any = true;
     let row = |at: usize| &kernel.anchors[at * width..(at + 1) * width];
-    let chosen: Vec<f32> = (0..anchors).flat_map(|at| row(at * n / anchors)).copied().collect();
+    let mut seen = HashSet::new();
+    let distinct: Vec<usize> =
+        (0..n).filter(|&at| seen.insert(bytemuck::cast_slice::<f32, u8>(row(at)).to_vec())).collect();
+    let anchors = anchors.min(distinct.len());
+    let chosen: Vec<f32> = (0..anchors).flat_map(|at| row(distinct[at * distinct.len() / anchors])).copied().collect();
     let kept = Kernel { anchors: chosen, similarity: kernel.similarity };
     let mut similar = doubles(&kept.of(&kernel.anchors, width), n);
     let mut wanted = doubles(&product(&kernel.of(&kernel.anchors, width), &head.weight, n), n);
@@ -61,7 +66,7 @@ fn of_projection(map: &Projection, anchors: usize, any: &mut bool) -> Result<Pro
     (0..anchors).for_each(|at| square[(at, at)] += ridge);
     let factor = square
         .llt(Side::Lower)
-        .map_err(|error| FitError::Eigen { tower: String::new(), reason: format!("{error:?}") })?;
+        .map_err(|error| FitError::Eigen { tower: "compressed".to_owned(), reason: format!("{error:?}") })?;
     let weights = factor.solve(similar.transpose() * &wanted);
     let bias = of_wanted.iter().zip(&head.bias).enumerate().map(|(column, (mean, bias))| {
         let of_means: f64 = weights.col(column).iter().zip(&means).map(|(weight, mean)| weight * mean).sum();

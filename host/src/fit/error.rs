@@ -12,6 +12,10 @@ pub enum FitError {
     Option { key: &'static str, value: String, wanted: &'static str },
     #[error("a fit needs at least {fewest} different items of a tower, but `{tower}` has {items}")]
     Few { tower: String, items: usize, fewest: usize },
+    #[error(
+        "the latents of tower `{tower}` do not vary, so nothing tells its items apart; check its encoder and its column"
+    )]
+    Flat { tower: String },
     #[error("the eigenvalues of tower `{tower}` cannot be found: {reason}")]
     Eigen { tower: String, reason: String },
     #[error(
@@ -20,8 +24,8 @@ pub enum FitError {
     )]
     Nothing,
     #[error(
-        "kernel CCA of {rows} training rows needs {needed}, but only {free} is free; set `landmarks` to some thousand, \
-         or take fewer pairs"
+        "the kernel of {rows} training rows needs {needed}, but only {free} is free; with `method = \"kernel-cca\"` set \
+         `landmarks` to some thousand, or take fewer pairs"
     )]
     Large { rows: usize, needed: Bytes, free: Bytes },
     #[error(

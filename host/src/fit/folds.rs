@@ -29,6 +29,9 @@ pub(super) struct Fold {
     pub(super) held_out: Vec<HeldOut>,
 }
 
+/// The most pairs of a set that a fold holds out; of more, some are left out.
+const HELD: usize = 1000;
+
 impl<'a> Folds<'a> {
     /// `count` parts of about the same size. Pairs that have an item in common, directly or through others, go into one
     /// part; where nearly all have, those with the first item in common.
@@ -59,23 +62,28 @@ impl<'a> Folds<'a> {
                 (0..set.len()).filter(|row| (self.parts[number][*row] == part) == held).collect()
             };
             let (rest, held) = (of(false), of(true));
+            let held: Vec<usize> = held.iter().copied().step_by(held.len().div_ceil(HELD).max(1)).collect();
             let share = (most as f64 / pairs.max(1) as f64).min(1.0);
             let kept = ((rest.len() as f64 * share) as usize).max(4).min(rest.len());
             let rest: Vec<usize> = (0..kept).map(|at| rest[at * rest.len() / kept]).collect();
-            if rest.len() < 4 || held.len() < 2 {
+            if rest.len() < 4 {
                 return None;
             }
             let latents = set.latents.each_ref().map(|latents| -> Arc<dyn crate::latents::Latents> {
                 Arc::new(Selected::new(latents.clone(), rest.clone()))
             });
             train.push(PairSet { latents, ..set.clone() });
+            if held.len() < 2 {
+                // Other sets may have more.
+                continue;
+            }
             let side = |side: usize| Side {
                 keys: held.iter().map(|row| Some(self.keys[number][side][*row])).collect(),
                 latents: Box::new(Selected::new(set.latents[side].clone(), held.clone())),
             };
             held_out.push(HeldOut::new(set.towers, [side(0), side(1)]));
         }
-        Some(Fold { train, held_out })
+        (!held_out.is_empty()).then_some(Fold { train, held_out })
     }
 }
 

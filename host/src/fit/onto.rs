@@ -53,7 +53,7 @@ pub(super) fn regression(
     Ok(coordinates.projection(&directions, &mean))
 }
 
-/// C' (T - mean) / n, `rank x shared`, and the mean of T.
+/// C' (T - mean) / n, `rank x shared`, and the constant with which the mean of C is brought to that of T.
 pub(super) fn products(
     problem: &Problem<'_>,
     coordinates: &Coordinates,
@@ -86,7 +86,12 @@ pub(super) fn products(
     let directions = Mat::from_fn(sum.nrows(), shared, |row, column| {
         sum[(row, column)] / weights - of_rows[row] / weights * mean[column]
     });
-    Ok((directions, mean))
+    let of_means = (0..shared).map(|column| {
+        let products = directions.col(column).iter().zip(&of_rows).map(|(value, sum)| value * sum / weights);
+        mean[column] - products.sum::<f64>()
+    });
+    let constant = of_means.collect();
+    Ok((directions, constant))
 }
 
 /// Rows of a tower's pairs with towers that are there, and the embeddings of their partners.

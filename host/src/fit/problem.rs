@@ -49,6 +49,8 @@ impl<'a> Problem<'a> {
             let content = |row: usize| -> [u8; 32] {
                 let mut values = vec![0.0; side.width()];
                 side.copy_row(row, &mut values);
+                // -0 is 0.
+                values.iter_mut().for_each(|value| *value += 0.0);
                 blake3::hash(bytemuck::cast_slice(&values)).into()
             };
             let contents: Vec<[u8; 32]> = (0..side.len()).into_par_iter().with_min_len(64).map(content).collect();

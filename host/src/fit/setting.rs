@@ -41,6 +41,15 @@ impl Setting {
         }
     }
 
+    /// True if adapters are trained on the device.
+    pub fn trains(&self) -> bool {
+        match self {
+            Self::ClosedForm(_) => false,
+            Self::Fusemix(_) => true,
+            Self::Joint(parts) => parts.iter().any(|(_, part)| part.trains()),
+        }
+    }
+
     /// The name of the method.
     pub fn method(&self) -> &'static str {
         match self {
@@ -54,19 +63,21 @@ impl Setting {
         }
     }
 
-    /// The method and its options in a line.
+    /// The method in a line, with the options that are not its defaults.
     pub fn describe(&self) -> String {
-        let options = match self {
-            Self::ClosedForm(method) => serde_json::to_value(method),
-            Self::Fusemix(options) => serde_json::to_value(options),
+        let (options, usual) = match self {
+            Self::ClosedForm(method) => (serde_json::to_value(method), serde_json::to_value(method.usual())),
+            Self::Fusemix(options) => (serde_json::to_value(options), serde_json::to_value(TrainOptions::default())),
             Self::Joint(parts) => {
                 let part = |(weight, part): &(f32, Self)| format!("{weight:.2} {}", part.describe());
                 return parts.iter().map(part).collect::<Vec<_>>().join(" + ");
             }
         };
-        let options = options.ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
-        let known = |value: &serde_json::Value| !value.is_null();
-        let options = options.iter().filter(|(_, value)| known(value));
+        let table = |value: serde_json::Result<serde_json::Value>| {
+            value.ok().and_then(|value| value.as_object().cloned()).unwrap_or_default()
+        };
+        let (options, usual) = (table(options), table(usual));
+        let options = options.iter().filter(|(key, value)| !value.is_null() && usual.get(*key) != Some(value));
         let line = options.map(|(key, value)| match value.as_str() {
             Some(text) => format!(" {key}={text}"),
             None => format!(" {key}={}", value.as_f64().map_or_else(|| value.to_string(), |n| (n as f32).to_string())),

@@ -18,7 +18,7 @@ pub enum Standard {
     Length,
 }
 
-/// Smallest deviation of a dimension, in units of their mean, that is told from none.
+/// Smallest deviation of a dimension, in units of its root mean square, that is told from none.
 const SMALLEST: f64 = 1e-6;
 /// Rows of a sum. Sums of pieces of a fixed size do not depend on threads.
 const PIECE: usize = 256;
@@ -60,10 +60,12 @@ impl Standard {
             Self::Deviation => {
                 let squares = sums(&|at, value| (f64::from(value) - mean[at]).powi(2))?;
                 let deviation: Vec<f64> = squares.into_iter().map(|sum| (sum / n).sqrt()).collect();
-                let smallest = SMALLEST * deviation.iter().sum::<f64>() / width as f64;
-                // One that does not vary is left out.
-                let scale = |&value: &f64| if value > smallest { (1.0 / (value + smallest)) as f32 } else { 0.0 };
-                deviation.iter().map(scale).collect()
+                // One that does not vary, in units of its own size, is left out.
+                let scale = |(value, mean): (&f64, &f64)| {
+                    let varies = *value > SMALLEST * value.hypot(*mean);
+                    Some((1.0 / value) as f32).filter(|scale| varies && scale.is_finite()).unwrap_or(0.0)
+                };
+                deviation.iter().zip(&mean).map(scale).collect()
             }
         };
         Ok(Input { unit: is_unit, mean: mean.into_iter().map(|mean| mean as f32).collect(), scale })

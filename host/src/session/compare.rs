@@ -44,7 +44,8 @@ impl Session {
     /// pairs.
     pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
         let mut judged = Vec::with_capacity(runs.len());
-        let mut files = data.to_vec();
+        let mut files: Vec<PathBuf> = Vec::new();
+        data.iter().for_each(|file| files.extend((!files.contains(file)).then(|| file.clone())));
         for run in runs {
             let model = self.model(run, device)?;
             if files.is_empty() {

@@ -34,9 +34,16 @@ impl Model {
         existing: Existing,
         data: Option<&Path>,
     ) -> Result<Compression, Error> {
-        let tested = self.held_out(data)?;
+        if let (Ok(run), Ok(there)) = (fs::canonicalize(self.folder.path()), fs::canonicalize(out))
+            && run == there
+        {
+            return Err(Error::SameRun { path: out.to_owned() });
+        }
         let space = compressed(&self.space, anchors)?
             .ok_or_else(|| Error::NothingToCompress { run: self.folder.path().to_owned(), anchors })?;
+        // What is wrong with the folder shows before items are paid for.
+        let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
+        let tested = self.held_out(data)?;
         let judged = |space: &Space| -> Result<Sample, Error> {
             let mut sample = Sample::default();
             for tested in &tested {
@@ -46,7 +53,6 @@ impl Model {
             Ok(sample)
         };
         let (before, after) = (judged(&self.space)?, judged(&space)?);
-        let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
         let copy = |from: &Path, to: &Path| {
             fs::copy(from, to).map(drop).map_err(|cause| Error::Write { path: to.to_owned(), cause })
         };

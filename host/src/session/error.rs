@@ -82,9 +82,14 @@ pub enum Error {
     #[error("runs {} and {} cannot be compared: they do not take the same pairs of the same towers", first.display(),
             other.display())]
     OtherPairs { first: PathBuf, other: PathBuf },
-    #[error("{}: no tower compares items with more than {anchors} training items by a kernel, so there is nothing to \
-             make smaller", run.display())]
+    #[error("{}: no tower compares items with more than {anchors} training items in closed form, so there is nothing \
+             to make smaller", run.display())]
     NothingToCompress { run: PathBuf, anchors: usize },
+    #[error("{} holds an unfinished training, and this recipe has `method = \"{method}\"`: resume it with its own recipe, or \
+             replace it with --overwrite", path.display())]
+    OtherMethod { path: PathBuf, method: &'static str },
+    #[error("{} is the run itself; give another folder with --out", path.display())]
+    SameRun { path: PathBuf },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]

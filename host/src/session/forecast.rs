@@ -57,14 +57,19 @@ impl Session {
         data: &[PathBuf],
         device: DeviceChoice,
     ) -> Result<Vec<ColumnForecast>, Error> {
-        let (mut all, mut files) = (Vec::new(), data.to_vec());
+        let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.to_vec());
         for run in runs {
             let model = self.model(run, device)?;
             if files.is_empty() {
                 files = model.test_files();
             }
             for file in &files {
-                all.extend(model.forecast_evaluation(Some(file))?);
+                for column in model.forecast_evaluation(Some(file))? {
+                    let key = |of: &ColumnForecast| (of.file.clone(), of.column.clone(), of.encoder.clone());
+                    if !all.iter().any(|known| key(known) == key(&column)) {
+                        all.push(column);
+                    }
+                }
             }
         }
         Ok(all)

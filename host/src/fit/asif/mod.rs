@@ -14,6 +14,7 @@ use super::coordinates::Coordinates;
 use super::kernel_cca::{Spectrum, Wanted};
 use super::onto::{onto, rows_with_targets};
 use super::options::{count, number};
+use super::problem::FEWEST;
 use super::ridge::nothing;
 use super::{FitError, PairSet, Problem, Standard};
 use crate::space::{Head, Input, Kernel, Map, Projection, Similarity};
@@ -50,7 +51,12 @@ impl AsifOptions {
     pub fn resolve(&self) -> Result<Options, FitError> {
         Ok(Options {
             standard: self.standard.unwrap_or_default(),
-            power: number("power", self.power, 3.0, 0.1, "a number of at least 0.1")?,
+            power: match number("power", self.power, 3.0, 0.1, "a number of at least 0.1")? {
+                power if power > 100.0 => {
+                    return Err(FitError::Option { key: "power", value: power.to_string(), wanted: "at most 100" });
+                }
+                power => power,
+            },
             top: count("top", self.top, 100)?,
             anchors: count("anchors", self.anchors, 10_000)?,
             width: self.width.unwrap_or(0),
@@ -60,6 +66,12 @@ impl AsifOptions {
 
 /// The map of all towers.
 pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitError> {
+    for (tower, inlet) in problem.towers.iter().enumerate().filter(|(tower, _)| !problem.fixed[*tower]) {
+        let items = problem.distinct(tower).len();
+        if items < FEWEST {
+            return Err(FitError::Few { tower: inlet.name.clone(), items, fewest: FEWEST });
+        }
+    }
     let inputs: Vec<Input> =
         (0..problem.towers.len()).map(|tower| options.standard.of(problem, tower)).collect::<Result<_, _>>()?;
     if problem.fixed.contains(&true) {

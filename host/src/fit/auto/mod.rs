@@ -108,7 +108,7 @@ pub fn choose(
     let folds = Folds::new(problem, FOLDS[usize::from(pairs >= MANY)], engine.seed);
     let held = pairs.div_ceil(folds.count).max(1);
     let of_rounds = [FIRST.div_ceil(held), 3, MOST / held].map(|count| count.clamp(1, folds.count));
-    let of_rounds = [of_rounds[0], of_rounds[1].max(of_rounds[0]), of_rounds[2].max(of_rounds[0])];
+    let of_rounds = [of_rounds[0], of_rounds[1].max(of_rounds[0]), of_rounds[2].max(of_rounds[1]).max(of_rounds[0])];
     let mut most = pairs;
     // A first round takes at most a third of the budget.
     let affordable = |most: usize| match folds.fold(0, most) {
@@ -125,15 +125,15 @@ pub fn choose(
     for (round, folds) in of_rounds.into_iter().enumerate().filter(|_| pairs >= FEWEST) {
         // What does not fit into the budget any more is left out, the worst first.
         while round > 0 && running.len() > 1 && work.spent + work.cost(&candidates, &running, folds) > budget.0 {
-            running.pop();
+            // The first is what others are measured against.
+            let Some(worst) = running.iter().rposition(|&at| at != 0) else { break };
+            running.remove(worst);
         }
-        if !work.round(&mut candidates, &running, folds)? {
-            break;
-        }
+        let whole = work.round(&mut candidates, &running, folds)?;
         running.retain(|&at| candidates[at].error.is_none());
         let mean = |at: usize| candidates[at].sample(folds).mean();
         running.sort_by(|&a, &b| mean(b).total_cmp(&mean(a)).then(a.cmp(&b)));
-        let Some(&best) = running.first() else { break };
+        let Some(&best) = running.first().filter(|_| whole) else { break };
         if let Some(&remain) = REMAIN.get(round) {
             let close = |at: &usize| {
                 let less = candidates[best].less(&candidates[*at]);
@@ -301,7 +301,8 @@ impl Work<'_> {
         }
         candidates.push(Candidate { setting: Setting::Joint(joint), samples: found.samples, error: None });
         let less = candidates[candidates.len() - 1].less(&candidates[best]);
-        if less.mean() > less.error() {
+        // It is wider and slower than one part, and has to be clearly better.
+        if less.mean() > 2.0 * less.error() {
             running.insert(0, candidates.len() - 1);
         }
         Ok(())
@@ -310,7 +311,10 @@ impl Work<'_> {
     /// The work of some candidates on a fold.
     fn cost_of(&self, candidates: &[Candidate], some: &[usize]) -> f64 {
         let Some(fold) = self.folds.fold(0, self.most) else { return 0.0 };
-        round_of(some.iter().map(|&at| &candidates[at].setting), self.problem, &fold)
+        // In the order of the candidates: neighbours share what is costly.
+        let mut order = some.to_vec();
+        order.sort_unstable();
+        round_of(order.iter().map(|&at| &candidates[at].setting), self.problem, &fold)
     }
 
     /// The work to bring some candidates to `count` folds.

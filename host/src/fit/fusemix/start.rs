@@ -85,8 +85,14 @@ impl Begun {
     }
 
     /// The width of the shared space.
-    pub(super) fn shared(&self) -> usize {
+    pub fn shared(&self) -> usize {
         self.shared
+    }
+
+    /// The sizes of what the adapters take, and of what it is made from: another machine may choose others.
+    pub fn describe(&self) -> String {
+        let sizes = self.fronts.iter().map(|front| format!("{} of {}", front.width(), front.features()));
+        sizes.collect::<Vec<_>>().join(", ")
     }
 
     /// The towers as the adapters see them.

@@ -46,6 +46,9 @@ impl Spectrum {
         if items < FEWEST {
             return Err(FitError::Few { tower: name.clone(), items, fewest: FEWEST });
         }
+        if let Some(error) = super::lacking(problem.rows(tower)) {
+            return Err(error);
+        }
         let mut rows = Vec::with_capacity(problem.rows(tower) * problem.towers[tower].width);
         problem.sides(tower).into_iter().for_each(|side| rows.extend(copied(side, 0..side.len())));
         input.apply(&mut rows);

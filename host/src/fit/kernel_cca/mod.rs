@@ -24,6 +24,7 @@ use super::axes::Axes;
 use super::canonical::Blocks;
 use super::coordinates::Coordinates;
 use super::onto::{onto, regression};
+use super::problem::FEWEST;
 use super::{FitError, Problem};
 use crate::bytes::Bytes;
 use crate::device::available_memory;
@@ -66,9 +67,6 @@ impl Kernels {
             Ok(Some(if count < rows {
                 Features::Landmarks(Box::new(landmarks::axes(problem, tower, input, (similarity, rank, count))?))
             } else {
-                if let Some(error) = lacking(rows) {
-                    return Err(error);
-                }
                 let wanted = Wanted { similarity, rank, centred: true };
                 Features::Exact(Box::new(Spectrum::new(problem, tower, input, wanted)?))
             }))
@@ -90,7 +88,7 @@ const ROOMY: usize = 5000;
 /// Rows of a tower that its items are compared with.
 pub(super) fn anchors(options: &Options, rows: usize) -> usize {
     match options.landmarks {
-        0 if rows > EXACT || rows > ROOMY && lacking(rows).is_some() => landmarks(rows).min(rows),
+        0 if rows > EXACT || rows > ROOMY && lacking(rows).is_some() => affordable(landmarks(rows).min(rows / 2)),
         0 => rows,
         landmarks => landmarks.min(rows),
     }
@@ -126,8 +124,16 @@ pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -
     Ok(Map::Projections(maps.collect()))
 }
 
+/// At most so many landmarks as memory has room for.
+fn affordable(landmarks: usize) -> usize {
+    /// Matrices of the size of the landmarks' kernel that are in memory at once.
+    const MATRICES: u64 = 6;
+    let room = available_memory().map(|free| (free / (MATRICES * size_of::<f64>() as u64)).isqrt() as usize);
+    landmarks.min(room.unwrap_or(landmarks)).max(FEWEST)
+}
+
 /// The memory that the exact kernel of so many rows needs, if there is less.
-fn lacking(rows: usize) -> Option<FitError> {
+pub(super) fn lacking(rows: usize) -> Option<FitError> {
     let needed = KERNELS * (size_of::<f64>() as u64) * (rows as u64).pow(2);
     let free = available_memory().filter(|free| *free < needed)?;
     Some(FitError::Large { rows, needed: Bytes::rounded(needed), free: Bytes::rounded(free) })

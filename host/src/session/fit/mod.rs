@@ -98,6 +98,9 @@ impl Session {
         let plan = Plan::new(recipe)?;
         let towers = Towers::new(self, recipe, None);
         plan.check(&towers)?;
+        if how.budget.is_some() && recipe.method != Method::Auto {
+            tracing::warn!("`--budget` says nothing to `method = \"{}\"`, which is not chosen", recipe.method.name());
+        }
         let device = device::open(how.device, how.profile)?;
         let resume = how.existing == Existing::Resume;
         let folder = match resume {
@@ -105,6 +108,10 @@ impl Session {
             false => RunFolder::create(out, how.existing == Existing::Overwrite)?,
         };
         let begun = if resume { begun(&plan, &folder)? } else { None };
+        let trains = matches!(begun.as_ref().unwrap_or(&plan.options), MethodOptions::Fusemix(_));
+        if resume && !trains && Checkpoints::exist(&folder.checkpoint()) {
+            return Err(Error::OtherMethod { path: out.to_owned(), method: recipe.method.name() });
+        }
         match begun.as_ref().unwrap_or(&plan.options) {
             MethodOptions::Fusemix(options) => {
                 let material = plan.material(&towers)?;

@@ -118,7 +118,12 @@ fn setting(recipe: &Recipe, method: Method, part: Option<&toml::Table>) -> Resul
         Method::Ridge => read::<RidgeOptions>(recipe, part)?.resolve().map(ClosedForm::Ridge),
         Method::Procrustes => read::<ProcrustesOptions>(recipe, part)?.resolve().map(ClosedForm::Procrustes),
         Method::Asif => read::<AsifOptions>(recipe, part)?.resolve().map(ClosedForm::Asif),
-        Method::Fusemix => return Ok(Setting::Fusemix(Box::new(read::<TrainOptions>(recipe, part)?))),
+        Method::Fusemix => {
+            let options = read::<TrainOptions>(recipe, part)?;
+            let resolved = options.resolve(&[(100_000, 1.0)]);
+            resolved.map_err(|error| recipe.error_at_option(PARTS, error.to_string()))?;
+            return Ok(Setting::Fusemix(Box::new(options)));
+        }
         Method::Joint | Method::Auto => {
             let message = format!("`method = \"{}\"` cannot be a part of a joint fit", method.name());
             return Err(recipe.error_at_option(PARTS, message).into());
@@ -130,7 +135,12 @@ fn setting(recipe: &Recipe, method: Method, part: Option<&toml::Table>) -> Resul
 fn joint(recipe: &Recipe) -> Result<MethodOptions, Error> {
     let usual = || {
         let of = |method: Method| toml::Table::from_iter([(METHOD.to_owned(), method.name().into())]);
-        USUAL.into_iter().map(of).collect()
+        // ASIF compares only towers that have pairs with each other.
+        let joined =
+            |i: usize, j: usize| recipe.pairs.iter().any(|pairs| pairs.ends.each_ref().map(|end| end.tower) == [i, j]);
+        let towers = recipe.towers.len();
+        let all = (0..towers).all(|i| (i + 1..towers).all(|j| joined(i, j)));
+        USUAL.into_iter().filter(|method| all || *method != Method::Asif).map(of).collect()
     };
     let tables = recipe.options::<JointOptions>()?.parts.unwrap_or_else(usual);
     let wrong = |message: String| Error::from(recipe.error_at_option(PARTS, message));

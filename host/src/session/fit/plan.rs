@@ -79,6 +79,10 @@ impl<'a> Plan<'a> {
 
     fn check_closed_form(&self, towers: &Towers<'_>) -> Result<(), Error> {
         let Recipe { file, method, .. } = self.recipe;
+        if let Some(tower) = self.recipe.towers.first().filter(|_| self.fixed().iter().all(|fixed| *fixed)) {
+            let message = "all towers have `adapter = \"identity\"`, so nothing is left to fit; remove one of them";
+            return Err(file.error_at(&["tower", &tower.name, "adapter"], message).into());
+        }
         for (index, tower) in self.recipe.towers.iter().enumerate() {
             let key = match (tower.adapter, tower.blocks) {
                 (AdapterKind::Identity, _) if *method == Method::Joint => Some("adapter"),

@@ -65,7 +65,8 @@ impl Session {
             recall = Some(mean);
         }
         let pairs = sets.iter().map(|set| set.len()).sum();
-        let (fusemix, device, seed) = (crate::VERSION.to_owned(), Cpu::default().describe(), engine.seed);
+        let device = if setting.trains() { device.describe() } else { Cpu::default().describe() };
+        let (fusemix, seed) = (crate::VERSION.to_owned(), engine.seed);
         let mut info =
             RunInfo { fusemix, method, seed, device, pairs, towers, adapters: None, anchors: None, seen: None };
         leave(folder, &space, &seen, &mut info)?;
@@ -87,7 +88,8 @@ impl Session {
             MethodOptions::Set(setting) => Ok((setting.clone(), None)),
             MethodOptions::Joint(parts) => weigh(problem, parts, plan.hubs, engine, &mut show).map(|found| {
                 let parts = found.weights.into_iter().zip(parts.iter().cloned()).filter(|(weight, _)| *weight > 0.0);
-                (Setting::Joint(parts.collect()), None)
+                let mut parts: Vec<(f32, Setting)> = parts.collect();
+                (if parts.len() == 1 { parts.swap_remove(0).1 } else { Setting::Joint(parts) }, None)
             }),
             MethodOptions::Auto(auto) => {
                 let budget = how.budget.or(auto.budget).unwrap_or_default();

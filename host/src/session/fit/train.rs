@@ -35,7 +35,7 @@ impl Session {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
         // As they are asked for: what a device makes of them is no other training.
-        let asked = chosen.resolve(&sizes).map_err(|error| located(error.into()))?;
+        let mut asked = chosen.resolve(&sizes).map_err(|error| located(error.into()))?;
         let specs = plan.recipe.towers.iter().zip(&towers).map(|(tower, info)| TowerSpec {
             name: info.name.clone(),
             width: info.width,
@@ -46,6 +46,10 @@ impl Session {
         let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(inlet).collect(), plan.fixed());
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
         let begun = asked.start.begin(&problem, asked.width).map_err(stopped)?;
+        if let Some(begun) = &begun {
+            asked.width = begun.shared();
+            identity.insert("start".to_owned(), begun.describe());
+        }
         let (specs, given) = (specs.collect(), sets.clone());
         let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, begun.as_ref());
         let mut trainer = trainer.map_err(located)?;
