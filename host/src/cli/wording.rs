@@ -49,11 +49,9 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
 pub(super) fn choice_table(choice: &Choice) -> String {
     let Choice { chosen, trials, reason, pairs, .. } = choice;
     let mut lines = vec![format!("chose {chosen}: {reason}")];
-    let mut methods = BTreeSet::new();
-    let shown = |trial: &&Trial| {
-        let method = trial.setting.split(' ').next().unwrap_or_default().to_owned();
-        trial.setting == *chosen || methods.insert(method)
-    };
+    let method = |setting: &str| setting.split(' ').next().unwrap_or_default().to_owned();
+    let mut methods = BTreeSet::from([method(chosen)]);
+    let shown = |trial: &&Trial| trial.setting == *chosen || methods.insert(method(&trial.setting));
     let shown: Vec<&Trial> = trials.iter().filter(shown).collect();
     if shown.iter().any(|trial| trial.recall.is_some()) {
         lines.push(format!(
