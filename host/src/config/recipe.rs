@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::method::{FIT, Method, TRAIN};
 use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key};
 use crate::nn::AdapterKind;
 use crate::wording::suggest;
@@ -24,76 +25,6 @@ pub struct Recipe {
     fit: toml::Table,
     /// The options of `[fit]` that all methods have.
     common: toml::Table,
-}
-
-/// The method that fits a space to the pairs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Adapters trained with FuseMix, with the options of `[train]`.
-    #[default]
-    Fusemix,
-    /// Kernel CCA in closed form.
-    KernelCca,
-    /// Regularised CCA in closed form.
-    Cca,
-    /// Ridge regression both ways, in closed form.
-    Ridge,
-    /// Orthogonal maps, in closed form.
-    Procrustes,
-    /// Relative representations, in closed form.
-    Asif,
-    /// Several methods side by side.
-    Joint,
-    /// The method that does best in cross-validation.
-    Auto,
-}
-
-impl Method {
-    /// The method of this name, if there is one.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
-    }
-
-    /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Auto, Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif, Self::Joint];
-
-    /// Its name in a recipe.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fusemix => "fusemix",
-            Self::KernelCca => "kernel-cca",
-            Self::Cca => "cca",
-            Self::Ridge => "ridge",
-            Self::Procrustes => "procrustes",
-            Self::Asif => "asif",
-            Self::Joint => "joint",
-            Self::Auto => "auto",
-        }
-    }
-
-    /// Its name in a sentence.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Fusemix => "FuseMix",
-            Self::KernelCca => "kernel CCA",
-            Self::Cca => "regularised CCA",
-            Self::Ridge => "ridge regression",
-            Self::Procrustes => "orthogonal Procrustes",
-            Self::Asif => "ASIF",
-            Self::Joint => "several methods side by side",
-            Self::Auto => "the best method in cross-validation",
-        }
-    }
-
-    /// The table of a recipe with its options.
-    fn table(self) -> &'static str {
-        match self {
-            Self::Fusemix => TRAIN,
-            _ => FIT,
-        }
-    }
 }
 
 /// One `[tower.NAME]`.
@@ -172,8 +103,6 @@ struct TowerTable {
 
 const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
 const WEIGHT: &str = "weight";
-const TRAIN: &str = "train";
-const FIT: &str = "fit";
 const METHOD: &str = "method";
 /// The keys of `[fit]` that all methods have.
 const COMMON: [&str; 2] = ["hubness", "neighbours"];

@@ -6,23 +6,23 @@
 //! better by more than a standard error of their difference. Same pairs, seed and budget, same choice.
 
 mod budget;
-mod candidates;
+mod candidate;
 mod cost;
+mod settings;
+mod work;
 
 use serde::{Deserialize, Serialize};
 
-use super::closed_form::{ClosedForm, Hubs, InCommon};
-use super::folds::{Fold, Folds};
-use super::hubs::against_hubs;
-use super::joint::weigh_on;
+use super::closed_form::Hubs;
+use super::folds::Folds;
 use super::setting::{Engine, Setting};
 use super::{FitError, Problem};
-use crate::eval::{Interval, Sample};
-use crate::space::Space;
-use crate::stop::Stop;
+use crate::eval::Interval;
 pub use budget::Budget;
 
-use cost::seconds;
+use candidate::Candidate;
+use cost::of_fold;
+use work::Work;
 
 /// A chosen setting, and what it was chosen from.
 #[derive(Clone, Debug, Serialize)]
@@ -55,29 +55,6 @@ pub struct Trial {
     pub error: Option<String>,
 }
 
-/// A candidate at work.
-struct Candidate {
-    setting: Setting,
-    /// The queries of each fold that it was tried on.
-    samples: Vec<Sample>,
-    error: Option<String>,
-}
-
-impl Candidate {
-    /// All queries of the first `folds` folds.
-    fn sample(&self, folds: usize) -> Sample {
-        let mut all = Sample::default();
-        self.samples.iter().take(folds).for_each(|sample| all.append(sample));
-        all
-    }
-
-    /// Its recall less another's on the folds that both were tried on.
-    fn less(&self, other: &Self) -> Sample {
-        let folds = self.samples.len().min(other.samples.len());
-        self.sample(folds).less(&other.sample(folds))
-    }
-}
-
 /// The folds of few pairs, and of many.
 const FOLDS: [usize; 2] = [8, 5];
 /// Pairs from which they are many.
@@ -102,7 +79,7 @@ pub fn choose(
 ) -> Result<Choice, FitError> {
     let settings = match among {
         Some(settings) => settings,
-        None => candidates::candidates(problem)?,
+        None => settings::usual(problem)?,
     };
     let pairs: usize = problem.sets.iter().map(|set| set.len()).sum();
     let folds = Folds::new(problem, FOLDS[usize::from(pairs >= MANY)], engine.seed);
@@ -113,7 +90,7 @@ pub fn choose(
     // A first round takes at most a third of the budget.
     let affordable = |most: usize| match folds.fold(0, most) {
         None => true,
-        Some(fold) => of_rounds[0] as f64 * round_of(&settings, problem, &fold) <= budget.0 / 3.0,
+        Some(fold) => of_rounds[0] as f64 * of_fold(&settings, problem, &fold) <= budget.0 / 3.0,
     };
     while most > 500 && !affordable(most) {
         most = most * 4 / 5;
@@ -191,157 +168,6 @@ fn finish(candidates: &[Candidate], running: &[usize], pairs: usize) -> Choice {
     let trials = trials.into_iter().map(|(_, trial)| trial).collect();
     let setting = candidates[chosen].setting.clone();
     Choice { chosen: setting.describe(), setting, trials, reason, pairs }
-}
-
-/// The work of fits.
-struct Work<'a> {
-    problem: &'a Problem<'a>,
-    folds: &'a Folds<'a>,
-    /// The most pairs that a fit is given.
-    most: usize,
-    hubs: Hubs,
-    engine: &'a Engine,
-    /// Nominal seconds.
-    spent: f64,
-    /// Fits that are done.
-    done: usize,
-    show: &'a mut dyn FnMut(usize, usize, &str),
-}
-
-impl Work<'_> {
-    /// Brings some candidates to `count` folds; false if there are too few pairs for a fold.
-    fn round(&mut self, candidates: &mut [Candidate], running: &[usize], count: usize) -> Result<bool, FitError> {
-        let first = running.iter().map(|&at| candidates[at].samples.len()).min().unwrap_or(0);
-        // In the order of the candidates: neighbours share what is costly.
-        let mut order = running.to_vec();
-        order.sort_unstable();
-        let total = self.done + order.len() * (count - first.min(count));
-        for part in first..count {
-            let Some(fold) = self.folds.fold(part, self.most) else { return Ok(false) };
-            let problem = Problem { sets: &fold.train, ..*self.problem };
-            let mut in_common = InCommon::default();
-            for &at in &order {
-                problem.go_on()?;
-                let candidate = &mut candidates[at];
-                (self.show)(self.done, total, &candidate.setting.describe());
-                self.done += 1;
-                if candidate.error.is_some() || candidate.samples.len() > part {
-                    continue;
-                }
-                match self.trial(&candidate.setting, &problem, &fold, &mut in_common) {
-                    Ok(sample) => candidate.samples.push(sample),
-                    Err(FitError::Stopped) => return Err(FitError::Stopped),
-                    Err(error) => candidate.error = Some(error.to_string()),
-                }
-            }
-            self.spent += round_of(order.iter().map(|&at| &candidates[at].setting), self.problem, &fold);
-        }
-        (self.show)(total, total, "");
-        Ok(true)
-    }
-
-    fn trial(
-        &self,
-        setting: &Setting,
-        problem: &Problem<'_>,
-        fold: &Fold,
-        in_common: &mut InCommon,
-    ) -> Result<Sample, FitError> {
-        let map = match setting {
-            Setting::ClosedForm(method) => method.map_with(problem, in_common)?,
-            setting => setting.map(problem, self.engine)?,
-        };
-        let space = Space::new(problem.towers.to_vec(), map);
-        let space = against_hubs(space, problem, self.hubs.hubness, self.hubs.neighbours)?;
-        let mut sample = Sample::default();
-        for pairs in &fold.held_out {
-            let rankings = pairs.rankings(&space, &Stop::default())?.ok_or(FitError::Stopped)?;
-            sample.add(pairs, &rankings);
-        }
-        Ok(sample)
-    }
-
-    /// Adds the best of each method side by side, if that is clearly better than the best alone.
-    fn join(&mut self, candidates: &mut Vec<Candidate>, running: &mut Vec<usize>, budget: f64) -> Result<(), FitError> {
-        /// Points that a method may be behind the best.
-        const BEHIND: f64 = 10.0;
-        /// Parts of a joint fit.
-        const PARTS: usize = 3;
-        let Some(&best) = running.first().filter(|&&at| !candidates[at].samples.is_empty()) else { return Ok(()) };
-        if self.problem.fixed.contains(&true) {
-            // Parts side by side are wider than the space that exists.
-            return Ok(());
-        }
-        let folds = candidates[best].samples.len();
-        let mut parts: Vec<usize> = vec![best];
-        let mut order: Vec<usize> = (0..candidates.len())
-            .filter(|&at| candidates[at].error.is_none() && !candidates[at].samples.is_empty())
-            .collect();
-        let behind = |at: usize| candidates[best].less(&candidates[at]).mean();
-        order.sort_by(|&a, &b| behind(a).total_cmp(&behind(b)).then(a.cmp(&b)));
-        for at in order {
-            let known = parts.iter().any(|&part| candidates[part].setting.method() == candidates[at].setting.method());
-            if !known && behind(at) < BEHIND && parts.len() < PARTS {
-                parts.push(at);
-            }
-        }
-        if parts.len() < 2 || self.spent + folds as f64 * self.cost_of(candidates, &parts) > budget {
-            return Ok(());
-        }
-        let settings: Vec<Setting> = parts.iter().map(|&at| candidates[at].setting.clone()).collect();
-        let held = (0..folds, self.most);
-        let before = self.done;
-        let show = &mut *self.show;
-        let mut show = |done: usize, total: usize, setting: &str| show(before + done, before + total, setting);
-        let found = weigh_on(self.problem, self.folds, held, &settings, self.hubs, self.engine, &mut show)?;
-        let joint = found.weights.iter().zip(settings).filter(|(weight, _)| **weight > 0.0);
-        let joint: Vec<(f32, Setting)> = joint.map(|(weight, setting)| (*weight, setting)).collect();
-        if joint.len() < 2 {
-            return Ok(());
-        }
-        candidates.push(Candidate { setting: Setting::Joint(joint), samples: found.samples, error: None });
-        let less = candidates[candidates.len() - 1].less(&candidates[best]);
-        // It is wider and slower than one part, and has to be clearly better.
-        if less.mean() > 2.0 * less.error() {
-            running.insert(0, candidates.len() - 1);
-        }
-        Ok(())
-    }
-
-    /// The work of some candidates on a fold.
-    fn cost_of(&self, candidates: &[Candidate], some: &[usize]) -> f64 {
-        let Some(fold) = self.folds.fold(0, self.most) else { return 0.0 };
-        // In the order of the candidates: neighbours share what is costly.
-        let mut order = some.to_vec();
-        order.sort_unstable();
-        round_of(order.iter().map(|&at| &candidates[at].setting), self.problem, &fold)
-    }
-
-    /// The work to bring some candidates to `count` folds.
-    fn cost(&self, candidates: &[Candidate], running: &[usize], count: usize) -> f64 {
-        let first = running.iter().map(|&at| candidates[at].samples.len()).min().unwrap_or(0);
-        count.saturating_sub(first) as f64 * self.cost_of(candidates, running)
-    }
-}
-
-/// The work of some settings on a fold.
-fn round_of<'s>(settings: impl IntoIterator<Item = &'s Setting>, problem: &Problem<'_>, fold: &Fold) -> f64 {
-    let problem = Problem { sets: &fold.train, ..*problem };
-    let others = fold.held_out.iter().map(|held| held.keys.len()).max().unwrap_or(0);
-    let (mut last, mut total) = (None, 0.0);
-    for setting in settings {
-        // Of those that share a kernel or axes, the first does nearly all the work.
-        let shared = match setting {
-            Setting::ClosedForm(ClosedForm::KernelCca(options)) => Some((options.standard, Some(options.tau))),
-            Setting::ClosedForm(ClosedForm::Cca(options)) => Some((options.standard, None)),
-            Setting::ClosedForm(ClosedForm::Ridge(options)) => Some((options.standard, None)),
-            _ => None,
-        };
-        let share = if shared.is_some() && shared == last { 0.2 } else { 1.0 };
-        last = shared;
-        total += share * seconds(setting, &problem, others);
-    }
-    total
 }
 
 #[cfg(test)]

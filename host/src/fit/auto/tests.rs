@@ -5,6 +5,7 @@ use crate::device::Cpu;
 use crate::fit::PairSet;
 use crate::fit::asif::AsifOptions;
 use crate::fit::cca::CcaOptions;
+use crate::fit::closed_form::ClosedForm;
 use crate::fit::closed_form::HubsOptions;
 use crate::fit::kernel_cca::KernelCcaOptions;
 use crate::fit::procrustes::ProcrustesOptions;

@@ -11,7 +11,7 @@ use crate::fit::setting::Setting;
 use crate::fit::{FitError, Problem, Standard};
 
 /// All of them; the first is the one to take where nothing tells them apart.
-pub(super) fn candidates(problem: &Problem<'_>) -> Result<Vec<Setting>, FitError> {
+pub(super) fn usual(problem: &Problem<'_>) -> Result<Vec<Setting>, FitError> {
     let mut all = Vec::new();
     let mut add = |method: ClosedForm| {
         let setting = Setting::ClosedForm(method);
