@@ -6,6 +6,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{HeldOut, Ranking};
+use crate::device::DeviceError;
+use crate::space::Space;
+use crate::stop::Stop;
 
 /// A mean, and the interval that holds it with a confidence of 95 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,20 @@ const FEWEST: usize = 10;
 type Direction = Vec<(usize, f64)>;
 
 impl Sample {
+    /// The queries of some pair sets in a space; none if `stop` asks.
+    pub fn of<'a>(
+        sets: impl IntoIterator<Item = &'a HeldOut>,
+        space: &Space,
+        stop: &Stop,
+    ) -> Result<Option<Self>, DeviceError> {
+        let mut all = Self::default();
+        for pairs in sets {
+            let Some(rankings) = pairs.rankings(space, stop)? else { return Ok(None) };
+            all.add(pairs, &rankings);
+        }
+        Ok(Some(all))
+    }
+
     /// Adds both directions of a pair set.
     pub fn add(&mut self, pairs: &HeldOut, rankings: &[Ranking; 2]) {
         let (of, count) = pairs.clusters();

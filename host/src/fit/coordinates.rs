@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::problem::copied;
 use super::{FitError, PairSet, Problem};
 use crate::latents::Latents;
-use crate::space::{Head, Input, Kernel, Projection};
+use crate::space::{Head, Input, Kernel, Map, Projection};
 
 /// The coordinates c(x) = g(x) matrix + offset of a latent x, where g(x) is the standardised latent, or its
 /// similarities to anchors.
@@ -72,6 +72,12 @@ impl Coordinates {
         let (input, kernel) = (self.input.clone(), self.kernel.clone());
         Projection { input, kernel, head: Some(Head { weight: weight.collect(), bias }) }
     }
+}
+
+/// The map of all towers to directions of their coordinates.
+pub(super) fn along(towers: &[Coordinates], directions: &[Mat<f64>]) -> Map {
+    let maps = towers.iter().zip(directions).map(|(tower, directions)| tower.projection(directions, &[]));
+    Map::Projections(maps.collect())
 }
 
 /// f32 values row by row as a matrix.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::error::RunError;
 use crate::config::Method;
 use crate::plugin::LoadedEncoder;
+use crate::space::Inlet;
 
 /// The content of `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,13 @@ pub struct TowerInfo {
     pub width: usize,
     /// Its encoders; none if its latents were precomputed.
     pub encoders: Vec<EncoderInfo>,
+}
+
+impl TowerInfo {
+    /// What the tower takes.
+    pub(crate) fn inlet(&self) -> Inlet {
+        Inlet { name: self.name.clone(), width: self.width }
+    }
 }
 
 /// An encoder as it was while training.

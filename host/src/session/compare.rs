@@ -93,14 +93,10 @@ impl Model {
                 }
             }
         }
-        let mut judged = Judged { sample: Sample::default(), pairs: 0, identity: Vec::new() };
-        for Tested { pairs, .. } in &tested {
-            let rankings = pairs.rankings(&self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
-            judged.sample.add(pairs, &rankings);
-            judged.pairs += pairs.matches.len();
-            let names = pairs.towers.map(|tower| self.recipe.towers[tower].name.clone());
-            judged.identity.push((names, pairs.digest.clone()));
-        }
-        Ok(judged)
+        let sets = || tested.iter().map(|tested| &tested.pairs);
+        let sample = Sample::of(sets(), &self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
+        let names = |towers: [usize; 2]| towers.map(|tower| self.recipe.towers[tower].name.clone());
+        let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
+        Ok(Judged { sample, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
     }
 }

@@ -44,13 +44,9 @@ impl Model {
         // What is wrong with the folder shows before items are paid for.
         let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
         let tested = self.held_out(data)?;
-        let judged = |space: &Space| -> Result<Sample, Error> {
-            let mut sample = Sample::default();
-            for tested in &tested {
-                let rankings = tested.pairs.rankings(space, &self.session.stop)?.ok_or(Error::Stopped)?;
-                sample.add(&tested.pairs, &rankings);
-            }
-            Ok(sample)
+        let judged = |space: &Space| {
+            let pairs = tested.iter().map(|tested| &tested.pairs);
+            Sample::of(pairs, space, &self.session.stop)?.ok_or(Error::Stopped)
         };
         let (before, after) = (judged(&self.space)?, judged(&space)?);
         let copy = |from: &Path, to: &Path| {

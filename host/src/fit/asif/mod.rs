@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::canonical::Blocks;
-use super::coordinates::Coordinates;
+use super::coordinates::{Coordinates, along};
 use super::kernel_cca::{Spectrum, Wanted};
 use super::onto::{onto, rows_with_targets};
 use super::options::{count, number};
@@ -129,8 +129,7 @@ fn compressed(problem: &Problem<'_>, options: &Options, inputs: &[Input]) -> Res
     };
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect::<Result<_, _>>()?;
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 0.5)?;
-    let maps = towers.iter().zip(&directions).map(|(tower, directions)| tower.projection(directions, &[]));
-    Ok(Map::Projections(maps.collect()))
+    Ok(along(&towers, &directions))
 }
 
 /// The map to similarities to `anchors`, latents as they are.

@@ -77,12 +77,7 @@ impl Work<'_> {
         };
         let space = Space::new(problem.towers.to_vec(), map);
         let space = against_hubs(space, problem, self.hubs.hubness, self.hubs.neighbours)?;
-        let mut sample = Sample::default();
-        for pairs in &fold.held_out {
-            let rankings = pairs.rankings(&space, &Stop::default())?.ok_or(FitError::Stopped)?;
-            sample.add(pairs, &rankings);
-        }
-        Ok(sample)
+        Sample::of(&fold.held_out, &space, &Stop::default())?.ok_or(FitError::Stopped)
     }
 
     /// Adds the best of each method side by side, if that is clearly better than the best alone.

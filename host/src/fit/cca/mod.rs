@@ -10,7 +10,7 @@ mod spectra;
 use serde::{Deserialize, Serialize};
 
 use super::canonical::Blocks;
-use super::coordinates::Coordinates;
+use super::coordinates::{Coordinates, along};
 use super::onto::{onto, regression};
 use super::options::{count, rho};
 use super::{FitError, Problem, Standard};
@@ -55,6 +55,5 @@ pub(super) fn fit(problem: &Problem<'_>, spectra: &Spectra, options: &Options) -
     }
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(coordinates).collect();
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;
-    let maps = towers.iter().zip(&directions).map(|(tower, directions)| tower.projection(directions, &[]));
-    Ok(Map::Projections(maps.collect()))
+    Ok(along(&towers, &directions))
 }

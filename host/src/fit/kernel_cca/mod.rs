@@ -22,7 +22,7 @@ mod options;
 
 use super::axes::Axes;
 use super::canonical::Blocks;
-use super::coordinates::Coordinates;
+use super::coordinates::{Coordinates, along};
 use super::onto::{onto, regression};
 use super::problem::FEWEST;
 use super::{FitError, Problem};
@@ -120,8 +120,7 @@ pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -
     problem.go_on()?;
     let directions = Blocks::new(problem, &towers)?.canonical(options.width, 1.0)?;
     problem.go_on()?;
-    let maps = towers.iter().zip(&directions).map(|(tower, directions)| tower.projection(directions, &[]));
-    Ok(Map::Projections(maps.collect()))
+    Ok(along(&towers, &directions))
 }
 
 /// At most so many landmarks as memory has room for.

@@ -9,7 +9,7 @@ use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 use super::canonical::{Blocks, polar};
-use super::coordinates::{Coordinates, Moments};
+use super::coordinates::{Coordinates, Moments, along};
 use super::onto::{onto, products};
 use super::options::count;
 use super::{FitError, Problem, Standard};
@@ -57,6 +57,5 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
     }
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(centred).collect::<Result<_, _>>()?;
     let directions: Vec<Mat<f64>> = Blocks::new(problem, &towers)?.orthogonal(options.width)?;
-    let maps = towers.iter().zip(&directions).map(|(tower, directions)| tower.projection(directions, &[]));
-    Ok(Map::Projections(maps.collect()))
+    Ok(along(&towers, &directions))
 }

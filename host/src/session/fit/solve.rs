@@ -11,7 +11,7 @@ use crate::eval::{mean_recall, retrieval_of};
 use crate::fit::auto::{Choice, choose};
 use crate::fit::joint::weigh;
 use crate::fit::{Engine, FitError, Problem, Setting, against_hubs};
-use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo};
+use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo, TowerInfo};
 use crate::session::towers::Towers;
 use crate::session::{Error, Event, Session};
 use crate::space::{Inlet, Space};
@@ -32,8 +32,8 @@ impl Session {
             tracing::warn!("there is no training to resume; the fit is made again");
         }
         let material = plan.material(towers)?;
-        let inlet = |tower: &crate::run::TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
-        let (inlets, fixed): (Vec<Inlet>, _) = (material.towers.iter().map(inlet).collect(), plan.fixed());
+        let inlets: Vec<Inlet> = material.towers.iter().map(TowerInfo::inlet).collect();
+        let fixed = plan.fixed();
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &material.sets, stop: &|| self.should_stop() };
         let engine = Engine { device: device.clone(), seed: how.seed.unwrap_or(0) };
         let start = Instant::now();

@@ -42,8 +42,7 @@ impl Session {
             adapter: tower.adapter,
             blocks: tower.blocks,
         });
-        let inlet = |tower: &TowerInfo| Inlet { name: tower.name.clone(), width: tower.width };
-        let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(inlet).collect(), plan.fixed());
+        let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(TowerInfo::inlet).collect(), plan.fixed());
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
         let begun = asked.start.begin(&problem, asked.width).map_err(stopped)?;
         if let Some(begun) = &begun {
