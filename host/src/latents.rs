@@ -1,6 +1,7 @@
 //! Rows of latents for training and export, independent of their storage.
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,6 +24,18 @@ pub trait Latents: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The digest of each row's values; equal rows have the same.
+pub(crate) fn digests(latents: &dyn Latents) -> Vec<blake3::Hash> {
+    let digest = |row: usize| {
+        let mut values = vec![0.0; latents.width()];
+        latents.copy_row(row, &mut values);
+        // -0 is 0.
+        values.iter_mut().for_each(|value| *value += 0.0);
+        blake3::hash(bytemuck::cast_slice(&values))
+    };
+    (0..latents.len()).into_par_iter().with_min_len(64).map(digest).collect()
 }
 
 /// Some rows of others, in any order.
@@ -53,6 +66,46 @@ impl Latents for Selected {
 
     fn read_ahead(&self, index: usize) {
         self.latents.read_ahead(self.rows[index]);
+    }
+}
+
+/// Several of the same width, one after the other.
+pub struct Stacked(Vec<Box<dyn Latents>>);
+
+impl Stacked {
+    /// `parts` are of equal width; there is at least one.
+    pub fn new(parts: Vec<Box<dyn Latents>>) -> Self {
+        Self(parts)
+    }
+
+    /// The part with row `index`, and the row in it.
+    fn at(&self, mut index: usize) -> (&dyn Latents, usize) {
+        let part = self.0.iter().find(|part| {
+            let within = index < part.len();
+            index -= if within { 0 } else { part.len() };
+            within
+        });
+        (&**part.expect("a row there is"), index)
+    }
+}
+
+impl Latents for Stacked {
+    fn len(&self) -> usize {
+        self.0.iter().map(|part| part.len()).sum()
+    }
+
+    fn width(&self) -> usize {
+        self.0[0].width()
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        let (part, row) = self.at(index);
+        part.copy_row(row, out);
+    }
+
+    fn read_ahead(&self, index: usize) {
+        let (part, row) = self.at(index);
+        part.read_ahead(row);
     }
 }
 

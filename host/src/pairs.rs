@@ -54,6 +54,15 @@ impl Side {
     }
 }
 
+/// The digest of items in this order.
+pub fn digest(keys: &[Option<Key>]) -> String {
+    let mut digest = blake3::Hasher::new();
+    for key in keys.iter().flatten() {
+        digest.update(&key.0);
+    }
+    digest.finalize().to_hex()[..16].to_owned()
+}
+
 /// Pairs row by row; both sides are columns of one file.
 pub fn pair(sides: [Side; 2]) -> Paired {
     let all = sides[0].keys.len();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::method::{FIT, Method, TRAIN};
 use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key};
+use super::unpaired::{UNPAIRED, UnpairedEntry};
 use crate::nn::AdapterKind;
 use crate::wording::suggest;
 
@@ -19,6 +20,8 @@ pub struct Recipe {
     pub towers: Vec<TowerEntry>,
     /// `[[pairs]]`; at least one.
     pub pairs: Vec<PairsEntry>,
+    /// `[[unpaired]]`.
+    pub unpaired: Vec<UnpairedEntry>,
     /// `method` of `[fit]`.
     pub method: Method,
     /// The options of the method in `[fit]`.
@@ -79,6 +82,8 @@ struct Document {
     tower: toml::map::Map<String, toml::Value>,
     pairs: Vec<toml::Table>,
     #[serde(default)]
+    unpaired: Vec<toml::Table>,
+    #[serde(default)]
     fit: toml::Table,
     /// The options of `method = "fusemix"`: see [`Recipe::options`].
     train: Option<toml::Table>,
@@ -133,16 +138,27 @@ impl Recipe {
                 return Err(file.error_at(&["tower", &tower.name], message));
             }
         }
-        let Document { mut fit, train, .. } = document;
+        let Document { mut fit, train, unpaired, .. } = document;
+        let unpaired = unpaired.iter().enumerate();
+        let unpaired: Vec<UnpairedEntry> = unpaired
+            .map(|(index, table)| UnpairedEntry::parse(&file, &towers, index, table))
+            .collect::<Result<_, _>>()?;
         let common = COMMON.into_iter().filter_map(|key| fit.remove_entry(key)).collect();
         // Options of a training ask for one.
-        let of_training = |tower: &TowerEntry| tower.blocks.is_some() || tower.adapter == AdapterKind::Linear;
-        let default = match train.is_some() || towers.iter().any(of_training) {
+        let of_training = |tower: &TowerEntry| {
+            tower.blocks.is_some() || matches!(tower.adapter, AdapterKind::Linear | AdapterKind::Glu)
+        };
+        let default = match train.is_some() || !unpaired.is_empty() || towers.iter().any(of_training) {
             true => Method::Fusemix,
             false => Method::Auto,
         };
         let (method, fit) = method(&file, fit, default, train.is_some())?;
-        Ok(Self { towers, pairs, method, fit, common, file })
+        if method != Method::Fusemix && !unpaired.is_empty() {
+            let message =
+                format!("[[unpaired]] is for `method = \"fusemix\"`, and `{}` takes pairs alone", method.name());
+            return Err(file.error_at(&[UNPAIRED], message));
+        }
+        Ok(Self { towers, pairs, unpaired, method, fit, common, file })
     }
 
     /// The options of its method.
@@ -192,6 +208,7 @@ impl Recipe {
             };
             match tower.adapter {
                 AdapterKind::Mlp => {}
+                AdapterKind::Glu => drop(table.insert("adapter".into(), "glu".into())),
                 AdapterKind::Linear => drop(table.insert("adapter".into(), "linear".into())),
                 AdapterKind::Identity => drop(table.insert("adapter".into(), "identity".into())),
             }
@@ -219,6 +236,13 @@ impl Recipe {
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
         document.insert("pairs".into(), pairs.into());
+        let unpaired = self.unpaired.iter().map(|UnpairedEntry { train, end }| {
+            let (train, tower) = (absolute(train), &self.towers[end.tower].name);
+            toml::Table::from_iter([("train".to_owned(), train.into()), (tower.clone(), end.column.clone().into())])
+        });
+        if !self.unpaired.is_empty() {
+            document.insert(UNPAIRED.into(), unpaired.collect::<Vec<_>>().into());
+        }
         let mut fit = toml::Table::from_iter([(METHOD.to_owned(), method.name().into())]);
         fit.extend(table_of(common)?);
         match method {
@@ -310,7 +334,7 @@ fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry
         return Err(wrong(format!("encoder `{twice}` is listed twice, which adds nothing; remove one")));
     }
     let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
-    if adapter != AdapterKind::Mlp && table.blocks.is_some() {
+    if !adapter.has_blocks() && table.blocks.is_some() {
         return Err(wrong("only an MLP adapter has `blocks`; remove `blocks` or `adapter`".into()));
     }
     Ok(TowerEntry { name, source, blocks: table.blocks, adapter })

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::{FitError, PairSet};
-use crate::latents::Latents;
+use crate::latents::{Latents, digests};
 use crate::space::Inlet;
 
 /// Towers and their pairs.
@@ -46,17 +46,8 @@ impl<'a> Problem<'a> {
         let mut seen = HashSet::new();
         let mut first = Vec::new();
         for (number, side) in self.sides(tower).into_iter().enumerate() {
-            let content = |row: usize| -> [u8; 32] {
-                let mut values = vec![0.0; side.width()];
-                side.copy_row(row, &mut values);
-                // -0 is 0.
-                values.iter_mut().for_each(|value| *value += 0.0);
-                blake3::hash(bytemuck::cast_slice(&values)).into()
-            };
-            let contents: Vec<[u8; 32]> = (0..side.len()).into_par_iter().with_min_len(64).map(content).collect();
-            first.extend(
-                contents.into_iter().enumerate().filter_map(|(row, of)| seen.insert(of).then_some((number, row))),
-            );
+            let contents = digests(side).into_iter().enumerate();
+            first.extend(contents.filter_map(|(row, of)| seen.insert(of).then_some((number, row))));
         }
         first
     }

@@ -1,4 +1,5 @@
-//! Bias, GELU, then dropout: forward and backward.
+//! Bias, GELU, then dropout, or the same with a gated linear unit (GEGLU of Shazeer, arXiv 2002.05202): forward and
+//! backward.
 //!
 //! A value is dropped by a hash of its place in the batch, so masks need no storage: the backward pass, a recomputation
 //! in other micro-batches and another device all get the same mask.
@@ -160,5 +161,97 @@ fn backward_with<'a, S: Simd>(
         let factor = dropout.factor(row, at as u32);
         out[at] = x * cumulated * factor;
         gradient[at] *= (cumulated + x * density) * factor;
+    }
+}
+
+/// `out = dropout(gelu(a) b)`, with a and b the halves of a row of `x + bias`. Reads `x (rows x 2 width)`, `bias (2
+/// width)`; writes `out (rows x width)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Glu {
+    pub rows: usize,
+    /// Values of a half.
+    pub width: usize,
+    /// Row of the batch that the first of these is.
+    pub first: usize,
+    pub dropout: Dropout,
+}
+
+impl Kernel for Glu {
+    fn name(&self) -> &'static str {
+        "glu"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        shader("glu", self.rows, self.width, self.first, self.dropout)
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, bias], [out]) = slices(reads, writes);
+        let Self { width, first, dropout, .. } = *self;
+        let rows = out.par_chunks_mut(width).zip(x.par_chunks(2 * width)).enumerate();
+        rows.with_min_len(4).for_each(|(at, (out, x))| gate(out, x, bias, dropout, dropout.row((first + at) as u32)));
+    }
+}
+
+/// A row of [`Glu`].
+#[pulp::with_simd(gate = Arch::new())]
+#[inline(always)]
+fn gate_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [f32], dropout: Dropout, row: u32) {
+    let width = out.len();
+    let (x, bias) = (&x[..2 * width], &bias[..2 * width]);
+    for at in 0..width {
+        let (a, b) = (x[at] + bias[at], x[width + at] + bias[width + at]);
+        out[at] = a * normal(a).0 * b * dropout.factor(row, at as u32);
+    }
+}
+
+/// The gradient to `x`. Reads `x (rows x 2 width)`, `bias (2 width)`, and `gradient (rows x width)` to the output; writes
+/// `to_x (rows x 2 width)`, and the output of [`Glu`] again, `out (rows x width)`, which is not kept.
+#[derive(Clone, Copy, Debug)]
+pub struct GluBackward(pub Glu);
+
+impl Kernel for GluBackward {
+    fn name(&self) -> &'static str {
+        "glu_backward"
+    }
+
+    fn shader(&self, gpu: &Gpu) -> Shader {
+        Shader { entry: "glu_backward", ..self.0.shader(gpu) }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([x, bias, gradient], [to_x, out]) = slices(reads, writes);
+        let Glu { width, first, dropout, .. } = self.0;
+        let rows = to_x.par_chunks_mut(2 * width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(2 * width));
+        rows.zip(gradient.par_chunks(width)).enumerate().with_min_len(4).for_each(
+            |(at, (((to_x, out), x), gradient))| {
+                gate_backward([to_x, out], x, bias, gradient, dropout, dropout.row((first + at) as u32));
+            },
+        );
+    }
+}
+
+/// A row of [`GluBackward`].
+#[pulp::with_simd(gate_backward = Arch::new())]
+#[inline(always)]
+fn gate_backward_with<'a, S: Simd>(
+    _: S,
+    [to_x, out]: [&'a mut [f32]; 2],
+    x: &'a [f32],
+    bias: &'a [f32],
+    gradient: &'a [f32],
+    dropout: Dropout,
+    row: u32,
+) {
+    let width = out.len();
+    let (x, bias, gradient) = (&x[..2 * width], &bias[..2 * width], &gradient[..width]);
+    let (to_a, to_b) = to_x.split_at_mut(width);
+    for at in 0..width {
+        let (a, b) = (x[at] + bias[at], x[width + at] + bias[width + at]);
+        let (cumulated, density) = normal(a);
+        let factor = dropout.factor(row, at as u32);
+        out[at] = a * cumulated * b * factor;
+        to_a[at] = gradient[at] * (cumulated + a * density) * b * factor;
+        to_b[at] = gradient[at] * a * cumulated * factor;
     }
 }

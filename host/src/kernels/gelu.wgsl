@@ -1,4 +1,4 @@
-// out = dropout(gelu(x + bias)) and its gradient, a value a thread.
+// out = dropout(gelu(x + bias)), or with a gate, and their gradients, a value a thread.
 
 struct Params { rows: u32, width: u32, first: u32, threshold: u32, scale: f32, key: u32 }
 
@@ -12,6 +12,11 @@ struct Params { rows: u32, width: u32, first: u32, threshold: u32, scale: f32, k
 // gelu_backward
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<storage, read_write> again: array<f32>;
+
+// glu_backward
+@group(0) @binding(3) var<storage, read> to_out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> to_x: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out_again: array<f32>;
 
 fn hash(value: u32) -> u32 {
     var x = (value ^ (value >> 16u)) * 0x7feb352du;
@@ -61,5 +66,41 @@ fn gelu_backward(
         let kept = factor(at);
         again[at] = value * both.x * kept;
         gradient[at] *= (both.x + value * both.y) * kept;
+    }
+}
+
+@compute @workgroup_size(256)
+fn glu(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let at = (group.y * groups.x + group.x) * 256u + index;
+    if at < params.rows * params.width {
+        let column = at % params.width;
+        let first = at + at - column;
+        let a = x[first] + bias[column];
+        let b = x[first + params.width] + bias[column + params.width];
+        out[at] = a * normal(a).x * b * factor(at);
+    }
+}
+
+@compute @workgroup_size(256)
+fn glu_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let at = (group.y * groups.x + group.x) * 256u + index;
+    if at < params.rows * params.width {
+        let column = at % params.width;
+        let first = at + at - column;
+        let a = x[first] + bias[column];
+        let b = x[first + params.width] + bias[column + params.width];
+        let both = normal(a);
+        let kept = factor(at);
+        out_again[at] = a * both.x * b * kept;
+        to_x[first] = to_out[at] * (both.x + a * both.y) * b * kept;
+        to_x[first + params.width] = to_out[at] * a * both.x * kept;
     }
 }

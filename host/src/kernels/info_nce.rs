@@ -226,6 +226,49 @@ fn differentiate_with<'a, S: Simd>(
     lanes.iter().sum()
 }
 
+/// [`Gradient`] to other targets than each pair's own: reads `log_tau (1)`, the log-sum-exps `row (rows)`, `column
+/// (columns)`, and `targets (rows x columns)`, each the sum of that of a row and that of a column; turns `tile (rows x
+/// columns)` from cosines into their gradients, and adds each row's gradient to log tau to `slope (rows)`, and half of
+/// its logits times their targets to `own (rows)`.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetGradient {
+    pub tile: Tile,
+    /// B.
+    pub pairs: usize,
+}
+
+impl Kernel for TargetGradient {
+    fn name(&self) -> &'static str {
+        "target_gradient"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let mut shader = self.tile.shader("target_gradient", groups(self.tile.rows, 1));
+        shader.params[3] = self.pairs as u32;
+        shader
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([log_tau, row, column, targets], [tile, slope, own]) = slices(reads, writes);
+        let (Tile { columns, begin, .. }, inverse) = (self.tile, (-log_tau[0]).exp());
+        let share = inverse / (2.0 * self.pairs as f32);
+        let rows = tile.par_chunks_mut(columns).zip(slope).zip(own).zip(targets.par_chunks(columns)).enumerate();
+        rows.with_min_len(4).for_each(|(at, (((tile, slope), own), targets))| {
+            let (mut to_slope, mut to_own) = (0.0, 0.0);
+            for ((value, column), target) in tile.iter_mut().zip(column).zip(targets) {
+                let c = *value;
+                let both = exp(c * inverse - row[at]) + exp(c * inverse - column);
+                *value = share * (both - target);
+                to_slope -= *value * c;
+                to_own += target * c;
+            }
+            let before = |old: f32| if begin { 0.0 } else { old };
+            *slope = before(*slope) + to_slope;
+            *own = before(*own) + 0.5 * inverse * to_own;
+        });
+    }
+}
+
 /// Reads `row`, `column`, `own`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau
 /// to `to_log_tau (1)`.
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,12 @@ struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32 }
 @group(0) @binding(4) var<storage, read_write> tile: array<f32>;
 @group(0) @binding(5) var<storage, read_write> slope: array<f32>;
 
+// target_gradient
+@group(0) @binding(4) var<storage, read> targets: array<f32>;
+@group(0) @binding(5) var<storage, read_write> target_tile: array<f32>;
+@group(0) @binding(6) var<storage, read_write> target_slope: array<f32>;
+@group(0) @binding(7) var<storage, read_write> target_own: array<f32>;
+
 // reduce
 @group(0) @binding(1) var<storage, read> all_rows: array<f32>;
 @group(0) @binding(2) var<storage, read> all_columns: array<f32>;
@@ -170,6 +176,34 @@ fn gradient(
     part = total(vec2(part, 0.0), index).x;
     if asked < params.rows && index == 0u {
         slope[i] = part + select(slope[i], 0.0, params.begin == 1u);
+    }
+}
+
+@compute @workgroup_size(64)
+fn target_gradient(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let asked = group.y * groups.x + group.x;
+    let i = min(asked, params.rows - 1u);
+    let inverse = exp(-own_log_tau[0]);
+    let share = inverse / (2.0 * f32(params.pairs));
+    var sums = vec2(0.0);
+    if asked < params.rows {
+        for (var j = index; j < params.columns; j += 64u) {
+            let at = i * params.columns + j;
+            let c = target_tile[at];
+            let wanted = targets[at];
+            let g = share * (exp(c * inverse - row[i]) + exp(c * inverse - column[j]) - wanted);
+            target_tile[at] = g;
+            sums += vec2(-g * c, wanted * c);
+        }
+    }
+    sums = total(sums, index);
+    if asked < params.rows && index == 0u {
+        target_slope[i] = sums.x + select(target_slope[i], 0.0, params.begin == 1u);
+        target_own[i] = 0.5 * inverse * sums.y + select(target_own[i], 0.0, params.begin == 1u);
     }
 }
 

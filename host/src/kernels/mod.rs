@@ -8,7 +8,9 @@
 
 mod adamw;
 mod bias;
+mod centred;
 mod clip;
+mod divergence;
 mod ema;
 mod exp;
 mod gelu;
@@ -18,23 +20,29 @@ mod matmul;
 mod mix;
 mod normalize;
 mod sigmoid;
+mod targets;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod unfold;
 
 pub use adamw::AdamW;
 pub use bias::{AddBias, ColumnSum};
+pub use centred::Centred;
 pub use clip::{ClipFactor, SquareSums};
+pub use divergence::{AddLoss, Divergence, DivergenceGradient};
 pub use ema::Ema;
 pub(crate) use gelu::hash;
-pub use gelu::{Dropout, Gelu, GeluBackward};
-pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, Tile};
+pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
+pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub(crate) use matmul::bf16;
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};
-pub use sigmoid::{SigmoidGradient, SigmoidReduce};
+pub use sigmoid::{SigmoidGradient, SigmoidReduce, SigmoidTargetGradient};
+pub use targets::{FACTS, Overlaps, RowTotals, Soften, Spread};
+pub use transport::{PlanGradient, Potentials};
 pub use unfold::Unfold;
 
 /// One launch of a kernel.

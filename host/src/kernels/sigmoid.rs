@@ -1,8 +1,9 @@
 //! The pairwise sigmoid loss over B pairs, in tiles of the B x B cosines (Zhai et al., "Sigmoid Loss for Language Image
 //! Pre-Training", ICCV 2023; its mean over B^2 as in SAIL, arXiv 2412.04616).
 //!
-//! With logits s = cos / tau + bias, and z = 1 for a pair and -1 for all else, `loss = sum_ij log(1 + exp(-z s_ij)) /
-//! B^2`. One pass over the tiles turns cosines into gradients ([`SigmoidGradient`]); [`SigmoidReduce`] ends it.
+//! With logits s = cos / tau + bias, and targets t = 1 for a pair and 0 for all else, `loss = sum_ij (log(1 + exp(s_ij))
+//! - t_ij s_ij) / B^2`. One pass over the tiles turns cosines into gradients ([`SigmoidGradient`], or for other targets
+//! [`SigmoidTargetGradient`]); [`SigmoidReduce`] ends it.
 
 use rayon::prelude::*;
 
@@ -44,10 +45,8 @@ impl Kernel for SigmoidGradient {
             for (j, value) in tile.iter_mut().enumerate() {
                 let (c, z) = (*value, if self.diagonal && j == at { 1.0 } else { -1.0 });
                 let v = -z * (c * inverse + self.bias);
-                let e = (-v.abs()).exp();
-                of_loss += v.max(0.0) + e.ln_1p();
-                // The sigmoid of v.
-                let sigmoid = if v > 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) };
+                let (softplus, sigmoid) = softplus(v);
+                of_loss += softplus;
                 *value = -z * sigmoid * share * inverse;
                 to_slope -= *value * c;
             }
@@ -56,6 +55,47 @@ impl Kernel for SigmoidGradient {
             *loss = before(*loss) + share * of_loss;
         });
     }
+}
+
+/// [`SigmoidGradient`] to other targets than each pair's own, from 0 to 1: reads `log_tau (1)`, and `targets (rows x
+/// columns)`.
+#[derive(Clone, Copy, Debug)]
+pub struct SigmoidTargetGradient(pub SigmoidGradient);
+
+impl Kernel for SigmoidTargetGradient {
+    fn name(&self) -> &'static str {
+        "sigmoid_target_gradient"
+    }
+
+    fn shader(&self, gpu: &Gpu) -> Shader {
+        Shader { entry: "sigmoid_target_gradient", ..self.0.shader(gpu) }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([log_tau, targets], [tile, slope, loss]) = slices(reads, writes);
+        let SigmoidGradient { tile: Tile { columns, begin, .. }, pairs, bias, .. } = self.0;
+        let (inverse, share) = ((-log_tau[0]).exp(), 1.0 / (pairs as f32 * pairs as f32));
+        let rows = tile.par_chunks_mut(columns).zip(slope).zip(loss).zip(targets.par_chunks(columns));
+        rows.with_min_len(4).for_each(|(((tile, slope), loss), targets)| {
+            let (mut to_slope, mut of_loss) = (0.0, 0.0);
+            for (value, target) in tile.iter_mut().zip(targets) {
+                let (c, s) = (*value, *value * inverse + bias);
+                let (softplus, sigmoid) = softplus(s);
+                of_loss += softplus - target * s;
+                *value = (sigmoid - target) * share * inverse;
+                to_slope -= *value * c;
+            }
+            let before = |old: f32| if begin { 0.0 } else { old };
+            *slope = before(*slope) + to_slope;
+            *loss = before(*loss) + share * of_loss;
+        });
+    }
+}
+
+/// log(1 + exp(v)), and its derivative.
+fn softplus(v: f32) -> (f32, f32) {
+    let e = (-v.abs()).exp();
+    (v.max(0.0) + e.ln_1p(), if v > 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) })
 }
 
 /// Reads `loss`, `slope (pairs each)`; writes the loss to `losses[step]`, and the gradient to log tau to `to_log_tau

@@ -11,6 +11,12 @@ struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32, 
 @group(0) @binding(3) var<storage, read_write> slope: array<f32>;
 @group(0) @binding(4) var<storage, read_write> loss: array<f32>;
 
+// sigmoid_target_gradient
+@group(0) @binding(2) var<storage, read> targets: array<f32>;
+@group(0) @binding(3) var<storage, read_write> target_tile: array<f32>;
+@group(0) @binding(4) var<storage, read_write> target_slope: array<f32>;
+@group(0) @binding(5) var<storage, read_write> target_loss: array<f32>;
+
 // sigmoid_reduce
 @group(0) @binding(1) var<storage, read> all_losses: array<f32>;
 @group(0) @binding(2) var<storage, read> all_slopes: array<f32>;
@@ -33,6 +39,14 @@ fn total(value: vec2<f32>, index: u32) -> vec2<f32> {
     return parts[0];
 }
 
+// log(1 + exp(v)), and its derivative.
+fn softplus(v: f32) -> vec2<f32> {
+    let e = exp(-abs(v));
+    // Of a small e, log(1 + e) would lose all digits.
+    let more = select(log(1.0 + e), e - 0.5 * e * e, e < 0.001);
+    return vec2(max(v, 0.0) + more, select(e, 1.0, v > 0.0) / (1.0 + e));
+}
+
 @compute @workgroup_size(64)
 fn sigmoid_gradient(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -49,18 +63,45 @@ fn sigmoid_gradient(
             let c = tile[i * params.columns + j];
             let z = select(-1.0, 1.0, params.diagonal == 1u && i == j);
             let v = -z * (c * inverse + params.bias);
-            let e = exp(-abs(v));
-            let g = -z * select(e, 1.0, v > 0.0) / (1.0 + e) * share * inverse;
+            let both = softplus(v);
+            let g = -z * both.y * share * inverse;
             tile[i * params.columns + j] = g;
-            // Of a small e, log(1 + e) would lose all digits.
-            let more = select(log(1.0 + e), e - 0.5 * e * e, e < 0.001);
-            sums += vec2(-g * c, share * (max(v, 0.0) + more));
+            sums += vec2(-g * c, share * both.x);
         }
     }
     sums = total(sums, index);
     if asked < params.rows && index == 0u {
         slope[i] = sums.x + select(slope[i], 0.0, params.begin == 1u);
         loss[i] = sums.y + select(loss[i], 0.0, params.begin == 1u);
+    }
+}
+
+@compute @workgroup_size(64)
+fn sigmoid_target_gradient(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let asked = group.y * groups.x + group.x;
+    let i = min(asked, params.rows - 1u);
+    let inverse = exp(-log_tau[0]);
+    let share = 1.0 / (f32(params.pairs) * f32(params.pairs));
+    var sums = vec2(0.0);
+    if asked < params.rows {
+        for (var j = index; j < params.columns; j += 64u) {
+            let at = i * params.columns + j;
+            let c = target_tile[at];
+            let s = c * inverse + params.bias;
+            let both = softplus(s);
+            let g = (both.y - targets[at]) * share * inverse;
+            target_tile[at] = g;
+            sums += vec2(-g * c, share * (both.x - targets[at] * s));
+        }
+    }
+    sums = total(sums, index);
+    if asked < params.rows && index == 0u {
+        target_slope[i] = sums.x + select(target_slope[i], 0.0, params.begin == 1u);
+        target_loss[i] = sums.y + select(target_loss[i], 0.0, params.begin == 1u);
     }
 }
 

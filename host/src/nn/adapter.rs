@@ -34,7 +34,7 @@ impl Activations {
     /// Values of a row.
     pub(crate) fn values(shape: Shape) -> usize {
         match shape.kind {
-            AdapterKind::Mlp => mlp::Activations::values(shape) + shape.shared,
+            AdapterKind::Mlp | AdapterKind::Glu => mlp::Activations::values(shape) + shape.shared,
             AdapterKind::Linear => shape.shared,
             AdapterKind::Identity => 0,
         }
@@ -42,7 +42,7 @@ impl Activations {
 
     pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize) -> Self {
         Self {
-            mlp: (shape.kind == AdapterKind::Mlp).then(|| mlp::Activations::new(device, shape, rows)),
+            mlp: shape.kind.has_blocks().then(|| mlp::Activations::new(device, shape, rows)),
             out: (shape.kind != AdapterKind::Identity).then(|| device.zeros(rows * shape.shared)),
         }
     }
@@ -59,12 +59,11 @@ impl Activations {
 impl Scratch {
     /// Values of a row, for training.
     pub(crate) fn values(shape: Shape) -> usize {
-        if shape.kind == AdapterKind::Mlp { mlp::Scratch::values(shape) } else { 0 }
+        if shape.kind.has_blocks() { mlp::Scratch::values(shape) } else { 0 }
     }
 
     pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, training: bool) -> Self {
-        let is_mlp = shape.kind == AdapterKind::Mlp;
-        Self(is_mlp.then(|| mlp::Scratch::new(device, shape, rows, training)))
+        Self(shape.kind.has_blocks().then(|| mlp::Scratch::new(device, shape, rows, training)))
     }
 
     fn mlp(&self) -> &mlp::Scratch {
@@ -76,7 +75,7 @@ impl Adapter {
     pub(crate) fn new(device: &dyn Device, source: &mut dyn Source, shape: Shape) -> Self {
         let Shape { width, shared, bias, .. } = shape;
         let kind = match shape.kind {
-            AdapterKind::Mlp => Kind::Mlp(Box::new(Mlp::new(device, source, shape))),
+            AdapterKind::Mlp | AdapterKind::Glu => Kind::Mlp(Box::new(Mlp::new(device, source, shape))),
             AdapterKind::Linear => Kind::Linear(Box::new(Linear::new(device, source, "head", [width, shared], bias))),
             AdapterKind::Identity => Kind::Identity,
         };

@@ -1,14 +1,15 @@
 //! The fusion adapter h: L blocks of `x + W2 dropout(gelu(W1 LayerNorm(x)))`, a LayerNorm, and a Linear into the shared
-//! space (arXiv 2312.10144, section 5.1 and appendix).
+//! space (arXiv 2312.10144, section 5.1 and appendix). With a gate, W1 has twice the outputs, a and b, and a block is
+//! `x + W2 dropout(gelu(a) b)`.
 
 use super::backward::Backward;
 use super::linear::Linear;
 use super::mode::{Mode, Rows};
 use super::norm::{Norm, Normed};
 use super::parameter::{Keep, Parameter, Source};
-use super::shape::Shape;
+use super::shape::{AdapterKind, Shape};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{AddBias, Gelu, GeluBackward};
+use crate::kernels::{AddBias, Dropout, Gelu, GeluBackward, Glu, GluBackward, Kernel};
 
 /// The adapter.
 pub(crate) struct Mlp {
@@ -32,7 +33,7 @@ pub(crate) struct Activations {
 
 struct BlockActivations {
     norm: Normed,
-    /// Before bias, GELU and dropout, `rows x inner`.
+    /// Before bias, GELU, gate and dropout, `rows x up`.
     up: Buffer,
     /// `rows x width`
     out: Buffer,
@@ -50,18 +51,22 @@ struct Gradients {
     stream: Buffer,
     normed: Buffer,
     inner: Buffer,
+    /// That to the outputs of the first Linear, if there is a gate: `rows x up`.
+    gated: Option<Buffer>,
 }
 
 impl Activations {
     /// Values of a row.
-    pub(crate) fn values(Shape { width, inner, blocks, .. }: Shape) -> usize {
-        blocks * (Normed::values(width) + inner + width) + Normed::values(width)
+    pub(crate) fn values(shape: Shape) -> usize {
+        let Shape { width, blocks, .. } = shape;
+        blocks * (Normed::values(width) + shape.up() + width) + Normed::values(width)
     }
 
-    pub(crate) fn new(device: &dyn Device, Shape { width, inner, blocks, .. }: Shape, rows: usize) -> Self {
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize) -> Self {
+        let Shape { width, blocks, .. } = shape;
         let block = |_| BlockActivations {
             norm: Normed::new(device, rows, width),
-            up: device.zeros(rows * inner),
+            up: device.zeros(rows * shape.up()),
             out: device.zeros(rows * width),
         };
         Self { blocks: (0..blocks).map(block).collect(), norm: Normed::new(device, rows, width) }
@@ -70,15 +75,18 @@ impl Activations {
 
 impl Scratch {
     /// Values of a row, for training.
-    pub(crate) fn values(Shape { width, inner, .. }: Shape) -> usize {
-        2 * inner + 2 * width
+    pub(crate) fn values(shape: Shape) -> usize {
+        let gated = if shape.kind == AdapterKind::Glu { shape.up() } else { 0 };
+        2 * shape.inner + 2 * shape.width + gated
     }
 
-    pub(crate) fn new(device: &dyn Device, Shape { width, inner, .. }: Shape, rows: usize, training: bool) -> Self {
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, training: bool) -> Self {
+        let Shape { width, inner, .. } = shape;
         let gradients = training.then(|| Gradients {
             stream: device.zeros(rows * width),
             normed: device.zeros(rows * width),
             inner: device.zeros(rows * inner),
+            gated: (shape.kind == AdapterKind::Glu).then(|| device.zeros(rows * shape.up())),
         });
         Self { gelu: device.zeros(rows * inner), gradients }
     }
@@ -89,7 +97,7 @@ impl Mlp {
         let Shape { width, inner, blocks, shared, bias, .. } = shape;
         let mut block = |index| Block {
             norm: Norm::new(device, source, &format!("blocks.{index}.norm"), width),
-            up: Linear::new(device, source, &format!("blocks.{index}.up"), [width, inner], bias),
+            up: Linear::new(device, source, &format!("blocks.{index}.up"), [width, shape.up()], bias),
             down: Linear::new(device, source, &format!("blocks.{index}.down"), [inner, width], bias),
         };
         let blocks = (0..blocks).map(&mut block).collect();
@@ -105,6 +113,15 @@ impl Mlp {
         blocks.chain(self.norm.parameters()).chain(self.head.parameters()).collect()
     }
 
+    /// The part of a block between its Linears, with a gate or without.
+    fn activation(&self, Rows { first, count: rows }: Rows, dropout: Dropout) -> Box<dyn Kernel> {
+        let width = self.shape.inner;
+        match self.shape.kind {
+            AdapterKind::Glu => Box::new(Glu { rows, width, first, dropout }),
+            _ => Box::new(Gelu { rows, width, first, dropout }),
+        }
+    }
+
     /// Writes `out (count x shared)` of the latents `x (count x width)` of some rows.
     pub(crate) fn forward(
         &self,
@@ -116,16 +133,16 @@ impl Mlp {
         out: Slice<'_>,
     ) {
         let Shape { width, inner, shared, .. } = self.shape;
-        let Rows { first, count } = rows;
+        let count = rows.count;
         let use_ = (mode.version, mode.precision);
         let gelu = scratch.gelu.part(0, count * inner);
         let mut stream = x;
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate() {
-            let (up, down) = (passed.up.part(0, count * inner), passed.out.part(0, count * width));
+            let (up, down) = (passed.up.part(0, count * self.shape.up()), passed.out.part(0, count * width));
             block.norm.forward(device, count, mode.version, stream, &passed.norm);
             block.up.forward(device, count, use_, passed.norm.out(count * width), up);
-            let kernel = Gelu { rows: count, width: inner, first, dropout: mode.dropout(index) };
-            device.launch(&kernel, &[up, block.up.bias.values(mode.version)], &[gelu]);
+            let reads = [up, block.up.bias.values(mode.version)];
+            device.launch(&*self.activation(rows, mode.dropout(index)), &reads, &[gelu]);
             block.down.forward(device, count, use_, gelu, down);
             let add = AddBias { rows: count, width, residual: true };
             device.launch(&add, &[block.down.bias.values(mode.version), stream], &[down]);
@@ -161,18 +178,30 @@ impl Mlp {
         self.norm.backward(pass, (input(self.blocks.len()), &activations.norm), normed, (stream, false));
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate().rev() {
             block.down.backward_input(pass, stream, to_inner);
-            let kernel = GeluBackward { rows: count, width: inner, first, dropout: mode.dropout(index) };
-            let reads = [passed.up.part(0, count * inner), block.up.bias.values(mode.version)];
-            device.launch(&kernel, &reads, &[to_inner, gelu]);
+            let (dropout, bias) = (mode.dropout(index), block.up.bias.values(mode.version));
+            let up = passed.up.part(0, count * self.shape.up());
+            let to_up = match &gradients.gated {
+                None => {
+                    let kernel = GeluBackward { rows: count, width: inner, first, dropout };
+                    device.launch(&kernel, &[up, bias], &[to_inner, gelu]);
+                    to_inner
+                }
+                Some(gated) => {
+                    let to_up = gated.part(0, count * self.shape.up());
+                    let kernel = GluBackward(Glu { rows: count, width: inner, first, dropout });
+                    device.launch(&kernel, &[up, bias, to_inner], &[to_up, gelu]);
+                    to_up
+                }
+            };
             block.down.backward_parameters(pass, gelu, stream);
             if index > 0 {
-                block.up.backward_parameters(pass, passed.norm.out(count * width), to_inner);
-                block.up.backward_input(pass, to_inner, normed);
+                block.up.backward_parameters(pass, passed.norm.out(count * width), to_up);
+                block.up.backward_input(pass, to_up, normed);
                 block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
             } else {
                 // Nobody trains the latents, which saves a product; `finish` does the rest.
                 block.norm.standardize(device, count, x, &passed.norm, normed);
-                block.up.backward_parameters(pass, normed, to_inner);
+                block.up.backward_parameters(pass, normed, to_up);
             }
         }
     }

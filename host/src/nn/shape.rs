@@ -6,10 +6,19 @@
 pub enum AdapterKind {
     /// An MLP.
     Mlp,
+    /// An MLP whose blocks are gated.
+    Glu,
     /// A Linear.
     Linear,
     /// Nothing: the shared space is the tower's own.
     Identity,
+}
+
+impl AdapterKind {
+    /// True if it has blocks.
+    pub fn has_blocks(self) -> bool {
+        matches!(self, Self::Mlp | Self::Glu)
+    }
 }
 
 /// Dimensions of an adapter.
@@ -29,12 +38,20 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The outputs of a block's first Linear: with a gate, twice the inner width.
+    pub(crate) fn up(self) -> usize {
+        if self.kind == AdapterKind::Glu { 2 * self.inner } else { self.inner }
+    }
+
     /// Values of its parameters.
     pub(crate) fn values(self) -> u64 {
-        let [width, inner, blocks, shared] = [self.width, self.inner, self.blocks, self.shared].map(|size| size as u64);
+        let sizes = [self.width, self.inner, self.up(), self.blocks, self.shared];
+        let [width, inner, up, blocks, shared] = sizes.map(|size| size as u64);
         let head = width * shared + shared;
         match self.kind {
-            AdapterKind::Mlp => blocks.saturating_mul(2 * width * inner + inner + 3 * width) + 2 * width + head,
+            AdapterKind::Mlp | AdapterKind::Glu => {
+                blocks.saturating_mul(width * (up + inner) + up + 3 * width) + 2 * width + head
+            }
             AdapterKind::Linear => head,
             AdapterKind::Identity => 0,
         }

@@ -56,6 +56,11 @@ impl Seen {
         self.insert(pairs_of(towers), of_pairs);
     }
 
+    /// Adds items of a tower that belong to no pair.
+    pub fn add_items(&mut self, tower: &str, items: impl IntoIterator<Item = Key>) {
+        self.insert(items_of(tower), items.into_iter().map(|key| item(&key)).collect());
+    }
+
     fn insert(&mut self, name: String, digests: Vec<u64>) {
         let all = self.0.entry(name).or_default();
         all.extend(digests);

@@ -45,6 +45,9 @@ impl Session {
                 columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
             }
         }
+        for entry in &recipe.unpaired {
+            columns.add(&Dataset::open(&entry.train)?, entry.end.tower, &entry.end.column)?;
+        }
         Ok(columns.all)
     }
 }

@@ -354,7 +354,7 @@ fn the_scale_of_latents_does_not_matter() {
 /// Before its first step, a training that begins from a closed form is that closed form; and a file holds it.
 #[test]
 fn a_training_goes_on_from_a_closed_form() {
-    use crate::fit::fusemix::{Start, TrainOptions, Trainer};
+    use crate::fit::fusemix::{Extras, Start, TrainOptions, Trainer};
     use crate::nn::AdapterKind;
     use crate::space::TowerSpec;
     let golden = Golden::read();
@@ -372,7 +372,8 @@ fn a_training_goes_on_from_a_closed_form() {
             let specs = towers.iter().map(spec).collect();
             let options = TrainOptions { start: Some(start), lr: Some(1e-3), ..Default::default() };
             let device = Arc::new(Cpu::default());
-            let trainer = Trainer::begin(device.clone(), specs, sets.to_vec(), &options, 0, Some(&begun)).unwrap();
+            let extras = Extras { begun: Some(begun.clone()), unpaired: None };
+            let trainer = Trainer::begin(device.clone(), specs, sets.to_vec(), &options, 0, &extras).unwrap();
             let space = trainer.space();
             assert!(space.towers().eq(&towers));
             let expected = scores(&golden, &fitted(&towers, &sets, &method), [0, 1]);

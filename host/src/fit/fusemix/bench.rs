@@ -38,7 +38,7 @@ impl Trainer {
         // The input of a tower's first product needs no gradient.
         let first = |&tower: &usize| match self.network.towers[tower].adapter.shape() {
             shape if shape.kind == AdapterKind::Linear => shape.width * shape.shared,
-            shape if shape.blocks > 0 => shape.width * shape.inner,
+            shape if shape.blocks > 0 => shape.width * shape.up(),
             _ => 0,
         };
         let first: usize = set.towers.iter().map(first).sum();

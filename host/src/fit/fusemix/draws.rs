@@ -2,10 +2,12 @@
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
 use super::options::{Mixup, Options};
+use super::pass::Batch;
 use super::sizes::{LEAST_ALPHA, Size};
 
 /// The pairs of one step.
@@ -17,9 +19,24 @@ pub(super) struct Draw {
     pub(super) pairs: Vec<usize>,
     /// The weights of the first pairs; none without mixing.
     pub(super) lambdas: Vec<f32>,
+    /// Items without a pair of either side; none of a set without any.
+    pub(super) unpaired: Option<Box<[Self; 2]>>,
 }
 
 impl Draw {
+    /// Rows as they are.
+    fn plain(set: usize, pairs: Vec<usize>) -> Self {
+        Self { set, pairs, lambdas: Vec::new(), unpaired: None }
+    }
+
+    /// The rows of either side.
+    pub(super) fn batches(&self) -> [Batch; 2] {
+        [0, 1].map(|side| {
+            let unpaired = self.unpaired.as_ref().map_or(0, |unpaired| unpaired[side].pairs.len());
+            Batch { pairs: self.rows(), unpaired }
+        })
+    }
+
     /// Rows of the step: the paper's B.
     pub(super) fn rows(&self) -> usize {
         if self.lambdas.is_empty() { self.pairs.len() } else { self.lambdas.len() }
@@ -51,11 +68,21 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -
                 (true, Mixup::Batch) => vec![mixing.sample(&mut rng); size.batch],
                 (true, Mixup::Pair) => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
             };
-            draws.push(Draw { set, pairs, lambdas });
+            draws.push(Draw { lambdas, ..Draw::plain(set, pairs) });
         }
     }
     if sets.len() > 1 {
         draws.shuffle(&mut rng);
+    }
+    for draw in &mut draws {
+        let Some(pools) = sets[draw.set].unpaired else { continue };
+        let mut side = |items: usize| {
+            Draw::plain(
+                draw.set,
+                sample(&mut rng, items, options.unpaired_batch.map_or(items, |batch| batch.min(items))).into_vec(),
+            )
+        };
+        draw.unpaired = Some(Box::new(pools.map(&mut side)));
     }
     draws
 }
@@ -79,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_epoch_draws_each_pair_once_and_depends_on_the_seed_and_its_number() {
-        let sets = [11, 4].map(|pairs| Size { pairs, batch: 2, weight: 1.0 });
+        let sets = [11, 4].map(|pairs| Size { pairs, batch: 2, weight: 1.0, unpaired: None });
         let draws = draw(1, 0, &sets, TrainOptions::default());
         assert_eq!(draws.len(), 3);
         for (set, size) in sets.iter().enumerate() {
@@ -95,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_how_often_an_epoch_passes_over_a_set() {
-        let sets = [3.0, 0.5].map(|weight| Size { pairs: 8, batch: 2, weight });
+        let sets = [3.0, 0.5].map(|weight| Size { pairs: 8, batch: 2, weight, unpaired: None });
         let draws = draw(1, 0, &sets, TrainOptions::default());
         let thrice: Vec<usize> = (0..8).flat_map(|pair| [pair; 3]).collect();
         assert_eq!((drawn(&draws, 0), drawn(&draws, 1).len()), (thrice, 4));
@@ -103,7 +130,7 @@ mod tests {
 
     #[test]
     fn one_lambda_for_a_batch_or_for_each_pair_or_none() {
-        let sets = [Size { pairs: 40, batch: 5, weight: 1.0 }];
+        let sets = [Size { pairs: 40, batch: 5, weight: 1.0, unpaired: None }];
         let of = |options| draw(1, 0, &sets, options).remove(0);
         let batch = of(TrainOptions { mixup: Some(Mixup::Batch), ..TrainOptions::default() });
         assert!(batch.lambdas.len() == 5 && batch.lambdas.iter().all(|lambda| *lambda == batch.lambdas[0]));

@@ -3,11 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::centred::CentredRows;
 use super::pass::Pass;
+use super::targets::Targets;
+use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{
-    ColumnSums, Diagonal, Gradient, LogSums, Matmul, Order, Precision, Reduce, RowSums, SigmoidGradient, SigmoidReduce,
-    Tile,
+    ColumnSums, Diagonal, Gradient, LogSums, Precision, Reduce, RowSums, SigmoidGradient, SigmoidReduce,
+    SigmoidTargetGradient, TargetGradient, Tile,
 };
 use crate::nn::scale;
 
@@ -21,9 +24,6 @@ pub enum Loss {
     /// The sigmoid loss: each pair and each other two by themselves.
     Sigmoid,
 }
-
-/// Rows and columns of a tile: large enough for products at full speed, and 16 MiB in size.
-pub(super) const TILE: usize = 2048;
 
 /// Buffers for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct PairLoss {
@@ -42,15 +42,8 @@ pub(super) struct PairLoss {
     bias: Option<f32>,
 }
 
-/// A part of the cosines: tile `index`, rows and columns from here on.
-#[derive(Clone, Copy)]
-struct Part {
-    index: usize,
-    row: usize,
-    rows: usize,
-    column: usize,
-    columns: usize,
-}
+/// The targets of a batch, and the centred latents of both sides that they may come from.
+pub(super) type Wanted<'a> = (&'a Targets, Option<[&'a CentredRows; 2]>);
 
 impl PairLoss {
     /// Keeps `kept` tiles, at least one, of `side` rows and columns.
@@ -75,18 +68,19 @@ impl PairLoss {
         }
     }
 
-    /// Writes the loss over `pairs` pairs to `losses[at]`, and the gradients to both sides and to log tau.
+    /// Writes the loss over `pairs` pairs to `losses[at]`, and the gradients to both sides and to log tau. Each pair is
+    /// all that its row belongs to, or there are prepared targets.
     pub(super) fn launch(
         &self,
         device: &dyn Device,
         shape: (usize, Precision),
-        sides: [&Pass; 2],
+        (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
         taus: (Slice<'_>, Slice<'_>),
         losses: (Slice<'_>, usize),
     ) {
         match self.bias {
-            None => self.info_nce(device, shape, sides, taus, losses),
-            Some(bias) => self.sigmoid(device, shape, sides, taus, losses, bias),
+            None => self.info_nce(device, shape, (sides, wanted), taus, losses),
+            Some(bias) => self.sigmoid(device, shape, (sides, wanted), taus, losses, bias),
         }
     }
 
@@ -94,22 +88,23 @@ impl PairLoss {
         &self,
         device: &dyn Device,
         (pairs, precision): (usize, Precision),
-        sides: [&Pass; 2],
+        (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
         (losses, at): (Slice<'_>, usize),
         bias: f32,
     ) {
         let [loss, _] = &self.row;
-        for part in self.parts(pairs) {
+        for part in parts(pairs, self.side) {
             let tile = self.cosines(device, part, precision, sides);
-            let gradient = SigmoidGradient {
-                tile: Tile { rows: part.rows, columns: part.columns, begin: part.column == 0 },
-                pairs,
-                diagonal: part.row == part.column,
-                bias,
-            };
+            let gradient = SigmoidGradient { tile: part.tile(), pairs, diagonal: part.diagonal(), bias };
             let [slope, loss] = [&self.slope, loss].map(|buffer| buffer.part(part.row, part.rows));
-            device.launch(&gradient, &[log_tau], &[tile, slope, loss]);
+            match wanted {
+                None => device.launch(&gradient, &[log_tau], &[tile, slope, loss]),
+                Some((targets, latents)) => {
+                    let targets = targets.tile(device, part, (pairs, precision), latents);
+                    device.launch(&SigmoidTargetGradient(gradient), &[log_tau, targets], &[tile, slope, loss]);
+                }
+            }
             let begins = [part.column == 0, part.row == 0];
             // Of a mean over all B^2, gradients are smaller than of one over B.
             self.to_sides(device, part, (precision, scale(pairs) * pairs.next_power_of_two() as f32), sides, begins);
@@ -128,49 +123,37 @@ impl PairLoss {
         [x, y]: [&Pass; 2],
         begins: [bool; 2],
     ) {
-        let (tile, width) = (self.tile(part), self.width);
-        let for_x = Matmul {
-            m: part.rows,
-            n: width,
-            k: part.columns,
-            a: Order::Rows,
-            b: Order::Rows,
-            accumulate: !begins[0],
-            precision,
-            scale,
-        };
-        let (of_x, of_y) = ((part.row * width, part.rows * width), (part.column * width, part.columns * width));
-        device.launch(&for_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
-        let for_y = Matmul { m: part.columns, k: part.rows, a: Order::Columns, accumulate: !begins[1], ..for_x };
-        device.launch(&for_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+        let tile = self.tile(part);
+        let [to_x, to_y] = part.gradients(self.width, (precision, scale), begins);
+        let [of_x, of_y] = part.of(self.width);
+        device.launch(&to_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
+        device.launch(&to_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
     }
 
     fn info_nce(
         &self,
         device: &dyn Device,
         (pairs, precision): (usize, Precision),
-        [x, y]: [&Pass; 2],
+        ([x, y], wanted): ([&Pass; 2], Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
         (losses, at): (Slice<'_>, usize),
     ) {
-        for part in self.parts(pairs) {
+        for part in parts(pairs, self.side) {
             let tile = self.cosines(device, part, precision, [x, y]);
             let (row, column) = (self.row_part(part), self.column_part(part));
-            let whole = Tile { rows: part.rows, columns: part.columns, begin: part.column == 0 };
+            let whole = part.tile();
             device.launch(&RowSums(whole), &[tile, log_tau], &row);
             device.launch(&ColumnSums(Tile { begin: part.row == 0, ..whole }), &[tile, log_tau], &column);
-            if part.row == part.column {
+            if part.diagonal() && wanted.is_none() {
                 device.launch(&Diagonal { count: part.rows }, &[tile, log_tau], &[self.own.part(part.row, part.rows)]);
             }
         }
         for [most, sum] in [&self.row, &self.column] {
             device.launch(&LogSums { count: pairs }, &[sum.part(0, pairs)], &[most.part(0, pairs)]);
         }
-        let last = self.parts(pairs).count() - 1;
-        let mut parts: Vec<Part> = self.parts(pairs).collect();
+        let last = parts(pairs, self.side).len() - 1;
         // The last tile came last, and is still there.
-        parts.reverse();
-        for part in parts {
+        for part in parts(pairs, self.side).rev() {
             let tile = match part.index + 1 >= self.tiles.len() && part.index < last {
                 true => self.cosines(device, part, precision, [x, y]),
                 false => self.tile(part),
@@ -178,31 +161,24 @@ impl PairLoss {
             let ([row, _], [column, _]) = (self.row_part(part), self.column_part(part));
             let end = |first: usize, count: usize| first + count == pairs;
             let begins = [end(part.column, part.columns), end(part.row, part.rows)];
-            let gradient = Gradient {
-                tile: Tile { rows: part.rows, columns: part.columns, begin: begins[0] },
-                pairs,
-                diagonal: part.row == part.column,
-            };
-            device.launch(&gradient, &[log_tau, row, column], &[tile, self.slope.part(part.row, part.rows)]);
+            let (whole, slope) = (Tile { begin: begins[0], ..part.tile() }, self.slope.part(part.row, part.rows));
+            match wanted {
+                None => {
+                    let gradient = Gradient { tile: whole, pairs, diagonal: part.diagonal() };
+                    device.launch(&gradient, &[log_tau, row, column], &[tile, slope]);
+                }
+                Some((targets, latents)) => {
+                    let targets = targets.tile(device, part, (pairs, precision), latents);
+                    let own = self.own.part(part.row, part.rows);
+                    let gradient = TargetGradient { tile: whole, pairs };
+                    device.launch(&gradient, &[log_tau, row, column, targets], &[tile, slope, own]);
+                }
+            }
             self.to_sides(device, part, (precision, scale(pairs)), [x, y], begins);
         }
         let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
         let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];
         device.launch(&Reduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
-    }
-
-    /// The tiles of `pairs x pairs` cosines, row by row.
-    fn parts(&self, pairs: usize) -> impl Iterator<Item = Part> {
-        let side = self.side;
-        let firsts = move || (0..pairs).step_by(side);
-        let parts = firsts().flat_map(move |row| firsts().map(move |column| (row, column))).enumerate();
-        parts.map(move |(index, (row, column))| Part {
-            index,
-            row,
-            rows: side.min(pairs - row),
-            column,
-            columns: side.min(pairs - column),
-        })
     }
 
     fn tile(&self, part: Part) -> Slice<'_> {
@@ -218,20 +194,10 @@ impl PairLoss {
     }
 
     fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, [x, y]: [&Pass; 2]) -> Slice<'_> {
-        let (tile, width) = (self.tile(part), self.width);
-        let product = Matmul {
-            m: part.rows,
-            n: part.columns,
-            k: width,
-            a: Order::Rows,
-            b: Order::Columns,
-            accumulate: false,
-            precision,
-            scale: 1.0,
-        };
-        let x = x.embeddings(part.row * width, part.rows * width);
-        let y = y.embeddings(part.column * width, part.columns * width);
-        device.launch(&product, &[x, y], &[tile]);
+        let tile = self.tile(part);
+        let [of_x, of_y] = part.of(self.width);
+        let reads = [x.embeddings(of_x.0, of_x.1), y.embeddings(of_y.0, of_y.1)];
+        device.launch(&part.cosines(self.width, precision, false), &reads, &[tile]);
         tile
     }
 }

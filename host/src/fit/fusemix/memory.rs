@@ -1,9 +1,14 @@
 //! The memory plan of a training: as many activations and tiles of logits as its budget allows.
 
+use super::centred::CentredRows;
 use super::error::TrainError;
-use super::loss::{PairLoss, TILE};
+use super::loss::PairLoss;
 use super::options::Options;
-use super::pass::Pass;
+use super::pass::{Batch, Pass};
+use super::structure::Structure;
+use super::targets::Targets;
+use super::tiles::TILE;
+use super::transport::Transport;
 use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
 use crate::space::{Network, Tower, TowerSpec};
@@ -61,19 +66,31 @@ fn budget(device: &dyn Device, options: &Options) -> u64 {
     options.memory.map_or(BUDGET.min(free), |memory| memory.0)
 }
 
-/// Plans steps of up to `batch` rows within `budget` bytes, if possible.
-fn plan(device: &dyn Device, network: &Network, options: &Options, batch: usize, budget: u64) -> Plan {
+/// Values of the terms beside the loss, and of other targets.
+fn terms(network: &Network, options: &Options, Most { batch, taught }: Most, tile: usize) -> usize {
+    let pairs = batch.pairs;
+    let centred = |tower: &Tower| pairs * CentredRows::values(tower.spec.width);
+    let latents = if options.needs_centred() { network.towers.iter().map(centred).sum() } else { 0 };
+    let transport = if batch.unpaired > 0 { Transport::values(batch.unpaired, taught) } else { 0 };
+    latents + Targets::values(options, pairs, tile) + Structure::values(options, pairs, tile) + transport
+}
+
+/// Plans steps of up to some rows within `budget` bytes, if possible.
+fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, budget: u64) -> Plan {
+    let Most { batch: whole, .. } = most;
+    let (rows, batch) = (whole.rows(), whole.pairs);
     // Parts of a buffer start at multiples of 64 values.
-    let micro = if batch <= options.micro_batch { batch } else { options.micro_batch / 64 * 64 };
-    let (micro_batches, tile) = (batch.div_ceil(micro), TILE.min(batch));
+    let micro = if rows <= options.micro_batch { rows } else { options.micro_batch / 64 * 64 };
+    let (micro_batches, tile) = (whole.micro_batches(micro).count(), TILE.min(batch));
     let parameters =
         copies(options) * network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
-    let sizes: Vec<(usize, usize)> = network.towers.iter().map(|tower| Pass::values(tower, batch, micro)).collect();
+    let sizes: Vec<(usize, usize)> = network.towers.iter().map(|tower| Pass::values(tower, rows, micro)).collect();
     // A GPU's latents wait in memory for up to three steps.
     let widths: usize = network.towers.iter().map(|tower| tower.spec.width).sum();
-    let staged = if device.shares_memory() { 0 } else { 3 * batch * widths };
-    let least =
-        parameters + staged + 6 * batch + tile * tile + sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
+    let staged = if device.shares_memory() { 0 } else { 3 * rows * widths };
+    let passes = sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
+    let terms = terms(network, options, most, tile);
+    let least = parameters + staged + 6 * batch + tile * tile + passes + terms;
     if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {
         let least = (4 * least as u64).div_ceil(1 << 20);
         tracing::warn!("training needs at least {least}MiB, but `memory` is {}", Bytes(budget));
@@ -93,22 +110,72 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, batch: usize,
     Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left, least, kept_bytes }
 }
 
-/// Allocates buffers for steps of up to `batch` rows, with smaller micro-batches if the device runs out of memory.
+/// The largest step: its rows, and the dimensions of the teacher of those without a pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) batch: Batch,
+    pub(super) taught: usize,
+}
+
+/// The buffers of a step: a pass per tower, the loss, and what some losses need.
+pub(super) struct Room {
+    pub(super) passes: Vec<Pass>,
+    pub(super) loss: PairLoss,
+    pub(super) targets: Option<Targets>,
+    pub(super) structure: Option<Structure>,
+    pub(super) transport: Option<Transport>,
+    /// Of each tower, where it is needed.
+    pub(super) latents: Vec<CentredRows>,
+}
+
+impl Room {
+    fn new(
+        device: &dyn Device,
+        network: &Network,
+        options: &Options,
+        plan: &Plan,
+        Most { batch, taught }: Most,
+    ) -> Self {
+        let (pairs, tile) = (batch.pairs, plan.tile);
+        let pass = |tower: &Tower| Pass::new(device, tower, [batch.rows(), plan.micro], plan.kept);
+        let centred = |tower: &Tower| CentredRows::new(device, pairs, tower.spec.width);
+        let needing = if options.needs_centred() { &network.towers[..] } else { &[] };
+        let loss = PairLoss::new(device, (pairs, network.width), (tile, plan.tiles), options.bias(pairs));
+        Self {
+            passes: network.towers.iter().map(pass).collect(),
+            loss,
+            targets: Targets::new(device, options, pairs, tile),
+            structure: Structure::new(device, options, pairs, tile),
+            transport: (batch.unpaired > 0).then(|| Transport::new(device, options, batch.unpaired, taught)),
+            latents: needing.iter().map(centred).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Room {
+    /// The same with tiles of `side` rows and columns, of which one is kept.
+    pub(super) fn resize(&mut self, device: &dyn Device, options: &Options, pairs: usize, side: usize) {
+        self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), options.bias(pairs));
+        self.targets = Targets::new(device, options, pairs, side);
+        self.structure = Structure::new(device, options, pairs, side);
+    }
+}
+
+/// Allocates buffers for steps of up to some rows, with smaller micro-batches if the device runs out of memory.
 pub(super) fn room(
     device: &dyn Device,
     network: &Network,
     options: &mut Options,
-    batch: usize,
-) -> Result<(Plan, Vec<Pass>, PairLoss), TrainError> {
+    most: Most,
+) -> Result<(Plan, Room), TrainError> {
     let mut budget = budget(device, options);
     loop {
-        let plan = plan(device, network, options, batch, budget);
+        let plan = plan(device, network, options, most, budget);
         if let Some(free) = device.memory().filter(|free| *free < plan.least) {
             return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
         }
-        let pass = |tower: &Tower| Pass::new(device, tower, [batch, plan.micro], plan.kept);
-        let passes = network.towers.iter().map(pass).collect();
-        let loss = PairLoss::new(device, (batch, network.width), (plan.tile, plan.tiles), options.bias(batch));
+        let room = Room::new(device, network, options, &plan, most);
         match device.submit() {
             Err(DeviceError::Memory { device, .. }) if plan.keeps() => {
                 budget = plan.used() / 2;
@@ -122,7 +189,7 @@ pub(super) fn room(
             }
             other => {
                 other?;
-                return Ok((plan, passes, loss));
+                return Ok((plan, room));
             }
         }
     }

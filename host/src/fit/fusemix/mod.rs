@@ -1,6 +1,7 @@
 //! FuseMix: adapters trained on mixed pairs with a symmetric InfoNCE (Vouitsis et al., arXiv 2312.10144).
 
 mod bench;
+mod centred;
 mod checkpoint;
 mod draws;
 mod error;
@@ -15,7 +16,12 @@ mod rules;
 mod schedule;
 mod sizes;
 mod start;
+mod structure;
+mod targets;
+mod tiles;
 mod train;
+mod transport;
+mod unpaired;
 
 pub use crate::kernels::Precision;
 pub use bench::time_product;
@@ -27,4 +33,6 @@ pub use options::{MOST_BLOCKS, Mixup, OptionError, Options, TrainOptions};
 pub(super) use quiet::fit;
 pub use rules::{Planned, check};
 pub use start::{Begun, Start};
-pub use train::Trainer;
+pub use targets::TargetKind;
+pub use train::{Extras, Trainer};
+pub use unpaired::Unpaired;

@@ -1,10 +1,13 @@
 //! `[train]` of a recipe, and the defaults that fit the number of pairs.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 use super::loss::Loss;
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
+use super::targets::TargetKind;
+use super::tiles::TILE;
 use crate::bytes::Bytes;
 use crate::kernels::Precision;
 use crate::nn::{AdapterKind, Keep, Shape};
@@ -20,6 +23,20 @@ pub struct TrainOptions {
     pub loss: Option<Loss>,
     /// The bias of the sigmoid's logits.
     pub sigmoid_bias: Option<f32>,
+    /// The pairs that a row belongs to: its own in "pairs", all that share an item in "items", or "similar" ones.
+    pub targets: Option<TargetKind>,
+    /// The share of a soft target that goes by similarity; the rest is the pair's own.
+    pub target_share: Option<f32>,
+    /// The temperature of soft targets.
+    pub target_temperature: Option<f32>,
+    /// The weight of the term that keeps the neighbourhoods of latents; 0 for none.
+    pub structure: Option<f32>,
+    /// The temperature of neighbourhoods.
+    pub structure_temperature: Option<f32>,
+    /// The weight of the term over items without a pair.
+    pub unpaired: Option<f32>,
+    /// Items without a pair per step, of either side.
+    pub unpaired_batch: Option<usize>,
     /// Blocks of an adapter, the paper's L. A tower may have its own number.
     pub blocks: Option<usize>,
     /// Inner width of a block, as a multiple of its latents' width.
@@ -94,6 +111,20 @@ pub struct Options {
     pub loss: Loss,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sigmoid_bias: Option<f32>,
+    #[serde(skip_serializing_if = "TargetKind::is_own")]
+    pub targets: TargetKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_share: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structure: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structure_temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpaired: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpaired_batch: Option<usize>,
     pub blocks: usize,
     pub expansion: usize,
     pub width: usize,
@@ -158,6 +189,10 @@ const STEPS: usize = 10_000;
 /// Rows of a micro-batch: enough that reading the weights costs little compared with multiplying by them.
 const MICRO_BATCH: usize = 1024;
 
+/// The temperatures of what is no logit that is learned.
+const TEMPERATURES: RangeInclusive<f32> = 0.01..=10.0;
+/// The weights of terms beside the loss.
+const TERMS: RangeInclusive<f32> = 0.0..=1000.0;
 /// The most passes over the pairs.
 const MOST_EPOCHS: usize = 10_000_000;
 /// The most dimensions of a shared space.
@@ -166,13 +201,16 @@ const MOST_WIDTH: usize = 1 << 16;
 pub const MOST_BLOCKS: usize = 1024;
 
 impl TrainOptions {
+    /// The usual weight of the term over items without a pair.
+    pub const UNPAIRED: f32 = 1.0;
+
     /// The options for training on sets of so many pairs, with their weights; defaults scale with the largest set.
     pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
         let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
         let small = pairs < SMALL;
         let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
         let mixes = self.mixup_alpha.is_none_or(|alpha| alpha >= LEAST_ALPHA);
-        let size = |&(pairs, weight)| Size { pairs, batch: batch.min(pairs / 2).max(1), weight };
+        let size = |&(pairs, weight)| Size { pairs, batch: batch.min(pairs / 2).max(1), weight, unpaired: None };
         let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
         let few = (50.0 * (pairs as f64 / 600.0).sqrt()).clamp(50.0, 100.0) as usize;
         let enough = if small { few } else { (STEPS / epoch).clamp(20, 500) };
@@ -195,10 +233,20 @@ impl TrainOptions {
         } else {
             512
         };
+        let soft = self.targets == Some(TargetKind::Similar);
+        let above_0 = |weight: &f32| *weight != 0.0;
+        let (structure, unpaired) = (self.structure.filter(above_0), self.unpaired.filter(above_0));
         let options = Options {
             start,
             loss: self.loss.unwrap_or_default(),
             sigmoid_bias: self.sigmoid_bias,
+            targets: self.targets.unwrap_or_default(),
+            target_share: self.target_share.or(soft.then_some(0.3)),
+            target_temperature: self.target_temperature.or(soft.then_some(0.1)),
+            structure,
+            structure_temperature: self.structure_temperature.or(structure.map(|_| 0.05)),
+            unpaired,
+            unpaired_batch: self.unpaired_batch.or(unpaired.map(|_| 512)),
             blocks: self.blocks.unwrap_or(if shallow { 1 } else { 4 }),
             expansion: self.expansion.unwrap_or(if shallow { 1 } else { 4 }),
             width: self.width.unwrap_or(width),
@@ -243,6 +291,9 @@ impl Options {
         let wrong = |key, value: &dyn ToString, reason: &str| {
             Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
         };
+        if let Some(error) = self.wrong_terms() {
+            return Err(error);
+        }
         match &self {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
@@ -287,6 +338,37 @@ impl Options {
         }
     }
 
+    /// An error of an option about targets, or about a term beside the loss.
+    fn wrong_terms(&self) -> Option<OptionError> {
+        let wrong =
+            |key, value: &dyn ToString, reason: String| Some(OptionError { key, value: value.to_string(), reason });
+        let soft = self.targets == TargetKind::Similar;
+        let needing = [
+            ("target_share", self.target_share, soft, "`targets = \"similar\"`", 0.0..=1.0),
+            ("target_temperature", self.target_temperature, soft, "`targets = \"similar\"`", TEMPERATURES),
+            ("structure", self.structure, true, "", TERMS),
+            (
+                "structure_temperature",
+                self.structure_temperature,
+                self.structure.is_some(),
+                "`structure`",
+                TEMPERATURES,
+            ),
+            ("unpaired", self.unpaired, true, "", TERMS),
+        ];
+        for (key, value, needed, by, range) in needing {
+            let Some(value) = value else { continue };
+            if !needed {
+                return wrong(key, &value, format!("it says nothing without {by}; set that too, or remove it"));
+            }
+            if !range.contains(&value) {
+                return wrong(key, &value, format!("must be between {} and {}", range.start(), range.end()));
+            }
+        }
+        let batch = self.unpaired_batch.filter(|batch| !(2..=TILE).contains(batch));
+        batch.and_then(|batch| wrong("unpaired_batch", &batch, format!("must be between 2 and {TILE} items")))
+    }
+
     /// The bias of the sigmoid's logits with so many pairs a step: where none is given, the logarithm of the odds of a
     /// pair among all. None for another loss.
     pub(super) fn bias(&self, batch: usize) -> Option<f32> {
@@ -294,11 +376,16 @@ impl Options {
         (self.loss == Loss::Sigmoid).then(|| self.sigmoid_bias.unwrap_or(odds))
     }
 
+    /// True if the latents of a batch are compared with one another.
+    pub(super) fn needs_centred(&self) -> bool {
+        self.structure.is_some() || self.targets == TargetKind::Similar
+    }
+
     /// The adapter of a tower.
     pub(super) fn shape(&self, spec: &TowerSpec) -> Shape {
         let (kind, width) = (spec.adapter, spec.width);
         let (inner, blocks) = match kind {
-            AdapterKind::Mlp => (width * self.expansion, spec.blocks.unwrap_or(self.blocks)),
+            AdapterKind::Mlp | AdapterKind::Glu => (width * self.expansion, spec.blocks.unwrap_or(self.blocks)),
             AdapterKind::Linear | AdapterKind::Identity => (0, 0),
         };
         Shape { kind, width, inner, blocks, shared: self.width, bias: self.bias || kind == AdapterKind::Identity }

@@ -29,6 +29,34 @@ struct Kept {
     activations: Activations,
 }
 
+/// The rows of a batch: those of pairs, and behind them, from a multiple of 64 on, those of items without a pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    pub(super) pairs: usize,
+    pub(super) unpaired: usize,
+}
+
+impl Batch {
+    /// The first row of an item without a pair.
+    pub(super) fn first_unpaired(self) -> usize {
+        self.pairs.next_multiple_of(64)
+    }
+
+    /// All rows.
+    pub(super) fn rows(self) -> usize {
+        if self.unpaired == 0 { self.pairs } else { self.first_unpaired() + self.unpaired }
+    }
+
+    /// Micro-batches of up to `micro` rows.
+    pub(super) fn micro_batches(self, micro: usize) -> impl DoubleEndedIterator<Item = Rows> {
+        let ranges = [(0, self.pairs), (self.first_unpaired(), self.first_unpaired() + self.unpaired)];
+        let rows = move |(first, end): (usize, usize)| {
+            (first..end).step_by(micro).map(move |first| Rows { first, count: micro.min(end - first) })
+        };
+        ranges.into_iter().flat_map(rows)
+    }
+}
+
 /// Writes the latents of some rows of a batch.
 pub(super) type WriteLatents<'a> = &'a dyn Fn(Rows, Slice<'_>);
 
@@ -40,14 +68,15 @@ impl Pass {
         (fixed, micro * (shape.width + Activations::values(shape)))
     }
 
-    /// Buffers for passes over up to `rows` rows in micro-batches of `micro`, of which `kept` keep their activations.
+    /// Buffers for passes over up to `rows` rows in micro-batches of up to `micro`, of which `kept` keep their
+    /// activations.
     pub(super) fn new(device: &dyn Device, tower: &Tower, [rows, micro]: [usize; 2], kept: usize) -> Self {
         let shape = tower.adapter.shape();
         let room =
             || Kept { latents: device.zeros(micro * shape.width), activations: Activations::new(device, shape, micro) };
         let slots = match shape.kind {
             AdapterKind::Identity => 1,
-            _ => kept.clamp(1, rows.div_ceil(micro)),
+            _ => kept.max(1),
         };
         Self {
             rows,
@@ -61,12 +90,12 @@ impl Pass {
         }
     }
 
-    /// Computes the embeddings of a batch of `batch` rows from its latents.
+    /// Computes the embeddings of a batch from its latents.
     pub(super) fn forward(
         &self,
         device: &dyn Device,
         tower: &Tower,
-        batch: usize,
+        batch: Batch,
         mode: Mode,
         write: WriteLatents<'_>,
     ) {
@@ -98,15 +127,15 @@ impl Pass {
         &self,
         device: &dyn Device,
         tower: &Tower,
-        batch: usize,
+        batch: Batch,
         mode: Mode,
         write: WriteLatents<'_>,
     ) {
         if tower.adapter.shape().kind == AdapterKind::Identity {
             return;
         }
-        let last = self.micro_batches(batch).count() - 1;
         let mut micro_batches: Vec<_> = self.micro_batches(batch).collect();
+        let last = micro_batches.len() - 1;
         micro_batches.reverse();
         for (index, rows) in micro_batches {
             let kept = self.slot(index);
@@ -119,7 +148,7 @@ impl Pass {
             let inverse = self.inverse.part(rows.first, rows.count);
             device.launch(&normalize, &[self.part(&self.embeddings, rows), inverse], &[gradient]);
             let latents = kept.latents.part(0, rows.count * tower.spec.width);
-            let (precision, scale) = (mode.precision, scale(batch));
+            let (precision, scale) = (mode.precision, scale(batch.pairs));
             let backward = Backward { device, rows: rows.count, precision, scale, accumulate: index < last };
             let room = (&kept.activations, &self.scratch);
             tower.adapter.backward(backward, rows.first, mode, latents, room, gradient);
@@ -133,10 +162,9 @@ impl Pass {
         self.kept.len()
     }
 
-    fn micro_batches(&self, batch: usize) -> impl Iterator<Item = (usize, Rows)> {
-        assert!(batch <= self.rows, "a batch of {batch} rows, and room for {}", self.rows);
-        let micro = self.micro;
-        (0..batch).step_by(micro).map(move |first| Rows { first, count: micro.min(batch - first) }).enumerate()
+    fn micro_batches(&self, batch: Batch) -> impl Iterator<Item = (usize, Rows)> {
+        assert!(batch.rows() <= self.rows, "{batch:?}, and room for {} rows", self.rows);
+        batch.micro_batches(self.micro).enumerate()
     }
 
     fn slot(&self, micro_batch: usize) -> &Kept {

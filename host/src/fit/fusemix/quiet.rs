@@ -5,7 +5,7 @@ use std::error::Error;
 use super::error::TrainError;
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::options::TrainOptions;
-use super::train::Trainer;
+use super::train::{Extras, Trainer};
 use crate::fit::setting::Engine;
 use crate::fit::{FitError, Problem};
 use crate::nn::AdapterKind;
@@ -25,8 +25,8 @@ pub(in crate::fit) fn fit(problem: &Problem<'_>, options: &TrainOptions, engine:
     let sizes: Vec<(usize, f32)> = problem.sets.iter().map(|set| (set.len(), set.weight)).collect();
     let resolved = options.resolve(&sizes).map_err(TrainError::from)?;
     let begun = resolved.start.begin(problem, resolved.width)?;
-    let (device, sets) = (engine.device.clone(), problem.sets.to_vec());
-    let mut trainer = Trainer::begin(device, towers, sets, &options, engine.seed, begun.as_ref())?;
+    let (device, sets, extras) = (engine.device.clone(), problem.sets.to_vec(), Extras { begun, unpaired: None });
+    let mut trainer = Trainer::begin(device, towers, sets, &options, engine.seed, &extras)?;
     match trainer.run(&mut Quiet(problem), None)? {
         Outcome::Stopped(_) => Err(FitError::Stopped),
         _ => Ok(trainer.space().into_map()),

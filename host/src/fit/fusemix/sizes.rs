@@ -6,6 +6,8 @@ pub(super) struct Size {
     pub(super) pairs: usize,
     pub(super) batch: usize,
     pub(super) weight: f32,
+    /// Items without a pair, of either side.
+    pub(super) unpaired: Option<[usize; 2]>,
 }
 
 impl Size {

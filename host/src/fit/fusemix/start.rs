@@ -33,6 +33,7 @@ pub enum Start {
 }
 
 /// A fit in closed form to go on from.
+#[derive(Clone)]
 pub struct Begun {
     /// Of each tower, the map of its latents to what its adapter takes.
     fronts: Vec<Projection>,
@@ -102,20 +103,23 @@ impl Begun {
 
     /// The pairs as the adapters see them.
     pub(super) fn sets(&self, sets: Vec<PairSet>) -> Vec<PairSet> {
-        /// Latents that are mapped at once.
-        const CHUNK: usize = 2048;
         let mapped = |set: PairSet| {
-            let side = |side: usize| -> Arc<dyn Latents> {
-                let (latents, front) = (&*set.latents[side], &self.fronts[set.towers[side]]);
-                let mut all = Vec::with_capacity(latents.len() * front.width());
-                for start in (0..latents.len()).step_by(CHUNK) {
-                    all.extend(front.map(&copied(latents, start..(start + CHUNK).min(latents.len()))));
-                }
-                Arc::new(Dense::new(all, front.width()))
-            };
+            let side = |side: usize| self.latents(set.towers[side], &*set.latents[side]);
             PairSet { latents: [side(0), side(1)], ..set }
         };
         sets.into_iter().map(mapped).collect()
+    }
+
+    /// Latents of a tower as its adapter sees them.
+    pub(super) fn latents(&self, tower: usize, latents: &dyn Latents) -> Arc<dyn Latents> {
+        /// Latents that are mapped at once.
+        const CHUNK: usize = 2048;
+        let front = &self.fronts[tower];
+        let mut all = Vec::with_capacity(latents.len() * front.width());
+        for start in (0..latents.len()).step_by(CHUNK) {
+            all.extend(front.map(&copied(latents, start..(start + CHUNK).min(latents.len()))));
+        }
+        Arc::new(Dense::new(all, front.width()))
     }
 
     /// The initial values of adapters, of which the others come from `fresh`.

@@ -9,22 +9,23 @@ use super::checkpoint::{Checkpoints, Position};
 use super::draws::{self, Draw};
 use super::error::TrainError;
 use super::feed::Feed;
-use super::loss::PairLoss;
-use super::memory;
+use super::memory::{self, Most, Room};
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::options::{Options, TrainOptions};
-use super::pass::Pass;
+use super::pass::Batch;
 use super::rules::{Planned, check};
 use super::schedule::learning_rate;
 use super::sizes::Size;
 use super::start::Begun;
+use super::targets::Items;
+use super::unpaired::{Pool, Unpaired};
 use crate::bytes::Bytes;
 use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::fit::PairSet;
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
-use crate::nn::{Fresh, Mode, Rows, Source, Step, Version};
-use crate::space::{Network, Space, TowerSpec};
+use crate::nn::{AdapterKind, Fresh, Mode, Rows, Source, Step, Version};
+use crate::space::{Network, Projection, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
 const LOOK: usize = 256;
@@ -42,9 +43,8 @@ pub struct Trainer {
     pub(super) position: Position,
     /// True if the latents exceed the memory, so that each epoch reads them from the disk.
     cold: bool,
-    /// Buffers for a step: a pass per tower, and the loss.
-    passes: Vec<Pass>,
-    loss: PairLoss,
+    /// Buffers for a step.
+    room: Room,
     /// The losses of an epoch's steps.
     losses: Buffer,
     clipping: Clipping,
@@ -54,7 +54,39 @@ pub struct Trainer {
 pub(super) struct TrainedSet {
     pub(super) towers: [usize; 2],
     sides: [Feed; 2],
+    items: Items,
+    pools: Option<[Pool; 2]>,
     pub(super) size: Size,
+}
+
+impl TrainedSet {
+    /// Starts reading the rows of a later step while the device works.
+    fn read_ahead(&self, draw: &Draw) {
+        self.sides.iter().for_each(|side| side.read_ahead(draw));
+        if let (Some(pools), Some(items)) = (&self.pools, &draw.unpaired) {
+            pools.iter().zip(items.iter()).for_each(|(pool, items)| pool.feed.read_ahead(items));
+        }
+    }
+
+    /// Writes the latents of some rows of a draw's batch on one side.
+    fn write(&self, device: &dyn Device, draw: &Draw, side: usize, rows: Rows, out: Slice<'_>) {
+        match (&self.pools, &draw.unpaired) {
+            (Some(pools), Some(items)) if rows.first >= draw.rows() => {
+                let first = rows.first - draw.batches()[side].first_unpaired();
+                pools[side].feed.write(device, &items[side], Rows { first, ..rows }, out);
+            }
+            _ => self.sides[side].write(device, draw, rows, out),
+        }
+    }
+}
+
+/// What a training may have beside its pairs.
+#[derive(Default)]
+pub struct Extras {
+    /// The closed form that it goes on from.
+    pub begun: Option<Begun>,
+    /// Items without a pair.
+    pub unpaired: Option<Unpaired>,
 }
 
 /// The factor of the gradients.
@@ -73,20 +105,22 @@ impl Trainer {
         options: &TrainOptions,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        Self::begin(device, towers, sets, options, seed, None)
+        Self::begin(device, towers, sets, options, seed, &Extras::default())
     }
 
-    /// The same, going on from a closed form.
+    /// The same, with extras.
     pub fn begin(
         device: Arc<dyn Device>,
         mut towers: Vec<TowerSpec>,
         mut sets: Vec<PairSet>,
         options: &TrainOptions,
         seed: u64,
-        begun: Option<&Begun>,
+        Extras { begun, unpaired }: &Extras,
     ) -> Result<Self, TrainError> {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let mut options = options.resolve(&sizes)?;
+        let unpaired = unpaired.as_ref().filter(|_| options.unpaired.is_some());
+        let given: Vec<_> = sets.iter().map(|set| unpaired.and_then(|unpaired| unpaired.sides(set))).collect();
         if let Some(begun) = begun {
             (towers, sets, options.width) = (begun.towers(towers), begun.sets(sets), begun.shared());
         }
@@ -117,24 +151,38 @@ impl Trainer {
         });
         network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
         network.log_tau.train(&*device, options.keep());
-        let size = |set: &PairSet| {
+        let size = |(set, given): (&PairSet, &Option<[(Arc<dyn Latents>, _); 2]>)| {
             let (pairs, weight) = (set.len(), set.weight);
-            Size { pairs, batch: options.batch.min(pairs / 2), weight }
+            let unpaired = given.as_ref().map(|sides| sides.each_ref().map(|(latents, _)| latents.len()));
+            Size { pairs, batch: options.batch.min(pairs / 2), weight, unpaired }
         };
-        let sizes: Vec<Size> = sets.iter().map(size).collect();
-        let batch = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
-        let (plan, passes, loss) = memory::room(&*device, &network, &mut options, batch)?;
+        let sizes: Vec<Size> = sets.iter().zip(&given).map(size).collect();
+        let unpaired = sizes.iter().filter_map(|size| size.unpaired).flatten().max().unwrap_or(0);
+        let pairs = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
+        let taught = given.iter().flatten().flatten().map(|(_, teacher)| teacher.width()).max().unwrap_or(0);
+        let most =
+            Most { batch: Batch { pairs, unpaired: unpaired.min(options.unpaired_batch.unwrap_or(unpaired)) }, taught };
+        let (plan, room) = memory::room(&*device, &network, &mut options, most)?;
         let mut left = plan.left;
         let mut feed = |latents: Arc<dyn Latents>| {
             let feed = Feed::new(&*device, latents, plan.micro, left)?;
             left -= feed.resident();
             Ok::<_, DeviceError>(feed)
         };
-        let set = |(set, size): (PairSet, &Size)| {
+        let set = |((set, size), given): ((PairSet, &Size), Option<[_; 2]>)| {
             let PairSet { towers, latents: [first, second], .. } = set;
-            Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], size: *size })
+            let items = Items::of(&options, [&*first, &*second]);
+            let mut pool = |tower: usize, (latents, teacher): (Arc<dyn Latents>, Projection)| {
+                let seen = begun.as_ref().map(|begun| begun.latents(tower, &*latents));
+                Ok(Pool::new(feed(seen.unwrap_or_else(|| latents.clone()))?, latents, teacher))
+            };
+            let pools = match given {
+                None => None,
+                Some([x, y]) => Some([pool(towers[0], x)?, pool(towers[1], y)?]),
+            };
+            Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], items, pools, size: *size })
         };
-        let sets = sets.into_iter().zip(&sizes).map(set).collect::<Result<Vec<_>, DeviceError>>()?;
+        let sets = sets.into_iter().zip(&sizes).zip(given).map(set).collect::<Result<Vec<_>, DeviceError>>()?;
         let mapped = sets.iter().flat_map(|set| &set.sides).map(Feed::mapped).sum::<u64>();
         let cold = available_memory().is_some_and(|available| mapped > available);
         let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
@@ -145,7 +193,7 @@ impl Trainer {
         };
         let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
         let position = Position { taken, devices, micro_batch, ..Position::default() };
-        Ok(Self { device, network, sets, options, seed, position, cold, passes, loss, losses, clipping })
+        Ok(Self { device, network, sets, options, seed, position, cold, room, losses, clipping })
     }
 
     /// The options with every value known.
@@ -174,8 +222,11 @@ impl Trainer {
     }
 
     /// The mean loss of a step whose adapters guess: the logarithm of its pairs, or what the sigmoid's bias says of
-    /// them.
+    /// them. Infinite with terms beside the loss, which say nothing of guessing.
     pub fn chance_loss(&self) -> f32 {
+        if self.room.structure.is_some() || self.room.transport.is_some() {
+            return f32::INFINITY;
+        }
         let sizes = self.sizes();
         let mixes = self.options.mixes(self.options.epochs - 1);
         let steps = |size: &Size| size.steps(mixes) as f32;
@@ -246,7 +297,7 @@ impl Trainer {
                 }
                 let next = plan.get(self.position.at + 1).filter(|_| self.cold || epoch == first);
                 if let Some(next) = next {
-                    self.sets[next.set].sides.iter().for_each(|side| side.read_ahead(next));
+                    self.sets[next.set].read_ahead(next);
                 }
                 let lr = learning_rate(&self.options, self.position.step, epoch);
                 self.step(&plan[self.position.at], lr)?;
@@ -364,23 +415,57 @@ impl Trainer {
     /// The loss of the next step, and its gradients to the parameters of both towers.
     pub(super) fn gradients(&self, draw: &Draw) {
         let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
-        let (rows, &Position { step, at, .. }) = (draw.rows(), &self.position);
+        let (pairs, &Position { step, at, .. }) = (draw.rows(), &self.position);
         let Options { dropout, precision, .. } = self.options;
         let mode = |tower| {
             let key = key(self.seed, step, tower);
             Mode { version: Version::Trained, precision, dropout, key }
         };
+        let Room { passes, latents, .. } = &self.room;
         // The same rows and lambdas on both sides: a mixed pair is a pair.
-        let feeds =
-            set.sides.each_ref().map(|side| move |rows: Rows, out: Slice<'_>| side.write(device, draw, rows, out));
-        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
-            self.passes[tower].forward(device, &network.towers[tower], rows, mode(tower), feed);
+        let batches = draw.batches();
+        let feeds = [0, 1].map(|side| move |rows: Rows, out: Slice<'_>| set.write(device, draw, side, rows, out));
+        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
+            passes[tower].forward(device, &network.towers[tower], batches[side], mode(tower), feed);
         }
-        let log_tau = (network.log_tau.values(Version::Trained), network.log_tau.gradient());
-        let passes = set.towers.map(|tower| &self.passes[tower]);
-        self.loss.launch(device, (rows, precision), passes, log_tau, (self.losses.all(), at));
-        for (tower, feed) in set.towers.into_iter().zip(&feeds) {
-            self.passes[tower].backward(device, &network.towers[tower], rows, mode(tower), feed);
+        if !latents.is_empty() {
+            for (side, tower) in set.towers.into_iter().enumerate() {
+                let rows = &latents[tower];
+                for part in (Batch { pairs, unpaired: 0 }).micro_batches(self.options.micro_batch / 64 * 64) {
+                    set.write(device, draw, side, part, rows.raw(part.first, part.count));
+                }
+                rows.set(device, pairs, rows.raw(0, pairs));
+            }
+        }
+        self.descend(set, draw, (pairs, precision), at);
+        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
+            passes[tower].backward(device, &network.towers[tower], batches[side], mode(tower), feed);
+        }
+    }
+
+    /// Writes the loss of a draw, with its terms, to place `at`, and its gradients to the embeddings of the passes.
+    fn descend(&self, set: &TrainedSet, draw: &Draw, shape: (usize, Precision), at: usize) {
+        let (device, room, losses) = (&*self.device, &self.room, (self.losses.all(), at));
+        let log_tau = &self.network.log_tau;
+        let passes = set.towers.map(|tower| &room.passes[tower]);
+        let latents = (!room.latents.is_empty()).then(|| set.towers.map(|tower| &room.latents[tower]));
+        let wanted = room.targets.as_ref().map(|targets| {
+            targets.prepare(device, shape, (draw, &set.items), latents);
+            (targets, latents)
+        });
+        let taus = (log_tau.values(Version::Trained), log_tau.gradient());
+        room.loss.launch(device, shape, (passes, wanted), taus, losses);
+        if let (Some(structure), Some(latents)) = (&room.structure, latents) {
+            for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
+                // An identity tower has its neighbourhoods as they are.
+                if self.network.towers[tower].spec.adapter != AdapterKind::Identity {
+                    structure.launch(device, shape, latents, pass, losses);
+                }
+            }
+        }
+        if let (Some(transport), Some(pools), Some(items)) = (&room.transport, &set.pools, &draw.unpaired) {
+            let (pools, batch) = (pools.each_ref(), draw.batches()[0]);
+            transport.launch(device, (batch, shape.1), (pools, items), passes, losses);
         }
     }
 }

@@ -53,7 +53,13 @@ impl MethodOptions {
     /// Those of a recipe, and its term against hubs.
     pub(super) fn of(recipe: &Recipe) -> Result<(Self, Hubs), Error> {
         let options = match recipe.method {
-            Method::Fusemix => Self::Fusemix(Box::new(recipe.options()?)),
+            Method::Fusemix => {
+                let mut options: TrainOptions = recipe.options()?;
+                if !recipe.unpaired.is_empty() {
+                    options.unpaired.get_or_insert(TrainOptions::UNPAIRED);
+                }
+                Self::Fusemix(Box::new(options))
+            }
             Method::Auto => Self::Auto(recipe.options()?),
             Method::Joint => joint(recipe)?,
             method => Self::Set(setting(recipe, method, None)?),

@@ -8,12 +8,13 @@ use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
 use super::options::MethodOptions;
-use crate::config::{Method, PairEnd, PairsEntry, Recipe};
+use crate::config::{Method, PairEnd, PairsEntry, Recipe, UnpairedEntry};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
 use crate::fit::{Hubs, PairSet};
-use crate::pairs::{Paired, pair};
+use crate::latents::{Latents, Stacked};
+use crate::pairs::{Paired, Side, digest, pair};
 use crate::run::{Seen, TowerInfo};
 use crate::space::AdapterKind;
 
@@ -23,6 +24,8 @@ pub(in crate::session) struct Plan<'a> {
     pub(super) options: MethodOptions,
     pub(super) hubs: Hubs,
     files: Vec<PairFiles>,
+    /// Of each `[[unpaired]]`.
+    unpaired: Vec<Dataset>,
 }
 
 /// The files of a pair set, with the columns that they must have.
@@ -52,6 +55,8 @@ impl PairFiles {
 /// The parts of a training.
 pub(super) struct Material {
     pub(super) sets: Vec<PairSet>,
+    /// Of each tower, its items without a pair, if it has some.
+    pub(super) unpaired: Vec<Option<Arc<dyn Latents>>>,
     pub(super) validation: Vec<HeldOut>,
     /// Pairs that were left out.
     pub(super) dropped: usize,
@@ -66,7 +71,12 @@ impl<'a> Plan<'a> {
     pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
         let (options, hubs) = MethodOptions::of(recipe)?;
         let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
-        Ok(Self { recipe, options, hubs, files })
+        let unpaired = recipe.unpaired.iter().map(|UnpairedEntry { train, end }| {
+            let file = Dataset::open(train)?;
+            file.rows(&end.column)?;
+            Ok::<_, DataError>(file)
+        });
+        Ok(Self { recipe, options, hubs, files, unpaired: unpaired.collect::<Result<_, _>>()? })
     }
 
     /// Checks the recipe against the requirements of its method, with the most rows that there may be.
@@ -88,7 +98,7 @@ impl<'a> Plan<'a> {
                 (AdapterKind::Identity, _) if *method == Method::Joint => Some("adapter"),
                 (AdapterKind::Mlp, None) | (AdapterKind::Identity, _) => None,
                 (AdapterKind::Mlp, Some(_)) => Some("blocks"),
-                (AdapterKind::Linear, _) => Some("adapter"),
+                (AdapterKind::Linear | AdapterKind::Glu, _) => Some("adapter"),
             };
             if let Some(key) = key {
                 let (name, method) = (&tower.name, method.name());
@@ -128,6 +138,17 @@ impl<'a> Plan<'a> {
                 (options.patience.to_string(), "it needs `validation` pairs, but no [[pairs]] has any".to_owned());
             return Err(self.located(OptionError { key: "patience", value, reason }.into()));
         }
+        if self.unpaired.is_empty()
+            && let Some((key, value)) = [
+                ("unpaired", chosen.unpaired.map(|weight| weight.to_string())),
+                ("unpaired_batch", chosen.unpaired_batch.map(|batch| batch.to_string())),
+            ]
+            .into_iter()
+            .find_map(|(key, value)| Some((key, value?)))
+        {
+            let reason = "it is about items without a pair, but the recipe has no [[unpaired]]".to_owned();
+            return Err(self.located(OptionError { key, value, reason }.into()));
+        }
         if let Some(batch) = chosen.batch.filter(|&batch| batch > options.batch) {
             tracing::warn!("`batch = {batch}` draws more pairs than there are; using {} instead", options.batch);
         }
@@ -164,6 +185,15 @@ impl<'a> Plan<'a> {
                 validation.push(pairs);
             }
         }
+        let mut unpaired: Vec<Vec<Box<dyn Latents>>> = self.recipe.towers.iter().map(|_| Vec::new()).collect();
+        for (number, (UnpairedEntry { end, .. }, file)) in (1..).zip(self.recipe.unpaired.iter().zip(&self.unpaired)) {
+            let Side { keys, latents } = towers.side(end.tower, file, &end.column)?;
+            identity.insert(format!("unpaired {number}"), digest(&keys));
+            seen.add_items(&self.recipe.towers[end.tower].name, keys.into_iter().flatten());
+            unpaired[end.tower].push(latents);
+        }
+        let stacked = |parts: Vec<_>| (!parts.is_empty()).then(|| Arc::new(Stacked::new(parts)) as Arc<dyn Latents>);
+        let unpaired = unpaired.into_iter().map(stacked).collect();
         for (entry, files) in self.recipe.pairs.iter().zip(&self.files) {
             for file in files.validation.iter().chain(&files.test) {
                 let pairs = towers.keys(&entry.ends, file)?;
@@ -171,7 +201,7 @@ impl<'a> Plan<'a> {
             }
         }
         let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
-        Ok(Material { sets, validation, dropped, towers, seen, identity })
+        Ok(Material { sets, unpaired, validation, dropped, towers, seen, identity })
     }
 
     /// Of each tower, true if its latents are the shared space as they are.

@@ -9,7 +9,7 @@ use super::watch::Watch;
 use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
 use crate::device::Device;
-use crate::fit::fusemix::{Checkpoints, Options, Outcome, TrainError, TrainOptions, Trainer};
+use crate::fit::fusemix::{Checkpoints, Extras, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired};
 use crate::fit::{Problem, against_hubs};
 use crate::run::{RunFolder, RunInfo, TowerInfo};
 use crate::session::{Error, Event, Session};
@@ -30,7 +30,7 @@ impl Session {
         let begun_with = resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
         let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
         let seed = how.seed.or(begun).unwrap_or(0);
-        let Material { sets, validation, dropped, towers, seen, mut identity } = material;
+        let Material { sets, unpaired, validation, dropped, towers, seen, mut identity } = material;
         let located = |error| plan.located(error);
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
@@ -49,8 +49,9 @@ impl Session {
             asked.width = begun.shared();
             identity.insert("start".to_owned(), begun.describe());
         }
-        let (specs, given) = (specs.collect(), sets.clone());
-        let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, begun.as_ref());
+        let unpaired = Unpaired::taught(&problem, unpaired).map_err(stopped)?;
+        let (specs, given, extras) = (specs.collect(), sets.clone(), Extras { begun, unpaired });
+        let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, &extras);
         let mut trainer = trainer.map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);

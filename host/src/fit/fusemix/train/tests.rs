@@ -2,18 +2,16 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::SafeTensors;
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
 use crate::bytes::Bytes;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
-use crate::fit::fusemix::Loss;
 use crate::nn::AdapterKind;
 
 mod faults;
+mod pytorch;
 
 /// Latents in memory.
 struct Stored {
@@ -136,7 +134,7 @@ fn gradients_are_those_of_finite_differences() {
         let trainer = Trainer::new(device, towers, vec![linear(70, widths)], &options, 3).unwrap();
         let device = &*trainer.device;
         let lambdas: Vec<f32> = random(33, 4).iter().map(|x| 0.5 + 0.5 * x).collect();
-        let batch = Draw { set: 0, pairs: (0..66).rev().collect(), lambdas };
+        let batch = Draw { set: 0, pairs: (0..66).rev().collect(), lambdas, unpaired: None };
         let loss = || f64::from(evaluated(&trainer, &batch).0);
         assert_eq!(trainer.network.parameters().iter().any(|(name, _)| name.ends_with("up.bias")), bias);
         for (seed, (name, parameter)) in (0..).zip(trainer.network.parameters()) {
@@ -164,7 +162,8 @@ fn large(device: Arc<dyn Device>, options: TrainOptions) -> (Trainer, Draw) {
     let options = TrainOptions { batch: Some(257), ..options };
     let widths = [19, 35];
     let trainer = Trainer::new(device, towers(widths), vec![linear(600, widths)], &options, 3).unwrap();
-    let batch = Draw { set: 0, pairs: (0..514).map(|pair| pair * 7 % 600).collect(), lambdas: vec![0.7; 257] };
+    let batch =
+        Draw { set: 0, pairs: (0..514).map(|pair| pair * 7 % 600).collect(), lambdas: vec![0.7; 257], unpaired: None };
     (trainer, batch)
 }
 
@@ -242,49 +241,6 @@ fn both_devices_take_the_same_ten_steps() {
     for (cpu, gpu) in cpu.iter().zip(&gpu) {
         assert!((cpu - gpu).abs() < 1e-3 * cpu, "{gpu} and not {cpu}");
     }
-}
-
-#[test]
-fn a_step_is_pytorchs() {
-    steps_are_pytorchs(Loss::InfoNce, "");
-    steps_are_pytorchs(Loss::Sigmoid, ".sigmoid");
-}
-
-fn steps_are_pytorchs(loss: Loss, ending: &str) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fusemix_step.safetensors");
-    let bytes = std::fs::read(&golden).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let values = |name: &str| bytemuck::pod_collect_to_vec::<u8, f32>(file.tensor(name).unwrap().data());
-    let side = |name: &str| {
-        let width = file.tensor(name).unwrap().shape()[1];
-        Arc::new(Stored { values: values(name), width }) as Arc<dyn Latents>
-    };
-    let pairs = PairSet { towers: [0, 1], latents: [side("image"), side("text")], weight: 1.0 };
-    let options = TrainOptions { dropout: Some(0.0), loss: Some(loss), ..options() };
-    let mut trainer = Trainer::new(Arc::new(Cpu::default()), towers([19, 35]), vec![pairs], &options, 0).unwrap();
-    let begin = Space::load(trainer.device.clone(), &golden).unwrap();
-    for ((_, parameter), (_, begin)) in trainer.network.parameters().into_iter().zip(begin.network().parameters()) {
-        let begin = trainer.device.read(begin.values(Version::Trained)).unwrap();
-        trainer.device.write(parameter.values(Version::Trained), &begin);
-    }
-    let (orders, lambdas, expected) = (values("orders"), values("lambdas"), values(&format!("losses{ending}")));
-    for (step, (order, &lambda)) in orders.chunks(66).zip(&lambdas).enumerate() {
-        let batch = Draw { set: 0, pairs: order.iter().map(|&row| row as usize).collect(), lambdas: vec![lambda; 33] };
-        trainer.position.at = 0;
-        if step == 0 {
-            let names = trainer.network.parameters().into_iter().map(|(name, _)| name);
-            let gradients: Vec<Vec<f32>> = names.map(|name| values(&format!("gradient{ending}.{name}"))).collect();
-            near(&evaluated(&trainer, &batch).1, &gradients, 1e-4);
-        }
-        trainer.step(&batch, learning_rate(&trainer.options, step, step)).unwrap();
-        let loss = trainer.device.read(trainer.losses.part(0, 1)).unwrap()[0];
-        assert!(
-            (loss - expected[step]).abs() < 1e-4 * expected[step],
-            "step {step}: {loss} and not {}",
-            expected[step]
-        );
-    }
-    assert_eq!(expected.len(), 10);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn where_memory_ends_micro_batches_get_smaller_and_latents_stay_on_the_host() {
         else {
             continue;
         };
-        less += usize::from(trainer.options().micro_batch == 128 && trainer.passes[0].kept() == 1);
+        less += usize::from(trainer.options().micro_batch == 128 && trainer.room.passes[0].kept() == 1);
         smaller += usize::from(trainer.options().micro_batch == 64);
         mapped += usize::from(trainer.sets[0].sides.iter().any(|side| side.resident() == 0));
         near(&evaluated(&trainer, &batch).1, &evaluated(&whole, &batch).1, 1e-5);

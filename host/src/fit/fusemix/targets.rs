@@ -1,0 +1,185 @@
+//! The targets of a loss beyond each pair's own (see `kernels/targets.rs`).
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+use super::centred::CentredRows;
+use super::draws::Draw;
+use super::loss::Loss;
+use super::options::Options;
+use super::tiles::{Part, parts};
+use crate::device::{Buffer, Device, Slice};
+use crate::kernels::{FACTS, LogSums, Overlaps, Precision, RowSums, RowTotals, Soften, Spread};
+use crate::latents::{Latents, digests};
+
+/// The pairs that a row of a batch belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Its own.
+    #[default]
+    Pairs,
+    /// All that have an item in common with it: several positives a row.
+    Items,
+    /// Its own, and in part those whose latents are similar: soft targets.
+    Similar,
+}
+
+impl TargetKind {
+    /// True if each pair is all that its row belongs to.
+    pub(super) fn is_own(&self) -> bool {
+        *self == Self::Pairs
+    }
+}
+
+/// Targets at work, over up to some pairs.
+pub(super) struct Targets {
+    loss: Loss,
+    side: usize,
+    tile: Buffer,
+    /// Of each row: the sum of its overlaps, or the log-sum-exp of its similarities.
+    sums: [Buffer; 2],
+    kind: Kind,
+}
+
+enum Kind {
+    Items { facts: Buffer },
+    Similar { share: f32, log_tau: Buffer },
+}
+
+impl Targets {
+    /// Values that they need for `pairs` pairs and tiles of `side` rows and columns.
+    pub(super) fn values(options: &Options, pairs: usize, side: usize) -> usize {
+        if options.targets == TargetKind::Pairs { 0 } else { side * side + (2 + FACTS) * pairs }
+    }
+
+    /// None if each pair is all that its row belongs to.
+    pub(super) fn new(device: &dyn Device, options: &Options, pairs: usize, side: usize) -> Option<Self> {
+        let kind = match options.targets {
+            TargetKind::Pairs => return None,
+            TargetKind::Items => Kind::Items { facts: device.zeros(FACTS * pairs) },
+            TargetKind::Similar => {
+                // The mean of two cosines, by their sum.
+                let temperature = options.target_temperature.expect("soft targets have a temperature");
+                let log_tau = device.upload(&[(2.0 * temperature).ln()]);
+                Kind::Similar { share: options.target_share.expect("soft targets have a share"), log_tau }
+            }
+        };
+        let sums = [device.zeros(pairs), device.zeros(pairs)];
+        Some(Self { loss: options.loss, side, tile: device.zeros(side * side), sums, kind })
+    }
+
+    /// Prepares the targets of a batch of `pairs` pairs: of the draw's items, or of the latents of both sides.
+    pub(super) fn prepare(
+        &self,
+        device: &dyn Device,
+        (pairs, precision): (usize, Precision),
+        (draw, items): (&Draw, &Items),
+        latents: Option<[&CentredRows; 2]>,
+    ) {
+        if let Kind::Items { facts } = &self.kind {
+            device.fill(facts.part(0, FACTS * pairs), &mut |out| items.facts(draw, out));
+        }
+        for part in parts(pairs, self.side) {
+            let tile = self.similarities(device, part, precision, latents);
+            let sums = self.sums.each_ref().map(|sums| sums.part(part.row, part.rows));
+            match &self.kind {
+                Kind::Items { .. } => device.launch(&RowTotals(part.tile()), &[tile], &sums[1..]),
+                Kind::Similar { log_tau, .. } => {
+                    device.launch(&RowSums(part.tile()), &[tile, log_tau.all()], &sums);
+                }
+            }
+        }
+        if let Kind::Similar { .. } = &self.kind {
+            let [most, sum] = self.sums.each_ref().map(|sums| sums.part(0, pairs));
+            device.launch(&LogSums { count: pairs }, &[sum], &[most]);
+        }
+    }
+
+    /// A tile of the targets of the prepared batch of `pairs` pairs; each is asked for once.
+    pub(super) fn tile(
+        &self,
+        device: &dyn Device,
+        part: Part,
+        (pairs, precision): (usize, Precision),
+        latents: Option<[&CentredRows; 2]>,
+    ) -> Slice<'_> {
+        let tile = match parts(pairs, self.side).len() {
+            // It is still there.
+            1 => part.within(&self.tile),
+            _ => self.similarities(device, part, precision, latents),
+        };
+        let at = usize::from(matches!(self.kind, Kind::Items { .. }));
+        let sums = [self.sums[at].part(part.row, part.rows), self.sums[at].part(part.column, part.columns)];
+        match (&self.kind, self.loss) {
+            (Kind::Items { .. }, Loss::Sigmoid) => {}
+            (Kind::Items { .. }, Loss::InfoNce) => device.launch(&Spread(part.tile()), &sums, &[tile]),
+            (Kind::Similar { share, log_tau }, loss) => {
+                let whole = if loss == Loss::InfoNce { 2.0 } else { 1.0 };
+                let soften = Soften { tile: part.tile(), diagonal: part.diagonal(), share: *share, whole };
+                device.launch(&soften, &[log_tau.all(), sums[0], sums[1]], &[tile]);
+            }
+        }
+        tile
+    }
+
+    /// A tile of overlaps, or of the sums of both sides' cosines.
+    fn similarities(
+        &self,
+        device: &dyn Device,
+        part: Part,
+        precision: Precision,
+        latents: Option<[&CentredRows; 2]>,
+    ) -> Slice<'_> {
+        let tile = part.within(&self.tile);
+        match &self.kind {
+            Kind::Items { facts } => {
+                let [rows, columns] = part.of(FACTS).map(|(first, count)| facts.part(first, count));
+                device.launch(&Overlaps(part.tile()), &[rows, columns], &[tile]);
+            }
+            Kind::Similar { .. } => {
+                let sides = latents.expect("soft targets have latents").into_iter().enumerate();
+                for (side, latents) in sides {
+                    let [rows, columns] = part.of(latents.width()).map(|of| latents.unit(of));
+                    let product = part.cosines(latents.width(), precision, side > 0);
+                    device.launch(&product, &[rows, columns], &[tile]);
+                }
+            }
+        }
+        tile
+    }
+}
+
+/// The items of a pair set by number, on either side: equal latents are of one item.
+pub(super) struct Items([Vec<u32>; 2]);
+
+impl Items {
+    /// Those of the sides of a set; none where they do not matter.
+    pub(super) fn of(options: &Options, latents: [&dyn Latents; 2]) -> Self {
+        Self(latents.map(|latents| if options.targets == TargetKind::Items { numbers(latents) } else { Vec::new() }))
+    }
+
+    /// The facts of the rows of a draw, as the kernels take them.
+    fn facts(&self, draw: &Draw, out: &mut [f32]) {
+        let rows = draw.rows();
+        for (at, facts) in out.chunks_exact_mut(FACTS).enumerate() {
+            let (first, second) = (draw.pairs[at], draw.pairs.get(rows + at).copied().unwrap_or(draw.pairs[at]));
+            let bits = |side: usize, pair: usize| f32::from_bits(self.0[side][pair]);
+            let items = [bits(0, first), bits(0, second), bits(1, first), bits(1, second)];
+            facts[..4].copy_from_slice(&items);
+            facts[4] = draw.lambdas.get(at).copied().unwrap_or(1.0);
+        }
+    }
+}
+
+/// A number for each row; equal rows have the same.
+fn numbers(latents: &dyn Latents) -> Vec<u32> {
+    let mut known = HashMap::with_capacity(latents.len());
+    digests(latents)
+        .into_iter()
+        .map(|digest| {
+            let next = known.len() as u32;
+            *known.entry(digest).or_insert(next)
+        })
+        .collect()
+}

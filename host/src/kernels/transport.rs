@@ -1,0 +1,116 @@
+//! Entropic optimal transport between n and m rows with uniform masses, over their n x m cosines K, and KLOT, the
+//! divergence of two plans (SOTAlign, arXiv 2602.23353).
+//!
+//! The plan at temperature e is `exp(K / e + u_i + v_j)`, with potentials u and v that Sinkhorn's steps find
+//! ([`Potentials`]). `KLOT = sum_ij P*_ij ln (P*_ij / P_ij)` of a teacher's plan P* and the own plan P has the gradient
+//! `(P - P*) / e` to K ([`PlanGradient`], its theorem 5.1).
+
+use rayon::prelude::*;
+
+use super::exp::exp;
+use super::{Gpu, Kernel, Shader, groups, slices};
+
+const WGSL: &str = include_str!("transport.wgsl");
+
+/// A potential of rows, or of columns: reads `cosines (rows x columns)`, and the other potential; writes
+/// `own = -ln(count) - ln sum exp(K / e + other)`, or the mean of that and what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Potentials {
+    pub rows: usize,
+    pub columns: usize,
+    /// True for the columns' potential.
+    pub of_columns: bool,
+    /// True for the mean with the one that there is.
+    pub halfway: bool,
+    /// The temperature e.
+    pub epsilon: f32,
+}
+
+impl Kernel for Potentials {
+    fn name(&self) -> &'static str {
+        if self.of_columns { "column_potentials" } else { "row_potentials" }
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let Self { rows, columns, of_columns, halfway, epsilon } = *self;
+        let params = vec![rows as u32, columns as u32, halfway.into(), epsilon.to_bits(), 0];
+        let workgroups = if of_columns { groups(columns, 64) } else { groups(rows, 1) };
+        Shader { source: WGSL, entry: self.name(), params, workgroups }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([cosines, other], [own]) = slices(reads, writes);
+        let Self { rows, columns, of_columns, halfway, epsilon } = *self;
+        let (inverse, count) = (1.0 / epsilon, if of_columns { columns } else { rows });
+        let set = |own: &mut f32, most: f32, sum: f32| {
+            let new = -(count as f32).ln() - most - sum.ln();
+            *own = if halfway { 0.5 * (*own + new) } else { new };
+        };
+        if !of_columns {
+            let all = own.par_iter_mut().zip(cosines.par_chunks(columns)).with_min_len(4);
+            return all.for_each(|(own, cosines)| {
+                let logits = || cosines.iter().zip(other).map(|(cosine, other)| cosine * inverse + other);
+                let most = logits().fold(f32::NEG_INFINITY, f32::max);
+                set(own, most, logits().map(|logit| exp(logit - most)).sum());
+            });
+        }
+        own.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, own)| {
+            let all = || cosines.chunks_exact(columns).map(|row| &row[chunk * COLUMNS..][..own.len()]).zip(other);
+            let (mut most, mut sum) = ([f32::NEG_INFINITY; COLUMNS], [0.0; COLUMNS]);
+            for (row, other) in all() {
+                most.iter_mut().zip(row).for_each(|(most, cosine)| *most = most.max(cosine * inverse + other));
+            }
+            for (row, other) in all() {
+                for ((sum, most), cosine) in sum.iter_mut().zip(&most).zip(row) {
+                    *sum += exp(cosine * inverse + other - most);
+                }
+            }
+            own.iter_mut().zip(most).zip(sum).for_each(|((own, most), sum)| set(own, most, sum));
+        });
+    }
+}
+
+/// Columns that a thread of the CPU sums.
+const COLUMNS: usize = 64;
+
+/// Reads the teacher's cosines `(rows x columns)` and potentials `(rows)`, `(columns)`, and the own potentials; turns the
+/// own cosines, `tile (rows x columns)`, into the gradients of `factor` times KLOT, and writes each row's KLOT to
+/// `losses (rows)`.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanGradient {
+    pub rows: usize,
+    pub columns: usize,
+    /// The own temperature, and the teacher's.
+    pub epsilons: [f32; 2],
+    pub factor: f32,
+}
+
+impl Kernel for PlanGradient {
+    fn name(&self) -> &'static str {
+        "plan_gradient"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let [own, teacher] = self.epsilons.map(f32::to_bits);
+        let params = vec![self.rows as u32, self.columns as u32, self.factor.to_bits(), own, teacher];
+        Shader { source: WGSL, entry: "plan_gradient", params, workgroups: groups(self.rows, 1) }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([teacher, teacher_u, teacher_v, u, v], [tile, losses]) = slices(reads, writes);
+        let columns = self.columns;
+        let [own, of_teacher] = self.epsilons.map(|epsilon| 1.0 / epsilon);
+        let share = self.factor * own;
+        let rows = tile.par_chunks_mut(columns).zip(losses).zip(teacher.par_chunks(columns)).enumerate();
+        rows.with_min_len(4).for_each(|(at, ((tile, loss), teacher))| {
+            *loss = 0.0;
+            for (j, (value, teacher)) in tile.iter_mut().zip(teacher).enumerate() {
+                let log = *value * own + u[at] + v[j];
+                let log_teacher = teacher * of_teacher + teacher_u[at] + teacher_v[j];
+                let plan = exp(log_teacher);
+                *loss += plan * (log_teacher - log);
+                *value = share * (exp(log) - plan);
+            }
+        });
+    }
+}
