@@ -16,6 +16,7 @@ mod gallery;
 mod hub;
 mod isolated;
 mod library;
+mod losses;
 mod money;
 mod pace;
 mod plugins;

@@ -1,10 +1,10 @@
 //! The divergence between the neighbourhoods of rows in two spaces, in tiles of their B x B cosines (the regulariser of
 //! STRUCTURE, arXiv 2506.16895, at its first level).
 //!
-//! Of row i, p and q are the softmax of its cosines to all rows in the one space and in the other, and `divergence_i` is
-//! their Jensen-Shannon divergence, `(KL(p | m) + KL(q | m)) / 2` with `m = (p + q) / 2`. A first pass over the tiles
-//! finds the log-sum-exps ([`RowSums`](super::RowSums)), a second the divergences ([`Divergence`]), a third turns the
-//! cosines of the second space into gradients ([`DivergenceGradient`]).
+//! Of row i, p and q are the softmax of its cosines to all rows in the one space and in the other, and `divergence_i`
+//! is their Jensen-Shannon divergence, `(KL(p | m) + KL(q | m)) / 2` with `m = (p + q) / 2`. A first pass over the
+//! tiles finds the log-sum-exps ([`RowSums`](super::RowSums)), a second the divergences ([`Divergence`]), a third turns
+//! the cosines of the second space into gradients ([`DivergenceGradient`]).
 
 use rayon::prelude::*;
 
@@ -58,8 +58,8 @@ impl Kernel for Divergence {
     }
 }
 
-/// Reads cosines of the first space `(rows x columns)`, `log_tau (1)`, the log-sum-exps of rows in both `(rows each)`, and
-/// the KL of q `(rows)`; turns the cosines of the second space, `tile (rows x columns)`, into their gradients.
+/// Reads cosines of the first space `(rows x columns)`, `log_tau (1)`, the log-sum-exps of rows in both `(rows each)`,
+/// and the KL of q `(rows)`; turns the cosines of the second space, `tile (rows x columns)`, into their gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct DivergenceGradient {
     pub tile: Tile,

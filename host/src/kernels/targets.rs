@@ -1,9 +1,9 @@
 //! Targets of a loss over B mixed pairs beyond each pair's own, in tiles of the B x B cosines.
 //!
 //! Several positives: w_ij is the share that rows i and j have of the same items, on the side where it is larger; for
-//! rows without mixing it is 1 if they share an item, and else 0 ([`Overlaps`]). Soft targets: the softmax of how similar
-//! the latents are ([`Soften`]). Of symmetric InfoNCE, a target is the sum of that of a row and that of a column, each of
-//! which sum to 1.
+//! rows without mixing it is 1 if they share an item, and else 0 ([`Overlaps`]). Soft targets: the softmax of how
+//! similar the latents are ([`Soften`]). Of symmetric InfoNCE, a target is the sum of that of a row and that of a
+//! column, each of which sum to 1.
 
 use rayon::prelude::*;
 

@@ -6,6 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::device::{Buffer, Cpu, Device, Slice, tests::wgpu};
 
+mod terms;
+
 /// Odd sizes: less than a lane, just off a workgroup, more than one.
 const SIZES: [(usize, usize); 4] = [(1, 1), (63, 65), (65, 257), (257, 63)];
 

@@ -73,8 +73,8 @@ impl Kernel for Potentials {
 /// Columns that a thread of the CPU sums.
 const COLUMNS: usize = 64;
 
-/// Reads the teacher's cosines `(rows x columns)` and potentials `(rows)`, `(columns)`, and the own potentials; turns the
-/// own cosines, `tile (rows x columns)`, into the gradients of `factor` times KLOT, and writes each row's KLOT to
+/// Reads the teacher's cosines `(rows x columns)` and potentials `(rows)`, `(columns)`, and the own potentials; turns
+/// the own cosines, `tile (rows x columns)`, into the gradients of `factor` times KLOT, and writes each row's KLOT to
 /// `losses (rows)`.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanGradient {

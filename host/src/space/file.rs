@@ -3,8 +3,8 @@
 //! The tensors of a trained tower T are `T.blocks.I.norm.weight`, `.norm.bias`, `.up.weight` (inner x width),
 //! `.up.bias`, `.down.weight` (width x inner), `.down.bias` for I from 0; then `T.norm.weight`, `.bias`,
 //! `T.head.weight` (shared x width), `.bias` (no biases of Linears if the recipe says `bias = false`), all f32, named
-//! and shaped as in PyTorch's `LayerNorm` and `Linear`. A linear tower has only `T.head`, an identity tower no tensors.
-//! There is also `log_temperature`.
+//! and shaped as in PyTorch's `LayerNorm` and `Linear`. With gated blocks, `.up` has twice the outputs, the gate first.
+//! A linear tower has only `T.head`, an identity tower no tensors. There is also `log_temperature`.
 //!
 //! A tower in closed form has `T.mean`, `T.scale` (width); `T.unit` (1) if latents are scaled to length 1 first; unless
 //! it is linear, `T.anchors` (inputs x width), and either `T.tau` or `T.power` and `T.top` (1); and `T.head.weight`
@@ -37,7 +37,9 @@
 //!     linear = lambda x, n: F.linear(x, w[n + ".weight"], w.get(n + ".bias"))
 //!     for i in range(sum(k.endswith("up.weight") for k in w)):
 //!         b = f"blocks.{i}."
-//!         x = x + linear(F.gelu(linear(norm(x, b + "norm"), b + "up")), b + "down")
+//!         inner = w[b + "down.weight"].shape[1]
+//!         a, *gated = linear(norm(x, b + "norm"), b + "up").split(inner, dim=1)
+//!         x = x + linear(F.gelu(a) * (gated[0] if gated else 1), b + "down")
 //!     if "norm.weight" in w:                      # an MLP
 //!         x = norm(x, "norm")
 //!     if "mean" in w:                             # in closed form

@@ -165,13 +165,6 @@ impl Space {
         self
     }
 
-    /// Its network, if it has one.
-    #[cfg(test)]
-    pub(crate) fn network(&self) -> &Network {
-        let Map::Network(network) = &self.map else { panic!("it has no network") };
-        network
-    }
-
     /// The towers, in the recipe's order.
     pub fn towers(&self) -> impl Iterator<Item = &Inlet> {
         self.towers.iter()

@@ -55,8 +55,8 @@ impl CentredRows {
         self.unit.part(first, values)
     }
 
-    /// Adds the gradient to what was centred to `out (rows x width)`, from `gradient (rows x width)` to the rows, which is
-    /// consumed.
+    /// Adds the gradient to what was centred to `out (rows x width)`, from `gradient (rows x width)` to the rows, which
+    /// is consumed.
     pub(super) fn backward(&self, device: &dyn Device, rows: usize, gradient: Slice<'_>, out: Slice<'_>) {
         let width = self.width;
         let reads = [self.unit.part(0, rows * width), self.inverse.part(0, rows)];

@@ -1,8 +1,8 @@
 //! The term that keeps the neighbourhoods of latents in the shared space (STRUCTURE, arXiv 2506.16895, at its first
 //! level; see `kernels/divergence.rs`).
 //!
-//! Of a batch, `structure / 2` times the sum over both towers of the mean divergence of a row, between its neighbourhood
-//! among the latents and that among the embeddings; rows are centred within the batch, and of length 1.
+//! Of a batch, `structure / 2` times the sum over both towers of the mean divergence of a row, between its
+//! neighbourhood among the latents and that among the embeddings; rows are centred within the batch, and of length 1.
 
 use super::centred::CentredRows;
 use super::options::Options;

@@ -18,14 +18,14 @@ use super::schedule::learning_rate;
 use super::sizes::Size;
 use super::start::Begun;
 use super::targets::Items;
-use super::unpaired::{Pool, Unpaired};
+use super::unpaired::{Pool, Taught, Unpaired};
 use crate::bytes::Bytes;
 use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
 use crate::fit::PairSet;
 use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
 use crate::latents::Latents;
 use crate::nn::{AdapterKind, Fresh, Mode, Rows, Source, Step, Version};
-use crate::space::{Network, Projection, Space, TowerSpec};
+use crate::space::{Network, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
 const LOOK: usize = 256;
@@ -151,15 +151,15 @@ impl Trainer {
         });
         network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
         network.log_tau.train(&*device, options.keep());
-        let size = |(set, given): (&PairSet, &Option<[(Arc<dyn Latents>, _); 2]>)| {
+        let size = |(set, given): (&PairSet, &Option<[Taught; 2]>)| {
             let (pairs, weight) = (set.len(), set.weight);
-            let unpaired = given.as_ref().map(|sides| sides.each_ref().map(|(latents, _)| latents.len()));
+            let unpaired = given.as_ref().map(|sides| sides.each_ref().map(|side| side.latents.len()));
             Size { pairs, batch: options.batch.min(pairs / 2), weight, unpaired }
         };
         let sizes: Vec<Size> = sets.iter().zip(&given).map(size).collect();
         let unpaired = sizes.iter().filter_map(|size| size.unpaired).flatten().max().unwrap_or(0);
         let pairs = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
-        let taught = given.iter().flatten().flatten().map(|(_, teacher)| teacher.width()).max().unwrap_or(0);
+        let taught = given.iter().flatten().flatten().map(|side| side.teacher.width()).max().unwrap_or(0);
         let most =
             Most { batch: Batch { pairs, unpaired: unpaired.min(options.unpaired_batch.unwrap_or(unpaired)) }, taught };
         let (plan, room) = memory::room(&*device, &network, &mut options, most)?;
@@ -169,12 +169,12 @@ impl Trainer {
             left -= feed.resident();
             Ok::<_, DeviceError>(feed)
         };
-        let set = |((set, size), given): ((PairSet, &Size), Option<[_; 2]>)| {
+        let set = |((set, size), given): ((PairSet, &Size), Option<[Taught; 2]>)| {
             let PairSet { towers, latents: [first, second], .. } = set;
             let items = Items::of(&options, [&*first, &*second]);
-            let mut pool = |tower: usize, (latents, teacher): (Arc<dyn Latents>, Projection)| {
-                let seen = begun.as_ref().map(|begun| begun.latents(tower, &*latents));
-                Ok(Pool::new(feed(seen.unwrap_or_else(|| latents.clone()))?, latents, teacher))
+            let mut pool = |tower: usize, taught: Taught| {
+                let seen = begun.as_ref().map(|begun| begun.latents(tower, &*taught.latents));
+                Ok(Pool::new(feed(seen.unwrap_or_else(|| taught.latents.clone()))?, taught))
             };
             let pools = match given {
                 None => None,

@@ -50,8 +50,8 @@ impl Transport {
         }
     }
 
-    /// Adds the term over the items drawn from both pools to `losses[at]`, and writes its gradients to those rows of the
-    /// passes.
+    /// Adds the term over the items drawn from both pools to `losses[at]`, and writes its gradients to those rows of
+    /// the passes.
     pub(super) fn launch(
         &self,
         device: &dyn Device,

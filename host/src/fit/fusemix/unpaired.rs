@@ -18,12 +18,17 @@ pub struct Unpaired {
     pub(super) teacher: Vec<Projection>,
 }
 
-/// The items of one side of a pair set that a step draws from.
+/// The items of one side of a pair set that may have no pair, and what the teacher makes of them.
+pub(super) struct Taught {
+    pub(super) latents: Arc<dyn Latents>,
+    pub(super) teacher: Projection,
+}
+
+/// The same at work: a step draws from them.
 pub(super) struct Pool {
     /// As the adapter takes them.
     pub(super) feed: Feed,
-    latents: Arc<dyn Latents>,
-    teacher: Projection,
+    taught: Taught,
 }
 
 impl Unpaired {
@@ -38,32 +43,32 @@ impl Unpaired {
         Ok(Some(Self { latents, teacher }))
     }
 
-    /// The items of either side of a set: those without a pair, or where there are none, those of the pairs. None if both
-    /// sides have none.
-    pub(super) fn sides(&self, set: &PairSet) -> Option<[(Arc<dyn Latents>, Projection); 2]> {
+    /// The items of either side of a set: those without a pair, or where there are none, those of the pairs. None if
+    /// both sides have none.
+    pub(super) fn sides(&self, set: &PairSet) -> Option<[Taught; 2]> {
         if set.towers.iter().all(|&tower| self.latents[tower].is_none()) {
             return None;
         }
         Some([0, 1].map(|side| {
             let tower = set.towers[side];
             let latents = self.latents[tower].clone().unwrap_or_else(|| set.latents[side].clone());
-            (latents, self.teacher[tower].clone())
+            Taught { latents, teacher: self.teacher[tower].clone() }
         }))
     }
 }
 
 impl Pool {
-    /// `latents` are what the teacher takes.
-    pub(super) fn new(feed: Feed, latents: Arc<dyn Latents>, teacher: Projection) -> Self {
-        Self { feed, latents, teacher }
+    pub(super) fn new(feed: Feed, taught: Taught) -> Self {
+        Self { feed, taught }
     }
 
     /// Writes the teacher's embeddings of some items, `rows x width`.
     pub(super) fn teach(&self, device: &dyn Device, items: &Draw, out: Slice<'_>) {
-        let width = self.latents.width();
-        let mut latents = vec![0.0; items.pairs.len() * width];
-        latents.chunks_exact_mut(width).zip(&items.pairs).for_each(|(out, &item)| self.latents.copy_row(item, out));
-        let taught = self.teacher.embed(&latents);
-        device.fill(out, &mut |out| out.copy_from_slice(&taught));
+        let Taught { latents, teacher } = &self.taught;
+        let width = latents.width();
+        let mut rows = vec![0.0; items.pairs.len() * width];
+        rows.chunks_exact_mut(width).zip(&items.pairs).for_each(|(out, &item)| latents.copy_row(item, out));
+        let embeddings = teacher.embed(&rows);
+        device.fill(out, &mut |out| out.copy_from_slice(&embeddings));
     }
 }

@@ -125,7 +125,9 @@ fn evaluated(trainer: &Trainer, batch: &Draw) -> (f32, Vec<Vec<f32>>) {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (bias, second) in [(true, AdapterKind::Mlp), (false, AdapterKind::Mlp), (true, AdapterKind::Linear)] {
+    let kinds =
+        [(true, AdapterKind::Mlp), (false, AdapterKind::Mlp), (true, AdapterKind::Linear), (true, AdapterKind::Glu)];
+    for (bias, second) in kinds {
         let widths = [19, 35];
         let mut towers = towers(widths);
         towers[1].adapter = second;
@@ -271,9 +273,8 @@ fn towers_of_any_kind_come_back_from_the_file_that_they_were_saved_to() {
     let path = folder.path().join("adapters.safetensors");
     let device: Arc<dyn Device> = Arc::new(Cpu::default());
     let widths = [19, 35];
-    for (bias, kind) in
-        [(true, AdapterKind::Mlp), (false, AdapterKind::Mlp), (true, AdapterKind::Linear), (false, AdapterKind::Linear)]
-    {
+    let kinds = [AdapterKind::Mlp, AdapterKind::Glu, AdapterKind::Linear];
+    for (bias, kind) in [true, false].into_iter().flat_map(|bias| kinds.map(|kind| (bias, kind))) {
         let mut specs = towers(widths);
         match kind {
             AdapterKind::Mlp => (specs[0].blocks, specs[1].blocks) = (Some(3), Some(0)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::fit::fusemix::{Loss, TargetKind};
-use crate::space::{Head, Input};
+use crate::space::{Head, Input, Projection};
 
 /// `tests/golden/fusemix_step.safetensors`.
 struct Golden(Vec<u8>);
