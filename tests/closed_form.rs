@@ -51,8 +51,11 @@ fn a_space_is_fitted_evaluated_searched_and_reported() {
     let adapters = std::fs::read(place.path("run/adapters.safetensors")).unwrap();
     place.json("train run/recipe.toml --out again");
     assert_eq!(std::fs::read(place.path("again/adapters.safetensors")).unwrap(), adapters);
+    place.write("run/notes/why.txt", "precious");
     place.json("train fusion.toml --out run --overwrite");
     assert_eq!(std::fs::read(place.path("run/adapters.safetensors")).unwrap(), adapters);
+    // What the program did not make stays.
+    assert_eq!(place.read("run/notes/why.txt"), "precious");
 }
 
 #[test]
@@ -215,7 +218,9 @@ fn a_smaller_form_of_a_run_tells_what_it_costs() {
     // It is a run like any other, and none is replaced by accident.
     place.run("embed small --tower left --data test.tsv --out left.npy").fails(0, "");
     place.run("compress run --anchors 100 --out small").fails(1, "--overwrite");
+    place.write("small/notes.txt", "precious");
     place.run("compress run --anchors 100 --out small --overwrite").fails(0, "instead of");
+    assert_eq!(place.read("small/notes.txt"), "precious");
     place.run("compress small --anchors 100 --out smaller").fails(1, "nothing to make smaller");
     place.run("compress run --anchors 100 --out run --overwrite").fails(1, "is the run itself");
     // The same file twice is one.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
+use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, SEEN};
 use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
@@ -43,7 +44,7 @@ impl RunFolder {
         let (path, lock) = locked(path)?;
         let there = is_run(&path);
         let new = replace::new(&path);
-        if there && !(new.is_dir() && (replace::is_own(&new) || Checkpoints::exist(&new.join(CHECKPOINT)))) {
+        if there && !(new.is_dir() && (replace::is_free(&new) || Checkpoints::exist(&new.join(CHECKPOINT)))) {
             return Err(RunError::Finished { path });
         }
         Self::begin(path, there, lock)
@@ -54,7 +55,7 @@ impl RunFolder {
             return Err(RunError::Current { path });
         }
         let made = if replaces { replace::new(&path) } else { path.clone() };
-        if replaces && !replace::is_own(&made) && !Checkpoints::exist(&made.join(CHECKPOINT)) {
+        if replaces && !replace::is_free(&made) && !Checkpoints::exist(&made.join(CHECKPOINT)) {
             return Err(RunError::Taken { path: made });
         }
         let begin = || {
@@ -101,17 +102,17 @@ impl RunFolder {
 
     /// The recipe as resolved.
     pub fn recipe(&self) -> PathBuf {
-        self.made.join("recipe.toml")
+        self.made.join(RECIPE)
     }
 
     /// The trained adapters.
     pub fn adapters(&self) -> PathBuf {
-        self.made.join("adapters.safetensors")
+        self.made.join(ADAPTERS)
     }
 
     /// The items and pairs that were trained on.
     pub fn seen(&self) -> PathBuf {
-        self.made.join("seen.safetensors")
+        self.made.join(SEEN)
     }
 
     /// The checkpoint from which an unfinished training resumes.
@@ -121,12 +122,12 @@ impl RunFolder {
 
     /// What a method was chosen from.
     pub fn choice(&self) -> PathBuf {
-        self.made.join("choice.json")
+        self.made.join(CHOICE)
     }
 
     /// The metrics of the training.
     pub fn metrics(&self) -> PathBuf {
-        self.made.join("metrics.jsonl")
+        self.made.join(METRICS)
     }
 }
 
@@ -146,11 +147,6 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     replace::recover(&path, is_run).map_err(write)?;
     Ok((path, lock))
 }
-
-/// The file that marks a finished run, written last.
-const INFO: &str = "run.json";
-/// The checkpoint, which an unfinished training may have.
-const CHECKPOINT: &str = "checkpoint.safetensors";
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +264,10 @@ mod tests {
         ];
         for (moment, stop) in moments.into_iter().enumerate() {
             let (folder, path, run) = place();
+            // What is not the program's goes with the name of the run.
+            fs::write(path.join("notes.txt"), "precious").unwrap();
+            fs::create_dir(path.join("figures")).unwrap();
+            fs::write(path.join("figures/one.png"), "a picture").unwrap();
             finished(&run);
             stop(&path, &run);
             drop(run);
@@ -281,7 +281,9 @@ mod tests {
             trained(&path, 3);
             assert_eq!(seed(&path), 3, "moment {moment}");
             assert_eq!(names(folder.path()), ["run"], "moment {moment}");
-            assert_eq!(names(&path), ["metrics.jsonl", "run.json"], "moment {moment}");
+            assert_eq!(names(&path), ["figures", "metrics.jsonl", "notes.txt", "run.json"], "moment {moment}");
+            assert_eq!(fs::read_to_string(path.join("notes.txt")).unwrap(), "precious", "moment {moment}");
+            assert_eq!(fs::read_to_string(path.join("figures/one.png")).unwrap(), "a picture", "moment {moment}");
         }
         // Not finished: the old run stays.
         let (_folder, path, run) = place();
@@ -306,6 +308,24 @@ mod tests {
         fs::rename(&path, folder.path().join("moved")).unwrap();
         assert!(matches!(RunFolder::open(&path), Err(RunError::NoRun { .. })));
         assert_eq!(seed(&old), 7);
+    }
+
+    /// Of two of one name, neither is lost.
+    #[test]
+    fn what_is_in_the_new_folder_already_stays_beside_what_is_carried_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        trained(&path, 1);
+        fs::write(path.join("notes.txt"), "old").unwrap();
+        let run = RunFolder::create(&path, true).unwrap();
+        fs::write(run.metrics(), "2").unwrap();
+        fs::write(run.made.join("notes.txt"), "new").unwrap();
+        run.finish(&info(2)).unwrap();
+        assert_eq!(names(&path), ["metrics.jsonl", "notes.txt", "notes.txt.old", "run.json"]);
+        assert_eq!(
+            ["notes.txt", "notes.txt.old"].map(|name| fs::read_to_string(path.join(name)).unwrap()),
+            ["new", "old"]
+        );
     }
 
     /// One that waits while another finishes finds what it left.

@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod info;
 mod metrics;
+mod names;
 mod replace;
 mod seen;
 

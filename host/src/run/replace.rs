@@ -1,18 +1,16 @@
 //! The replacement of a finished run by a new one, which can be stopped anywhere: one of the two is always there.
 //!
 //! The new run is made in `RUN.new`, with the file `replaces` in it. In the end the old one gets the file `replaced`,
-//! the two folders change names, and the old run goes. Where a system cannot exchange folders, the old run is in
-//! `RUN.old` for a moment. Folders of these names without these files are somebody else's, and stay as they are.
+//! the two folders change names, what the user put into the old one is moved to the new one, and the old run goes. Where
+//! a system cannot exchange folders, the old run is in `RUN.old` for a moment. Folders of these names without these files
+//! are somebody else's, and stay as they are.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::names::{GONE, MARK, is_own};
 use crate::whole_file::{self, beside};
-
-/// The file in the new run, and that in the old one once the new one is finished.
-const MARK: &str = "replaces";
-const GONE: &str = "replaced";
 
 /// The folder in which the run that will replace the one at `path` is made.
 pub(super) fn new(path: &Path) -> PathBuf {
@@ -39,7 +37,7 @@ pub(super) fn whole(path: &Path, is_run: impl Fn(&Path) -> bool) -> Option<PathB
 }
 
 /// True if the folder for the new run is free, or one that this program made.
-pub(super) fn is_own(new: &Path) -> bool {
+pub(super) fn is_free(new: &Path) -> bool {
     let is_empty = || fs::read_dir(new).is_ok_and(|mut files| files.next().is_none());
     !new.exists() || new.join(MARK).exists() || is_empty()
 }
@@ -49,7 +47,7 @@ pub(super) fn recover(path: &Path, is_run: impl Fn(&Path) -> bool) -> io::Result
     let (new, old) = (new(path), old(path));
     if old.join(GONE).exists() {
         match (is_run(path), path.exists()) {
-            (true, _) => remove(&old)?,
+            (true, _) => remove(&old, path)?,
             (false, false) => fs::rename(&old, path)?,
             // Somebody made another folder: nothing of it is touched.
             (false, true) => {}
@@ -60,7 +58,7 @@ pub(super) fn recover(path: &Path, is_run: impl Fn(&Path) -> bool) -> io::Result
     }
     if is_run(path) && new.join(GONE).exists() {
         // The run that was replaced, or what is left of it.
-        return remove(&new);
+        return remove(&new, path);
     }
     match is_run(&new) && new.join(MARK).exists() {
         true if is_run(path) => replace(path, &new),
@@ -93,23 +91,38 @@ pub(super) fn replace(path: &Path, made: &Path) -> io::Result<()> {
     whole_file::sync_folder(path)?;
     unmark(path);
     // A run that stays takes only room, and goes with the next one.
-    if let Err(error) = remove(&gone) {
+    if let Err(error) = remove(&gone, path) {
         tracing::warn!("cannot remove the run that was replaced, {}: {error}", gone.display());
     }
     Ok(())
 }
 
-/// Removes a run that was replaced, and last the file that tells so.
-fn remove(gone: &Path) -> io::Result<()> {
+/// Removes a run that was replaced by the one at `path`, and last the file that tells so. What the program did not make
+/// is moved to the new run.
+fn remove(gone: &Path, path: &Path) -> io::Result<()> {
+    let mut own = Vec::new();
     for entry in fs::read_dir(gone)? {
         let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false if entry.file_name() == GONE => {}
-            false => fs::remove_file(entry.path())?,
+        match entry.file_type()?.is_file() && is_own(&entry.file_name()) {
+            true => own.push(entry.path()),
+            false => fs::rename(entry.path(), free(path.join(entry.file_name())))?,
         }
     }
-    fs::remove_dir_all(gone)
+    // Both folders: that of the new place, and that which is left.
+    [path, gone].into_iter().try_for_each(|folder| whole_file::sync_folder(&folder.join(GONE)))?;
+    own.retain(|file| !file.ends_with(GONE));
+    own.into_iter().try_for_each(fs::remove_file)?;
+    fs::remove_file(gone.join(GONE))?;
+    fs::remove_dir(gone)
+}
+
+/// The path, or one like it where nothing is yet.
+fn free(mut path: PathBuf) -> PathBuf {
+    // A link that leads nowhere is there too.
+    while path.symlink_metadata().is_ok() {
+        path = beside(&path, ".old");
+    }
+    path
 }
 
 fn unmark(run: &Path) {
