@@ -83,6 +83,25 @@ fn a_training_whose_errors_nobody_reads_leaves_a_checkpoint() {
     }
 }
 
+/// An eigendecomposition cannot be interrupted, and takes seconds here.
+#[test]
+fn a_fit_in_closed_form_stops_at_once() {
+    let place = place();
+    let rows = (0..6000).fold("a\tb\n".to_owned(), |table, row| table + &format!("a{row} b{row}\ta{row} b{row}\n"));
+    place.write("train.tsv", rows);
+    let (pairs, _) = RECIPE.split_once("[train]").unwrap();
+    place.write("fusion.toml", format!("{pairs}[fit]\nmethod = 'kernel-cca'\n"));
+    let mut command = place.command("train fusion.toml --out run --device cpu");
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| place.path("run/recipe.toml").exists());
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    interrupt(&running);
+    let ran = Ran::from(running.wait_with_output().unwrap());
+    ran.fails(130, "but the fit was not done: run this again to fit anew");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
 #[test]
 fn an_output_that_nobody_reads_is_no_panic() {
     let place = slow();

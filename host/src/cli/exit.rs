@@ -87,7 +87,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Gallery(
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },
         ) => OTHER_ENCODER,
-        Error::Stopped => STOPPED,
+        Error::Stopped | Error::StoppedFit => STOPPED,
         Error::Budget => BOUNDED,
         _ => FAILED,
     }

@@ -2,19 +2,29 @@
 
 use faer::{Mat, Side};
 
+use std::sync::Arc;
+
 use super::coordinates::{Coordinates, cross};
+use super::unbroken::unbroken;
 use super::{FitError, Problem};
 
 /// The mean products of the coordinates of two towers: a block for each pair set, times its weight.
-pub(super) struct Blocks {
+pub(super) struct Blocks<'a> {
+    problem: &'a Problem<'a>,
     ranks: Vec<usize>,
-    blocks: Vec<([usize; 2], Mat<f64>)>,
+    blocks: Arc<Vec<Block>>,
 }
 
-impl Blocks {
-    pub(super) fn new(problem: &Problem<'_>, towers: &[Coordinates]) -> Result<Self, FitError> {
+/// The two towers, the earlier one first, and their products.
+type Block = ([usize; 2], Mat<f64>);
+
+/// Singular or eigenvectors, `rank x directions` of each tower, and values in descending order.
+type Spectrum = (Vec<Mat<f64>>, Vec<f64>);
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(problem: &'a Problem<'a>, towers: &[Coordinates]) -> Result<Self, FitError> {
         let mut taken = vec![0; towers.len()];
-        let mut blocks: Vec<([usize; 2], Mat<f64>)> = Vec::new();
+        let mut blocks: Vec<Block> = Vec::new();
         for set in problem.sets {
             let first = set.towers.map(|tower| taken[tower]);
             set.towers.iter().for_each(|&tower| taken[tower] += set.len());
@@ -29,7 +39,7 @@ impl Blocks {
                 None => blocks.push((ends, block)),
             }
         }
-        Ok(Self { ranks: towers.iter().map(Coordinates::rank).collect(), blocks })
+        Ok(Self { problem, ranks: towers.iter().map(Coordinates::rank).collect(), blocks: Arc::new(blocks) })
     }
 
     /// Of each tower, `rank x shared`: of two, U S and V S of the block U S V'; of more, the rows that belong to a
@@ -57,51 +67,54 @@ impl Blocks {
         if self.ranks.len() == 2 {
             return Ok(maps);
         }
-        maps = maps.iter().map(polar).collect::<Result<_, _>>()?;
+        maps = maps.into_iter().map(|map| polar(self.problem, map)).collect::<Result<_, _>>()?;
         for _ in 0..TURNS {
             for tower in 0..maps.len() {
                 let mut sum = Mat::<f64>::zeros(self.ranks[tower], kept);
-                for ([i, j], block) in &self.blocks {
+                for ([i, j], block) in &*self.blocks {
                     if *i == tower {
                         sum += block * &maps[*j];
                     } else if *j == tower {
                         sum += block.transpose() * &maps[*i];
                     }
                 }
-                maps[tower] = polar(&sum)?;
+                maps[tower] = polar(self.problem, sum)?;
             }
         }
         Ok(maps)
     }
 
-    /// Singular or eigenvectors, `rank x directions` of each tower, and values in descending order.
-    fn spectrum(&self) -> Result<(Vec<Mat<f64>>, Vec<f64>), FitError> {
-        if let ([_, _], [(_, block)]) = (self.ranks.as_slice(), self.blocks.as_slice()) {
-            let svd = block.thin_svd().map_err(|_| FitError::Nothing)?;
-            let values = svd.S().column_vector().iter().copied().collect();
-            return Ok((vec![svd.U().to_owned(), svd.V().to_owned()], values));
-        }
-        let start = |tower: usize| self.ranks[..tower].iter().sum::<usize>();
-        let (starts, size): (Vec<usize>, usize) = ((0..self.ranks.len()).map(start).collect(), start(self.ranks.len()));
-        let mut all = Mat::<f64>::zeros(size, size);
-        for ([first, second], block) in &self.blocks {
-            for column in 0..block.ncols() {
-                for row in 0..block.nrows() {
-                    let (i, j) = (starts[*first] + row, starts[*second] + column);
-                    all[(i, j)] = block[(row, column)];
-                    all[(j, i)] = block[(row, column)];
-                }
+    fn spectrum(&self) -> Result<Spectrum, FitError> {
+        let (ranks, blocks) = (self.ranks.clone(), self.blocks.clone());
+        unbroken(self.problem, move || spectrum(&ranks, &blocks))?
+    }
+}
+
+fn spectrum(ranks: &[usize], blocks: &[Block]) -> Result<Spectrum, FitError> {
+    if let ([_, _], [(_, block)]) = (ranks, blocks) {
+        let svd = block.thin_svd().map_err(|_| FitError::Nothing)?;
+        let values = svd.S().column_vector().iter().copied().collect();
+        return Ok((vec![svd.U().to_owned(), svd.V().to_owned()], values));
+    }
+    let start = |tower: usize| ranks[..tower].iter().sum::<usize>();
+    let (starts, size): (Vec<usize>, usize) = ((0..ranks.len()).map(start).collect(), start(ranks.len()));
+    let mut all = Mat::<f64>::zeros(size, size);
+    for ([first, second], block) in blocks {
+        for column in 0..block.ncols() {
+            for row in 0..block.nrows() {
+                let (i, j) = (starts[*first] + row, starts[*second] + column);
+                all[(i, j)] = block[(row, column)];
+                all[(j, i)] = block[(row, column)];
             }
         }
-        let eigen = all.self_adjoint_eigen(Side::Lower).map_err(|_| FitError::Nothing)?;
-        let mut values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
-        // In descending order.
-        values.reverse();
-        let part = |(start, rank): (&usize, &usize)| {
-            Mat::from_fn(*rank, size, |row, at| eigen.U()[(start + row, size - 1 - at)])
-        };
-        Ok((starts.iter().zip(&self.ranks).map(part).collect(), values))
     }
+    let eigen = all.self_adjoint_eigen(Side::Lower).map_err(|_| FitError::Nothing)?;
+    let mut values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
+    // In descending order.
+    values.reverse();
+    let part =
+        |(start, rank): (&usize, &usize)| Mat::from_fn(*rank, size, |row, at| eigen.U()[(start + row, size - 1 - at)]);
+    Ok((starts.iter().zip(ranks).map(part).collect(), values))
 }
 
 /// The number of directions that say anything, and at most `width`.
@@ -111,7 +124,9 @@ fn kept(values: &[f64], width: usize) -> Result<usize, FitError> {
 }
 
 /// The nearest matrix with orthonormal columns.
-pub(super) fn polar(matrix: &Mat<f64>) -> Result<Mat<f64>, FitError> {
-    let svd = matrix.thin_svd().map_err(|_| FitError::Nothing)?;
-    Ok(svd.U() * svd.V().transpose())
+pub(super) fn polar(problem: &Problem<'_>, matrix: Mat<f64>) -> Result<Mat<f64>, FitError> {
+    unbroken(problem, move || {
+        let svd = matrix.thin_svd().map_err(|_| FitError::Nothing)?;
+        Ok(svd.U() * svd.V().transpose())
+    })?
 }

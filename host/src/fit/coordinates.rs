@@ -143,6 +143,7 @@ fn add_product(sum: &mut Mat<f64>, x: MatRef<'_, f64>, y: MatRef<'_, f64>) {
     matmul(sum.as_mut(), Accum::Add, x.transpose(), y, 1.0, faer::get_global_parallelism());
 }
 
-fn chunks(rows: usize) -> impl Iterator<Item = Range<usize>> {
+/// Rows of which as many are in memory at once.
+pub(super) fn chunks(rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(rows))
 }

@@ -1,5 +1,7 @@
 //! Errors of a fit in closed form.
 
+use std::io;
+
 use super::fusemix::TrainError;
 use crate::bytes::Bytes;
 use crate::device::DeviceError;
@@ -44,6 +46,8 @@ pub enum FitError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Train(Box<TrainError>),
+    #[error("cannot start a thread: {0}; end other programs, or raise the limit of processes")]
+    Thread(io::Error),
     #[error("it was stopped")]
     Stopped,
 }

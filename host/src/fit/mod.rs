@@ -22,6 +22,7 @@ pub mod procrustes;
 pub mod ridge;
 mod setting;
 mod standard;
+mod unbroken;
 
 use std::sync::Arc;
 

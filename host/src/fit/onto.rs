@@ -2,10 +2,9 @@
 
 use faer::Mat;
 
-use super::coordinates::{Coordinates, doubles};
+use super::coordinates::{Coordinates, chunks, doubles};
 use super::problem::copied;
 use super::{FitError, PairSet, Problem};
-use crate::latents::Latents;
 use crate::space::{Input, Map, Projection};
 
 /// The pairs of a tower with towers that are in the space: the set, the tower's side, and the other's map.
@@ -59,16 +58,14 @@ pub(super) fn products(
     coordinates: &Coordinates,
     anchored: &[Anchored<'_>],
 ) -> Result<(Mat<f64>, Vec<f64>), FitError> {
-    const CHUNK: usize = 2048;
     let shared = anchored.first().map_or(0, |(_, _, map)| map.width());
     let mut sum = Mat::<f64>::zeros(coordinates.rank(), shared);
     let (mut of_targets, mut of_rows, mut weights) = (vec![0.0; shared], vec![0.0; coordinates.rank()], 0.0);
     for (set, side, map) in anchored {
         // A set counts by its weight, and not by its size, as in the fits between towers.
         let weight = f64::from(set.weight) / set.len() as f64;
-        for start in (0..set.len()).step_by(CHUNK) {
+        for rows in chunks(set.len()) {
             problem.go_on()?;
-            let rows = start..(start + CHUNK).min(set.len());
             let count = rows.len();
             let own = coordinates.of(&*set.latents[*side], rows.clone());
             let targets = doubles(&map.embed(&copied(&*set.latents[1 - side], rows)), count);
@@ -95,12 +92,17 @@ pub(super) fn products(
 }
 
 /// Rows of a tower's pairs with towers that are there, and the embeddings of their partners.
-pub(super) fn rows_with_targets(anchored: &[Anchored<'_>]) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn rows_with_targets(
+    problem: &Problem<'_>,
+    anchored: &[Anchored<'_>],
+) -> Result<(Vec<f32>, Vec<f32>), FitError> {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for (set, side, map) in anchored {
-        let all = |latents: &dyn Latents| copied(latents, 0..latents.len());
-        rows.extend(all(&*set.latents[*side]));
-        targets.extend(map.embed(&all(&*set.latents[1 - side])));
+        for chunk in chunks(set.len()) {
+            problem.go_on()?;
+            rows.extend(copied(&*set.latents[*side], chunk.clone()));
+            targets.extend(map.embed(&copied(&*set.latents[1 - side], chunk)));
+        }
     }
-    (rows, targets)
+    Ok((rows, targets))
 }

@@ -7,6 +7,7 @@ use super::fusemix::{self, TrainOptions};
 use super::{FitError, Problem};
 use crate::device::Device;
 use crate::space::Map;
+use crate::stop::Stop;
 
 /// A method with its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Engine {
     pub device: Arc<dyn Device>,
     /// The seed of all that is random.
     pub seed: u64,
+    /// The flag that ends a measurement between two fits.
+    pub stop: Stop,
 }
 
 impl Setting {

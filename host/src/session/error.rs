@@ -60,6 +60,8 @@ pub enum Error {
     Array(#[from] ArrayFileError),
     #[error("stopped; everything encoded so far is kept, so run this again to continue")]
     Stopped,
+    #[error("stopped; everything encoded so far is kept, but the fit was not done: run this again to fit anew")]
+    StoppedFit,
     #[error(
         "stopped at --max-cost, by the encoder's price and its measure of the next items; everything encoded so far is \
          kept, so raise it and run this again to continue"

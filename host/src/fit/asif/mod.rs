@@ -76,7 +76,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
         (0..problem.towers.len()).map(|tower| options.standard.of(problem, tower)).collect::<Result<_, _>>()?;
     if problem.fixed.contains(&true) {
         return onto(problem, |tower, anchored| {
-            let (rows, targets) = rows_with_targets(anchored);
+            let (rows, targets) = rows_with_targets(problem, anchored)?;
             let chosen = spread(rows.len() / problem.towers[tower].width, options.anchors);
             let rows = pick(&rows, problem.towers[tower].width, &chosen);
             let shared = anchored.first().map_or(0, |(_, _, map)| map.width());

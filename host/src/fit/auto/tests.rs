@@ -11,6 +11,7 @@ use crate::fit::kernel_cca::KernelCcaOptions;
 use crate::fit::procrustes::ProcrustesOptions;
 use crate::latents::{Dense, Latents};
 use crate::space::Inlet;
+use crate::stop::Stop;
 
 /// Two views of hidden coordinates, of which the second is bent or not.
 fn pairs(count: usize, bent: bool) -> PairSet {
@@ -43,7 +44,7 @@ fn among() -> Vec<Setting> {
 fn chosen(sets: &[PairSet], among: Vec<Setting>, seed: u64, budget: f64) -> Choice {
     let towers = [("left", 24), ("right", 18)].map(|(name, width)| Inlet { name: name.to_owned(), width });
     let problem = Problem { towers: &towers, fixed: &[false; 2], sets, stop: &|| false };
-    let engine = Engine { device: Arc::new(Cpu::default()), seed };
+    let engine = Engine { device: Arc::new(Cpu::default()), seed, stop: Stop::default() };
     let hubs = HubsOptions::default().resolve(0.25).unwrap();
     choose(&problem, Some(among), hubs, Budget(budget), &engine, &mut |done, total, _| assert!(done <= total)).unwrap()
 }

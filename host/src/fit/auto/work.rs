@@ -10,7 +10,6 @@ use crate::fit::joint::weigh_on;
 use crate::fit::setting::{Engine, Setting};
 use crate::fit::{FitError, Problem};
 use crate::space::Space;
-use crate::stop::Stop;
 
 /// The work of fits.
 pub(super) struct Work<'a> {
@@ -77,7 +76,7 @@ impl Work<'_> {
         };
         let space = Space::new(problem.towers.to_vec(), map);
         let space = against_hubs(space, problem, self.hubs.hubness, self.hubs.neighbours)?;
-        Sample::of(&fold.held_out, &space, &Stop::default())?.ok_or(FitError::Stopped)
+        Sample::of(&fold.held_out, &space, &self.engine.stop)?.ok_or(FitError::Stopped)
     }
 
     /// Adds the best of each method side by side, if that is clearly better than the best alone.

@@ -6,6 +6,7 @@ use crate::fit::axes::Axes;
 use crate::fit::coordinates::{Coordinates, Moments, doubles};
 use crate::fit::eigen::Eigen;
 use crate::fit::problem::copied;
+use crate::fit::unbroken::unbroken;
 use crate::fit::{FitError, Problem, Standard};
 
 /// The spectra of the covariances of all towers.
@@ -51,15 +52,19 @@ fn axes(problem: &Problem<'_>, tower: usize, standard: Standard) -> Result<Axes,
         for (column, mean) in mean.iter().enumerate() {
             centred.col_mut(column).iter_mut().for_each(|value| *value -= mean);
         }
-        let gram = faer::Scale(1.0 / rows as f64) * (&centred * centred.transpose());
-        let Eigen { vectors, values } = Eigen::of(&gram, usize::MAX, SMALLEST).map_err(failed)?;
-        let lengths: Vec<f64> = values.iter().map(|value| (value * rows as f64).sqrt()).collect();
-        let vectors = centred.transpose() * vectors;
-        let unit = Mat::from_fn(width, values.len(), |row, column| vectors[(row, column)] / lengths[column]);
-        (mean, unit, values)
+        let spectrum = move || {
+            let gram = faer::Scale(1.0 / rows as f64) * (&centred * centred.transpose());
+            let Eigen { vectors, values } = Eigen::of(&gram, usize::MAX, SMALLEST)?;
+            let lengths: Vec<f64> = values.iter().map(|value| (value * rows as f64).sqrt()).collect();
+            let vectors = centred.transpose() * vectors;
+            Ok((Mat::from_fn(width, values.len(), |row, column| vectors[(row, column)] / lengths[column]), values))
+        };
+        let (vectors, values) = unbroken(problem, spectrum)?.map_err(failed)?;
+        (mean, vectors, values)
     } else {
         let Moments { mean, covariance } = Moments::of(problem, tower, &plain)?;
-        let Eigen { vectors, values } = Eigen::of(&covariance, usize::MAX, SMALLEST).map_err(failed)?;
+        let spectrum = move || Eigen::of(&covariance, usize::MAX, SMALLEST);
+        let Eigen { vectors, values } = unbroken(problem, spectrum)?.map_err(failed)?;
         (mean, vectors, values)
     };
     if values.is_empty() {

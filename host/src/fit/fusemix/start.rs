@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::fit::canonical::Blocks;
 use crate::fit::cca::{CcaOptions, Spectra};
-use crate::fit::coordinates::Coordinates;
+use crate::fit::coordinates::{Coordinates, chunks};
 use crate::fit::kernel_cca::{self, KernelCcaOptions, Kernels};
 use crate::fit::problem::copied;
 use crate::fit::{FitError, PairSet, Problem};
@@ -102,24 +102,28 @@ impl Begun {
     }
 
     /// The pairs as the adapters see them.
-    pub(super) fn sets(&self, sets: Vec<PairSet>) -> Vec<PairSet> {
-        let mapped = |set: PairSet| {
-            let side = |side: usize| self.latents(set.towers[side], &*set.latents[side]);
-            PairSet { latents: [side(0), side(1)], ..set }
+    pub fn sets(&self, problem: &Problem<'_>) -> Result<Vec<PairSet>, FitError> {
+        let mapped = |set: &PairSet| {
+            let side = |side: usize| self.latents(problem, set.towers[side], &*set.latents[side]);
+            Ok(PairSet { latents: [side(0)?, side(1)?], ..set.clone() })
         };
-        sets.into_iter().map(mapped).collect()
+        problem.sets.iter().map(mapped).collect()
     }
 
     /// Latents of a tower as its adapter sees them.
-    pub(super) fn latents(&self, tower: usize, latents: &dyn Latents) -> Arc<dyn Latents> {
-        /// Latents that are mapped at once.
-        const CHUNK: usize = 2048;
+    pub(super) fn latents(
+        &self,
+        problem: &Problem<'_>,
+        tower: usize,
+        latents: &dyn Latents,
+    ) -> Result<Arc<dyn Latents>, FitError> {
         let front = &self.fronts[tower];
         let mut all = Vec::with_capacity(latents.len() * front.width());
-        for start in (0..latents.len()).step_by(CHUNK) {
-            all.extend(front.map(&copied(latents, start..(start + CHUNK).min(latents.len()))));
+        for rows in chunks(latents.len()) {
+            problem.go_on()?;
+            all.extend(front.map(&copied(latents, rows)));
         }
-        Arc::new(Dense::new(all, front.width()))
+        Ok(Arc::new(Dense::new(all, front.width())))
     }
 
     /// The initial values of adapters, of which the others come from `fresh`.

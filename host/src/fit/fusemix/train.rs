@@ -108,11 +108,11 @@ impl Trainer {
         Self::begin(device, towers, sets, options, seed, &Extras::default())
     }
 
-    /// The same, with extras.
+    /// The same, with extras; going on from a closed form, the pairs are as its adapters see them.
     pub fn begin(
         device: Arc<dyn Device>,
         mut towers: Vec<TowerSpec>,
-        mut sets: Vec<PairSet>,
+        sets: Vec<PairSet>,
         options: &TrainOptions,
         seed: u64,
         Extras { begun, unpaired }: &Extras,
@@ -120,9 +120,10 @@ impl Trainer {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let mut options = options.resolve(&sizes)?;
         let unpaired = unpaired.as_ref().filter(|_| options.unpaired.is_some());
-        let given: Vec<_> = sets.iter().map(|set| unpaired.and_then(|unpaired| unpaired.sides(set))).collect();
+        let given: Vec<Option<[Taught; 2]>> =
+            unpaired.map_or_else(|| vec![None; sets.len()], |of_sets| of_sets.0.clone());
         if let Some(begun) = begun {
-            (towers, sets, options.width) = (begun.towers(towers), begun.sets(sets), begun.shared());
+            (towers, options.width) = (begun.towers(towers), begun.shared());
         }
         let planned = |spec: &'_ TowerSpec| (spec.name.clone(), spec.adapter, spec.width);
         let planned: Vec<_> = towers.iter().map(planned).collect();
@@ -172,13 +173,10 @@ impl Trainer {
         let set = |((set, size), given): ((PairSet, &Size), Option<[Taught; 2]>)| {
             let PairSet { towers, latents: [first, second], .. } = set;
             let items = Items::of(&options, [&*first, &*second]);
-            let mut pool = |tower: usize, taught: Taught| {
-                let seen = begun.as_ref().map(|begun| begun.latents(tower, &*taught.latents));
-                Ok(Pool::new(feed(seen.unwrap_or_else(|| taught.latents.clone()))?, taught))
-            };
+            let mut pool = |taught: Taught| Ok(Pool::new(feed(taught.seen.clone())?, taught));
             let pools = match given {
                 None => None,
-                Some([x, y]) => Some([pool(towers[0], x)?, pool(towers[1], y)?]),
+                Some([x, y]) => Some([pool(x)?, pool(y)?]),
             };
             Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], items, pools, size: *size })
         };

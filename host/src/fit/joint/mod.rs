@@ -12,7 +12,6 @@ use super::{FitError, Problem};
 use crate::eval::Sample;
 use crate::latents::Dense;
 use crate::space::{Hubness, Space};
-use crate::stop::Stop;
 
 /// The weights that do best together.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +77,7 @@ pub(super) fn weigh_on(
             let banks = (0..problem.towers.len()).map(bank).collect::<Result<Vec<_>, _>>()?;
             let mut held = Vec::new();
             for pairs in &fold.held_out {
-                held.push(pairs.embed(&space, &Stop::default())?.ok_or(FitError::Stopped)?);
+                held.push(pairs.embed(&space, &engine.stop)?.ok_or(FitError::Stopped)?);
             }
             fitted.push(Fitted { space, banks, held });
         }
@@ -101,7 +100,7 @@ pub(super) fn weigh_on(
                 });
                 let width = shared + if alpha > 0.0 { hubness.width() } else { 0 };
                 let sides = sides.each_ref().map(Vec::as_slice);
-                let rankings = pairs.rankings_of(&fitted[0].space, sides, width, &Stop::default());
+                let rankings = pairs.rankings_of(&fitted[0].space, sides, width, &engine.stop);
                 sample.add(pairs, &rankings.ok_or(FitError::Stopped)?);
             }
             samples.push(sample);

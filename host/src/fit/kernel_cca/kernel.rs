@@ -5,6 +5,7 @@ use faer::Mat;
 use crate::fit::coordinates::{Coordinates, doubles};
 use crate::fit::eigen::Eigen;
 use crate::fit::problem::{FEWEST, copied};
+use crate::fit::unbroken::unbroken;
 use crate::fit::{FitError, Problem};
 use crate::space::{Input, Kernel, Similarity};
 
@@ -53,8 +54,14 @@ impl Spectrum {
         problem.sides(tower).into_iter().for_each(|side| rows.extend(copied(side, 0..side.len())));
         input.apply(&mut rows);
         let n = problem.rows(tower);
-        let mut matrix = kernel_of(&rows, n, wanted.similarity);
         let kernel = Kernel { anchors: rows, similarity: wanted.similarity };
+        unbroken(problem, move || Self::found(input, kernel, n, wanted))?
+            .map_err(|reason| FitError::Eigen { tower: name.clone(), reason })
+    }
+
+    /// That of `n` rows, which are the kernel's anchors.
+    fn found(input: Input, kernel: Kernel, n: usize, wanted: Wanted) -> Result<Self, String> {
+        let mut matrix = kernel_of(&kernel.anchors, n, wanted.similarity);
         let mut means = vec![0.0; n];
         if wanted.centred {
             means = (0..n).map(|column| matrix.col(column).iter().sum::<f64>() / n as f64).collect();
@@ -66,10 +73,8 @@ impl Spectrum {
                 matrix[(row, column)] += mean - means[row] - means[column];
             }
         }
-        problem.go_on()?;
         let most = wanted.rank.min(if wanted.centred { n - 1 } else { n });
-        let Eigen { vectors, values } =
-            Eigen::of(&matrix, most, SMALLEST).map_err(|reason| FitError::Eigen { tower: name.clone(), reason })?;
+        let Eigen { vectors, values } = Eigen::of(&matrix, most, SMALLEST)?;
         Ok(Self { input, kernel, means, mean, vectors, values })
     }
 

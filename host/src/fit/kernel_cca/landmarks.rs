@@ -13,6 +13,7 @@ use crate::fit::axes::Axes;
 use crate::fit::coordinates::{Coordinates, Moments};
 use crate::fit::eigen::Eigen;
 use crate::fit::problem::FEWEST;
+use crate::fit::unbroken::unbroken;
 use crate::fit::{FitError, Problem};
 use crate::space::{Input, Kernel, Similarity};
 
@@ -44,17 +45,21 @@ pub(super) fn axes(
     }
     let mut anchors = problem.gather(tower, &chosen);
     input.apply(&mut anchors);
-    let root = root(&kernel_of(&anchors, chosen.len(), similarity)).map_err(failed)?;
-    problem.go_on()?;
+    let (kernel, count) = (Kernel { anchors, similarity }, chosen.len());
+    let work = move || (root(&kernel_of(&kernel.anchors, count, similarity)), kernel);
+    let (root, kernel) = unbroken(problem, work)?;
+    let root = root.map_err(failed)?;
     let offset = vec![0.0; chosen.len()];
-    let features =
-        Coordinates { input, kernel: Some(Kernel { anchors, similarity }), matrix: None, offset, rows: None };
+    let features = Coordinates { input, kernel: Some(kernel), matrix: None, offset, rows: None };
     let Moments { mean, covariance } = Moments::of(problem, tower, &features)?;
-    problem.go_on()?;
     let rows = problem.rows(tower);
-    let covariance = root.transpose() * covariance * &root;
-    let Eigen { vectors, values } = Eigen::of(&covariance, rank.min(rows - 1), SMALLEST).map_err(failed)?;
-    Ok(Axes { features, mean, vectors: root * vectors, values, rows })
+    let spectrum = move || {
+        let covariance = root.transpose() * covariance * &root;
+        let Eigen { vectors, values } = Eigen::of(&covariance, rank.min(rows - 1), SMALLEST)?;
+        Ok((root * vectors, values))
+    };
+    let (vectors, values) = unbroken(problem, spectrum)?.map_err(failed)?;
+    Ok(Axes { features, mean, vectors, values, rows })
 }
 
 /// R with R R' = K^-1, `m x rank`: features k R have the kernel K.

@@ -52,7 +52,7 @@ pub(super) fn fit(problem: &Problem<'_>, options: &Options) -> Result<Map, FitEr
         return onto(problem, |tower, anchored| {
             let coordinates = centred(tower)?;
             let (products, mean) = products(problem, &coordinates, anchored)?;
-            Ok(coordinates.projection(&polar(&products)?, &mean))
+            Ok(coordinates.projection(&polar(problem, products)?, &mean))
         });
     }
     let towers: Vec<Coordinates> = (0..problem.towers.len()).map(centred).collect::<Result<_, _>>()?;

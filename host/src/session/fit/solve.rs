@@ -35,7 +35,7 @@ impl Session {
         let inlets: Vec<Inlet> = material.towers.iter().map(TowerInfo::inlet).collect();
         let fixed = plan.fixed();
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &material.sets, stop: &|| self.should_stop() };
-        let engine = Engine { device: device.clone(), seed: how.seed.unwrap_or(0) };
+        let engine = Engine { device: device.clone(), seed: how.seed.unwrap_or(0), stop: self.stop.clone() };
         let start = Instant::now();
         let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
         if let Some(choice) = &choice {
@@ -59,7 +59,7 @@ impl Session {
         let mut metrics = MetricsFile::open(&path, 0).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         let mut recall = None;
         if !validation.is_empty() {
-            let found = retrieval_of(&validation, &space, &self.stop)?.ok_or(Error::Stopped)?;
+            let found = retrieval_of(&validation, &space, &self.stop)?.ok_or(Error::StoppedFit)?;
             let mean = mean_recall(&found);
             metrics.add(&Metrics::of_evaluation(0, mean, found)).map_err(|cause| Error::Write { path, cause })?;
             recall = Some(mean);
@@ -104,7 +104,7 @@ impl Session {
 
 pub(super) fn stopped(error: FitError) -> Error {
     match error {
-        FitError::Stopped => Error::Stopped,
+        FitError::Stopped => Error::StoppedFit,
         error => error.into(),
     }
 }

@@ -49,8 +49,9 @@ impl Session {
             asked.width = begun.shared();
             identity.insert("start".to_owned(), begun.describe());
         }
-        let unpaired = Unpaired::taught(&problem, unpaired).map_err(stopped)?;
-        let (specs, given, extras) = (specs.collect(), sets.clone(), Extras { begun, unpaired });
+        let given = begun.as_ref().map_or_else(|| Ok(sets.clone()), |begun| begun.sets(&problem)).map_err(stopped)?;
+        let unpaired = Unpaired::taught(&problem, &unpaired, (begun.as_ref(), &given)).map_err(stopped)?;
+        let (specs, extras) = (specs.collect(), Extras { begun, unpaired });
         let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, &extras);
         let mut trainer = trainer.map_err(located)?;
         let planned = trainer.planned_steps();

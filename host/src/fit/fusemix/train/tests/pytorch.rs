@@ -41,11 +41,12 @@ impl Golden {
         values.chunks(width).map(|rows| rows.iter().map(|&row| row as usize).collect()).collect()
     }
 
-    /// The teacher of a tower.
-    fn teacher(&self, name: &str) -> Projection {
+    /// Latents with the teacher of a tower.
+    fn taught(&self, name: &str, latents: Arc<dyn Latents>) -> Taught {
         let (weight, width) = self.tensor(&format!("teacher.{name}"));
         let bias = vec![0.0; weight.len() / width];
-        Projection { input: Input::plain(width), kernel: None, head: Some(Head { weight, bias }) }
+        let teacher = Projection { input: Input::plain(width), kernel: None, head: Some(Head { weight, bias }) };
+        Taught { seen: latents.clone(), latents, teacher }
     }
 }
 
@@ -58,10 +59,8 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
     if ending == ".glu" {
         towers.iter_mut().for_each(|tower| tower.adapter = AdapterKind::Glu);
     }
-    let unpaired = options.unpaired.map(|_| Unpaired {
-        latents: ["unpaired.image", "unpaired.text"].map(|name| Some(golden.latents(name))).into(),
-        teacher: ["image", "text"].map(|name| golden.teacher(name)).into(),
-    });
+    let taught = |name: &str| golden.taught(name, golden.latents(&format!("unpaired.{name}")));
+    let unpaired = options.unpaired.map(|_| Unpaired(vec![Some(["image", "text"].map(taught))]));
     let extras = Extras { begun: None, unpaired };
     let mut trainer = Trainer::begin(device, towers, vec![pairs], &options, 0, &extras).unwrap();
     let first = if ending == ".glu" { "glu." } else { "" };
@@ -149,14 +148,12 @@ fn the_terms_do_not_depend_on_tiles_and_micro_batches() {
     };
     let widths = [19, 35];
     let found = |micro: usize, side: Option<usize>| {
-        let unpaired = Unpaired {
-            latents: vec![None, Some(Arc::new(Stored { values: random(150 * 35, 3), width: 35 }))],
-            teacher: ["image", "text"].map(|name| golden.teacher(name)).into(),
-        };
-        let extras = Extras { begun: None, unpaired: Some(unpaired) };
+        let pairs = linear(600, widths);
+        let more = Arc::new(Stored { values: random(150 * 35, 3), width: 35 });
+        let taught = [golden.taught("image", pairs.latents[0].clone()), golden.taught("text", more)];
+        let extras = Extras { begun: None, unpaired: Some(Unpaired(vec![Some(taught)])) };
         let options = TrainOptions { micro_batch: Some(micro), ..options.clone() };
-        let mut trainer =
-            Trainer::begin(device.clone(), towers(widths), vec![linear(600, widths)], &options, 3, &extras).unwrap();
+        let mut trainer = Trainer::begin(device.clone(), towers(widths), vec![pairs], &options, 3, &extras).unwrap();
         if let Some(side) = side {
             trainer.room.resize(&*device, &trainer.options, 257, side);
         }
