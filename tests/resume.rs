@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Place, interrupt};
+use crate::common::{Place, Ran, interrupt};
 use crate::seed::Random;
 use crate::train::{ENCODERS, RECIPE, place};
 
@@ -98,6 +98,30 @@ fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
     assert_eq!(place.json("train fusion.toml --out run --device cpu --resume")["seed"], 7);
     let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
     assert!(weights("run") == weights("whole"));
+}
+
+#[test]
+fn a_training_goes_on_from_the_closed_form_that_it_began_from() {
+    let place = place();
+    let recipe = RECIPE.to_owned() + "start = 'kernel-cca'\n";
+    place.write("fusion.toml", &recipe);
+    place.json("train fusion.toml --out whole --device cpu");
+    place.write("fusion.toml", recipe + "checkpoint_steps = 5\n");
+    let mut running = place.start("train fusion.toml --out run --device cpu");
+    while !place.path("run/checkpoint.previous.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(running.try_wait().unwrap().is_none(), "the training was over too soon");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(place.path("run/start.safetensors").exists());
+    let mut resumed = place.command("train fusion.toml --out run --device cpu --resume");
+    // With other threads a closed form comes out otherwise in its last digits.
+    let ran = Ran::from(resumed.env("RAYON_NUM_THREADS", "1").output().unwrap());
+    ran.fails(0, "");
+    let weights = |run: &str| std::fs::read(place.path(&format!("{run}/adapters.safetensors"))).unwrap();
+    assert!(weights("run") == weights("whole"));
+    assert!(!place.path("run/start.safetensors").exists(), "a finished run needs none");
 }
 
 /// Killed before its first checkpoint.

@@ -77,10 +77,15 @@ impl Checkpoints {
 
     /// Takes the checkpoint at `path` and the one before it away.
     pub fn remove_at(path: &Path) {
-        for path in [path, &previous(path), &begun(path)] {
+        for path in [path, &previous(path), &begun(path), &Self::start(path)] {
             // What is not there need not go, and what stays does no harm.
             let _ = fs::remove_file(path);
         }
+    }
+
+    /// The closed form that the training whose checkpoint is at `path` began from.
+    pub fn start(path: &Path) -> PathBuf {
+        path.with_file_name("start.safetensors")
     }
 
     /// The identity of the training whose checkpoint is at `path`.

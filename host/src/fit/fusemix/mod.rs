@@ -16,6 +16,7 @@ mod rules;
 mod schedule;
 mod sizes;
 mod start;
+mod start_file;
 mod structure;
 mod targets;
 mod tiles;

@@ -36,10 +36,12 @@ pub enum Start {
 #[derive(Clone)]
 pub struct Begun {
     /// Of each tower, the map of its latents to what its adapter takes.
-    fronts: Vec<Projection>,
+    pub(super) fronts: Vec<Projection>,
     /// Of each tower by name, `shared x inputs`.
-    heads: HashMap<String, Vec<f32>>,
-    shared: usize,
+    pub(super) heads: HashMap<String, Vec<f32>>,
+    /// The towers in their order.
+    pub(super) names: Vec<String>,
+    pub(super) shared: usize,
 }
 
 impl Start {
@@ -71,10 +73,11 @@ impl Start {
             let row = |column: usize| directions.col(column).iter().map(|value| *value as f32).chain([0.0]);
             (0..shared).flat_map(row).collect()
         };
-        let names = problem.towers.iter().map(|tower| tower.name.clone());
+        let names: Vec<String> = problem.towers.iter().map(|tower| tower.name.clone()).collect();
         Ok(Some(Begun {
             fronts: towers.iter().map(front).collect(),
-            heads: names.zip(directions.iter().map(head)).collect(),
+            heads: names.iter().cloned().zip(directions.iter().map(head)).collect(),
+            names,
             shared,
         }))
     }
@@ -88,12 +91,6 @@ impl Begun {
     /// The width of the shared space.
     pub fn shared(&self) -> usize {
         self.shared
-    }
-
-    /// The sizes of what the adapters take, and of what it is made from: another machine may choose others.
-    pub fn describe(&self) -> String {
-        let sizes = self.fronts.iter().map(|front| format!("{} of {}", front.width(), front.features()));
-        sizes.collect::<Vec<_>>().join(", ")
     }
 
     /// The towers as the adapters see them.

@@ -9,7 +9,7 @@ use super::watch::Watch;
 use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
 use crate::device::Device;
-use crate::fit::fusemix::{Checkpoints, Extras, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired};
+use crate::fit::fusemix::{Begun, Checkpoints, Extras, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired};
 use crate::fit::{Problem, against_hubs};
 use crate::run::{RunFolder, RunInfo, TowerInfo};
 use crate::session::{Error, Event, Session};
@@ -44,7 +44,15 @@ impl Session {
         });
         let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(TowerInfo::inlet).collect(), plan.fixed());
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
-        let begun = asked.start.begin(&problem, asked.width).map_err(stopped)?;
+        // All that a closed form is made from, by which a stored one is known again.
+        let made_from = json(&(asked.start, asked.width, &identity, &towers));
+        let start_file = Checkpoints::start(&folder.checkpoint());
+        let stored = if resume { Begun::load(&start_file, &made_from) } else { None };
+        let is_stored = stored.is_some();
+        let begun = match stored {
+            None => asked.start.begin(&problem, asked.width).map_err(stopped)?,
+            stored => stored,
+        };
         if let Some(begun) = &begun {
             asked.width = begun.shared();
             identity.insert("start".to_owned(), begun.describe());
@@ -79,6 +87,9 @@ impl Session {
                 None
             }
         };
+        if let Some(begun) = begun.as_ref().filter(|_| !is_stored) {
+            begun.save(&start_file, &made_from).map_err(|cause| Error::Write { path: start_file, cause })?;
+        }
         checkpoints.begin().map_err(TrainError::from)?;
         let (described, options) = (device.describe(), trainer.options());
         self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
