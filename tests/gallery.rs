@@ -166,11 +166,11 @@ fn items_come_and_go_by_their_ids() {
     place.write("twice.tsv", "sku\tb\tprice\tkind\nx\tw1 v1\t0\ta\nx\tw1 v2\t0\ta\n");
     place
         .run("gallery add run gallery --data twice.tsv --column b --id sku")
-        .fails(1, "rows 1 and 2 have the same id `x`");
+        .fails(3, "rows 1 and 2 have the same id `x`");
     place.run("gallery build run --tower right --data items.tsv --out gallery").fails(1, "already holds a gallery");
     place
         .run("gallery build run --tower right --data items.tsv --column b --metadata item --out other")
-        .fails(1, "`item`");
+        .fails(3, "`item`");
     place.write("full/file", "");
     place.run("gallery build run --tower right --data items.tsv --column b --out full").fails(1, "full is not empty");
     place

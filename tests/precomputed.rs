@@ -50,7 +50,7 @@ epochs = 100
     let found = place.json("eval run")["retrieval"].clone();
     assert!(recall_at_1(&found[0]) > 50.0 && recall_at_1(&found[1]) > 50.0, "{found}");
     place.json("embed run --tower text --data test.safetensors --out out.npy");
-    place.run("search run --from text --to image --data test.safetensors x").fails(1, "it has no encoder for a query");
+    place.run("search run --from text --to image --data test.safetensors x").fails(3, "it has no encoder for a query");
 
     place.write("fusion.toml", recipe.replace("width = 8", "width = 9"));
     place.run("train fusion.toml --out other --device cpu").fails(3, "set `width = 8` in [train]");
@@ -96,5 +96,5 @@ epochs = 1
     place.run("embed run --tower image --data narrow.safetensors --out out.npy").fails(3, narrow);
     place.write("other.toml", recipe.replace("'train.safe", "'short.safe"));
     place.run("train other.toml --out other --device cpu").fails(3, short);
-    place.run("eval run").fails(1, "the recipe names no `test` file; pass --data FILE");
+    place.run("eval run").fails(3, "the recipe names no `test` file; pass --data FILE");
 }

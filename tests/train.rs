@@ -281,7 +281,7 @@ epochs = 3
 ";
     place.write("fusion.toml", recipe);
     place.json("train fusion.toml --out run --device cpu");
-    place.run("report run --out page.html").fails(1, "the recipe names no `test` file");
+    place.run("report run --out page.html").fails(3, "the recipe names no `test` file");
     place.json("report run --out page.html --data all.tsv");
     let page = place.read("page.html");
     assert!(page.contains("From text to image: 24 of the 60 queries of all.tsv, spread evenly over the file"));

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::ConfigError;
 use crate::dataset::DataError;
 use crate::encode::{EncodeError, Summary};
+use crate::fit::FitError;
+use crate::fit::fusemix::TrainError;
 use crate::gallery::GalleryError;
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
@@ -78,7 +80,16 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
 /// The exit code of a use-case that failed.
 pub(super) fn session(error: &Error) -> u8 {
     match error {
-        Error::Config(_) | Error::Data(_) | Error::NoTower { .. } => CONFIG,
+        Error::Config(_) | Error::Data(_) => CONFIG,
+        // What the recipe of a run, or the data, lacks for what was asked.
+        Error::NoTower { .. } | Error::NoEncoder { .. } | Error::NoTest | Error::NoRuns => CONFIG,
+        Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
+            CONFIG
+        }
+        Error::Reserved { .. } | Error::EmptyId { .. } | Error::SameId { .. } => CONFIG,
+        Error::NothingToCompress { .. } => CONFIG,
+        Error::Fit(error) => fit(error),
+        Error::Train(error) => training(error),
         Error::Plugin(error) => plugin(error),
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
@@ -89,6 +100,23 @@ pub(super) fn session(error: &Error) -> u8 {
         ) => OTHER_ENCODER,
         Error::Stopped | Error::StoppedFit => STOPPED,
         Error::Budget => BOUNDED,
+        _ => FAILED,
+    }
+}
+
+fn fit(error: &FitError) -> u8 {
+    match error {
+        FitError::Option { .. } | FitError::Few { .. } | FitError::Apart { .. } => CONFIG,
+        FitError::Unreached { .. } | FitError::Widths { .. } => CONFIG,
+        FitError::Train(error) => training(error),
+        _ => FAILED,
+    }
+}
+
+fn training(error: &TrainError) -> u8 {
+    match error {
+        TrainError::Option(_) | TrainError::Few { .. } => CONFIG,
+        TrainError::Identity { .. } | TrainError::Nothing { .. } => CONFIG,
         _ => FAILED,
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::evaluate::Tested;
 use super::model::Model;
 use super::{Error, Session};
+use crate::config::PairEnd;
+use crate::dataset::{DataError, Dataset};
 use crate::device::DeviceChoice;
 use crate::eval::{Interval, Sample};
 
@@ -39,11 +41,37 @@ struct Judged {
     identity: Vec<([String; 2], String)>,
 }
 
+impl Judged {
+    /// The towers, as often as they are in pairs.
+    fn towers(&self) -> impl Iterator<Item = &String> {
+        self.identity.iter().flat_map(|(towers, _)| towers)
+    }
+
+    /// The difference to another run's pairs, if there is one.
+    fn apart(&self, run: &Path, other: &Self, its_run: &Path) -> Option<String> {
+        let lacks = |of: &Self, run: &Path, than: &Self| {
+            let known = |towers: &[String; 2]| of.identity.iter().any(|(known, _)| known == towers);
+            let (towers, _) = than.identity.iter().find(|(towers, _)| !known(towers))?;
+            Some(format!("{} takes no pairs of towers `{}` and `{}`", run.display(), towers[0], towers[1]))
+        };
+        let items = || {
+            let other = self.identity.iter().zip(&other.identity).find(|(one, other)| one != other);
+            let (([first, second], _), _) = other?;
+            Some(format!("of towers `{first}` and `{second}`, they do not take the same items"))
+        };
+        if self.identity == other.identity {
+            return None;
+        }
+        let reason = lacks(other, its_run, self).or_else(|| lacks(self, run, other)).or_else(items);
+        reason.or_else(|| Some("they do not take the same pairs".to_owned()))
+    }
+}
+
 impl Session {
     /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same
     /// pairs.
     pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
-        let mut judged = Vec::with_capacity(runs.len());
+        let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
         let mut files: Vec<PathBuf> = Vec::new();
         data.iter().for_each(|file| files.extend((!files.contains(file)).then(|| file.clone())));
         for run in runs {
@@ -51,12 +79,19 @@ impl Session {
             if files.is_empty() {
                 files = model.test_files();
             }
-            judged.push(model.judge(&files)?);
+            if let Some(first) = judged.first()
+                && let Some(tower) = first.towers().find(|tower| !model.has_tower(tower))
+            {
+                let reason = format!("{} has no tower `{tower}`", run.display());
+                return Err(Error::OtherPairs { first: runs[0].clone(), other: run.clone(), reason });
+            }
+            judged.push(model.judge(&files).map_err(|error| model.named(error))?);
         }
-        let first = &judged[0];
-        let other = judged.iter().position(|judged| judged.identity != first.identity);
-        if let Some(other) = other {
-            return Err(Error::OtherPairs { first: runs[0].clone(), other: runs[other].clone() });
+        let first = judged.first().ok_or(Error::NoRuns)?;
+        for (run, other) in runs.iter().zip(&judged) {
+            if let Some(reason) = first.apart(&runs[0], other, run) {
+                return Err(Error::OtherPairs { first: runs[0].clone(), other: run.clone(), reason });
+            }
         }
         let compared = runs.iter().zip(&judged).enumerate().map(|(at, (run, judged))| {
             let apart = (at > 0).then(|| judged.sample.less(&first.sample).interval());
@@ -83,6 +118,27 @@ impl Model {
         files
     }
 
+    fn has_tower(&self, name: &str) -> bool {
+        self.recipe.towers.iter().any(|tower| tower.name == name)
+    }
+
+    /// An error about columns that tells which tower of this run is without items.
+    fn named(&self, error: Error) -> Error {
+        let ends = || self.recipe.pairs.iter().flat_map(|entry| &entry.ends);
+        let (path, end) = match &error {
+            Error::Data(DataError::Column { path, name, .. }) => (path, ends().find(|end| end.column == *name)),
+            Error::OtherColumns { path } => {
+                let file = Dataset::open(path).ok();
+                let lacks = |end: &&PairEnd| file.as_ref().is_some_and(|file| file.rows(&end.column).is_err());
+                (path, ends().find(lacks))
+            }
+            _ => return error,
+        };
+        let Some(end) = end else { return error };
+        let (run, tower) = (self.folder.path().to_owned(), self.recipe.towers[end.tower].name.clone());
+        Error::NoItems { path: path.clone(), column: end.column.clone(), run, tower }
+    }
+
     fn judge(&self, files: &[PathBuf]) -> Result<Judged, Error> {
         let mut tested: Vec<Tested> = Vec::new();
         match files {
@@ -98,5 +154,17 @@ impl Model {
         let names = |towers: [usize; 2]| towers.map(|tower| self.recipe.towers[tower].name.clone());
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
         Ok(Judged { sample, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Setup;
+
+    #[test]
+    fn no_runs_are_an_error_and_no_panic() {
+        let compared = Session::new(Setup::new("plugins.toml")).compare(&[], &[], DeviceChoice::Cpu);
+        assert!(matches!(compared, Err(Error::NoRuns)));
     }
 }

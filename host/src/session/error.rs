@@ -81,9 +81,13 @@ pub enum Error {
     NoPair { path: PathBuf, training: bool },
     #[error("{} does not have the columns of any of the recipe's [[pairs]]", path.display())]
     OtherColumns { path: PathBuf },
-    #[error("runs {} and {} cannot be compared: they do not take the same pairs of the same towers", first.display(),
-            other.display())]
-    OtherPairs { first: PathBuf, other: PathBuf },
+    #[error("there are no runs to compare; name at least one")]
+    NoRuns,
+    #[error("runs {} and {} cannot be compared: {reason}", first.display(), other.display())]
+    OtherPairs { first: PathBuf, other: PathBuf, reason: String },
+    #[error("{} has no column `{column}`, from which the run {} takes the items of tower `{tower}`; pass a file with it \
+             with --data, or compare runs of the same columns", path.display(), run.display())]
+    NoItems { path: PathBuf, column: String, run: PathBuf, tower: String },
     #[error("{}: no tower compares items with more than {anchors} training items in closed form, so there is nothing \
              to make smaller", run.display())]
     NothingToCompress { run: PathBuf, anchors: usize },
