@@ -66,6 +66,11 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
             "fusion.toml:12: `method = \"kernel-caa\"` of [fit] is unknown; did you mean",
         ),
         ("[fit]\nmethod = 'kernel-cca'\ntua = 1\n", "fusion.toml:13: unknown key `tua`; did you mean `tau`?"),
+        ("[fit]\nmethod = 'kernel-cca'\ntua = 1\n", "width, landmarks, method, hubness, neighbours)"),
+        (
+            "[fit]\nmethod = 'kernel-cca'\ntau = 1e9\n",
+            "fusion.toml:13: `tau = 1000000000`: must be a number from 0.001",
+        ),
         ("[fit]\nmethod = 'kernel-cca'\nrank = 0.5\n", "fusion.toml:13: wrong type: number `0.5`, expected a whole"),
         ("[fit]\nmethod = 'kernel-cca'\nrho = 0\n", "fusion.toml:13: `rho = 0`: must be a number above 0"),
         (
@@ -74,7 +79,7 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
         ),
         ("[fit]\nepochs = 3\n", "fusion.toml:12: unknown key `epochs` of [fit], which chooses the method itself"),
         ("[fit]\nbudget = '5 days'\n", "fusion.toml:12: `5 days` is not a time; write it as \"90s\""),
-        ("[fit]\nmethod = 'cca'\nhubness = 1\n", "fusion.toml:13: `hubness = 1`: must be at most 0.99"),
+        ("[fit]\nmethod = 'cca'\nhubness = 1\n", "fusion.toml:13: `hubness = 1`: must be at least 0 and at most 0.99"),
         ("[fit]\nmethod = 'asif'\ntop = 0\n", "fusion.toml:13: `top = 0`: must be a whole number above 0"),
         (
             "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca' }]\n",
@@ -92,12 +97,35 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
             "[fit]\nmethod = 'joint'\nparts = [{ method = 'cca', weight = 1 }, { method = 'asif' }]\n",
             "give each of `parts` a `weight`, or none",
         ),
+        (
+            "[fit]\nmethod = 'joint'\n[[fit.parts]]\nmethod = 'cca'\n[[fit.parts]]\nmethod = 'kernel-cca'\ntau = 0\n",
+            "fusion.toml:17: `tau = 0`: must be",
+        ),
+        (
+            "[fit]\nmethod = 'joint'\nparts = [\n{ method = 'cca' },\n{ method = 'kernel-cca', tua = 1 },\n]\n",
+            "fusion.toml:15: unknown key `tua`; did you mean `tau`?",
+        ),
+        (
+            "[fit]\nmethod = 'joint'\n[[fit.parts]]\nmethod = 'cca'\n[[fit.parts]]\nmethod = 'fusemix'\npatience = 3\n",
+            "fusion.toml:17: `patience` says nothing to a part of a joint fit",
+        ),
         ("[fit]\nmethod = 'kernel-cca'\n[train]\nlr = 1\n", "fusion.toml:13: [train] has the options of `method"),
     ];
     for (fit, message) in cases {
         let place = with(fit);
         place.run("train fusion.toml --out run").fails(3, message);
         assert!(place.read("calls").is_empty() && !place.path("run").exists(), "for:\n{fit}");
+    }
+    // ASIF compares only towers that have pairs with each other.
+    let more = "[tower.third]\nencoder = 'one'\n[[pairs]]\ntrain = 'train.tsv'\nright = 'b'\nthird = 'a'\n[[pairs]]";
+    for (fit, line) in
+        [("method = 'asif'\n", 18), ("method = 'joint'\nparts = [{ method = 'cca' }, { method = 'asif' }]\n", 19)]
+    {
+        let place = with(&format!("[fit]\n{fit}"));
+        place.write("fusion.toml", place.read("fusion.toml").replace("[[pairs]]", more));
+        let message = format!("fusion.toml:{line}: towers `left` and `third` have no pairs with each other");
+        place.run("train fusion.toml --out run").fails(3, &message);
+        assert!(place.read("calls").is_empty() && !place.path("run").exists());
     }
     let place = with("[fit]\nmethod = 'kernel-cca'\n");
     let linear = place.read("fusion.toml").replace("encoder = 'one'", "encoder = 'one'\nadapter = 'linear'");
@@ -201,7 +229,17 @@ fn runs_are_compared_query_by_query() {
     let other = place.read("fusion.toml").replace("[tower.left]", "[tower.port]").replace("left = 'a'", "port = 'a'");
     place.write("other.toml", other);
     place.json("train other.toml --out other");
-    place.run("compare good other").fails(1, "cannot be compared: they do not take the same pairs");
+    place.run("compare good other").fails(3, "good and other cannot be compared: other has no tower `left`");
+    let column = place.read("fusion.toml").replace("left = 'a'", "left = 'c'").replace("test = 'test.tsv'\n", "");
+    place.write("column.toml", column.replace(".tsv", "2.tsv"));
+    for name in ["train", "validation"] {
+        place.write(&format!("{name}2.tsv"), place.read(&format!("{name}.tsv")).replacen("a\t", "c\t", 1));
+    }
+    place.json("train column.toml --out column");
+    let message = "has no column `c`, from which the run column takes the items of tower `left`";
+    place.run("compare good column").fails(3, message);
+    place.run("compare column good").fails(3, "the recipe names no `test` file; pass --data FILE");
+    place.run("eval column").fails(3, "the recipe names no `test` file; pass --data FILE");
     place.run("compare good").fails(2, "RUN");
 }
 
@@ -221,7 +259,7 @@ fn a_smaller_form_of_a_run_tells_what_it_costs() {
     place.write("small/notes.txt", "precious");
     place.run("compress run --anchors 100 --out small --overwrite").fails(0, "instead of");
     assert_eq!(place.read("small/notes.txt"), "precious");
-    place.run("compress small --anchors 100 --out smaller").fails(1, "nothing to make smaller");
+    place.run("compress small --anchors 100 --out smaller").fails(3, "nothing to make smaller");
     place.run("compress run --anchors 100 --out run --overwrite").fails(1, "is the run itself");
     // The same file twice is one.
     assert_eq!(place.json("compare run small --data test.tsv --data test.tsv")["pairs"], 40);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::method::{FIT, Method, TRAIN};
-use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key};
+use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key, with_nearest_of};
 use super::unpaired::{UNPAIRED, UnpairedEntry};
 use crate::nn::AdapterKind;
 use crate::wording::suggest;
@@ -109,6 +109,7 @@ struct TowerTable {
 const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
 const WEIGHT: &str = "weight";
 const METHOD: &str = "method";
+const PARTS: &str = "parts";
 /// The keys of `[fit]` that all methods have.
 const COMMON: [&str; 2] = ["hubness", "neighbours"];
 
@@ -174,21 +175,25 @@ impl Recipe {
         self.options_in(&self.common)
     }
 
-    /// The options in a table of `[fit]`.
-    pub fn options_in<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
-        let parsed = |table: toml::Table| T::deserialize(toml::Value::Table(table));
-        // Of one key at a time, the error is that key's.
-        for (key, value) in table {
-            parsed(toml::Table::from_iter([(key.clone(), value.clone())]))
-                .map_err(|error| self.error_at_option(key, in_words(&with_nearest_key(error.message()))))?;
-        }
-        parsed(table.clone()).map_err(|error| self.error_at_option("", error.message()))
+    fn options_in<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
+        let known: Vec<&str> = [METHOD].into_iter().chain(COMMON).collect();
+        options(table, &known, |key, message| self.error_at_option(key, message))
+    }
+
+    /// The options in a table of `parts`.
+    pub fn part_options<T: DeserializeOwned>(&self, part: usize, table: &toml::Table) -> Result<T, ConfigError> {
+        options(table, &[METHOD, WEIGHT], |key, message| self.error_at_part(part, key, message))
     }
 
     /// An error at an option of its method.
     pub fn error_at_option(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        let table = if COMMON.contains(&key) { FIT } else { self.method.table() };
+        let table = if COMMON.contains(&key) || key == METHOD { FIT } else { self.method.table() };
         self.file.error_at(&[table, key], message)
+    }
+
+    /// An error at an option of a part of a joint fit.
+    pub fn error_at_part(&self, part: usize, key: &str, message: impl Into<String>) -> ConfigError {
+        self.file.error_at(&[FIT, PARTS, &part.to_string(), key], message)
     }
 
     /// The recipe as TOML with absolute paths, and a method with its resolved options, as a run folder keeps it;
@@ -252,6 +257,21 @@ impl Recipe {
         document.insert(FIT.into(), fit.into());
         toml::to_string(&document)
     }
+}
+
+/// The options in a table that may have the keys `beside` too; an error of one is made by `wrong`.
+fn options<T: DeserializeOwned>(
+    table: &toml::Table,
+    beside: &[&str],
+    wrong: impl Fn(&str, String) -> ConfigError,
+) -> Result<T, ConfigError> {
+    let parsed = |table: toml::Table| T::deserialize(toml::Value::Table(table));
+    // Of one key at a time, the error is that key's.
+    for (key, value) in table {
+        parsed(toml::Table::from_iter([(key.clone(), value.clone())]))
+            .map_err(|error| wrong(key, in_words(&with_nearest_of(error.message(), beside))))?;
+    }
+    parsed(table.clone()).map_err(|error| wrong("", error.message().to_owned()))
 }
 
 /// The options of a resolved recipe, by name.

@@ -136,11 +136,16 @@ pub(super) fn in_words(message: &str) -> String {
 
 /// serde's "unknown field `x`, expected one of `y`, `z`" with the nearest field.
 pub(super) fn with_nearest_key(message: &str) -> String {
+    with_nearest_of(message, &[])
+}
+
+/// The same where the keys `beside` are valid too.
+pub(super) fn with_nearest_of(message: &str, beside: &[&str]) -> String {
     let message = message.trim_end();
     let mut quoted = message.split('`').skip(1).step_by(2);
     match quoted.next() {
         Some(wrong) if message.starts_with("unknown field") => {
-            format!("unknown key `{wrong}`{}", suggest(wrong, quoted))
+            format!("unknown key `{wrong}`{}", suggest(wrong, quoted.chain(beside.iter().copied())))
         }
         _ => message.to_owned(),
     }

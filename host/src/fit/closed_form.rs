@@ -70,10 +70,7 @@ pub struct Hubs {
 impl HubsOptions {
     /// The options, with a default for what is not set.
     pub fn resolve(&self, default: f32) -> Result<Hubs, FitError> {
-        let hubness = number("hubness", self.hubness, default, 0.0, "a number of at least 0")?;
-        if hubness > Hubness::MOST {
-            return Err(FitError::Option { key: "hubness", value: hubness.to_string(), wanted: "at most 0.99" });
-        }
+        let hubness = number("hubness", self.hubness, default, 0.0..=Hubness::MOST, "at least 0 and at most 0.99")?;
         Ok(Hubs { hubness, neighbours: count("neighbours", self.neighbours, Self::NEIGHBOURS)? })
     }
 

@@ -1,17 +1,19 @@
 //! Values of options of a fit in closed form.
 
+use std::ops::RangeInclusive;
+
 use super::FitError;
 
-/// The number, if it is finite and at least `least`; none is the default.
+/// The number, if it is in `range`; none is the default.
 pub(super) fn number(
     key: &'static str,
     value: Option<f32>,
     default: f32,
-    least: f32,
+    range: RangeInclusive<f32>,
     wanted: &'static str,
 ) -> Result<f32, FitError> {
     match value.unwrap_or(default) {
-        value if value.is_finite() && value >= least => Ok(value),
+        value if range.contains(&value) => Ok(value),
         value => Err(FitError::Option { key, value: value.to_string(), wanted }),
     }
 }
@@ -26,5 +28,5 @@ pub(super) fn count(key: &'static str, value: Option<usize>, default: usize) -> 
 
 /// The strength of a regularisation.
 pub(super) fn rho(value: Option<f32>, default: f32) -> Result<f32, FitError> {
-    number("rho", value, default, 1e-9, "a number above 0")
+    number("rho", value, default, 1e-9..=1e6, "a number above 0 and at most a million")
 }

@@ -51,12 +51,7 @@ impl AsifOptions {
     pub fn resolve(&self) -> Result<Options, FitError> {
         Ok(Options {
             standard: self.standard.unwrap_or_default(),
-            power: match number("power", self.power, 3.0, 0.1, "a number of at least 0.1")? {
-                power if power > 100.0 => {
-                    return Err(FitError::Option { key: "power", value: power.to_string(), wanted: "at most 100" });
-                }
-                power => power,
-            },
+            power: number("power", self.power, 3.0, 0.1..=100.0, "a number from 0.1 to 100")?,
             top: count("top", self.top, 100)?,
             anchors: count("anchors", self.anchors, 10_000)?,
             width: self.width.unwrap_or(0),

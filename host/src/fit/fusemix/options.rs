@@ -297,9 +297,9 @@ impl Options {
         match &self {
             o if o.batch < 2 && pairs >= 4 => wrong("batch", &o.batch, "a step needs at least 2 mixed pairs"),
             o if o.micro_batch < 64 => wrong("micro_batch", &o.micro_batch, "must be at least 64"),
-            o if o.sigmoid_bias.is_some_and(|bias| !bias.is_finite() || o.loss != Loss::Sigmoid) => {
+            o if o.sigmoid_bias.is_some_and(|bias| !(-50.0..=50.0).contains(&bias) || o.loss != Loss::Sigmoid) => {
                 let value = o.sigmoid_bias.unwrap_or_default();
-                wrong("sigmoid_bias", &value, "must be a number, and `loss = \"sigmoid\"`")
+                wrong("sigmoid_bias", &value, "must be between -50 and 50, and `loss = \"sigmoid\"`")
             }
             o if !(1..=MOST_WIDTH).contains(&o.width) => {
                 wrong("width", &o.width, &format!("must be between 1 and {MOST_WIDTH} dimensions"))
@@ -452,8 +452,9 @@ mod tests {
             TrainOptions { steps: Some(usize::MAX), ..TrainOptions::default() },
             TrainOptions { blocks: Some(usize::MAX), ..TrainOptions::default() },
             TrainOptions { width: Some(usize::MAX / 2), ..TrainOptions::default() },
+            TrainOptions { sigmoid_bias: Some(1e9), loss: Some(Loss::Sigmoid), ..TrainOptions::default() },
         ];
-        for (options, key) in absurd.into_iter().zip(["epochs", "steps", "blocks", "width"]) {
+        for (options, key) in absurd.into_iter().zip(["epochs", "steps", "blocks", "width", "sigmoid_bias"]) {
             assert_eq!(options.resolve(&[(100, 1.0)]).unwrap_err().key, key);
         }
         let error = |options: TrainOptions, pairs| options.resolve(&[(pairs, 1.0)]).unwrap_err().to_string();

@@ -41,7 +41,7 @@ impl KernelCcaOptions {
     pub fn resolve(&self) -> Result<Options, FitError> {
         Ok(Options {
             standard: self.standard.unwrap_or_default(),
-            tau: number("tau", self.tau, 0.5, 1e-3, "a number of at least 0.001")?,
+            tau: number("tau", self.tau, 0.5, 1e-3..=100.0, "a number from 0.001 to 100")?,
             rho: rho(self.rho, 1.0)?,
             rank: count("rank", self.rank, 800)?,
             width: count("width", self.width, 384)?,

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::Error;
-use crate::config::{ConfigError, Method, Recipe, table_of};
+use crate::config::{ConfigError, Method, Recipe, TowerEntry, table_of};
 use crate::fit::asif::AsifOptions;
 use crate::fit::auto::Budget;
 use crate::fit::cca::CcaOptions;
-use crate::fit::fusemix::{Start, TrainOptions};
+use crate::fit::fusemix::{OptionError, Start, TrainOptions};
 use crate::fit::kernel_cca::KernelCcaOptions;
 use crate::fit::procrustes::ProcrustesOptions;
 use crate::fit::ridge::RidgeOptions;
@@ -52,6 +52,7 @@ const USUAL: [Method; 3] = [Method::KernelCca, Method::Asif, Method::Ridge];
 impl MethodOptions {
     /// Those of a recipe, and its term against hubs.
     pub(super) fn of(recipe: &Recipe) -> Result<(Self, Hubs), Error> {
+        let whole = Place { recipe, part: None };
         let options = match recipe.method {
             Method::Fusemix => {
                 let mut options: TrainOptions = recipe.options()?;
@@ -62,15 +63,15 @@ impl MethodOptions {
             }
             Method::Auto => Self::Auto(recipe.options()?),
             Method::Joint => joint(recipe)?,
-            method => Self::Set(setting(recipe, method, None)?),
+            method => Self::Set(setting(whole, method)?),
         };
         // An identity tower's latents stay as they are, and trained adapters end in embeddings of length 1.
-        let identity = recipe.towers.iter().any(|tower| tower.adapter == AdapterKind::Identity);
+        let identity = recipe.towers.iter().any(is_fixed);
         let random = |options: &TrainOptions| options.start.unwrap_or_default() == Start::Random;
         let plain = identity || matches!(&options, Self::Fusemix(options) if random(options));
         let hubs: HubsOptions = recipe.common_options()?;
         let hubs = hubs.resolve(if plain { 0.0 } else { HubsOptions::HUBNESS });
-        Ok((options, hubs.map_err(|error| located(recipe, error))?))
+        Ok((options, hubs.map_err(|error| whole.located(error))?))
     }
 }
 
@@ -107,45 +108,102 @@ pub(super) fn resolved(setting: &Setting) -> (Method, toml::Table) {
     (method, options)
 }
 
-/// A method with the options of `[fit]`, or with those of a part.
-fn setting(recipe: &Recipe, method: Method, part: Option<&toml::Table>) -> Result<Setting, Error> {
-    fn read<T: serde::de::DeserializeOwned + Default>(
-        recipe: &Recipe,
-        part: Option<&toml::Table>,
-    ) -> Result<T, ConfigError> {
-        match part {
-            None => recipe.options(),
-            Some(table) => recipe.options_in(table),
+/// The place of a method's options: `[fit]` or `[train]`, or a part of a joint fit.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    recipe: &'a Recipe,
+    /// The number of the part and its table, without method and weight.
+    part: Option<(usize, &'a toml::Table)>,
+}
+
+impl Place<'_> {
+    fn read<T: serde::de::DeserializeOwned + Default>(self) -> Result<T, ConfigError> {
+        match self.part {
+            None => self.recipe.options(),
+            Some((part, table)) => self.recipe.part_options(part, table),
         }
     }
-    let closed = match method {
-        Method::KernelCca => read::<KernelCcaOptions>(recipe, part)?.resolve().map(ClosedForm::KernelCca),
-        Method::Cca => read::<CcaOptions>(recipe, part)?.resolve().map(ClosedForm::Cca),
-        Method::Ridge => read::<RidgeOptions>(recipe, part)?.resolve().map(ClosedForm::Ridge),
-        Method::Procrustes => read::<ProcrustesOptions>(recipe, part)?.resolve().map(ClosedForm::Procrustes),
-        Method::Asif => read::<AsifOptions>(recipe, part)?.resolve().map(ClosedForm::Asif),
-        Method::Fusemix => {
-            let options = read::<TrainOptions>(recipe, part)?;
-            let resolved = options.resolve(&[(100_000, 1.0)]);
-            resolved.map_err(|error| recipe.error_at_option(PARTS, error.to_string()))?;
-            return Ok(Setting::Fusemix(Box::new(options)));
+
+    fn wrong(self, key: &str, message: impl Into<String>) -> Error {
+        match self.part {
+            None => self.recipe.error_at_option(key, message).into(),
+            Some((part, _)) => self.recipe.error_at_part(part, key, message).into(),
         }
+    }
+
+    /// An error at the option that it is about.
+    fn located(self, error: FitError) -> Error {
+        match &error {
+            FitError::Option { key, .. } => self.wrong(key, error.to_string()),
+            FitError::Apart { .. } => self.wrong(METHOD, error.to_string()),
+            _ => error.into(),
+        }
+    }
+}
+
+/// A method with its options.
+fn setting(place: Place<'_>, method: Method) -> Result<Setting, Error> {
+    let closed = match method {
+        Method::KernelCca => place.read::<KernelCcaOptions>()?.resolve().map(ClosedForm::KernelCca),
+        Method::Cca => place.read::<CcaOptions>()?.resolve().map(ClosedForm::Cca),
+        Method::Ridge => place.read::<RidgeOptions>()?.resolve().map(ClosedForm::Ridge),
+        Method::Procrustes => place.read::<ProcrustesOptions>()?.resolve().map(ClosedForm::Procrustes),
+        Method::Asif => place.read::<AsifOptions>()?.resolve().and_then(|options| {
+            let compares = options.width == 0 && !place.recipe.towers.iter().any(is_fixed);
+            match apart(place.recipe).filter(|_| compares) {
+                Some([first, second]) => Err(FitError::Apart { first, second }),
+                None => Ok(ClosedForm::Asif(options)),
+            }
+        }),
+        Method::Fusemix => return Ok(Setting::Fusemix(Box::new(trained_part(place)?))),
         Method::Joint | Method::Auto => {
             let message = format!("`method = \"{}\"` cannot be a part of a joint fit", method.name());
-            return Err(recipe.error_at_option(PARTS, message).into());
+            return Err(place.wrong(METHOD, message));
         }
     };
-    Ok(Setting::ClosedForm(closed.map_err(|error| located(recipe, error))?))
+    Ok(Setting::ClosedForm(closed.map_err(|error| place.located(error))?))
+}
+
+fn is_fixed(tower: &TowerEntry) -> bool {
+    tower.adapter == AdapterKind::Identity
+}
+
+/// Two towers that have no pairs with each other, if there are some.
+fn apart(recipe: &Recipe) -> Option<[String; 2]> {
+    let joined =
+        |i: usize, j: usize| recipe.pairs.iter().any(|pairs| pairs.ends.each_ref().map(|end| end.tower) == [i, j]);
+    let towers = recipe.towers.len();
+    let mut both = (0..towers).flat_map(|i| (i + 1..towers).map(move |j| [i, j]));
+    Some(both.find(|[i, j]| !joined(*i, *j))?.map(|tower| recipe.towers[tower].name.clone()))
+}
+
+/// The options of a training as one of several fits.
+fn trained_part(place: Place<'_>) -> Result<TrainOptions, Error> {
+    let options = place.read::<TrainOptions>()?;
+    let TrainOptions { patience, eval_every, checkpoint_minutes, checkpoint_steps, .. } = &options;
+    let idle = [
+        ("patience", patience.is_some()),
+        ("eval_every", eval_every.is_some()),
+        ("checkpoint_minutes", checkpoint_minutes.is_some()),
+        ("checkpoint_steps", checkpoint_steps.is_some()),
+    ];
+    if let Some((key, _)) = idle.into_iter().find(|(_, is_set)| *is_set) {
+        let message = format!(
+            "`{key}` says nothing to a part of a joint fit, which is trained to its last epoch without validation \
+             pairs and checkpoints; remove it"
+        );
+        return Err(place.wrong(key, message));
+    }
+    let wrong = |OptionError { key, value, reason }| place.wrong(key, format!("`{key} = {value}`: {reason}"));
+    options.resolve(&[(100_000, 1.0)]).map_err(wrong)?;
+    Ok(options)
 }
 
 fn joint(recipe: &Recipe) -> Result<MethodOptions, Error> {
     let usual = || {
         let of = |method: Method| toml::Table::from_iter([(METHOD.to_owned(), method.name().into())]);
         // ASIF compares only towers that have pairs with each other.
-        let joined =
-            |i: usize, j: usize| recipe.pairs.iter().any(|pairs| pairs.ends.each_ref().map(|end| end.tower) == [i, j]);
-        let towers = recipe.towers.len();
-        let all = (0..towers).all(|i| (i + 1..towers).all(|j| joined(i, j)));
+        let all = apart(recipe).is_none();
         USUAL.into_iter().filter(|method| all || *method != Method::Asif).map(of).collect()
     };
     let tables = recipe.options::<JointOptions>()?.parts.unwrap_or_else(usual);
@@ -154,32 +212,25 @@ fn joint(recipe: &Recipe) -> Result<MethodOptions, Error> {
         return Err(wrong(format!("`parts` has {}: a joint fit has 2 to 4", tables.len())));
     }
     let (mut parts, mut weights) = (Vec::new(), Vec::new());
-    for mut table in tables {
-        let name = table.remove(METHOD);
+    for (number, mut table) in tables.into_iter().enumerate() {
+        let (name, weight) = (table.remove(METHOD), table.remove(WEIGHT));
+        let place = Place { recipe, part: Some((number, &table)) };
         let name = name.as_ref().and_then(toml::Value::as_str).unwrap_or_default();
         let method = Method::named(name).ok_or_else(|| {
             let suggestion = crate::wording::suggest(name, Method::ALL.map(Method::name));
-            wrong(format!("each of `parts` needs a `method`, and `{name}` is none{suggestion}"))
+            place.wrong(METHOD, format!("each of `parts` needs a `method`, and `{name}` is none{suggestion}"))
         })?;
-        if let Some(value) = table.remove(WEIGHT) {
+        if let Some(value) = weight {
             let number = value.as_float().or(value.as_integer().map(|number| number as f64));
             let number = number.filter(|number| *number > 0.0 && *number <= 1000.0);
-            let wrong = || wrong(format!("`weight = {value}` of a part must be a number above 0 and at most 1000"));
-            weights.push(number.ok_or_else(wrong)? as f32);
+            let message = || format!("`weight = {value}` of a part must be a number above 0 and at most 1000");
+            weights.push(number.ok_or_else(|| place.wrong(WEIGHT, message()))? as f32);
         }
-        parts.push(setting(recipe, method, Some(&table))?);
+        parts.push(setting(place, method)?);
     }
     match weights.len() {
         0 => Ok(MethodOptions::Joint(parts)),
         all if all == parts.len() => Ok(MethodOptions::Set(Setting::Joint(weights.into_iter().zip(parts).collect()))),
         _ => Err(wrong("give each of `parts` a `weight`, or none, and they are found by cross-validation".to_owned())),
-    }
-}
-
-/// An error at the option that it is about.
-fn located(recipe: &Recipe, error: FitError) -> Error {
-    match &error {
-        FitError::Option { key, .. } => recipe.error_at_option(key, error.to_string()).into(),
-        _ => error.into(),
     }
 }

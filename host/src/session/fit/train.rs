@@ -87,7 +87,7 @@ impl Session {
                 None
             }
         };
-        if let Some(begun) = begun.as_ref().filter(|_| !is_stored) {
+        if let Some(begun) = extras.begun.as_ref().filter(|_| !is_stored) {
             begun.save(&start_file, &made_from).map_err(|cause| Error::Write { path: start_file, cause })?;
         }
         checkpoints.begin().map_err(TrainError::from)?;
