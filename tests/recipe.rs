@@ -64,6 +64,19 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
 }
 
 #[test]
+fn towers_that_no_pairs_join_are_no_fusion() {
+    let place = place();
+    let (towers, rest) = RECIPE.split_once("[[pairs]]").unwrap();
+    let (pairs, _) = rest.split_once("[train]").unwrap();
+    let (others, other_pairs) =
+        ([towers, pairs].map(|text| text.replace("left", "deep").replace("right", "high"))).into();
+    place.write("fusion.toml", format!("{towers}{others}[[pairs]]{pairs}[[pairs]]{other_pairs}"));
+    let message = "fusion.toml:5: no [[pairs]] join the towers `left`, `right` with `deep`, `high`";
+    place.run("train fusion.toml --out run --device cpu").fails(3, message);
+    assert!(place.read("calls").is_empty() && !place.path("run").exists());
+}
+
+#[test]
 fn patience_without_pairs_to_look_at_is_a_mistake() {
     let place = place();
     place.write("fusion.toml", RECIPE.replace("validation = 'validation.tsv'\n", "") + "patience = 3\n");

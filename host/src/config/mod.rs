@@ -1,5 +1,6 @@
 //! Files that the user writes: plugins.toml and the recipe, with errors that name file, line and key.
 
+mod groups;
 mod method;
 mod plugins;
 mod recipe;

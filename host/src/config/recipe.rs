@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::groups;
 use super::method::{FIT, Method, TRAIN};
 use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key, with_nearest_of};
 use super::unpaired::{UNPAIRED, UnpairedEntry};
@@ -139,6 +140,10 @@ impl Recipe {
                 return Err(file.error_at(&["tower", &tower.name], message));
             }
         }
+        let joined: Vec<_> = pairs.iter().map(|pairs| pairs.ends.each_ref().map(|end| end.tower)).collect();
+        let fixed = |tower: &TowerEntry| tower.adapter == AdapterKind::Identity;
+        let of: Vec<(&str, bool)> = towers.iter().map(|tower| (tower.name.as_str(), fixed(tower))).collect();
+        groups::check(&file, &of, &joined)?;
         let Document { mut fit, train, unpaired, .. } = document;
         let unpaired = unpaired.iter().enumerate();
         let unpaired: Vec<UnpairedEntry> = unpaired
