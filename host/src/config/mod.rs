@@ -2,14 +2,16 @@
 
 mod groups;
 mod method;
+mod pairs;
 mod plugins;
 mod recipe;
 mod toml_file;
-mod unpaired;
+mod tower;
 
 pub use method::Method;
+pub use pairs::{PairEnd, PairsEntry, UnpairedEntry};
 pub(crate) use plugins::DEFAULT_CACHE;
 pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
-pub use recipe::{PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, table_of, train_table};
+pub use recipe::{Recipe, table_of, train_table};
 pub use toml_file::{ConfigError, TomlFile};
-pub use unpaired::UnpairedEntry;
+pub use tower::{TowerEntry, TowerSource};

@@ -3,12 +3,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::groups;
 use super::method::{FIT, Method, TRAIN};
-use super::toml_file::{ConfigError, TomlFile, in_words, with_nearest_key, with_nearest_of};
-use super::unpaired::{UNPAIRED, UnpairedEntry};
+use super::pairs::{PairsEntry, UNPAIRED, UnpairedEntry};
+use super::toml_file::{ConfigError, TomlFile, in_words, shortest, with_nearest_of};
+use super::tower::{TowerEntry, WEIGHT};
 use crate::nn::AdapterKind;
 use crate::wording::suggest;
 
@@ -31,52 +32,6 @@ pub struct Recipe {
     common: toml::Table,
 }
 
-/// One `[tower.NAME]`.
-#[derive(Clone, Debug)]
-pub struct TowerEntry {
-    /// NAME.
-    pub name: String,
-    /// The source of its latents.
-    pub source: TowerSource,
-    /// `blocks = N`: the number of blocks of its adapter, overriding `[train]`.
-    pub blocks: Option<usize>,
-    /// `adapter`: with "identity", the tower's own space is the shared space.
-    pub adapter: AdapterKind,
-}
-
-/// The source of a tower's latents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TowerSource {
-    /// At least one encoder of plugins.toml; their latents are concatenated in this order.
-    Encoders(Vec<String>),
-    /// `precomputed = true`: the pair files hold the latents.
-    Precomputed,
-}
-
-/// One `[[pairs]]`.
-#[derive(Clone, Debug)]
-pub struct PairsEntry {
-    /// The file to train on.
-    pub train: PathBuf,
-    /// The file that training is validated on.
-    pub validation: Option<PathBuf>,
-    /// The file that only `fusemix eval` uses.
-    pub test: Option<PathBuf>,
-    /// The two towers, in the order of [`Recipe::towers`].
-    pub ends: [PairEnd; 2],
-    /// The number of passes over the pairs in an epoch.
-    pub weight: f32,
-}
-
-/// One side of a pair set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PairEnd {
-    /// Index in [`Recipe::towers`].
-    pub tower: usize,
-    /// The column (or tensor) that holds its items.
-    pub column: String,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -96,19 +51,6 @@ struct WithOptions<T> {
     train: Option<T>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TowerTable {
-    encoder: Option<String>,
-    encoders: Option<Vec<String>>,
-    #[serde(default)]
-    precomputed: bool,
-    adapter: Option<AdapterKind>,
-    blocks: Option<usize>,
-}
-
-const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
-const WEIGHT: &str = "weight";
 const METHOD: &str = "method";
 const PARTS: &str = "parts";
 /// The keys of `[fit]` that all methods have.
@@ -123,14 +65,14 @@ impl Recipe {
     /// The recipe in a text.
     pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
         let document: Document = file.parse()?;
-        let towers = document.tower.into_iter().map(|(name, table)| tower(&file, name, table));
+        let towers = document.tower.into_iter().map(|(name, table)| TowerEntry::parse(&file, name, table));
         let towers: Vec<TowerEntry> = towers.collect::<Result<_, _>>()?;
         if towers.len() < 2 {
             return Err(file.error_at(&["tower"], "a fusion needs at least two towers: [tower.image], [tower.text]"));
         }
         let pairs = document.pairs.into_iter().enumerate();
         let pairs: Vec<PairsEntry> =
-            pairs.map(|(index, table)| pairs_entry(&file, &towers, index, table)).collect::<Result<_, _>>()?;
+            pairs.map(|(index, table)| PairsEntry::parse(&file, &towers, index, &table)).collect::<Result<_, _>>()?;
         for (index, tower) in towers.iter().enumerate() {
             if !pairs.iter().any(|pairs| pairs.ends.iter().any(|end| end.tower == index)) {
                 let message = format!(
@@ -211,47 +153,15 @@ impl Recipe {
     ) -> Result<String, toml::ser::Error> {
         let mut towers = toml::Table::new();
         for tower in &self.towers {
-            let mut table = toml::Table::new();
-            match &tower.source {
-                TowerSource::Encoders(encoders) => table.insert("encoders".into(), encoders.clone().into()),
-                TowerSource::Precomputed => table.insert("precomputed".into(), true.into()),
-            };
-            match tower.adapter {
-                AdapterKind::Mlp => {}
-                AdapterKind::Glu => drop(table.insert("adapter".into(), "glu".into())),
-                AdapterKind::Linear => drop(table.insert("adapter".into(), "linear".into())),
-                AdapterKind::Identity => drop(table.insert("adapter".into(), "identity".into())),
-            }
-            if let Some(blocks) = tower.blocks {
-                table.insert("blocks".into(), (blocks as i64).into());
-            }
-            towers.insert(tower.name.clone(), table.into());
-        }
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string();
-        let mut pairs = Vec::new();
-        for entry in &self.pairs {
-            let mut table = toml::Table::new();
-            let files = [Some(&entry.train), entry.validation.as_ref(), entry.test.as_ref()];
-            for (key, file) in PAIR_FILES.into_iter().zip(files) {
-                table.extend(file.map(|file| (key.to_owned(), absolute(file).into())));
-            }
-            if entry.weight != 1.0 {
-                table.insert(WEIGHT.into(), shortest(entry.weight).into());
-            }
-            for end in &entry.ends {
-                table.insert(self.towers[end.tower].name.clone(), end.column.clone().into());
-            }
-            pairs.push(table);
+            towers.insert(tower.name.clone(), tower.to_toml().into());
         }
         let mut document = toml::Table::new();
         document.insert("tower".into(), towers.into());
+        let pairs: Vec<_> = self.pairs.iter().map(|entry| entry.to_toml(&self.towers)).collect();
         document.insert("pairs".into(), pairs.into());
-        let unpaired = self.unpaired.iter().map(|UnpairedEntry { train, end }| {
-            let (train, tower) = (absolute(train), &self.towers[end.tower].name);
-            toml::Table::from_iter([("train".to_owned(), train.into()), (tower.clone(), end.column.clone().into())])
-        });
+        let unpaired: Vec<_> = self.unpaired.iter().map(|entry| entry.to_toml(&self.towers)).collect();
         if !self.unpaired.is_empty() {
-            document.insert(UNPAIRED.into(), unpaired.collect::<Vec<_>>().into());
+            document.insert(UNPAIRED.into(), unpaired.into());
         }
         let mut fit = toml::Table::from_iter([(METHOD.to_owned(), method.name().into())]);
         fit.extend(table_of(common)?);
@@ -297,11 +207,6 @@ pub fn table_of(options: &impl Serialize) -> Result<toml::Table, toml::ser::Erro
     Ok(table)
 }
 
-/// The f64 with the fewest digits that reads back as this f32.
-fn shortest(number: f32) -> f64 {
-    number.to_string().parse().expect("a number reads back")
-}
-
 /// The method of `[fit]`, in a recipe that may have `[train]`.
 fn method(
     file: &TomlFile,
@@ -338,87 +243,4 @@ fn method(
         return Err(file.error_at(&[TRAIN], message));
     }
     Ok((method, fit))
-}
-
-fn tower(file: &TomlFile, name: String, table: toml::Value) -> Result<TowerEntry, ConfigError> {
-    let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
-    if PAIR_FILES.contains(&name.as_str()) || name == WEIGHT {
-        return Err(wrong("this name is reserved for a key of [[pairs]]; rename the tower".into()));
-    }
-    let table: TowerTable =
-        table.try_into().map_err(|error: toml::de::Error| wrong(with_nearest_key(error.message())))?;
-    let source = match (table.encoder, table.encoders, table.precomputed) {
-        (Some(encoder), None, false) => TowerSource::Encoders(vec![encoder]),
-        (None, Some(encoders), false) if !encoders.is_empty() => TowerSource::Encoders(encoders),
-        (None, None, true) => TowerSource::Precomputed,
-        _ => return Err(wrong("set one of `encoder`, `encoders` and `precomputed = true`".into())),
-    };
-    if let TowerSource::Encoders(encoders) = &source
-        && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
-    {
-        return Err(wrong(format!("encoder `{twice}` is listed twice, which adds nothing; remove one")));
-    }
-    let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
-    if !adapter.has_blocks() && table.blocks.is_some() {
-        return Err(wrong("only an MLP adapter has `blocks`; remove `blocks` or `adapter`".into()));
-    }
-    Ok(TowerEntry { name, source, blocks: table.blocks, adapter })
-}
-
-fn pairs_entry(
-    file: &TomlFile,
-    towers: &[TowerEntry],
-    index: usize,
-    table: toml::Table,
-) -> Result<PairsEntry, ConfigError> {
-    let index = index.to_string();
-    let at = |key: &str, message: String| file.error_at(&["pairs", &index, key], message);
-    let mut files = [None, None, None];
-    let mut ends = Vec::new();
-    let mut weight = 1.0;
-    for (key, value) in &table {
-        if key == WEIGHT {
-            let number = value.as_float().or(value.as_integer().map(|number| number as f64));
-            weight = number.filter(|weight| *weight > 0.0 && *weight <= 100.0).ok_or_else(|| {
-                let message = format!("`weight = {value}` of [[pairs]] must be a number above 0 and at most 100");
-                at(key, message)
-            })? as f32;
-            continue;
-        }
-        let Some(text) = value.as_str() else {
-            return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
-        };
-        let tower = towers.iter().position(|tower| tower.name == *key);
-        match (PAIR_FILES.iter().position(|name| name == key), tower) {
-            (Some(which), _) => files[which] = Some(file.folder().join(text)),
-            (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
-            (None, None) => {
-                let known =
-                    PAIR_FILES.into_iter().chain([WEIGHT]).chain(towers.iter().map(|tower| tower.name.as_str()));
-                return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
-            }
-        }
-    }
-    ends.sort_by_key(|end| end.tower);
-    let [train, validation, test] = files;
-    let train = train.ok_or_else(|| at("", "[[pairs]] needs a `train` file".into()))?;
-    let ends = <[PairEnd; 2]>::try_from(ends)
-        .map_err(|ends| at("", format!("[[pairs]] joins exactly two towers, but this one names {}", ends.len())))?;
-    let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
-    for (key, file) in given.filter_map(|(key, file)| Some((key, file?))) {
-        let holds_tensors = file.extension().is_some_and(|extension| extension == "safetensors");
-        for tower in ends.iter().map(|end| &towers[end.tower]) {
-            let name = &tower.name;
-            match (&tower.source, holds_tensors) {
-                (TowerSource::Precomputed, false) => {
-                    return Err(at(key, format!("tower `{name}` is precomputed: its pair files must be .safetensors")));
-                }
-                (TowerSource::Encoders(_), true) => {
-                    return Err(at(key, format!("tower `{name}` has encoders: its pair files must be .tsv or .csv")));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(PairsEntry { train, validation, test, ends, weight })
 }

@@ -181,3 +181,8 @@ mod tests {
         assert_eq!(line(&["plugin", "1", "name"]), 5);
     }
 }
+
+/// The f64 with the fewest digits that reads back as this f32.
+pub(super) fn shortest(number: f32) -> f64 {
+    number.to_string().parse().expect("a number reads back")
+}
