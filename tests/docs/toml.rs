@@ -61,7 +61,7 @@ fn read(place: &Place, keys: &Keys, text: &str) -> Result<(), String> {
         // Cargo's own.
         return Ok(());
     }
-    if has("tower") || has("train") || has("fit") {
+    if ["tower", "train", "fit", "unpaired"].into_iter().any(has) {
         place.write("block.toml", if has("tower") { text.to_owned() } else { format!("{TOWERS}{text}") });
         let recipe = Recipe::read(&path).map_err(|error| error.to_string())?;
         return fusemix::session::check_options(&recipe).map_err(|error| error.to_string());

@@ -296,7 +296,7 @@ fn what_cannot_be_fitted_is_told() {
     let wrong = |options: KernelCcaOptions| options.resolve().unwrap_err().to_string();
     assert_eq!(
         wrong(KernelCcaOptions { tau: Some(0.0), ..Default::default() }),
-        "`tau = 0`: must be a number of at least 0.001"
+        "`tau = 0`: must be a number from 0.001 to 100"
     );
     assert_eq!(
         wrong(KernelCcaOptions { width: Some(0), ..Default::default() }),
