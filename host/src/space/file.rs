@@ -243,7 +243,9 @@ impl Space {
             Hubness { alpha, neighbours, shared, banks: inlets.iter().map(bank).collect() }
         });
         let sane = |hubness: &Hubness| {
-            (0.0..=Hubness::MOST).contains(&hubness.alpha) && hubness.neighbours > 0 && inlets.len() > 1
+            let Hubness { alpha, neighbours, banks, .. } = hubness;
+            let filled = banks.iter().all(|bank| !bank.is_empty());
+            (0.0..=Hubness::MOST).contains(alpha) && *neighbours > 0 && inlets.len() > 1 && filled
         };
         if hubness.as_ref().is_some_and(|hubness| !sane(hubness)) {
             return Err(wrong("`hubness` has values that no fit gives".to_owned()));

@@ -4,6 +4,7 @@ mod file;
 mod hubness;
 mod network;
 mod projection;
+mod sound;
 mod stored;
 mod tower;
 
