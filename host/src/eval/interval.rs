@@ -26,6 +26,8 @@ pub struct Interval {
 pub struct Sample {
     directions: Vec<Direction>,
     clusters: usize,
+    /// True if the scores are differences, and not percent.
+    apart: bool,
 }
 
 /// The fewest clusters that tell anything of a spread.
@@ -61,6 +63,7 @@ impl Sample {
 
     /// Adds the directions of another sample, with clusters of its own.
     pub fn append(&mut self, other: &Self) {
+        self.apart |= other.apart;
         let first = self.clusters;
         let moved = |of: &Direction| of.iter().map(|(cluster, score)| (first + cluster, *score)).collect();
         self.directions.extend(other.directions.iter().map(moved));
@@ -73,7 +76,7 @@ impl Sample {
             of.iter().zip(than).map(|((cluster, score), (_, than))| (*cluster, score - than)).collect()
         };
         let directions = self.directions.iter().zip(&other.directions).map(less).collect();
-        Self { directions, clusters: self.clusters }
+        Self { directions, clusters: self.clusters, apart: true }
     }
 
     /// The mean over the directions of the mean over their queries.
@@ -82,15 +85,28 @@ impl Sample {
         self.directions.iter().map(mean).sum::<f64>() / self.directions.len().max(1) as f64
     }
 
-    /// The mean with its interval: that of the means of resamples, whose clusters are drawn with return.
+    /// The mean with its interval: that of the means of resamples, whose clusters are drawn with return. Where all
+    /// queries score the same, as where all or none are found, resamples tell of no spread: then the ends are Wilson's
+    /// (1927) for all hits and for none, so that of n clusters the mean may be lower by z^2 / (n + z^2) of itself, and
+    /// higher by as much of what it lacks to 100. Differences of runs that find the same have none.
     pub fn interval(&self) -> Interval {
+        /// The square of the normal law's z of 95 %.
+        const SQUARE: f64 = 1.96 * 1.96;
+        let mean = self.mean();
         if self.clusters < FEWEST {
-            return Interval { mean: self.mean(), low: self.mean() - 100.0, high: self.mean() + 100.0 };
+            let least = if self.apart { -100.0 } else { 0.0 };
+            return Interval { mean, low: f64::max(mean - 100.0, least), high: f64::min(mean + 100.0, 100.0) };
+        }
+        let mut scores = self.directions.iter().flatten().map(|(_, score)| *score);
+        let first = scores.next();
+        if !self.apart && scores.all(|score| Some(score) == first) {
+            let share = SQUARE / (self.clusters as f64 + SQUARE);
+            return Interval { mean, low: mean * (1.0 - share), high: mean + (100.0 - mean) * share };
         }
         let mut means = self.resampled();
         means.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| means.get((share * means.len() as f64) as usize).copied().unwrap_or(f64::NAN);
-        Interval { mean: self.mean(), low: at(0.025), high: at(0.975) }
+        Interval { mean, low: at(0.025), high: at(0.975) }
     }
 
     /// The standard error of the mean.
@@ -133,7 +149,7 @@ mod tests {
 
     fn sample(scores: impl Iterator<Item = f64>) -> Sample {
         let directions = vec![scores.enumerate().collect::<Vec<_>>()];
-        Sample { clusters: directions[0].len(), directions }
+        Sample { clusters: directions[0].len(), directions, apart: false }
     }
 
     #[test]
@@ -148,6 +164,22 @@ mod tests {
         let better = sample((0..400).map(|at| f64::from(at % 2) * 100.0 + 1.0));
         let Interval { mean, low, high } = better.less(&half).interval();
         assert!((mean - 1.0).abs() < 1e-9 && (low - 1.0).abs() < 1e-9 && (high - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn all_hits_and_none_leave_room_for_what_so_few_queries_cannot_tell() {
+        let (all, none) = (sample((0..40).map(|_| 100.0)), sample((0..40).map(|_| 0.0)));
+        // Wilson's interval of 40 of 40 is 91.2 to 100.
+        let Interval { mean, low, high } = all.interval();
+        assert!(mean == 100.0 && high == 100.0 && (low - 91.24).abs() < 0.01, "{low}");
+        let Interval { mean, low, high } = none.interval();
+        assert!(mean == 0.0 && low == 0.0 && (high - 8.76).abs() < 0.01, "{high}");
+        // Runs that find the same are the same.
+        assert_eq!(all.less(&all).interval(), Interval { mean: 0.0, low: 0.0, high: 0.0 });
+        // Very few tell nothing, but no share is below none or above all.
+        let few = sample((0..5).map(|_| 60.0));
+        assert_eq!(few.interval(), Interval { mean: 60.0, low: 0.0, high: 100.0 });
+        assert_eq!(few.less(&few).interval(), Interval { mean: 0.0, low: -100.0, high: 100.0 });
     }
 
     #[test]
