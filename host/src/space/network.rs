@@ -1,5 +1,6 @@
 //! Towers whose adapters were trained, on a device.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::projection::Projection;
@@ -47,6 +48,16 @@ impl Network {
         Self { fronts, ..self }
     }
 
+    /// The same adapters behind other maps, which end in the same widths.
+    pub(crate) fn with_fronts(&self, fronts: Vec<Projection>) -> Result<Self, DeviceError> {
+        let read =
+            |(name, parameter): (String, &Parameter)| Ok((name, self.device.read(parameter.values(Version::Kept))?));
+        let values = self.parameters().into_iter().map(read).collect::<Result<_, DeviceError>>()?;
+        let mut copied = Copied { values, tower: String::new() };
+        let towers = self.towers.iter().map(|tower| (tower.adapter.shape(), tower.spec.clone())).collect();
+        Ok(Self::new(self.device.clone(), towers, self.width, 1.0, &mut copied).behind(fronts))
+    }
+
     /// All parameters, by their names in a file of adapters.
     pub(crate) fn parameters(&self) -> Vec<(String, &Parameter)> {
         self.parameters_of_part("")
@@ -68,6 +79,27 @@ impl Network {
         let alone = (!device.shares_memory()).then(|| self.embedding.lock().unwrap_or_else(PoisonError::into_inner));
         let (front, tower) = (self.fronts.get(tower), &self.towers[tower]);
         Embedder { device, front, tower, room: tower.room(device, rows), _alone: alone }
+    }
+}
+
+/// The values of another network's parameters, by name.
+struct Copied {
+    values: HashMap<String, Vec<f32>>,
+    tower: String,
+}
+
+impl Source for Copied {
+    fn begin(&mut self, tower: &str) {
+        self.tower = tower.to_owned();
+    }
+
+    fn uniform(&mut self, name: &str, _: &[usize], _: usize) -> Vec<f32> {
+        let name = if self.tower.is_empty() { name.to_owned() } else { format!("{}.{name}", self.tower) };
+        self.values.remove(&name).expect("a network of the same shapes has the same parameters")
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], _: f32) -> Vec<f32> {
+        self.uniform(name, shape, 0)
     }
 }
 
