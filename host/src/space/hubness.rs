@@ -9,6 +9,9 @@ use rayon::prelude::*;
 
 use super::projection::product;
 
+/// Embeddings whose inner products with a bank are in memory at once.
+const ROWS: usize = 512;
+
 /// The term of a space.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hubness {
@@ -78,13 +81,17 @@ impl Hubness {
         let bank = &self.banks[other];
         let items = bank.len() / shared;
         let k = self.neighbours.min(items);
-        let mut scores = product(embeddings, bank, shared);
         let largest = |scores: &mut [f32]| {
             if k < scores.len() {
                 scores.select_nth_unstable_by(k, |a, b| b.total_cmp(a));
             }
             scores[..k].iter().sum::<f32>() / k.max(1) as f32
         };
-        scores.par_chunks_mut(items.max(1)).map(largest).collect()
+        let mut terms = Vec::with_capacity(embeddings.len() / shared);
+        for rows in embeddings.chunks(ROWS * shared) {
+            let mut scores = product(rows, bank, shared);
+            terms.par_extend(scores.par_chunks_mut(items.max(1)).map(largest));
+        }
+        terms
     }
 }

@@ -6,11 +6,10 @@
 
 use super::closed_form::Hubs;
 use super::folds::Folds;
-use super::hubs::BANK;
+use super::hubs::{bank, embedded};
 use super::setting::{Engine, Setting};
 use super::{FitError, Problem};
 use crate::eval::Sample;
-use crate::latents::Dense;
 use crate::space::{Hubness, Space};
 
 /// The weights that do best together.
@@ -70,16 +69,16 @@ pub(super) fn weigh_on(
             show(done, total, &part.describe());
             done += 1;
             let space = Space::new(problem.towers.to_vec(), part.map(&problem, engine)?);
-            let bank = |tower: usize| -> Result<Vec<f32>, FitError> {
-                let rows = problem.gather(tower, &problem.some_distinct(tower, BANK));
-                Ok(space.embed(tower, &Dense::new(rows, problem.towers[tower].width))?)
-            };
-            let banks = (0..problem.towers.len()).map(bank).collect::<Result<Vec<_>, _>>()?;
             let mut held = Vec::new();
             for pairs in &fold.held_out {
                 held.push(pairs.embed(&space, &engine.stop)?.ok_or(FitError::Stopped)?);
             }
-            fitted.push(Fitted { space, banks, held });
+            fitted.push(Fitted { space, banks: Vec::new(), held });
+        }
+        let shared = fitted.iter().map(|part| part.space.width()).sum();
+        for part in &mut fitted {
+            let bank = |tower: usize| embedded(&part.space, &problem, tower, bank(shared));
+            part.banks = (0..problem.towers.len()).map(bank).collect::<Result<_, _>>()?;
         }
         for (squares, samples) in choices.iter().zip(&mut samples) {
             problem.go_on()?;
@@ -88,7 +87,6 @@ pub(super) fn weigh_on(
                 let all = fitted.iter().zip(&weights).map(|(part, weight)| (*weight, of(part), part.space.width()));
                 side_by_side(&all.collect::<Vec<_>>())
             };
-            let shared = fitted.iter().map(|part| part.space.width()).sum();
             let banks = (0..problem.towers.len()).map(|tower| joined(&|part| &part.banks[tower])).collect();
             let Hubs { hubness: alpha, neighbours } = hubs;
             let hubness = Hubness { alpha, neighbours, shared, banks };
