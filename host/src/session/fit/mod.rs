@@ -1,5 +1,6 @@
 //! Fitting a recipe: encode missing items, then make a space by the recipe's method.
 
+mod kept;
 mod options;
 mod plan;
 mod solve;
@@ -23,6 +24,7 @@ use crate::space::Space;
 pub use options::check_options;
 pub(super) use plan::Plan;
 
+use kept::Kept;
 use options::MethodOptions;
 
 /// What a fit does with a training that is in its folder.
@@ -107,6 +109,10 @@ impl Session {
             true => RunFolder::resume(out)?,
             false => RunFolder::create(out, how.existing == Existing::Overwrite)?,
         };
+        if !resume {
+            // What an earlier fit that was stopped was chosen from.
+            let _ = std::fs::remove_file(folder.choice());
+        }
         let begun = if resume { begun(&plan, &folder)? } else { None };
         let trains = matches!(begun.as_ref().unwrap_or(&plan.options), MethodOptions::Fusemix(_));
         if resume && !trains && Checkpoints::exist(&folder.checkpoint()) {
@@ -115,7 +121,8 @@ impl Session {
         match begun.as_ref().unwrap_or(&plan.options) {
             MethodOptions::Fusemix(options) => {
                 let material = plan.material(&towers)?;
-                self.train(&plan, options, material, device, folder, how)
+                let kept = begun.as_ref().and_then(|_| Kept::read(&folder)?.choice(&folder));
+                Ok(Fitted { choice: kept, ..self.train(&plan, options, material, device, folder, how)? })
             }
             options => self.solve(&plan, options, &towers, device, folder, how),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::kept::{self, Kept};
 use super::options::{MethodOptions, resolved};
 use super::plan::{Material, Plan};
 use super::{Existing, FitOptions, Fitted, leave, toml};
@@ -15,7 +16,6 @@ use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo, TowerInfo};
 use crate::session::towers::Towers;
 use crate::session::{Error, Event, Session};
 use crate::space::{Inlet, Space};
-use crate::whole_file;
 
 impl Session {
     /// Fits by any method; one that is to be chosen is chosen first.
@@ -28,22 +28,31 @@ impl Session {
         folder: RunFolder,
         how: &FitOptions,
     ) -> Result<Fitted, Error> {
-        if how.existing == Existing::Resume {
-            tracing::warn!("there is no training to resume; the fit is made again");
-        }
         let material = plan.material(towers)?;
+        let (kept, of) = self.kept(plan, options, &material, &folder, how);
+        match (how.existing == Existing::Resume, &kept) {
+            (true, None) => tracing::warn!("there is no training to resume; the fit is made again"),
+            (true, Some(_)) => tracing::warn!("the method was chosen before; it is fitted without another choice"),
+            (false, _) => {}
+        }
+        let seed = how.seed.or(kept.as_ref().map(|(seed, _)| *seed)).unwrap_or(0);
+        let how = &FitOptions { seed: Some(seed), ..how.clone() };
         let inlets: Vec<Inlet> = material.towers.iter().map(TowerInfo::inlet).collect();
         let fixed = plan.fixed();
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &material.sets, stop: &|| self.should_stop() };
-        let engine = Engine { device: device.clone(), seed: how.seed.unwrap_or(0), stop: self.stop.clone() };
+        let engine = Engine { device: device.clone(), seed, stop: self.stop.clone() };
         let start = Instant::now();
-        let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
-        if let Some(choice) = &choice {
-            self.see(Event::Chose { choice });
-            let path = folder.choice();
-            let json = serde_json::to_vec_pretty(choice).expect("numbers and names are JSON");
-            whole_file::write(&path, &json).map_err(|cause| Error::Write { path, cause })?;
-        }
+        let (setting, choice) = match kept {
+            Some((_, choice)) => (choice.setting.clone(), Some(choice)),
+            None => {
+                let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
+                if let Some(choice) = &choice {
+                    self.see(Event::Chose { choice });
+                    Kept::leave(choice, (seed, of), plan, &folder)?;
+                }
+                (setting, choice)
+            }
+        };
         if let Setting::Fusemix(options) = setting {
             return Ok(Fitted { choice, ..self.train(plan, &options, material, device, folder, how)? });
         }
@@ -71,6 +80,22 @@ impl Session {
             RunInfo { fusemix, method, seed, device, pairs, towers, adapters: None, anchors: None, seen: None };
         leave(folder, &space, &seen, &mut info)?;
         Ok(Fitted { info, dropped, recall, seconds, training: None, choice })
+    }
+
+    /// The choice that a fit which is resumed has made before, with its seed; and the digest of what one depends on.
+    fn kept(
+        &self,
+        plan: &Plan<'_>,
+        options: &MethodOptions,
+        material: &Material,
+        folder: &RunFolder,
+        how: &FitOptions,
+    ) -> (Option<(u64, Choice)>, String) {
+        let MethodOptions::Auto(auto) = options else { return (None, String::new()) };
+        let of = kept::digest(plan, material, how.budget.or(auto.budget).unwrap_or_default());
+        let kept = if how.existing == Existing::Resume { Kept::read(folder) } else { None };
+        let kept = kept.filter(|kept| kept.is_of(&of) && how.seed.is_none_or(|seed| seed == kept.seed));
+        (kept.and_then(|kept| Some((kept.seed, kept.choice(folder)?))), of)
     }
 
     /// The setting to fit, and what it was chosen from if it was.
