@@ -10,6 +10,7 @@ use super::{Existing, FitOptions, Fitted, leave, toml};
 use crate::device::{Cpu, Device};
 use crate::eval::{mean_recall, retrieval_of};
 use crate::fit::auto::{Choice, choose};
+use crate::fit::fusemix::Checkpoints;
 use crate::fit::joint::weigh;
 use crate::fit::{Engine, FitError, Problem, Setting, against_hubs};
 use crate::run::{Metrics, MetricsFile, RunFolder, RunInfo, TowerInfo};
@@ -29,13 +30,14 @@ impl Session {
         how: &FitOptions,
     ) -> Result<Fitted, Error> {
         let material = plan.material(towers)?;
-        let (kept, of) = self.kept(plan, options, &material, &folder, how);
+        // That of an earlier fit which is resumed.
+        let seed = how.seed.or_else(|| begun_seed(&folder, how)).unwrap_or(0);
+        let (kept, of) = self.kept(plan, options, &material, &folder, (how, seed));
         match (how.existing == Existing::Resume, &kept) {
             (true, None) => tracing::warn!("there is no training to resume; the fit is made again"),
             (true, Some(_)) => tracing::warn!("the method was chosen before; it is fitted without another choice"),
             (false, _) => {}
         }
-        let seed = how.seed.or(kept.as_ref().map(|(seed, _)| *seed)).unwrap_or(0);
         let how = &FitOptions { seed: Some(seed), ..how.clone() };
         let inlets: Vec<Inlet> = material.towers.iter().map(TowerInfo::inlet).collect();
         let fixed = plan.fixed();
@@ -43,7 +45,7 @@ impl Session {
         let engine = Engine { device: device.clone(), seed, stop: self.stop.clone() };
         let start = Instant::now();
         let (setting, choice) = match kept {
-            Some((_, choice)) => (choice.setting.clone(), Some(choice)),
+            Some(choice) => (choice.setting.clone(), Some(choice)),
             None => {
                 let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
                 if let Some(choice) = &choice {
@@ -82,20 +84,20 @@ impl Session {
         Ok(Fitted { info, dropped, recall, seconds, training: None, choice })
     }
 
-    /// The choice that a fit which is resumed has made before, with its seed; and the digest of what one depends on.
+    /// The choice that a fit which is resumed has made before; and the digest of what one depends on.
     fn kept(
         &self,
         plan: &Plan<'_>,
         options: &MethodOptions,
         material: &Material,
         folder: &RunFolder,
-        how: &FitOptions,
-    ) -> (Option<(u64, Choice)>, String) {
+        (how, seed): (&FitOptions, u64),
+    ) -> (Option<Choice>, String) {
         let MethodOptions::Auto(auto) = options else { return (None, String::new()) };
         let of = kept::digest(plan, material, how.budget.or(auto.budget).unwrap_or_default());
         let kept = if how.existing == Existing::Resume { Kept::read(folder) } else { None };
-        let kept = kept.filter(|kept| kept.is_of(&of) && how.seed.is_none_or(|seed| seed == kept.seed));
-        (kept.and_then(|kept| Some((kept.seed, kept.choice(folder)?))), of)
+        let kept = kept.filter(|kept| kept.is_of(&of) && kept.seed == seed);
+        (kept.and_then(|kept| kept.choice(folder)), of)
     }
 
     /// The setting to fit, and what it was chosen from if it was.
@@ -125,6 +127,16 @@ impl Session {
         self.see(Event::Ended);
         found.map_err(stopped)
     }
+}
+
+/// The seed of the fit in the folder, if that is to be resumed.
+pub(super) fn begun_seed(folder: &RunFolder, how: &FitOptions) -> Option<u64> {
+    if how.existing != Existing::Resume {
+        return None;
+    }
+    let training = Checkpoints::begun_with(&folder.checkpoint());
+    let begun = training.and_then(|training| training.get("seed")?.parse().ok());
+    begun.or_else(|| Kept::read(folder).map(|kept| kept.seed))
 }
 
 pub(super) fn stopped(error: FitError) -> Error {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::plan::{Material, Plan};
-use super::solve::stopped;
+use super::solve::{begun_seed, stopped};
 use super::watch::Watch;
 use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
@@ -27,9 +27,7 @@ impl Session {
         how: &FitOptions,
     ) -> Result<Fitted, Error> {
         let resume = how.existing == Existing::Resume;
-        let begun_with = resume.then(|| Checkpoints::begun_with(&folder.checkpoint())).flatten();
-        let begun = begun_with.and_then(|training| training.get("seed")?.parse().ok());
-        let seed = how.seed.or(begun).unwrap_or(0);
+        let seed = how.seed.or_else(|| begun_seed(&folder, how)).unwrap_or(0);
         let Material { sets, unpaired, validation, dropped, towers, seen, mut identity } = material;
         let located = |error| plan.located(error);
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
