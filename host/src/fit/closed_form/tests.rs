@@ -382,7 +382,7 @@ fn what_cannot_be_fitted_is_told() {
     );
     assert!(KernelCcaOptions { rho: Some(f32::NAN), ..Default::default() }.resolve().is_err());
     let hubs = HubsOptions { hubness: Some(1.0), neighbours: None };
-    assert_eq!(hubs.resolve(0.0).unwrap_err().to_string(), "`hubness = 1`: must be at most 0.99");
+    assert_eq!(hubs.resolve(0.0).unwrap_err().to_string(), "`hubness = 1`: must be at least 0 and at most 0.99");
 }
 
 /// A dimension of another size than all others changes nothing, as each is standardised by itself.
