@@ -105,7 +105,7 @@ fn of_projection(map: &Projection, anchors: usize, any: &mut bool) -> Result<Pro
 mod tests {
     use super::*;
     use crate::device::Cpu;
-    use crate::fit::fusemix::{Start, TrainOptions, Trainer};
+    use crate::fit::fusemix::{Extras, Start, TrainOptions, Trainer};
     use crate::fit::kernel_cca::KernelCcaOptions;
     use crate::fit::{ClosedForm, PairSet, Problem};
     use crate::latents::{Dense, Latents};
@@ -139,7 +139,8 @@ mod tests {
         };
         let options = TrainOptions { start: Some(Start::KernelCca), ..Default::default() };
         let (specs, seen) = (towers.iter().map(spec).collect(), begun.sets(&problem).unwrap());
-        let trained = Trainer::begin(Arc::new(Cpu::default()), specs, seen, &options, 0, Some(&begun)).unwrap().space();
+        let extras = Extras { begun: Some(begun), unpaired: None };
+        let trained = Trainer::begin(Arc::new(Cpu::default()), specs, seen, &options, 0, &extras).unwrap().space();
         for space in [closed, trained] {
             let small = compressed(&space, 200).unwrap().unwrap();
             for (tower, width) in widths.into_iter().enumerate() {
