@@ -4,15 +4,17 @@
     python3 tests/reference/judge.py target/sets '[fit] method="cca"' --sets openmoji --pairs 250 500 1000 2000
 
 FOLDER is what sets.py wrote. The pairs of each set are cut into `--folds`, of which `--take` are held out in turn and the
-rest trained on, with each of the given tables; keys of a table are separated by `;`. `reference` is the reference recipe
-in PyTorch (train.py), which then must be there. `--pairs` trains on so many of the pairs of a fold. Prints the mean of
-R@1, R@5 and R@10 both ways for each set, the mean over the sets, and the difference to the first with its standard
-error over folds. Needs numpy, safetensors.
+rest trained on, with each of the given tables and the fold's number as the seed; keys of a table are separated by `;`.
+`reference` is the reference recipe in PyTorch (train.py), which then must be there. `--pairs` trains on so many of the
+pairs of a fold; the others are in more.safetensors, for a table with `[[unpaired]] train="more.safetensors"; x="x"`.
+Prints the mean of R@1, R@5 and R@10 both ways for each set, the mean over the sets, and the difference to the first with
+its standard error over folds. With `--keep FILE`, what was measured is not measured again. Needs numpy, safetensors.
 """
 import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import tempfile
@@ -42,6 +44,7 @@ parser.add_argument("--folds", type=int, default=8)
 parser.add_argument("--take", type=int, default=2)
 parser.add_argument("--pairs", type=int, nargs="+", default=[0])
 parser.add_argument("--device", default="cpu")
+parser.add_argument("--keep", type=pathlib.Path, help="a file of results")
 parser.add_argument("--fusemix", default="target/release/fusemix", help="the program")
 args = parser.parse_args()
 
@@ -56,7 +59,7 @@ def mean(found):
 
 
 def table(text):
-    return "\n".join(part.strip() for part in text.replace("[", "\n[").replace("]", "]\n").split(";")) if text else ""
+    return "\n".join(part.strip() for part in re.sub(r"\[+[a-z]+\]+", r"\n\g<0>\n", text).split(";"))
 
 
 def by_fusemix(work, text, seed):
@@ -90,6 +93,9 @@ sets = args.sets or sorted(path.stem for path in args.folder.glob("*.safetensors
 columns = [(name, pairs) for name in sets for pairs in args.pairs]
 found = {text: {column: [] for column in columns} for text in args.tables}
 seconds = dict.fromkeys(args.tables, 0.0)
+kept = {}
+if args.keep and args.keep.exists():
+    kept = {tuple(key): value for key, value in map(json.loads, args.keep.read_text().splitlines())}
 with tempfile.TemporaryDirectory() as work:
     work = pathlib.Path(work)
     for name, pairs in columns:
@@ -97,14 +103,22 @@ with tempfile.TemporaryDirectory() as work:
         order = np.random.default_rng(0).permutation(len(latents["x"]))
         for fold in range(args.take):
             held, rest = order[fold::args.folds], np.delete(order, np.s_[fold::args.folds])
-            rest = np.sort(rest[:pairs] if pairs else rest)
-            train, test = ({side: rows[chosen] for side, rows in latents.items()} for chosen in (rest, np.sort(held)))
-            save_file(train, work / "train.safetensors")
-            save_file(test, work / "test.safetensors")
+            taken, more = (rest[:pairs], rest[pairs:]) if pairs else (rest, rest[:0])
+            train, test, more = ({side: rows[np.sort(chosen)] for side, rows in latents.items()}
+                                 for chosen in (taken, held, more))
+            for file, rows in (("train", train), ("test", test), ("more", more)):
+                save_file(rows, work / f"{file}.safetensors")
             for text in args.tables:
-                start = time.perf_counter()
-                recall = by_reference(train, test, fold) if text == "reference" else by_fusemix(work, text, fold)
-                seconds[text] += time.perf_counter() - start
+                key = (name, args.folds, fold, pairs, text)
+                if key not in kept:
+                    start = time.perf_counter()
+                    recall = by_reference(train, test, fold) if text == "reference" else by_fusemix(work, text, fold)
+                    kept[key] = [recall, time.perf_counter() - start]
+                    if args.keep:
+                        with args.keep.open("a") as file:
+                            file.write(json.dumps([key, kept[key]]) + "\n")
+                recall, took = kept[key]
+                seconds[text] += took
                 found[text][name, pairs].append(recall)
 
 heads = [f"{name[-9:]}" + (f" {pairs}" if pairs else "") for name, pairs in columns]
