@@ -26,8 +26,8 @@ pub enum FitError {
     )]
     Nothing,
     #[error(
-        "the kernel of {rows} training rows needs {needed}, but only {free} is free; with `method = \"kernel-cca\"` set \
-         `landmarks` to some thousand, or take fewer pairs"
+        "the kernel of {rows} training rows needs {needed}, but only {free} is free; with `method = \"kernel-cca\"` \
+         set `landmarks` to some thousand, or take fewer pairs"
     )]
     Large { rows: usize, needed: Bytes, free: Bytes },
     #[error(

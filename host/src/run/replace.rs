@@ -1,9 +1,9 @@
 //! The replacement of a finished run by a new one, which can be stopped anywhere: one of the two is always there.
 //!
 //! The new run is made in `RUN.new`, with the file `replaces` in it. In the end the old one gets the file `replaced`,
-//! the two folders change names, what the user put into the old one is moved to the new one, and the old run goes. Where
-//! a system cannot exchange folders, the old run is in `RUN.old` for a moment. Folders of these names without these files
-//! are somebody else's, and stay as they are.
+//! the two folders change names, what the user put into the old one is moved to the new one, and the old run goes.
+//! Where a system cannot exchange folders, the old run is in `RUN.old` for a moment. Folders of these names without
+//! these files are somebody else's, and stay as they are.
 
 use std::fs;
 use std::io::{self, ErrorKind};

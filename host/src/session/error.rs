@@ -85,14 +85,14 @@ pub enum Error {
     NoRuns,
     #[error("runs {} and {} cannot be compared: {reason}", first.display(), other.display())]
     OtherPairs { first: PathBuf, other: PathBuf, reason: String },
-    #[error("{} has no column `{column}`, from which the run {} takes the items of tower `{tower}`; pass a file with it \
-             with --data, or compare runs of the same columns", path.display(), run.display())]
+    #[error("{} has no column `{column}`, from which the run {} takes the items of tower `{tower}`; pass a file with \
+             it with --data, or compare runs of the same columns", path.display(), run.display())]
     NoItems { path: PathBuf, column: String, run: PathBuf, tower: String },
     #[error("{}: no tower compares items with more than {anchors} training items in closed form, so there is nothing \
              to make smaller", run.display())]
     NothingToCompress { run: PathBuf, anchors: usize },
-    #[error("{} holds an unfinished training, and this recipe has `method = \"{method}\"`: resume it with its own recipe, or \
-             replace it with --overwrite", path.display())]
+    #[error("{} holds an unfinished training, and this recipe has `method = \"{method}\"`: resume it with its own \
+             recipe, or replace it with --overwrite", path.display())]
     OtherMethod { path: PathBuf, method: &'static str },
     #[error("{} is the run itself; give another folder with --out", path.display())]
     SameRun { path: PathBuf },

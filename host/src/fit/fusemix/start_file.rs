@@ -1,10 +1,10 @@
-//! `start.safetensors`: the closed form that a training began from. What goes on from it must be the same to the bit, and
-//! another machine, with other threads or less memory, may fit another one.
+//! `start.safetensors`: the closed form that a training began from. What goes on from it must be the same to the bit,
+//! and another machine, with other threads or less memory, may fit another one.
 //!
-//! For each tower, by its number, there are `N.mean`, `N.scale`, `N.weight`, `N.bias` and, with a kernel, `N.anchors` and
-//! `N.tau`, as in a file of adapters, and `N.head` (shared x inputs). The metadata has `format = fusemix-start`,
-//! `version`, `towers` (names), `unit` (of each tower, true if latents are scaled to length 1 first), and `training` (all
-//! that it was made from). The last tensor is the BLAKE3 of the file before it.
+//! For each tower, by its number, there are `N.mean`, `N.scale`, `N.weight`, `N.bias` and, with a kernel, `N.anchors`
+//! and `N.tau`, as in a file of adapters, and `N.head` (shared x inputs). The metadata has `format = fusemix-start`,
+//! `version`, `towers` (names), `unit` (of each tower, true if latents are scaled to length 1 first), and `training`
+//! (all that it was made from). The last tensor is the BLAKE3 of the file before it.
 
 use safetensors::SafeTensors;
 use std::borrow::Cow;

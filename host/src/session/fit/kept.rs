@@ -1,4 +1,5 @@
-//! `choice.json`: what a method was chosen from and what was chosen, so that a fit that is resumed need not choose again.
+//! `choice.json`: what a method was chosen from and what was chosen, so that a fit that is resumed need not choose
+//! again.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
