@@ -29,6 +29,7 @@ fn every_loss_and_term_trains() {
         ("", "structure = 1"),
         (unpaired, "unpaired_batch = 64"),
         (unpaired, "start = 'cca'\nunpaired = 0.2"),
+        (unpaired, "unpaired = 0"),
     ];
     for (tables, options) in cases {
         let train = format!("{tables}[train]\nwidth = 16\ndropout = 0.0\nlr = 0.01\nepochs = 60\n{options}\n");
@@ -70,6 +71,12 @@ fn items_without_a_pair_are_encoded_once_and_belong_to_the_training() {
     place.json("train fusion.toml --out run --overwrite --device cpu");
     assert_eq!(place.read("calls").lines().count(), calls, "they were encoded again");
 
+    // Of no weight, they cost nothing.
+    place.write("unused.toml", recipe.replace("[train]\n", "[train]\nunpaired = 0\n").replace("more.tsv", "other.tsv"));
+    place.write("other.tsv", "a\nunseen one\nunseen two\n");
+    place.json("train unused.toml --out unused --device cpu");
+    assert_eq!(place.read("calls").lines().count(), calls, "items of no weight were encoded");
+
     // A test that holds them says so.
     place.write("seen.tsv", "a\tb\nx1 y1\tx1 y1\nx2 y2\tx2 y2\nw1 v1\tw1 v1\nw2 v2\tw2 v2\n");
     place.run("eval run --data seen.tsv").fails(0, "seen.tsv");
@@ -94,6 +101,11 @@ fn mistakes_about_items_without_a_pair_are_named() {
         ("[[unpaired]]\ntrain = 'no.safetensors'\nleft = 'a'\n", "", "tower `left` has encoders"),
         ("", "unpaired = 2\n", "the recipe has no [[unpaired]]"),
         ("", "targets = 'items'\ntarget_share = 0.5\n", "it says nothing without `targets = \"similar\"`"),
+        (
+            "[[unpaired]]\ntrain = 'more.tsv'\nleft = 'a'\n",
+            "unpaired = 0\nunpaired_batch = 9\n",
+            "it says nothing with",
+        ),
         ("", "structure = -1\n", "`structure = -1` in [train]: must be between 0 and 1000"),
         ("", "structure_temperature = 0.1\n", "it says nothing without `structure`"),
         ("", "targets = 'item'\n", "fusion.toml:12"),

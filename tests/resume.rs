@@ -102,8 +102,17 @@ fn a_training_that_is_resumed_keeps_its_seed_and_needs_no_metrics() {
 
 #[test]
 fn a_training_goes_on_from_the_closed_form_that_it_began_from() {
+    goes_on_with_its_closed_form(RECIPE.to_owned() + "start = 'kernel-cca'\n");
+}
+
+#[test]
+fn a_training_goes_on_with_the_teacher_that_it_began_with() {
+    let unpaired = "[[unpaired]]\ntrain = 'test.tsv'\nleft = 'a'\n[train]\nunpaired_batch = 16\n";
+    goes_on_with_its_closed_form(RECIPE.replace("[train]\n", unpaired));
+}
+
+fn goes_on_with_its_closed_form(recipe: String) {
     let place = place();
-    let recipe = RECIPE.to_owned() + "start = 'kernel-cca'\n";
     place.write("fusion.toml", &recipe);
     place.json("train fusion.toml --out whole --device cpu");
     place.write("fusion.toml", recipe + "checkpoint_steps = 5\n");

@@ -19,7 +19,7 @@ pub struct PairsEntry {
     pub validation: Option<PathBuf>,
     /// The file that only `fusemix eval` uses.
     pub test: Option<PathBuf>,
-    /// The two towers, in the order of [`Recipe::towers`].
+    /// The two towers, in the order of [`Recipe::towers`](super::Recipe::towers).
     pub ends: [PairEnd; 2],
     /// The number of passes over the pairs in an epoch.
     pub weight: f32,
@@ -28,7 +28,7 @@ pub struct PairsEntry {
 /// One side of a pair set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairEnd {
-    /// Index in [`Recipe::towers`].
+    /// Index in [`Recipe::towers`](super::Recipe::towers).
     pub tower: usize,
     /// The column (or tensor) that holds its items.
     pub column: String,

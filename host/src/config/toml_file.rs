@@ -151,6 +151,11 @@ pub(super) fn with_nearest_of(message: &str, beside: &[&str]) -> String {
     }
 }
 
+/// The f64 with the fewest digits that reads back as this f32.
+pub(super) fn shortest(number: f32) -> f64 {
+    number.to_string().parse().expect("a number reads back")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,9 +185,4 @@ mod tests {
         assert_eq!(line(&["encoder", "x", "missing"]), 6);
         assert_eq!(line(&["plugin", "1", "name"]), 5);
     }
-}
-
-/// The f64 with the fewest digits that reads back as this f32.
-pub(super) fn shortest(number: f32) -> f64 {
-    number.to_string().parse().expect("a number reads back")
 }

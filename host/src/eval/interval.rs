@@ -86,9 +86,9 @@ impl Sample {
     }
 
     /// The mean with its interval: that of the means of resamples, whose clusters are drawn with return. Where all
-    /// queries score the same, as where all or none are found, resamples tell of no spread: then the ends are Wilson's
-    /// (1927) for all hits and for none, so that of n clusters the mean may be lower by z^2 / (n + z^2) of itself, and
-    /// higher by as much of what it lacks to 100. Differences of runs that find the same have none.
+    /// queries of a direction score the same, as where all or none are found, resamples tell of no spread: then the
+    /// ends are Wilson's (1927) for all hits and for none, so that of n clusters the mean may be lower by z^2 / (n +
+    /// z^2) of itself, and higher by as much of what it lacks to 100. Differences of runs that find the same have none.
     pub fn interval(&self) -> Interval {
         /// The square of the normal law's z of 95 %.
         const SQUARE: f64 = 1.96 * 1.96;
@@ -97,9 +97,8 @@ impl Sample {
             let least = if self.apart { -100.0 } else { 0.0 };
             return Interval { mean, low: f64::max(mean - 100.0, least), high: f64::min(mean + 100.0, 100.0) };
         }
-        let mut scores = self.directions.iter().flatten().map(|(_, score)| *score);
-        let first = scores.next();
-        if !self.apart && scores.all(|score| Some(score) == first) {
+        let same = |of: &Direction| of.windows(2).all(|two| two[0].1 == two[1].1);
+        if !self.apart && self.directions.iter().all(same) {
             let share = SQUARE / (self.clusters as f64 + SQUARE);
             return Interval { mean, low: mean * (1.0 - share), high: mean + (100.0 - mean) * share };
         }

@@ -138,9 +138,10 @@ mod tests {
             blocks: None,
         };
         let options = TrainOptions { start: Some(Start::KernelCca), ..Default::default() };
-        let (specs, seen) = (towers.iter().map(spec).collect(), begun.sets(&problem).unwrap());
-        let extras = Extras { begun: Some(begun), unpaired: None };
-        let trained = Trainer::begin(Arc::new(Cpu::default()), specs, seen, &options, 0, &extras).unwrap().space();
+        let (specs, extras) =
+            (towers.iter().map(spec).collect(), Extras { begun: Some(begun.see(&problem).unwrap()), unpaired: None });
+        let trained =
+            Trainer::begin(Arc::new(Cpu::default()), specs, sets.to_vec(), &options, 0, &extras).unwrap().space();
         for space in [closed, trained] {
             let small = compressed(&space, 200).unwrap().unwrap();
             for (tower, width) in widths.into_iter().enumerate() {

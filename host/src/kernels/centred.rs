@@ -5,8 +5,7 @@ use rayon::prelude::*;
 use super::{Gpu, Kernel, Shader, groups, slices};
 
 /// `out = x - sums / rows`, or `out +=` that. Reads `x (rows x width)`, and `sums (width)` of its rows; writes or
-/// changes
-/// `out (rows x width)`.
+/// changes `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Centred {
     pub rows: usize,

@@ -1,6 +1,5 @@
 // The divergence between neighbourhoods in two spaces, in tiles: a workgroup a row.
 
-// add_loss has its count in `rows`, and its step in `columns`.
 struct Params { rows: u32, columns: u32, begin: u32, factor: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,10 +19,6 @@ struct Params { rows: u32, columns: u32, begin: u32, factor: f32 }
 @group(0) @binding(4) var<storage, read> own_second_sum: array<f32>;
 @group(0) @binding(5) var<storage, read> own_of_second: array<f32>;
 @group(0) @binding(6) var<storage, read_write> tile: array<f32>;
-
-// add_loss
-@group(0) @binding(1) var<storage, read> values: array<f32>;
-@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
 
 var<workgroup> parts: array<vec2<f32>, 64>;
 
@@ -83,17 +78,5 @@ fn divergence_gradient(
             let q = exp(tile[at] * inverse - own_second_sum[i]);
             tile[at] = 0.5 * params.factor * inverse * (term(p, q) - q * own_of_second[i]);
         }
-    }
-}
-
-@compute @workgroup_size(64)
-fn add_loss(@builtin(local_invocation_index) index: u32) {
-    var sum = 0.0;
-    for (var i = index; i < params.rows; i += 64u) {
-        sum += values[i];
-    }
-    sum = total(vec2(sum, 0.0), index).x;
-    if index == 0u {
-        losses[params.columns] += params.factor * sum;
     }
 }

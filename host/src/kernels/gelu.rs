@@ -206,8 +206,7 @@ fn gate_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [f32
 }
 
 /// The gradient to `x`. Reads `x (rows x 2 width)`, `bias (2 width)`, and `gradient (rows x width)` to the output;
-/// writes
-/// `to_x (rows x 2 width)`, and the output of [`Glu`] again, `out (rows x width)`, which is not kept.
+/// writes `to_x (rows x 2 width)`, and the output of [`Glu`] again, `out (rows x width)`, which is not kept.
 #[derive(Clone, Copy, Debug)]
 pub struct GluBackward(pub Glu);
 

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
 
 mod adamw;
+mod add_loss;
 mod bias;
 mod centred;
 mod clip;
@@ -27,10 +28,11 @@ mod transport;
 mod unfold;
 
 pub use adamw::AdamW;
+pub use add_loss::AddLoss;
 pub use bias::{AddBias, ColumnSum};
 pub use centred::Centred;
 pub use clip::{ClipFactor, SquareSums};
-pub use divergence::{AddLoss, Divergence, DivergenceGradient};
+pub use divergence::{Divergence, DivergenceGradient};
 pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};

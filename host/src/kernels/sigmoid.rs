@@ -1,10 +1,10 @@
 //! The pairwise sigmoid loss over B pairs, in tiles of the B x B cosines (Zhai et al., "Sigmoid Loss for Language Image
 //! Pre-Training", ICCV 2023; its mean over B^2 as in SAIL, arXiv 2412.04616).
 //!
-//! With logits s = cos / tau + bias, and targets t = 1 for a pair and 0 for all else, `loss = sum_ij (log(1 +
-//! exp(s_ij))
-//! - t_ij s_ij) / B^2`. One pass over the tiles turns cosines into gradients ([`SigmoidGradient`], or for other targets
-//! [`SigmoidTargetGradient`]); [`SigmoidReduce`] ends it.
+//! With logits s = cos / tau + bias, and targets t = 1 for a pair and 0 for all else, the loss is the mean over all ij
+//! of
+//! `log(1 + exp(s_ij)) - t_ij s_ij`. One pass over the tiles turns cosines into gradients ([`SigmoidGradient`], or for
+//! other targets [`SigmoidTargetGradient`]); [`SigmoidReduce`] ends it.
 
 use rayon::prelude::*;
 

@@ -5,6 +5,7 @@
 //! ([`Potentials`]). `KLOT = sum_ij P*_ij ln (P*_ij / P_ij)` of a teacher's plan P* and the own plan P has the gradient
 //! `(P - P*) / e` to K ([`PlanGradient`], its theorem 5.1).
 
+use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -33,7 +34,7 @@ impl Kernel for Potentials {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let Self { rows, columns, of_columns, halfway, epsilon } = *self;
-        let params = vec![rows as u32, columns as u32, halfway.into(), epsilon.to_bits(), 0];
+        let params = vec![rows as u32, columns as u32, halfway.into(), epsilon.to_bits()];
         let workgroups = if of_columns { groups(columns, 64) } else { groups(rows, 1) };
         Shader { source: WGSL, entry: self.name(), params, workgroups }
     }
@@ -49,22 +50,14 @@ impl Kernel for Potentials {
         if !of_columns {
             let all = own.par_iter_mut().zip(cosines.par_chunks(columns)).with_min_len(4);
             return all.for_each(|(own, cosines)| {
-                let logits = || cosines.iter().zip(other).map(|(cosine, other)| cosine * inverse + other);
-                let most = logits().fold(f32::NEG_INFINITY, f32::max);
-                set(own, most, logits().map(|logit| exp(logit - most)).sum());
+                let (most, sum) = row_sum(cosines, other, inverse);
+                set(own, most, sum);
             });
         }
         own.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, own)| {
-            let all = || cosines.chunks_exact(columns).map(|row| &row[chunk * COLUMNS..][..own.len()]).zip(other);
             let (mut most, mut sum) = ([f32::NEG_INFINITY; COLUMNS], [0.0; COLUMNS]);
-            for (row, other) in all() {
-                most.iter_mut().zip(row).for_each(|(most, cosine)| *most = most.max(cosine * inverse + other));
-            }
-            for (row, other) in all() {
-                for ((sum, most), cosine) in sum.iter_mut().zip(&most).zip(row) {
-                    *sum += exp(cosine * inverse + other - most);
-                }
-            }
+            let count = own.len();
+            column_sums(&mut most[..count], &mut sum[..count], &cosines[chunk * COLUMNS..], columns, other, inverse);
             own.iter_mut().zip(most).zip(sum).for_each(|((own, most), sum)| set(own, most, sum));
         });
     }
@@ -72,6 +65,47 @@ impl Kernel for Potentials {
 
 /// Columns that a thread of the CPU sums.
 const COLUMNS: usize = 64;
+
+/// The largest of a row's logits, and the sum of the exponentials of the distances to it.
+#[pulp::with_simd(row_sum = Arch::new())]
+#[inline(always)]
+fn row_sum_with<'a, S: Simd>(_: S, cosines: &'a [f32], other: &'a [f32], inverse: f32) -> (f32, f32) {
+    let (mut most, mut sum) = ([f32::NEG_INFINITY; 16], [0.0; 16]);
+    for (cosines, other) in cosines.chunks(16).zip(other.chunks(16)) {
+        for ((most, cosine), other) in most.iter_mut().zip(cosines).zip(other) {
+            *most = most.max(cosine * inverse + other);
+        }
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    for (cosines, other) in cosines.chunks(16).zip(other.chunks(16)) {
+        for ((sum, cosine), other) in sum.iter_mut().zip(cosines).zip(other) {
+            *sum += exp(cosine * inverse + other - most);
+        }
+    }
+    (most, sum.into_iter().sum())
+}
+
+/// The same of as many columns as `most` and `sum` have, whose rows are `stride` apart.
+#[pulp::with_simd(column_sums = Arch::new())]
+#[inline(always)]
+fn column_sums_with<'a, S: Simd>(
+    _: S,
+    most: &'a mut [f32],
+    sum: &'a mut [f32],
+    cosines: &'a [f32],
+    stride: usize,
+    other: &'a [f32],
+    inverse: f32,
+) {
+    for (row, other) in cosines.chunks(stride).zip(other) {
+        most.iter_mut().zip(row).for_each(|(most, cosine)| *most = most.max(cosine * inverse + other));
+    }
+    for (row, other) in cosines.chunks(stride).zip(other) {
+        for ((sum, most), cosine) in sum.iter_mut().zip(&*most).zip(row) {
+            *sum += exp(cosine * inverse + other - most);
+        }
+    }
+}
 
 /// Reads the teacher's cosines `(rows x columns)` and potentials `(rows)`, `(columns)`, and the own potentials; turns
 /// the own cosines, `tile (rows x columns)`, into the gradients of `factor` times KLOT, and writes each row's KLOT to

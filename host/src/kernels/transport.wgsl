@@ -1,10 +1,12 @@
 // Sinkhorn's steps over a matrix of cosines, and the gradient of the divergence of two plans.
 
-// plan_gradient has its factor, and the own and the teacher's temperature in `a`, `b` and `c`; the potentials have
-// `halfway` and their temperature in `a` and `b`.
-struct Params { rows: u32, columns: u32, a: u32, b: f32, c: f32 }
+struct Params { rows: u32, columns: u32, halfway: u32, epsilon: f32 }
+
+// The own temperature, and the teacher's.
+struct PlanParams { rows: u32, columns: u32, factor: f32, own: f32, teacher: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<uniform> plan_params: PlanParams;
 
 // row_potentials, column_potentials
 @group(0) @binding(1) var<storage, read> cosines: array<f32>;
@@ -59,7 +61,7 @@ fn row_potentials(
 ) {
     let asked = group.y * groups.x + group.x;
     let i = min(asked, params.rows - 1u);
-    let inverse = 1.0 / params.b;
+    let inverse = 1.0 / params.epsilon;
     var most = LEAST;
     for (var j = index; j < params.columns; j += 64u) {
         most = max(most, cosines[i * params.columns + j] * inverse + other[j]);
@@ -72,7 +74,7 @@ fn row_potentials(
     sum = total(sum, index);
     if asked < params.rows && index == 0u {
         let new_one = -log(f32(params.rows)) - most - log(sum);
-        own[i] = select(new_one, 0.5 * (own[i] + new_one), params.a == 1u);
+        own[i] = select(new_one, 0.5 * (own[i] + new_one), params.halfway == 1u);
     }
 }
 
@@ -86,7 +88,7 @@ fn column_potentials(
     if j >= params.columns {
         return;
     }
-    let inverse = 1.0 / params.b;
+    let inverse = 1.0 / params.epsilon;
     var most = LEAST;
     for (var i = 0u; i < params.rows; i += 1u) {
         most = max(most, cosines[i * params.columns + j] * inverse + other[i]);
@@ -96,7 +98,7 @@ fn column_potentials(
         sum += exp(cosines[i * params.columns + j] * inverse + other[i] - most);
     }
     let new_one = -log(f32(params.columns)) - most - log(sum);
-    own[j] = select(new_one, 0.5 * (own[j] + new_one), params.a == 1u);
+    own[j] = select(new_one, 0.5 * (own[j] + new_one), params.halfway == 1u);
 }
 
 @compute @workgroup_size(64)
@@ -106,21 +108,21 @@ fn plan_gradient(
     @builtin(local_invocation_index) index: u32,
 ) {
     let asked = group.y * groups.x + group.x;
-    let i = min(asked, params.rows - 1u);
-    let share = bitcast<f32>(params.a) / params.b;
+    let i = min(asked, plan_params.rows - 1u);
+    let share = plan_params.factor / plan_params.own;
     var loss = 0.0;
-    if asked < params.rows {
-        for (var j = index; j < params.columns; j += 64u) {
-            let at = i * params.columns + j;
-            let log_own = tile[at] / params.b + u[i] + v[j];
-            let log_teacher = cosines[at] / params.c + teacher_u[i] + teacher_v[j];
+    if asked < plan_params.rows {
+        for (var j = index; j < plan_params.columns; j += 64u) {
+            let at = i * plan_params.columns + j;
+            let log_own = tile[at] / plan_params.own + u[i] + v[j];
+            let log_teacher = cosines[at] / plan_params.teacher + teacher_u[i] + teacher_v[j];
             let plan = exp(log_teacher);
             loss += plan * (log_teacher - log_own);
             tile[at] = share * (exp(log_own) - plan);
         }
     }
     loss = total(loss, index);
-    if asked < params.rows && index == 0u {
+    if asked < plan_params.rows && index == 0u {
         losses[i] = loss;
     }
 }

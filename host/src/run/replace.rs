@@ -47,7 +47,7 @@ pub(super) fn recover(path: &Path, is_run: impl Fn(&Path) -> bool) -> io::Result
     let (new, old) = (new(path), old(path));
     if old.join(GONE).exists() {
         match (is_run(path), path.exists()) {
-            (true, _) => remove(&old, path)?,
+            (true, _) => clear(&old, path),
             (false, false) => fs::rename(&old, path)?,
             // Somebody made another folder: nothing of it is touched.
             (false, true) => {}
@@ -58,7 +58,8 @@ pub(super) fn recover(path: &Path, is_run: impl Fn(&Path) -> bool) -> io::Result
     }
     if is_run(path) && new.join(GONE).exists() {
         // The run that was replaced, or what is left of it.
-        return remove(&new, path);
+        clear(&new, path);
+        return Ok(());
     }
     match is_run(&new) && new.join(MARK).exists() {
         true if is_run(path) => replace(path, &new),
@@ -90,11 +91,16 @@ pub(super) fn replace(path: &Path, made: &Path) -> io::Result<()> {
     };
     whole_file::sync_folder(path)?;
     unmark(path);
-    // A run that stays takes only room, and goes with the next one.
-    if let Err(error) = remove(&gone, path) {
-        tracing::warn!("cannot remove the run that was replaced, {}: {error}", gone.display());
-    }
+    clear(&gone, path);
     Ok(())
+}
+
+/// Removes a run that was replaced. One that stays takes only room, and goes with the next one.
+fn clear(gone: &Path, path: &Path) {
+    if let Err(error) = remove(gone, path) {
+        let gone = gone.display();
+        tracing::warn!("cannot remove the run that was replaced, {gone}: {error}; remove what is left of it");
+    }
 }
 
 /// Removes a run that was replaced by the one at `path`, and last the file that tells so. What the program did not make
@@ -105,7 +111,11 @@ fn remove(gone: &Path, path: &Path) -> io::Result<()> {
         let entry = entry?;
         match entry.file_type()?.is_file() && is_own(&entry.file_name()) {
             true => own.push(entry.path()),
-            false => fs::rename(entry.path(), free(path.join(entry.file_name())))?,
+            false => {
+                let named =
+                    |cause: io::Error| io::Error::new(cause.kind(), format!("{}: {cause}", entry.path().display()));
+                fs::rename(entry.path(), free(path.join(entry.file_name()))).map_err(named)?;
+            }
         }
     }
     // Both folders: that of the new place, and that which is left.

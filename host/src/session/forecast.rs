@@ -38,14 +38,15 @@ impl Session {
     /// The forecast of fitting a recipe: of its training and validation files.
     pub fn forecast_fit(&self, recipe: &Recipe) -> Result<Vec<ColumnForecast>, Error> {
         let towers = Towers::new(self, recipe, None);
-        Plan::new(recipe)?.check(&towers)?;
+        let plan = Plan::new(recipe)?;
+        plan.check(&towers)?;
         let mut columns = Columns::new(towers);
         for entry in &recipe.pairs {
             for path in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
                 columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
             }
         }
-        for entry in &recipe.unpaired {
+        for entry in recipe.unpaired.iter().filter(|_| plan.takes_unpaired()) {
             columns.add(&Dataset::open(&entry.train)?, entry.end.tower, &entry.end.column)?;
         }
         Ok(columns.all)

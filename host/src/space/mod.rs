@@ -133,10 +133,8 @@ impl Embedder<'_> {
 impl Space {
     /// The space of a network.
     pub(crate) fn of_network(network: Arc<Network>) -> Self {
-        let inlet = |(at, tower): (usize, &Tower)| {
-            let front = network.fronts.get(at).map(|front| front.input.mean.len());
-            Inlet { name: tower.spec.name.clone(), width: front.unwrap_or(tower.spec.width) }
-        };
+        let inlet =
+            |(at, tower): (usize, &Tower)| Inlet { name: tower.spec.name.clone(), width: network.latent_width(at) };
         let towers = network.towers.iter().enumerate().map(inlet).collect();
         Self { towers, map: Map::Network(network), hubness: None }
     }

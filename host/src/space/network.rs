@@ -58,6 +58,12 @@ impl Network {
         Ok(Self::new(self.device.clone(), towers, self.width, 1.0, &mut copied).behind(fronts))
     }
 
+    /// Values of a latent of a tower, before its front if it has one.
+    pub(crate) fn latent_width(&self, tower: usize) -> usize {
+        let front = self.fronts.get(tower).map(|front| front.input.mean.len());
+        front.unwrap_or(self.towers[tower].spec.width)
+    }
+
     /// All parameters, by their names in a file of adapters.
     pub(crate) fn parameters(&self) -> Vec<(String, &Parameter)> {
         self.parameters_of_part("")

@@ -29,7 +29,8 @@ fn fits(tower: &StoredTower, values: usize, tensors: usize) -> Result<(), &'stat
     if is_identity && (width != shared || width > u32::MAX as usize) {
         return Err("an identity has another width than the shared space, or an absurd one, in the entry");
     }
-    if adapter == StoredKind::Trained(AdapterKind::Mlp) && blocks > 0 && inner == 0 {
+    let has_blocks = matches!(adapter, StoredKind::Trained(kind) if kind.has_blocks());
+    if has_blocks && blocks > 0 && inner == 0 {
         return Err("blocks have no inner values in the entry");
     }
     match front {

@@ -450,9 +450,8 @@ fn a_training_goes_on_from_a_closed_form() {
             let specs = towers.iter().map(spec).collect();
             let options = TrainOptions { start: Some(start), lr: Some(1e-3), ..Default::default() };
             let device = Arc::new(Cpu::default());
-            let seen = begun.sets(&problem).unwrap();
-            let extras = Extras { begun: Some(begun.clone()), unpaired: None };
-            let trainer = Trainer::begin(device.clone(), specs, seen, &options, 0, &extras).unwrap();
+            let extras = Extras { begun: Some(begun.clone().see(&problem).unwrap()), unpaired: None };
+            let trainer = Trainer::begin(device.clone(), specs, sets.to_vec(), &options, 0, &extras).unwrap();
             let space = trainer.space();
             assert!(space.towers().eq(&towers));
             let expected = scores(&golden, &fitted(&towers, &sets, &method), [0, 1]);

@@ -70,9 +70,18 @@ pub enum CheckpointError {
 }
 
 impl Checkpoints {
-    /// Removes the checkpoints.
-    pub fn remove(&self) {
-        Self::remove_at(&self.path);
+    /// Removes the checkpoints, but not what a training began with.
+    pub fn remove_steps(&self) {
+        for path in [&self.path, &previous(&self.path)] {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Records the seed of a training that will begin.
+    pub fn announce(path: &Path, seed: u64) -> Result<(), CheckpointError> {
+        let path = begun(path);
+        let json = serde_json::json!({ "seed": seed.to_string() }).to_string();
+        whole_file::write(&path, json.as_bytes()).map_err(|cause| CheckpointError::Write { path, cause })
     }
 
     /// Takes the checkpoint at `path` and the one before it away.

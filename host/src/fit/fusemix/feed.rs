@@ -6,12 +6,45 @@ use std::sync::Arc;
 use std::thread;
 
 use super::draws::Draw;
+use super::memory::Plan;
 use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{Mix, mixed};
 use crate::latents::Latents;
 use crate::nn::Rows;
 
-/// One side of a pair set.
+/// The feeds of a training, which share a device's memory.
+pub(super) struct Feeds<'a> {
+    device: &'a dyn Device,
+    /// Rows of a micro-batch.
+    micro: usize,
+    /// Values that there is room for.
+    room: usize,
+    known: Vec<Arc<Feed>>,
+}
+
+impl<'a> Feeds<'a> {
+    pub(super) fn new(device: &'a dyn Device, Plan { micro, left: room, .. }: Plan) -> Self {
+        Self { device, micro, room, known: Vec::new() }
+    }
+
+    /// The feed of latents; of the same ones there is one.
+    pub(super) fn feed(&mut self, latents: &Arc<dyn Latents>) -> Result<Arc<Feed>, DeviceError> {
+        if let Some(known) = self.known.iter().find(|feed| Arc::ptr_eq(&feed.latents, latents)) {
+            return Ok(known.clone());
+        }
+        let feed = Arc::new(Feed::new(self.device, latents.clone(), self.micro, self.room)?);
+        self.room -= feed.resident();
+        self.known.push(feed.clone());
+        Ok(feed)
+    }
+
+    /// Bytes of mapped latents.
+    pub(super) fn mapped(&self) -> u64 {
+        self.known.iter().map(|feed| feed.mapped()).sum()
+    }
+}
+
+/// The latents of one tower in one pair set, or without a pair.
 pub(super) struct Feed {
     latents: Arc<dyn Latents>,
     resident: Option<Resident>,
@@ -29,12 +62,7 @@ struct Resident {
 impl Feed {
     /// Latents that are fed in micro-batches of `micro` rows. They are resident if `device` has memory of its own with
     /// room for them, and they have at most `room` values.
-    pub(super) fn new(
-        device: &dyn Device,
-        latents: Arc<dyn Latents>,
-        micro: usize,
-        room: usize,
-    ) -> Result<Self, DeviceError> {
+    fn new(device: &dyn Device, latents: Arc<dyn Latents>, micro: usize, room: usize) -> Result<Self, DeviceError> {
         if device.shares_memory() || latents.len() * latents.width() > room {
             return Ok(Self { latents, resident: None });
         }
@@ -56,7 +84,7 @@ impl Feed {
     }
 
     /// Bytes of mapped latents.
-    pub(super) fn mapped(&self) -> u64 {
+    fn mapped(&self) -> u64 {
         let values = self.latents.len() * self.latents.width();
         ((values - self.resident()) * size_of::<f32>()) as u64
     }

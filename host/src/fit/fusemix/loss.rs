@@ -1,8 +1,6 @@
 //! The loss between two sides, in O(B) memory besides some tiles of logits (see `kernels/info_nce.rs` and
 //! `sigmoid.rs`).
 
-use serde::{Deserialize, Serialize};
-
 use super::centred::CentredRows;
 use super::pass::Pass;
 use super::targets::Targets;
@@ -13,17 +11,6 @@ use crate::kernels::{
     SigmoidTargetGradient, TargetGradient, Tile,
 };
 use crate::nn::scale;
-
-/// The loss of a training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Loss {
-    /// Symmetric InfoNCE: a pair among all of its row, and of its column.
-    #[default]
-    InfoNce,
-    /// The sigmoid loss: each pair and each other two by themselves.
-    Sigmoid,
-}
 
 /// Buffers for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct PairLoss {

@@ -3,6 +3,7 @@
 use super::centred::CentredRows;
 use super::error::TrainError;
 use super::loss::PairLoss;
+use super::objective::Loss;
 use super::options::Options;
 use super::pass::{Batch, Pass};
 use super::structure::Structure;
@@ -69,8 +70,8 @@ fn budget(device: &dyn Device, options: &Options) -> u64 {
 /// Values of the terms beside the loss, and of other targets.
 fn terms(network: &Network, options: &Options, Most { batch, taught }: Most, tile: usize) -> usize {
     let pairs = batch.pairs;
-    let centred = |tower: &Tower| pairs * CentredRows::values(tower.spec.width);
-    let latents = if options.needs_centred() { network.towers.iter().map(centred).sum() } else { 0 };
+    let centred = |tower: usize| pairs * CentredRows::values(network.latent_width(tower));
+    let latents = if options.needs_centred() { (0..network.towers.len()).map(centred).sum() } else { 0 };
     let transport = if batch.unpaired > 0 { Transport::values(batch.unpaired, taught) } else { 0 };
     latents + Targets::values(options, pairs, tile) + Structure::values(options, pairs, tile) + transport
 }
@@ -87,7 +88,8 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let sizes: Vec<(usize, usize)> = network.towers.iter().map(|tower| Pass::values(tower, rows, micro)).collect();
     // A GPU's latents wait in memory for up to three steps.
     let widths: usize = network.towers.iter().map(|tower| tower.spec.width).sum();
-    let staged = if device.shares_memory() { 0 } else { 3 * rows * widths };
+    let times = if options.needs_centred() { 6 } else { 3 };
+    let staged = if device.shares_memory() { 0 } else { times * rows * widths };
     let passes = sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
     let terms = terms(network, options, most, tile);
     let least = parameters + staged + 6 * batch + tile * tile + passes + terms;
@@ -104,7 +106,9 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     left -= sizes.iter().map(|(_, size)| kept * size).sum::<usize>();
     // A GPU has use for the latents too.
     let for_tiles = if device.shares_memory() { left } else { left / 2 };
-    let tiles = (batch.div_ceil(tile).pow(2) - 1).min(for_tiles / (tile * tile));
+    // The sigmoid's tiles are used once.
+    let reused = if options.loss == Loss::Sigmoid { 0 } else { batch.div_ceil(tile).pow(2) - 1 };
+    let tiles = reused.min(for_tiles / (tile * tile));
     left -= tiles * tile * tile;
     let (least, kept_bytes) = (4 * least as u64, 4 * (all - left) as u64);
     Plan { micro, kept: 1 + kept, tile, tiles: 1 + tiles, left, least, kept_bytes }
@@ -138,16 +142,16 @@ impl Room {
     ) -> Self {
         let (pairs, tile) = (batch.pairs, plan.tile);
         let pass = |tower: &Tower| Pass::new(device, tower, [batch.rows(), plan.micro], plan.kept);
-        let centred = |tower: &Tower| CentredRows::new(device, pairs, tower.spec.width);
-        let needing = if options.needs_centred() { &network.towers[..] } else { &[] };
-        let loss = PairLoss::new(device, (pairs, network.width), (tile, plan.tiles), options.bias(pairs));
+        let centred = |tower: usize| CentredRows::new(device, pairs, network.latent_width(tower));
+        let needing = if options.needs_centred() { network.towers.len() } else { 0 };
+        let loss = PairLoss::new(device, (pairs, network.width), (tile, plan.tiles), options.logit_bias(pairs));
         Self {
             passes: network.towers.iter().map(pass).collect(),
             loss,
             targets: Targets::new(device, options, pairs, tile),
             structure: Structure::new(device, options, pairs, tile),
             transport: (batch.unpaired > 0).then(|| Transport::new(device, options, batch.unpaired, taught)),
-            latents: needing.iter().map(centred).collect(),
+            latents: (0..needing).map(centred).collect(),
         }
     }
 }
@@ -156,7 +160,7 @@ impl Room {
 impl Room {
     /// The same with tiles of `side` rows and columns, of which one is kept.
     pub(super) fn resize(&mut self, device: &dyn Device, options: &Options, pairs: usize, side: usize) {
-        self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), options.bias(pairs));
+        self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), options.logit_bias(pairs));
         self.targets = Targets::new(device, options, pairs, side);
         self.structure = Structure::new(device, options, pairs, side);
     }

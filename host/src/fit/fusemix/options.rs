@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
-use super::loss::Loss;
+use super::objective::{Loss, TargetKind};
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
-use super::targets::TargetKind;
 use super::tiles::TILE;
 use crate::bytes::Bytes;
 use crate::kernels::Precision;
@@ -235,7 +234,7 @@ impl TrainOptions {
         };
         let soft = self.targets == Some(TargetKind::Similar);
         let above_0 = |weight: &f32| *weight != 0.0;
-        let (structure, unpaired) = (self.structure.filter(above_0), self.unpaired.filter(above_0));
+        let (structure, unpaired) = (self.structure.filter(above_0), self.unpaired);
         let options = Options {
             start,
             loss: self.loss.unwrap_or_default(),
@@ -246,7 +245,7 @@ impl TrainOptions {
             structure,
             structure_temperature: self.structure_temperature.or(structure.map(|_| 0.05)),
             unpaired,
-            unpaired_batch: self.unpaired_batch.or(unpaired.map(|_| 512)),
+            unpaired_batch: self.unpaired_batch.or(unpaired.filter(above_0).map(|_| 512)),
             blocks: self.blocks.unwrap_or(if shallow { 1 } else { 4 }),
             expansion: self.expansion.unwrap_or(if shallow { 1 } else { 4 }),
             width: self.width.unwrap_or(width),
@@ -365,15 +364,31 @@ impl Options {
                 return wrong(key, &value, format!("must be between {} and {}", range.start(), range.end()));
             }
         }
-        let batch = self.unpaired_batch.filter(|batch| !(2..=TILE).contains(batch));
-        batch.and_then(|batch| wrong("unpaired_batch", &batch, format!("must be between 2 and {TILE} items")))
+        let batch = self.unpaired_batch?;
+        if self.unpaired == Some(0.0) {
+            return wrong("unpaired_batch", &batch, "it says nothing with `unpaired = 0`; remove it".to_owned());
+        }
+        let reason = || format!("must be between 2 and {TILE} items");
+        (!(2..=TILE).contains(&batch)).then(|| wrong("unpaired_batch", &batch, reason()))?
     }
 
     /// The bias of the sigmoid's logits with so many pairs a step: where none is given, the logarithm of the odds of a
     /// pair among all. None for another loss.
-    pub(super) fn bias(&self, batch: usize) -> Option<f32> {
+    pub(super) fn logit_bias(&self, batch: usize) -> Option<f32> {
         let odds = -(batch.max(2) as f32 - 1.0).ln();
         (self.loss == Loss::Sigmoid).then(|| self.sigmoid_bias.unwrap_or(odds))
+    }
+
+    /// The weight of the term over items without a pair, if it has one.
+    pub(super) fn transported(&self) -> Option<f32> {
+        self.unpaired.filter(|weight| *weight > 0.0)
+    }
+
+    /// The factor by which terms beside the loss may exceed its gradients, as a power of two.
+    pub(super) fn excess(&self) -> f32 {
+        let structure =
+            self.structure.zip(self.structure_temperature).map_or(0.0, |(weight, tau)| weight / (64.0 * tau));
+        f32::max(structure, 1.0).log2().ceil().exp2()
     }
 
     /// True if the latents of a batch are compared with one another.

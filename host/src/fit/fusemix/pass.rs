@@ -3,7 +3,7 @@
 
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::NormalizeBackward;
-use crate::nn::{Activations, AdapterKind, Backward, Mode, Rows, Scratch, scale};
+use crate::nn::{Activations, AdapterKind, Backward, Mode, Rows, Scratch};
 use crate::space::Tower;
 
 /// Buffers for a tower's passes over batches.
@@ -122,12 +122,13 @@ impl Pass {
     }
 
     /// Computes the gradients to the parameters from that to the embeddings of a batch, which is consumed, after
-    /// [`Pass::forward`] of the same batch.
+    /// [`Pass::forward`] of the same batch. The scales bring the gradients of pairs, and of other rows, into f16's
+    /// range.
     pub(super) fn backward(
         &self,
         device: &dyn Device,
         tower: &Tower,
-        batch: Batch,
+        (batch, scales): (Batch, [f32; 2]),
         mode: Mode,
         write: WriteLatents<'_>,
     ) {
@@ -148,8 +149,10 @@ impl Pass {
             let inverse = self.inverse.part(rows.first, rows.count);
             device.launch(&normalize, &[self.part(&self.embeddings, rows), inverse], &[gradient]);
             let latents = kept.latents.part(0, rows.count * tower.spec.width);
-            let (precision, scale) = (mode.precision, scale(batch.pairs));
-            let backward = Backward { device, rows: rows.count, precision, scale, accumulate: index < last };
+            let [of_pairs, of_unpaired] = scales;
+            let scale = if rows.first < batch.pairs { of_pairs } else { of_unpaired };
+            let (precision, accumulate) = (mode.precision, index < last);
+            let backward = Backward { device, rows: rows.count, precision, scale, accumulate };
             let room = (&kept.activations, &self.scratch);
             tower.adapter.backward(backward, rows.first, mode, latents, room, gradient);
         }

@@ -25,8 +25,8 @@ pub(in crate::fit) fn fit(problem: &Problem<'_>, options: &TrainOptions, engine:
     let sizes: Vec<(usize, f32)> = problem.sets.iter().map(|set| (set.len(), set.weight)).collect();
     let resolved = options.resolve(&sizes).map_err(TrainError::from)?;
     let begun = resolved.start.begin(problem, resolved.width)?;
-    let sets = begun.as_ref().map_or_else(|| Ok(problem.sets.to_vec()), |begun| begun.sets(problem))?;
-    let (device, extras) = (engine.device.clone(), Extras { begun, unpaired: None });
+    let begun = begun.map(|begun| begun.see(problem)).transpose()?;
+    let (device, sets, extras) = (engine.device.clone(), problem.sets.to_vec(), Extras { begun, unpaired: None });
     let mut trainer = Trainer::begin(device, towers, sets, &options, engine.seed, &extras)?;
     match trainer.run(&mut Quiet(problem), None)? {
         Outcome::Stopped(_) => Err(FitError::Stopped),

@@ -42,6 +42,8 @@ pub struct Begun {
     /// The towers in their order.
     pub(super) names: Vec<String>,
     pub(super) shared: usize,
+    /// The pairs as the adapters see them, once they are seen.
+    pub(super) seen: Vec<PairSet>,
 }
 
 impl Start {
@@ -79,6 +81,7 @@ impl Start {
             heads: names.iter().cloned().zip(directions.iter().map(head)).collect(),
             names,
             shared,
+            seen: Vec::new(),
         }))
     }
 }
@@ -98,29 +101,30 @@ impl Begun {
         towers.into_iter().zip(&self.fronts).map(|(tower, front)| TowerSpec { width: front.width(), ..tower }).collect()
     }
 
-    /// The pairs as the adapters see them.
-    pub fn sets(&self, problem: &Problem<'_>) -> Result<Vec<PairSet>, FitError> {
-        let mapped = |set: &PairSet| {
-            let side = |side: usize| self.latents(problem, set.towers[side], &*set.latents[side]);
-            Ok(PairSet { latents: [side(0)?, side(1)?], ..set.clone() })
+    /// Sees the pairs as the adapters do, which a training needs.
+    pub fn see(mut self, problem: &Problem<'_>) -> Result<Self, FitError> {
+        let side = |set: &PairSet, side: usize| -> Result<Arc<dyn Latents>, FitError> {
+            let (latents, front) = (&*set.latents[side], &self.fronts[set.towers[side]]);
+            let mut all = Vec::with_capacity(latents.len() * front.width());
+            for rows in chunks(latents.len()) {
+                problem.go_on()?;
+                all.extend(front.map(&copied(latents, rows)));
+            }
+            Ok(Arc::new(Dense::new(all, front.width())))
         };
-        problem.sets.iter().map(mapped).collect()
+        let mapped = |set: &PairSet| Ok(PairSet { latents: [side(set, 0)?, side(set, 1)?], ..set.clone() });
+        self.seen = problem.sets.iter().map(mapped).collect::<Result<_, FitError>>()?;
+        Ok(self)
     }
 
-    /// Latents of a tower as its adapter sees them.
-    pub(super) fn latents(
-        &self,
-        problem: &Problem<'_>,
-        tower: usize,
-        latents: &dyn Latents,
-    ) -> Result<Arc<dyn Latents>, FitError> {
-        let front = &self.fronts[tower];
-        let mut all = Vec::with_capacity(latents.len() * front.width());
-        for rows in chunks(latents.len()) {
-            problem.go_on()?;
-            all.extend(front.map(&copied(latents, rows)));
-        }
-        Ok(Arc::new(Dense::new(all, front.width())))
+    /// The pairs as the adapters see them.
+    pub(super) fn seen(&self) -> &[PairSet] {
+        &self.seen
+    }
+
+    /// The map of a tower's latents to what its adapter takes.
+    pub(super) fn front(&self, tower: usize) -> &Projection {
+        &self.fronts[tower]
     }
 
     /// The initial values of adapters, of which the others come from `fresh`.

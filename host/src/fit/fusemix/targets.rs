@@ -1,36 +1,15 @@
 //! The targets of a loss beyond each pair's own (see `kernels/targets.rs`).
 
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 use super::centred::CentredRows;
 use super::draws::Draw;
-use super::loss::Loss;
+use super::objective::{Loss, TargetKind};
 use super::options::Options;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{FACTS, LogSums, Overlaps, Precision, RowSums, RowTotals, Soften, Spread};
 use crate::latents::{Latents, digests};
-
-/// The pairs that a row of a batch belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetKind {
-    /// Its own.
-    #[default]
-    Pairs,
-    /// All that have an item in common with it: several positives a row.
-    Items,
-    /// Its own, and in part those whose latents are similar: soft targets.
-    Similar,
-}
-
-impl TargetKind {
-    /// True if each pair is all that its row belongs to.
-    pub(super) fn is_own(&self) -> bool {
-        *self == Self::Pairs
-    }
-}
 
 /// Targets at work, over up to some pairs.
 pub(super) struct Targets {

@@ -6,32 +6,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::checkpoint::{Checkpoints, Position};
-use super::draws::{self, Draw};
+use super::draws;
 use super::error::TrainError;
-use super::feed::Feed;
+use super::feed::Feeds;
 use super::memory::{self, Most, Room};
+use super::objective::{Loss, TargetKind};
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::options::{Options, TrainOptions};
 use super::pass::Batch;
 use super::rules::{Planned, check};
 use super::schedule::learning_rate;
+use super::set::TrainedSet;
 use super::sizes::Size;
 use super::start::Begun;
-use super::targets::Items;
-use super::unpaired::{Pool, Taught, Unpaired};
+use super::step::Clipping;
+use super::unpaired::Unpaired;
 use crate::bytes::Bytes;
-use crate::device::{Buffer, Device, DeviceError, Slice, available_memory};
+use crate::device::{Buffer, Device, DeviceError, available_memory};
 use crate::fit::PairSet;
-use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
-use crate::latents::Latents;
-use crate::nn::{AdapterKind, Fresh, Mode, Rows, Source, Step, Version};
+use crate::kernels::{Precision, SquareSums};
+use crate::nn::{Fresh, Source, Version};
 use crate::space::{Network, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
 const LOOK: usize = 256;
-
-/// Values without a range.
-const ANY: [f32; 2] = [f32::MIN, f32::MAX];
 
 /// A training, ready to run.
 pub struct Trainer {
@@ -44,40 +42,10 @@ pub struct Trainer {
     /// True if the latents exceed the memory, so that each epoch reads them from the disk.
     cold: bool,
     /// Buffers for a step.
-    room: Room,
+    pub(super) room: Room,
     /// The losses of an epoch's steps.
-    losses: Buffer,
-    clipping: Clipping,
-}
-
-/// A pair set at work.
-pub(super) struct TrainedSet {
-    pub(super) towers: [usize; 2],
-    sides: [Feed; 2],
-    items: Items,
-    pools: Option<[Pool; 2]>,
-    pub(super) size: Size,
-}
-
-impl TrainedSet {
-    /// Starts reading the rows of a later step while the device works.
-    fn read_ahead(&self, draw: &Draw) {
-        self.sides.iter().for_each(|side| side.read_ahead(draw));
-        if let (Some(pools), Some(items)) = (&self.pools, &draw.unpaired) {
-            pools.iter().zip(items.iter()).for_each(|(pool, items)| pool.feed.read_ahead(items));
-        }
-    }
-
-    /// Writes the latents of some rows of a draw's batch on one side.
-    fn write(&self, device: &dyn Device, draw: &Draw, side: usize, rows: Rows, out: Slice<'_>) {
-        match (&self.pools, &draw.unpaired) {
-            (Some(pools), Some(items)) if rows.first >= draw.rows() => {
-                let first = rows.first - draw.batches()[side].first_unpaired();
-                pools[side].feed.write(device, &items[side], Rows { first, ..rows }, out);
-            }
-            _ => self.sides[side].write(device, draw, rows, out),
-        }
-    }
+    pub(super) losses: Buffer,
+    pub(super) clipping: Clipping,
 }
 
 /// What a training may have beside its pairs.
@@ -87,13 +55,6 @@ pub struct Extras {
     pub begun: Option<Begun>,
     /// Items without a pair.
     pub unpaired: Option<Unpaired>,
-}
-
-/// The factor of the gradients.
-struct Clipping {
-    /// Sums of squares of each parameter's gradient.
-    parts: Buffer,
-    factor: Buffer,
 }
 
 impl Trainer {
@@ -108,7 +69,7 @@ impl Trainer {
         Self::begin(device, towers, sets, options, seed, &Extras::default())
     }
 
-    /// The same, with extras; going on from a closed form, the pairs are as its adapters see them.
+    /// The same, with extras.
     pub fn begin(
         device: Arc<dyn Device>,
         mut towers: Vec<TowerSpec>,
@@ -120,8 +81,6 @@ impl Trainer {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let mut options = options.resolve(&sizes)?;
         let unpaired = unpaired.as_ref().filter(|_| options.unpaired.is_some());
-        let given: Vec<Option<[Taught; 2]>> =
-            unpaired.map_or_else(|| vec![None; sets.len()], |of_sets| of_sets.0.clone());
         if let Some(begun) = begun {
             (towers, options.width) = (begun.towers(towers), begun.shared());
         }
@@ -152,37 +111,30 @@ impl Trainer {
         });
         network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
         network.log_tau.train(&*device, options.keep());
-        let size = |(set, given): (&PairSet, &Option<[Taught; 2]>)| {
+        let size = |(number, set): (usize, &PairSet)| {
             let (pairs, weight) = (set.len(), set.weight);
-            let unpaired = given.as_ref().map(|sides| sides.each_ref().map(|side| side.latents.len()));
+            let unpaired = unpaired.and_then(|unpaired| unpaired.counts(set));
+            debug_assert!(begun.as_ref().is_none_or(|begun| begun.seen()[number].len() == pairs));
             Size { pairs, batch: options.batch.min(pairs / 2), weight, unpaired }
         };
-        let sizes: Vec<Size> = sets.iter().zip(&given).map(size).collect();
-        let unpaired = sizes.iter().filter_map(|size| size.unpaired).flatten().max().unwrap_or(0);
-        let pairs = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
-        let taught = given.iter().flatten().flatten().map(|side| side.teacher.width()).max().unwrap_or(0);
-        let most =
-            Most { batch: Batch { pairs, unpaired: unpaired.min(options.unpaired_batch.unwrap_or(unpaired)) }, taught };
+        let sizes: Vec<Size> = sets.iter().enumerate().map(size).collect();
+        let of_pairs = sizes.iter().map(|size| size.batch).max().unwrap_or(0);
+        let items = sizes.iter().filter_map(|size| size.unpaired).flatten().max().unwrap_or(0);
+        let batch = Batch { pairs: of_pairs, unpaired: items.min(options.unpaired_batch.unwrap_or(items)) };
+        let most = Most { batch, taught: unpaired.map_or(0, Unpaired::width) };
         let (plan, room) = memory::room(&*device, &network, &mut options, most)?;
-        let mut left = plan.left;
-        let mut feed = |latents: Arc<dyn Latents>| {
-            let feed = Feed::new(&*device, latents, plan.micro, left)?;
-            left -= feed.resident();
-            Ok::<_, DeviceError>(feed)
+        let mut feeds = Feeds::new(&*device, plan);
+        let trained = |((set, number), size): ((PairSet, usize), &Size)| {
+            let seen = begun.as_ref().map(|begun| &begun.seen()[number]);
+            TrainedSet::new(&mut feeds, &options, (set, seen), *size)
         };
-        let set = |((set, size), given): ((PairSet, &Size), Option<[Taught; 2]>)| {
-            let PairSet { towers, latents: [first, second], .. } = set;
-            let items = Items::of(&options, [&*first, &*second]);
-            let mut pool = |taught: Taught| Ok(Pool::new(feed(taught.seen.clone())?, taught));
-            let pools = match given {
-                None => None,
-                Some([x, y]) => Some([pool(x)?, pool(y)?]),
-            };
-            Ok(TrainedSet { towers, sides: [feed(first)?, feed(second)?], items, pools, size: *size })
-        };
-        let sets = sets.into_iter().zip(&sizes).zip(given).map(set).collect::<Result<Vec<_>, DeviceError>>()?;
-        let mapped = sets.iter().flat_map(|set| &set.sides).map(Feed::mapped).sum::<u64>();
-        let cold = available_memory().is_some_and(|available| mapped > available);
+        let numbered = sets.into_iter().zip(0..).zip(&sizes);
+        let mut sets = numbered.map(trained).collect::<Result<Vec<_>, DeviceError>>()?;
+        // Few steps need an item without a pair, so pairs come first where memory ends.
+        if let Some(unpaired) = unpaired {
+            sets.iter_mut().try_for_each(|set| set.add_pools(&mut feeds, unpaired, begun.as_ref()))?;
+        }
+        let cold = available_memory().is_some_and(|available| feeds.mapped() > available);
         let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
         let losses = device.zeros(most(true).max(most(false)));
         let clipping = Clipping {
@@ -220,21 +172,22 @@ impl Trainer {
     }
 
     /// The mean loss of a step whose adapters guess: the logarithm of its pairs, or what the sigmoid's bias says of
-    /// them. Infinite with terms beside the loss, which say nothing of guessing.
-    pub fn chance_loss(&self) -> f32 {
-        if self.room.structure.is_some() || self.room.transport.is_some() {
-            return f32::INFINITY;
+    /// them. None where that cannot be told: with terms beside the loss, or a number of positives that differs by row.
+    pub fn chance_loss(&self) -> Option<f32> {
+        let several = self.options.loss == Loss::Sigmoid && self.options.targets == TargetKind::Items;
+        if self.room.structure.is_some() || self.room.transport.is_some() || several {
+            return None;
         }
         let sizes = self.sizes();
         let mixes = self.options.mixes(self.options.epochs - 1);
         let steps = |size: &Size| size.steps(mixes) as f32;
-        let bias = self.options.bias(sizes.iter().map(|size| size.batch).max().unwrap_or(0));
+        let bias = self.options.logit_bias(sizes.iter().map(|size| size.batch).max().unwrap_or(0));
         let guess = |batch: f32| match bias {
             None => batch.ln(),
             Some(bias) => ((-bias).exp().ln_1p() + (batch - 1.0) * bias.exp().ln_1p()) / batch,
         };
         let sum: f32 = sizes.iter().map(|size| steps(size) * guess(size.batch as f32)).sum();
-        sum / sizes.iter().map(steps).sum::<f32>()
+        Some(sum / sizes.iter().map(steps).sum::<f32>())
     }
 
     /// The recall of the adapters that are kept, where `patience` chooses them.
@@ -369,109 +322,6 @@ impl Trainer {
     pub(super) fn sizes(&self) -> Vec<Size> {
         self.sets.iter().map(|set| set.size).collect()
     }
-
-    /// Takes the next step.
-    pub(super) fn step(&mut self, draw: &Draw, lr: f32) -> Result<(), TrainError> {
-        self.gradients(draw);
-        let towers = self.sets[draw.set].towers;
-        towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
-        self.position.step += 1;
-        self.position.at += 1;
-        let (device, network, options) = (&*self.device, &self.network, &self.options);
-        let log_tau = options.temperature_learned.then_some(&network.log_tau);
-        if options.clip > 0.0 {
-            let parameters = towers.iter().flat_map(|&tower| network.towers[tower].parameters()).chain(log_tau);
-            let mut count = 0;
-            for (at, parameter) in parameters.enumerate() {
-                parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
-                count += SquareSums::PARTS;
-            }
-            let factor = ClipFactor { count, longest: options.clip };
-            device.launch(&factor, &[self.clipping.parts.all()], &[self.clipping.factor.all()]);
-        }
-        let decay = options.weight_decay;
-        let step = Step {
-            betas: [options.beta1, options.beta2],
-            epsilon: options.epsilon,
-            number: 0,
-            lr,
-            decay: [decay, if options.decay_vectors { decay } else { 0.0 }],
-            average: options.ema,
-            factor: self.clipping.factor.all(),
-        };
-        for tower in towers {
-            let step = Step { number: self.position.taken[tower], ..step };
-            network.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
-        }
-        if let Some(log_tau) = log_tau {
-            let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
-            log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
-        }
-        Ok(device.submit()?)
-    }
-
-    /// The loss of the next step, and its gradients to the parameters of both towers.
-    pub(super) fn gradients(&self, draw: &Draw) {
-        let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
-        let (pairs, &Position { step, at, .. }) = (draw.rows(), &self.position);
-        let Options { dropout, precision, .. } = self.options;
-        let mode = |tower| {
-            let key = key(self.seed, step, tower);
-            Mode { version: Version::Trained, precision, dropout, key }
-        };
-        let Room { passes, latents, .. } = &self.room;
-        // The same rows and lambdas on both sides: a mixed pair is a pair.
-        let batches = draw.batches();
-        let feeds = [0, 1].map(|side| move |rows: Rows, out: Slice<'_>| set.write(device, draw, side, rows, out));
-        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
-            passes[tower].forward(device, &network.towers[tower], batches[side], mode(tower), feed);
-        }
-        if !latents.is_empty() {
-            for (side, tower) in set.towers.into_iter().enumerate() {
-                let rows = &latents[tower];
-                for part in (Batch { pairs, unpaired: 0 }).micro_batches(self.options.micro_batch / 64 * 64) {
-                    set.write(device, draw, side, part, rows.raw(part.first, part.count));
-                }
-                rows.set(device, pairs, rows.raw(0, pairs));
-            }
-        }
-        self.descend(set, draw, (pairs, precision), at);
-        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
-            passes[tower].backward(device, &network.towers[tower], batches[side], mode(tower), feed);
-        }
-    }
-
-    /// Writes the loss of a draw, with its terms, to place `at`, and its gradients to the embeddings of the passes.
-    fn descend(&self, set: &TrainedSet, draw: &Draw, shape: (usize, Precision), at: usize) {
-        let (device, room, losses) = (&*self.device, &self.room, (self.losses.all(), at));
-        let log_tau = &self.network.log_tau;
-        let passes = set.towers.map(|tower| &room.passes[tower]);
-        let latents = (!room.latents.is_empty()).then(|| set.towers.map(|tower| &room.latents[tower]));
-        let wanted = room.targets.as_ref().map(|targets| {
-            targets.prepare(device, shape, (draw, &set.items), latents);
-            (targets, latents)
-        });
-        let taus = (log_tau.values(Version::Trained), log_tau.gradient());
-        room.loss.launch(device, shape, (passes, wanted), taus, losses);
-        if let (Some(structure), Some(latents)) = (&room.structure, latents) {
-            for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
-                // An identity tower has its neighbourhoods as they are.
-                if self.network.towers[tower].spec.adapter != AdapterKind::Identity {
-                    structure.launch(device, shape, latents, pass, losses);
-                }
-            }
-        }
-        if let (Some(transport), Some(pools), Some(items)) = (&room.transport, &set.pools, &draw.unpaired) {
-            let (pools, batch) = (pools.each_ref(), draw.batches()[0]);
-            transport.launch(device, (batch, shape.1), (pools, items), passes, losses);
-        }
-    }
-}
-
-/// The key that distinguishes the dropout of a tower in a step.
-fn key(seed: u64, step: usize, tower: usize) -> u32 {
-    let words = [seed as u32, (seed >> 32) as u32, step as u32, tower as u32];
-    words.into_iter().fold(0, |key, word| hash(key ^ hash(word.wrapping_add(0x9e37_79b9))))
 }
 
 #[cfg(test)]

@@ -4,87 +4,106 @@
 use std::sync::Arc;
 
 use super::draws::Draw;
-use super::feed::Feed;
+use super::feed::{Feed, Feeds};
 use super::start::Begun;
-use crate::device::{Device, Slice};
+use crate::device::{Device, DeviceError, Slice};
 use crate::fit::cca::{self, CcaOptions, Spectra};
 use crate::fit::{FitError, PairSet, Problem};
 use crate::latents::Latents;
+use crate::nn::Rows;
 use crate::space::{Map, Projection};
 
-/// Items without a pair, as the steps over each pair set take them; none where neither side has any.
-pub struct Unpaired(pub(super) Vec<Option<[Taught; 2]>>);
-
-/// The items of one side of a pair set that may have no pair, and what the teacher makes of them.
-#[derive(Clone)]
-pub(super) struct Taught {
-    pub(super) latents: Arc<dyn Latents>,
-    /// The same as the adapter takes them.
-    pub(super) seen: Arc<dyn Latents>,
-    pub(super) teacher: Projection,
+/// Items without a pair, by tower, and their teacher.
+pub struct Unpaired {
+    /// None of a tower whose items all have pairs.
+    latents: Vec<Option<Arc<dyn Latents>>>,
+    teacher: Vec<Projection>,
 }
 
-/// The same at work: a step draws from them.
+/// The items of one side of a pair set that a step draws from, whether or not they have a pair.
 pub(super) struct Pool {
-    /// As the adapter takes them.
-    pub(super) feed: Feed,
-    taught: Taught,
+    latents: Arc<dyn Latents>,
+    teacher: Projection,
+    source: Source,
+}
+
+/// The source of what the adapter takes.
+enum Source {
+    Feed(Arc<Feed>),
+    /// The map that an adapter goes on from, at work step by step: there may be many items.
+    Front(Projection),
 }
 
 impl Unpaired {
-    /// The items of the towers that have some, and their teacher; none if no tower has. The items of a tower without any
-    /// are those of its pairs. `begun` is the closed form that the adapters go on from, and `sets` the pairs as they see
-    /// them.
-    pub fn taught(
-        problem: &Problem<'_>,
-        latents: &[Option<Arc<dyn Latents>>],
-        (begun, sets): (Option<&Begun>, &[PairSet]),
-    ) -> Result<Option<Self>, FitError> {
-        if latents.iter().all(Option::is_none) {
-            return Ok(None);
-        }
+    /// The teacher of a problem's towers.
+    pub(crate) fn teacher(problem: &Problem<'_>) -> Result<Vec<Projection>, FitError> {
         let options = CcaOptions::default().resolve()?;
         let map = cca::fit(problem, &Spectra::new(problem, options.standard)?, &options)?;
-        let Map::Projections(teachers) = map else { unreachable!("CCA ends in projections") };
-        let mut given = Vec::with_capacity(latents.len());
-        for (tower, (latents, teacher)) in latents.iter().zip(&teachers).enumerate() {
-            let Some(latents) = latents.clone() else {
-                given.push(None);
-                continue;
-            };
-            let seen = match begun {
-                None => latents.clone(),
-                Some(begun) => begun.latents(problem, tower, &*latents)?,
-            };
-            given.push(Some(Taught { latents, seen, teacher: teacher.clone() }));
-        }
-        let of_set = |(set, as_seen): (&PairSet, &PairSet)| {
-            set.towers.iter().any(|&tower| given[tower].is_some()).then(|| {
-                [0, 1].map(|side| {
-                    let (tower, paired, seen) = (set.towers[side], &set.latents[side], &as_seen.latents[side]);
-                    given[tower].clone().unwrap_or_else(|| {
-                        let teacher = teachers[tower].clone();
-                        Taught { latents: paired.clone(), seen: seen.clone(), teacher }
-                    })
-                })
-            })
+        let Map::Projections(teacher) = map else { unreachable!("CCA ends in projections") };
+        Ok(teacher)
+    }
+
+    /// The items of each tower that has some, of which there is one, and the teacher of all.
+    pub(crate) fn new(latents: Vec<Option<Arc<dyn Latents>>>, teacher: Vec<Projection>) -> Self {
+        Self { latents, teacher }
+    }
+
+    /// Dimensions of the teacher's space.
+    pub(super) fn width(&self) -> usize {
+        self.teacher.first().map_or(0, Projection::width)
+    }
+
+    /// The numbers of items that steps over a set draw from; none if its towers have no items without a pair.
+    pub(super) fn counts(&self, set: &PairSet) -> Option<[usize; 2]> {
+        let of = set.towers.map(|tower| self.latents[tower].as_ref().map(|latents| latents.len()));
+        of.iter().any(Option::is_some).then(|| of.map(|count| count.unwrap_or(set.len())))
+    }
+
+    /// The items of a tower on one side of a set: those without a pair, or where there are none, the paired ones.
+    pub(super) fn pool(
+        &self,
+        feeds: &mut Feeds<'_>,
+        (tower, paired): (usize, &Arc<dyn Latents>),
+        begun: Option<&Begun>,
+    ) -> Result<Pool, DeviceError> {
+        let latents = self.latents[tower].as_ref().unwrap_or(paired).clone();
+        let source = match begun {
+            None => Source::Feed(feeds.feed(&latents)?),
+            Some(begun) => Source::Front(begun.front(tower).clone()),
         };
-        Ok(Some(Self(problem.sets.iter().zip(sets).map(of_set).collect())))
+        Ok(Pool { latents, teacher: self.teacher[tower].clone(), source })
     }
 }
 
 impl Pool {
-    pub(super) fn new(feed: Feed, taught: Taught) -> Self {
-        Self { feed, taught }
+    /// Starts reading the items of a later step while the device works.
+    pub(super) fn read_ahead(&self, items: &Draw) {
+        if let Source::Feed(feed) = &self.source {
+            feed.read_ahead(items);
+        }
     }
 
-    /// Writes the teacher's embeddings of some items, `rows x width`.
+    /// Writes what the adapter takes of some of the drawn items.
+    pub(super) fn write(&self, device: &dyn Device, items: &Draw, rows: Rows, out: Slice<'_>) {
+        match &self.source {
+            Source::Feed(feed) => feed.write(device, items, rows, out),
+            Source::Front(front) => {
+                let taken = front.map(&self.gathered(&items.pairs[rows.first..][..rows.count]));
+                device.fill(out, &mut |out| out.copy_from_slice(&taken));
+            }
+        }
+    }
+
+    /// Writes the teacher's embeddings of the drawn items, `rows x width`.
     pub(super) fn teach(&self, device: &dyn Device, items: &Draw, out: Slice<'_>) {
-        let Taught { latents, teacher, .. } = &self.taught;
-        let width = latents.width();
-        let mut rows = vec![0.0; items.pairs.len() * width];
-        rows.chunks_exact_mut(width).zip(&items.pairs).for_each(|(out, &item)| latents.copy_row(item, out));
-        let embeddings = teacher.embed(&rows);
+        let embeddings = self.teacher.embed(&self.gathered(&items.pairs));
         device.fill(out, &mut |out| out.copy_from_slice(&embeddings));
+    }
+
+    fn gathered(&self, items: &[usize]) -> Vec<f32> {
+        let width = self.latents.width();
+        let mut rows = vec![0.0; items.len() * width];
+        rows.chunks_exact_mut(width).zip(items).for_each(|(out, &item)| self.latents.copy_row(item, out));
+        rows
     }
 }

@@ -180,17 +180,20 @@ fn apart(recipe: &Recipe) -> Option<[String; 2]> {
 /// The options of a training as one of several fits.
 fn trained_part(place: Place<'_>) -> Result<TrainOptions, Error> {
     let options = place.read::<TrainOptions>()?;
-    let TrainOptions { patience, eval_every, checkpoint_minutes, checkpoint_steps, .. } = &options;
+    let TrainOptions { patience, eval_every, checkpoint_minutes, checkpoint_steps, unpaired, unpaired_batch, .. } =
+        &options;
     let idle = [
         ("patience", patience.is_some()),
         ("eval_every", eval_every.is_some()),
         ("checkpoint_minutes", checkpoint_minutes.is_some()),
         ("checkpoint_steps", checkpoint_steps.is_some()),
+        ("unpaired", unpaired.is_some()),
+        ("unpaired_batch", unpaired_batch.is_some()),
     ];
     if let Some((key, _)) = idle.into_iter().find(|(_, is_set)| *is_set) {
         let message = format!(
-            "`{key}` says nothing to a part of a joint fit, which is trained to its last epoch without validation \
-             pairs and checkpoints; remove it"
+            "`{key}` says nothing to a part of a joint fit, which is trained to its last epoch on pairs alone, \
+             without validation pairs and checkpoints; remove it"
         );
         return Err(place.wrong(key, message));
     }

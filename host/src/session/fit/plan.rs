@@ -186,7 +186,8 @@ impl<'a> Plan<'a> {
             }
         }
         let mut unpaired: Vec<Vec<Box<dyn Latents>>> = self.recipe.towers.iter().map(|_| Vec::new()).collect();
-        for (number, (UnpairedEntry { end, .. }, file)) in (1..).zip(self.recipe.unpaired.iter().zip(&self.unpaired)) {
+        let wanted = self.recipe.unpaired.iter().zip(&self.unpaired).filter(|_| self.takes_unpaired());
+        for (number, (UnpairedEntry { end, .. }, file)) in (1..).zip(wanted) {
             let Side { keys, latents } = towers.side(end.tower, file, &end.column)?;
             identity.insert(format!("unpaired {number}"), digest(&keys));
             seen.add_items(&self.recipe.towers[end.tower].name, keys.into_iter().flatten());
@@ -202,6 +203,11 @@ impl<'a> Plan<'a> {
         }
         let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
         Ok(Material { sets, unpaired, validation, dropped, towers, seen, identity })
+    }
+
+    /// True if items without a pair take part.
+    pub(in crate::session) fn takes_unpaired(&self) -> bool {
+        matches!(&self.options, MethodOptions::Fusemix(options) if options.unpaired.is_some_and(|weight| weight > 0.0))
     }
 
     /// Of each tower, true if its latents are the shared space as they are.

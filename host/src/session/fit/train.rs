@@ -9,7 +9,9 @@ use super::watch::Watch;
 use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
 use crate::device::Device;
-use crate::fit::fusemix::{Begun, Checkpoints, Extras, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired};
+use crate::fit::fusemix::{
+    Begun, Checkpoints, Extras, Forms, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired,
+};
 use crate::fit::{Problem, against_hubs};
 use crate::run::{RunFolder, RunInfo, TowerInfo};
 use crate::session::{Error, Event, Session};
@@ -45,20 +47,34 @@ impl Session {
         // All that a closed form is made from, by which a stored one is known again.
         let made_from = json(&(asked.start, asked.width, &identity, &towers));
         let start_file = Checkpoints::start(&folder.checkpoint());
-        let stored = if resume { Begun::load(&start_file, &made_from) } else { None };
+        let stored = if resume { Forms::load(&start_file, &made_from) } else { None };
         let is_stored = stored.is_some();
-        let begun = match stored {
-            None => asked.start.begin(&problem, asked.width).map_err(stopped)?,
-            stored => stored,
-        };
-        if let Some(begun) = &begun {
-            asked.width = begun.shared();
-            identity.insert("start".to_owned(), begun.describe());
+        if !resume && !Checkpoints::exist(&folder.checkpoint()) {
+            // Who stops it in the meantime resumes it with this seed.
+            Checkpoints::announce(&folder.checkpoint(), seed).map_err(TrainError::from)?;
         }
-        let given = begun.as_ref().map_or_else(|| Ok(sets.clone()), |begun| begun.sets(&problem)).map_err(stopped)?;
-        let unpaired = Unpaired::taught(&problem, &unpaired, (begun.as_ref(), &given)).map_err(stopped)?;
-        let (specs, extras) = (specs.collect(), Extras { begun, unpaired });
-        let trainer = Trainer::begin(device.clone(), specs, given, chosen, seed, &extras);
+        let without_pair = unpaired.iter().any(Option::is_some);
+        let forms = || {
+            let teacher = without_pair.then(|| Unpaired::teacher(&problem)).transpose()?;
+            Ok(Forms { begun: asked.start.begin(&problem, asked.width)?, teacher })
+        };
+        let forms = stored.map_or_else(forms, Ok).map_err(stopped)?;
+        asked.width = forms.begun.as_ref().map_or(asked.width, Begun::shared);
+        identity.extend(forms.describe());
+        if !is_stored {
+            // Of a training that was there before.
+            let _ = std::fs::remove_file(&start_file);
+        }
+        if !is_stored && (forms.begun.is_some() || forms.teacher.is_some()) {
+            let names: Vec<String> = inlets.iter().map(|inlet| inlet.name.clone()).collect();
+            let write = |cause| Error::Write { path: start_file.clone(), cause };
+            forms.save(&start_file, &names, &made_from).map_err(write)?;
+        }
+        let Forms { begun, teacher } = forms;
+        let begun = begun.map(|begun| begun.see(&problem)).transpose().map_err(stopped)?;
+        let (specs, unpaired) = (specs.collect(), teacher.map(|teacher| Unpaired::new(unpaired, teacher)));
+        let extras = Extras { begun, unpaired };
+        let trainer = Trainer::begin(device.clone(), specs, sets.clone(), chosen, seed, &extras);
         let mut trainer = trainer.map_err(located)?;
         let planned = trainer.planned_steps();
         warn_of_options(chosen, trainer.options(), planned);
@@ -81,13 +97,10 @@ impl Session {
             true => Some(trainer.done().0),
             false if resume => Some(0),
             false => {
-                checkpoints.remove();
+                checkpoints.remove_steps();
                 None
             }
         };
-        if let Some(begun) = extras.begun.as_ref().filter(|_| !is_stored) {
-            begun.save(&start_file, &made_from).map_err(|cause| Error::Write { path: start_file, cause })?;
-        }
         checkpoints.begin().map_err(TrainError::from)?;
         let (described, options) = (device.describe(), trainer.options());
         self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
@@ -103,12 +116,13 @@ impl Session {
             error => error.into(),
         })?;
         let learned = watch.learned(trainer.chance_loss());
-        if !learned && !matches!(outcome, Outcome::Stopped(_)) {
+        if let (false, Some(guessing)) = (learned, trainer.chance_loss())
+            && !matches!(outcome, Outcome::Stopped(_))
+        {
             tracing::warn!(
-                "nothing was learned: the loss ended at {:.3}, and guessing gives {:.3}; lower `lr` in [train], take \
-                 more epochs, and check that the items of a row belong together",
-                watch.loss.unwrap_or(f32::NAN),
-                trainer.chance_loss()
+                "nothing was learned: the loss ended at {:.3}, and guessing gives {guessing:.3}; lower `lr` in \
+                 [train], take more epochs, and check that the items of a row belong together",
+                watch.loss.unwrap_or(f32::NAN)
             );
         }
         let steps = match outcome {

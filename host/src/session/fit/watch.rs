@@ -41,10 +41,10 @@ impl<'a> Watch<'a> {
 
 impl Watch<'_> {
     /// True unless the loss ended where guessing does, with a recall that does not contradict it.
-    pub(super) fn learned(&self, chance_loss: f32) -> bool {
+    pub(super) fn learned(&self, chance_loss: Option<f32>) -> bool {
         /// The part of the loss of guessing below which something was learned.
         const GUESSING: f32 = 0.97;
-        let better = self.loss.is_none_or(|loss| loss < GUESSING * chance_loss);
+        let better = self.loss.zip(chance_loss).is_none_or(|(loss, guessing)| loss < GUESSING * guessing);
         better || self.beats_chance
     }
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::bytes::Bytes;
+use crate::device::Slice;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
+use crate::fit::fusemix::draws::Draw;
+use crate::latents::Latents;
 use crate::nn::AdapterKind;
 
 mod faults;

@@ -79,7 +79,7 @@ impl Device for Scarce {
 fn latents_that_are_resident_in_chunks_train_as_mapped_ones_do() {
     let (mapped, batch) = large(Arc::new(Cpu::default()), options());
     let (resident, _) = large(Scarce::new(usize::MAX), options());
-    let sides = |trainer: &Trainer| trainer.sets[0].sides.each_ref().map(Feed::resident);
+    let sides = |trainer: &Trainer| trainer.sets[0].resident();
     assert_eq!((sides(&mapped), sides(&resident)), ([0, 0], [600 * 19, 600 * 35]));
     assert_eq!(evaluated(&resident, &batch), evaluated(&mapped, &batch));
 }
@@ -98,7 +98,7 @@ fn where_memory_ends_micro_batches_get_smaller_and_latents_stay_on_the_host() {
         };
         less += usize::from(trainer.options().micro_batch == 128 && trainer.room.passes[0].kept() == 1);
         smaller += usize::from(trainer.options().micro_batch == 64);
-        mapped += usize::from(trainer.sets[0].sides.iter().any(|side| side.resident() == 0));
+        mapped += usize::from(trainer.sets[0].resident().contains(&0));
         near(&evaluated(&trainer, &batch).1, &evaluated(&whole, &batch).1, 1e-5);
     }
     let counts = [less, smaller, mapped];

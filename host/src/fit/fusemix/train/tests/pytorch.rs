@@ -4,8 +4,9 @@ use safetensors::SafeTensors;
 use std::path::Path;
 
 use super::*;
-use crate::fit::fusemix::{Loss, TargetKind};
-use crate::space::{Head, Input, Projection};
+use crate::fit::Problem;
+use crate::fit::fusemix::{Loss, Start, TargetKind};
+use crate::space::{Head, Inlet, Input, Projection};
 
 /// `tests/golden/fusemix_step.safetensors`.
 struct Golden(Vec<u8>);
@@ -41,12 +42,14 @@ impl Golden {
         values.chunks(width).map(|rows| rows.iter().map(|&row| row as usize).collect()).collect()
     }
 
-    /// Latents with the teacher of a tower.
-    fn taught(&self, name: &str, latents: Arc<dyn Latents>) -> Taught {
-        let (weight, width) = self.tensor(&format!("teacher.{name}"));
-        let bias = vec![0.0; weight.len() / width];
-        let teacher = Projection { input: Input::plain(width), kernel: None, head: Some(Head { weight, bias }) };
-        Taught { seen: latents.clone(), latents, teacher }
+    /// The teacher of both towers.
+    fn teacher(&self) -> Vec<Projection> {
+        let of = |name: &str| {
+            let (weight, width) = self.tensor(&format!("teacher.{name}"));
+            let bias = vec![0.0; weight.len() / width];
+            Projection { input: Input::plain(width), kernel: None, head: Some(Head { weight, bias }) }
+        };
+        ["image", "text"].map(of).into()
     }
 }
 
@@ -59,8 +62,8 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
     if ending == ".glu" {
         towers.iter_mut().for_each(|tower| tower.adapter = AdapterKind::Glu);
     }
-    let taught = |name: &str| golden.taught(name, golden.latents(&format!("unpaired.{name}")));
-    let unpaired = options.unpaired.map(|_| Unpaired(vec![Some(["image", "text"].map(taught))]));
+    let latents = || ["unpaired.image", "unpaired.text"].map(|name| Some(golden.latents(name))).into();
+    let unpaired = options.unpaired.map(|_| Unpaired::new(latents(), golden.teacher()));
     let extras = Extras { begun: None, unpaired };
     let mut trainer = Trainer::begin(device, towers, vec![pairs], &options, 0, &extras).unwrap();
     let first = if ending == ".glu" { "glu." } else { "" };
@@ -149,9 +152,9 @@ fn the_terms_do_not_depend_on_tiles_and_micro_batches() {
     let widths = [19, 35];
     let found = |micro: usize, side: Option<usize>| {
         let pairs = linear(600, widths);
-        let more = Arc::new(Stored { values: random(150 * 35, 3), width: 35 });
-        let taught = [golden.taught("image", pairs.latents[0].clone()), golden.taught("text", more)];
-        let extras = Extras { begun: None, unpaired: Some(Unpaired(vec![Some(taught)])) };
+        let more: Arc<dyn Latents> = Arc::new(Stored { values: random(150 * 35, 3), width: 35 });
+        let unpaired = Some(Unpaired::new(vec![None, Some(more)], golden.teacher()));
+        let extras = Extras { begun: None, unpaired };
         let options = TrainOptions { micro_batch: Some(micro), ..options.clone() };
         let mut trainer = Trainer::begin(device.clone(), towers(widths), vec![pairs], &options, 3, &extras).unwrap();
         if let Some(side) = side {
@@ -166,5 +169,42 @@ fn the_terms_do_not_depend_on_tiles_and_micro_batches() {
         let (other, others) = found(micro, side);
         assert!((other - loss).abs() <= 1e-5 * loss, "{other} and not {loss}");
         near(&others, &gradients, 1e-4);
+    }
+}
+
+#[test]
+fn adapters_that_go_on_from_a_closed_form_keep_the_neighbourhoods_of_latents() {
+    let (device, widths): (Arc<dyn Device>, _) = (Arc::new(Cpu::default()), [19, 35]);
+    let sets = [linear(200, widths)];
+    let inlet = |(name, width): (&str, usize)| Inlet { name: name.to_owned(), width };
+    let inlets: Vec<Inlet> = ["image", "text"].into_iter().zip(widths).map(inlet).collect();
+    let problem = Problem { towers: &inlets, fixed: &[false; 2], sets: &sets, stop: &|| false };
+    let begun = Start::Cca.begin(&problem, 24).unwrap().unwrap().see(&problem).unwrap();
+    let options = TrainOptions { start: Some(Start::Cca), structure: Some(1.0), ..options() };
+    let extras = Extras { begun: Some(begun), unpaired: None };
+    let trainer = Trainer::begin(device.clone(), towers(widths), sets.to_vec(), &options, 3, &extras).unwrap();
+    let batch = draws::epoch(1, 0, &trainer.sizes(), &trainer.options).remove(0);
+    trainer.gradients(&batch);
+    for (side, width) in widths.into_iter().enumerate() {
+        let rows = &trainer.room.latents[side];
+        assert_eq!(rows.width(), width);
+        // Of the encoder's latents, mixed and centred, by the definition.
+        let mut mixed = vec![0.0; 33 * width];
+        for (at, row) in mixed.chunks_exact_mut(width).enumerate() {
+            let (mut first, mut second) = (vec![0.0; width], vec![0.0; width]);
+            sets[0].latents[side].copy_row(batch.pairs[at], &mut first);
+            sets[0].latents[side].copy_row(batch.pairs[33 + at], &mut second);
+            let lambda = batch.lambdas[at];
+            let pairs = first.iter().zip(&second).map(|(a, b)| lambda * a + (1.0 - lambda) * b);
+            row.iter_mut().zip(pairs).for_each(|(out, value)| *out = value);
+        }
+        let mean = |column: usize| mixed.iter().skip(column).step_by(width).sum::<f32>() / 33.0;
+        let means: Vec<f32> = (0..width).map(mean).collect();
+        let centred = mixed.chunks_exact(width).flat_map(|row| {
+            let row: Vec<f32> = row.iter().zip(&means).map(|(value, mean)| value - mean).collect();
+            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            row.into_iter().map(move |value| value / length).collect::<Vec<_>>()
+        });
+        near(&[device.read(rows.unit((0, 33 * width))).unwrap()], &[centred.collect()], 1e-5);
     }
 }

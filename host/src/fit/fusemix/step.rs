@@ -1,0 +1,130 @@
+//! A step of a training: the loss of a draw, its gradients, and what the optimizer makes of them.
+
+use super::checkpoint::Position;
+use super::draws::Draw;
+use super::error::TrainError;
+use super::memory::Room;
+use super::options::Options;
+use super::pass::Batch;
+use super::set::TrainedSet;
+use super::train::Trainer;
+use crate::device::{Buffer, Slice};
+use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
+use crate::nn::{AdapterKind, Mode, Rows, Step, Version, scale};
+
+/// Values without a range.
+const ANY: [f32; 2] = [f32::MIN, f32::MAX];
+
+/// The factor of the gradients.
+pub(super) struct Clipping {
+    /// Sums of squares of each parameter's gradient.
+    pub(super) parts: Buffer,
+    pub(super) factor: Buffer,
+}
+
+impl Trainer {
+    /// Takes the next step.
+    pub(super) fn step(&mut self, draw: &Draw, lr: f32) -> Result<(), TrainError> {
+        self.gradients(draw);
+        let towers = self.sets[draw.set].towers;
+        towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
+        self.position.step += 1;
+        self.position.at += 1;
+        let (device, network, options) = (&*self.device, &self.network, &self.options);
+        let log_tau = options.temperature_learned.then_some(&network.log_tau);
+        if options.clip > 0.0 {
+            let parameters = towers.iter().flat_map(|&tower| network.towers[tower].parameters()).chain(log_tau);
+            let mut count = 0;
+            for (at, parameter) in parameters.enumerate() {
+                parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
+                count += SquareSums::PARTS;
+            }
+            let factor = ClipFactor { count, longest: options.clip };
+            device.launch(&factor, &[self.clipping.parts.all()], &[self.clipping.factor.all()]);
+        }
+        let decay = options.weight_decay;
+        let step = Step {
+            betas: [options.beta1, options.beta2],
+            epsilon: options.epsilon,
+            number: 0,
+            lr,
+            decay: [decay, if options.decay_vectors { decay } else { 0.0 }],
+            average: options.ema,
+            factor: self.clipping.factor.all(),
+        };
+        for tower in towers {
+            let step = Step { number: self.position.taken[tower], ..step };
+            network.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
+        }
+        if let Some(log_tau) = log_tau {
+            let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
+            log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
+        }
+        Ok(device.submit()?)
+    }
+
+    /// The loss of the next step, and its gradients to the parameters of both towers.
+    pub(super) fn gradients(&self, draw: &Draw) {
+        let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
+        let (pairs, &Position { step, at, .. }) = (draw.rows(), &self.position);
+        let Options { dropout, precision, .. } = self.options;
+        let mode = |tower| {
+            let key = key(self.seed, step, tower);
+            Mode { version: Version::Trained, precision, dropout, key }
+        };
+        let Room { passes, latents, .. } = &self.room;
+        // The same rows and lambdas on both sides: a mixed pair is a pair.
+        let batches = draw.batches();
+        let feeds = [0, 1].map(|side| move |rows: Rows, out: Slice<'_>| set.write(device, draw, side, rows, out));
+        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
+            passes[tower].forward(device, &network.towers[tower], batches[side], mode(tower), feed);
+        }
+        if !latents.is_empty() {
+            for (side, tower) in set.towers.into_iter().enumerate() {
+                let rows = &latents[tower];
+                for part in (Batch { pairs, unpaired: 0 }).micro_batches(self.options.micro_batch / 64 * 64) {
+                    set.write_latents(device, draw, side, part, rows.raw(part.first, part.count));
+                }
+                rows.set(device, pairs, rows.raw(0, pairs));
+            }
+        }
+        self.descend(set, draw, (pairs, precision), at);
+        for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
+            let transported = self.room.transport.as_ref().map_or(1.0, |term| term.scale(batches[side].unpaired));
+            let scales = [scale(pairs) / self.options.excess(), transported];
+            passes[tower].backward(device, &network.towers[tower], (batches[side], scales), mode(tower), feed);
+        }
+    }
+
+    /// Writes the loss of a draw, with its terms, to place `at`, and its gradients to the embeddings of the passes.
+    fn descend(&self, set: &TrainedSet, draw: &Draw, shape: (usize, Precision), at: usize) {
+        let (device, room, losses) = (&*self.device, &self.room, (self.losses.all(), at));
+        let log_tau = &self.network.log_tau;
+        let passes = set.towers.map(|tower| &room.passes[tower]);
+        let latents = (!room.latents.is_empty()).then(|| set.towers.map(|tower| &room.latents[tower]));
+        let wanted = room.targets.as_ref().map(|targets| {
+            targets.prepare(device, shape, (draw, set.items()), latents);
+            (targets, latents)
+        });
+        let taus = (log_tau.values(Version::Trained), log_tau.gradient());
+        room.loss.launch(device, shape, (passes, wanted), taus, losses);
+        if let (Some(structure), Some(latents)) = (&room.structure, latents) {
+            for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
+                // An identity tower has its neighbourhoods as they are.
+                if self.network.towers[tower].spec.adapter != AdapterKind::Identity {
+                    structure.launch(device, shape, latents, pass, losses);
+                }
+            }
+        }
+        if let (Some(transport), Some(pools), Some(items)) = (&room.transport, set.pools(), &draw.unpaired) {
+            let (pools, batch) = (pools.each_ref(), draw.batches()[0]);
+            transport.launch(device, (batch, shape.1), (pools, items), passes, losses);
+        }
+    }
+}
+
+/// The key that distinguishes the dropout of a tower in a step.
+fn key(seed: u64, step: usize, tower: usize) -> u32 {
+    let words = [seed as u32, (seed >> 32) as u32, step as u32, tower as u32];
+    words.into_iter().fold(0, |key, word| hash(key ^ hash(word.wrapping_add(0x9e37_79b9))))
+}
