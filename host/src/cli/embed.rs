@@ -9,7 +9,7 @@ use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
 use crate::wording::count;
 
-/// Write the embeddings of a column to a file: L2-normalised, in file order, with failed rows as NaN.
+/// Write the embeddings of a column to a file, in file order, with failed rows as NaN.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run folder
@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// The output file: .safetensors or .npy
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Leave out the values of the term against hubs, so that rows have length 1
+    #[arg(long)]
+    without_hubness: bool,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
@@ -35,16 +38,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, tower, data, column, out, dry_run, device } = arguments;
+    let Arguments { run, tower, data, column, out, without_hubness, dry_run, device } = arguments;
     let model = cli.session.model(&run, device)?;
     if dry_run {
         return foretell::columns(cli, &model.forecast_column(&tower, &data, column.as_deref())?, None);
     }
-    let EmbeddedColumn { rows, width, failed } = model.embed_column(&tower, &data, column.as_deref(), &out)?;
+    let embedded = model.embed_column(&tower, &data, column.as_deref(), (&out, !without_hubness))?;
+    let EmbeddedColumn { rows, width, shared, failed } = embedded;
     if cli.json {
-        print::json(&json!({"file": out, "rows": rows, "width": width, "failed_rows": failed}));
+        print::json(&json!({"file": out, "rows": rows, "width": width, "shared": shared, "failed_rows": failed}));
     } else {
-        say!("{}: {} of {width} values, {} failed", out.display(), count(rows, "row"), failed.len());
+        let of = match width - shared {
+            0 => format!("{width} values"),
+            more => format!("{width} values, the last {more} of the term against hubs"),
+        };
+        say!("{}: {} of {of}, {} failed", out.display(), count(rows, "row"), failed.len());
     }
     Ok(if failed.is_empty() { 0 } else { exit::SOME_FAILED })
 }

@@ -98,7 +98,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Gallery(
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },
         ) => OTHER_ENCODER,
-        Error::Stopped | Error::StoppedFit => STOPPED,
+        Error::Stopped | Error::StoppedFit | Error::StoppedChosen => STOPPED,
         Error::Budget => BOUNDED,
         _ => FAILED,
     }

@@ -113,9 +113,9 @@ impl Watcher for View {
                 let meter = meter.get_or_insert_with(|| Meter::new("training".to_owned(), total, "steps"));
                 meter.show(done, total, worked, &(loss + &recall));
             }
-            Event::Trying { done, total, setting } => meter
-                .get_or_insert_with(|| Meter::new("choosing a method".to_owned(), total, "fits"))
-                .show(done, total, done, setting),
+            Event::Trying { what, done, total, setting } => {
+                meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, "fits")).show(done, total, done, setting)
+            }
             Event::Chose { choice } => note!("{}", choice_table(choice)),
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))

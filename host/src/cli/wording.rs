@@ -45,9 +45,12 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
     line
 }
 
+/// The row of a random order.
+const CHANCE: &str = "a random order";
+
 /// What a method was chosen from: the best setting of each method, and the difference to the chosen one.
 pub(super) fn choice_table(choice: &Choice) -> String {
-    let Choice { chosen, trials, reason, pairs, .. } = choice;
+    let Choice { chosen, trials, reason, pairs, held_out, chance, .. } = choice;
     let mut lines = vec![format!("chose {chosen}: {reason}")];
     let method = |setting: &str| setting.split(' ').next().unwrap_or_default().to_owned();
     let mut methods = BTreeSet::from([method(chosen)]);
@@ -55,12 +58,12 @@ pub(super) fn choice_table(choice: &Choice) -> String {
     let shown: Vec<&Trial> = trials.iter().filter(shown).collect();
     if shown.iter().any(|trial| trial.recall.is_some()) {
         lines.push(format!(
-            "mean of R@1, 5, 10 on pairs held out from {}, best setting of each method; in brackets the 95 % \
-             interval of the difference to the chosen one:",
-            count(*pairs, "pair")
+            "mean of R@1, 5, 10 on {held_out} pairs held out from a fit to {pairs}, in turn; the best setting of each \
+             method, and in brackets the 95 % interval of its difference to the chosen one:"
         ));
     }
-    let widest = shown.iter().map(|trial| trial.setting.len()).max().unwrap_or(0);
+    let widest = shown.iter().map(|trial| trial.setting.len()).max().unwrap_or(0).max(CHANCE.len());
+    let has_figures = shown.iter().any(|trial| trial.recall.is_some());
     for Trial { setting, recall, apart, folds, error } in shown {
         let figures = match (recall, apart, error) {
             (_, _, Some(error)) => format!("failed: {error}"),
@@ -70,6 +73,9 @@ pub(super) fn choice_table(choice: &Choice) -> String {
         };
         let folds = if error.is_none() { format!(", {}", count(*folds, "fold")) } else { String::new() };
         lines.push(format!("  {setting:widest$}  {figures}{folds}"));
+    }
+    if has_figures {
+        lines.push(format!("  {CHANCE:widest$}  {chance:5.1}"));
     }
     lines.join("\n")
 }

@@ -63,7 +63,9 @@ impl TowerEntry {
         }
         let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
         if !adapter.has_blocks() && table.blocks.is_some() {
-            return Err(wrong("only an MLP adapter has `blocks`; remove `blocks` or `adapter`".into()));
+            return Err(wrong(
+                "only the adapters \"mlp\" and \"glu\" have `blocks`; remove `blocks` or `adapter`".into(),
+            ));
         }
         Ok(Self { name, source, blocks: table.blocks, adapter })
     }

@@ -25,6 +25,8 @@ pub struct Interval {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     directions: Vec<Direction>,
+    /// The mean score of a random order, of each direction.
+    chances: Vec<f64>,
     clusters: usize,
     /// True if the scores are differences, and not percent.
     apart: bool,
@@ -56,6 +58,8 @@ impl Sample {
         let (of, count) = pairs.clusters();
         for (of, ranking) in of.iter().zip(rankings) {
             let scored = ranking.queries.iter().enumerate();
+            let chance = ranking.retrieval().chance;
+            self.chances.push(chance.values().sum::<f64>() / chance.len().max(1) as f64);
             self.directions.push(scored.map(|(at, query)| (self.clusters + of[*query], ranking.score(at))).collect());
         }
         self.clusters += count;
@@ -67,6 +71,7 @@ impl Sample {
         let first = self.clusters;
         let moved = |of: &Direction| of.iter().map(|(cluster, score)| (first + cluster, *score)).collect();
         self.directions.extend(other.directions.iter().map(moved));
+        self.chances.extend(&other.chances);
         self.clusters += other.clusters;
     }
 
@@ -76,7 +81,12 @@ impl Sample {
             of.iter().zip(than).map(|((cluster, score), (_, than))| (*cluster, score - than)).collect()
         };
         let directions = self.directions.iter().zip(&other.directions).map(less).collect();
-        Self { directions, clusters: self.clusters, apart: true }
+        Self { directions, chances: Vec::new(), clusters: self.clusters, apart: true }
+    }
+
+    /// The mean of a random order.
+    pub fn chance(&self) -> f64 {
+        self.chances.iter().sum::<f64>() / self.chances.len().max(1) as f64
     }
 
     /// The mean over the directions of the mean over their queries.
@@ -148,7 +158,7 @@ mod tests {
 
     fn sample(scores: impl Iterator<Item = f64>) -> Sample {
         let directions = vec![scores.enumerate().collect::<Vec<_>>()];
-        Sample { clusters: directions[0].len(), directions, apart: false }
+        Sample { clusters: directions[0].len(), directions, chances: Vec::new(), apart: false }
     }
 
     #[test]

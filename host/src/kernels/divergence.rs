@@ -1,10 +1,10 @@
 //! The divergence between the neighbourhoods of rows in two spaces, in tiles of their B x B cosines (the regulariser of
 //! STRUCTURE, arXiv 2506.16895, at its first level).
 //!
-//! Of row i, p and q are the softmax of its cosines to all rows in the one space and in the other, and `divergence_i`
-//! is their Jensen-Shannon divergence, `(KL(p | m) + KL(q | m)) / 2` with `m = (p + q) / 2`. A first pass over the
-//! tiles finds the log-sum-exps ([`RowSums`](super::RowSums)), a second the divergences ([`Divergence`]), a third turns
-//! the cosines of the second space into gradients ([`DivergenceGradient`]).
+//! Of row i, p and q are the softmax of its cosines to all other rows in the one space and in the other, and
+//! `divergence_i` is their Jensen-Shannon divergence, `(KL(p | m) + KL(q | m)) / 2` with `m = (p + q) / 2`. A first
+//! pass over the tiles finds the log-sum-exps ([`RowSums`](super::RowSums)), a second the divergences ([`Divergence`]),
+//! a third turns the cosines of the second space into gradients ([`DivergenceGradient`]).
 
 use rayon::prelude::*;
 
@@ -16,6 +16,31 @@ const WGSL: &str = include_str!("divergence.wgsl");
 fn shader(entry: &'static str, tile: Tile, factor: f32) -> Shader {
     let params = vec![tile.rows as u32, tile.columns as u32, tile.begin.into(), factor.to_bits()];
     Shader { source: WGSL, entry, params, workgroups: groups(tile.rows, 1) }
+}
+
+/// Leaves each row itself out of a tile on the diagonal, `cosines (count x count)`.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutOwn {
+    pub count: usize,
+}
+
+/// A cosine whose exponential is 0 at any temperature.
+const NEVER: f32 = -1e4;
+
+impl Kernel for WithoutOwn {
+    fn name(&self) -> &'static str {
+        "without_own"
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        let params = vec![self.count as u32, self.count as u32, 0, NEVER.to_bits()];
+        Shader { source: WGSL, entry: "without_own", params, workgroups: groups(self.count, 64) }
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([], [cosines]) = slices(reads, writes);
+        cosines.iter_mut().step_by(self.count + 1).for_each(|own| *own = NEVER);
+    }
 }
 
 /// p, q, and `q ln (q / m)`.

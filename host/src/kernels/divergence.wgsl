@@ -4,6 +4,9 @@ struct Params { rows: u32, columns: u32, begin: u32, factor: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 
+// without_own
+@group(0) @binding(1) var<storage, read_write> cosines: array<f32>;
+
 // divergence
 @group(0) @binding(1) var<storage, read> first: array<f32>;
 @group(0) @binding(2) var<storage, read> second: array<f32>;
@@ -39,6 +42,18 @@ fn total(value: vec2<f32>, index: u32) -> vec2<f32> {
 // q ln (q / m)
 fn term(p: f32, q: f32) -> f32 {
     return select(0.0, q * log(2.0 * q / max(p + q, 1.0e-38)), q > 0.0);
+}
+
+@compute @workgroup_size(64)
+fn without_own(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + index;
+    if i < params.rows {
+        cosines[i * params.columns + i] = params.factor;
+    }
 }
 
 @compute @workgroup_size(64)

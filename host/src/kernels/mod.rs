@@ -32,7 +32,7 @@ pub use add_loss::AddLoss;
 pub use bias::{AddBias, ColumnSum};
 pub use centred::Centred;
 pub use clip::{ClipFactor, SquareSums};
-pub use divergence::{Divergence, DivergenceGradient};
+pub use divergence::{Divergence, DivergenceGradient, WithoutOwn};
 pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};

@@ -20,7 +20,7 @@ pub struct Compared {
     pub recall: Interval,
     /// That less the first run's, by query; none for the first.
     pub apart: Option<Interval>,
-    /// Held-out pairs that would tell a difference of this size from none; none where these do.
+    /// Held-out pairs that would tell a difference of this size from none, four times of five; none where these do.
     pub enough: Option<usize>,
 }
 
@@ -85,7 +85,8 @@ impl Session {
                 let reason = format!("{} has no tower `{tower}`", run.display());
                 return Err(Error::OtherPairs { first: runs[0].clone(), other: run.clone(), reason });
             }
-            judged.push(model.judge(&files).map_err(|error| model.named(error))?);
+            let among = judged.first().map(|first| &first.identity[..]);
+            judged.push(model.judge(&files, among).map_err(|error| model.named(error))?);
         }
         let first = judged.first().ok_or(Error::NoRuns)?;
         for (run, other) in runs.iter().zip(&judged) {
@@ -96,8 +97,11 @@ impl Session {
         let compared = runs.iter().zip(&judged).enumerate().map(|(at, (run, judged))| {
             let apart = (at > 0).then(|| judged.sample.less(&first.sample).interval());
             let enough = apart.and_then(|Interval { mean, low, high }| {
+                /// The deviations, in halves of an interval of 95 %, by which a difference must be apart from 0 so
+                /// that four of five intervals do not hold 0.
+                const APART: f64 = (1.96 + 0.84) / 1.96;
                 let half = (high - low) / 2.0;
-                let times = (half / mean.abs().max(0.1)).powi(2).max(1.0);
+                let times = (APART * half / mean.abs().max(0.1)).powi(2).max(1.0);
                 (half > 0.0 && low <= 0.0 && high >= 0.0).then_some((judged.pairs as f64 * times).ceil() as usize)
             });
             Compared { run: run.clone(), recall: judged.sample.interval(), apart, enough }
@@ -139,7 +143,8 @@ impl Model {
         Error::NoItems { path: path.clone(), column: end.column.clone(), run, tower }
     }
 
-    fn judge(&self, files: &[PathBuf]) -> Result<Judged, Error> {
+    /// Its queries between all towers, or those that the pairs of another run are `among`.
+    fn judge(&self, files: &[PathBuf], among: Option<&[([String; 2], String)]>) -> Result<Judged, Error> {
         let mut tested: Vec<Tested> = Vec::new();
         match files {
             [] => tested = self.held_out(None)?,
@@ -149,9 +154,12 @@ impl Model {
                 }
             }
         }
+        let names = |towers: [usize; 2]| towers.map(|tower| self.recipe.towers[tower].name.clone());
+        if let Some(among) = among {
+            tested.retain(|tested| among.iter().any(|(towers, _)| *towers == names(tested.pairs.towers)));
+        }
         let sets = || tested.iter().map(|tested| &tested.pairs);
         let sample = Sample::of(sets(), &self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
-        let names = |towers: [usize; 2]| towers.map(|tower| self.recipe.towers[tower].name.clone());
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
         Ok(Judged { sample, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
     }

@@ -63,6 +63,10 @@ pub enum Error {
     #[error("stopped; everything encoded so far is kept, but the fit was not done: run this again to fit anew")]
     StoppedFit,
     #[error(
+        "stopped; everything encoded so far and the choice of the method are kept: add --resume to go on with them"
+    )]
+    StoppedChosen,
+    #[error(
         "stopped at --max-cost, by the encoder's price and its measure of the next items; everything encoded so far is \
          kept, so raise it and run this again to continue"
     )]

@@ -142,8 +142,18 @@ impl Model {
                 }
             }
         }
-        for (file, ends) in files.values() {
-            for ends in two_of(ends) {
+        let paired = |ends: &[PairEnd; 2]| {
+            let towers = ends.each_ref().map(|end| end.tower);
+            self.recipe.pairs.iter().any(|entry| entry.ends.each_ref().map(|end| end.tower) == towers)
+        };
+        let all: Vec<&PairEnd> = self.recipe.pairs.iter().flat_map(|entry| &entry.ends).collect();
+        for (file, ends) in files.values_mut() {
+            for end in &all {
+                if !ends.contains(end) && file.rows(&end.column).is_ok() {
+                    ends.push((*end).clone());
+                }
+            }
+            for ends in two_of(ends).into_iter().filter(|ends| !paired(ends)) {
                 let known = tested.iter().any(|tested| tested.is_of(&ends, file));
                 if !known && file.paired_rows(ends.each_ref().map(|end| end.column.as_str())).is_ok() {
                     tested.push(Tested::new(self, seen.as_ref(), ends, file)?);

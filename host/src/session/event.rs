@@ -93,6 +93,8 @@ pub enum Event<'a> {
     },
     /// Settings are tried on pairs that are held out.
     Trying {
+        /// The purpose.
+        what: &'static str,
         /// Fits that are done.
         done: usize,
         /// All fits of this round.

@@ -22,7 +22,7 @@ pub use budget::Budget;
 
 use candidate::Candidate;
 use cost::of_fold;
-use work::Work;
+use work::{ROUNDS, Work};
 
 /// A chosen setting, and what it was chosen from.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +38,20 @@ pub struct Choice {
     pub reason: String,
     /// Pairs that each fit was given, on average.
     pub pairs: usize,
+    /// Pairs that were held out from each, on average.
+    #[serde(default)]
+    pub held_out: usize,
+    /// The mean recall of a random order.
+    #[serde(default)]
+    pub chance: f64,
+}
+
+impl Choice {
+    /// True if what was chosen finds no more than a random order may.
+    pub fn is_chance(&self) -> bool {
+        let chosen = self.trials.iter().find(|trial| trial.setting == self.chosen);
+        chosen.and_then(|trial| trial.recall).is_some_and(|recall| recall.low <= self.chance)
+    }
 }
 
 /// A setting that was tried.
@@ -84,7 +98,7 @@ pub fn choose(
     let pairs: usize = problem.sets.iter().map(|set| set.len()).sum();
     let folds = Folds::new(problem, FOLDS[usize::from(pairs >= MANY)], engine.seed);
     let held = pairs.div_ceil(folds.count).max(1);
-    let of_rounds = [FIRST.div_ceil(held), 3, MOST / held].map(|count| count.clamp(1, folds.count));
+    let of_rounds: [usize; ROUNDS] = [FIRST.div_ceil(held), 3, MOST / held].map(|count| count.clamp(1, folds.count));
     let of_rounds = [of_rounds[0], of_rounds[1].max(of_rounds[0]), of_rounds[2].max(of_rounds[1]).max(of_rounds[0])];
     let mut most = pairs;
     // A first round takes at most a third of the budget.
@@ -106,7 +120,7 @@ pub fn choose(
             let Some(worst) = running.iter().rposition(|&at| at != 0) else { break };
             running.remove(worst);
         }
-        let whole = work.round(&mut candidates, &running, folds)?;
+        let whole = work.round(&mut candidates, &running, (round, folds))?;
         running.retain(|&at| candidates[at].error.is_none());
         let mean = |at: usize| candidates[at].sample(folds).mean();
         running.sort_by(|&a, &b| mean(b).total_cmp(&mean(a)).then(a.cmp(&b)));
@@ -123,11 +137,12 @@ pub fn choose(
         }
     }
     work.join(&mut candidates, &mut running, budget.0)?;
-    Ok(finish(&candidates, &running, most.min(pairs) * (folds.count - 1) / folds.count))
+    let (taken, count) = (most.min(pairs), folds.count);
+    Ok(finish(&candidates, &running, (taken * (count - 1) / count, taken / count)))
 }
 
 /// The choice among the candidates that remain, best first.
-fn finish(candidates: &[Candidate], running: &[usize], pairs: usize) -> Choice {
+fn finish(candidates: &[Candidate], running: &[usize], (pairs, held_out): (usize, usize)) -> Choice {
     let tried = |at: usize| !candidates[at].samples.is_empty();
     let best = running.iter().copied().find(|&at| tried(at)).unwrap_or(0);
     let (mut chosen, mut reason) = (best, "the best in cross-validation".to_owned());
@@ -167,7 +182,8 @@ fn finish(candidates: &[Candidate], running: &[usize], pairs: usize) -> Choice {
     trials.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
     let trials = trials.into_iter().map(|(_, trial)| trial).collect();
     let setting = candidates[chosen].setting.clone();
-    Choice { chosen: setting.describe(), setting, trials, reason, pairs }
+    let chance = candidates[chosen].sample(candidates[chosen].samples.len()).chance();
+    Choice { chosen: setting.describe(), setting, trials, reason, pairs, held_out, chance }
 }
 
 #[cfg(test)]

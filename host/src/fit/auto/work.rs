@@ -11,6 +11,9 @@ use crate::fit::setting::{Engine, Setting};
 use crate::fit::{FitError, Problem};
 use crate::space::Space;
 
+/// The rounds of a choice.
+pub(super) const ROUNDS: usize = 3;
+
 /// The work of fits.
 pub(super) struct Work<'a> {
     pub(super) problem: &'a Problem<'a>,
@@ -32,7 +35,7 @@ impl Work<'_> {
         &mut self,
         candidates: &mut [Candidate],
         running: &[usize],
-        count: usize,
+        (round, count): (usize, usize),
     ) -> Result<bool, FitError> {
         let first = running.iter().map(|&at| candidates[at].samples.len()).min().unwrap_or(0);
         // In the order of the candidates: neighbours share what is costly.
@@ -46,7 +49,8 @@ impl Work<'_> {
             for &at in &order {
                 problem.go_on()?;
                 let candidate = &mut candidates[at];
-                (self.show)(self.done, total, &candidate.setting.describe());
+                let shown = format!("round {} of {ROUNDS}: {}", round + 1, candidate.setting.describe());
+                (self.show)(self.done, total, &shown);
                 self.done += 1;
                 if candidate.error.is_some() || candidate.samples.len() > part {
                     continue;
@@ -115,7 +119,9 @@ impl Work<'_> {
         let held = (0..folds, self.most);
         let before = self.done;
         let show = &mut *self.show;
-        let mut show = |done: usize, total: usize, setting: &str| show(before + done, before + total, setting);
+        let mut show = |done: usize, total: usize, setting: &str| {
+            show(before + done, before + total, &format!("the best side by side: {setting}"));
+        };
         let found = weigh_on(self.problem, self.folds, held, &settings, self.hubs, self.engine, &mut show)?;
         let joint = found.weights.iter().zip(settings).filter(|(weight, _)| **weight > 0.0);
         let joint: Vec<(f32, Setting)> = joint.map(|(weight, setting)| (*weight, setting)).collect();

@@ -17,7 +17,7 @@ pub enum TrainError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    #[error("too few pairs of towers `{first}` and `{second}`: {pairs}; mixing needs at least 4")]
+    #[error("too few pairs of towers `{first}` and `{second}`: {pairs}; a set needs at least 4")]
     Few { set: usize, first: String, second: String, pairs: usize },
     #[error(
         "tower `{tower}` has `adapter = \"identity\"` and its latents have {latents} values, but the shared space has \

@@ -35,7 +35,7 @@ pub use objective::{Loss, TargetKind};
 pub use observer::{EpochMetrics, Observer, Outcome};
 pub use options::{MOST_BLOCKS, Mixup, OptionError, Options, TrainOptions};
 pub(super) use quiet::fit;
-pub use rules::{Planned, check};
+pub use rules::{FEWEST_PAIRS, Planned, check};
 pub use start::{Begun, Start};
 pub(crate) use start_file::Forms;
 pub use train::{Extras, Trainer};

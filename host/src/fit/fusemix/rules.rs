@@ -4,7 +4,7 @@ use super::error::TrainError;
 use crate::nn::AdapterKind;
 
 /// The fewest pairs of a set: mixing draws two halves, each of a pair and another one.
-const FEWEST: usize = 4;
+pub const FEWEST_PAIRS: usize = 4;
 
 /// The known facts about a tower.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub fn check(towers: &[Planned<'_>], sets: &[([usize; 2], usize)], shared: usize
         if ends.iter().all(|&end| towers[end].adapter == AdapterKind::Identity) {
             return Err(TrainError::Nothing { set, first, second });
         }
-        if pairs < FEWEST {
+        if pairs < FEWEST_PAIRS {
             return Err(TrainError::Few { set, first, second, pairs });
         }
     }

@@ -9,7 +9,7 @@ use super::options::Options;
 use super::pass::Pass;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{AddLoss, Divergence, DivergenceGradient, LogSums, Precision, RowSums};
+use crate::kernels::{AddLoss, Divergence, DivergenceGradient, LogSums, Precision, RowSums, WithoutOwn};
 use crate::nn::scale;
 
 /// Room for the term over up to some pairs.
@@ -122,6 +122,9 @@ impl Structure {
         let tile = part.within(&self.tiles[space]);
         let [of_rows, of_columns] = part.of(rows.width()).map(|of| rows.unit(of));
         device.launch(&part.cosines(rows.width(), precision, false), &[of_rows, of_columns], &[tile]);
+        if part.diagonal() {
+            device.launch(&WithoutOwn { count: part.rows }, &[], &[tile]);
+        }
         tile
     }
 }

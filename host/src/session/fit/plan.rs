@@ -11,7 +11,7 @@ use super::options::MethodOptions;
 use crate::config::{Method, PairEnd, PairsEntry, Recipe, UnpairedEntry};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
-use crate::fit::fusemix::{MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
+use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
 use crate::fit::{Hubs, PairSet};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
@@ -106,6 +106,12 @@ impl<'a> Plan<'a> {
                 return Err(file.error_at(&["tower", name, key], message).into());
             }
             towers.modality(index)?;
+        }
+        for (set, (entry, files)) in self.recipe.pairs.iter().zip(&self.files).enumerate() {
+            let [first, second] = entry.ends.each_ref().map(|end| self.recipe.towers[end.tower].name.clone());
+            if files.rows < FEWEST_PAIRS {
+                return Err(self.located(TrainError::Few { set, first, second, pairs: files.rows }));
+            }
         }
         Ok(())
     }

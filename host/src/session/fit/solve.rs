@@ -50,13 +50,27 @@ impl Session {
                 let (setting, choice) = self.setting(plan, options, &problem, &engine, how)?;
                 if let Some(choice) = &choice {
                     self.see(Event::Chose { choice });
+                    if choice.is_chance() {
+                        tracing::warn!(
+                            "no method finds held-out pairs more often than a random order, which finds {:.1} %; check \
+                             that the items of a row belong together",
+                            choice.chance
+                        );
+                    }
                     Kept::leave(choice, (seed, of), plan, &folder)?;
                 }
                 (setting, choice)
             }
         };
+        // What was chosen need not be chosen again.
+        let keeps = |error| match error {
+            Error::StoppedFit if choice.is_some() => Error::StoppedChosen,
+            error => error,
+        };
+        let stopped = |error| keeps(stopped(error));
         if let Setting::Fusemix(options) = setting {
-            return Ok(Fitted { choice, ..self.train(plan, &options, material, device, folder, how)? });
+            let fitted = self.train(plan, &options, material, device, folder, how).map_err(keeps)?;
+            return Ok(Fitted { choice, ..fitted });
         }
         let (method, options) = resolved(&setting);
         let recipe = folder.recipe();
@@ -70,7 +84,7 @@ impl Session {
         let mut metrics = MetricsFile::open(&path, 0).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         let mut recall = None;
         if !validation.is_empty() {
-            let found = retrieval_of(&validation, &space, &self.stop)?.ok_or(Error::StoppedFit)?;
+            let found = retrieval_of(&validation, &space, &self.stop)?.ok_or_else(|| keeps(Error::StoppedFit))?;
             let mean = mean_recall(&found);
             metrics.add(&Metrics::of_evaluation(0, mean, found)).map_err(|cause| Error::Write { path, cause })?;
             recall = Some(mean);
@@ -109,7 +123,8 @@ impl Session {
         engine: &Engine,
         how: &FitOptions,
     ) -> Result<(Setting, Option<Choice>), Error> {
-        let mut show = |done, total, setting: &str| self.see(Event::Trying { done, total, setting });
+        let what = if matches!(options, MethodOptions::Joint(_)) { "weighing the parts" } else { "choosing a method" };
+        let mut show = |done, total, setting: &str| self.see(Event::Trying { what, done, total, setting });
         let found = match options {
             MethodOptions::Fusemix(options) => Ok((Setting::Fusemix(options.clone()), None)),
             MethodOptions::Set(setting) => Ok((setting.clone(), None)),

@@ -59,7 +59,13 @@ impl Session {
             Ok(Forms { begun: asked.start.begin(&problem, asked.width)?, teacher })
         };
         let forms = stored.map_or_else(forms, Ok).map_err(stopped)?;
-        asked.width = forms.begun.as_ref().map_or(asked.width, Begun::shared);
+        let shared = forms.begun.as_ref().map_or(asked.width, Begun::shared);
+        if let Some(width) = chosen.width.filter(|width| *width > shared) {
+            tracing::warn!(
+                "`width = {width}` is more than the closed form has; the shared space has {shared} dimensions"
+            );
+        }
+        asked.width = shared;
         identity.extend(forms.describe());
         if !is_stored {
             // Of a training that was there before.

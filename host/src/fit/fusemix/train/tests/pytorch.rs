@@ -124,7 +124,7 @@ fn soft_targets_are_pytorchs() {
 
 #[test]
 fn the_term_over_neighbourhoods_is_pytorchs() {
-    on_both(".structure", TrainOptions { structure: Some(50.0), structure_temperature: Some(0.1), ..options() });
+    on_both(".structure", TrainOptions { structure: Some(5.0), structure_temperature: Some(0.1), ..options() });
 }
 
 #[test]
