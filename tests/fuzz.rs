@@ -109,7 +109,10 @@ fn fuzz_files_of_a_run() {
         if let Ok(space) = Space::load(device.clone(), &path) {
             for (tower, inlet) in space.towers().enumerate().filter(|(_, inlet)| inlet.width < 100) {
                 let latents = Dense::new(vec![0.5; 2 * inlet.width], inlet.width);
-                assert_eq!(space.embed(tower, &latents).unwrap().len(), 2 * space.width());
+                // Absurd weights may overflow, which is an error.
+                if let Ok(embeddings) = space.embed(tower, &latents) {
+                    assert_eq!(embeddings.len(), 2 * space.width());
+                }
             }
         }
         let _ = Seen::load(&path);

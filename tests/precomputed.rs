@@ -98,3 +98,27 @@ epochs = 1
     place.run("train other.toml --out other --device cpu").fails(3, short);
     place.run("eval run").fails(3, "the recipe names no `test` file; pass --data FILE");
 }
+
+#[test]
+fn embeddings_that_are_not_finite_are_no_finds() {
+    let place = Place::new("");
+    precomputed(&place, "train.safetensors", 100, 1);
+    let values: Vec<u8> =
+        (0..20 * 12).flat_map(|at| (if (at + at / 12) % 3 > 0 { 3e38_f32 } else { -3e38 }).to_le_bytes()).collect();
+    let (image, text) = (vec![20, 12], vec![20, 8]);
+    let views = [
+        ("z_image", TensorView::new(Dtype::F32, image, &values).unwrap()),
+        ("z_text", TensorView::new(Dtype::F32, text, &values[..20 * 8 * 4]).unwrap()),
+    ];
+    place.write("huge.safetensors", safetensors::serialize(views, None).unwrap());
+    let pairs = "[[pairs]]\ntrain = 'train.safetensors'\nimage = 'z_image'\ntext = 'z_text'\n";
+    let towers = "[tower.image]\nprecomputed = true\n[tower.text]\nprecomputed = true\n";
+    place.write("fusion.toml", format!("{towers}{pairs}[train]\nepochs = 1\n"));
+    place.json("train fusion.toml --out run --device cpu");
+    place.run("eval run --data huge.safetensors").fails(1, "embeddings of tower `image` are not finite");
+    place.run("embed run --tower image --data huge.safetensors --out out.npy").fails(1, "latents beyond about 1e18");
+    let of_huge = pairs.replace("'train.", "'huge.");
+    place.write("fusion.toml", format!("{towers}{of_huge}[fit]\nmethod = 'asif'\n"));
+    let ran = place.run("train fusion.toml --out other");
+    assert!(ran.code != 0 && !place.path("other/run.json").exists(), "{}", ran.stderr);
+}

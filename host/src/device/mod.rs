@@ -60,6 +60,8 @@ pub enum DeviceError {
     Missing(String),
     #[error("{device} failed: {reason}; use --device cpu to do without it")]
     Failed { device: String, reason: String },
+    #[error("embeddings of tower `{tower}` are not finite: latents beyond about 1e18 overflow; scale them")]
+    Infinite { tower: String },
     #[error("{device} is out of memory: {reason}; reduce `memory` or `batch` in [train]")]
     Memory { device: String, reason: String },
     #[error("{device} was lost: {reason}; use `fusemix train --resume` to continue from the last checkpoint")]

@@ -152,6 +152,9 @@ fn ranks_of(from: Embedded<'_>, to: Embedded<'_>, queries: &[(usize, Vec<usize>)
 /// The best rank among `wanted`, from 1.
 fn rank(scores: &[f32], wanted: &[usize]) -> usize {
     let best = wanted.iter().map(|&item| scores[item]).fold(f32::NEG_INFINITY, f32::max);
+    if !best.is_finite() {
+        return scores.len();
+    }
     let before = |(item, score): &(usize, &f32)| match score.total_cmp(&best) {
         Ordering::Greater => true,
         Ordering::Equal => wanted.binary_search(item).is_err(),

@@ -86,6 +86,8 @@ pub enum SpaceError {
     Write { path: PathBuf, cause: io::Error },
     #[error("{} holds no adapters that this version can read: {reason}", path.display())]
     Format { path: PathBuf, reason: String },
+    #[error("the fit has no finite values in `{tensor}`: latents beyond about 1e18 overflow; scale them")]
+    Infinite { tensor: String },
     #[error(transparent)]
     Device(#[from] DeviceError),
 }
@@ -126,13 +128,15 @@ impl Space {
         }
         let shapes: Vec<_> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
         let mut file = TensorFile::create(path, &shapes, &metadata, false).map_err(write)?;
-        for (_, _, values) in tensors {
-            match values {
-                Values::Here(values) => file.tensor(&values).map_err(write)?,
-                Values::OnDevice(network, parameter) => {
-                    file.tensor(&network.device.read(parameter.values(Version::Kept))?).map_err(write)?;
-                }
+        for (name, _, values) in tensors {
+            let values = match values {
+                Values::Here(values) => values,
+                Values::OnDevice(network, parameter) => network.device.read(parameter.values(Version::Kept))?.into(),
+            };
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(SpaceError::Infinite { tensor: name });
             }
+            file.tensor(&values).map_err(write)?;
         }
         file.finish().map_err(write)
     }

@@ -225,6 +225,9 @@ impl Space {
             let copied = values.par_chunks_mut(*width).enumerate().with_min_len(16);
             copied.for_each(|(at, out)| latents.copy_row(first + at, out));
             let embeddings = embedder.embed(values)?;
+            if embeddings.iter().any(|value| !value.is_finite()) {
+                return Err(DeviceError::Infinite { tower: name.clone() }.into());
+            }
             match &self.hubness {
                 None => sink(&embeddings)?,
                 Some(hubness) => sink(&hubness.extend(tower, &embeddings))?,

@@ -17,7 +17,7 @@ impl Trainer {
             let draw = draws::epoch(self.seed, number, &self.sizes(), &self.options).swap_remove(0);
             let start = Instant::now();
             self.position.at = 0;
-            self.step(&draw, self.options.lr)?;
+            self.step(&draw, self.options.lr, &|| true)?;
             self.losses()?;
             times.push(start.elapsed());
         }

@@ -2,7 +2,7 @@
 //! `sigmoid.rs`).
 
 use super::centred::CentredRows;
-use super::pass::Pass;
+use super::pass::{GoOn, Pass};
 use super::targets::Targets;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
@@ -56,32 +56,34 @@ impl PairLoss {
     }
 
     /// Writes the loss over `pairs` pairs to `losses[at]`, and the gradients to both sides and to log tau. Each pair is
-    /// all that its row belongs to, or there are prepared targets.
+    /// all that its row belongs to, or there are prepared targets. False if it is not to go on.
     pub(super) fn launch(
         &self,
         device: &dyn Device,
         shape: (usize, Precision),
         (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
         taus: (Slice<'_>, Slice<'_>),
-        losses: (Slice<'_>, usize),
-    ) {
+        (losses, go_on): ((Slice<'_>, usize), GoOn<'_>),
+    ) -> bool {
         match self.bias {
-            None => self.info_nce(device, shape, (sides, wanted), taus, losses),
-            Some(bias) => self.sigmoid(device, shape, (sides, wanted), taus, losses, bias),
+            None => self.info_nce(device, shape, (sides, wanted), taus, (losses, go_on)),
+            Some(bias) => self.sigmoid((device, bias), shape, (sides, wanted), taus, (losses, go_on)),
         }
     }
 
     fn sigmoid(
         &self,
-        device: &dyn Device,
+        (device, bias): (&dyn Device, f32),
         (pairs, precision): (usize, Precision),
         (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
-        (losses, at): (Slice<'_>, usize),
-        bias: f32,
-    ) {
+        ((losses, at), go_on): ((Slice<'_>, usize), GoOn<'_>),
+    ) -> bool {
         let [loss, _] = &self.row;
         for part in parts(pairs, self.side) {
+            if !go_on() {
+                return false;
+            }
             let tile = self.cosines(device, part, precision, sides);
             let gradient = SigmoidGradient { tile: part.tile(), pairs, diagonal: part.diagonal(), bias };
             let [slope, loss] = [&self.slope, loss].map(|buffer| buffer.part(part.row, part.rows));
@@ -98,6 +100,7 @@ impl PairLoss {
         }
         let reads = [loss.part(0, pairs), self.slope.part(0, pairs)];
         device.launch(&SigmoidReduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
+        true
     }
 
     /// The gradients to both sides from a tile of gradients; `begins` are true for the first of its rows, and of its
@@ -123,9 +126,12 @@ impl PairLoss {
         (pairs, precision): (usize, Precision),
         ([x, y], wanted): ([&Pass; 2], Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
-        (losses, at): (Slice<'_>, usize),
-    ) {
+        ((losses, at), go_on): ((Slice<'_>, usize), GoOn<'_>),
+    ) -> bool {
         for part in parts(pairs, self.side) {
+            if !go_on() {
+                return false;
+            }
             let tile = self.cosines(device, part, precision, [x, y]);
             let (row, column) = (self.row_part(part), self.column_part(part));
             let whole = part.tile();
@@ -141,6 +147,9 @@ impl PairLoss {
         let last = parts(pairs, self.side).len() - 1;
         // The last tile came last, and is still there.
         for part in parts(pairs, self.side).rev() {
+            if !go_on() {
+                return false;
+            }
             let tile = match part.index + 1 >= self.tiles.len() && part.index < last {
                 true => self.cosines(device, part, precision, [x, y]),
                 false => self.tile(part),
@@ -166,6 +175,7 @@ impl PairLoss {
         let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
         let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];
         device.launch(&Reduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
+        true
     }
 
     fn tile(&self, part: Part) -> Slice<'_> {

@@ -57,6 +57,9 @@ impl Batch {
     }
 }
 
+/// True while a step goes on; one that does not is left without a trace, as weights change at its end.
+pub(super) type GoOn<'a> = &'a dyn Fn() -> bool;
+
 /// Writes the latents of some rows of a batch.
 pub(super) type WriteLatents<'a> = &'a dyn Fn(Rows, Slice<'_>);
 
@@ -90,20 +93,24 @@ impl Pass {
         }
     }
 
-    /// Computes the embeddings of a batch from its latents.
+    /// Computes the embeddings of a batch from its latents; false if it is not to go on.
     pub(super) fn forward(
         &self,
         device: &dyn Device,
         tower: &Tower,
         batch: Batch,
         mode: Mode,
-        write: WriteLatents<'_>,
-    ) {
+        (write, go_on): (WriteLatents<'_>, GoOn<'_>),
+    ) -> bool {
         for (index, rows) in self.micro_batches(batch) {
+            if !go_on() {
+                return false;
+            }
             let adapted = self.adapted(device, tower, self.slot(index), rows, mode, write);
             let out = [self.part(&self.embeddings, rows), self.inverse.part(rows.first, rows.count)];
             tower.normalize(device, rows.count, adapted, out);
         }
+        true
     }
 
     /// The adapter's output for a micro-batch.
@@ -130,15 +137,18 @@ impl Pass {
         tower: &Tower,
         (batch, scales): (Batch, [f32; 2]),
         mode: Mode,
-        write: WriteLatents<'_>,
-    ) {
+        (write, go_on): (WriteLatents<'_>, GoOn<'_>),
+    ) -> bool {
         if tower.adapter.shape().kind == AdapterKind::Identity {
-            return;
+            return true;
         }
         let mut micro_batches: Vec<_> = self.micro_batches(batch).collect();
         let last = micro_batches.len() - 1;
         micro_batches.reverse();
         for (index, rows) in micro_batches {
+            if !go_on() {
+                return false;
+            }
             let kept = self.slot(index);
             // The last one came last, and is still there.
             if index + 1 >= self.kept.len() && index < last {
@@ -157,6 +167,7 @@ impl Pass {
             tower.adapter.backward(backward, rows.first, mode, latents, room, gradient);
         }
         tower.adapter.finish(device);
+        true
     }
 
     /// Micro-batches that keep their activations.

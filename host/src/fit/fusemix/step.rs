@@ -5,7 +5,7 @@ use super::draws::Draw;
 use super::error::TrainError;
 use super::memory::Room;
 use super::options::Options;
-use super::pass::Batch;
+use super::pass::{Batch, GoOn};
 use super::set::TrainedSet;
 use super::train::Trainer;
 use crate::device::{Buffer, Slice};
@@ -23,9 +23,11 @@ pub(super) struct Clipping {
 }
 
 impl Trainer {
-    /// Takes the next step.
-    pub(super) fn step(&mut self, draw: &Draw, lr: f32) -> Result<(), TrainError> {
-        self.gradients(draw);
+    /// Takes the next step; false if it is not to go on, and then it was not taken.
+    pub(super) fn step(&mut self, draw: &Draw, lr: f32, go_on: GoOn<'_>) -> Result<bool, TrainError> {
+        if !self.gradients(draw, go_on) {
+            return Ok(false);
+        }
         let towers = self.sets[draw.set].towers;
         towers.iter().for_each(|&tower| self.position.taken[tower] += 1);
         self.position.step += 1;
@@ -60,11 +62,12 @@ impl Trainer {
             let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
             log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
         }
-        Ok(device.submit()?)
+        device.submit()?;
+        Ok(true)
     }
 
-    /// The loss of the next step, and its gradients to the parameters of both towers.
-    pub(super) fn gradients(&self, draw: &Draw) {
+    /// The loss of the next step, and its gradients to the parameters of both towers; false if it is not to go on.
+    pub(super) fn gradients(&self, draw: &Draw, go_on: GoOn<'_>) -> bool {
         let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
         let (pairs, &Position { step, at, .. }) = (draw.rows(), &self.position);
         let Options { dropout, precision, .. } = self.options;
@@ -77,7 +80,9 @@ impl Trainer {
         let batches = draw.batches();
         let feeds = [0, 1].map(|side| move |rows: Rows, out: Slice<'_>| set.write(device, draw, side, rows, out));
         for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
-            passes[tower].forward(device, &network.towers[tower], batches[side], mode(tower), feed);
+            if !passes[tower].forward(device, &network.towers[tower], batches[side], mode(tower), (feed, go_on)) {
+                return false;
+            }
         }
         if !latents.is_empty() {
             for (side, tower) in set.towers.into_iter().enumerate() {
@@ -88,16 +93,29 @@ impl Trainer {
                 rows.set(device, pairs, rows.raw(0, pairs));
             }
         }
-        self.descend(set, draw, (pairs, precision), at);
+        if !self.descend(set, draw, (pairs, precision), (at, go_on)) {
+            return false;
+        }
         for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
             let transported = self.room.transport.as_ref().map_or(1.0, |term| term.scale(batches[side].unpaired));
             let scales = [scale(pairs) / self.options.excess(), transported];
-            passes[tower].backward(device, &network.towers[tower], (batches[side], scales), mode(tower), feed);
+            let batch = (batches[side], scales);
+            if !passes[tower].backward(device, &network.towers[tower], batch, mode(tower), (feed, go_on)) {
+                return false;
+            }
         }
+        true
     }
 
-    /// Writes the loss of a draw, with its terms, to place `at`, and its gradients to the embeddings of the passes.
-    fn descend(&self, set: &TrainedSet, draw: &Draw, shape: (usize, Precision), at: usize) {
+    /// Writes the loss of a draw, with its terms, to place `at`, and its gradients to the embeddings of the passes;
+    /// false if it is not to go on.
+    fn descend(
+        &self,
+        set: &TrainedSet,
+        draw: &Draw,
+        shape: (usize, Precision),
+        (at, go_on): (usize, GoOn<'_>),
+    ) -> bool {
         let (device, room, losses) = (&*self.device, &self.room, (self.losses.all(), at));
         let log_tau = &self.network.log_tau;
         let passes = set.towers.map(|tower| &room.passes[tower]);
@@ -107,7 +125,9 @@ impl Trainer {
             (targets, latents)
         });
         let taus = (log_tau.values(Version::Trained), log_tau.gradient());
-        room.loss.launch(device, shape, (passes, wanted), taus, losses);
+        if !room.loss.launch(device, shape, (passes, wanted), taus, (losses, go_on)) {
+            return false;
+        }
         if let (Some(structure), Some(latents)) = (&room.structure, latents) {
             for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
                 // An identity tower has its neighbourhoods as they are.
@@ -120,6 +140,7 @@ impl Trainer {
             let (pools, batch) = (pools.each_ref(), draw.batches()[0]);
             transport.launch(device, (batch, shape.1), (pools, items), passes, losses);
         }
+        true
     }
 }
 

@@ -242,16 +242,16 @@ impl Trainer {
             let plan = draws::epoch(self.seed, epoch, &sizes, &self.options);
             let (start, from) = (Instant::now(), self.position.at);
             while self.position.at < plan.len() && self.position.step < planned {
-                if observer.stop() {
-                    self.save(checkpoints)?;
-                    return Ok(Outcome::Stopped(self.position.step));
-                }
                 let next = plan.get(self.position.at + 1).filter(|_| self.cold || epoch == first);
                 if let Some(next) = next {
                     self.sets[next.set].read_ahead(next);
                 }
                 let lr = learning_rate(&self.options, self.position.step, epoch);
-                self.step(&plan[self.position.at], lr)?;
+                let taken = !observer.stop() && self.step(&plan[self.position.at], lr, &|| !observer.stop())?;
+                if !taken {
+                    self.save(checkpoints)?;
+                    return Ok(Outcome::Stopped(self.position.step));
+                }
                 if self.position.at.is_multiple_of(LOOK) {
                     self.losses()?;
                 }

@@ -34,6 +34,9 @@ impl Session {
         let seed = how.seed.or_else(|| begun_seed(&folder, how)).unwrap_or(0);
         let (kept, of) = self.kept(plan, options, &material, &folder, (how, seed));
         match (how.existing == Existing::Resume, &kept) {
+            (true, None) if folder.choice().exists() => tracing::warn!(
+                "the choice that was kept is of another budget, seed, recipe or data, so a method is chosen again"
+            ),
             (true, None) => tracing::warn!("there is no training to resume; the fit is made again"),
             (true, Some(_)) => tracing::warn!("the method was chosen before; it is fitted without another choice"),
             (false, _) => {}

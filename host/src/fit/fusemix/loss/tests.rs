@@ -74,7 +74,13 @@ fn the_streaming_loss_is_the_dense_one_in_any_tiles() {
             let of_pairs = PairLoss::new(device, (pairs, width), (side, kept), bias);
             let passes = [&sides[0], &sides[1]];
             let precision = Precision::F32;
-            of_pairs.launch(device, (pairs, precision), (passes, None), (tau.all(), slope.all()), (losses.all(), 0));
+            of_pairs.launch(
+                device,
+                (pairs, precision),
+                (passes, None),
+                (tau.all(), slope.all()),
+                ((losses.all(), 0), &|| true),
+            );
             let found = f64::from(device.read(losses.all()).unwrap()[0]);
             assert!((found / loss - 1.0).abs() < 1e-5, "{pairs} in tiles of {side}: {found} and not {loss}");
             let found = f64::from(device.read(slope.all()).unwrap()[0]);

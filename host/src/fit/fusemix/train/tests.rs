@@ -120,7 +120,7 @@ fn losses(mut trainer: Trainer) -> Vec<f32> {
 
 /// The loss of a step over this batch, and its gradients to all parameters.
 fn evaluated(trainer: &Trainer, batch: &Draw) -> (f32, Vec<Vec<f32>>) {
-    trainer.gradients(batch);
+    trainer.gradients(batch, &|| true);
     let read = |slice| trainer.device.read(slice).unwrap();
     let gradients = trainer.network.parameters().into_iter().map(|(_, parameter)| read(parameter.gradient())).collect();
     (read(trainer.losses.part(0, 1))[0], gradients)
@@ -350,4 +350,30 @@ fn a_linear_relation_is_learned() {
     let losses = losses(trainer(Arc::new(Cpu::default()), &options, 1));
     let (first, last) = (losses[0], losses[losses.len() - 1]);
     assert!(last < 0.3 * first, "from {first} to {last}");
+}
+
+#[test]
+fn a_step_that_is_broken_off_leaves_no_trace() {
+    let options = TrainOptions { micro_batch: Some(64), memory: Some(Bytes(1)), ..options() };
+    let weights = |trainer: &Trainer| -> Vec<Vec<f32>> {
+        let values = |(_, parameter): (String, &crate::nn::Parameter)| {
+            trainer.device.read(parameter.values(Version::Trained)).unwrap()
+        };
+        trainer.network.parameters().into_iter().map(values).collect()
+    };
+    let (mut whole, batch) = large(Arc::new(Cpu::default()), options.clone());
+    let (mut broken, _) = large(Arc::new(Cpu::default()), options);
+    let before = weights(&broken);
+    // Whenever an end is asked for: between micro-batches forth, tiles, and micro-batches back.
+    for looks in 0..100 {
+        let left = std::cell::Cell::new(looks);
+        let go_on = || left.replace(left.get().max(1) - 1) > 0;
+        if broken.step(&batch, 1e-3, &go_on).unwrap() {
+            assert!(looks > 10, "{looks}");
+            break;
+        }
+        assert_eq!((weights(&broken), broken.done()), (before.clone(), (0, 0)));
+    }
+    assert!(whole.step(&batch, 1e-3, &|| true).unwrap());
+    assert_eq!((weights(&broken), broken.done()), (weights(&whole), (1, 0)));
 }

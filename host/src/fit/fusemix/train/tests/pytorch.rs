@@ -84,7 +84,7 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
                 names.map(|name| golden.values(&format!("gradient{ending}.{name}"))).collect();
             near(&evaluated(&trainer, &batch).1, &gradients, 2e-4);
         }
-        trainer.step(&batch, learning_rate(&trainer.options, step, step)).unwrap();
+        trainer.step(&batch, learning_rate(&trainer.options, step, step), &|| true).unwrap();
         let loss = trainer.device.read(trainer.losses.part(0, 1)).unwrap()[0];
         let expected = expected[step];
         assert!((loss - expected).abs() < 1e-4 * expected, "`{ending}`, step {step}: {loss} and not {expected}");
@@ -184,7 +184,7 @@ fn adapters_that_go_on_from_a_closed_form_keep_the_neighbourhoods_of_latents() {
     let extras = Extras { begun: Some(begun), unpaired: None };
     let trainer = Trainer::begin(device.clone(), towers(widths), sets.to_vec(), &options, 3, &extras).unwrap();
     let batch = draws::epoch(1, 0, &trainer.sizes(), &trainer.options).remove(0);
-    trainer.gradients(&batch);
+    trainer.gradients(&batch, &|| true);
     for (side, width) in widths.into_iter().enumerate() {
         let rows = &trainer.room.latents[side];
         assert_eq!(rows.width(), width);
