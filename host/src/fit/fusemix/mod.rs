@@ -6,6 +6,7 @@ mod checkpoint;
 mod draws;
 mod error;
 mod feed;
+mod limits;
 mod loss;
 mod memory;
 mod objective;
