@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use super::buffer::{Buffer, Memory, Slice};
-use super::profile::Profile;
+use super::profile::{Profile, Work};
 use super::{Device, DeviceError};
 use crate::kernels::{Kernel, bf16};
 use crate::wording::count;
@@ -40,6 +40,10 @@ impl Device for Cpu {
         bf16::is_supported()
     }
 
+    fn halves(&self) -> bool {
+        false
+    }
+
     fn memory(&self) -> Option<u64> {
         available_memory()
     }
@@ -65,6 +69,7 @@ impl Device for Cpu {
     }
 
     fn launch(&self, kernel: &dyn Kernel, reads: &[Slice<'_>], writes: &[Slice<'_>]) {
+        self.profile.count(kernel.name(), Work::of(kernel, reads.iter().chain(writes)));
         let start = Instant::now();
         let guards: Vec<_> = reads.iter().map(read).collect();
         let mut write_guards: Vec<_> = writes.iter().map(write).collect();

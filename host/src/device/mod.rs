@@ -1,9 +1,9 @@
 //! Computing devices behind one interface, so that all numerical code is written once.
 
 mod buffer;
+mod counted;
 mod cpu;
 mod profile;
-mod timestamps;
 mod wgpu;
 
 use std::fmt;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::kernels::Kernel;
 pub use buffer::{Buffer, Slice};
+pub use counted::Counted;
 pub use cpu::Cpu;
 pub(crate) use cpu::available_memory;
 pub use profile::{KernelTime, Profile};
@@ -77,7 +78,10 @@ pub trait Device: Send + Sync {
     /// True if products of 16-bit factors are faster than those of f32.
     fn has_16_bit(&self) -> bool;
 
-    /// Free bytes of memory, if the device reports them.
+    /// True if products of 16-bit factors read them as f16 from memory.
+    fn halves(&self) -> bool;
+
+    /// Free bytes of memory, or all where it is the device's own, if the device reports them.
     fn memory(&self) -> Option<u64>;
 
     /// True if its memory is the program's own.

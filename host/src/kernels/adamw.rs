@@ -44,12 +44,16 @@ impl Kernel for AdamW {
             entry: "adamw",
             params: [self.count as u32].into_iter().chain(words.map(f32::to_bits)).collect(),
             workgroups: groups(self.count, 256),
+            ..Shader::default()
         }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([gradient, factor], [value, first, second]) = slices(reads, writes);
         let (kernel, factors, factor) = (*self, self.factors(), factor[0]);
+        if factor < 0.0 {
+            return;
+        }
         let values = value[..self.count].par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
         let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
         values.zip(moments).for_each(|((value, gradient), moments)| {

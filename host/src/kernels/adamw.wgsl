@@ -5,7 +5,7 @@ struct Params {
     beta_1: f32, beta_2: f32, epsilon: f32, low: f32, high: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read> factor: array<f32>;
 @group(0) @binding(3) var<storage, read_write> value: array<f32>;
@@ -19,7 +19,8 @@ fn adamw(
     @builtin(local_invocation_index) index: u32,
 ) {
     let at = (group.y * groups.x + group.x) * 256u + index;
-    if at >= params.count {
+    // A step whose gradients overflowed is not taken.
+    if at >= params.count || factor[0] < 0.0 {
         return;
     }
     let g = gradient[at] * factor[0];

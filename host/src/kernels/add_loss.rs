@@ -17,7 +17,13 @@ impl Kernel for AddLoss {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let params = vec![self.count as u32, self.step as u32, self.factor.to_bits()];
-        Shader { source: include_str!("add_loss.wgsl"), entry: "add_loss", params, workgroups: [1, 1, 1] }
+        Shader {
+            source: include_str!("add_loss.wgsl"),
+            entry: "add_loss",
+            params,
+            workgroups: [1, 1, 1],
+            ..Shader::default()
+        }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

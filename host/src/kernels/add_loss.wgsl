@@ -2,7 +2,7 @@
 
 struct Params { count: u32, step: u32, factor: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Gpu, Kernel, Shader, groups, slices};
+use super::{Format, Gpu, Kernel, Shader, groups, slices};
 
 const WGSL: &str = include_str!("bias.wgsl");
 
@@ -27,6 +27,7 @@ impl Kernel for AddBias {
             entry: self.name(),
             params: vec![self.rows as u32, self.width as u32, 0],
             workgroups: groups(self.rows * self.width, 256),
+            ..Shader::default()
         }
     }
 
@@ -51,6 +52,8 @@ pub struct ColumnSum {
     pub width: usize,
     /// True if the sum is added to the existing values.
     pub accumulate: bool,
+    /// The format of `x`.
+    pub format: Format,
 }
 
 /// Columns that a thread of the CPU sums.
@@ -65,18 +68,21 @@ impl Kernel for ColumnSum {
         Shader {
             source: WGSL,
             entry: "column_sum",
+            constants: vec![("HALF", self.format.constant())],
             params: vec![self.rows as u32, self.width as u32, self.accumulate.into()],
-            workgroups: groups(self.width, 64),
+            workgroups: groups(self.width, 16),
+            ..Shader::default()
         }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x], [out]) = slices(reads, writes);
+        let x = &*self.format.read(x, self.rows, self.width);
         out[..self.width].par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, out)| {
             if !self.accumulate {
                 out.fill(0.0);
             }
-            for row in x[..self.rows * self.width].chunks_exact(self.width) {
+            for row in x.chunks_exact(self.width) {
                 out.iter_mut().zip(&row[chunk * COLUMNS..]).for_each(|(out, x)| *out += x);
             }
         });

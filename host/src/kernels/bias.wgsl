@@ -1,8 +1,8 @@
-// out += bias, a value a thread; the sum over the rows, a column a thread.
+// out += bias, a value a thread; the sum over the rows, 16 columns a workgroup, 16 threads each.
 
 struct Params { rows: u32, width: u32, accumulate: u32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
@@ -12,6 +12,19 @@ struct Params { rows: u32, width: u32, accumulate: u32 }
 
 // column_sum
 @group(0) @binding(1) var<storage, read> x: array<f32>;
+
+// True if x is f16, in lines that begin at multiples of eight values.
+override HALF: bool;
+
+var<workgroup> lanes: array<f32, 256>;
+
+fn x_value(row: u32, column: u32) -> f32 {
+    if HALF {
+        let word = row * ((params.width + 7u) / 8u * 4u) + column / 2u;
+        return unpack2x16float(bitcast<u32>(x[word]))[column % 2u];
+    }
+    return x[row * params.width + column];
+}
 
 @compute @workgroup_size(256)
 fn add_bias(
@@ -37,18 +50,27 @@ fn add_bias_and_residual(
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn column_sum(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let column = (group.y * groups.x + group.x) * 64u + index;
-    if column < params.width {
-        var total = 0.0;
-        for (var row = 0u; row < params.rows; row += 1u) {
-            total += x[row * params.width + column];
+    let asked = (group.y * groups.x + group.x) * 16u + index % 16u;
+    let column = min(asked, params.width - 1u);
+    var total = 0.0;
+    for (var row = index / 16u; row < params.rows; row += 16u) {
+        total += x_value(row, column);
+    }
+    lanes[index] = total;
+    workgroupBarrier();
+    for (var half = 128u; half >= 16u; half /= 2u) {
+        if index < half {
+            lanes[index] += lanes[index + half];
         }
-        out[column] = total + select(0.0, out[column], params.accumulate == 1u);
+        workgroupBarrier();
+    }
+    if asked < params.width && index < 16u {
+        out[column] = lanes[index] + select(0.0, out[column], params.accumulate == 1u);
     }
 }

@@ -25,6 +25,7 @@ impl Kernel for Centred {
             entry: "centred",
             params: vec![self.rows as u32, self.width as u32, self.accumulate.into()],
             workgroups: groups(self.rows * self.width, 256),
+            ..Shader::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 struct Params { rows: u32, width: u32, accumulate: u32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> sums: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;

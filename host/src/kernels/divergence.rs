@@ -15,7 +15,7 @@ const WGSL: &str = include_str!("divergence.wgsl");
 
 fn shader(entry: &'static str, tile: Tile, factor: f32) -> Shader {
     let params = vec![tile.rows as u32, tile.columns as u32, tile.begin.into(), factor.to_bits()];
-    Shader { source: WGSL, entry, params, workgroups: groups(tile.rows, 1) }
+    Shader { source: WGSL, entry, params, workgroups: groups(tile.rows, 1), ..Shader::default() }
 }
 
 /// Leaves each row itself out of a tile on the diagonal, `cosines (count x count)`.
@@ -34,7 +34,7 @@ impl Kernel for WithoutOwn {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let params = vec![self.count as u32, self.count as u32, 0, NEVER.to_bits()];
-        Shader { source: WGSL, entry: "without_own", params, workgroups: groups(self.count, 64) }
+        Shader { source: WGSL, entry: "without_own", params, workgroups: groups(self.count, 64), ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

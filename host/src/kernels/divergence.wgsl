@@ -2,7 +2,7 @@
 
 struct Params { rows: u32, columns: u32, begin: u32, factor: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 
 // without_own
 @group(0) @binding(1) var<storage, read_write> cosines: array<f32>;

@@ -22,6 +22,7 @@ impl Kernel for Ema {
             entry: "ema",
             params: vec![self.count as u32, self.decay.to_bits()],
             workgroups: groups(self.count, 256),
+            ..Shader::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 struct Params { count: u32, decay: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> value: array<f32>;
 @group(0) @binding(2) var<storage, read_write> average: array<f32>;
 

@@ -8,9 +8,9 @@ use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Kernel, Shader, groups, slices};
+use super::{Format, Gpu, Kernel, Shader, groups, slices};
 
-const WGSL: &str = include_str!("gelu.wgsl");
+const WGSL: &str = concat!(include_str!("gelu.wgsl"), include_str!("half.wgsl"));
 
 /// The dropout of values.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +65,13 @@ fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { tail } else { 1.0 - tail }, e * 0.398_942_3)
 }
 
-fn shader(entry: &'static str, rows: usize, width: usize, first: usize, dropout: Dropout) -> Shader {
-    let Dropout { threshold, scale, key } = dropout;
+/// A launch over the pairs of lines of `lines` values.
+fn shader(entry: &'static str, glu: Glu, lines: usize) -> Shader {
+    let Glu { rows, width, first, dropout: Dropout { threshold, scale, key }, format } = glu;
     let params = vec![rows as u32, width as u32, first as u32, threshold, scale.to_bits(), key];
-    Shader { source: WGSL, entry, params, workgroups: groups(rows * width, 256) }
+    let constants = vec![("HALF", format.constant())];
+    let workgroups = groups(rows * format.line(lines).div_ceil(2), 256);
+    Shader { source: WGSL, entry, constants, params, workgroups, ..Shader::default() }
 }
 
 /// `out = dropout(gelu(x + bias))`. Reads `x (rows x width)`, `bias (width)`; writes `out (rows x width)`.
@@ -79,6 +82,8 @@ pub struct Gelu {
     /// Row of the batch that the first of these is.
     pub first: usize,
     pub dropout: Dropout,
+    /// The format of all matrices.
+    pub format: Format,
 }
 
 impl Kernel for Gelu {
@@ -87,15 +92,19 @@ impl Kernel for Gelu {
     }
 
     fn shader(&self, _: &Gpu) -> Shader {
-        shader("gelu", self.rows, self.width, self.first, self.dropout)
+        let Self { rows, width, first, dropout, format } = *self;
+        shader("gelu", Glu { rows, width, first, dropout, format }, width)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias], [out]) = slices(reads, writes);
-        let Self { width, first, dropout, .. } = *self;
-        let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
-        rows.with_min_len(4)
-            .for_each(|(at, (out, x))| forward(out, x, bias, dropout, dropout.row((first + at) as u32)));
+        let Self { rows, width, first, dropout, format } = *self;
+        let x = format.read(x, rows, width);
+        format.change(out, [rows, width], |out| {
+            let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).enumerate();
+            rows.with_min_len(4)
+                .for_each(|(at, (out, x))| forward(out, x, bias, dropout, dropout.row((first + at) as u32)));
+        });
     }
 }
 
@@ -120,6 +129,8 @@ pub struct GeluBackward {
     /// Row of the batch that the first of these is.
     pub first: usize,
     pub dropout: Dropout,
+    /// The format of all matrices.
+    pub format: Format,
 }
 
 impl Kernel for GeluBackward {
@@ -128,15 +139,21 @@ impl Kernel for GeluBackward {
     }
 
     fn shader(&self, _: &Gpu) -> Shader {
-        shader("gelu_backward", self.rows, self.width, self.first, self.dropout)
+        let Self { rows, width, first, dropout, format } = *self;
+        shader("gelu_backward", Glu { rows, width, first, dropout, format }, width)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias], [gradient, out]) = slices(reads, writes);
-        let Self { width, first, dropout, .. } = *self;
-        let rows = gradient.par_chunks_mut(width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(width)).enumerate();
-        rows.with_min_len(4).for_each(|(at, ((gradient, out), x))| {
-            backward(gradient, out, x, bias, dropout, dropout.row((first + at) as u32));
+        let Self { rows, width, first, dropout, format } = *self;
+        let (x, shape) = (format.read(x, rows, width), [rows, width]);
+        format.change(gradient, shape, |gradient| {
+            format.change(out, shape, |out| {
+                let rows = gradient.par_chunks_mut(width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(width));
+                rows.enumerate().with_min_len(4).for_each(|(at, ((gradient, out), x))| {
+                    backward(gradient, out, x, bias, dropout, dropout.row((first + at) as u32));
+                });
+            });
         });
     }
 }
@@ -174,6 +191,8 @@ pub struct Glu {
     /// Row of the batch that the first of these is.
     pub first: usize,
     pub dropout: Dropout,
+    /// The format of all matrices.
+    pub format: Format,
 }
 
 impl Kernel for Glu {
@@ -182,14 +201,18 @@ impl Kernel for Glu {
     }
 
     fn shader(&self, _: &Gpu) -> Shader {
-        shader("glu", self.rows, self.width, self.first, self.dropout)
+        shader("glu", *self, self.width)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias], [out]) = slices(reads, writes);
-        let Self { width, first, dropout, .. } = *self;
-        let rows = out.par_chunks_mut(width).zip(x.par_chunks(2 * width)).enumerate();
-        rows.with_min_len(4).for_each(|(at, (out, x))| gate(out, x, bias, dropout, dropout.row((first + at) as u32)));
+        let Self { rows, width, first, dropout, format } = *self;
+        let x = format.read(x, rows, 2 * width);
+        format.change(out, [rows, width], |out| {
+            let rows = out.par_chunks_mut(width).zip(x.par_chunks(2 * width)).enumerate();
+            rows.with_min_len(4)
+                .for_each(|(at, (out, x))| gate(out, x, bias, dropout, dropout.row((first + at) as u32)));
+        });
     }
 }
 
@@ -215,19 +238,23 @@ impl Kernel for GluBackward {
         "glu_backward"
     }
 
-    fn shader(&self, gpu: &Gpu) -> Shader {
-        Shader { entry: "glu_backward", ..self.0.shader(gpu) }
+    fn shader(&self, _: &Gpu) -> Shader {
+        shader("glu_backward", self.0, 2 * self.0.width)
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, bias, gradient], [to_x, out]) = slices(reads, writes);
-        let Glu { width, first, dropout, .. } = self.0;
-        let rows = to_x.par_chunks_mut(2 * width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(2 * width));
-        rows.zip(gradient.par_chunks(width)).enumerate().with_min_len(4).for_each(
-            |(at, (((to_x, out), x), gradient))| {
-                gate_backward([to_x, out], x, bias, gradient, dropout, dropout.row((first + at) as u32));
-            },
-        );
+        let Glu { rows, width, first, dropout, format } = self.0;
+        let (x, gradient) = (format.read(x, rows, 2 * width), format.read(gradient, rows, width));
+        format.change(to_x, [rows, 2 * width], |to_x| {
+            format.change(out, [rows, width], |out| {
+                let rows = to_x.par_chunks_mut(2 * width).zip(out.par_chunks_mut(width)).zip(x.par_chunks(2 * width));
+                let rows = rows.zip(gradient.par_chunks(width)).enumerate();
+                rows.with_min_len(4).for_each(|(at, (((to_x, out), x), gradient))| {
+                    gate_backward([to_x, out], x, bias, gradient, dropout, dropout.row((first + at) as u32));
+                });
+            });
+        });
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Tile {
 impl Tile {
     fn shader(self, entry: &'static str, workgroups: [u32; 3]) -> Shader {
         let params = vec![self.rows as u32, self.columns as u32, self.begin.into(), 0, 0];
-        Shader { source: WGSL, entry, params, workgroups }
+        Shader { source: WGSL, entry, params, workgroups, ..Shader::default() }
     }
 }
 
@@ -76,7 +76,7 @@ impl Kernel for ColumnSums {
     }
 
     fn shader(&self, _: &Gpu) -> Shader {
-        self.0.shader("column_sums", groups(self.0.columns, 64))
+        self.0.shader("column_sums", groups(self.0.columns, 16))
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
@@ -157,7 +157,7 @@ impl Kernel for LogSums {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let params = vec![self.count as u32, 0, 0, 0, 0];
-        Shader { source: WGSL, entry: "log_sums", params, workgroups: groups(self.count, 64) }
+        Shader { source: WGSL, entry: "log_sums", params, workgroups: groups(self.count, 64), ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
@@ -284,7 +284,7 @@ impl Kernel for Reduce {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let params = vec![self.pairs as u32, self.step as u32, 0, 0, 0];
-        Shader { source: WGSL, entry: "reduce", params, workgroups: [1, 1, 1] }
+        Shader { source: WGSL, entry: "reduce", params, workgroups: [1, 1, 1], ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

@@ -1,9 +1,10 @@
-// Symmetric InfoNCE in tiles: sums of rows (a workgroup a row), of columns (a thread a column), gradients, the loss.
+// Symmetric InfoNCE in tiles: sums of rows (a workgroup a row), of columns (16 columns a workgroup, 16 threads each),
+// gradients, the loss.
 
 // log_sums and reduce have their counts in `rows`, reduce its step in `columns`.
 struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 
 // row_sums, column_sums and diagonal
 @group(0) @binding(1) var<storage, read> cosines: array<f32>;
@@ -40,6 +41,7 @@ struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32 }
 const LEAST = -3.0e38;
 
 var<workgroup> parts: array<vec2<f32>, 64>;
+var<workgroup> lanes: array<f32, 256>;
 
 // The sum of all threads' values, known to each.
 fn total(value: vec2<f32>, index: u32) -> vec2<f32> {
@@ -100,33 +102,52 @@ fn row_sums(
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn column_sums(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let j = (group.y * groups.x + group.x) * 64u + index;
-    if j >= params.columns {
-        return;
-    }
+    let asked = (group.y * groups.x + group.x) * 16u + index % 16u;
+    let j = min(asked, params.columns - 1u);
+    let first = index / 16u;
     let inverse = exp(-log_tau[0]);
-    var old = LEAST;
-    var all = 0.0;
-    if params.begin == 0u {
-        old = most[j];
-        all = sum[j];
-    }
-    var new_most = old;
-    for (var i = 0u; i < params.rows; i += 1u) {
+    var new_most = LEAST;
+    for (var i = first; i < params.rows; i += 16u) {
         new_most = max(new_most, cosines[i * params.columns + j] * inverse);
     }
-    all *= exp(old - new_most);
-    for (var i = 0u; i < params.rows; i += 1u) {
-        all += exp(cosines[i * params.columns + j] * inverse - new_most);
+    lanes[index] = new_most;
+    workgroupBarrier();
+    for (var half = 128u; half >= 16u; half /= 2u) {
+        if index < half {
+            lanes[index] = max(lanes[index], lanes[index + half]);
+        }
+        workgroupBarrier();
     }
-    most[j] = new_most;
-    sum[j] = all;
+    var old = LEAST;
+    var before = 0.0;
+    if params.begin == 0u {
+        old = most[j];
+        before = sum[j];
+    }
+    new_most = max(old, lanes[index % 16u]);
+    workgroupBarrier();
+    var added = 0.0;
+    for (var i = first; i < params.rows; i += 16u) {
+        added += exp(cosines[i * params.columns + j] * inverse - new_most);
+    }
+    lanes[index] = added;
+    workgroupBarrier();
+    for (var half = 128u; half >= 16u; half /= 2u) {
+        if index < half {
+            lanes[index] += lanes[index + half];
+        }
+        workgroupBarrier();
+    }
+    if asked < params.columns && index < 16u {
+        most[j] = new_most;
+        sum[j] = before * exp(old - new_most) + lanes[index];
+    }
 }
 
 @compute @workgroup_size(64)

@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{Gpu, Kernel, Shader, fold, groups, slices};
+use super::{Format, Gpu, Kernel, Shader, fold, groups, slices};
+
+const WGSL: &str = concat!(include_str!("layer_norm.wgsl"), include_str!("half.wgsl"));
 
 /// `out = (x - mean) / deviation * gain + shift`. Reads `x (rows x width)`, `gain (width)`, `shift (width)`; writes
 /// `out (rows x width)` and `moments (rows x 2)`: the mean and 1 / deviation.
@@ -10,6 +12,8 @@ use super::{Gpu, Kernel, Shader, fold, groups, slices};
 pub struct LayerNorm {
     pub rows: usize,
     pub width: usize,
+    /// The format of `out`.
+    pub format: Format,
 }
 
 const EPSILON: f32 = 1e-5;
@@ -21,24 +25,29 @@ impl Kernel for LayerNorm {
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
-            source: include_str!("layer_norm.wgsl"),
+            source: WGSL,
             entry: "layer_norm",
+            constants: vec![("HALF", self.format.constant())],
             params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0],
             workgroups: groups(self.rows, 1),
+            ..Shader::default()
         }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, gain, shift], [out, moments]) = slices(reads, writes);
-        let rows = out[..self.rows * self.width].par_chunks_mut(self.width).zip(x.par_chunks(self.width));
-        rows.zip(moments.par_chunks_mut(2)).with_min_len(8).for_each(|((out, x), moments)| {
-            let mean = fold(x, 0.0, |sum, x| sum + x, |a, b| a + b) / self.width as f32;
-            let squares = fold(x, 0.0, |sum, x| sum + (x - mean) * (x - mean), |a, b| a + b);
-            let inverse = 1.0 / (squares / self.width as f32 + EPSILON).sqrt();
-            moments.copy_from_slice(&[mean, inverse]);
-            for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(gain).zip(shift) {
-                *out = (x - mean) * inverse * gain + shift;
-            }
+        let Self { rows, width, format } = *self;
+        format.change(out, [rows, width], |out| {
+            let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).zip(moments.par_chunks_mut(2));
+            rows.with_min_len(8).for_each(|((out, x), moments)| {
+                let mean = fold(x, 0.0, |sum, x| sum + x, |a, b| a + b) / width as f32;
+                let squares = fold(x, 0.0, |sum, x| sum + (x - mean) * (x - mean), |a, b| a + b);
+                let inverse = 1.0 / (squares / width as f32 + EPSILON).sqrt();
+                moments.copy_from_slice(&[mean, inverse]);
+                for (((out, x), gain), shift) in out.iter_mut().zip(x).zip(gain).zip(shift) {
+                    *out = (x - mean) * inverse * gain + shift;
+                }
+            });
         });
     }
 }
@@ -48,6 +57,8 @@ impl Kernel for LayerNorm {
 pub struct Standardize {
     pub rows: usize,
     pub width: usize,
+    /// The format of `out`.
+    pub format: Format,
 }
 
 impl Kernel for Standardize {
@@ -57,18 +68,23 @@ impl Kernel for Standardize {
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
-            source: include_str!("layer_norm.wgsl"),
+            source: WGSL,
             entry: "standardize",
+            constants: vec![("HALF", self.format.constant())],
             params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), 0],
-            workgroups: groups(self.rows * self.width, 64),
+            workgroups: groups(self.rows * self.format.line(self.width).div_ceil(2), 64),
+            ..Shader::default()
         }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, moments], [out]) = slices(reads, writes);
-        let rows = out.par_chunks_mut(self.width).zip(x.par_chunks(self.width)).zip(moments.par_chunks(2));
-        rows.with_min_len(8).for_each(|((out, x), moments)| {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = (x - moments[0]) * moments[1]);
+        let Self { rows, width, format } = *self;
+        format.change(out, [rows, width], |out| {
+            let rows = out.par_chunks_mut(width).zip(x.par_chunks(width)).zip(moments.par_chunks(2));
+            rows.with_min_len(8).for_each(|((out, x), moments)| {
+                out.iter_mut().zip(x).for_each(|(out, x)| *out = (x - moments[0]) * moments[1]);
+            });
         });
     }
 }
@@ -90,10 +106,11 @@ impl Kernel for LayerNormBackward {
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
-            source: include_str!("layer_norm.wgsl"),
+            source: WGSL,
             entry: "layer_norm_backward",
             params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()],
             workgroups: groups(self.rows, 1),
+            ..Shader::default()
         }
     }
 
@@ -138,10 +155,11 @@ impl Kernel for LayerNormGains {
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
-            source: include_str!("layer_norm.wgsl"),
+            source: WGSL,
             entry: "layer_norm_gains",
             params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()],
-            workgroups: groups(self.width, 64),
+            workgroups: groups(self.width, 16),
+            ..Shader::default()
         }
     }
 

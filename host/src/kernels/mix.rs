@@ -33,6 +33,7 @@ impl Kernel for Mix {
             entry: "mix_rows",
             params: [self.rows, self.width, self.first, self.count].map(|p| p as u32).into(),
             workgroups: groups(self.rows * self.width, 256),
+            ..Shader::default()
         }
     }
 

@@ -1,8 +1,8 @@
 //! Kernels: each is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of it and holds its
 //! twin, the CPU's version and the test oracle.
 //!
-//! All matrices are f32, row by row. A shader finds its parameters at binding 0, its inputs from binding 1 on, and
-//! after them its outputs (or slices that it changes in place).
+//! All matrices are f32, row by row. A shader has its parameters as immediates, its inputs from binding 1 on, and after
+//! them its outputs (or slices that it changes in place).
 
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
 
@@ -15,6 +15,7 @@ mod divergence;
 mod ema;
 mod exp;
 mod gelu;
+mod half;
 mod info_nce;
 mod layer_norm;
 mod matmul;
@@ -31,14 +32,15 @@ pub use adamw::AdamW;
 pub use add_loss::AddLoss;
 pub use bias::{AddBias, ColumnSum};
 pub use centred::Centred;
-pub use clip::{ClipFactor, SquareSums};
+pub use clip::{ClipFactor, LossScale, SquareSums};
 pub use divergence::{Divergence, DivergenceGradient, WithoutOwn};
 pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
+pub use half::{Format, Halve};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
-pub(crate) use matmul::bf16;
+pub(crate) use matmul::{Cooperative, bf16};
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};
 pub use normalize::{Normalize, NormalizeBackward};
@@ -55,6 +57,11 @@ pub trait Kernel {
     /// The launch on a GPU.
     fn shader(&self, gpu: &Gpu) -> Shader;
 
+    /// Its multiplications and additions, if it is a product.
+    fn operations(&self) -> f64 {
+        0.0
+    }
+
     /// The same in Rust.
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]);
 }
@@ -64,18 +71,27 @@ pub trait Kernel {
 pub struct Gpu {
     /// True if the GPU is a software one.
     pub software: bool,
-    /// The size of a subgroup, if shaders can use subgroups and the size is fixed.
-    pub subgroup: Option<u32>,
+    /// The least and the largest size of a subgroup, if shaders can use subgroups.
+    pub subgroups: Option<[u32; 2]>,
     /// True if shaders can compute with f16.
     pub f16: bool,
+    /// The side of the squares that its matrix units multiply, of f16 with sums of f32, if it has them.
+    pub fragment: Option<u32>,
+    /// The most bytes of a workgroup's memory.
+    pub workgroup: u32,
 }
 
 /// A launch on a GPU.
+#[derive(Default)]
 pub struct Shader {
-    /// The source of a WGSL file.
+    /// The source of a WGSL file, or of several.
     pub source: &'static str,
-    /// Its entry point, whose name is unique among kernels.
+    /// Its entry point, whose name is unique among kernels and their variants.
     pub entry: &'static str,
+    /// The values of its constants (`override`).
+    pub constants: Vec<(&'static str, f64)>,
+    /// True if it needs no checks beside its own.
+    pub unchecked: bool,
     /// `Params` of the shader, word by word.
     pub params: Vec<u32>,
     /// Workgroups in x, y and z.

@@ -25,6 +25,7 @@ impl Kernel for Normalize {
             entry: "l2_normalize",
             params: vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()],
             workgroups: groups(self.rows, 1),
+            ..Shader::default()
         }
     }
 
@@ -38,8 +39,8 @@ impl Kernel for Normalize {
     }
 }
 
-/// The gradient to `x`. Reads `y (rows x width)`, the normalised rows, and `inverse (rows)`; changes
-/// `gradient (rows x width)` from that to the output into that to the input.
+/// The gradient to `x`. Reads `y (rows x width)`, the normalised rows, `inverse (rows)` and `scale (1)`; changes
+/// `gradient (rows x width)` from that to the output into that to the input, times the scale.
 #[derive(Clone, Copy, Debug)]
 pub struct NormalizeBackward {
     pub rows: usize,
@@ -57,15 +58,17 @@ impl Kernel for NormalizeBackward {
             entry: "l2_normalize_backward",
             params: vec![self.rows as u32, self.width as u32, SHORTEST.to_bits()],
             workgroups: groups(self.rows, 1),
+            ..Shader::default()
         }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let ([y, inverse], [gradient]) = slices(reads, writes);
+        let ([y, inverse, scale], [gradient]) = slices(reads, writes);
         let rows = gradient[..self.rows * self.width].par_chunks_mut(self.width).zip(y.par_chunks(self.width));
         rows.zip(inverse).with_min_len(8).for_each(|((gradient, y), inverse)| {
             let along: f32 = gradient.iter().zip(y).map(|(g, y)| g * y).sum();
-            gradient.iter_mut().zip(y).for_each(|(g, y)| *g = (*g - along * y) * inverse);
+            let factor = inverse * scale[0];
+            gradient.iter_mut().zip(y).for_each(|(g, y)| *g = (*g - along * y) * factor);
         });
     }
 }

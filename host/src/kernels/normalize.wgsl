@@ -2,7 +2,7 @@
 
 struct Params { rows: u32, width: u32, shortest: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 
 // l2_normalize
@@ -11,7 +11,8 @@ struct Params { rows: u32, width: u32, shortest: f32 }
 
 // l2_normalize_backward
 @group(0) @binding(2) var<storage, read> row_inverse: array<f32>;
-@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(3) var<storage, read> scale: array<f32>;
+@group(0) @binding(4) var<storage, read_write> gradient: array<f32>;
 
 var<workgroup> parts: array<f32, 64>;
 
@@ -65,10 +66,11 @@ fn l2_normalize_backward(
         product += gradient[first + i] * x[first + i];
     }
     let along = total(product, index);
+    let factor = row_inverse[min(row, params.rows - 1u)] * scale[0];
     if row >= params.rows {
         return;
     }
     for (var i = index; i < params.width; i += 64u) {
-        gradient[first + i] = (gradient[first + i] - along * x[first + i]) * row_inverse[row];
+        gradient[first + i] = (gradient[first + i] - along * x[first + i]) * factor;
     }
 }

@@ -33,7 +33,7 @@ impl Kernel for SigmoidGradient {
         let Tile { rows, columns, begin } = self.tile;
         let counts = [rows as u32, columns as u32, begin.into(), self.pairs as u32, self.diagonal.into()];
         let params = counts.into_iter().chain([self.bias.to_bits()]).collect();
-        Shader { source: WGSL, entry: "sigmoid_gradient", params, workgroups: groups(rows, 1) }
+        Shader { source: WGSL, entry: "sigmoid_gradient", params, workgroups: groups(rows, 1), ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
@@ -114,7 +114,7 @@ impl Kernel for SigmoidReduce {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let params = vec![self.pairs as u32, self.step as u32, 0, 0, 0, 0];
-        Shader { source: WGSL, entry: "sigmoid_reduce", params, workgroups: [1, 1, 1] }
+        Shader { source: WGSL, entry: "sigmoid_reduce", params, workgroups: [1, 1, 1], ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

@@ -3,7 +3,7 @@
 // sigmoid_reduce has its count in `rows`, and its step in `columns`.
 struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32, bias: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 
 // sigmoid_gradient
 @group(0) @binding(1) var<storage, read> log_tau: array<f32>;

@@ -19,7 +19,7 @@ fn shader(entry: &'static str, tile: Tile, diagonal: bool, factors: [f32; 2]) ->
     let Tile { rows, columns, begin } = tile;
     let params =
         [rows as u32, columns as u32, begin.into(), diagonal.into(), factors[0].to_bits(), factors[1].to_bits()];
-    Shader { source: WGSL, entry, params: params.into(), workgroups: groups(rows, 1) }
+    Shader { source: WGSL, entry, params: params.into(), workgroups: groups(rows, 1), ..Shader::default() }
 }
 
 /// Reads the facts of rows `(rows x 5)` and of columns `(columns x 5)`; writes `tile (rows x columns)`.

@@ -3,7 +3,7 @@
 // spread, overlaps and row_totals need no `diagonal`, `share` and `whole`.
 struct Params { rows: u32, columns: u32, begin: u32, diagonal: u32, share: f32, whole: f32 }
 
-@group(0) @binding(0) var<uniform> params: Params;
+var<immediate> params: Params;
 
 // overlaps
 @group(0) @binding(1) var<storage, read> of_rows: array<u32>;

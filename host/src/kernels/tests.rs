@@ -6,18 +6,20 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::device::{Buffer, Cpu, Device, Slice, tests::wgpu};
 
+mod halves;
+mod shaders;
 mod terms;
 
 /// Odd sizes: less than a lane, just off a workgroup, more than one.
 const SIZES: [(usize, usize); 4] = [(1, 1), (63, 65), (65, 257), (257, 63)];
 
-fn random(len: usize, seed: u64) -> Vec<f32> {
+pub(super) fn random(len: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
 /// The values that a launch writes, on `device`.
-fn launch(device: &dyn Device, kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]]) -> Vec<Vec<f32>> {
+pub(super) fn launch(device: &dyn Device, kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]]) -> Vec<Vec<f32>> {
     let upload = |values: &[&[f32]]| values.iter().map(|values| device.upload(values)).collect::<Vec<Buffer>>();
     let (reads, writes) = (upload(reads), upload(writes));
     fn all(buffers: &[Buffer]) -> Vec<Slice<'_>> {
@@ -28,7 +30,7 @@ fn launch(device: &dyn Device, kernel: &dyn Kernel, reads: &[&[f32]], writes: &[
 }
 
 /// Runs the twin, checks wgpu against it, and returns the twin's output.
-fn both(kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]], tolerance: f32) -> Vec<Vec<f32>> {
+pub(super) fn both(kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]], tolerance: f32) -> Vec<Vec<f32>> {
     let twin = launch(&Cpu::default(), kernel, reads, writes);
     let Some(device) = wgpu() else { return twin };
     let shader = launch(device, kernel, reads, writes);
@@ -43,114 +45,11 @@ fn both(kernel: &dyn Kernel, reads: &[&[f32]], writes: &[&[f32]], tolerance: f32
     twin
 }
 
-fn near(values: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+pub(super) fn near(values: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(values.len(), expected.len(), "{what}");
     for (at, (value, expected)) in values.iter().zip(expected).enumerate() {
         let apart = (value - expected).abs() / expected.abs().max(1.0);
         assert!(apart <= tolerance, "{what}, value {at}: {value} and not {expected}");
-    }
-}
-
-/// The product by the definition, in f64, added to `out`.
-fn product(kernel: &Matmul, a: &[f32], b: &[f32], out: &[f32]) -> Vec<f32> {
-    let Matmul { m, n, k, .. } = *kernel;
-    let at = |order, rows: usize, columns: usize, row: usize, column: usize| match order {
-        Order::Rows => row * columns + column,
-        Order::Columns => column * rows + row,
-    };
-    let value = |i: usize, j: usize| {
-        let term = |l: usize| f64::from(a[at(kernel.a, m, k, i, l)]) * f64::from(b[at(kernel.b, k, n, l, j)]);
-        let before = if kernel.accumulate { f64::from(out[i * n + j]) } else { 0.0 };
-        (before + (0..k).map(term).sum::<f64>()) as f32
-    };
-    (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| value(i, j)).collect()
-}
-
-const PRODUCTS: [(usize, usize, usize); 9] = [
-    (1, 1, 1),
-    (4, 4, 4),
-    (68, 60, 28),
-    (63, 65, 257),
-    (65, 63, 1),
-    (1, 257, 65),
-    (130, 70, 17),
-    (25, 33, 2),
-    (513, 40, 300),
-];
-
-/// Both orders of both factors, and whether the product is added.
-fn orders() -> impl Iterator<Item = (Order, Order, bool)> {
-    let orders = [Order::Rows, Order::Columns];
-    let pairs = orders.into_iter().flat_map(move |a| orders.map(|b| (a, b)));
-    pairs.flat_map(|(a, b)| [(a, b, false), (a, b, true)])
-}
-
-/// A kernel as another GPU runs it.
-struct On<'a>(&'a dyn Kernel, Gpu);
-
-impl Kernel for On<'_> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn shader(&self, _: &Gpu) -> Shader {
-        self.0.shader(&self.1)
-    }
-
-    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        self.0.twin(reads, writes);
-    }
-}
-
-#[test]
-fn matmul() {
-    for (m, n, k) in PRODUCTS {
-        let (x, y, out) = (random(m * k, 1), random(k * n, 2), random(m * n, 3));
-        for (a, b, accumulate) in orders() {
-            let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::F32, scale: 1.0 };
-            let written = both(&kernel, &[&x, &y], &[&out], 2e-5).remove(0);
-            near(&written, &product(&kernel, &x, &y, &out), 2e-5, &format!("{kernel:?}"));
-            both(&On(&kernel, Gpu::default()), &[&x, &y], &[&out], 2e-5);
-        }
-    }
-}
-
-#[test]
-fn matmul_in_bf16_is_the_product_of_rounded_factors() {
-    let round = |value: f32| {
-        let bits = value.to_bits();
-        f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
-    };
-    for (m, n, k) in PRODUCTS {
-        let (x, y, out) = (random(m * k, 1), random(k * n, 2), random(m * n, 3));
-        let [rounded_x, rounded_y] =
-            [&x, &y].map(|values| values.iter().map(|&value| round(value)).collect::<Vec<_>>());
-        for (a, b, accumulate) in orders() {
-            let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::Bf16, scale: 1.0 };
-            let written = launch(&Cpu::default(), &kernel, &[&x, &y], &[&out]).remove(0);
-            near(&written, &product(&kernel, &rounded_x, &rounded_y, &out), 2e-5, &format!("{kernel:?}"));
-        }
-    }
-}
-
-#[test]
-fn matmul_in_f16_takes_gradients_that_f16_does_not_reach() {
-    let Some(device) = wgpu() else { return };
-    for (m, n, k) in PRODUCTS {
-        // The smallest f16 is 6e-8.
-        for (magnitude, scale) in [(1.0, 1.0), (1e-9, (1 << 29) as f32)] {
-            let gradient: Vec<f32> = random(m * k, 1).iter().map(|value| magnitude * value).collect();
-            let (y, out) =
-                (random(k * n, 2), random(m * n, 3).iter().map(|value| magnitude * value).collect::<Vec<_>>());
-            for (a, b, accumulate) in orders() {
-                let kernel = Matmul { m, n, k, a, b, accumulate, precision: Precision::Bf16, scale };
-                let f16 = On(&kernel, Gpu { f16: true, ..Gpu::default() });
-                let written = launch(device, &f16, &[&gradient, &y], &[&out]).remove(0);
-                let same = |values: Vec<f32>| values.iter().map(|value| value / magnitude).collect::<Vec<_>>();
-                let expected = product(&kernel, &gradient, &y, &out);
-                near(&same(written), &same(expected), 3e-2, &format!("{kernel:?}"));
-            }
-        }
     }
 }
 
@@ -161,15 +60,17 @@ fn elementwise() {
         let (x, y, bias) = (random(count, 1), random(count, 2), random(width, 3));
         let wide: Vec<f32> = x.iter().map(|x| 6.0 * x).collect();
         for dropout in [Dropout::NONE, Dropout::new(0.6, 17)] {
-            let forward = both(&Gelu { rows, width, first: 5, dropout }, &[&wide, &bias], &[&y], 1e-6);
-            let backward = GeluBackward { rows, width, first: 5, dropout };
+            let forward =
+                both(&Gelu { rows, width, first: 5, dropout, format: Format::F32 }, &[&wide, &bias], &[&y], 1e-6);
+            let backward = GeluBackward { rows, width, first: 5, dropout, format: Format::F32 };
             let written = both(&backward, &[&wide, &bias], &[&x, &y], 1e-5);
             assert_eq!(forward[0], written[1], "the same again");
         }
         both(&AddBias { rows, width, residual: false }, &[&bias], &[&y], 0.0);
         both(&AddBias { rows, width, residual: true }, &[&bias, &x], &[&y], 1e-6);
         for accumulate in [false, true] {
-            let sum = both(&ColumnSum { rows, width, accumulate }, &[&x], &[&bias], 1e-5).remove(0);
+            let sum =
+                both(&ColumnSum { rows, width, accumulate, format: Format::F32 }, &[&x], &[&bias], 1e-5).remove(0);
             let expected = |column: usize| {
                 let before = if accumulate { f64::from(bias[column]) } else { 0.0 };
                 (before + x.iter().skip(column).step_by(width).map(|&x| f64::from(x)).sum::<f64>()) as f32
@@ -223,9 +124,11 @@ fn rows() {
     for (rows, width) in SIZES {
         let (x, gain, shift) = (random(rows * width, 1), random(width, 2), random(width, 3));
         let (gradient, moments, inverse) = (random(rows * width, 4), vec![0.0; 2 * rows], vec![0.0; rows]);
-        let written = both(&LayerNorm { rows, width }, &[&x, &gain, &shift], &[&gradient, &moments], 1e-4);
+        let written =
+            both(&LayerNorm { rows, width, format: Format::F32 }, &[&x, &gain, &shift], &[&gradient, &moments], 1e-4);
         let [_, moments] = &written[..] else { panic!("two writes") };
-        let standardized = both(&Standardize { rows, width }, &[&x, moments], &[&gradient], 1e-4).remove(0);
+        let standardized =
+            both(&Standardize { rows, width, format: Format::F32 }, &[&x, moments], &[&gradient], 1e-4).remove(0);
         let expected = x.iter().enumerate().map(|(at, x)| {
             let (mean, inverse) = (moments[2 * (at / width)], moments[2 * (at / width) + 1]);
             (x - mean) * inverse
@@ -239,7 +142,7 @@ fn rows() {
             both(&LayerNormGains { rows, width, accumulate }, &[&x, moments, &gradient], &[&gain, &shift], 1e-3);
         }
         let written = both(&Normalize { rows, width }, &[&x], &[&gradient, &inverse], 1e-5);
-        both(&NormalizeBackward { rows, width }, &[&written[0], &written[1]], &[&gradient], 1e-4);
+        both(&NormalizeBackward { rows, width }, &[&written[0], &written[1], &[2.0]], &[&gradient], 1e-4);
     }
 }
 
@@ -267,7 +170,7 @@ fn gelu_is_the_exact_one() {
     let x = known.map(|(x, _)| x);
     let written = launch(
         &Cpu::default(),
-        &Gelu { rows: 1, width: 5, first: 0, dropout: Dropout::NONE },
+        &Gelu { rows: 1, width: 5, first: 0, dropout: Dropout::NONE, format: Format::F32 },
         &[&x, &[0.0; 5]],
         &[&[0.0; 5]],
     )
@@ -280,7 +183,7 @@ fn dropout_leaves_out_its_share_and_keeps_the_mean() {
     let (rows, width) = (100, 1000);
     let (ones, bias) = (vec![10.0; rows * width], vec![0.0; width]);
     let mask = |key, first| {
-        let kernel = Gelu { rows, width, first, dropout: Dropout::new(0.6, key) };
+        let kernel = Gelu { rows, width, first, dropout: Dropout::new(0.6, key), format: Format::F32 };
         launch(&Cpu::default(), &kernel, &[&ones, &bias], &[&ones]).remove(0)
     };
     let masked = mask(1, 0);

@@ -36,7 +36,7 @@ impl Kernel for Potentials {
         let Self { rows, columns, of_columns, halfway, epsilon } = *self;
         let params = vec![rows as u32, columns as u32, halfway.into(), epsilon.to_bits()];
         let workgroups = if of_columns { groups(columns, 64) } else { groups(rows, 1) };
-        Shader { source: WGSL, entry: self.name(), params, workgroups }
+        Shader { source: WGSL, entry: self.name(), params, workgroups, ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
@@ -126,8 +126,8 @@ impl Kernel for PlanGradient {
 
     fn shader(&self, _: &Gpu) -> Shader {
         let [own, teacher] = self.epsilons.map(f32::to_bits);
-        let params = vec![self.rows as u32, self.columns as u32, self.factor.to_bits(), own, teacher];
-        Shader { source: WGSL, entry: "plan_gradient", params, workgroups: groups(self.rows, 1) }
+        let params = vec![self.rows as u32, self.columns as u32, 0, own, self.factor.to_bits(), teacher];
+        Shader { source: WGSL, entry: "plan_gradient", params, workgroups: groups(self.rows, 1), ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

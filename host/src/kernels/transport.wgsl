@@ -1,12 +1,9 @@
 // Sinkhorn's steps over a matrix of cosines, and the gradient of the divergence of two plans.
 
-struct Params { rows: u32, columns: u32, halfway: u32, epsilon: f32 }
+// `factor` and the teacher's temperature are those of plan_gradient.
+struct Params { rows: u32, columns: u32, halfway: u32, epsilon: f32, factor: f32, teacher: f32 }
 
-// The own temperature, and the teacher's.
-struct PlanParams { rows: u32, columns: u32, factor: f32, own: f32, teacher: f32 }
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(0) var<uniform> plan_params: PlanParams;
+var<immediate> params: Params;
 
 // row_potentials, column_potentials
 @group(0) @binding(1) var<storage, read> cosines: array<f32>;
@@ -108,21 +105,21 @@ fn plan_gradient(
     @builtin(local_invocation_index) index: u32,
 ) {
     let asked = group.y * groups.x + group.x;
-    let i = min(asked, plan_params.rows - 1u);
-    let share = plan_params.factor / plan_params.own;
+    let i = min(asked, params.rows - 1u);
+    let share = params.factor / params.epsilon;
     var loss = 0.0;
-    if asked < plan_params.rows {
-        for (var j = index; j < plan_params.columns; j += 64u) {
-            let at = i * plan_params.columns + j;
-            let log_own = tile[at] / plan_params.own + u[i] + v[j];
-            let log_teacher = cosines[at] / plan_params.teacher + teacher_u[i] + teacher_v[j];
+    if asked < params.rows {
+        for (var j = index; j < params.columns; j += 64u) {
+            let at = i * params.columns + j;
+            let log_own = tile[at] / params.epsilon + u[i] + v[j];
+            let log_teacher = cosines[at] / params.teacher + teacher_u[i] + teacher_v[j];
             let plan = exp(log_teacher);
             loss += plan * (log_teacher - log_own);
             tile[at] = share * (exp(log_own) - plan);
         }
     }
     loss = total(loss, index);
-    if asked < plan_params.rows && index == 0u {
+    if asked < params.rows && index == 0u {
         losses[i] = loss;
     }
 }

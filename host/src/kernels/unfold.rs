@@ -49,6 +49,7 @@ impl Kernel for Unfold {
             entry: "unfold",
             params: vec![self.rows as u32, self.width as u32],
             workgroups: groups(self.width, 64),
+            ..Shader::default()
         }
     }
 

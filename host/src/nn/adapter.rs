@@ -7,7 +7,7 @@ use super::mode::{Mode, Rows};
 use super::parameter::{Keep, Parameter, Source};
 use super::shape::{AdapterKind, Shape};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::AddBias;
+use crate::kernels::{AddBias, Format};
 
 /// An adapter of any kind.
 pub(crate) struct Adapter {
@@ -32,17 +32,17 @@ pub(crate) struct Scratch(Option<mlp::Scratch>);
 
 impl Activations {
     /// Values of a row.
-    pub(crate) fn values(shape: Shape) -> usize {
+    pub(crate) fn values(shape: Shape, format: Format) -> usize {
         match shape.kind {
-            AdapterKind::Mlp | AdapterKind::Glu => mlp::Activations::values(shape) + shape.shared,
+            AdapterKind::Mlp | AdapterKind::Glu => mlp::Activations::values(shape, format) + shape.shared,
             AdapterKind::Linear => shape.shared,
             AdapterKind::Identity => 0,
         }
     }
 
-    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize) -> Self {
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, format: Format) -> Self {
         Self {
-            mlp: shape.kind.has_blocks().then(|| mlp::Activations::new(device, shape, rows)),
+            mlp: shape.kind.has_blocks().then(|| mlp::Activations::new(device, shape, rows, format)),
             out: (shape.kind != AdapterKind::Identity).then(|| device.zeros(rows * shape.shared)),
         }
     }
@@ -58,12 +58,12 @@ impl Activations {
 
 impl Scratch {
     /// Values of a row, for training.
-    pub(crate) fn values(shape: Shape) -> usize {
-        if shape.kind.has_blocks() { mlp::Scratch::values(shape) } else { 0 }
+    pub(crate) fn values(shape: Shape, format: Format) -> usize {
+        if shape.kind.has_blocks() { mlp::Scratch::values(shape, format) } else { 0 }
     }
 
-    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, training: bool) -> Self {
-        Self(shape.kind.has_blocks().then(|| mlp::Scratch::new(device, shape, rows, training)))
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, (training, format): (bool, Format)) -> Self {
+        Self(shape.kind.has_blocks().then(|| mlp::Scratch::new(device, shape, rows, (training, format))))
     }
 
     fn mlp(&self) -> &mlp::Scratch {
@@ -122,7 +122,9 @@ impl Adapter {
             }
             Kind::Linear(head) => {
                 let out = activations.out(count * width);
-                head.forward(device, count, (mode.version, mode.precision), x, out);
+                // Latents are f32, and there is little else.
+                let mode = Mode { format: Format::F32, ..mode };
+                head.forward(device, count, mode, x, (out, Format::F32));
                 let add = AddBias { rows: count, width, residual: false };
                 device.launch(&add, &[head.bias.values(mode.version)], &[out]);
                 out
@@ -143,7 +145,9 @@ impl Adapter {
     ) {
         match &self.kind {
             Kind::Mlp(mlp) => mlp.backward(pass, first, mode, x, (activations.mlp(), scratch.mlp()), gradient),
-            Kind::Linear(head) => head.backward_parameters(pass, x, gradient),
+            Kind::Linear(head) => {
+                head.backward_parameters(Backward { format: Format::F32, ..pass }, x, gradient);
+            }
             Kind::Identity => {}
         }
     }

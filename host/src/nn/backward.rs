@@ -1,7 +1,7 @@
 //! The common part of the layers' backward passes.
 
 use crate::device::Device;
-use crate::kernels::Precision;
+use crate::kernels::{Format, Precision};
 
 /// A backward pass over a micro-batch.
 #[derive(Clone, Copy)]
@@ -9,8 +9,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) device: &'a dyn Device,
     pub(crate) rows: usize,
     pub(crate) precision: Precision,
-    /// The factor that brings gradients to the order of 1.
-    pub(crate) scale: f32,
+    /// The format of the factors of products in memory.
+    pub(crate) format: Format,
     /// True if the gradients to the parameters are added to those of other micro-batches.
     pub(crate) accumulate: bool,
 }

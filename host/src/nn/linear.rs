@@ -1,9 +1,10 @@
 //! A Linear layer, forward and backward, over `rows` rows.
 
 use super::backward::Backward;
+use super::mode::Mode;
 use super::parameter::{Keep, Parameter, Source, Version};
 use crate::device::{Device, Slice};
-use crate::kernels::{ColumnSum, Matmul, Order, Precision};
+use crate::kernels::{ColumnSum, Format, Matmul, Order};
 
 /// `y = x W^T`, with `W (outputs x inputs)`, and a bias that the layer behind it adds.
 pub(crate) struct Linear {
@@ -41,58 +42,48 @@ impl Linear {
         self.bias.train(device, keep);
     }
 
-    /// Writes `x W^T (rows x outputs)` of `x (rows x inputs)`.
+    /// Writes `x W^T (rows x outputs)` of `x (rows x inputs)`, which has the mode's format, in `format`.
     pub(crate) fn forward(
         &self,
         device: &dyn Device,
         rows: usize,
-        (version, precision): (Version, Precision),
+        mode: Mode,
         x: Slice<'_>,
-        y: Slice<'_>,
+        (y, format): (Slice<'_>, Format),
     ) {
         let product = Matmul {
-            m: rows,
-            n: self.outputs,
-            k: self.inputs,
-            a: Order::Rows,
-            b: Order::Columns,
-            accumulate: false,
-            precision,
-            scale: 1.0,
+            formats: [mode.format, format],
+            ..Matmul::new([rows, self.outputs, self.inputs], [Order::Rows, Order::Columns], mode.precision)
         };
-        device.launch(&product, &[x, self.weight.values(version)], &[y]);
+        device.launch(&product, &[x, self.weight.factor(mode.version, mode.format)], &[y]);
     }
 
-    /// The gradient to `x` from `gradient (rows x outputs)`.
-    pub(crate) fn backward_input(&self, pass: Backward<'_>, gradient: Slice<'_>, to_input: Slice<'_>) {
+    /// Writes the gradient to the input from that to the output, `gradient (rows x outputs)`, in `format`.
+    pub(crate) fn backward_input(
+        &self,
+        pass: Backward<'_>,
+        gradient: Slice<'_>,
+        (to_input, format): (Slice<'_>, Format),
+    ) {
         let product = Matmul {
-            m: pass.rows,
-            n: self.inputs,
-            k: self.outputs,
-            a: Order::Rows,
-            b: Order::Rows,
-            accumulate: false,
-            precision: pass.precision,
-            scale: pass.scale,
+            formats: [pass.format, format],
+            ..Matmul::new([pass.rows, self.inputs, self.outputs], [Order::Rows; 2], pass.precision)
         };
-        pass.device.launch(&product, &[gradient, self.weight.values(Version::Trained)], &[to_input]);
+        let weight = self.weight.factor(Version::Trained, pass.format);
+        pass.device.launch(&product, &[gradient, weight], &[to_input]);
     }
 
-    /// The gradients to the parameters from `x (rows x inputs)` and `gradient (rows x outputs)`.
+    /// The gradients to the parameters from `x (rows x inputs)` and `gradient (rows x outputs)`, both in the pass's
+    /// format.
     pub(crate) fn backward_parameters(&self, pass: Backward<'_>, x: Slice<'_>, gradient: Slice<'_>) {
-        let Backward { device, rows, precision, scale, accumulate } = pass;
+        let Backward { device, rows, precision, format, accumulate } = pass;
         let product = Matmul {
-            m: self.outputs,
-            n: self.inputs,
-            k: rows,
-            a: Order::Columns,
-            b: Order::Rows,
             accumulate,
-            precision,
-            scale,
+            formats: [format, Format::F32],
+            ..Matmul::new([self.outputs, self.inputs, rows], [Order::Columns, Order::Rows], precision)
         };
         device.launch(&product, &[gradient, x], &[self.weight.gradient()]);
-        let sum = ColumnSum { rows, width: self.outputs, accumulate };
+        let sum = ColumnSum { rows, width: self.outputs, accumulate, format };
         device.launch(&sum, &[gradient], &[self.bias.gradient()]);
     }
 }

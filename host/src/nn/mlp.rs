@@ -9,7 +9,7 @@ use super::norm::{Norm, Normed};
 use super::parameter::{Keep, Parameter, Source};
 use super::shape::{AdapterKind, Shape};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{AddBias, Dropout, Gelu, GeluBackward, Glu, GluBackward, Kernel};
+use crate::kernels::{AddBias, Dropout, Format, Gelu, GeluBackward, Glu, GluBackward, Halve, Kernel};
 
 /// The adapter.
 pub(crate) struct Mlp {
@@ -44,6 +44,7 @@ pub(crate) struct Scratch {
     /// After GELU and dropout, `rows x inner`.
     gelu: Buffer,
     gradients: Option<Gradients>,
+    format: Format,
 }
 
 /// Gradients on their way back: to the stream, to a LayerNorm's output, and within a block.
@@ -53,42 +54,64 @@ struct Gradients {
     inner: Buffer,
     /// That to the outputs of the first Linear, if there is a gate: `rows x up`.
     gated: Option<Buffer>,
+    /// That to the stream or to the output as a factor, if factors are f16: `rows x width` or `rows x shared`.
+    halves: Option<Buffer>,
 }
 
 impl Activations {
     /// Values of a row.
-    pub(crate) fn values(shape: Shape) -> usize {
+    pub(crate) fn values(shape: Shape, format: Format) -> usize {
         let Shape { width, blocks, .. } = shape;
-        blocks * (Normed::values(width) + shape.up() + width) + Normed::values(width)
+        let norm = Normed::values(width, format);
+        blocks * (norm + format.values(1, shape.up()) + width) + norm
     }
 
-    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize) -> Self {
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, format: Format) -> Self {
         let Shape { width, blocks, .. } = shape;
         let block = |_| BlockActivations {
-            norm: Normed::new(device, rows, width),
-            up: device.zeros(rows * shape.up()),
+            norm: Normed::new(device, rows, width, format),
+            up: device.zeros(format.values(rows, shape.up())),
             out: device.zeros(rows * width),
         };
-        Self { blocks: (0..blocks).map(block).collect(), norm: Normed::new(device, rows, width) }
+        Self { blocks: (0..blocks).map(block).collect(), norm: Normed::new(device, rows, width, format) }
     }
 }
 
 impl Scratch {
     /// Values of a row, for training.
-    pub(crate) fn values(shape: Shape) -> usize {
-        let gated = if shape.kind == AdapterKind::Glu { shape.up() } else { 0 };
-        2 * shape.inner + 2 * shape.width + gated
+    pub(crate) fn values(shape: Shape, format: Format) -> usize {
+        let Shape { width, inner, shared, .. } = shape;
+        let gated = if shape.kind == AdapterKind::Glu { format.values(1, shape.up()) } else { 0 };
+        let halves = if format == Format::F16 { format.values(1, width.max(shared)) } else { 0 };
+        2 * format.values(1, inner) + width + Self::normed(shape, 1, format) + gated + halves
     }
 
-    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, training: bool) -> Self {
-        let Shape { width, inner, .. } = shape;
+    /// Values for `rows` rows of the gradient to a LayerNorm's output, and then of the standardised rows in its place.
+    fn normed(shape: Shape, rows: usize, format: Format) -> usize {
+        format.values(rows, shape.width).max(rows * shape.width)
+    }
+
+    pub(crate) fn new(device: &dyn Device, shape: Shape, rows: usize, (training, format): (bool, Format)) -> Self {
+        let Shape { width, inner, shared, .. } = shape;
+        let gated = || device.zeros(format.values(rows, shape.up()));
         let gradients = training.then(|| Gradients {
             stream: device.zeros(rows * width),
-            normed: device.zeros(rows * width),
-            inner: device.zeros(rows * inner),
-            gated: (shape.kind == AdapterKind::Glu).then(|| device.zeros(rows * shape.up())),
+            normed: device.zeros(Self::normed(shape, rows, format)),
+            inner: device.zeros(format.values(rows, inner)),
+            gated: (shape.kind == AdapterKind::Glu).then(gated),
+            halves: (format == Format::F16).then(|| device.zeros(format.values(rows, width.max(shared)))),
         });
-        Self { gelu: device.zeros(rows * inner), gradients }
+        Self { gelu: device.zeros(format.values(rows, inner)), gradients, format }
+    }
+}
+
+impl Gradients {
+    /// A gradient as a factor of products, which it stays until the next one.
+    fn factor<'a>(&'a self, device: &dyn Device, gradient: Slice<'a>, [rows, width]: [usize; 2]) -> Slice<'a> {
+        let Some(halves) = &self.halves else { return gradient };
+        let halves = halves.part(0, Format::F16.values(rows, width));
+        device.launch(&Halve { rows, width, scale: 1.0 }, &[gradient], &[halves]);
+        halves
     }
 }
 
@@ -114,11 +137,11 @@ impl Mlp {
     }
 
     /// The part of a block between its Linears, with a gate or without.
-    fn activation(&self, Rows { first, count: rows }: Rows, dropout: Dropout) -> Box<dyn Kernel> {
+    fn activation(&self, Rows { first, count: rows }: Rows, (dropout, format): (Dropout, Format)) -> Box<dyn Kernel> {
         let width = self.shape.inner;
         match self.shape.kind {
-            AdapterKind::Glu => Box::new(Glu { rows, width, first, dropout }),
-            _ => Box::new(Gelu { rows, width, first, dropout }),
+            AdapterKind::Glu => Box::new(Glu { rows, width, first, dropout, format }),
+            _ => Box::new(Gelu { rows, width, first, dropout, format }),
         }
     }
 
@@ -134,22 +157,23 @@ impl Mlp {
     ) {
         let Shape { width, inner, shared, .. } = self.shape;
         let count = rows.count;
-        let use_ = (mode.version, mode.precision);
-        let gelu = scratch.gelu.part(0, count * inner);
+        let format = scratch.format;
+        let gelu = scratch.gelu.part(0, format.values(count, inner));
         let mut stream = x;
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate() {
-            let (up, down) = (passed.up.part(0, count * self.shape.up()), passed.out.part(0, count * width));
+            let up = passed.up.part(0, format.values(count, self.shape.up()));
+            let down = passed.out.part(0, count * width);
             block.norm.forward(device, count, mode.version, stream, &passed.norm);
-            block.up.forward(device, count, use_, passed.norm.out(count * width), up);
+            block.up.forward(device, count, mode, passed.norm.out(count), (up, format));
             let reads = [up, block.up.bias.values(mode.version)];
-            device.launch(&*self.activation(rows, mode.dropout(index)), &reads, &[gelu]);
-            block.down.forward(device, count, use_, gelu, down);
+            device.launch(&*self.activation(rows, (mode.dropout(index), format)), &reads, &[gelu]);
+            block.down.forward(device, count, mode, gelu, (down, Format::F32));
             let add = AddBias { rows: count, width, residual: true };
             device.launch(&add, &[block.down.bias.values(mode.version), stream], &[down]);
             stream = down;
         }
         self.norm.forward(device, count, mode.version, stream, &activations.norm);
-        self.head.forward(device, count, use_, activations.norm.out(count * width), out);
+        self.head.forward(device, count, mode, activations.norm.out(count), (out, Format::F32));
         let add = AddBias { rows: count, width: shared, residual: false };
         device.launch(&add, &[self.head.bias.values(mode.version)], &[out]);
     }
@@ -164,44 +188,48 @@ impl Mlp {
         (activations, scratch): (&Activations, &Scratch),
         gradient: Slice<'_>,
     ) {
-        let Shape { width, inner, .. } = self.shape;
-        let (device, count) = (pass.device, pass.rows);
+        let Shape { width, inner, shared, .. } = self.shape;
+        let (device, count, format) = (pass.device, pass.rows, pass.format);
         let gradients = scratch.gradients.as_ref().expect("room for the backward pass");
         let (stream, normed) = (gradients.stream.part(0, count * width), gradients.normed.part(0, count * width));
-        let (to_inner, gelu) = (gradients.inner.part(0, count * inner), scratch.gelu.part(0, count * inner));
+        let to_inner = gradients.inner.part(0, format.values(count, inner));
+        let gelu = scratch.gelu.part(0, format.values(count, inner));
         let input = |block: usize| match block.checked_sub(1) {
             Some(before) => activations.blocks[before].out.part(0, count * width),
             None => x,
         };
-        self.head.backward_parameters(pass, activations.norm.out(count * width), gradient);
-        self.head.backward_input(pass, gradient, normed);
+        let to_out = gradients.factor(device, gradient, [count, shared]);
+        self.head.backward_parameters(pass, activations.norm.out(count), to_out);
+        self.head.backward_input(pass, to_out, (normed, Format::F32));
         self.norm.backward(pass, (input(self.blocks.len()), &activations.norm), normed, (stream, false));
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate().rev() {
-            block.down.backward_input(pass, stream, to_inner);
+            let to_down = gradients.factor(device, stream, [count, width]);
+            block.down.backward_input(pass, to_down, (to_inner, format));
             let (dropout, bias) = (mode.dropout(index), block.up.bias.values(mode.version));
-            let up = passed.up.part(0, count * self.shape.up());
+            let up = passed.up.part(0, format.values(count, self.shape.up()));
             let to_up = match &gradients.gated {
                 None => {
-                    let kernel = GeluBackward { rows: count, width: inner, first, dropout };
+                    let kernel = GeluBackward { rows: count, width: inner, first, dropout, format };
                     device.launch(&kernel, &[up, bias], &[to_inner, gelu]);
                     to_inner
                 }
                 Some(gated) => {
-                    let to_up = gated.part(0, count * self.shape.up());
-                    let kernel = GluBackward(Glu { rows: count, width: inner, first, dropout });
+                    let to_up = gated.part(0, format.values(count, self.shape.up()));
+                    let kernel = GluBackward(Glu { rows: count, width: inner, first, dropout, format });
                     device.launch(&kernel, &[up, bias, to_inner], &[to_up, gelu]);
                     to_up
                 }
             };
-            block.down.backward_parameters(pass, gelu, stream);
+            block.down.backward_parameters(pass, gelu, to_down);
             if index > 0 {
-                block.up.backward_parameters(pass, passed.norm.out(count * width), to_up);
-                block.up.backward_input(pass, to_up, normed);
+                block.up.backward_parameters(pass, passed.norm.out(count), to_up);
+                block.up.backward_input(pass, to_up, (normed, Format::F32));
                 block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
             } else {
                 // Nobody trains the latents, which saves a product; `finish` does the rest.
-                block.norm.standardize(device, count, x, &passed.norm, normed);
-                block.up.backward_parameters(pass, normed, to_up);
+                let standard = gradients.normed.part(0, format.values(count, width));
+                block.norm.standardize(device, count, x, &passed.norm, standard);
+                block.up.backward_parameters(pass, standard, to_up);
             }
         }
     }

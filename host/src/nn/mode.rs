@@ -1,13 +1,15 @@
 //! The mode of adapters in a pass, and the rows of a pass.
 
 use super::parameter::Version;
-use crate::kernels::{Dropout, Precision, hash};
+use crate::kernels::{Dropout, Format, Precision, hash};
 
 /// The mode of an adapter in a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
     pub(crate) version: Version,
     pub(crate) precision: Precision,
+    /// The format of the factors of products in memory.
+    pub(crate) format: Format,
     /// The share of values that dropout drops.
     pub(crate) dropout: f32,
     /// The key of the tower in the step.

@@ -4,7 +4,7 @@ use super::backward::Backward;
 use super::linear::Linear;
 use super::parameter::{Parameter, Source, Version};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize, Unfold};
+use crate::kernels::{Format, LayerNorm, LayerNormBackward, LayerNormGains, Standardize, Unfold};
 
 /// LayerNorm with gain and shift.
 pub(crate) struct Norm {
@@ -17,20 +17,23 @@ pub(crate) struct Norm {
 pub(crate) struct Normed {
     out: Buffer,
     moments: Buffer,
+    format: Format,
+    width: usize,
 }
 
 impl Normed {
-    /// Values of a row.
-    pub(crate) fn values(width: usize) -> usize {
-        width + 2
+    /// Values of a row whose output has this format.
+    pub(crate) fn values(width: usize, format: Format) -> usize {
+        format.values(1, width) + 2
     }
 
-    pub(crate) fn new(device: &dyn Device, rows: usize, width: usize) -> Self {
-        Self { out: device.zeros(rows * width), moments: device.zeros(2 * rows) }
+    pub(crate) fn new(device: &dyn Device, rows: usize, width: usize, format: Format) -> Self {
+        Self { out: device.zeros(format.values(rows, width)), moments: device.zeros(2 * rows), format, width }
     }
 
-    pub(crate) fn out(&self, values: usize) -> Slice<'_> {
-        self.out.part(0, values)
+    /// The output of `rows` rows.
+    pub(crate) fn out(&self, rows: usize) -> Slice<'_> {
+        self.out.part(0, self.format.values(rows, self.width))
     }
 }
 
@@ -49,14 +52,14 @@ impl Norm {
     }
 
     pub(crate) fn forward(&self, device: &dyn Device, rows: usize, version: Version, x: Slice<'_>, y: &Normed) {
-        let kernel = LayerNorm { rows, width: self.width };
+        let kernel = LayerNorm { rows, width: self.width, format: y.format };
         let reads = [x, self.weight.values(version), self.bias.values(version)];
-        device.launch(&kernel, &reads, &[y.out(rows * self.width), y.moments.part(0, 2 * rows)]);
+        device.launch(&kernel, &reads, &[y.out(rows), y.moments.part(0, 2 * rows)]);
     }
 
-    /// Writes the rows without gain and shift, again.
+    /// Writes the rows without gain and shift, again, in the format of `y`.
     pub(crate) fn standardize(&self, device: &dyn Device, rows: usize, x: Slice<'_>, y: &Normed, out: Slice<'_>) {
-        let kernel = Standardize { rows, width: self.width };
+        let kernel = Standardize { rows, width: self.width, format: y.format };
         device.launch(&kernel, &[x, y.moments.part(0, 2 * rows)], &[out]);
     }
 

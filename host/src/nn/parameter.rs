@@ -4,7 +4,7 @@ use rand::{Rng, RngExt};
 use std::sync::OnceLock;
 
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{AdamW, Ema, SquareSums};
+use crate::kernels::{AdamW, Ema, Format, Halve, SquareSums};
 
 pub(crate) struct Parameter {
     /// Its name within its tower, as in the file of adapters.
@@ -19,6 +19,8 @@ struct Training {
     moments: [Buffer; 2],
     average: Option<Buffer>,
     best: Option<Buffer>,
+    /// The value in f16, as products read it.
+    halves: Option<Buffer>,
 }
 
 /// The values of a parameter that are used.
@@ -65,6 +67,8 @@ pub(crate) struct Keep {
     pub(crate) average: bool,
     /// The best that was evaluated.
     pub(crate) best: bool,
+    /// A matrix in f16.
+    pub(crate) halves: bool,
 }
 
 /// A step of AdamW, and of the average.
@@ -96,7 +100,32 @@ impl Parameter {
             moments: [zeros(), zeros()],
             average: keep.average.then(|| self.copy(device)),
             best: keep.best.then(|| self.copy(device)),
+            halves: self.matrix().filter(|_| keep.halves).map(|[rows, width]| {
+                let values = Format::F16.values(rows, width);
+                device.zeros(values)
+            }),
         });
+    }
+
+    /// Its rows and columns, if it is a matrix.
+    fn matrix(&self) -> Option<[usize; 2]> {
+        self.shape[..].try_into().ok()
+    }
+
+    /// Brings its value in f16, if that is kept, to the trained one.
+    pub(crate) fn halve(&self, device: &dyn Device) {
+        let halves = self.training.get().and_then(|training| training.halves.as_ref());
+        if let (Some(halves), Some([rows, width])) = (halves, self.matrix()) {
+            device.launch(&Halve { rows, width, scale: 1.0 }, &[self.value.all()], &[halves.all()]);
+        }
+    }
+
+    /// Its values as a factor of a product.
+    pub(crate) fn factor(&self, version: Version, format: Format) -> Slice<'_> {
+        match format {
+            Format::F32 => self.values(version),
+            Format::F16 => self.training().halves.as_ref().expect("a matrix is kept in f16").all(),
+        }
     }
 
     fn copy(&self, device: &dyn Device) -> Buffer {

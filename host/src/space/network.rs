@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::projection::Projection;
 use super::tower::{Room, Tower, TowerSpec};
 use crate::device::{Device, DeviceError};
-use crate::kernels::Precision;
+use crate::kernels::{Format, Precision};
 use crate::nn::{Mode, Parameter, Shape, Source, Version};
 
 /// Towers with their adapters on a device.
@@ -121,7 +121,8 @@ pub(super) struct Embedder<'a> {
 impl Embedder<'_> {
     /// The embeddings `(count x shared)`, of length 1, of `latents (count x width)`.
     pub(super) fn embed(&self, latents: &[f32]) -> Result<Vec<f32>, DeviceError> {
-        let mode = Mode { version: Version::Evaluated, precision: Precision::F32, dropout: 0.0, key: 0 };
+        let format = Format::F32;
+        let mode = Mode { version: Version::Evaluated, precision: Precision::F32, format, dropout: 0.0, key: 0 };
         let mapped = self.front.map(|front| front.map(latents));
         let latents = mapped.as_deref().unwrap_or(latents);
         let count = latents.len() / self.tower.spec.width;

@@ -142,8 +142,7 @@ pub(crate) fn product(x: &[f32], y: &[f32], k: usize) -> Vec<f32> {
     let (m, n) = (x.len() / k, y.len() / k);
     let mut out = vec![0.0; m * n];
     if !out.is_empty() {
-        let (a, b, precision) = (Order::Rows, Order::Columns, Precision::F32);
-        Matmul { m, n, k, a, b, accumulate: false, precision, scale: 1.0 }.twin(&[x, y], &mut [&mut out]);
+        Matmul::new([m, n, k], [Order::Rows, Order::Columns], Precision::F32).twin(&[x, y], &mut [&mut out]);
     }
     out
 }

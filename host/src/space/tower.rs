@@ -1,7 +1,7 @@
 //! A tower: an adapter on latents, and normalisation to length 1.
 
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::Normalize;
+use crate::kernels::{Format, Normalize};
 use crate::nn::{Activations, Adapter, AdapterKind, Mode, Parameter, Rows, Scratch, Shape, Source};
 
 /// A tower of a space.
@@ -53,8 +53,8 @@ impl Tower {
         let shape = self.adapter.shape();
         Room {
             latents: device.zeros(rows * shape.width),
-            activations: Activations::new(device, shape, rows),
-            scratch: Scratch::new(device, shape, rows, false),
+            activations: Activations::new(device, shape, rows, Format::F32),
+            scratch: Scratch::new(device, shape, rows, (false, Format::F32)),
             embeddings: device.zeros(rows * shape.shared),
             inverse: device.zeros(rows),
         }

@@ -50,8 +50,7 @@ impl Trainer {
 pub fn time_product(device: &dyn Device, side: usize, precision: Precision) -> Result<Duration, DeviceError> {
     let values: Vec<f32> = (0..side * side).map(|at| (at % 251) as f32 / 251.0).collect();
     let (a, b, out) = (device.upload(&values), device.upload(&values), device.zeros(side * side));
-    let (rows, accumulate) = (Order::Rows, false);
-    let product = Matmul { m: side, n: side, k: side, a: rows, b: rows, accumulate, precision, scale: 1.0 };
+    let product = Matmul::new([side; 3], [Order::Rows; 2], precision);
     device.read(a.part(0, 1))?;
     let start = Instant::now();
     device.launch(&product, &[a.all(), b.all()], &[out.all()]);

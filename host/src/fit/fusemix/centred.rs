@@ -1,7 +1,7 @@
 //! The rows of a batch less their mean, and of length 1: what neighbourhoods are found in.
 
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{Centred, ColumnSum, Normalize, NormalizeBackward};
+use crate::kernels::{Centred, ColumnSum, Format, Normalize, NormalizeBackward};
 
 /// Room for up to some rows.
 pub(super) struct CentredRows {
@@ -13,6 +13,8 @@ pub(super) struct CentredRows {
     /// And of length 1, with the inverse of their length before.
     unit: Buffer,
     inverse: Buffer,
+    /// 1, the scale of gradients here.
+    one: Buffer,
 }
 
 impl CentredRows {
@@ -28,6 +30,7 @@ impl CentredRows {
             centred: device.zeros(rows * width),
             unit: device.zeros(rows * width),
             inverse: device.zeros(rows),
+            one: device.upload(&[1.0]),
         }
     }
 
@@ -43,7 +46,7 @@ impl CentredRows {
     /// Centres `raw (rows x width)`.
     pub(super) fn set(&self, device: &dyn Device, rows: usize, raw: Slice<'_>) {
         let (width, values) = (self.width, rows * self.width);
-        device.launch(&ColumnSum { rows, width, accumulate: false }, &[raw], &[self.sums.all()]);
+        device.launch(&ColumnSum { rows, width, accumulate: false, format: Format::F32 }, &[raw], &[self.sums.all()]);
         let centred = self.centred.part(0, values);
         device.launch(&Centred { rows, width, accumulate: false }, &[raw, self.sums.all()], &[centred]);
         let out = [self.unit.part(0, values), self.inverse.part(0, rows)];
@@ -59,9 +62,13 @@ impl CentredRows {
     /// is consumed.
     pub(super) fn backward(&self, device: &dyn Device, rows: usize, gradient: Slice<'_>, out: Slice<'_>) {
         let width = self.width;
-        let reads = [self.unit.part(0, rows * width), self.inverse.part(0, rows)];
+        let reads = [self.unit.part(0, rows * width), self.inverse.part(0, rows), self.one.all()];
         device.launch(&NormalizeBackward { rows, width }, &reads, &[gradient]);
-        device.launch(&ColumnSum { rows, width, accumulate: false }, &[gradient], &[self.sums.all()]);
+        device.launch(
+            &ColumnSum { rows, width, accumulate: false, format: Format::F32 },
+            &[gradient],
+            &[self.sums.all()],
+        );
         device.launch(&Centred { rows, width, accumulate: true }, &[gradient, self.sums.all()], &[out]);
     }
 }

@@ -40,6 +40,9 @@ pub(super) struct Position {
     pub(super) devices: Vec<String>,
     /// Rows of a micro-batch.
     pub(super) micro_batch: usize,
+    /// The scale of gradients in f16, and the steps since it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scale: Option<[f32; 2]>,
 }
 
 /// The place of a training's checkpoints, and the identity of the training.

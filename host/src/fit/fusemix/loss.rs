@@ -7,8 +7,8 @@ use super::targets::Targets;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{
-    ColumnSums, Diagonal, Gradient, LogSums, Precision, Reduce, RowSums, SigmoidGradient, SigmoidReduce,
-    SigmoidTargetGradient, TargetGradient, Tile,
+    ColumnSums, Diagonal, Format, Gradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums, SigmoidGradient,
+    SigmoidReduce, SigmoidTargetGradient, TargetGradient, Tile,
 };
 use crate::nn::scale;
 
@@ -27,18 +27,43 @@ pub(super) struct PairLoss {
     slope: Buffer,
     /// The bias of the sigmoid's logits; none for InfoNCE.
     bias: Option<f32>,
+    /// The factors of products, if those are f16.
+    halves: Option<Halves>,
+}
+
+/// Factors in f16: the embeddings of both sides, and a tile of gradients.
+struct Halves {
+    sides: [Buffer; 2],
+    tile: Buffer,
+}
+
+impl Halves {
+    /// Values for up to `pairs` pairs of `width` values and tiles of `side` rows and columns.
+    fn values((pairs, width): (usize, usize), side: usize) -> usize {
+        2 * Format::F16.values(pairs, width) + Format::F16.values(side, side)
+    }
+
+    fn new(device: &dyn Device, (pairs, width): (usize, usize), side: usize) -> Self {
+        let sides = [(); 2].map(|()| device.zeros(Format::F16.values(pairs, width)));
+        Self { sides, tile: device.zeros(Format::F16.values(side, side)) }
+    }
 }
 
 /// The targets of a batch, and the centred latents of both sides that they may come from.
 pub(super) type Wanted<'a> = (&'a Targets, Option<[&'a CentredRows; 2]>);
 
 impl PairLoss {
+    /// Values of factors in f16, if products have those.
+    pub(super) fn halves(shape: (usize, usize), side: usize, format: Format) -> usize {
+        if format == Format::F16 { Halves::values(shape, side) } else { 0 }
+    }
+
     /// Keeps `kept` tiles, at least one, of `side` rows and columns.
     pub(super) fn new(
         device: &dyn Device,
         (pairs, width): (usize, usize),
         (side, kept): (usize, usize),
-        bias: Option<f32>,
+        (bias, format): (Option<f32>, Format),
     ) -> Self {
         let side = side.min(pairs);
         let vector = || device.zeros(pairs);
@@ -52,6 +77,7 @@ impl PairLoss {
             own: vector(),
             slope: vector(),
             bias,
+            halves: (format == Format::F16).then(|| Halves::new(device, (pairs, width), side)),
         }
     }
 
@@ -65,6 +91,14 @@ impl PairLoss {
         taus: (Slice<'_>, Slice<'_>),
         (losses, go_on): ((Slice<'_>, usize), GoOn<'_>),
     ) -> bool {
+        if let Some(halves) = &self.halves {
+            let (rows, width) = (shape.0, self.width);
+            for (half, side) in halves.sides.iter().zip(sides) {
+                let kernel = Halve { rows, width, scale: 1.0 };
+                let half = half.part(0, Format::F16.values(rows, width));
+                device.launch(&kernel, &[side.embeddings(0, rows * width)], &[half]);
+            }
+        }
         match self.bias {
             None => self.info_nce(device, shape, (sides, wanted), taus, (losses, go_on)),
             Some(bias) => self.sigmoid((device, bias), shape, (sides, wanted), taus, (losses, go_on)),
@@ -103,8 +137,8 @@ impl PairLoss {
         true
     }
 
-    /// The gradients to both sides from a tile of gradients; `begins` are true for the first of its rows, and of its
-    /// columns.
+    /// The gradients to both sides from a tile of gradients, which `scale` brings into f16's range; `begins` are true
+    /// for the first of its rows, and of its columns.
     fn to_sides(
         &self,
         device: &dyn Device,
@@ -113,11 +147,31 @@ impl PairLoss {
         [x, y]: [&Pass; 2],
         begins: [bool; 2],
     ) {
-        let tile = self.tile(part);
-        let [to_x, to_y] = part.gradients(self.width, (precision, scale), begins);
+        let products = part.gradients(self.width, precision, begins);
+        let (mut tile, mut formats, mut divisor) = (self.tile(part), [Format::F32; 2], 1.0);
+        if let Some(halves) = &self.halves {
+            let kernel = Halve { rows: part.rows, width: part.columns, scale };
+            let half = halves.tile.part(0, Format::F16.values(part.rows, part.columns));
+            device.launch(&kernel, &[tile], &[half]);
+            (tile, formats, divisor) = (half, [Format::F16, Format::F32], scale);
+        }
+        let [to_x, to_y] = products.map(|product| Matmul { formats, scale: divisor, ..product });
         let [of_x, of_y] = part.of(self.width);
-        device.launch(&to_x, &[tile, y.embeddings(of_y.0, of_y.1)], &[x.gradient(of_x.0, of_x.1)]);
-        device.launch(&to_y, &[tile, x.embeddings(of_x.0, of_x.1)], &[y.gradient(of_y.0, of_y.1)]);
+        let [factor_x, factor_y] = self.factors(part, [x, y]);
+        device.launch(&to_x, &[tile, factor_y], &[x.gradient(of_x.0, of_x.1)]);
+        device.launch(&to_y, &[tile, factor_x], &[y.gradient(of_y.0, of_y.1)]);
+    }
+
+    /// The embeddings of a tile's rows and columns, as factors of products.
+    fn factors<'a>(&'a self, part: Part, sides: [&'a Pass; 2]) -> [Slice<'a>; 2] {
+        let [of_x, of_y] = part.of(self.width);
+        match &self.halves {
+            None => [sides[0].embeddings(of_x.0, of_x.1), sides[1].embeddings(of_y.0, of_y.1)],
+            Some(Halves { sides: [x, y], .. }) => {
+                let values = |rows| Format::F16.values(rows, self.width);
+                [x.part(values(part.row), values(part.rows)), y.part(values(part.column), values(part.columns))]
+            }
+        }
     }
 
     fn info_nce(
@@ -192,9 +246,9 @@ impl PairLoss {
 
     fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, [x, y]: [&Pass; 2]) -> Slice<'_> {
         let tile = self.tile(part);
-        let [of_x, of_y] = part.of(self.width);
-        let reads = [x.embeddings(of_x.0, of_x.1), y.embeddings(of_y.0, of_y.1)];
-        device.launch(&part.cosines(self.width, precision, false), &reads, &[tile]);
+        let formats = [if self.halves.is_some() { Format::F16 } else { Format::F32 }, Format::F32];
+        let product = Matmul { formats, ..part.cosines(self.width, precision, false) };
+        device.launch(&product, &self.factors(part, [x, y]), &[tile]);
         tile
     }
 }

@@ -8,13 +8,13 @@ use super::options::Options;
 use super::pass::{Batch, Pass};
 use super::structure::Structure;
 use super::targets::Targets;
-use super::tiles::TILE;
+use super::tiles::{GPU_TILE, TILE};
 use super::transport::Transport;
 use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
 use crate::space::{Network, Tower, TowerSpec};
 
-/// The default budget, in bytes; at most half of the free memory.
+/// The default budget, in bytes; at most half of the free memory, and of a GPU's own at least a tenth.
 const BUDGET: u64 = 4 << 30;
 
 /// The share of everything else: packed factors of products, buffers of files, the program.
@@ -63,8 +63,9 @@ pub(super) fn parameters(towers: &[TowerSpec], options: &Options) -> u64 {
 
 /// The budget by the options, or by the device.
 fn budget(device: &dyn Device, options: &Options) -> u64 {
-    let free = device.memory().map_or(u64::MAX, |free| free / 2);
-    options.memory.map_or(BUDGET.min(free), |memory| memory.0)
+    let memory = device.memory().unwrap_or(u64::MAX);
+    let own = if device.shares_memory() || memory == u64::MAX { 0 } else { memory / 10 };
+    options.memory.map_or(BUDGET.min(memory / 2).max(own), |memory| memory.0)
 }
 
 /// Values of the terms beside the loss, and of other targets.
@@ -82,16 +83,20 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let (rows, batch) = (whole.rows(), whole.pairs);
     // Parts of a buffer start at multiples of 64 values.
     let micro = if rows <= options.micro_batch { rows } else { options.micro_batch / 64 * 64 };
-    let (micro_batches, tile) = (whole.micro_batches(micro).count(), TILE.min(batch));
+    let side = if device.shares_memory() { TILE } else { GPU_TILE };
+    let (micro_batches, tile) = (whole.micro_batches(micro).count(), side.min(batch));
     let parameters =
         copies(options) * network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
-    let sizes: Vec<(usize, usize)> = network.towers.iter().map(|tower| Pass::values(tower, rows, micro)).collect();
+    let format = options.format(device);
+    let sizes: Vec<(usize, usize)> =
+        network.towers.iter().map(|tower| Pass::values(tower, rows, micro, format)).collect();
     // A GPU's latents wait in memory for up to three steps.
     let widths: usize = network.towers.iter().map(|tower| tower.spec.width).sum();
     let times = if options.needs_centred() { 6 } else { 3 };
     let staged = if device.shares_memory() { 0 } else { times * rows * widths };
     let passes = sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    let terms = terms(network, options, most, tile);
+    let halves = PairLoss::halves((batch, network.width), tile, format);
+    let terms = terms(network, options, most, tile) + halves;
     let least = parameters + staged + 6 * batch + tile * tile + passes + terms;
     if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {
         let least = (4 * least as u64).div_ceil(1 << 20);
@@ -140,11 +145,12 @@ impl Room {
         plan: &Plan,
         Most { batch, taught }: Most,
     ) -> Self {
-        let (pairs, tile) = (batch.pairs, plan.tile);
-        let pass = |tower: &Tower| Pass::new(device, tower, [batch.rows(), plan.micro], plan.kept);
+        let (pairs, tile, format) = (batch.pairs, plan.tile, options.format(device));
+        let pass = |tower: &Tower| Pass::new(device, tower, ([batch.rows(), plan.micro], plan.kept), format);
         let centred = |tower: usize| CentredRows::new(device, pairs, network.latent_width(tower));
         let needing = if options.needs_centred() { network.towers.len() } else { 0 };
-        let loss = PairLoss::new(device, (pairs, network.width), (tile, plan.tiles), options.logit_bias(pairs));
+        let kind = (options.logit_bias(pairs), format);
+        let loss = PairLoss::new(device, (pairs, network.width), (tile, plan.tiles), kind);
         Self {
             passes: network.towers.iter().map(pass).collect(),
             loss,
@@ -160,7 +166,8 @@ impl Room {
 impl Room {
     /// The same with tiles of `side` rows and columns, of which one is kept.
     pub(super) fn resize(&mut self, device: &dyn Device, options: &Options, pairs: usize, side: usize) {
-        self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), options.logit_bias(pairs));
+        let kind = (options.logit_bias(pairs), options.format(device));
+        self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), kind);
         self.targets = Targets::new(device, options, pairs, side);
         self.structure = Structure::new(device, options, pairs, side);
     }

@@ -15,6 +15,7 @@ mod options;
 mod pass;
 mod quiet;
 mod rules;
+mod scaling;
 mod schedule;
 mod set;
 mod sizes;

@@ -6,7 +6,8 @@ use super::objective::{Loss, TargetKind};
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
 use crate::bytes::Bytes;
-use crate::kernels::Precision;
+use crate::device::Device;
+use crate::kernels::{Format, Precision};
 use crate::nn::{AdapterKind, Keep, Shape};
 use crate::space::TowerSpec;
 
@@ -185,6 +186,8 @@ const SMALL: usize = 5_000;
 const STEPS: usize = 10_000;
 /// Rows of a micro-batch: enough that reading the weights costs little compared with multiplying by them.
 const MICRO_BATCH: usize = 1024;
+/// The same on a GPU, where each is as many launches.
+pub(super) const GPU_MICRO_BATCH: usize = 4096;
 
 /// The most passes over the pairs.
 pub(super) const MOST_EPOCHS: usize = 10_000_000;
@@ -288,13 +291,6 @@ impl Options {
         self.unpaired.filter(|weight| *weight > 0.0)
     }
 
-    /// The factor by which terms beside the loss may exceed its gradients, as a power of two.
-    pub(super) fn excess(&self) -> f32 {
-        let structure =
-            self.structure.zip(self.structure_temperature).map_or(0.0, |(weight, tau)| weight / (64.0 * tau));
-        f32::max(structure, 1.0).log2().ceil().exp2()
-    }
-
     /// True if the latents of a batch are compared with one another.
     pub(super) fn needs_centred(&self) -> bool {
         self.structure.is_some() || self.targets == TargetKind::Similar
@@ -312,7 +308,12 @@ impl Options {
 
     /// The extras kept of each parameter.
     pub(super) fn keep(&self) -> Keep {
-        Keep { average: self.ema > 0.0, best: self.patience > 0 }
+        Keep { average: self.ema > 0.0, best: self.patience > 0, halves: false }
+    }
+
+    /// The format of products' factors in a device's memory.
+    pub(super) fn format(&self, device: &dyn Device) -> Format {
+        if self.precision == Precision::Bf16 && device.halves() { Format::F16 } else { Format::F32 }
     }
 
     /// True if epoch `epoch`, from 0, mixes pairs.

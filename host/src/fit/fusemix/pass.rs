@@ -2,7 +2,7 @@
 //! allows, and beyond that are recomputed in the backward pass.
 
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::NormalizeBackward;
+use crate::kernels::{Format, NormalizeBackward};
 use crate::nn::{Activations, AdapterKind, Backward, Mode, Rows, Scratch};
 use crate::space::Tower;
 
@@ -65,18 +65,25 @@ pub(super) type WriteLatents<'a> = &'a dyn Fn(Rows, Slice<'_>);
 
 impl Pass {
     /// Values needed by a pass over batches of `rows` rows, and by each kept micro-batch.
-    pub(super) fn values(tower: &Tower, rows: usize, micro: usize) -> (usize, usize) {
+    pub(super) fn values(tower: &Tower, rows: usize, micro: usize, format: Format) -> (usize, usize) {
         let shape = tower.adapter.shape();
-        let fixed = rows * (2 * shape.shared + 1) + micro * Scratch::values(shape);
-        (fixed, micro * (shape.width + Activations::values(shape)))
+        let fixed = rows * (2 * shape.shared + 1) + micro * Scratch::values(shape, format);
+        (fixed, micro * (shape.width + Activations::values(shape, format)))
     }
 
     /// Buffers for passes over up to `rows` rows in micro-batches of up to `micro`, of which `kept` keep their
-    /// activations.
-    pub(super) fn new(device: &dyn Device, tower: &Tower, [rows, micro]: [usize; 2], kept: usize) -> Self {
+    /// activations, where factors of products have this format.
+    pub(super) fn new(
+        device: &dyn Device,
+        tower: &Tower,
+        ([rows, micro], kept): ([usize; 2], usize),
+        format: Format,
+    ) -> Self {
         let shape = tower.adapter.shape();
-        let room =
-            || Kept { latents: device.zeros(micro * shape.width), activations: Activations::new(device, shape, micro) };
+        let room = || Kept {
+            latents: device.zeros(micro * shape.width),
+            activations: Activations::new(device, shape, micro, format),
+        };
         let slots = match shape.kind {
             AdapterKind::Identity => 1,
             _ => kept.max(1),
@@ -86,7 +93,7 @@ impl Pass {
             micro,
             shared: shape.shared,
             kept: (0..slots).map(|_| room()).collect(),
-            scratch: Scratch::new(device, shape, micro, true),
+            scratch: Scratch::new(device, shape, micro, (true, format)),
             embeddings: device.zeros(rows * shape.shared),
             inverse: device.zeros(rows),
             gradient: device.zeros(rows * shape.shared),
@@ -129,13 +136,12 @@ impl Pass {
     }
 
     /// Computes the gradients to the parameters from that to the embeddings of a batch, which is consumed, after
-    /// [`Pass::forward`] of the same batch. The scales bring the gradients of pairs, and of other rows, into f16's
-    /// range.
+    /// [`Pass::forward`] of the same batch. They are `scale` times what they are without it.
     pub(super) fn backward(
         &self,
         device: &dyn Device,
         tower: &Tower,
-        (batch, scales): (Batch, [f32; 2]),
+        (batch, scale): (Batch, Slice<'_>),
         mode: Mode,
         (write, go_on): (WriteLatents<'_>, GoOn<'_>),
     ) -> bool {
@@ -157,12 +163,10 @@ impl Pass {
             let gradient = self.part(&self.gradient, rows);
             let normalize = NormalizeBackward { rows: rows.count, width: self.shared };
             let inverse = self.inverse.part(rows.first, rows.count);
-            device.launch(&normalize, &[self.part(&self.embeddings, rows), inverse], &[gradient]);
+            device.launch(&normalize, &[self.part(&self.embeddings, rows), inverse, scale], &[gradient]);
             let latents = kept.latents.part(0, rows.count * tower.spec.width);
-            let [of_pairs, of_unpaired] = scales;
-            let scale = if rows.first < batch.pairs { of_pairs } else { of_unpaired };
-            let (precision, accumulate) = (mode.precision, index < last);
-            let backward = Backward { device, rows: rows.count, precision, scale, accumulate };
+            let Mode { precision, format, .. } = mode;
+            let backward = Backward { device, rows: rows.count, precision, format, accumulate: index < last };
             let room = (&kept.activations, &self.scratch);
             tower.adapter.backward(backward, rows.first, mode, latents, room, gradient);
         }

@@ -8,19 +8,12 @@ use super::options::Options;
 use super::pass::{Batch, GoOn};
 use super::set::TrainedSet;
 use super::train::Trainer;
-use crate::device::{Buffer, Slice};
-use crate::kernels::{ClipFactor, Precision, SquareSums, hash};
-use crate::nn::{AdapterKind, Mode, Rows, Step, Version, scale};
+use crate::device::Slice;
+use crate::kernels::{Precision, hash};
+use crate::nn::{AdapterKind, Mode, Rows, Step, Version};
 
 /// Values without a range.
 const ANY: [f32; 2] = [f32::MIN, f32::MAX];
-
-/// The factor of the gradients.
-pub(super) struct Clipping {
-    /// Sums of squares of each parameter's gradient.
-    pub(super) parts: Buffer,
-    pub(super) factor: Buffer,
-}
 
 impl Trainer {
     /// Takes the next step; false if it is not to go on, and then it was not taken.
@@ -34,16 +27,8 @@ impl Trainer {
         self.position.at += 1;
         let (device, network, options) = (&*self.device, &self.network, &self.options);
         let log_tau = options.temperature_learned.then_some(&network.log_tau);
-        if options.clip > 0.0 {
-            let parameters = towers.iter().flat_map(|&tower| network.towers[tower].parameters()).chain(log_tau);
-            let mut count = 0;
-            for (at, parameter) in parameters.enumerate() {
-                parameter.square_sums(device, self.clipping.parts.part(at * SquareSums::PARTS, SquareSums::PARTS));
-                count += SquareSums::PARTS;
-            }
-            let factor = ClipFactor { count, longest: options.clip };
-            device.launch(&factor, &[self.clipping.parts.all()], &[self.clipping.factor.all()]);
-        }
+        let parameters: Vec<_> = towers.iter().flat_map(|&tower| network.towers[tower].parameters()).collect();
+        self.scaling.measure(device, &parameters, log_tau);
         let decay = options.weight_decay;
         let step = Step {
             betas: [options.beta1, options.beta2],
@@ -52,14 +37,15 @@ impl Trainer {
             lr,
             decay: [decay, if options.decay_vectors { decay } else { 0.0 }],
             average: options.ema,
-            factor: self.clipping.factor.all(),
+            factor: self.scaling.factor(),
         };
         for tower in towers {
             let step = Step { number: self.position.taken[tower], ..step };
             network.towers[tower].parameters().into_iter().for_each(|parameter| parameter.update(device, step, ANY));
         }
         if let Some(log_tau) = log_tau {
-            let step = Step { number: self.position.step, decay: [0.0; 2], ..step };
+            let factor = self.scaling.unscaled();
+            let step = Step { number: self.position.step, decay: [0.0; 2], factor, ..step };
             log_tau.update(device, step, [options.temperature_min.ln(), options.temperature_max.ln()]);
         }
         device.submit()?;
@@ -71,9 +57,11 @@ impl Trainer {
         let (device, network, set) = (&*self.device, &self.network, &self.sets[draw.set]);
         let (pairs, &Position { step, at, .. }) = (draw.rows(), &self.position);
         let Options { dropout, precision, .. } = self.options;
+        let format = self.options.format(device);
+        set.towers.iter().flat_map(|&tower| network.towers[tower].parameters()).for_each(|matrix| matrix.halve(device));
         let mode = |tower| {
             let key = key(self.seed, step, tower);
-            Mode { version: Version::Trained, precision, dropout, key }
+            Mode { version: Version::Trained, precision, format, dropout, key }
         };
         let Room { passes, latents, .. } = &self.room;
         // The same rows and lambdas on both sides: a mixed pair is a pair.
@@ -97,9 +85,7 @@ impl Trainer {
             return false;
         }
         for ((side, tower), feed) in set.towers.into_iter().enumerate().zip(&feeds) {
-            let transported = self.room.transport.as_ref().map_or(1.0, |term| term.scale(batches[side].unpaired));
-            let scales = [scale(pairs) / self.options.excess(), transported];
-            let batch = (batches[side], scales);
+            let batch = (batches[side], self.scaling.scale());
             if !passes[tower].backward(device, &network.towers[tower], batch, mode(tower), (feed, go_on)) {
                 return false;
             }

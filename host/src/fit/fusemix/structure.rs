@@ -10,12 +10,10 @@ use super::pass::Pass;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{AddLoss, Divergence, DivergenceGradient, LogSums, Precision, RowSums, WithoutOwn};
-use crate::nn::scale;
 
 /// Room for the term over up to some pairs.
 pub(super) struct Structure {
     weight: f32,
-    excess: f32,
     side: usize,
     log_tau: Buffer,
     /// Of the latents, and of the embeddings: a tile of cosines, and the log-sum-exps of rows.
@@ -42,7 +40,6 @@ impl Structure {
         let temperature = options.structure_temperature;
         options.structure.zip(temperature).map(|(weight, temperature)| Self {
             weight,
-            excess: options.excess(),
             side,
             log_tau: device.upload(&[temperature.ln()]),
             tiles: [(); 2].map(|()| device.zeros(side * side)),
@@ -100,7 +97,7 @@ impl Structure {
             device.launch(&kernel, &[first, self.log_tau.all(), of_first, of_second, slope], &[second]);
             // The tiles come row by row: a tile of the first row is the first of its columns.
             let begins = [part.index == 0, part.row == 0 && part.column > 0];
-            let [to_rows, to_columns] = part.gradients(width, (precision, scale(pairs) / self.excess), begins);
+            let [to_rows, to_columns] = part.gradients(width, precision, begins);
             let [rows, columns] = part.of(width);
             let to = |(first, count): (usize, usize)| self.gradient.part(first, count);
             device.launch(&to_rows, &[second, self.embeddings.unit(columns)], &[to(rows)]);

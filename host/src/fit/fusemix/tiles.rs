@@ -6,6 +6,9 @@ use crate::kernels::{Matmul, Order, Precision, Tile};
 /// Rows and columns of a tile: large enough for products at full speed, and 16 MiB in size.
 pub(super) const TILE: usize = 2048;
 
+/// The same on a GPU, which wants fewer launches, and work for all of its processors in each.
+pub(super) const GPU_TILE: usize = 4096;
+
 /// A part of the matrix: tile `index`, rows and columns from here on.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
@@ -39,21 +42,16 @@ impl Part {
 
     /// The product of rows of width `width` with columns of the same, `rows x columns`.
     pub(super) fn cosines(self, width: usize, precision: Precision, accumulate: bool) -> Matmul {
-        let (a, b) = (Order::Rows, Order::Columns);
-        Matmul { m: self.rows, n: self.columns, k: width, a, b, accumulate, precision, scale: 1.0 }
+        let orders = [Order::Rows, Order::Columns];
+        Matmul { accumulate, ..Matmul::new([self.rows, self.columns, width], orders, precision) }
     }
 
-    /// The products of a tile of gradients, divided by `scale`, that give those to its rows `(rows x width)` and to its
-    /// columns `(columns x width)`; `begins` are true where nothing is there that they are added to.
-    pub(super) fn gradients(
-        self,
-        width: usize,
-        (precision, scale): (Precision, f32),
-        begins: [bool; 2],
-    ) -> [Matmul; 2] {
+    /// The products of a tile of gradients that give those to its rows `(rows x width)` and to its columns `(columns x
+    /// width)`; `begins` are true where nothing is there that they are added to.
+    pub(super) fn gradients(self, width: usize, precision: Precision, begins: [bool; 2]) -> [Matmul; 2] {
         let Self { rows, columns, .. } = self;
-        let (a, b) = (Order::Rows, Order::Rows);
-        let to_rows = Matmul { m: rows, n: width, k: columns, a, b, accumulate: !begins[0], precision, scale };
+        let to_rows =
+            Matmul { accumulate: !begins[0], ..Matmul::new([rows, width, columns], [Order::Rows; 2], precision) };
         let to_columns = Matmul { m: columns, k: rows, a: Order::Columns, accumulate: !begins[1], ..to_rows };
         [to_rows, to_columns]
     }

@@ -12,20 +12,20 @@ use super::feed::Feeds;
 use super::memory::{self, Most, Room};
 use super::objective::{Loss, TargetKind};
 use super::observer::{EpochMetrics, Observer, Outcome};
-use super::options::{Options, TrainOptions};
+use super::options::{GPU_MICRO_BATCH, Options, TrainOptions};
 use super::pass::Batch;
 use super::rules::{Planned, check};
+use super::scaling::Scaling;
 use super::schedule::learning_rate;
 use super::set::TrainedSet;
 use super::sizes::Size;
 use super::start::Begun;
-use super::step::Clipping;
 use super::unpaired::Unpaired;
 use crate::bytes::Bytes;
 use crate::device::{Buffer, Device, DeviceError, available_memory};
 use crate::fit::PairSet;
-use crate::kernels::{Precision, SquareSums};
-use crate::nn::{Fresh, Source, Version};
+use crate::kernels::{Format, Precision};
+use crate::nn::{Fresh, Keep, Source, Version};
 use crate::space::{Network, Space, TowerSpec};
 
 /// Steps between checks of the losses, so that a non-finite one does not cost a long epoch.
@@ -45,7 +45,7 @@ pub struct Trainer {
     pub(super) room: Room,
     /// The losses of an epoch's steps.
     pub(super) losses: Buffer,
-    pub(super) clipping: Clipping,
+    pub(super) scaling: Scaling,
 }
 
 /// What a training may have beside its pairs.
@@ -79,7 +79,11 @@ impl Trainer {
         Extras { begun, unpaired }: &Extras,
     ) -> Result<Self, TrainError> {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let own = options.micro_batch;
         let mut options = options.resolve(&sizes)?;
+        if own.is_none() && !device.shares_memory() {
+            options.micro_batch = GPU_MICRO_BATCH;
+        }
         let unpaired = unpaired.as_ref().filter(|_| options.unpaired.is_some());
         if let Some(begun) = begun {
             (towers, options.width) = (begun.towers(towers), begun.shared());
@@ -109,7 +113,9 @@ impl Trainer {
             Some(begun) => network(&mut begun.source(&mut fresh)).behind(begun.fronts()),
             None => network(&mut fresh),
         });
-        network.towers.iter().for_each(|tower| tower.adapter.train(&*device, options.keep()));
+        let halves = options.format(&*device) == Format::F16;
+        let keep = Keep { halves, ..options.keep() };
+        network.towers.iter().for_each(|tower| tower.adapter.train(&*device, keep));
         network.log_tau.train(&*device, options.keep());
         let size = |(number, set): (usize, &PairSet)| {
             let (pairs, weight) = (set.len(), set.weight);
@@ -137,13 +143,10 @@ impl Trainer {
         let cold = available_memory().is_some_and(|available| feeds.mapped() > available);
         let most = |mixes| sizes.iter().map(|size| size.steps(mixes)).sum::<usize>();
         let losses = device.zeros(most(true).max(most(false)));
-        let clipping = Clipping {
-            parts: device.zeros(network.parameters().len() * SquareSums::PARTS),
-            factor: device.upload(&[1.0]),
-        };
+        let scaling = Scaling::new(&*device, &options, (of_pairs, network.parameters().len()));
         let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
         let position = Position { taken, devices, micro_batch, ..Position::default() };
-        Ok(Self { device, network, sets, options, seed, position, cold, room, losses, clipping })
+        Ok(Self { device, network, sets, options, seed, position, cold, room, losses, scaling })
     }
 
     /// The options with every value known.
@@ -210,6 +213,9 @@ impl Trainer {
         let Some((position, losses)) = checkpoints.load(&self.network)? else { return Ok(false) };
         if !losses.is_empty() {
             self.device.write(self.losses.part(0, losses.len()), &losses);
+        }
+        if let Some(state) = position.scale {
+            self.scaling.restore(&*self.device, state);
         }
         self.position = position;
         let device = self.device.describe();
@@ -316,7 +322,8 @@ impl Trainer {
 
     fn save(&self, checkpoints: Option<&Checkpoints>) -> Result<(), TrainError> {
         let Some(checkpoints) = checkpoints else { return Ok(()) };
-        Ok(checkpoints.save(&self.network, &self.position, &self.losses()?)?)
+        let position = Position { scale: self.scaling.state(&*self.device)?, ..self.position.clone() };
+        Ok(checkpoints.save(&self.network, &position, &self.losses()?)?)
     }
 
     pub(super) fn sizes(&self) -> Vec<Size> {

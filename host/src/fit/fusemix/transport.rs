@@ -8,7 +8,6 @@ use super::tiles::Part;
 use super::unpaired::Pool;
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{AddLoss, Kernel, PlanGradient, Potentials, Precision};
-use crate::nn::scale;
 
 /// Sinkhorn's steps.
 const TURNS: usize = 100;
@@ -80,15 +79,10 @@ impl Transport {
         let kernel = PlanGradient { rows, columns, epsilons: EPSILONS, factor: self.weight };
         let of_rows = self.losses.part(0, rows);
         device.launch(&kernel, &[tiles[1], teacher_u, teacher_v, u, v], &[tiles[0], of_rows]);
-        let [to_rows, to_columns] = whole.gradients(shared, (precision, self.scale(rows)), [true; 2]);
+        let [to_rows, to_columns] = whole.gradients(shared, precision, [true; 2]);
         device.launch(&to_rows, &[tiles[0], own[1]], &[passes[0].gradient(first, rows * shared)]);
         device.launch(&to_columns, &[tiles[0], own[0]], &[passes[1].gradient(first, columns * shared)]);
         device.launch(&AddLoss { count: rows, step: at, factor: self.weight }, &[of_rows], &[losses]);
-    }
-
-    /// The factor that brings the gradients of up to some items into f16's range.
-    pub(super) fn scale(&self, items: usize) -> f32 {
-        scale(items) / self.weight.max(1.0).log2().ceil().exp2()
     }
 
     fn potential(&self, space: usize, [rows, columns]: [usize; 2]) -> [Slice<'_>; 2] {

@@ -1,7 +1,8 @@
 enable f16;
 
-// out = a b of factors rounded to f16: matmul.wgsl with twice the values an instruction. 16 terms are summed in f16, the
-// rest in f32. `scale` brings a, a gradient, into the range of f16; a factor beyond it counts as its largest value.
+// out = a b of f16 factors on a GPU without matrix units: matmul.wgsl with twice the values an instruction. 16 terms are
+// summed in f16, the rest in f32. Lines of a and b begin at multiples of eight values, with zeros behind their ends. The
+// value of `SIDE`, 64 or 128, comes from outside.
 
 struct Params {
     m: u32, n: u32, k: u32,
@@ -9,34 +10,74 @@ struct Params {
     accumulate: u32, scale: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+var<immediate> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+// f32, or with `HALF` two f16 a value.
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
+// True if the matrix lies row by row.
+override A_ROWS: bool;
+override B_ROWS: bool;
+// True if out is f16, in lines that begin at multiples of eight values.
+override HALF: bool;
+
 const TERMS = 16u;
+// Threads next to and below each other, and all of them.
+const ACROSS = SIDE / 8u;
+const THREADS = ACROSS * ACROSS;
 // Blocks of 4 values of a term, and one that keeps the terms apart in the memory's banks.
-const PITCH = 17u;
+const PITCH = SIDE / 4u + 1u;
+const BUFFER = TERMS * PITCH;
 
-var<workgroup> a_tile: array<vec4<f16>, 272>;
-var<workgroup> b_tile: array<vec4<f16>, 272>;
+var<workgroup> a_tile: array<vec4<f16>, 2u * BUFFER>;
+var<workgroup> b_tile: array<vec4<f16>, 2u * BUFFER>;
 
-fn factor(value: f32) -> f16 {
-    return f16(clamp(value, -65504.0, 65504.0));
+// The place of four values in a tile: x of the terms, or of the side, that lie one after the other, and y across them.
+fn place(slot: u32, by_term: bool) -> vec2<u32> {
+    return select(vec2(4u * (slot % (SIDE / 4u)), slot / (SIDE / 4u)), vec2(4u * (slot % 4u), slot / 4u), by_term);
 }
 
-fn a_value(row: u32, term: u32) -> f16 {
-    if row < params.m && term < params.k {
-        return factor(params.scale * a[row * params.a_row + term * params.a_column]);
-    }
-    return 0.0h;
+fn fetch_a(slot: u32, top: u32, first: u32) -> vec4<f16> {
+    let at = select(vec2(top, first), vec2(first, top), A_ROWS) + place(slot, A_ROWS);
+    let end = select(vec2(params.m, params.k), vec2(params.k, params.m), A_ROWS);
+    let within = at.x < end.x && at.y < end.y;
+    let four = (at.y * max(params.a_row, params.a_column) + at.x) / 4u;
+    return select(vec4<f16>(), a[select(0u, four, within)], within);
 }
 
-fn b_value(term: u32, column: u32) -> f16 {
-    if term < params.k && column < params.n {
-        return factor(b[term * params.b_row + column * params.b_column]);
+fn fetch_b(slot: u32, left: u32, first: u32) -> vec4<f16> {
+    let at = select(vec2(first, left), vec2(left, first), B_ROWS) + place(slot, !B_ROWS);
+    let end = select(vec2(params.k, params.n), vec2(params.n, params.k), B_ROWS);
+    let within = at.x < end.x && at.y < end.y;
+    let four = (at.y * max(params.b_row, params.b_column) + at.x) / 4u;
+    return select(vec4<f16>(), b[select(0u, four, within)], within);
+}
+
+fn put_a(slot: u32, buffer: u32, four: vec4<f16>) {
+    let at = place(slot, A_ROWS);
+    if A_ROWS {
+        let to = buffer + at.x * PITCH + at.y / 4u;
+        a_tile[to][at.y % 4u] = four.x;
+        a_tile[to + PITCH][at.y % 4u] = four.y;
+        a_tile[to + 2u * PITCH][at.y % 4u] = four.z;
+        a_tile[to + 3u * PITCH][at.y % 4u] = four.w;
+    } else {
+        a_tile[buffer + at.y * PITCH + at.x / 4u] = four;
     }
-    return 0.0h;
+}
+
+fn put_b(slot: u32, buffer: u32, four: vec4<f16>) {
+    let at = place(slot, !B_ROWS);
+    if B_ROWS {
+        b_tile[buffer + at.y * PITCH + at.x / 4u] = four;
+    } else {
+        let to = buffer + at.x * PITCH + at.y / 4u;
+        b_tile[to][at.y % 4u] = four.x;
+        b_tile[to + PITCH][at.y % 4u] = four.y;
+        b_tile[to + 2u * PITCH][at.y % 4u] = four.z;
+        b_tile[to + 3u * PITCH][at.y % 4u] = four.w;
+    }
 }
 
 fn add(sums: mat4x4<f16>, rows: vec4<f16>, columns: vec4<f16>) -> mat4x4<f16> {
@@ -52,68 +93,111 @@ fn wide(sums: mat4x4<f16>) -> mat4x4<f32> {
     return mat4x4(vec4<f32>(sums[0]), vec4<f32>(sums[1]), vec4<f32>(sums[2]), vec4<f32>(sums[3]));
 }
 
-fn put(row: u32, column: u32, sums: mat4x4<f32>) {
-    var block = sums;
-    for (var i = 0u; i < 4u; i += 1u) {
-        for (var j = 0u; j < 4u; j += 1u) {
-            if row + i < params.m && column + j < params.n {
-                let at = (row + i) * params.n + column + j;
-                out[at] = block[i][j] / params.scale + select(0.0, out[at], params.accumulate == 1u);
-            }
-        }
+fn finish_one(at: u32, within: bool, value: f32) {
+    if within {
+        out[at] = value + select(0.0, out[at], params.accumulate == 1u);
     }
 }
 
-@compute @workgroup_size(8, 8)
-fn matmul_f16(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
-) {
-    let top = group.y * 64u;
-    let left = group.x * 64u;
+fn finish(row: u32, column: u32, sums: vec4<f32>) {
+    let values = sums / params.scale;
+    if HALF {
+        let line = (params.n + 7u) / 8u * 8u;
+        if row < params.m && column < line {
+            let at = (row * line + column) / 2u;
+            out[at] = bitcast<f32>(half_bits(values.xy));
+            out[at + 1u] = bitcast<f32>(half_bits(values.zw));
+        }
+    } else {
+        let at = row * params.n + column;
+        let within = row < params.m;
+        finish_one(at, within && column < params.n, values.x);
+        finish_one(at + 1u, within && column + 1u < params.n, values.y);
+        finish_one(at + 2u, within && column + 2u < params.n, values.z);
+        finish_one(at + 3u, within && column + 3u < params.n, values.w);
+    }
+}
+
+fn finish_block(row: u32, column: u32, sums: mat4x4<f32>) {
+    finish(row, column, sums[0]);
+    finish(row + 1u, column, sums[1]);
+    finish(row + 2u, column, sums[2]);
+    finish(row + 3u, column, sums[3]);
+}
+
+@compute @workgroup_size(THREADS)
+fn matmul_f16(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+    let top = group.y * SIDE;
+    let left = group.x * SIDE;
+    let down = index / ACROSS;
+    let right = index % ACROSS;
     var sums_00 = mat4x4<f32>();
     var sums_01 = mat4x4<f32>();
     var sums_10 = mat4x4<f32>();
     var sums_11 = mat4x4<f32>();
+    // A tile of side 128 is two fours a thread, one of side 64 four.
+    put_a(index, 0u, fetch_a(index, top, 0u));
+    put_b(index, 0u, fetch_b(index, left, 0u));
+    put_a(index + THREADS, 0u, fetch_a(index + THREADS, top, 0u));
+    put_b(index + THREADS, 0u, fetch_b(index + THREADS, left, 0u));
+    if SIDE < 128u {
+        put_a(index + 2u * THREADS, 0u, fetch_a(index + 2u * THREADS, top, 0u));
+        put_b(index + 2u * THREADS, 0u, fetch_b(index + 2u * THREADS, left, 0u));
+        put_a(index + 3u * THREADS, 0u, fetch_a(index + 3u * THREADS, top, 0u));
+        put_b(index + 3u * THREADS, 0u, fetch_b(index + 3u * THREADS, left, 0u));
+    }
+    workgroupBarrier();
+    var begin = 0u;
     for (var first = 0u; first < params.k; first += TERMS) {
-        for (var slot = index; slot < 256u; slot += 64u) {
-            // Neighbouring threads read neighbouring values, whichever way the matrix lies.
-            var place = select(vec2(slot / 16u, slot % 16u), vec2(slot % 16u, slot / 16u), params.a_column == 1u);
-            let row = top + 4u * place.y;
-            var term = first + place.x;
-            a_tile[place.x * PITCH + place.y] =
-                vec4(a_value(row, term), a_value(row + 1u, term), a_value(row + 2u, term), a_value(row + 3u, term));
-            place = select(vec2(slot % 16u, slot / 16u), vec2(slot / 16u, slot % 16u), params.b_column == 1u);
-            let column = left + 4u * place.y;
-            term = first + place.x;
-            b_tile[place.x * PITCH + place.y] = vec4(
-                b_value(term, column), b_value(term, column + 1u), b_value(term, column + 2u), b_value(term, column + 3u),
-            );
+        // Behind the last terms these are zeros.
+        let next = first + TERMS;
+        let a_0 = fetch_a(index, top, next);
+        let b_0 = fetch_b(index, left, next);
+        let a_1 = fetch_a(index + THREADS, top, next);
+        let b_1 = fetch_b(index + THREADS, left, next);
+        var a_2: vec4<f16>;
+        var b_2: vec4<f16>;
+        var a_3: vec4<f16>;
+        var b_3: vec4<f16>;
+        if SIDE < 128u {
+            a_2 = fetch_a(index + 2u * THREADS, top, next);
+            b_2 = fetch_b(index + 2u * THREADS, left, next);
+            a_3 = fetch_a(index + 3u * THREADS, top, next);
+            b_3 = fetch_b(index + 3u * THREADS, left, next);
         }
-        workgroupBarrier();
         var part_00 = mat4x4<f16>();
         var part_01 = mat4x4<f16>();
         var part_10 = mat4x4<f16>();
         var part_11 = mat4x4<f16>();
         for (var term = 0u; term < TERMS; term += 1u) {
-            let row = term * PITCH + local.y;
-            let column = term * PITCH + local.x;
+            let row = begin + term * PITCH + down;
+            let column = begin + term * PITCH + right;
             part_00 = add(part_00, a_tile[row], b_tile[column]);
-            part_01 = add(part_01, a_tile[row], b_tile[column + 8u]);
-            part_10 = add(part_10, a_tile[row + 8u], b_tile[column]);
-            part_11 = add(part_11, a_tile[row + 8u], b_tile[column + 8u]);
+            part_01 = add(part_01, a_tile[row], b_tile[column + ACROSS]);
+            part_10 = add(part_10, a_tile[row + ACROSS], b_tile[column]);
+            part_11 = add(part_11, a_tile[row + ACROSS], b_tile[column + ACROSS]);
         }
         sums_00 += wide(part_00);
         sums_01 += wide(part_01);
         sums_10 += wide(part_10);
         sums_11 += wide(part_11);
+        begin = BUFFER - begin;
+        put_a(index, begin, a_0);
+        put_b(index, begin, b_0);
+        put_a(index + THREADS, begin, a_1);
+        put_b(index + THREADS, begin, b_1);
+        if SIDE < 128u {
+            put_a(index + 2u * THREADS, begin, a_2);
+            put_b(index + 2u * THREADS, begin, b_2);
+            put_a(index + 3u * THREADS, begin, a_3);
+            put_b(index + 3u * THREADS, begin, b_3);
+        }
         workgroupBarrier();
     }
-    let row = top + 4u * local.y;
-    let column = left + 4u * local.x;
-    put(row, column, sums_00);
-    put(row, column + 32u, sums_01);
-    put(row + 32u, column, sums_10);
-    put(row + 32u, column + 32u, sums_11);
+    let row = top + 4u * down;
+    let column = left + 4u * right;
+    finish_block(row, column, sums_00);
+    finish_block(row, column + SIDE / 2u, sums_01);
+    finish_block(row + SIDE / 2u, column, sums_10);
+    finish_block(row + SIDE / 2u, column + SIDE / 2u, sums_11);
 }

@@ -17,6 +17,14 @@ impl Order {
             Self::Columns => [1, rows],
         }
     }
+
+    /// The same in a matrix whose lines are `line` values apart.
+    pub(super) fn steps(self, line: usize) -> [usize; 2] {
+        match self {
+            Self::Rows => [line, 1],
+            Self::Columns => [1, line],
+        }
+    }
 }
 
 /// A matrix that a product reads.

@@ -94,7 +94,9 @@ fn losses_to_targets_that_are_the_pairs_themselves_are_the_losses() {
 fn rows_less_their_mean_sum_to_zero() {
     for (rows, width) in SIZES {
         let x = random(rows * width, 1);
-        let sums = both(&ColumnSum { rows, width, accumulate: false }, &[&x], &[&vec![0.0; width]], 1e-5).remove(0);
+        let sums =
+            both(&ColumnSum { rows, width, accumulate: false, format: Format::F32 }, &[&x], &[&vec![0.0; width]], 1e-5)
+                .remove(0);
         let kernel = Centred { rows, width, accumulate: false };
         let centred = both(&kernel, &[&x, &sums], &[&x], 1e-6).remove(0);
         for column in 0..width {
@@ -197,13 +199,13 @@ fn a_gate_is_the_product_of_its_halves() {
     for (rows, width) in SIZES {
         let (x, bias, gradient) = (random(rows * 2 * width, 1), random(2 * width, 2), random(rows * width, 3));
         for dropout in [Dropout::NONE, Dropout::new(0.4, 9)] {
-            let kernel = Glu { rows, width, first: 5, dropout };
+            let kernel = Glu { rows, width, first: 5, dropout, format: Format::F32 };
             let out = both(&kernel, &[&x, &bias], &[&gradient], 1e-5).remove(0);
             // The first halves alone, through the kernel without a gate.
             let halves = |first: usize| -> Vec<f32> {
                 x.chunks(2 * width).flat_map(|row| row[first..first + width].to_vec()).collect()
             };
-            let gelu = Gelu { rows, width, first: 5, dropout };
+            let gelu = Gelu { rows, width, first: 5, dropout, format: Format::F32 };
             let gelu = both(&gelu, &[&halves(0), &bias[..width]], &[&gradient], 1e-5).remove(0);
             let gated = halves(width).into_iter().zip(bias[width..].iter().cycle()).zip(&gelu);
             near(&out, &gated.map(|((b, bias), a)| a * (b + bias)).collect::<Vec<_>>(), 1e-5, "glu");

@@ -66,12 +66,12 @@ fn the_streaming_loss_is_the_dense_one_in_any_tiles() {
         let tower = Tower::new(device, &mut Fresh(ChaCha8Rng::seed_from_u64(0)), spec, shape);
         for (side, kept) in [(pairs, 1), (64, 1), (64, 3), (128, 1), (192, 100), (512, 1)] {
             let sides = [&x, &y].map(|values| {
-                let pass = Pass::new(device, &tower, [pairs, pairs], 1);
+                let pass = Pass::new(device, &tower, ([pairs, pairs], 1), Format::F32);
                 device.write(pass.embeddings(0, pairs * width), values);
                 pass
             });
             let (tau, slope, losses) = (device.upload(&[log_tau]), device.zeros(1), device.zeros(1));
-            let of_pairs = PairLoss::new(device, (pairs, width), (side, kept), bias);
+            let of_pairs = PairLoss::new(device, (pairs, width), (side, kept), (bias, Format::F32));
             let passes = [&sides[0], &sides[1]];
             let precision = Precision::F32;
             of_pairs.launch(

@@ -14,6 +14,7 @@ use crate::latents::Latents;
 use crate::nn::AdapterKind;
 
 mod faults;
+mod halves;
 mod pytorch;
 
 /// Latents in memory.

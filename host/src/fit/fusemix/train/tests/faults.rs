@@ -27,6 +27,10 @@ impl Device for Scarce {
         "a small GPU".to_owned()
     }
 
+    fn halves(&self) -> bool {
+        false
+    }
+
     fn has_16_bit(&self) -> bool {
         false
     }

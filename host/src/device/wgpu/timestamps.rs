@@ -7,7 +7,7 @@ use ::wgpu::{
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::profile::Profile;
+use crate::device::profile::Profile;
 
 /// The most launches that are timed before collection: two queries each, of the 4096 that wgpu allows.
 const LAUNCHES: u32 = 2048;

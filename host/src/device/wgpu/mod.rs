@@ -1,27 +1,36 @@
 //! GPUs through wgpu: Vulkan, Metal, DX12.
 
+mod adapters;
+mod bindings;
+mod pipelines;
+mod timestamps;
+
 use ::wgpu::util::{BufferInitDescriptor, DeviceExt};
 use ::wgpu::{
-    BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferDescriptor, BufferUsages,
-    CommandEncoder, ComputePassDescriptor, ComputePipeline, ComputePipelineDescriptor, DeviceDescriptor, DeviceType,
-    Features, Instance, InstanceDescriptor, MapMode, PollType, PowerPreference, RequestAdapterOptions,
-    ShaderModuleDescriptor, ShaderSource, SubmissionIndex,
+    BufferDescriptor, BufferUsages, CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, DeviceType,
+    ExperimentalFeatures, Features, Instance, InstanceDescriptor, MapMode, PollType, PowerPreference,
+    RequestAdapterOptions, SubmissionIndex,
 };
-use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::buffer::{Buffer, Memory, Slice};
-use super::profile::Profile;
-use super::timestamps::Timestamps;
+use super::profile::{Profile, Work};
 use super::{Device, DeviceError};
 use crate::kernels::{Gpu, Kernel};
+pub use adapters::{AdapterReport, adapters};
+use bindings::Bindings;
+use pipelines::Pipelines;
+use timestamps::Timestamps;
 
 /// The most launches per submission, so that a GPU that also draws a desktop stays responsive.
 const LAUNCHES: usize = 1 << 12;
 /// Steps that may be running while the next one is prepared.
 const STEPS: usize = 2;
+
+/// What is used where there is it.
+const WANTED: Features =
+    Features::SUBGROUP.union(Features::SHADER_F16).union(Features::TIMESTAMP_QUERY).union(Features::PIPELINE_CACHE);
 
 /// A GPU.
 pub struct Wgpu {
@@ -29,7 +38,9 @@ pub struct Wgpu {
     gpu: Gpu,
     device: ::wgpu::Device,
     queue: ::wgpu::Queue,
-    pipelines: Mutex<HashMap<&'static str, ComputePipeline>>,
+    pipelines: Mutex<Pipelines>,
+    bindings: Mutex<Bindings>,
+    memory: Option<u64>,
     recording: Mutex<Recording>,
     failure: Arc<Mutex<Option<DeviceError>>>,
     timestamps: Option<Timestamps>,
@@ -39,6 +50,8 @@ pub struct Wgpu {
 /// Launches that are not yet submitted to the GPU.
 #[derive(Default)]
 struct Recording {
+    /// The pass that launches join, of the encoder; it ends before anything else is recorded.
+    pass: Option<ComputePass<'static>>,
     encoder: Option<CommandEncoder>,
     launches: usize,
     /// The last submission of each running step.
@@ -71,9 +84,16 @@ impl Wgpu {
         if real && software {
             return Err(missing(&format!("only {}, a software renderer", info.name)));
         }
-        let required_features =
-            adapter.features() & (Features::SUBGROUP | Features::SHADER_F16 | Features::TIMESTAMP_QUERY);
-        let asked = DeviceDescriptor { required_limits: adapter.limits(), required_features, ..Default::default() };
+        let fragment = adapters::fragment(&adapter);
+        let mut required_features = Features::IMMEDIATES | (adapter.features() & WANTED);
+        if fragment.is_some() {
+            required_features |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        }
+        // SAFETY: of what is experimental only matrix units are used, by one kernel, which tests hold against its twin.
+        let experimental_features = unsafe { ExperimentalFeatures::enabled() };
+        let required_limits = adapter.limits();
+        let asked =
+            DeviceDescriptor { required_limits, required_features, experimental_features, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&asked)).map_err(|error| missing(&error))?;
         let name = format!("{} ({})", info.name, info.backend);
         let failure = Arc::new(Mutex::new(None));
@@ -91,20 +111,30 @@ impl Wgpu {
             // Whatever else failed did so because of this.
             *lock(&losses) = Some(DeviceError::Lost { device: device_name.clone(), reason });
         });
-        let fixed = info.subgroup_min_size == info.subgroup_max_size && required_features.contains(Features::SUBGROUP);
-        let subgroup = fixed.then_some(info.subgroup_min_size);
+        let subgroups = [info.subgroup_min_size, info.subgroup_max_size];
+        let subgroups = required_features.contains(Features::SUBGROUP).then_some(subgroups);
+        let workgroup = device.limits().max_compute_workgroup_storage_size;
+        let f16 = required_features.contains(Features::SHADER_F16);
         let timed = profile && required_features.contains(Features::TIMESTAMP_QUERY);
         Ok(Self {
             name,
-            gpu: Gpu { software, subgroup, f16: required_features.contains(Features::SHADER_F16) },
+            gpu: Gpu { software, subgroups, f16, fragment, workgroup },
             timestamps: timed.then(|| Timestamps::new(&device, &queue)),
+            pipelines: Mutex::new(Pipelines::new(&device, &info)),
+            bindings: Mutex::default(),
+            memory: adapters::memory(&adapter),
             device,
             queue,
-            pipelines: Mutex::default(),
             recording: Mutex::default(),
             failure,
             profile: Profile::default(),
         })
+    }
+
+    /// What its kernels may use.
+    #[cfg(test)]
+    pub(crate) fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// Loses the GPU, as a driver crash does.
@@ -113,25 +143,9 @@ impl Wgpu {
         self.device.destroy();
     }
 
-    fn pipeline(&self, source: &'static str, entry: &'static str) -> ComputePipeline {
-        let compile = || {
-            let source = ShaderSource::Wgsl(source.into());
-            let module = self.device.create_shader_module(ShaderModuleDescriptor { label: None, source });
-            self.device.create_compute_pipeline(&ComputePipelineDescriptor {
-                label: Some(entry),
-                layout: None,
-                module: &module,
-                entry_point: Some(entry),
-                compilation_options: Default::default(),
-                cache: None,
-            })
-        };
-        lock(&self.pipelines).entry(entry).or_insert_with(compile).clone()
-    }
-
     /// Submits the recorded launches to the GPU.
     fn hand_over(&self, recording: &mut Recording) -> Option<SubmissionIndex> {
-        recording.launches = 0;
+        (recording.launches, recording.pass) = (0, None);
         let mut encoder = recording.encoder.take()?;
         if let Some(timestamps) = &self.timestamps {
             timestamps.resolve(&mut encoder);
@@ -143,13 +157,36 @@ impl Wgpu {
         Some(index)
     }
 
+    /// Records what is no launch.
     fn record(&self, record: impl FnOnce(&mut CommandEncoder)) {
         let mut recording = lock(&self.recording);
+        recording.pass = None;
         record(recording.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default())));
+        self.recorded(&mut recording);
+    }
+
+    /// Records a launch, in the pass of those before it unless each is timed.
+    fn record_launch(&self, kernel: &'static str, record: impl FnOnce(&mut ComputePass<'static>)) {
+        let mut guard = lock(&self.recording);
+        let recording = &mut *guard;
+        let encoder = recording.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()));
+        let timestamp_writes = self.timestamps.as_ref().map(|timestamps| timestamps.begin(kernel));
+        if timestamp_writes.is_some() {
+            recording.pass = None;
+        }
+        let begin = || {
+            let descriptor = ComputePassDescriptor { label: None, timestamp_writes };
+            encoder.begin_compute_pass(&descriptor).forget_lifetime()
+        };
+        record(recording.pass.get_or_insert_with(begin));
+        self.recorded(recording);
+    }
+
+    fn recorded(&self, recording: &mut Recording) {
         recording.launches += 1;
         let full = self.timestamps.as_ref().is_some_and(Timestamps::are_full);
         if recording.launches >= LAUNCHES || full {
-            self.hand_over(&mut recording);
+            self.hand_over(recording);
         }
     }
 
@@ -172,8 +209,12 @@ impl Device for Wgpu {
         self.gpu.f16 && !self.gpu.software
     }
 
+    fn halves(&self) -> bool {
+        self.gpu.f16
+    }
+
     fn memory(&self) -> Option<u64> {
-        None
+        self.memory
     }
 
     fn shares_memory(&self) -> bool {
@@ -186,6 +227,8 @@ impl Device for Wgpu {
     }
 
     fn zeros(&self, len: usize) -> Buffer {
+        // Where buffers come, others have gone, which their bindings would keep.
+        lock(&self.bindings).clear();
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let size = len.max(1) as u64 * VALUE;
         let memory =
@@ -219,28 +262,16 @@ impl Device for Wgpu {
     }
 
     fn launch(&self, kernel: &dyn Kernel, reads: &[Slice<'_>], writes: &[Slice<'_>]) {
-        let mut shader = kernel.shader(&self.gpu);
-        let pipeline = self.pipeline(shader.source, shader.entry);
-        // Uniform memory comes in units of 16 bytes.
-        shader.params.resize(shader.params.len().next_multiple_of(4), 0);
-        let (contents, usage) = (bytemuck::cast_slice(&shader.params), BufferUsages::UNIFORM);
-        let params = self.device.create_buffer_init(&BufferInitDescriptor { label: None, contents, usage });
-        let bound = reads.iter().chain(writes).map(|slice| {
-            let (offset, size) = (slice.start as u64 * VALUE, slice.len.max(1) as u64 * VALUE);
-            BindingResource::Buffer(BufferBinding { buffer: memory(slice.buffer), offset, size: NonZeroU64::new(size) })
-        });
-        let bound = [params.as_entire_binding()].into_iter().chain(bound);
-        let entries: Vec<BindGroupEntry<'_>> =
-            (0..).zip(bound).map(|(binding, resource)| BindGroupEntry { binding, resource }).collect();
-        let layout = pipeline.get_bind_group_layout(0);
-        let group =
-            self.device.create_bind_group(&BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+        let shader = kernel.shader(&self.gpu);
+        let pipeline = lock(&self.pipelines).get(&self.device, &shader);
+        let slices = || reads.iter().chain(writes);
+        let group = lock(&self.bindings).get(&self.device, (pipelines::key(&shader), &pipeline), slices());
         let [x, y, z] = shader.workgroups;
-        self.record(|encoder| {
-            let timestamp_writes = self.timestamps.as_ref().map(|timestamps| timestamps.begin(kernel.name()));
-            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor { label: None, timestamp_writes });
-            pass.set_pipeline(&pipeline);
+        self.profile.count(kernel.name(), Work::of(kernel, slices()));
+        self.record_launch(kernel.name(), |pass| {
+            pass.set_pipeline(&pipeline.compute);
             pass.set_bind_group(0, &group, &[]);
+            pass.set_immediates(0, bytemuck::cast_slice(&shader.params));
             pass.dispatch_workgroups(x, y, z);
         });
     }
@@ -261,57 +292,4 @@ impl Device for Wgpu {
     fn profile(&self) -> &Profile {
         &self.profile
     }
-}
-
-/// An adapter found by wgpu.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct AdapterReport {
-    /// Its name.
-    pub name: String,
-    /// Its graphics API.
-    pub backend: String,
-    /// `discrete_gpu`, `integrated_gpu`, `virtual_gpu`, `cpu` (software) or `other`.
-    pub kind: &'static str,
-    /// The driver's name and version.
-    pub driver: String,
-    /// The most bytes of a buffer.
-    pub max_buffer_bytes: u64,
-    /// The most bytes of a buffer that a kernel can bind.
-    pub max_binding_bytes: u64,
-    /// The most bytes of a workgroup's memory.
-    pub workgroup_bytes: u32,
-    /// Minimum and maximum size of a subgroup, if shaders can use subgroups.
-    pub subgroup: Option<[u32; 2]>,
-    /// True if shaders can compute with f16.
-    pub f16: bool,
-    /// True if kernels can be timed.
-    pub timestamps: bool,
-}
-
-/// All adapters found by wgpu.
-pub fn adapters() -> Vec<AdapterReport> {
-    let instance = Instance::new(InstanceDescriptor::new_without_display_handle());
-    let adapters = pollster::block_on(instance.enumerate_adapters(::wgpu::Backends::all()));
-    let report = |adapter: &::wgpu::Adapter| {
-        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-        AdapterReport {
-            name: info.name,
-            backend: info.backend.to_string(),
-            kind: match info.device_type {
-                DeviceType::DiscreteGpu => "discrete_gpu",
-                DeviceType::IntegratedGpu => "integrated_gpu",
-                DeviceType::VirtualGpu => "virtual_gpu",
-                DeviceType::Cpu => "cpu",
-                DeviceType::Other => "other",
-            },
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-            max_buffer_bytes: limits.max_buffer_size,
-            max_binding_bytes: limits.max_storage_buffer_binding_size,
-            workgroup_bytes: limits.max_compute_workgroup_storage_size,
-            subgroup: features.contains(Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]),
-            f16: features.contains(Features::SHADER_F16),
-            timestamps: features.contains(Features::TIMESTAMP_QUERY),
-        }
-    };
-    adapters.iter().map(report).collect()
 }
