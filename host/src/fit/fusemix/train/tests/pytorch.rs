@@ -1,28 +1,23 @@
 //! Ten steps of each loss, each term and each kind of adapter against PyTorch, on both devices.
 
 use safetensors::SafeTensors;
-use std::path::Path;
 
 use super::*;
 use crate::fit::Problem;
 use crate::fit::fusemix::{Loss, Start, TargetKind};
 use crate::space::{Head, Inlet, Input, Projection};
 
-/// `tests/golden/fusemix_step.safetensors`.
-struct Golden(Vec<u8>);
+/// `tests/golden/fusemix_step.safetensors`, within the tests: they also run where there is no repository.
+struct Golden(&'static [u8]);
 
 impl Golden {
-    fn path() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/fusemix_step.safetensors")
-    }
-
     fn read() -> Self {
-        Self(std::fs::read(Self::path()).unwrap())
+        Self(include_bytes!("../../../../../../tests/golden/fusemix_step.safetensors"))
     }
 
     /// A tensor's values, and its last dimension.
     fn tensor(&self, name: &str) -> (Vec<f32>, usize) {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let file = SafeTensors::deserialize(self.0).unwrap();
         let tensor = file.tensor(name).unwrap();
         (bytemuck::pod_collect_to_vec::<u8, f32>(tensor.data()), *tensor.shape().last().unwrap())
     }
