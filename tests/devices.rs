@@ -33,3 +33,19 @@ fn a_bench_counts_and_splits_what_a_step_takes() {
     }
     place.run("bench step --dims 96 --device cpu").fails(1, "--dims takes two numbers");
 }
+
+#[test]
+fn a_bench_of_a_product_counts_its_operations() {
+    let place = Place::new("");
+    for (orders, precision) in [("rc", "f32"), ("rr", "bf16"), ("cr", "f32")] {
+        let bench = place.json(&format!(
+            "bench product --shape 65,33,17 --orders {orders} --precision {precision} --device cpu --rounds 3"
+        ));
+        let number = |key: &str| bench[key].as_f64().unwrap();
+        let flops = number("flops_per_second") * number("median_seconds");
+        assert!((flops / (2.0 * 65.0 * 33.0 * 17.0) - 1.0).abs() < 1e-6, "{bench}");
+        assert_eq!((number("rounds"), bench["orders"].as_str()), (3.0, Some(orders)));
+    }
+    place.run("bench product --shape 4,4 --device cpu").fails(1, "--shape takes three numbers");
+    place.run("bench product --orders rb --device cpu").fails(1, "choose rc, rr or cr");
+}

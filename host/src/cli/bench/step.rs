@@ -1,34 +1,20 @@
-//! `fusemix bench`: the speed at which this machine trains.
+//! `fusemix bench step`: the speed of training steps.
 
-use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use anyhow::{Result, bail};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Cli, print, profile};
+use super::{Cli, limit_threads, precision, print, profile};
 use crate::bytes::Bytes;
 use crate::device::{self, Device, DeviceChoice};
 use crate::fit::PairSet;
 use crate::fit::fusemix::{Precision, TrainOptions, Trainer, time_product};
+use crate::kernels::{Matmul, Order};
 use crate::latents::Latents;
 use crate::space::{AdapterKind, TowerSpec};
 
-/// Benchmark the parts of training.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Time training steps on random latents
-    Step(Step),
-}
-
-#[derive(clap::Args)]
-struct Step {
     /// The widths of the two sides' latents
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "1280,384")]
     dims: Vec<usize>,
@@ -62,26 +48,22 @@ struct Step {
     /// Warm-up steps before those
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: usize,
+    /// Do not time kernels, which costs a GPU some time
+    #[arg(long)]
+    no_profile: bool,
     /// CPU threads [default: all]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Command::Step(arguments) = arguments.command;
     let &[first, second] = &arguments.dims[..] else { bail!("--dims takes two numbers, such as 1280,384") };
-    let precision = match arguments.precision.as_str() {
-        "f32" => Precision::F32,
-        "bf16" => Precision::Bf16,
-        other => bail!("`--precision {other}`: choose f32 or bf16"),
-    };
-    if let Some(threads) = arguments.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")?;
-    }
+    let precision = precision(&arguments.precision)?;
+    limit_threads(arguments.threads)?;
     if first.min(second) == 0 || arguments.batch < 2 || arguments.steps == 0 {
         bail!("--dims and --steps must be at least 1, --batch at least 2");
     }
-    let device = device::open(arguments.device, true)?;
+    let device = device::open(arguments.device, !arguments.no_profile)?;
     let options = TrainOptions {
         blocks: Some(arguments.blocks),
         expansion: Some(arguments.expansion),
@@ -169,10 +151,12 @@ impl Latents for Random {
 /// The speed that the device reaches in a product of two square matrices, of 2048 x 2048 where that is quick.
 fn peak_flops(device: &Arc<dyn Device>, precision: Precision) -> Result<f64> {
     let mut most = 0.0_f64;
-    for side in [512, 512, 1024, 2048, 2048] {
-        let time = time_product(&**device, side, precision)?;
-        most = most.max(2.0 * (side as f64).powi(3) / time.as_secs_f64());
-        if time > Duration::from_millis(500) {
+    let (rows, accumulate) = (Order::Rows, false);
+    for side in [512, 1024, 2048] {
+        let product = Matmul { m: side, n: side, k: side, a: rows, b: rows, accumulate, precision, scale: 1.0 };
+        let time = time_product(&**device, &product, 1)?[0].as_secs_f64();
+        most = most.max(2.0 * (side as f64).powi(3) / time);
+        if time > 0.1 {
             break;
         }
     }

@@ -6,8 +6,11 @@ use super::draws;
 use super::error::TrainError;
 use super::train::Trainer;
 use crate::device::{Device, DeviceError};
-use crate::kernels::{Matmul, Order, Precision};
+use crate::kernels::{Matmul, hash};
 use crate::nn::{AdapterKind, Version};
+
+/// The least duration of a round of products.
+const ROUND: Duration = Duration::from_millis(60);
 
 impl Trainer {
     /// Takes `steps` steps, waits for each, and returns their durations.
@@ -46,14 +49,28 @@ impl Trainer {
     }
 }
 
-/// The duration of a product of two square matrices on a device.
-pub fn time_product(device: &dyn Device, side: usize, precision: Precision) -> Result<Duration, DeviceError> {
-    let values: Vec<f32> = (0..side * side).map(|at| (at % 251) as f32 / 251.0).collect();
-    let (a, b, out) = (device.upload(&values), device.upload(&values), device.zeros(side * side));
-    let product = Matmul::new([side; 3], [Order::Rows; 2], precision);
-    device.read(a.part(0, 1))?;
-    let start = Instant::now();
-    device.launch(&product, &[a.all(), b.all()], &[out.all()]);
-    device.read(out.part(0, 1))?;
-    Ok(start.elapsed())
+/// The duration of a product of random factors: the mean of each of `rounds` rounds of launches, without the time that it
+/// takes to launch them where the device times kernels itself.
+pub fn time_product(device: &dyn Device, product: &Matmul, rounds: usize) -> Result<Vec<Duration>, DeviceError> {
+    let Matmul { m, n, k, .. } = *product;
+    let random = |at: usize| hash(at as u32) as f32 / (1u32 << 31) as f32 - 1.0;
+    let upload = |len: usize| device.upload(&(0..len).map(random).collect::<Vec<f32>>());
+    let (a, b, out) = (upload(m * k), upload(k * n), device.zeros(m * n));
+    let round = |launches: u32| {
+        device.profile().take();
+        let start = Instant::now();
+        (0..launches).for_each(|_| device.launch(product, &[a.all(), b.all()], &[out.all()]));
+        device.read(out.part(0, 1))?;
+        let waited = start.elapsed();
+        let timed: Duration = device.profile().take().iter().map(|(_, kernel)| kernel.time).sum();
+        Ok(if timed.is_zero() { waited } else { timed } / launches)
+    };
+    // The first launch compiles, the second tells how many fill a round, and a round wakes the device up.
+    round(1)?;
+    let launches = (ROUND.as_secs_f64() / round(1)?.as_secs_f64()) as u32;
+    let launches = launches.clamp(1, 1000);
+    if launches > 1 {
+        round(launches)?;
+    }
+    (0..rounds).map(|_| round(launches)).collect()
 }

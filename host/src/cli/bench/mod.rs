@@ -1,0 +1,47 @@
+//! `fusemix bench`: the speed at which this machine trains.
+
+mod product;
+mod step;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use super::{Cli, print, profile};
+use crate::fit::fusemix::Precision;
+
+/// Benchmark the parts of training.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Time training steps on random latents
+    Step(step::Arguments),
+    /// Time a product of random matrices
+    Product(product::Arguments),
+}
+
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    match arguments.command {
+        Command::Step(arguments) => step::run(cli, arguments),
+        Command::Product(arguments) => product::run(cli, arguments),
+    }
+}
+
+/// The value of `--precision`.
+fn precision(text: &str) -> Result<Precision> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        other => bail!("`--precision {other}`: choose f32 or bf16"),
+    }
+}
+
+/// Obeys `--threads`.
+fn limit_threads(threads: Option<usize>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")
+}
