@@ -48,8 +48,9 @@ def pixels(path, fit="crop", size=SIZE):
 @torch.inference_mode()
 def encode(model, pictures):
     """u8 [n, 224, 224, 3] -> [n, 1280]: the head's channels, averaged over the picture."""
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().contiguous()
-    return model.extract_features((x - MEAN) / STD).mean((2, 3))
+    weight = next(model.parameters())
+    x = torch.from_numpy(np.stack(pictures)).to(weight.device).permute(0, 3, 1, 2).float().contiguous()
+    return model.extract_features(((x - MEAN) / STD).to(weight.dtype)).mean((2, 3))
 
 
 def draw(folder):

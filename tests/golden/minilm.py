@@ -30,8 +30,8 @@ def load(folder):
 @torch.inference_mode()
 def encode(model, texts, pooling="mean"):
     """Token ids of n texts -> [n, 384]."""
-    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
-    mask = torch.arange(ids.shape[1]) < torch.tensor([[len(text)] for text in texts])
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True).to(model.device)
+    mask = torch.arange(ids.shape[1], device=model.device) < torch.tensor([[len(text)] for text in texts]).to(model.device)
     hidden = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # [n, tokens, 384]
     if pooling == "cls":
         return hidden[:, 0]

@@ -28,30 +28,32 @@ class Block(nn.Module):
         return x + self.down(self.dropout(F.gelu(self.up(self.norm(x)))))
 
 
-def torch_step(dims, blocks, batch, autocast, shared=512, expansion=4, dropout=0.6):
+def torch_step(dims, blocks, batch, autocast, shared=512, expansion=4, dropout=0.6, device="cpu"):
     """A function that takes one step."""
     towers = nn.ModuleList(
         nn.Sequential(*[Block(width, expansion, dropout) for _ in range(blocks)], nn.LayerNorm(width), nn.Linear(width, shared))
-        for width in dims)
-    log_tau = nn.Parameter(torch.tensor(0.07).log())
+        for width in dims).to(device)
+    log_tau = nn.Parameter(torch.tensor(0.07, device=device).log())
     decayed = [p for p in towers.parameters() if p.ndim == 2]
     others = [p for p in towers.parameters() if p.ndim < 2] + [log_tau]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-                                  lr=1e-3, fused=True)  # its fastest on a CPU
-    latents = [torch.randn(2 * batch, width) for width in dims]
-    mixing, target = torch.distributions.Beta(1.0, 1.0), torch.arange(batch)
+                                  lr=1e-3, fused=True)  # its fastest
+    latents = [torch.randn(2 * batch, width, device=device) for width in dims]
+    mixing, target = torch.distributions.Beta(1.0, 1.0), torch.arange(batch, device=device)
 
     def step():
-        order = torch.randperm(2 * batch)
+        order = torch.randperm(2 * batch, device=device)
         lam = mixing.sample()
         mixed = [lam * z[order[:batch]] + (1 - lam) * z[order[batch:]] for z in latents]
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
             x, y = [F.normalize(tower(z), dim=1) for tower, z in zip(towers, mixed)]
             logits = (x @ y.T).float() / log_tau.exp().clamp(0.001, 0.5)
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
