@@ -49,8 +49,8 @@ impl Trainer {
     }
 }
 
-/// The duration of a product of random factors: the mean of each of `rounds` rounds of launches, without the time that it
-/// takes to launch them where the device times kernels itself.
+/// The durations of a product of random factors: the mean of each of `rounds` rounds of launches. Where the device
+/// times kernels itself, the time to launch them does not count.
 pub fn time_product(device: &dyn Device, product: &Matmul, rounds: usize) -> Result<Vec<Duration>, DeviceError> {
     let Matmul { m, n, k, .. } = *product;
     let random = |at: usize| hash(at as u32) as f32 / (1u32 << 31) as f32 - 1.0;
