@@ -10,7 +10,7 @@ def main():
     for precision in ("bf16", "f32"):
         what = f"{dims} 1 block B = {batch:,}, {'f32' if precision == 'f32' else '16 bits'}"
         with peak:
-            made = bench.attempt(what, lambda: ours(args, dims, 1, batch, precision, 2, "--no-profile"))
+            made = bench.attempt(what, lambda: ours(args, dims, 1, batch, precision, 1, "--no-profile"))
         if made:
             bench.row(what=what, ours=made["median_step_seconds"], unit="s a step", peers={}, bench=made, memory=peak.bytes)
             if peak.bytes is not None:

@@ -15,14 +15,14 @@ def shapes(rehearse):
     """m, n, k, the orders of the factors, and what it is."""
     if rehearse:
         return [(128, 128, 128, orders, "square") for orders in ("rc", "rr", "cr")]
-    squares = [(side, side, side, orders, "square") for side in (4096, 1024) for orders in ("rc", "rr", "cr")]
+    squares = [(4096, 4096, 4096, orders, "square") for orders in ("rc", "rr", "cr")]
     # Of the step at (1536, 1024): a micro-batch through a block's first layer, and a tile of logits.
     micro, width, inner, tile, shared = 1024, 1536, 6144, 2048, 512
     layer = [(micro, inner, width, "rc", "layer, forward"), (micro, width, inner, "rr", "layer, to its input"),
              (inner, width, micro, "cr", "layer, to its weights")]
     logits = [(tile, tile, shared, "rc", "logits"), (tile, shared, tile, "rr", "logits, to rows"),
               (tile, shared, tile, "cr", "logits, to columns")]
-    return squares[:3] + layer + logits + squares[3:]
+    return [*squares, *layer, *logits, (1024, 1024, 1024, "rc", "square")]
 
 
 class Torch:

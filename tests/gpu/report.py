@@ -89,7 +89,7 @@ def main():
     environment = libraries.environment(os.environ)
     environment, adapters = vulkan.environment(bundle, environment, args.rehearse)
     environment["PYTHONPATH"] = os.pathsep.join([str(bundle / "python"), *filter(None, [environment.get("PYTHONPATH")])])
-    environment["PYTHONUNBUFFERED"] = "1"
+    environment |= {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     machine = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "rehearsal": args.rehearse,
                "commit": (bundle / "commit").read_text().strip(), "driver": driver(), **torch_says(), **adapters,
                "cpu_cores": os.cpu_count(), "system": platform.platform()}
@@ -109,6 +109,8 @@ def main():
         left = args.seconds - (began - start) - 2
         if left < 5:
             rows, failure = [], "no time was left for it; --only or a larger --seconds gives it some"
+        elif name != "encode" and "adapter" not in adapters:
+            rows, failure = [], "Vulkan shows no GPU: see `tried` above; training needs one"
         else:
             rows, failure = run(name, min(SECTIONS[name], left), environment, arguments)
         report["sections"][name] = {"seconds": round(time.monotonic() - began, 1), "rows": rows, "failure": failure}

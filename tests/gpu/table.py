@@ -36,7 +36,8 @@ def line(row, rehearsal):
         return f"  {row['what']}: {row['says']}"
     peers = [f"{peer} {number(value)}" + (f" ({ratio(row, peer):.2f} x)" if ratio(row, peer) else "")
              for peer, value in row["peers"].items()]
-    return f"  {row['what']:<46} {number(row['ours']):>9} {row['unit']:<9} {'  '.join(peers)}{'' if rehearsal else verdict(row)}"
+    said = "  ".join(peers) + ("" if rehearsal else verdict(row))
+    return f"  {row['what']:<46} {number(row['ours']):>9} {row['unit']:<9} {said}".rstrip()
 
 
 def text(report):
@@ -47,7 +48,8 @@ def text(report):
     lines += [f"  {key}: {value}" for key, value in machine.items() if key not in ("rehearsal", "all_adapters")]
     lines.append("Ratios are how many times as good as PyTorch, those of memory how many times as much.")
     for name, section in report["sections"].items():
-        lines += ["", f"{name} ({section['seconds']} s)", *(line(row, machine["rehearsal"]) for row in section["rows"] if not row.get("quiet"))]
+        shown = [row for row in section["rows"] if not row.get("quiet")]
+        lines += ["", f"{name} ({section['seconds']} s)", *(line(row, machine["rehearsal"]) for row in shown)]
         if section["failure"]:
             lines += [f"  FAILED: {part}" if at == 0 else f"    {part}"
                       for at, part in enumerate(section["failure"].splitlines())]

@@ -60,7 +60,8 @@ def main():
             seconds = trained(args, folder, f"stamps-{device}", device, more)
             found = bench.program(args.bundle, "eval", folder / f"stamps-{device}")["retrieval"]
             says = "; ".join(f"{side['from']} to {side['to']} {recall(side)}" for side in found)
-            bench.row(what=f"training of the stamps, {device}", says=f"{seconds:.1f} s; {says}", retrieval=found, seconds=seconds)
+            bench.row(what=f"training of the stamps, {device}", says=f"{seconds:.1f} s; {says}", retrieval=found,
+                      seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ def attempts(bundle):
 
 def environment(bundle, base, rehearse):
     """The environment, and what the report says of its adapters."""
-    tried = {}
+    tried, command = {}, [bundle / "program" / "fusemix", "devices", "--json"]
     for name, extra in attempts(bundle):
         joined = os.pathsep.join(filter(None, [base.get("LD_LIBRARY_PATH"), extra.get("LD_LIBRARY_PATH")]))
         made = {**base, **extra, "LD_LIBRARY_PATH": joined}
-        done = subprocess.run([bundle / "program" / "fusemix", "devices", "--json"], env=made, capture_output=True, text=True)
+        done = subprocess.run(command, env=made, capture_output=True, text=True)
         if done.returncode:
             tried[name] = done.stderr.strip()[-300:]
             continue
