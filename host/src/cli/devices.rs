@@ -27,13 +27,15 @@ pub(super) fn run(cli: &Cli, Arguments {}: Arguments) -> Result<u8> {
     say!("{}{}", cpu.describe(), if cpu.has_16_bit() { ", bf16 products" } else { "" });
     for adapter in &adapters {
         let AdapterReport { name, backend, kind, driver, max_binding_bytes, workgroup_bytes, subgroup, .. } = adapter;
+        let units = adapter.fragment.map_or("none".to_owned(), |side| format!("of {side} x {side}"));
+        let memory = adapter.memory_bytes.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         say!("{name} ({backend}, {kind}, {driver})");
         let subgroup = subgroup.map_or("none".to_owned(), |[least, most]| {
             if least == most { format!("of {least}") } else { format!("of {least} to {most}") }
         });
         say!(
-            "    binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, f16 {}, \
-             timestamps {}",
+            "    memory {memory}, binds {} MiB, buffers of {} MiB, {} KiB of workgroup memory, subgroups {subgroup}, \
+             f16 {}, matrix units {units}, timestamps {}",
             max_binding_bytes >> 20,
             adapter.max_buffer_bytes >> 20,
             workgroup_bytes >> 10,

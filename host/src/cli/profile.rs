@@ -33,7 +33,7 @@ pub(super) fn print(kernels: &[(&'static str, KernelTime)], steps: usize) {
 }
 
 /// All kernels together.
-fn sum(kernels: &[(&'static str, KernelTime)]) -> KernelTime {
+pub(super) fn sum(kernels: &[(&'static str, KernelTime)]) -> KernelTime {
     kernels.iter().fold(KernelTime::default(), |sum, (_, kernel)| KernelTime {
         time: sum.time + kernel.time,
         launches: sum.launches + kernel.launches,

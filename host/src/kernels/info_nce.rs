@@ -9,9 +9,9 @@ use pulp::{Arch, Simd};
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Kernel, Shader, fold, groups, slices};
+use super::{Gpu, Halve, Kernel, Shader, fold, groups, slices};
 
-const WGSL: &str = include_str!("info_nce.wgsl");
+const WGSL: &str = concat!(include_str!("info_nce.wgsl"), include_str!("half.wgsl"));
 
 /// A tile of cosines, row by row.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +201,35 @@ impl Kernel for Gradient {
                 tile[at] -= 2.0 * share;
             }
         });
+    }
+}
+
+/// [`Gradient`] with the gradients, times `scale`, in [`Format::F16`]: reads `log_tau (1)`, `row (rows)`, `column
+/// (columns)` and the cosines `tile (rows x columns)`; writes the gradients, and writes or adds to `slope (rows)`.
+#[derive(Clone, Copy, Debug)]
+pub struct HalfGradient {
+    pub gradient: Gradient,
+    /// The power of two that brings them into f16's range.
+    pub scale: f32,
+}
+
+impl Kernel for HalfGradient {
+    fn name(&self) -> &'static str {
+        "half_gradient"
+    }
+
+    fn shader(&self, gpu: &Gpu) -> Shader {
+        let mut shader = Shader { entry: "half_gradient", ..self.gradient.shader(gpu) };
+        shader.params.push(self.scale.to_bits());
+        shader
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        let ([log_tau, row, column, tile], [half_tile, slope]) = slices(reads, writes);
+        let Tile { rows, columns, .. } = self.gradient.tile;
+        let mut tile = tile.to_vec();
+        self.gradient.twin(&[log_tau, row, column], &mut [&mut tile, slope]);
+        Halve { rows, width: columns, scale: self.scale }.twin(&[&tile], &mut [half_tile]);
     }
 }
 

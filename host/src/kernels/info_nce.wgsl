@@ -2,7 +2,7 @@
 // gradients, the loss.
 
 // log_sums and reduce have their counts in `rows`, reduce its step in `columns`.
-struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32 }
+struct Params { rows: u32, columns: u32, begin: u32, pairs: u32, diagonal: u32, scale: f32 }
 
 var<immediate> params: Params;
 
@@ -23,6 +23,11 @@ var<immediate> params: Params;
 @group(0) @binding(3) var<storage, read> column: array<f32>;
 @group(0) @binding(4) var<storage, read_write> tile: array<f32>;
 @group(0) @binding(5) var<storage, read_write> slope: array<f32>;
+
+// half_gradient
+@group(0) @binding(4) var<storage, read> cosine_tile: array<f32>;
+@group(0) @binding(5) var<storage, read_write> half_tile: array<u32>;
+@group(0) @binding(6) var<storage, read_write> half_slope: array<f32>;
 
 // target_gradient
 @group(0) @binding(4) var<storage, read> targets: array<f32>;
@@ -197,6 +202,44 @@ fn gradient(
     part = total(vec2(part, 0.0), index).x;
     if asked < params.rows && index == 0u {
         slope[i] = part + select(slope[i], 0.0, params.begin == 1u);
+    }
+}
+
+// The gradient to the cosine in column j of row i, which is no pair's.
+fn slope_of(c: f32, i: u32, j: u32) -> f32 {
+    let inverse = exp(-own_log_tau[0]);
+    let g = exp(c * inverse - row[i]) + exp(c * inverse - column[j]);
+    return inverse / (2.0 * f32(params.pairs)) * (g - select(0.0, 2.0, params.diagonal == 1u && i == j));
+}
+
+// gradient, with the tile of gradients in f16, in lines that begin at multiples of eight values.
+@compute @workgroup_size(64)
+fn half_gradient(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let asked = group.y * groups.x + group.x;
+    let i = min(asked, params.rows - 1u);
+    let line = (params.columns + 7u) / 8u * 4u;
+    var part = 0.0;
+    if asked < params.rows {
+        for (var pair = index; pair < line; pair += 64u) {
+            var slopes = vec2(0.0);
+            for (var second = 0u; second < 2u; second += 1u) {
+                let j = 2u * pair + second;
+                if j < params.columns {
+                    let c = cosine_tile[i * params.columns + j];
+                    slopes[second] = slope_of(c, i, j);
+                    part -= slopes[second] * c;
+                }
+            }
+            half_tile[i * line + pair] = half_bits(params.scale * slopes);
+        }
+    }
+    part = total(vec2(part, 0.0), index).x;
+    if asked < params.rows && index == 0u {
+        half_slope[i] = part + select(half_slope[i], 0.0, params.begin == 1u);
     }
 }
 

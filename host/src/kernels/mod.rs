@@ -38,7 +38,7 @@ pub use ema::Ema;
 pub(crate) use gelu::hash;
 pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
 pub use half::{Format, Halve};
-pub use info_nce::{ColumnSums, Diagonal, Gradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
+pub use info_nce::{ColumnSums, Diagonal, Gradient, HalfGradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
 pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub(crate) use matmul::{Cooperative, bf16};
 pub use matmul::{Matmul, Order, Precision};

@@ -1,6 +1,8 @@
 //! `fusemix bench`: the speed at which this machine trains.
 
+mod model;
 mod product;
+mod roofline;
 mod step;
 
 use anyhow::{Context, Result, bail};
@@ -22,12 +24,15 @@ enum Command {
     Step(step::Arguments),
     /// Time a product of random matrices
     Product(product::Arguments),
+    /// Count the work of a training step, and the time that it takes a GPU at best
+    Roofline(roofline::Arguments),
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Step(arguments) => step::run(cli, arguments),
         Command::Product(arguments) => product::run(cli, arguments),
+        Command::Roofline(arguments) => roofline::run(cli, arguments),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let precision = precision(&arguments.precision)?;
     limit_threads(arguments.threads)?;
     let device = device::open(arguments.device, true)?;
-    let product = Matmul { m, n, k, a, b, accumulate: false, precision, scale: 1.0 };
+    let product = Matmul::new([m, n, k], [a, b], precision);
     let mut times = time_product(&*device, &product, arguments.rounds)?;
     times.sort_unstable();
     let seconds = times[times.len() / 2].as_secs_f64();

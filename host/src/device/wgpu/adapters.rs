@@ -63,7 +63,8 @@ pub fn adapters() -> Vec<AdapterReport> {
     adapters.iter().map(report).collect()
 }
 
-/// The side of the squares of f16 that matrix units multiply with sums of f32; none if `FUSEMIX_NO_MATRIX_UNITS` is set.
+/// The side of the squares of f16 that matrix units multiply with sums of f32; none if `FUSEMIX_NO_MATRIX_UNITS` is
+/// set.
 pub(super) fn fragment(adapter: &Adapter) -> Option<u32> {
     let needed = Features::SUBGROUP | Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     if !adapter.features().contains(needed) || std::env::var_os("FUSEMIX_NO_MATRIX_UNITS").is_some() {
@@ -77,7 +78,8 @@ pub(super) fn fragment(adapter: &Adapter) -> Option<u32> {
         shapes.iter().filter(of_values).any(|shape| [shape.m_size, shape.n_size, shape.k_size] == [side; 3])
     };
     let threads = |side| Cooperative::threads(side, adapter.get_info().subgroup_max_size);
-    let fits = |side: u32| threads(side) <= limits.max_compute_invocations_per_workgroup.min(Cooperative::MOST_THREADS);
+    let most = limits.max_compute_invocations_per_workgroup.min(Cooperative::MOST_THREADS);
+    let fits = |side: u32| threads(side) <= most;
     let memory = limits.max_compute_workgroup_storage_size >= Cooperative::WORKGROUP_BYTES;
     [16, 8].into_iter().find(|&side| has(side) && fits(side)).filter(|_| memory)
 }

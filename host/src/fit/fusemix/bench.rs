@@ -6,7 +6,7 @@ use super::draws;
 use super::error::TrainError;
 use super::train::Trainer;
 use crate::device::{Device, DeviceError};
-use crate::kernels::{Matmul, hash};
+use crate::kernels::{Format, Halve, Matmul, Precision, hash};
 use crate::nn::{AdapterKind, Version};
 
 /// The least duration of a round of products.
@@ -52,10 +52,22 @@ impl Trainer {
 /// The durations of a product of random factors: the mean of each of `rounds` rounds of launches. Where the device
 /// times kernels itself, the time to launch them does not count.
 pub fn time_product(device: &dyn Device, product: &Matmul, rounds: usize) -> Result<Vec<Duration>, DeviceError> {
-    let Matmul { m, n, k, .. } = *product;
+    let Matmul { m, n, precision, .. } = *product;
+    let halves = precision == Precision::Bf16 && device.halves();
+    let format = if halves { Format::F16 } else { Format::F32 };
+    let product = &Matmul { formats: [format, Format::F32], ..*product };
     let random = |at: usize| hash(at as u32) as f32 / (1u32 << 31) as f32 - 1.0;
-    let upload = |len: usize| device.upload(&(0..len).map(random).collect::<Vec<f32>>());
-    let (a, b, out) = (upload(m * k), upload(k * n), device.zeros(m * n));
+    let factor = |[rows, width]: [usize; 2]| {
+        let values = device.upload(&(0..rows * width).map(random).collect::<Vec<f32>>());
+        if !halves {
+            return values;
+        }
+        let halves = device.zeros(format.values(rows, width));
+        device.launch(&Halve { rows, width, scale: 1.0 }, &[values.all()], &[halves.all()]);
+        halves
+    };
+    let [a, b] = product.lines().map(factor);
+    let out = device.zeros(m * n);
     let round = |launches: u32| {
         device.profile().take();
         let start = Instant::now();

@@ -7,7 +7,7 @@ use super::targets::Targets;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{
-    ColumnSums, Diagonal, Format, Gradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums, SigmoidGradient,
+    ColumnSums, Diagonal, Format, Gradient, HalfGradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums, SigmoidGradient,
     SigmoidReduce, SigmoidTargetGradient, TargetGradient, Tile,
 };
 use crate::nn::scale;
@@ -54,7 +54,7 @@ pub(super) type Wanted<'a> = (&'a Targets, Option<[&'a CentredRows; 2]>);
 
 impl PairLoss {
     /// Values of factors in f16, if products have those.
-    pub(super) fn halves(shape: (usize, usize), side: usize, format: Format) -> usize {
+    pub(super) fn values_in_f16(shape: (usize, usize), side: usize, format: Format) -> usize {
         if format == Format::F16 { Halves::values(shape, side) } else { 0 }
     }
 
@@ -130,7 +130,9 @@ impl PairLoss {
             }
             let begins = [part.column == 0, part.row == 0];
             // Of a mean over all B^2, gradients are smaller than of one over B.
-            self.to_sides(device, part, (precision, scale(pairs) * pairs.next_power_of_two() as f32), sides, begins);
+            let scale = scale(pairs) * pairs.next_power_of_two() as f32;
+            self.halve(device, part, scale);
+            self.to_sides(device, part, (precision, scale), sides, begins);
         }
         let reads = [loss.part(0, pairs), self.slope.part(0, pairs)];
         device.launch(&SigmoidReduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
@@ -148,18 +150,28 @@ impl PairLoss {
         begins: [bool; 2],
     ) {
         let products = part.gradients(self.width, precision, begins);
-        let (mut tile, mut formats, mut divisor) = (self.tile(part), [Format::F32; 2], 1.0);
-        if let Some(halves) = &self.halves {
-            let kernel = Halve { rows: part.rows, width: part.columns, scale };
-            let half = halves.tile.part(0, Format::F16.values(part.rows, part.columns));
-            device.launch(&kernel, &[tile], &[half]);
-            (tile, formats, divisor) = (half, [Format::F16, Format::F32], scale);
-        }
-        let [to_x, to_y] = products.map(|product| Matmul { formats, scale: divisor, ..product });
+        let (tile, formats, scale) = match self.halves(part) {
+            None => (self.tile(part), [Format::F32; 2], 1.0),
+            Some(tile) => (tile, [Format::F16, Format::F32], scale),
+        };
+        let [to_x, to_y] = products.map(|product| Matmul { formats, scale, ..product });
         let [of_x, of_y] = part.of(self.width);
         let [factor_x, factor_y] = self.factors(part, [x, y]);
         device.launch(&to_x, &[tile, factor_y], &[x.gradient(of_x.0, of_x.1)]);
         device.launch(&to_y, &[tile, factor_x], &[y.gradient(of_y.0, of_y.1)]);
+    }
+
+    /// A tile of gradients in f16, if products read those.
+    fn halves(&self, part: Part) -> Option<Slice<'_>> {
+        let values = Format::F16.values(part.rows, part.columns);
+        self.halves.as_ref().map(|halves| halves.tile.part(0, values))
+    }
+
+    /// Brings a tile of gradients, times `scale`, into f16, if products read that.
+    fn halve(&self, device: &dyn Device, part: Part, scale: f32) {
+        if let Some(halves) = self.halves(part) {
+            device.launch(&Halve { rows: part.rows, width: part.columns, scale }, &[self.tile(part)], &[halves]);
+        }
     }
 
     /// The embeddings of a tile's rows and columns, as factors of products.
@@ -215,13 +227,20 @@ impl PairLoss {
             match wanted {
                 None => {
                     let gradient = Gradient { tile: whole, pairs, diagonal: part.diagonal() };
-                    device.launch(&gradient, &[log_tau, row, column], &[tile, slope]);
+                    match self.halves(part) {
+                        None => device.launch(&gradient, &[log_tau, row, column], &[tile, slope]),
+                        Some(halves) => {
+                            let kernel = HalfGradient { gradient, scale: scale(pairs) };
+                            device.launch(&kernel, &[log_tau, row, column, tile], &[halves, slope]);
+                        }
+                    }
                 }
                 Some((targets, latents)) => {
                     let targets = targets.tile(device, part, (pairs, precision), latents);
                     let own = self.own.part(part.row, part.rows);
                     let gradient = TargetGradient { tile: whole, pairs };
                     device.launch(&gradient, &[log_tau, row, column, targets], &[tile, slope, own]);
+                    self.halve(device, part, scale(pairs));
                 }
             }
             self.to_sides(device, part, (precision, scale(pairs)), [x, y], begins);

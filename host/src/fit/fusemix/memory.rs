@@ -95,7 +95,7 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let times = if options.needs_centred() { 6 } else { 3 };
     let staged = if device.shares_memory() { 0 } else { times * rows * widths };
     let passes = sizes.iter().map(|(fixed, kept)| fixed + kept).sum::<usize>();
-    let halves = PairLoss::halves((batch, network.width), tile, format);
+    let halves = PairLoss::values_in_f16((batch, network.width), tile, format);
     let terms = terms(network, options, most, tile) + halves;
     let least = parameters + staged + 6 * batch + tile * tile + passes + terms;
     if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {

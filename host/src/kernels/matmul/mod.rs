@@ -7,8 +7,6 @@ mod cooperative;
 mod matrix;
 mod plain;
 
-use std::borrow::Cow;
-
 use super::{Format, Gpu, Kernel, Shader, slices};
 pub(crate) use cooperative::Cooperative;
 use matrix::Matrix;
@@ -58,14 +56,15 @@ impl Matmul {
 
     /// True if all contiguous dimensions are multiples of four.
     fn is_in_fours(&self) -> bool {
-        let [a, b] = self.lines();
+        let [[_, a], [_, b]] = self.lines();
         [a, b, self.n].iter().all(|length| length.is_multiple_of(4))
     }
 
-    /// The lengths of the factors' lines.
-    fn lines(&self) -> [usize; 2] {
-        let a = if self.a == Order::Rows { self.k } else { self.m };
-        [a, if self.b == Order::Rows { self.n } else { self.k }]
+    /// The number of lines of both factors, and the values of a line.
+    pub fn lines(&self) -> [[usize; 2]; 2] {
+        let Self { m, n, k, .. } = *self;
+        let a = if self.a == Order::Rows { [m, k] } else { [k, m] };
+        [a, if self.b == Order::Rows { [k, n] } else { [n, k] }]
     }
 
     /// The side of the square that a workgroup computes: the larger one where enough of them keep the GPU busy.
@@ -78,12 +77,6 @@ impl Matmul {
     /// Bytes of workgroup memory of the products without matrix units, for squares of this side.
     const fn workgroup_bytes(side: usize) -> u32 {
         (2 * 2 * 8 * (side / 4 + 1) * 16) as u32
-    }
-
-    /// The matrix `values`, of this order and these dimensions, as f32.
-    fn factor<'a>(&self, values: &'a [f32], order: Order, [rows, columns]: [usize; 2]) -> Cow<'a, [f32]> {
-        let [lines, width] = if order == Order::Rows { [rows, columns] } else { [columns, rows] };
-        self.formats[0].read(values, lines, width)
     }
 
     fn product(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
@@ -119,7 +112,7 @@ impl Kernel for Matmul {
     fn shader(&self, gpu: &Gpu) -> Shader {
         let Self { m, n, k, a, b, accumulate, .. } = *self;
         let [factors, out] = self.formats;
-        let [line_a, line_b] = self.lines().map(|width| factors.line(width));
+        let [line_a, line_b] = self.lines().map(|[_, width]| factors.line(width));
         let ([a_row, a_column], [b_row, b_column]) = (a.steps(line_a), b.steps(line_b));
         let sizes = [m, n, k, a_row, a_column, b_row, b_column, usize::from(accumulate)];
         let orders = [a, b].map(|order| f64::from(u8::from(order == Order::Rows)));
@@ -158,9 +151,9 @@ impl Kernel for Matmul {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([a, b], [out]) = slices(reads, writes);
-        let Self { m, n, k, .. } = *self;
-        let (a, b) = (self.factor(a, self.a, [m, k]), self.factor(b, self.b, [k, n]));
-        let of_out = self.formats[1];
+        let Self { m, n, .. } = *self;
+        let ([lines_a, lines_b], [factors, of_out]) = (self.lines(), self.formats);
+        let [a, b] = [(a, lines_a), (b, lines_b)].map(|(values, [lines, width])| factors.read(values, lines, width));
         of_out.change(out, [m, n], |out| self.product(&a, &b, out));
     }
 }

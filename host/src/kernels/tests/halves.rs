@@ -92,6 +92,34 @@ fn rows_and_sums_of_columns() {
 }
 
 #[test]
+fn gradients_of_a_loss() {
+    for (rows, columns) in SIZES {
+        let (cosines, log_tau) = (random(rows * columns, 1), [-1.0]);
+        let (row, column) = (random(rows, 2), random(columns, 3));
+        let tile = Tile { rows, columns, begin: true };
+        let gradient = Gradient { tile, pairs: 300, diagonal: rows == columns };
+        let slope = vec![0.5; rows];
+        // Times the scale, they are of the order of 1.
+        let scale = 16.0;
+        let reads: [&[f32]; 3] = [&log_tau, &row, &column];
+        let expected = launch(&Cpu::default(), &gradient, &reads, &[&cosines, &slope]);
+        let kernel = HalfGradient { gradient, scale };
+        let reads: [&[f32]; 4] = [&log_tau, &row, &column, &cosines];
+        let before = vec![1.0; F16.values(rows, columns)];
+        let check = |device: &dyn Device| {
+            let written = launch(device, &kernel, &reads, &[&before, &slope]);
+            let values: Vec<f32> = F16.read(&written[0], rows, columns).iter().map(|value| value / scale).collect();
+            near(&values, &expected[0], 1e-3, "gradients in f16");
+            near(&written[1], &expected[1], 1e-4, "their slopes");
+        };
+        check(&Cpu::default());
+        if let Some(device) = wgpu() {
+            check(device);
+        }
+    }
+}
+
+#[test]
 fn the_scale_halves_at_an_overflow_and_doubles_after_enough_steps_without() {
     const PARTS: usize = SquareSums::PARTS;
     let kernel = |longest| LossScale { count: 2 * PARTS, unscaled: true, longest, range: [1.0, 1024.0] };

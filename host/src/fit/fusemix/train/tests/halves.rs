@@ -88,6 +88,20 @@ fn ten_steps_in_16_bits_are_those_of_f32() {
 }
 
 #[test]
+fn a_training_in_16_bits_ends_within_the_spread_of_seeds() {
+    let long = TrainOptions { epochs: Some(60), ..options() };
+    let end = |losses: Vec<f32>| losses[losses.len() - 10..].iter().sum::<f32>() / 10.0;
+    let ends: Vec<f32> = (1..6).map(|seed| end(losses(trainer(Arc::new(Cpu::default()), &long, seed)))).collect();
+    let (least, most) = (ends.iter().copied().fold(f32::MAX, f32::min), ends.iter().copied().fold(0.0, f32::max));
+    let in_16_bits = TrainOptions { precision: Some(Precision::Bf16), ..long };
+    for device in devices() {
+        let name = device.describe();
+        let found = end(losses(trainer(device, &in_16_bits, 1)));
+        assert!((found - ends[0]).abs() < 0.5 * (most - least), "{name}: {found}, and f32 {ends:?}");
+    }
+}
+
+#[test]
 fn gates_sigmoids_and_micro_batches_too() {
     let kinds = [
         TrainOptions { loss: Some(Loss::Sigmoid), ..options() },
