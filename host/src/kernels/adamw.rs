@@ -1,9 +1,9 @@
 //! A step of AdamW (Loshchilov & Hutter, arXiv 1711.05101), as PyTorch takes it.
 
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
-use super::{CHUNK, Gpu, Kernel, Shader, groups, slices};
+use super::{CHUNK, Gpu, Kernel, Shader, arch, groups, slices};
 
 /// Reads `gradient (count)` and `factor (1)`, by which the gradient is multiplied; changes `value`, `first` and
 /// `second (count each)`, the moments.
@@ -63,7 +63,7 @@ impl Kernel for AdamW {
 }
 
 /// A chunk of the step.
-#[pulp::with_simd(update = Arch::new())]
+#[pulp::with_simd(update = arch())]
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "what `with_simd` takes is a plain list")]
 fn update_with<'a, S: Simd>(

@@ -4,11 +4,11 @@
 //! A value is dropped by a hash of its place in the batch, so masks need no storage: the backward pass, a recomputation
 //! in other micro-batches and another device all get the same mask.
 
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Format, Gpu, Kernel, Shader, groups, slices};
+use super::{Format, Gpu, Kernel, Shader, arch, groups, slices};
 
 const WGSL: &str = concat!(include_str!("gelu.wgsl"), include_str!("half.wgsl"));
 
@@ -109,7 +109,7 @@ impl Kernel for Gelu {
 }
 
 /// A row of [`Gelu`].
-#[pulp::with_simd(forward = Arch::new())]
+#[pulp::with_simd(forward = arch())]
 #[inline(always)]
 fn forward_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [f32], dropout: Dropout, row: u32) {
     let (width, x) = (out.len(), &x[..out.len()]);
@@ -159,7 +159,7 @@ impl Kernel for GeluBackward {
 }
 
 /// A row of [`GeluBackward`].
-#[pulp::with_simd(backward = Arch::new())]
+#[pulp::with_simd(backward = arch())]
 #[inline(always)]
 fn backward_with<'a, S: Simd>(
     _: S,
@@ -217,7 +217,7 @@ impl Kernel for Glu {
 }
 
 /// A row of [`Glu`].
-#[pulp::with_simd(gate = Arch::new())]
+#[pulp::with_simd(gate = arch())]
 #[inline(always)]
 fn gate_with<'a, S: Simd>(_: S, out: &'a mut [f32], x: &'a [f32], bias: &'a [f32], dropout: Dropout, row: u32) {
     let width = out.len();
@@ -259,7 +259,7 @@ impl Kernel for GluBackward {
 }
 
 /// A row of [`GluBackward`].
-#[pulp::with_simd(gate_backward = Arch::new())]
+#[pulp::with_simd(gate_backward = arch())]
 #[inline(always)]
 fn gate_backward_with<'a, S: Simd>(
     _: S,

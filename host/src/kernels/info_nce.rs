@@ -5,11 +5,11 @@
 //! ([`RowSums`], [`ColumnSums`], [`Diagonal`], then [`LogSums`]), a second turns tiles of cosines into tiles of
 //! gradients ([`Gradient`]); [`Reduce`] ends it.
 
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Halve, Kernel, Shader, fold, groups, slices};
+use super::{Gpu, Halve, Kernel, Shader, arch, fold, groups, slices};
 
 const WGSL: &str = concat!(include_str!("info_nce.wgsl"), include_str!("half.wgsl"));
 
@@ -55,7 +55,7 @@ impl Kernel for RowSums {
 }
 
 /// A row's largest logit and its sum, with those of more cosines.
-#[pulp::with_simd(add_row = Arch::new())]
+#[pulp::with_simd(add_row = arch())]
 #[inline(always)]
 fn add_row_with<'a, S: Simd>(_: S, (old, before): (f32, f32), cosines: &'a [f32], inverse: f32) -> (f32, f32) {
     let new = old.max(fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse);
@@ -94,7 +94,7 @@ impl Kernel for ColumnSums {
 }
 
 /// As many columns as `most` has, with those of more rows, `stride` apart.
-#[pulp::with_simd(add_columns = Arch::new())]
+#[pulp::with_simd(add_columns = arch())]
 #[inline(always)]
 fn add_columns_with<'a, S: Simd>(
     _: S,
@@ -234,7 +234,7 @@ impl Kernel for HalfGradient {
 }
 
 /// A row of cosines into that of their gradients but for the pair itself; returns its gradient to log tau.
-#[pulp::with_simd(differentiate = Arch::new())]
+#[pulp::with_simd(differentiate = arch())]
 #[inline(always)]
 fn differentiate_with<'a, S: Simd>(
     _: S,

@@ -5,11 +5,11 @@
 //! ([`Potentials`]). `KLOT = sum_ij P*_ij ln (P*_ij / P_ij)` of a teacher's plan P* and the own plan P has the gradient
 //! `(P - P*) / e` to K ([`PlanGradient`], its theorem 5.1).
 
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Kernel, Shader, groups, slices};
+use super::{Gpu, Kernel, Shader, arch, groups, slices};
 
 const WGSL: &str = include_str!("transport.wgsl");
 
@@ -67,7 +67,7 @@ impl Kernel for Potentials {
 const COLUMNS: usize = 64;
 
 /// The largest of a row's logits, and the sum of the exponentials of the distances to it.
-#[pulp::with_simd(row_sum = Arch::new())]
+#[pulp::with_simd(row_sum = arch())]
 #[inline(always)]
 fn row_sum_with<'a, S: Simd>(_: S, cosines: &'a [f32], other: &'a [f32], inverse: f32) -> (f32, f32) {
     let (mut most, mut sum) = ([f32::NEG_INFINITY; 16], [0.0; 16]);
@@ -86,7 +86,7 @@ fn row_sum_with<'a, S: Simd>(_: S, cosines: &'a [f32], other: &'a [f32], inverse
 }
 
 /// The same of as many columns as `most` and `sum` have, whose rows are `stride` apart.
-#[pulp::with_simd(column_sums = Arch::new())]
+#[pulp::with_simd(column_sums = arch())]
 #[inline(always)]
 fn column_sums_with<'a, S: Simd>(
     _: S,

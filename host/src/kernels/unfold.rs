@@ -4,10 +4,10 @@
 //! `S = G^T x'` and the sums of G's columns, so that the product `G W` is never computed: `dW = S gain + db shift`,
 //! `dgain = sum_i S_i W_i`, `dshift = sum_i db_i W_i`, with i over the rows of W.
 
-use pulp::{Arch, Simd};
+use pulp::Simd;
 use rayon::prelude::*;
 
-use super::{Gpu, Kernel, Shader, groups, slices};
+use super::{Gpu, Kernel, Shader, arch, groups, slices};
 
 /// Reads `weight (rows x width)`, `gain (width)`, `shift (width)`, `to_bias (rows)`; turns `s (rows x width)` into the
 /// gradient to the weight, and writes `to_gain (width)` and `to_shift (width)`.
@@ -73,7 +73,7 @@ impl Kernel for Unfold {
 }
 
 /// Some columns of a row.
-#[pulp::with_simd(add_row = Arch::new())]
+#[pulp::with_simd(add_row = arch())]
 #[inline(always)]
 fn add_row_with<'a, S: Simd>(
     _: S,

@@ -1,0 +1,31 @@
+//! The instructions that kernels use on this CPU.
+
+use pulp::Arch;
+use std::sync::LazyLock;
+
+/// The environment variable that hides AVX-512, so that tests and measurements can do without it.
+#[cfg(target_arch = "x86_64")]
+const SWITCH: &str = "FUSEMIX_NO_AVX512";
+
+/// True if this CPU has AVX-512, and nobody hides it.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx512() -> bool {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        let hidden = std::env::var_os(SWITCH).is_some_and(|value| !value.is_empty() && value != "0");
+        is_x86_feature_detected!("avx512f") && !hidden
+    });
+    *FOUND
+}
+
+/// The instructions of kernels whose loops the compiler vectorises.
+#[inline]
+pub(super) fn arch() -> Arch {
+    static ARCH: LazyLock<Arch> = LazyLock::new(|| {
+        #[cfg(target_arch = "x86_64")]
+        if !has_avx512() {
+            return pulp::x86::V3::try_new().map_or(Arch::Scalar, Arch::V3);
+        }
+        Arch::new()
+    });
+    *ARCH
+}
