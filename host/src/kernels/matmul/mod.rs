@@ -1,10 +1,15 @@
 //! Products of matrices: `out = a b`, or `out += a b`, of matrices that are stored row by row or transposed.
 //! On a GPU `matmul.wgsl` is the product of f32, `cooperative.wgsl` that of f16 by matrix units and `f16.wgsl` without
-//! them, `software.wgsl` that of a software GPU; `plain.rs` and `bf16.rs` are those of the CPU.
+//! them, `software.wgsl` that of a software GPU; `plain.rs` and `bf16.rs` are those of the CPU, both in the blocks of
+//! `panels.rs`.
 
 pub(crate) mod bf16;
 mod cooperative;
+#[cfg(target_arch = "x86_64")]
+mod fma;
 mod matrix;
+#[cfg(target_arch = "x86_64")]
+mod panels;
 mod plain;
 
 use super::{Format, Gpu, Kernel, Shader, slices};

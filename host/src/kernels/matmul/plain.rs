@@ -1,11 +1,24 @@
-//! Products of f32 on the CPU.
+//! Products of f32 on the CPU: by AVX2 in the blocks of `panels.rs`; elsewhere, and with AVX-512, those of `gemm`.
 
 use gemm::Parallelism;
 
 use super::matrix::Matrix;
+#[cfg(target_arch = "x86_64")]
+use super::{super::instructions::has_avx512, fma::Avx2, panels};
 
 /// `out (m x n) = a (m x k) b (k x n)`, or added to it.
 pub(super) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
+    assert!(a.values.len() == m * k && b.values.len() == k * n && out.len() == m * n, "matrices of other dimensions");
+    #[cfg(target_arch = "x86_64")]
+    if Avx2::is_supported() && !has_avx512() {
+        // SAFETY: the CPU has the instructions.
+        return unsafe { panels::product::<Avx2>([m, n, k], a, b, out, accumulate) };
+    }
+    with_gemm([m, n, k], a, b, out, accumulate);
+}
+
+/// The same by `gemm`, which uses AVX-512 wherever the CPU has it.
+pub(super) fn with_gemm([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
     assert!(a.values.len() == m * k && b.values.len() == k * n && out.len() == m * n, "matrices of other dimensions");
     let ([a_row, a_column], [b_row, b_column]) = (a.order.strides(m, k), b.order.strides(k, n));
     // SAFETY: the slices hold whole matrices of these dimensions and strides, and `out` overlaps neither.
