@@ -5,13 +5,20 @@
 The step is the paper's (arXiv 2312.10144): gather and mix 2B latents, both adapters, symmetric InfoNCE, backward, AdamW.
 PyTorch runs it in f32 and, with --bf16, under bf16 autocast; fusemix is `fusemix bench step` with and without
 `--precision bf16`. Ratios are PyTorch's f32 time over the other's. Prints a table on standard error and JSON on standard output. Needs torch.
+
+With --without-avx512 both do without AVX-512, as on most laptops; the JSON says what PyTorch then uses.
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+
+if "--without-avx512" in sys.argv:
+    # Read when each is loaded: by fusemix, PyTorch's own kernels, MKL and oneDNN.
+    os.environ.update(FUSEMIX_NO_AVX512="1", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2", ONEDNN_MAX_CPU_ISA="AVX2")
 
 import torch
 from torch import nn
@@ -82,6 +89,7 @@ def main():
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--batch", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--without-avx512", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -103,7 +111,7 @@ def main():
         cells = "  ".join(f"{name} {seconds[name]:.3f} s ({ratios[name]:.2f}x)" for name in runs)
         print(f"dims {args.dims}  blocks {blocks}  B {batch:6}   {cells}", file=sys.stderr)
         results.append({"dims": args.dims, "blocks": blocks, "batch": batch, "seconds": seconds, "ratios": ratios})
-    print(json.dumps({"threads": args.threads, "results": results}))
+    print(json.dumps({"threads": args.threads, "torch_cpu": torch.backends.cpu.get_cpu_capability(), "results": results}))
 
 
 if __name__ == "__main__":

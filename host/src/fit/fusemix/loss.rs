@@ -7,8 +7,8 @@ use super::targets::Targets;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{
-    ColumnSums, Diagonal, Format, Gradient, HalfGradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums, SigmoidGradient,
-    SigmoidReduce, SigmoidTargetGradient, TargetGradient, Tile,
+    ColumnSums, Diagonal, Format, Gradient, HalfGradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums,
+    SigmoidGradient, SigmoidReduce, SigmoidTargetGradient, TargetGradient, Tile,
 };
 use crate::nn::scale;
 
