@@ -161,7 +161,7 @@ pub(crate) mod tests {
         let devices = [Some(&cpu as &dyn Device), wgpu().map(|device| device as &dyn Device)];
         for device in devices.into_iter().flatten() {
             let (bias, out) = (device.upload(&[1.0, 2.0]), device.zeros(2));
-            let add = AddBias { rows: 1, width: 2, residual: false };
+            let add = AddBias { rows: 1, width: 2 };
             device.launch(&add, &[bias.all()], &[out.all()]);
             device.write(bias.part(0, 1), &[10.0]);
             device.launch(&add, &[bias.all()], &[out.all()]);
@@ -180,7 +180,7 @@ pub(crate) mod tests {
         };
         let out = device.zeros(2);
         // The shader reads a buffer that the launch does not give it.
-        device.launch(&AddBias { rows: 1, width: 2, residual: false }, &[], &[out.all()]);
+        device.launch(&AddBias { rows: 1, width: 2 }, &[], &[out.all()]);
         let error = device.read(out.all()).unwrap_err().to_string();
         assert!(error.contains("--device cpu"), "{error}");
     }

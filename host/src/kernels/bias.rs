@@ -6,25 +6,22 @@ use super::{Format, Gpu, Kernel, Shader, groups, slices};
 
 const WGSL: &str = include_str!("bias.wgsl");
 
-/// `out += bias`, and `+= residual` if there is one. Reads `bias (width)` and the residual `(rows x width)`, or the
-/// bias alone; changes `out (rows x width)`.
+/// `out += bias`. Reads `bias (width)`; changes `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]
 pub struct AddBias {
     pub rows: usize,
     pub width: usize,
-    /// True if a residual is added too.
-    pub residual: bool,
 }
 
 impl Kernel for AddBias {
     fn name(&self) -> &'static str {
-        if self.residual { "add_bias_and_residual" } else { "add_bias" }
+        "add_bias"
     }
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
             source: WGSL,
-            entry: self.name(),
+            entry: "add_bias",
             params: vec![self.rows as u32, self.width as u32, 0],
             workgroups: groups(self.rows * self.width, 256),
             ..Shader::default()
@@ -32,16 +29,9 @@ impl Kernel for AddBias {
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
-        let bias = reads[0];
-        let rows = writes[0][..self.rows * self.width].par_chunks_mut(self.width);
-        if !self.residual {
-            return rows.with_min_len(8).for_each(|row| row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias));
-        }
-        rows.zip(reads[1].par_chunks(self.width)).with_min_len(8).for_each(|(row, residual)| {
-            for ((out, bias), residual) in row.iter_mut().zip(bias).zip(residual) {
-                *out += bias + residual;
-            }
-        });
+        let ([bias], [out]) = slices(reads, writes);
+        let rows = out[..self.rows * self.width].par_chunks_mut(self.width);
+        rows.with_min_len(8).for_each(|row| row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias));
     }
 }
 

@@ -6,10 +6,6 @@ var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> bias: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// add_bias_and_residual
-@group(0) @binding(2) var<storage, read> residual: array<f32>;
-@group(0) @binding(3) var<storage, read_write> sum: array<f32>;
-
 // column_sum
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 
@@ -35,18 +31,6 @@ fn add_bias(
     let at = (group.y * groups.x + group.x) * 256u + index;
     if at < params.rows * params.width {
         out[at] += bias[at % params.width];
-    }
-}
-
-@compute @workgroup_size(256)
-fn add_bias_and_residual(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) index: u32,
-) {
-    let at = (group.y * groups.x + group.x) * 256u + index;
-    if at < params.rows * params.width {
-        sum[at] += bias[at % params.width] + residual[at];
     }
 }
 

@@ -1,4 +1,4 @@
-// LayerNorm, a workgroup a row; its gradient to the input likewise; the gradients to gain and
+// LayerNorm, a workgroup a row, also of a sum that it makes itself; its gradient to the input likewise; the gradients to gain and
 // shift, 16 columns a workgroup, 16 threads each.
 
 struct Params { rows: u32, width: u32, epsilon: f32, accumulate: u32 }
@@ -12,6 +12,15 @@ var<immediate> params: Params;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 @group(0) @binding(5) var<storage, read_write> moments: array<f32>;
 
+// add_norm
+@group(0) @binding(1) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> residual: array<f32>;
+@group(0) @binding(3) var<storage, read> next_gain: array<f32>;
+@group(0) @binding(4) var<storage, read> next_shift: array<f32>;
+@group(0) @binding(5) var<storage, read_write> sum_of: array<f32>;
+@group(0) @binding(6) var<storage, read_write> normed: array<f32>;
+@group(0) @binding(7) var<storage, read_write> next_moments: array<f32>;
+
 // standardize
 @group(0) @binding(2) var<storage, read> known_moments: array<f32>;
 @group(0) @binding(3) var<storage, read_write> standardized: array<f32>;
@@ -20,6 +29,9 @@ var<immediate> params: Params;
 @group(0) @binding(3) var<storage, read> row_moments: array<f32>;
 @group(0) @binding(4) var<storage, read> gradient: array<f32>;
 @group(0) @binding(5) var<storage, read_write> to_input: array<f32>;
+
+// layer_norm_backward_halved, beside those
+@group(0) @binding(6) var<storage, read_write> halved: array<f32>;
 
 // layer_norm_gains
 @group(0) @binding(2) var<storage, read> all_moments: array<f32>;
@@ -101,14 +113,69 @@ fn layer_norm(
     }
 }
 
+// Rows plus bias and residual, and their LayerNorm. A thread has pairs of values, which it reads again itself.
 @compute @workgroup_size(64)
-fn layer_norm_backward(
+fn add_norm(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let asked = group.y * groups.x + group.x;
-    let row = min(asked, params.rows - 1u);
+    let row = group.y * groups.x + group.x;
+    let first = min(row, params.rows - 1u) * params.width;
+    // None of a row that is not there.
+    let end = select(0u, params.width, row < params.rows);
+    var sum = 0.0;
+    for (var i = 2u * index; i < end; i += 128u) {
+        for (var j = i; j < min(i + 2u, end); j += 1u) {
+            sum_of[first + j] += bias[j] + residual[first + j];
+            sum += sum_of[first + j];
+        }
+    }
+    let mean = total(vec2(sum, 0.0), index).x / f32(params.width);
+    var squares = 0.0;
+    for (var i = 2u * index; i < end; i += 128u) {
+        for (var j = i; j < min(i + 2u, end); j += 1u) {
+            squares += (sum_of[first + j] - mean) * (sum_of[first + j] - mean);
+        }
+    }
+    let inverse = 1.0 / sqrt(total(vec2(squares, 0.0), index).x / f32(params.width) + params.epsilon);
+    if row >= params.rows {
+        return;
+    }
+    if index == 0u {
+        next_moments[2u * row] = mean;
+        next_moments[2u * row + 1u] = inverse;
+    }
+    for (var pair = index; pair < pairs(); pair += 64u) {
+        var values = vec2(0.0);
+        for (var second = 0u; second < 2u; second += 1u) {
+            let i = 2u * pair + second;
+            if i < end {
+                values[second] = (sum_of[first + i] - mean) * inverse * next_gain[i] + next_shift[i];
+            }
+        }
+        if HALF {
+            normed[row * pairs() + pair] = bitcast<f32>(half_bits(values));
+        } else {
+            normed[first + 2u * pair] = values.x;
+            if 2u * pair + 1u < end {
+                normed[first + 2u * pair + 1u] = values.y;
+            }
+        }
+    }
+}
+
+// The gradient to the input of a row that is there, value i of it.
+fn to_input_of(row: u32, i: u32, sums: vec2<f32>) -> f32 {
+    let at = row * params.width + i;
+    let inverse = row_moments[2u * row + 1u];
+    let standardized = (x[at] - row_moments[2u * row]) * inverse;
+    let d = inverse * (gradient[at] * gain[i] - sums.x - standardized * sums.y);
+    return d + select(0.0, to_input[at], params.accumulate == 1u);
+}
+
+// The means over a row of its gradients, and of those times its standardized values.
+fn sums_of(row: u32, index: u32) -> vec2<f32> {
     let first = row * params.width;
     let mean = row_moments[2u * row];
     let inverse = row_moments[2u * row + 1u];
@@ -117,13 +184,47 @@ fn layer_norm_backward(
         let g = gradient[first + i] * gain[i];
         sums += vec2(g, g * (x[first + i] - mean) * inverse);
     }
-    sums = total(sums, index) / f32(params.width);
-    if asked >= params.rows {
+    return total(sums, index) / f32(params.width);
+}
+
+@compute @workgroup_size(64)
+fn layer_norm_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let row = group.y * groups.x + group.x;
+    let sums = sums_of(min(row, params.rows - 1u), index);
+    if row < params.rows {
+        for (var i = index; i < params.width; i += 64u) {
+            to_input[row * params.width + i] = to_input_of(row, i, sums);
+        }
+    }
+}
+
+// The same, and the result in f16 too.
+@compute @workgroup_size(64)
+fn layer_norm_backward_halved(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let row = group.y * groups.x + group.x;
+    let sums = sums_of(min(row, params.rows - 1u), index);
+    if row >= params.rows {
         return;
     }
-    for (var i = index; i < params.width; i += 64u) {
-        let d = inverse * (gradient[first + i] * gain[i] - sums.x - (x[first + i] - mean) * inverse * sums.y);
-        to_input[first + i] = d + select(0.0, to_input[first + i], params.accumulate == 1u);
+    let line = (params.width + 7u) / 8u * 4u;
+    for (var pair = index; pair < line; pair += 64u) {
+        var values = vec2(0.0);
+        for (var second = 0u; second < 2u; second += 1u) {
+            let i = 2u * pair + second;
+            if i < params.width {
+                values[second] = to_input_of(row, i, sums);
+                to_input[row * params.width + i] = values[second];
+            }
+        }
+        halved[row * line + pair] = bitcast<f32>(half_bits(values));
     }
 }
 

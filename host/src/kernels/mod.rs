@@ -41,7 +41,7 @@ pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
 pub use half::{Format, Halve};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, HalfGradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
 use instructions::arch;
-pub use layer_norm::{LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
+pub use layer_norm::{AddNorm, LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub(crate) use matmul::{Cooperative, bf16};
 pub use matmul::{Matmul, Order, Precision};
 pub use mix::{Mix, mixed};

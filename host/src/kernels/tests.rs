@@ -66,8 +66,7 @@ fn elementwise() {
             let written = both(&backward, &[&wide, &bias], &[&x, &y], 1e-5);
             assert_eq!(forward[0], written[1], "the same again");
         }
-        both(&AddBias { rows, width, residual: false }, &[&bias], &[&y], 0.0);
-        both(&AddBias { rows, width, residual: true }, &[&bias, &x], &[&y], 1e-6);
+        both(&AddBias { rows, width }, &[&bias], &[&y], 0.0);
         for accumulate in [false, true] {
             let sum =
                 both(&ColumnSum { rows, width, accumulate, format: Format::F32 }, &[&x], &[&bias], 1e-5).remove(0);
@@ -134,8 +133,17 @@ fn rows() {
             (x - mean) * inverse
         });
         near(&standardized, &expected.collect::<Vec<_>>(), 1e-5, "standardized");
+        let residual = random(rows * width, 5);
+        let sum = gradient.iter().zip(&residual).enumerate().map(|(at, (y, r))| y + (gain[at % width] + r));
+        let (sum, format) = (sum.collect::<Vec<f32>>(), Format::F32);
+        let kernel = AddNorm { rows, width, format };
+        let added = both(&kernel, &[&gain, &residual, &gain, &shift], &[&gradient, &x, moments], 1e-4);
+        assert_eq!(added[0], sum, "bias and residual");
+        let norm = LayerNorm { rows, width, format };
+        let after = launch(&Cpu::default(), &norm, &[&sum, &gain, &shift], &[&x, moments]);
+        assert_eq!(added[1..], after[..], "the LayerNorm of the sum");
         for accumulate in [false, true] {
-            let kernel = LayerNormBackward { rows, width, accumulate };
+            let kernel = LayerNormBackward { rows, width, accumulate, halved: false };
             both(&kernel, &[&x, &gain, moments, &gradient], &[&x], 1e-3);
         }
         for accumulate in [false, true] {

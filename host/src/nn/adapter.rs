@@ -125,7 +125,7 @@ impl Adapter {
                 // Latents are f32, and there is little else.
                 let mode = Mode { format: Format::F32, ..mode };
                 head.forward(device, count, mode, x, (out, Format::F32));
-                let add = AddBias { rows: count, width, residual: false };
+                let add = AddBias { rows: count, width };
                 device.launch(&add, &[head.bias.values(mode.version)], &[out]);
                 out
             }

@@ -106,10 +106,14 @@ impl Scratch {
 }
 
 impl Gradients {
-    /// A gradient as a factor of products, which it stays until the next one.
+    /// Room for a gradient as a factor of products, if those are f16.
+    fn halves(&self, rows: usize, width: usize) -> Option<Slice<'_>> {
+        self.halves.as_ref().map(|halves| halves.part(0, Format::F16.values(rows, width)))
+    }
+
+    /// A gradient as a factor of products.
     fn factor<'a>(&'a self, device: &dyn Device, gradient: Slice<'a>, [rows, width]: [usize; 2]) -> Slice<'a> {
-        let Some(halves) = &self.halves else { return gradient };
-        let halves = halves.part(0, Format::F16.values(rows, width));
+        let Some(halves) = self.halves(rows, width) else { return gradient };
         device.launch(&Halve { rows, width, scale: 1.0 }, &[gradient], &[halves]);
         halves
     }
@@ -160,21 +164,25 @@ impl Mlp {
         let format = scratch.format;
         let gelu = scratch.gelu.part(0, format.values(count, inner));
         let mut stream = x;
+        let first = self.blocks.first().map_or(&self.norm, |block| &block.norm);
+        let first_passed = activations.blocks.first().map_or(&activations.norm, |passed| &passed.norm);
+        first.forward(device, count, mode.version, x, first_passed);
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate() {
             let up = passed.up.part(0, format.values(count, self.shape.up()));
             let down = passed.out.part(0, count * width);
-            block.norm.forward(device, count, mode.version, stream, &passed.norm);
             block.up.forward(device, count, mode, passed.norm.out(count), (up, format));
             let reads = [up, block.up.bias.values(mode.version)];
             device.launch(&*self.activation(rows, (mode.dropout(index), format)), &reads, &[gelu]);
             block.down.forward(device, count, mode, gelu, (down, Format::F32));
-            let add = AddBias { rows: count, width, residual: true };
-            device.launch(&add, &[block.down.bias.values(mode.version), stream], &[down]);
+            // The sum with the residual, and the LayerNorm that follows, in one go.
+            let next = self.blocks.get(index + 1).map_or(&self.norm, |block| &block.norm);
+            let next_passed = activations.blocks.get(index + 1).map_or(&activations.norm, |passed| &passed.norm);
+            let sum = (down, block.down.bias.values(mode.version), stream);
+            next.forward_of_sum(device, count, mode.version, sum, next_passed);
             stream = down;
         }
-        self.norm.forward(device, count, mode.version, stream, &activations.norm);
         self.head.forward(device, count, mode, activations.norm.out(count), (out, Format::F32));
-        let add = AddBias { rows: count, width: shared, residual: false };
+        let add = AddBias { rows: count, width: shared };
         device.launch(&add, &[self.head.bias.values(mode.version)], &[out]);
     }
 
@@ -201,9 +209,10 @@ impl Mlp {
         let to_out = gradients.factor(device, gradient, [count, shared]);
         self.head.backward_parameters(pass, activations.norm.out(count), to_out);
         self.head.backward_input(pass, to_out, (normed, Format::F32));
-        self.norm.backward(pass, (input(self.blocks.len()), &activations.norm), normed, (stream, false));
+        let halves = gradients.halves(count, width);
+        self.norm.backward(pass, (input(self.blocks.len()), &activations.norm), normed, (stream, false, halves));
+        let to_down = halves.unwrap_or(stream);
         for (index, (block, passed)) in self.blocks.iter().zip(&activations.blocks).enumerate().rev() {
-            let to_down = gradients.factor(device, stream, [count, width]);
             block.down.backward_input(pass, to_down, (to_inner, format));
             let (dropout, bias) = (mode.dropout(index), block.up.bias.values(mode.version));
             let up = passed.up.part(0, format.values(count, self.shape.up()));
@@ -224,7 +233,7 @@ impl Mlp {
             if index > 0 {
                 block.up.backward_parameters(pass, passed.norm.out(count), to_up);
                 block.up.backward_input(pass, to_up, (normed, Format::F32));
-                block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true));
+                block.norm.backward(pass, (input(index), &passed.norm), normed, (stream, true, halves));
             } else {
                 // Nobody trains the latents, which saves a product; `finish` does the rest.
                 let standard = gradients.normed.part(0, format.values(count, width));

@@ -4,7 +4,7 @@ use super::backward::Backward;
 use super::linear::Linear;
 use super::parameter::{Parameter, Source, Version};
 use crate::device::{Buffer, Device, Slice};
-use crate::kernels::{Format, LayerNorm, LayerNormBackward, LayerNormGains, Standardize, Unfold};
+use crate::kernels::{AddNorm, Format, LayerNorm, LayerNormBackward, LayerNormGains, Standardize, Unfold};
 
 /// LayerNorm with gain and shift.
 pub(crate) struct Norm {
@@ -57,6 +57,20 @@ impl Norm {
         device.launch(&kernel, &reads, &[y.out(rows), y.moments.part(0, 2 * rows)]);
     }
 
+    /// The same of `sum (rows x width)`, to which bias and residual are added before.
+    pub(crate) fn forward_of_sum(
+        &self,
+        device: &dyn Device,
+        rows: usize,
+        version: Version,
+        (sum, bias, residual): (Slice<'_>, Slice<'_>, Slice<'_>),
+        y: &Normed,
+    ) {
+        let kernel = AddNorm { rows, width: self.width, format: y.format };
+        let reads = [bias, residual, self.weight.values(version), self.bias.values(version)];
+        device.launch(&kernel, &reads, &[sum, y.out(rows), y.moments.part(0, 2 * rows)]);
+    }
+
     /// Writes the rows without gain and shift, again, in the format of `y`.
     pub(crate) fn standardize(&self, device: &dyn Device, rows: usize, x: Slice<'_>, y: &Normed, out: Slice<'_>) {
         let kernel = Standardize { rows, width: self.width, format: y.format };
@@ -74,19 +88,21 @@ impl Norm {
         device.launch(&kernel, &reads, &writes);
     }
 
-    /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`.
+    /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`, and then written
+    /// to `halves` too, if those are there.
     pub(crate) fn backward(
         &self,
         pass: Backward<'_>,
         (x, y): (Slice<'_>, &Normed),
         gradient: Slice<'_>,
-        (to_input, add): (Slice<'_>, bool),
+        (to_input, add, halves): (Slice<'_>, bool, Option<Slice<'_>>),
     ) {
         let (Backward { device, rows, accumulate, .. }, width) = (pass, self.width);
         let moments = y.moments.part(0, 2 * rows);
         let gains = LayerNormGains { rows, width, accumulate };
         device.launch(&gains, &[x, moments, gradient], &[self.weight.gradient(), self.bias.gradient()]);
-        let kernel = LayerNormBackward { rows, width, accumulate: add };
-        device.launch(&kernel, &[x, self.weight.values(Version::Trained), moments, gradient], &[to_input]);
+        let kernel = LayerNormBackward { rows, width, accumulate: add, halved: halves.is_some() };
+        let writes: Vec<_> = [to_input].into_iter().chain(halves).collect();
+        device.launch(&kernel, &[x, self.weight.values(Version::Trained), moments, gradient], &writes);
     }
 }

@@ -43,6 +43,12 @@ impl Shape {
         if self.kind == AdapterKind::Glu { 2 * self.inner } else { self.inner }
     }
 
+    /// The values of a row of the widest matrix in a pass.
+    pub(crate) fn widest(self) -> usize {
+        let inner = if self.kind.has_blocks() && self.blocks > 0 { self.up() } else { 0 };
+        inner.max(self.width).max(self.shared)
+    }
+
     /// Values of its parameters.
     pub(crate) fn values(self) -> u64 {
         let sizes = [self.width, self.inner, self.up(), self.blocks, self.shared];

@@ -12,6 +12,7 @@ use super::tiles::{GPU_TILE, TILE};
 use super::transport::Transport;
 use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
+use crate::kernels::Format;
 use crate::space::{Network, Tower, TowerSpec};
 
 /// The default budget, in bytes; at most half of the free memory, and of a GPU's own at least a tenth.
@@ -82,12 +83,15 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let Most { batch: whole, .. } = most;
     let (rows, batch) = (whole.rows(), whole.pairs);
     // Parts of a buffer start at multiples of 64 values.
-    let micro = if rows <= options.micro_batch { rows } else { options.micro_batch / 64 * 64 };
-    let side = if device.shares_memory() { TILE } else { GPU_TILE };
+    let widest = network.towers.iter().map(|tower| tower.adapter.shape().widest()).max().unwrap_or(1);
+    let bound = options.micro_batch.min(device.largest() / widest).max(64);
+    let micro = if rows <= bound { rows } else { bound / 64 * 64 };
+    let side = if device.shares_memory() { TILE } else { GPU_TILE.min(device.largest().isqrt() / 64 * 64).max(64) };
     let (micro_batches, tile) = (whole.micro_batches(micro).count(), side.min(batch));
-    let parameters =
-        copies(options) * network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
+    let values = network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
     let format = options.format(device);
+    // In f16 matrices are there once more.
+    let parameters = copies(options) * values + if format == Format::F16 { values / 2 } else { 0 };
     let sizes: Vec<(usize, usize)> =
         network.towers.iter().map(|tower| Pass::values(tower, rows, micro, format)).collect();
     // A GPU's latents wait in memory for up to three steps.

@@ -148,7 +148,8 @@ impl Kernel for Matmul {
             source,
             entry,
             constants,
-            unchecked: true,
+            // A software GPU is no faster without.
+            unchecked: !gpu.software,
             params: sizes.iter().map(|&size| size as u32).chain([self.scale.to_bits()]).collect(),
             workgroups: [n.div_ceil(columns) as u32, m.div_ceil(rows) as u32, 1],
         }

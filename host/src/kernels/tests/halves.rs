@@ -82,6 +82,27 @@ fn rows_and_sums_of_columns() {
         if width > 1 {
             same(&norm(F16), &norm(Format::F32), &reads, &[(&before, some), (&moments, None)]);
         }
+        let add = |format| AddNorm { rows, width, format };
+        let reads = [(&gain[..], None), (&x[..], None), (&gain[..], None), (&gain[..], None)];
+        if width > 1 {
+            let writes = [(&before[..], None), (&before[..], some), (&moments[..], None)];
+            same(&add(F16), &add(Format::F32), &reads, &writes);
+        }
+        for accumulate in [false, true] {
+            let backward = LayerNormBackward { rows, width, accumulate, halved: true };
+            let reads: [&[f32]; 4] = [&x, &gain, &moments, &before];
+            let one = LayerNormBackward { halved: false, ..backward };
+            let expected = launch(&Cpu::default(), &one, &reads, &[&x]).remove(0);
+            let check = |device: &dyn Device| {
+                let written = launch(device, &backward, &reads, &[&x, &halves(&x, width)]);
+                near(&written[0], &expected, 1e-3, "the gradient");
+                near(&F16.read(&written[1], rows, width), &expected, 3e-3, "and in f16");
+            };
+            check(&Cpu::default());
+            if let Some(device) = wgpu() {
+                check(device);
+            }
+        }
         let standard = |format| Standardize { rows, width, format };
         same(&standard(F16), &standard(Format::F32), &[(&x, None), (&moments, None)], &[(&before, some)]);
         for accumulate in [false, true] {
