@@ -54,11 +54,11 @@ impl Kernel for ColumnSum {
         "column_sum"
     }
 
-    fn shader(&self, _: &Gpu) -> Shader {
+    fn shader(&self, gpu: &Gpu) -> Shader {
         Shader {
             source: WGSL,
             entry: "column_sum",
-            constants: vec![("HALF", self.format.constant())],
+            constants: vec![("HALF", self.format.constant()), ("LANES", gpu.lanes().into())],
             params: vec![self.rows as u32, self.width as u32, self.accumulate.into()],
             workgroups: groups(self.width, 16),
             ..Shader::default()

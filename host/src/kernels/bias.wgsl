@@ -1,4 +1,4 @@
-// out += bias, a value a thread; the sum over the rows, 16 columns a workgroup, 16 threads each.
+// out += bias, a value a thread; the sum over the rows, 16 columns a workgroup, `LANES` threads each.
 
 struct Params { rows: u32, width: u32, accumulate: u32 }
 
@@ -12,7 +12,10 @@ var<immediate> params: Params;
 // True if x is f16, in lines that begin at multiples of eight values.
 override HALF: bool;
 
-var<workgroup> lanes: array<f32, 256>;
+// Threads that share a column.
+override LANES: u32;
+
+var<workgroup> lanes: array<f32, 1024>;
 
 fn x_value(row: u32, column: u32) -> f32 {
     if HALF {
@@ -34,7 +37,7 @@ fn add_bias(
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(16u * LANES)
 fn column_sum(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -43,12 +46,12 @@ fn column_sum(
     let asked = (group.y * groups.x + group.x) * 16u + index % 16u;
     let column = min(asked, params.width - 1u);
     var total = 0.0;
-    for (var row = index / 16u; row < params.rows; row += 16u) {
+    for (var row = index / 16u; row < params.rows; row += LANES) {
         total += x_value(row, column);
     }
     lanes[index] = total;
     workgroupBarrier();
-    for (var half = 128u; half >= 16u; half /= 2u) {
+    for (var half = 8u * LANES; half >= 16u; half /= 2u) {
         if index < half {
             lanes[index] += lanes[index + half];
         }

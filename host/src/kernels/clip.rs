@@ -13,7 +13,7 @@ pub struct SquareSums {
 
 impl SquareSums {
     /// Sums that it writes.
-    pub const PARTS: usize = 64;
+    pub const PARTS: usize = 512;
 }
 
 impl Kernel for SquareSums {
@@ -73,8 +73,8 @@ impl Kernel for ClipFactor {
 }
 
 /// The scale of gradients that pass through f16: reads `parts (count)`, the last [`SquareSums::PARTS`] of which are
-/// those of a gradient that is not scaled, log tau's; changes `state (2)`, the scale and the steps since it changed,
-/// and writes `factor (1)`, which undoes it and clips, and `unscaled (1)`, which clips what is not scaled. Where a
+/// those of a gradient that is not scaled, log tau's; changes `state (3)`, the scale, the steps since it changed and the
+/// steps in a row that were not taken, and writes `factor (1)`, which undoes it and clips, and `unscaled (1)`, which clips what is not scaled. Where a
 /// gradient is not finite, both are -1, the step is not to be taken, and the scale is halved; after enough others it is
 /// doubled (Micikevicius et al., arXiv 1710.03740, section 3.2).
 #[derive(Clone, Copy, Debug)]
@@ -119,11 +119,11 @@ impl Kernel for LossScale {
         let length = (scaled * scaled + others).sqrt();
         if !length.is_finite() {
             (factor[0], unscaled[0]) = (-1.0, -1.0);
-            return state.copy_from_slice(&[(scale / 2.0).max(low), 0.0]);
+            return state.copy_from_slice(&[(scale / 2.0).max(low), 0.0, state[2] + 1.0]);
         }
         unscaled[0] = (self.longest / (length + 1e-6)).min(1.0);
         factor[0] = unscaled[0] / scale;
         let grown = steps + 1.0 >= Self::STEPS;
-        state.copy_from_slice(&if grown { [(2.0 * scale).min(high), 0.0] } else { [scale, steps + 1.0] });
+        state.copy_from_slice(&if grown { [(2.0 * scale).min(high), 0.0, 0.0] } else { [scale, steps + 1.0, 0.0] });
     }
 }

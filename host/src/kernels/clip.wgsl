@@ -81,12 +81,14 @@ fn loss_scale(@builtin(local_invocation_index) index: u32) {
     }
     let scale = state[0];
     // Neither NaN nor infinite, which a compiler may not assume of bits.
-    let finite = (bitcast<u32>(squares) & 0x7f800000u) != 0x7f800000u && (bitcast<u32>(others) & 0x7f800000u) != 0x7f800000u;
+    let exponents = bitcast<vec2<u32>>(vec2(squares, others)) & vec2(0x7f800000u);
+    let finite = all(exponents != vec2(0x7f800000u));
     if !finite {
         scaled_factor[0] = -1.0;
         unscaled_factor[0] = -1.0;
         state[0] = max(scale / 2.0, params.low);
         state[1] = 0.0;
+        state[2] += 1.0;
         return;
     }
     let long = sqrt(squares) / scale;
@@ -96,4 +98,5 @@ fn loss_scale(@builtin(local_invocation_index) index: u32) {
     let grown = state[1] + 1.0 >= params.steps;
     state[0] = select(scale, min(2.0 * scale, params.high), grown);
     state[1] = select(state[1] + 1.0, 0.0, grown);
+    state[2] = 0.0;
 }

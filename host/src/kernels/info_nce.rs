@@ -75,8 +75,9 @@ impl Kernel for ColumnSums {
         "column_sums"
     }
 
-    fn shader(&self, _: &Gpu) -> Shader {
-        self.0.shader("column_sums", groups(self.0.columns, 16))
+    fn shader(&self, gpu: &Gpu) -> Shader {
+        let constants = vec![("LANES", gpu.lanes().into())];
+        Shader { constants, ..self.0.shader("column_sums", groups(self.0.columns, 16)) }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {

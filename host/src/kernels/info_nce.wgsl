@@ -1,4 +1,4 @@
-// Symmetric InfoNCE in tiles: sums of rows (a workgroup a row), of columns (16 columns a workgroup, 16 threads each),
+// Symmetric InfoNCE in tiles: sums of rows (a workgroup a row), of columns (16 columns a workgroup, `LANES` threads each),
 // gradients, the loss.
 
 // log_sums and reduce have their counts in `rows`, reduce its step in `columns`.
@@ -46,7 +46,10 @@ var<immediate> params: Params;
 const LEAST = -3.0e38;
 
 var<workgroup> parts: array<vec2<f32>, 64>;
-var<workgroup> lanes: array<f32, 256>;
+// Threads that share a column.
+override LANES: u32;
+
+var<workgroup> lanes: array<f32, 1024>;
 
 // The sum of all threads' values, known to each.
 fn total(value: vec2<f32>, index: u32) -> vec2<f32> {
@@ -107,7 +110,7 @@ fn row_sums(
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(16u * LANES)
 fn column_sums(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -118,12 +121,12 @@ fn column_sums(
     let first = index / 16u;
     let inverse = exp(-log_tau[0]);
     var new_most = LEAST;
-    for (var i = first; i < params.rows; i += 16u) {
+    for (var i = first; i < params.rows; i += LANES) {
         new_most = max(new_most, cosines[i * params.columns + j] * inverse);
     }
     lanes[index] = new_most;
     workgroupBarrier();
-    for (var half = 128u; half >= 16u; half /= 2u) {
+    for (var half = 8u * LANES; half >= 16u; half /= 2u) {
         if index < half {
             lanes[index] = max(lanes[index], lanes[index + half]);
         }
@@ -138,12 +141,12 @@ fn column_sums(
     new_most = max(old, lanes[index % 16u]);
     workgroupBarrier();
     var added = 0.0;
-    for (var i = first; i < params.rows; i += 16u) {
+    for (var i = first; i < params.rows; i += LANES) {
         added += exp(cosines[i * params.columns + j] * inverse - new_most);
     }
     lanes[index] = added;
     workgroupBarrier();
-    for (var half = 128u; half >= 16u; half /= 2u) {
+    for (var half = 8u * LANES; half >= 16u; half /= 2u) {
         if index < half {
             lanes[index] += lanes[index + half];
         }

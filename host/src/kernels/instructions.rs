@@ -7,13 +7,15 @@ use std::sync::LazyLock;
 #[cfg(target_arch = "x86_64")]
 const SWITCH: &str = "FUSEMIX_NO_AVX512";
 
+/// True if an environment variable is there, and neither empty nor 0.
+pub(crate) fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
 /// True if this CPU has AVX-512, and nobody hides it.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn has_avx512() -> bool {
-    static FOUND: LazyLock<bool> = LazyLock::new(|| {
-        let hidden = std::env::var_os(SWITCH).is_some_and(|value| !value.is_empty() && value != "0");
-        is_x86_feature_detected!("avx512f") && !hidden
-    });
+    static FOUND: LazyLock<bool> = LazyLock::new(|| is_x86_feature_detected!("avx512f") && !is_set(SWITCH));
     *FOUND
 }
 

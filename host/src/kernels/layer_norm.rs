@@ -205,10 +205,11 @@ impl Kernel for LayerNormGains {
         "layer_norm_gains"
     }
 
-    fn shader(&self, _: &Gpu) -> Shader {
+    fn shader(&self, gpu: &Gpu) -> Shader {
         Shader {
             source: WGSL,
             entry: "layer_norm_gains",
+            constants: vec![("LANES", gpu.lanes().into())],
             params: vec![self.rows as u32, self.width as u32, EPSILON.to_bits(), self.accumulate.into()],
             workgroups: groups(self.width, 16),
             ..Shader::default()

@@ -1,5 +1,5 @@
 // LayerNorm, a workgroup a row, also of a sum that it makes itself; its gradient to the input likewise; the gradients to gain and
-// shift, 16 columns a workgroup, 16 threads each.
+// shift, 16 columns a workgroup, `LANES` threads each.
 
 struct Params { rows: u32, width: u32, epsilon: f32, accumulate: u32 }
 
@@ -39,11 +39,14 @@ var<immediate> params: Params;
 @group(0) @binding(4) var<storage, read_write> to_gain: array<f32>;
 @group(0) @binding(5) var<storage, read_write> to_shift: array<f32>;
 
-// True if the rows that layer_norm and standardize write are f16, in lines that begin at multiples of eight values.
+// True if the normalised rows that are written are f16, in lines that begin at multiples of eight values.
 override HALF: bool;
 
 var<workgroup> parts: array<vec2<f32>, 64>;
-var<workgroup> lanes: array<vec2<f32>, 256>;
+// Threads that share a column.
+override LANES: u32;
+
+var<workgroup> lanes: array<vec2<f32>, 1024>;
 
 // Pairs of a line.
 fn pairs() -> u32 {
@@ -228,7 +231,7 @@ fn layer_norm_backward_halved(
     }
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(16u * LANES)
 fn layer_norm_gains(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -237,13 +240,13 @@ fn layer_norm_gains(
     let asked = (group.y * groups.x + group.x) * 16u + index % 16u;
     let column = min(asked, params.width - 1u);
     var sums = vec2(0.0);
-    for (var row = index / 16u; row < params.rows; row += 16u) {
+    for (var row = index / 16u; row < params.rows; row += LANES) {
         let g = all_gradients[row * params.width + column];
         sums += vec2(g * (x[row * params.width + column] - all_moments[2u * row]) * all_moments[2u * row + 1u], g);
     }
     lanes[index] = sums;
     workgroupBarrier();
-    for (var half = 128u; half >= 16u; half /= 2u) {
+    for (var half = 8u * LANES; half >= 16u; half /= 2u) {
         if index < half {
             lanes[index] += lanes[index + half];
         }

@@ -1,7 +1,7 @@
 //! Kernels: each is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of it and holds its
 //! twin, the CPU's version and the test oracle.
 //!
-//! All matrices are f32, row by row. A shader has its parameters as immediates, its inputs from binding 1 on, and after
+//! Matrices lie row by row, as f32 where no [`Format`] says otherwise. A shader has its parameters as immediates, its inputs from binding 1 on, and after
 //! them its outputs (or slices that it changes in place).
 
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
@@ -41,6 +41,7 @@ pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
 pub use half::{Format, Halve};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, HalfGradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
 use instructions::arch;
+pub(crate) use instructions::is_set;
 pub use layer_norm::{AddNorm, LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub(crate) use matmul::{Cooperative, bf16};
 pub use matmul::{Matmul, Order, Precision};
@@ -81,6 +82,16 @@ pub struct Gpu {
     pub fragment: Option<u32>,
     /// The most bytes of a workgroup's memory.
     pub workgroup: u32,
+    /// The most threads of a workgroup.
+    pub threads: u32,
+}
+
+impl Gpu {
+    /// The threads that share a column where a kernel goes through columns, 16 of them a workgroup: the rows are many, and
+    /// the columns too few to keep a large GPU busy.
+    fn lanes(&self) -> u32 {
+        if self.threads >= 1024 && !self.software { 64 } else { 16 }
+    }
 }
 
 /// A launch on a GPU.
@@ -88,7 +99,7 @@ pub struct Gpu {
 pub struct Shader {
     /// The source of a WGSL file, or of several.
     pub source: &'static str,
-    /// Its entry point, whose name is unique among kernels and their variants.
+    /// Its entry point.
     pub entry: &'static str,
     /// The values of its constants (`override`).
     pub constants: Vec<(&'static str, f64)>,

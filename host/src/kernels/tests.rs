@@ -154,6 +154,38 @@ fn rows() {
     }
 }
 
+/// A kernel as a GPU with large workgroups runs it.
+struct Large<'a>(&'a dyn Kernel);
+
+impl Kernel for Large<'_> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn shader(&self, _: &Gpu) -> Shader {
+        self.0.shader(&Gpu { threads: 1024, ..Gpu::default() })
+    }
+
+    fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
+        self.0.twin(reads, writes);
+    }
+}
+
+#[test]
+fn columns_by_more_threads_are_the_same() {
+    for (rows, width) in SIZES {
+        let (x, y) = (random(rows * width, 1), random(rows * width, 2));
+        let (gain, shift, moments) = (random(width, 3), random(width, 4), random(2 * rows, 5));
+        let accumulate = true;
+        both(&Large(&ColumnSum { rows, width, accumulate, format: Format::F32 }), &[&x], &[&gain], 1e-5);
+        both(&Large(&LayerNormGains { rows, width, accumulate }), &[&x, &moments, &y], &[&gain, &shift], 1e-3);
+        both(&Large(&Unfold { rows, width }), &[&x, &gain, &shift, &moments[..rows]], &[&y, &shift, &gain], 1e-4);
+        let tile = Tile { rows, columns: width, begin: false };
+        let sums: Vec<f32> = gain.iter().map(|x| x.abs()).collect();
+        both(&Large(&ColumnSums(tile)), &[&x, &[-1.0]], &[&shift, &sums], 1e-5);
+    }
+}
+
 #[test]
 fn unfold_is_its_definition() {
     for (rows, width) in SIZES {

@@ -43,12 +43,13 @@ impl Kernel for Unfold {
         "unfold"
     }
 
-    fn shader(&self, _: &Gpu) -> Shader {
+    fn shader(&self, gpu: &Gpu) -> Shader {
         Shader {
             source: include_str!("unfold.wgsl"),
             entry: "unfold",
+            constants: vec![("LANES", gpu.lanes().into())],
             params: vec![self.rows as u32, self.width as u32],
-            workgroups: groups(self.width, 64),
+            workgroups: groups(self.width, 16),
             ..Shader::default()
         }
     }

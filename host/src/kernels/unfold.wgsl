@@ -1,4 +1,4 @@
-// dW = S gain + db shift, dgain = sum_i S_i W_i, dshift = sum_i db_i W_i, a column a thread.
+// dW = S gain + db shift, dgain = sum_i S_i W_i, dshift = sum_i db_i W_i, 16 columns a workgroup, `LANES` threads each.
 
 struct Params { rows: u32, width: u32 }
 
@@ -11,22 +11,36 @@ var<immediate> params: Params;
 @group(0) @binding(6) var<storage, read_write> to_gain: array<f32>;
 @group(0) @binding(7) var<storage, read_write> to_shift: array<f32>;
 
-@compute @workgroup_size(64)
+// Threads that share a column.
+override LANES: u32;
+
+var<workgroup> lanes: array<vec2<f32>, 1024>;
+
+@compute @workgroup_size(16u * LANES)
 fn unfold(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    let column = (group.y * groups.x + group.x) * 64u + index;
-    if column >= params.width {
-        return;
-    }
+    let column = (group.y * groups.x + group.x) * 16u + index % 16u;
     var sums = vec2(0.0);
-    for (var row = 0u; row < params.rows; row += 1u) {
-        let at = row * params.width + column;
-        sums += vec2(s[at], to_bias[row]) * weight[at];
-        s[at] = s[at] * gain[column] + to_bias[row] * shift[column];
+    if column < params.width {
+        for (var row = index / 16u; row < params.rows; row += LANES) {
+            let at = row * params.width + column;
+            sums += vec2(s[at], to_bias[row]) * weight[at];
+            s[at] = s[at] * gain[column] + to_bias[row] * shift[column];
+        }
     }
-    to_gain[column] = sums.x;
-    to_shift[column] = sums.y;
+    lanes[index] = sums;
+    workgroupBarrier();
+    for (var half = 8u * LANES; half >= 16u; half /= 2u) {
+        if index < half {
+            lanes[index] += lanes[index + half];
+        }
+        workgroupBarrier();
+    }
+    if column < params.width && index < 16u {
+        to_gain[column] = lanes[index].x;
+        to_shift[column] = lanes[index].y;
+    }
 }

@@ -96,6 +96,7 @@ impl Adapter {
 
     /// Allocates the training state, and the extras computed beside it.
     pub(crate) fn train(&self, device: &dyn Device, keep: Keep) {
+        let keep = Keep { halves: keep.halves && self.shape.kind.has_blocks(), ..keep };
         self.parameters().into_iter().for_each(|parameter| parameter.train(device, keep));
         match &self.kind {
             Kind::Mlp(mlp) => mlp.train(device, keep),

@@ -10,7 +10,7 @@ mod parameter;
 mod shape;
 
 pub(crate) use adapter::{Activations, Adapter, Scratch};
-pub(crate) use backward::{Backward, scale};
+pub(crate) use backward::Backward;
 pub(crate) use mode::{Mode, Rows};
 pub(crate) use parameter::{Fresh, Keep, Parameter, Source, Step, Version};
 pub use shape::AdapterKind;

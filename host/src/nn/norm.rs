@@ -88,8 +88,8 @@ impl Norm {
         device.launch(&kernel, &reads, &writes);
     }
 
-    /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`, and then written
-    /// to `halves` too, if those are there.
+    /// The gradients to the parameters, and to `x`, which is written or, with `add`, added to `to_input`, and then
+    /// written to `halves` too, if those are there.
     pub(crate) fn backward(
         &self,
         pass: Backward<'_>,

@@ -120,6 +120,11 @@ impl Parameter {
         }
     }
 
+    /// Values of it in f16.
+    pub(crate) fn halves(&self) -> usize {
+        self.training.get().and_then(|training| training.halves.as_ref()).map_or(0, Buffer::len)
+    }
+
     /// Its values as a factor of a product.
     pub(crate) fn factor(&self, version: Version, format: Format) -> Slice<'_> {
         match format {

@@ -2,7 +2,7 @@
 
 use ::wgpu::{Adapter, CooperativeScalarType, DeviceType, Features, Instance, InstanceDescriptor};
 
-use crate::kernels::Cooperative;
+use crate::kernels::{Cooperative, is_set};
 
 /// An adapter found by wgpu.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -67,7 +67,7 @@ pub fn adapters() -> Vec<AdapterReport> {
 /// set.
 pub(super) fn fragment(adapter: &Adapter) -> Option<u32> {
     let needed = Features::SUBGROUP | Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-    if !adapter.features().contains(needed) || std::env::var_os("FUSEMIX_NO_MATRIX_UNITS").is_some() {
+    if !adapter.features().contains(needed) || is_set("FUSEMIX_NO_MATRIX_UNITS") {
         return None;
     }
     let (shapes, limits) = (adapter.cooperative_matrix_properties(), adapter.limits());
@@ -79,7 +79,8 @@ pub(super) fn fragment(adapter: &Adapter) -> Option<u32> {
     };
     let threads = |side| Cooperative::threads(side, adapter.get_info().subgroup_max_size);
     let most = limits.max_compute_invocations_per_workgroup.min(Cooperative::MOST_THREADS);
-    let fits = |side: u32| threads(side) <= most;
+    // A thread has room for eight fours of each factor.
+    let fits = |side: u32| (128..=most).contains(&threads(side)) && threads(side).is_power_of_two();
     let memory = limits.max_compute_workgroup_storage_size >= Cooperative::WORKGROUP_BYTES;
     [16, 8].into_iter().find(|&side| has(side) && fits(side)).filter(|_| memory)
 }

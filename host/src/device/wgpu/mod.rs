@@ -113,12 +113,14 @@ impl Wgpu {
         });
         let subgroups = [info.subgroup_min_size, info.subgroup_max_size];
         let subgroups = required_features.contains(Features::SUBGROUP).then_some(subgroups);
-        let workgroup = device.limits().max_compute_workgroup_storage_size;
+        let limits = device.limits();
+        let workgroup = limits.max_compute_workgroup_storage_size;
+        let threads = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
         let f16 = required_features.contains(Features::SHADER_F16);
         let timed = profile && required_features.contains(Features::TIMESTAMP_QUERY);
         Ok(Self {
             name,
-            gpu: Gpu { software, subgroups, f16, fragment, workgroup },
+            gpu: Gpu { software, subgroups, f16, fragment, workgroup, threads },
             timestamps: timed.then(|| Timestamps::new(&device, &queue)),
             pipelines: Mutex::new(Pipelines::new(&device, &info)),
             bindings: Mutex::default(),

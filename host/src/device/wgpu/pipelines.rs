@@ -12,12 +12,12 @@ use std::{env, fs};
 use crate::kernels::Shader;
 use crate::whole_file;
 
-/// What distinguishes a pipeline: the place of its source, its entry point, and the values of its constants.
-pub(super) type Key = (usize, &'static str, Vec<u64>);
+/// What distinguishes a pipeline: the place and length of its source, its entry point, and the values of its constants.
+pub(super) type Key = ([usize; 2], &'static str, Vec<u64>);
 
 /// The key of a shader's pipeline.
 pub(super) fn key(shader: &Shader) -> Key {
-    let place = shader.source.as_ptr().addr();
+    let place = [shader.source.as_ptr().addr(), shader.source.len()];
     (place, shader.entry, shader.constants.iter().map(|(_, value)| value.to_bits()).collect())
 }
 

@@ -34,6 +34,11 @@ pub enum TrainError {
         "the loss of step {step} is {loss}; lower `lr` or set `clip` in [train], then train again with --overwrite"
     )]
     Diverged { step: usize, loss: f32 },
+    #[error(
+        "the gradients before step {step} are not finite in 16 bits, however they are scaled; set `precision = \"f32\"`, \
+         or lower `lr`, then train again with --overwrite"
+    )]
+    Overflow { step: usize },
     #[error("{0}")]
     Observer(Box<dyn Error + Send + Sync>),
 }

@@ -2,6 +2,7 @@
 //! `sigmoid.rs`).
 
 use super::centred::CentredRows;
+use super::objective::Loss;
 use super::pass::{GoOn, Pass};
 use super::targets::Targets;
 use super::tiles::{Part, parts};
@@ -10,7 +11,6 @@ use crate::kernels::{
     ColumnSums, Diagonal, Format, Gradient, HalfGradient, Halve, LogSums, Matmul, Precision, Reduce, RowSums,
     SigmoidGradient, SigmoidReduce, SigmoidTargetGradient, TargetGradient, Tile,
 };
-use crate::nn::scale;
 
 /// Buffers for the loss over up to `pairs` pairs of embeddings of `width` values.
 pub(super) struct PairLoss {
@@ -124,13 +124,12 @@ impl PairLoss {
             match wanted {
                 None => device.launch(&gradient, &[log_tau], &[tile, slope, loss]),
                 Some((targets, latents)) => {
-                    let targets = targets.tile(device, part, (pairs, precision), latents);
+                    let targets = targets.tile(device, part, (pairs, self.of_targets(precision)), latents);
                     device.launch(&SigmoidTargetGradient(gradient), &[log_tau, targets], &[tile, slope, loss]);
                 }
             }
             let begins = [part.column == 0, part.row == 0];
-            // Of a mean over all B^2, gradients are smaller than of one over B.
-            let scale = scale(pairs) * pairs.next_power_of_two() as f32;
+            let scale = Loss::Sigmoid.scale(pairs);
             self.halve(device, part, scale);
             self.to_sides(device, part, (precision, scale), sides, begins);
         }
@@ -159,6 +158,11 @@ impl PairLoss {
         let [factor_x, factor_y] = self.factors(part, [x, y]);
         device.launch(&to_x, &[tile, factor_y], &[x.gradient(of_x.0, of_x.1)]);
         device.launch(&to_y, &[tile, factor_x], &[y.gradient(of_y.0, of_y.1)]);
+    }
+
+    /// The precision of targets, whose factors are f32 in memory.
+    fn of_targets(&self, precision: Precision) -> Precision {
+        if self.halves.is_some() { Precision::F32 } else { precision }
     }
 
     /// A tile of gradients in f16, if products read those.
@@ -230,20 +234,20 @@ impl PairLoss {
                     match self.halves(part) {
                         None => device.launch(&gradient, &[log_tau, row, column], &[tile, slope]),
                         Some(halves) => {
-                            let kernel = HalfGradient { gradient, scale: scale(pairs) };
+                            let kernel = HalfGradient { gradient, scale: Loss::InfoNce.scale(pairs) };
                             device.launch(&kernel, &[log_tau, row, column, tile], &[halves, slope]);
                         }
                     }
                 }
                 Some((targets, latents)) => {
-                    let targets = targets.tile(device, part, (pairs, precision), latents);
+                    let targets = targets.tile(device, part, (pairs, self.of_targets(precision)), latents);
                     let own = self.own.part(part.row, part.rows);
                     let gradient = TargetGradient { tile: whole, pairs };
                     device.launch(&gradient, &[log_tau, row, column, targets], &[tile, slope, own]);
-                    self.halve(device, part, scale(pairs));
+                    self.halve(device, part, Loss::InfoNce.scale(pairs));
                 }
             }
-            self.to_sides(device, part, (precision, scale(pairs)), [x, y], begins);
+            self.to_sides(device, part, (precision, Loss::InfoNce.scale(pairs)), [x, y], begins);
         }
         let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
         let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];

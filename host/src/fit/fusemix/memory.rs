@@ -12,7 +12,6 @@ use super::tiles::{GPU_TILE, TILE};
 use super::transport::Transport;
 use crate::bytes::Bytes;
 use crate::device::{Device, DeviceError};
-use crate::kernels::Format;
 use crate::space::{Network, Tower, TowerSpec};
 
 /// The default budget, in bytes; at most half of the free memory, and of a GPU's own at least a tenth.
@@ -91,7 +90,8 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let values = network.parameters().iter().map(|(_, parameter)| parameter.gradient().len()).sum::<usize>();
     let format = options.format(device);
     // In f16 matrices are there once more.
-    let parameters = copies(options) * values + if format == Format::F16 { values / 2 } else { 0 };
+    let of_halves = network.parameters().iter().map(|(_, parameter)| parameter.halves()).sum::<usize>();
+    let parameters = copies(options) * values + of_halves;
     let sizes: Vec<(usize, usize)> =
         network.towers.iter().map(|tower| Pass::values(tower, rows, micro, format)).collect();
     // A GPU's latents wait in memory for up to three steps.
@@ -102,10 +102,6 @@ fn plan(device: &dyn Device, network: &Network, options: &Options, most: Most, b
     let halves = PairLoss::values_in_f16((batch, network.width), tile, format);
     let terms = terms(network, options, most, tile) + halves;
     let least = parameters + staged + 6 * batch + tile * tile + passes + terms;
-    if budget < 4 * least as u64 && options.memory == Some(Bytes(budget)) {
-        let least = (4 * least as u64).div_ceil(1 << 20);
-        tracing::warn!("training needs at least {least}MiB, but `memory` is {}", Bytes(budget));
-    }
     let all = ((budget.saturating_sub(OTHERS) / 4) as usize).saturating_sub(least);
     let mut left = all;
     // The activations first: what they save is worth more.
@@ -177,16 +173,26 @@ impl Room {
     }
 }
 
-/// Allocates buffers for steps of up to some rows, with smaller micro-batches if the device runs out of memory.
+/// Allocates buffers for steps of up to some rows, with smaller micro-batches if the device runs out of memory, and
+/// down to `least_micro` if they need more than the budget.
 pub(super) fn room(
     device: &dyn Device,
     network: &Network,
     options: &mut Options,
-    most: Most,
+    (most, least_micro): (Most, usize),
 ) -> Result<(Plan, Room), TrainError> {
     let mut budget = budget(device, options);
     loop {
         let plan = plan(device, network, options, most, budget);
+        // What nobody asked for makes way first.
+        if plan.least > budget && plan.micro > least_micro {
+            options.micro_batch = (plan.micro / 2).max(least_micro);
+            continue;
+        }
+        if plan.least > budget && options.memory == Some(Bytes(budget)) {
+            let least = plan.least.div_ceil(1 << 20);
+            tracing::warn!("training needs at least {least}MiB, but `memory` is {}", Bytes(budget));
+        }
         if let Some(free) = device.memory().filter(|free| *free < plan.least) {
             return Err(TrainError::Large { needed: Bytes::rounded(plan.least), free: Bytes::rounded(free) });
         }

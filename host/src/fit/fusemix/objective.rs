@@ -13,6 +13,16 @@ pub enum Loss {
     Sigmoid,
 }
 
+impl Loss {
+    /// The power of two that brings the gradients of a batch to the middle of f16's range: they are means over `pairs`
+    /// rows, or over all pairs of those. At the lowest temperature they are about 60 then.
+    pub(super) fn scale(self, pairs: usize) -> f32 {
+        let pairs = pairs.next_power_of_two() as f32;
+        let of_rows = (pairs / 16.0).max(1.0);
+        if self == Self::Sigmoid { of_rows * pairs } else { of_rows }
+    }
+}
+
 /// The pairs that a row of a batch belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 use super::options::Options;
 use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{ClipFactor, Format, LossScale, SquareSums};
-use crate::nn::{Parameter, scale};
+use crate::nn::Parameter;
 
 /// The limits of the scale: that of gradients as they are, and 2^40.
 const RANGE: [f32; 2] = [1.0, 1_099_511_627_776.0];
@@ -12,7 +12,7 @@ const RANGE: [f32; 2] = [1.0, 1_099_511_627_776.0];
 pub(super) struct Scaling {
     /// Sums of squares of each parameter's gradient.
     parts: Buffer,
-    /// The scale, and the steps since it changed.
+    /// The scale, the steps since it changed, and the steps in a row that were not taken.
     state: Buffer,
     /// The factors of gradients that are scaled, and of those that are not.
     factors: [Buffer; 2],
@@ -24,10 +24,10 @@ impl Scaling {
     /// For steps of up to `pairs` pairs, and so many parameters.
     pub(super) fn new(device: &dyn Device, options: &Options, (pairs, parameters): (usize, usize)) -> Self {
         let format = options.format(device);
-        let first = if format == Format::F16 { scale(pairs) } else { 1.0 };
+        let first = if format == Format::F16 { options.loss.scale(pairs) } else { 1.0 };
         Self {
             parts: device.zeros(parameters * SquareSums::PARTS),
-            state: device.upload(&[first, 0.0]),
+            state: device.upload(&[first, 0.0, 0.0]),
             factors: [(); 2].map(|()| device.upload(&[1.0])),
             format,
             longest: options.clip,
@@ -48,10 +48,17 @@ impl Scaling {
         Ok(Some([state[0], state[1]]))
     }
 
+    /// True if gradients are not finite however small the scale is.
+    pub(super) fn is_stuck(&self, device: &dyn Device) -> Result<bool, DeviceError> {
+        // From its limit to 1 the scale takes 40 steps.
+        Ok(self.format == Format::F16 && device.read(self.state.all())?[2] >= 64.0)
+    }
+
     /// Restores the state of a checkpoint.
     pub(super) fn restore(&self, device: &dyn Device, state: [f32; 2]) {
         if self.format == Format::F16 {
-            device.write(self.state.all(), &state);
+            let [scale, steps] = state;
+            device.write(self.state.all(), &[scale, steps, 0.0]);
         }
     }
 

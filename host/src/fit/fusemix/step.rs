@@ -9,7 +9,7 @@ use super::pass::{Batch, GoOn};
 use super::set::TrainedSet;
 use super::train::Trainer;
 use crate::device::Slice;
-use crate::kernels::{Precision, hash};
+use crate::kernels::{Format, Precision, hash};
 use crate::nn::{AdapterKind, Mode, Rows, Step, Version};
 
 /// Values without a range.
@@ -106,8 +106,13 @@ impl Trainer {
         let log_tau = &self.network.log_tau;
         let passes = set.towers.map(|tower| &room.passes[tower]);
         let latents = (!room.latents.is_empty()).then(|| set.towers.map(|tower| &room.latents[tower]));
+        // Of 16 bits on a GPU, only the loss and the adapters have factors in f16.
+        let terms = match self.options.format(device) {
+            Format::F16 => (shape.0, Precision::F32),
+            Format::F32 => shape,
+        };
         let wanted = room.targets.as_ref().map(|targets| {
-            targets.prepare(device, shape, (draw, set.items()), latents);
+            targets.prepare(device, terms, (draw, set.items()), latents);
             (targets, latents)
         });
         let taus = (log_tau.values(Version::Trained), log_tau.gradient());
@@ -118,13 +123,13 @@ impl Trainer {
             for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
                 // An identity tower has its neighbourhoods as they are.
                 if self.network.towers[tower].spec.adapter != AdapterKind::Identity {
-                    structure.launch(device, shape, latents, pass, losses);
+                    structure.launch(device, terms, latents, pass, losses);
                 }
             }
         }
         if let (Some(transport), Some(pools), Some(items)) = (&room.transport, set.pools(), &draw.unpaired) {
             let (pools, batch) = (pools.each_ref(), draw.batches()[0]);
-            transport.launch(device, (batch, shape.1), (pools, items), passes, losses);
+            transport.launch(device, (batch, terms.1), (pools, items), passes, losses);
         }
         true
     }

@@ -81,6 +81,7 @@ impl Trainer {
         let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
         let own = options.micro_batch;
         let mut options = options.resolve(&sizes)?;
+        let least_micro = options.micro_batch;
         if own.is_none() && !device.shares_memory() {
             options.micro_batch = GPU_MICRO_BATCH;
         }
@@ -128,7 +129,7 @@ impl Trainer {
         let items = sizes.iter().filter_map(|size| size.unpaired).flatten().max().unwrap_or(0);
         let batch = Batch { pairs: of_pairs, unpaired: items.min(options.unpaired_batch.unwrap_or(items)) };
         let most = Most { batch, taught: unpaired.map_or(0, Unpaired::width) };
-        let (plan, room) = memory::room(&*device, &network, &mut options, most)?;
+        let (plan, room) = memory::room(&*device, &network, &mut options, (most, least_micro))?;
         let mut feeds = Feeds::new(&*device, plan);
         let trained = |((set, number), size): ((PairSet, usize), &Size)| {
             let seen = begun.as_ref().map(|begun| &begun.seen()[number]);
@@ -316,6 +317,7 @@ impl Trainer {
         let losses = self.device.read(self.losses.part(0, at))?;
         match losses.iter().position(|loss| !loss.is_finite()) {
             Some(bad) => Err(TrainError::Diverged { step: step - at + bad + 1, loss: losses[bad] }),
+            None if self.scaling.is_stuck(&*self.device)? => Err(TrainError::Overflow { step }),
             None => Ok(losses),
         }
     }

@@ -31,8 +31,8 @@ const TERMS = 32u;
 // Subgroups next to and below each other.
 const ACROSS = SIDE / (4u * FRAGMENT);
 const SUBGROUPS = ACROSS * ACROSS;
-// From a line of a tile to the next, in fours: of terms, and of rows or columns. The odd one out keeps the lines apart in
-// the memory's banks.
+// From a line of a tile to the next, in fours: of terms, and of rows or columns. Two more than there are keep the lines
+// apart in the memory's banks.
 const BY_TERM = 10u;
 const BY_SIDE = 34u;
 // From a line of a staged fragment to the next.

@@ -71,6 +71,24 @@ fn activations_and_their_gradients() {
 }
 
 #[test]
+fn a_gradient_that_overflowed_is_seen_even_where_its_value_was_dropped() {
+    let (width, rows, dropout) = (8, 4, Dropout::new(0.9, 3));
+    let kernel = GeluBackward { rows, width, first: 0, dropout, format: F16 };
+    let infinite = halves(&vec![f32::INFINITY; rows * width], width);
+    let (x, bias) = (halves(&vec![1.0; rows * width], width), vec![0.0; width]);
+    let check = |device: &dyn Device| {
+        let written = launch(device, &kernel, &[&x, &bias], &[&infinite, &x]);
+        let values = F16.read(&written[0], rows, width).into_owned();
+        assert!(values.iter().all(|value| !value.is_finite()), "{}: {values:?}", device.describe());
+        assert!(values.iter().any(|value| value.is_nan()), "nothing was dropped");
+    };
+    check(&Cpu::default());
+    if let Some(device) = wgpu() {
+        check(device);
+    }
+}
+
+#[test]
 fn rows_and_sums_of_columns() {
     for (rows, width) in SIZES {
         let (x, before, gain) = (rounded(rows * width, 1), rounded(rows * width, 2), random(width, 3));
@@ -149,8 +167,9 @@ fn the_scale_halves_at_an_overflow_and_doubles_after_enough_steps_without() {
         (parts[3], parts[PARTS]) = (scaled, unscaled);
         parts
     };
-    let step = |longest, parts: &[f32], state: [f32; 2]| {
-        let written = both(&kernel(longest), &[parts], &[&state, &[7.0], &[7.0]], 1e-6);
+    let step = |longest, parts: &[f32], [scale, steps]: [f32; 2]| {
+        let written = both(&kernel(longest), &[parts], &[&[scale, steps, 3.0], &[7.0], &[7.0]], 1e-6);
+        assert_eq!(written[0][2], if written[1][0] < 0.0 { 4.0 } else { 0.0 }, "steps in a row that are not taken");
         ([written[0][0], written[0][1]], written[1][0], written[2][0])
     };
     // Of length 5 without the scale: 4 of the scaled ones, 3 of the other.

@@ -44,14 +44,11 @@ fn others() -> Vec<Compiled> {
         }
         let module = naga::front::wgsl::parse_str(&source);
         let module = module.unwrap_or_else(|error| panic!("{}: {}", path.display(), error.emit_to_string(&source)));
-        for entry in &module.entry_points {
-            for half in if source.contains("override HALF") { vec![0.0, 1.0] } else { vec![] } {
-                let constants = vec![("HALF", half)];
-                all.push(Compiled { source: source.clone(), entry: entry.name.clone(), constants });
-            }
-            if !source.contains("override HALF") {
-                all.push(Compiled { source: source.clone(), entry: entry.name.clone(), constants: Vec::new() });
-            }
+        for (entry, half) in module.entry_points.iter().flat_map(|entry| [(entry, 0.0), (entry, 1.0)]) {
+            let values = [("override HALF", "HALF", half), ("override LANES", "LANES", 16.0)];
+            let values = values.into_iter().filter(|(declared, ..)| source.contains(declared));
+            let constants = values.map(|(_, name, value)| (name, value)).collect();
+            all.push(Compiled { source: source.clone(), entry: entry.name.clone(), constants });
         }
     }
     assert!(all.len() > 30, "{} kernels", all.len());
