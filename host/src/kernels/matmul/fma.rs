@@ -65,7 +65,7 @@ impl Inner for Avx2 {
 
 /// Packs neighbouring panels of `WIDTH` lanes.
 #[target_feature(enable = "avx2")]
-fn pack<const WIDTH: usize>(lanes: Lanes<'_>, packed: &mut [u32]) {
+pub(super) fn pack<const WIDTH: usize>(lanes: Lanes<'_>, packed: &mut [u32]) {
     let size = WIDTH * lanes.terms;
     if lanes.lane == 1 && lanes.has(packed.len() / lanes.terms) {
         for term in 0..lanes.terms {
@@ -110,8 +110,9 @@ fn transpose<const WIDTH: usize>(lanes: Lanes<'_>, packed: &mut [u32]) -> usize 
 }
 
 /// Eight vectors of eight values as a matrix, transposed.
+#[inline]
 #[target_feature(enable = "avx2")]
-fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+pub(super) fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
     let pairs: [[__m256; 2]; 4] = std::array::from_fn(|at| {
         let [a, b] = [rows[2 * at], rows[2 * at + 1]];
         [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)]

@@ -33,3 +33,15 @@ pub(crate) struct Matrix<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) order: Order,
 }
+
+impl Matrix<'_> {
+    /// The transpose, in the same place.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn transposed(self) -> Self {
+        let order = match self.order {
+            Order::Rows => Order::Columns,
+            Order::Columns => Order::Rows,
+        };
+        Self { order, ..self }
+    }
+}

@@ -1,7 +1,7 @@
 //! Products of matrices: `out = a b`, or `out += a b`, of matrices that are stored row by row or transposed.
 //! On a GPU `matmul.wgsl` is the product of f32, `cooperative.wgsl` that of f16 by matrix units and `f16.wgsl` without
 //! them, `software.wgsl` that of a software GPU; `plain.rs` and `bf16.rs` are those of the CPU, both in the blocks of
-//! `panels.rs`.
+//! `panels.rs`, and `sparse.rs` leaves out what dropout has made 0.
 
 pub(crate) mod bf16;
 mod cooperative;
@@ -11,6 +11,8 @@ mod matrix;
 #[cfg(target_arch = "x86_64")]
 mod panels;
 mod plain;
+#[cfg(target_arch = "x86_64")]
+mod sparse;
 
 use super::{Format, Gpu, Kernel, Shader, slices};
 pub(crate) use cooperative::Cooperative;

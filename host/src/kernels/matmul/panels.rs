@@ -92,10 +92,10 @@ struct Line([u32; 16]);
 static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 /// Lends `work` slices of arbitrary words, each of which begins with a line.
-fn with_words<T>(lens: [usize; 2], work: impl FnOnce([&mut [u32]; 2]) -> T) -> T {
+pub(super) fn with_words<T>(lens: [usize; 2], work: impl FnOnce([&mut [u32]; 2]) -> T) -> T {
     let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = lens.map(|len| len.div_ceil(16));
-    let mut memory = spare().pop().unwrap_or_default();
+    let mut memory = best(&mut spare(), lines[0] + lines[1]);
     if memory.len() < lines[0] + lines[1] {
         memory.resize(lines[0] + lines[1], Line::zeroed());
     }
@@ -103,6 +103,14 @@ fn with_words<T>(lens: [usize; 2], work: impl FnOnce([&mut [u32]; 2]) -> T) -> T
     let done = work([&mut cast_slice_mut(a)[..lens[0]], &mut cast_slice_mut(b)[..lens[1]]]);
     spare().push(memory);
     done
+}
+
+/// The smallest of these of at least `len` lines, or the largest, so that no more of them grow than are used at a time.
+fn best(spare: &mut Vec<Vec<Line>>, len: usize) -> Vec<Line> {
+    let fits = |lines: &Vec<Line>| lines.len() >= len;
+    let distance = |lines: &Vec<Line>| lines.len().abs_diff(len);
+    let best = (0..spare.len()).min_by_key(|&at| (!fits(&spare[at]), distance(&spare[at])));
+    best.map(|at| spare.swap_remove(at)).unwrap_or_default()
 }
 
 /// `out (m x n) = a (m x k) b (k x n)`, or added to it.
@@ -159,7 +167,7 @@ fn block<I: Inner>(panels: [usize; 2]) -> [usize; 2] {
 }
 
 /// Equal parts of `count` things, of at most `most`.
-fn split(count: usize, most: usize) -> Vec<Range<usize>> {
+pub(super) fn split(count: usize, most: usize) -> Vec<Range<usize>> {
     let parts = count.div_ceil(most);
     (0..parts).map(|part| part * count / parts..(part + 1) * count / parts).collect()
 }

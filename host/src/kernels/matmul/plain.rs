@@ -4,15 +4,25 @@ use gemm::Parallelism;
 
 use super::matrix::Matrix;
 #[cfg(target_arch = "x86_64")]
-use super::{super::instructions::has_avx512, fma::Avx2, panels};
+use super::{super::instructions::has_avx512, fma::Avx2, panels, sparse};
 
 /// `out (m x n) = a (m x k) b (k x n)`, or added to it.
 pub(super) fn product([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], accumulate: bool) {
     assert!(a.values.len() == m * k && b.values.len() == k * n && out.len() == m * n, "matrices of other dimensions");
     #[cfg(target_arch = "x86_64")]
     if Avx2::is_supported() && !has_avx512() {
+        // Below these, lists cost more than they save.
+        let large = m.min(n) >= 96 && k >= 96;
         // SAFETY: the CPU has the instructions.
-        return unsafe { panels::product::<Avx2>([m, n, k], a, b, out, accumulate) };
+        return unsafe {
+            if large && sparse::is_sparse(a.values) {
+                sparse::product([m, n, k], a, b, (out, false), accumulate);
+            } else if large && sparse::is_sparse(b.values) {
+                sparse::product([n, m, k], b.transposed(), a.transposed(), (out, true), accumulate);
+            } else {
+                panels::product::<Avx2>([m, n, k], a, b, out, accumulate);
+            }
+        };
     }
     with_gemm([m, n, k], a, b, out, accumulate);
 }
