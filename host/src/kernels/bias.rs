@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Format, Gpu, Kernel, Shader, groups, slices};
 
-const WGSL: &str = include_str!("bias.wgsl");
+const WGSL: &str = concat!(include_str!("bias.wgsl"), include_str!("half.wgsl"));
 
 /// `out += bias`. Reads `bias (width)`; changes `out (rows x width)`.
 #[derive(Clone, Copy, Debug)]

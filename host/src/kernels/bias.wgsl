@@ -19,7 +19,7 @@ var<workgroup> lanes: array<f32, 1024>;
 
 fn x_value(row: u32, column: u32) -> f32 {
     if HALF {
-        let word = row * ((params.width + 7u) / 8u * 4u) + column / 2u;
+        let word = row * half_line(params.width) + column / 2u;
         return unpack2x16float(bitcast<u32>(x[word]))[column % 2u];
     }
     return x[row * params.width + column];

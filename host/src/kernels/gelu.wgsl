@@ -23,7 +23,7 @@ override HALF: bool;
 
 // Pairs of a line.
 fn pairs(width: u32) -> u32 {
-    return select((width + 1u) / 2u, (width + 7u) / 8u * 4u, HALF);
+    return select((width + 1u) / 2u, half_line(width), HALF);
 }
 
 // The place of the value in `column` of a row: among values, or its pair among pairs.

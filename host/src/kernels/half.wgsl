@@ -1,3 +1,8 @@
+// Pairs of f16 values in a line, which begins at a multiple of eight values.
+fn half_line(width: u32) -> u32 {
+    return (width + 7u) / 8u * 4u;
+}
+
 // Two f16 values in a word: infinite where f16 does not reach, and NaN where that is what they are. The bits say so, as a
 // compiler may assume of values that they are neither.
 fn half_bits(values: vec2<f32>) -> u32 {

@@ -13,7 +13,7 @@ fn halve(
     @builtin(local_invocation_index) index: u32,
 ) {
     let at = (group.y * groups.x + group.x) * 256u + index;
-    let line = (params.width + 7u) / 8u * 4u;
+    let line = half_line(params.width);
     let row = at / line;
     if row < params.rows {
         let column = 2u * (at % line);

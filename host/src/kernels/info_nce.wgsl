@@ -224,7 +224,7 @@ fn half_gradient(
 ) {
     let asked = group.y * groups.x + group.x;
     let i = min(asked, params.rows - 1u);
-    let line = (params.columns + 7u) / 8u * 4u;
+    let line = half_line(params.columns);
     var part = 0.0;
     if asked < params.rows {
         for (var pair = index; pair < line; pair += 64u) {

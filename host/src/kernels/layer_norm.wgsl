@@ -50,7 +50,7 @@ var<workgroup> lanes: array<vec2<f32>, 1024>;
 
 // Pairs of a line.
 fn pairs() -> u32 {
-    return select((params.width + 1u) / 2u, (params.width + 7u) / 8u * 4u, HALF);
+    return select((params.width + 1u) / 2u, half_line(params.width), HALF);
 }
 
 // The value in `column` of the row at `first`, less its mean and over its deviation; nothing behind its end.
@@ -217,7 +217,7 @@ fn layer_norm_backward_halved(
     if row >= params.rows {
         return;
     }
-    let line = (params.width + 7u) / 8u * 4u;
+    let line = half_line(params.width);
     for (var pair = index; pair < line; pair += 64u) {
         var values = vec2(0.0);
         for (var second = 0u; second < 2u; second += 1u) {

@@ -36,6 +36,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     }
 }
 
+/// The most threads that anybody may ask for.
+const MOST_THREADS: usize = 1024;
+
 /// The value of `--precision`.
 fn precision(text: &str) -> Result<Precision> {
     match text {
@@ -48,5 +51,8 @@ fn precision(text: &str) -> Result<Precision> {
 /// Obeys `--threads`.
 fn limit_threads(threads: Option<usize>) -> Result<()> {
     let Some(threads) = threads else { return Ok(()) };
+    if !(1..=MOST_THREADS).contains(&threads) {
+        bail!("--threads {threads}: choose 1 to {MOST_THREADS}");
+    }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")
 }

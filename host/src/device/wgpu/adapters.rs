@@ -2,7 +2,7 @@
 
 use ::wgpu::{Adapter, CooperativeScalarType, DeviceType, Features, Instance, InstanceDescriptor};
 
-use crate::kernels::{Cooperative, is_set};
+use crate::kernels::{cooperative, is_set};
 
 /// An adapter found by wgpu.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -77,11 +77,11 @@ pub(super) fn fragment(adapter: &Adapter) -> Option<u32> {
         };
         shapes.iter().filter(of_values).any(|shape| [shape.m_size, shape.n_size, shape.k_size] == [side; 3])
     };
-    let threads = |side| Cooperative::threads(side, adapter.get_info().subgroup_max_size);
-    let most = limits.max_compute_invocations_per_workgroup.min(Cooperative::MOST_THREADS);
-    // A thread has room for eight fours of each factor.
-    let fits = |side: u32| (128..=most).contains(&threads(side)) && threads(side).is_power_of_two();
-    let memory = limits.max_compute_workgroup_storage_size >= Cooperative::WORKGROUP_BYTES;
+    let threads = |side| cooperative::threads(side, adapter.get_info().subgroup_max_size);
+    let [fewest, most] = cooperative::THREADS;
+    let most = limits.max_compute_invocations_per_workgroup.min(most);
+    let fits = |side: u32| (fewest..=most).contains(&threads(side)) && threads(side).is_power_of_two();
+    let memory = limits.max_compute_workgroup_storage_size >= cooperative::WORKGROUP_BYTES;
     [16, 8].into_iter().find(|&side| has(side) && fits(side)).filter(|_| memory)
 }
 

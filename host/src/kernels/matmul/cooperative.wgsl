@@ -175,7 +175,7 @@ fn finish_staged(corner: vec2<u32>, place: vec2<u32>, index: u32) {
         let to_row = corner.y + (4u * (owner / ACROSS) + place.y) * FRAGMENT + down;
         let to_column = corner.x + (4u * (owner % ACROSS) + place.x) * FRAGMENT + right;
         if HALF {
-            let line = (params.n + 7u) / 8u * 4u;
+            let line = half_line(params.n);
             if to_row < params.m && to_column / 2u < line {
                 out[to_row * line + to_column / 2u] = bitcast<f32>(half_bits(values));
             }

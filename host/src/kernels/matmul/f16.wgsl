@@ -102,7 +102,7 @@ fn finish_one(at: u32, within: bool, value: f32) {
 fn finish(row: u32, column: u32, sums: vec4<f32>) {
     let values = sums / params.scale;
     if HALF {
-        let line = (params.n + 7u) / 8u * 8u;
+        let line = 2u * half_line(params.n);
         if row < params.m && column < line {
             let at = (row * line + column) / 2u;
             out[at] = bitcast<f32>(half_bits(values.xy));

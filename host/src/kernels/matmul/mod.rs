@@ -4,7 +4,7 @@
 //! `panels.rs`, and `sparse.rs` leaves out what dropout has made 0.
 
 pub(crate) mod bf16;
-mod cooperative;
+pub(crate) mod cooperative;
 #[cfg(target_arch = "x86_64")]
 mod fma;
 mod matrix;
@@ -15,7 +15,6 @@ mod plain;
 mod sparse;
 
 use super::{Format, Gpu, Kernel, Shader, slices};
-pub(crate) use cooperative::Cooperative;
 use matrix::Matrix;
 pub use matrix::Order;
 
@@ -127,10 +126,10 @@ impl Kernel for Matmul {
         let side = self.side(gpu);
         let (source, entry, [rows, columns]) = match (factors, gpu.fragment, gpu.subgroups) {
             (Format::F16, Some(fragment), Some([_, subgroup])) => {
-                let threads = Cooperative::threads(fragment, subgroup);
+                let threads = cooperative::threads(fragment, subgroup);
                 constants.extend([("HALF", out.constant()), ("THREADS", f64::from(threads))]);
-                let (source, entry) = Cooperative::source(fragment);
-                (source, entry, [Cooperative::SIDE; 2])
+                let (source, entry) = cooperative::source(fragment);
+                (source, entry, [cooperative::SIDE; 2])
             }
             (Format::F16, ..) => {
                 constants.push(("HALF", out.constant()));

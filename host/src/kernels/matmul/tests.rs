@@ -178,9 +178,9 @@ fn f16_is_the_product_of_halves_by_each_shader() {
                 let by_row = (a, b) == (Order::Rows, Order::Columns);
                 for fragment in [8, 16].into_iter().filter(|&side| by_row == (side == 16) || format == Format::F32) {
                     // 128 threads, whatever the side.
-                    let subgroups = Some([128 / Cooperative::threads(fragment, 1); 2]);
+                    let subgroups = Some([128 / cooperative::threads(fragment, 1); 2]);
                     let gpu = Gpu { fragment: Some(fragment), subgroups, f16: true, ..Gpu::default() };
-                    let by = By::source(&kernel, gpu, stand_in(fragment), Cooperative::SIDE);
+                    let by = By::source(&kernel, gpu, stand_in(fragment), cooperative::SIDE);
                     check(device, &by, 2e-5, &format!("stand-in for {fragment}"));
                 }
                 if device.gpu().fragment.is_some() {

@@ -39,7 +39,7 @@ fn others() -> Vec<Compiled> {
     let mut all = Vec::new();
     for path in wgsl_files(&folder).iter().filter(|path| !path.ends_with("half.wgsl")) {
         let mut source = read(path);
-        if source.contains("half_bits") {
+        if source.contains("half_") {
             source.push_str(&half);
         }
         let module = naga::front::wgsl::parse_str(&source);

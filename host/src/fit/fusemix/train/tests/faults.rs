@@ -44,7 +44,7 @@ impl Device for Scarce {
     }
 
     fn largest(&self) -> usize {
-        2000
+        18_000
     }
 
     fn zeros(&self, len: usize) -> Buffer {
@@ -85,7 +85,10 @@ fn latents_that_are_resident_in_chunks_train_as_mapped_ones_do() {
     let (resident, _) = large(Scarce::new(usize::MAX), options());
     let sides = |trainer: &Trainer| trainer.sets[0].resident();
     assert_eq!((sides(&mapped), sides(&resident)), ([0, 0], [600 * 19, 600 * 35]));
-    assert_eq!(evaluated(&resident, &batch), evaluated(&mapped, &batch));
+    // In other tiles, which are as large as the device binds.
+    let ((loss, gradients), (expected, wanted)) = (evaluated(&resident, &batch), evaluated(&mapped, &batch));
+    assert!((loss - expected).abs() < 1e-5 * expected, "{loss} and not {expected}");
+    near(&gradients, &wanted, 1e-5);
 }
 
 #[test]
