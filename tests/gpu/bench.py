@@ -1,8 +1,10 @@
 """What the sections share: their arguments, their rows, and runs of the program."""
 import argparse
+import ctypes
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -22,10 +24,15 @@ def row(**values):
 def program(bundle, *words):
     """The JSON that a command of fusemix prints."""
     command = [str(bundle / "program" / "fusemix"), *map(str, words), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=end_with_parent)
     if done.returncode:
         raise RuntimeError(f"`fusemix {' '.join(map(str, words))}` ended with {done.returncode}: {done.stderr[-1500:]}")
     return json.loads(done.stdout)
+
+
+def end_with_parent():
+    """Ends this process when its parent ends, however that ends: what runs on would keep the GPU busy."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def attempt(what, work):

@@ -14,11 +14,13 @@ import os
 import pathlib
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+import bench
 import libraries
 import table
 import vulkan
@@ -32,7 +34,7 @@ def run(name, seconds, environment, arguments):
     """The rows of a section, and what went wrong with it, if anything did."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen([sys.executable, str(HERE / f"{name}.py"), *arguments], env=environment, stdout=out,
-                                 stderr=errors, start_new_session=True)
+                                 stderr=errors, start_new_session=True, preexec_fn=bench.end_with_parent)
         try:
             code = child.wait(max(seconds, 1))
             failure = f"ended with {code}" if code else None
@@ -99,8 +101,14 @@ def main():
 
     def write():
         report["seconds"] = round(time.monotonic() - start, 1)
-        stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-        stem.with_suffix(".txt").write_text(table.text(report))
+        for suffix, text in {".json": json.dumps(report, indent=1) + "\n", ".txt": table.text(report)}.items():
+            part = stem.with_suffix(suffix + ".part")
+            try:
+                part.write_text(text)
+                part.replace(stem.with_suffix(suffix))
+            except OSError as error:  # what is there already stays, and the sections go on
+                print(f"{stem}{suffix} could not be written: {error}", file=sys.stderr)
+                part.unlink(missing_ok=True)
 
     write()
     arguments = [str(bundle), *(["--rehearse"] if args.rehearse else [])]
@@ -118,7 +126,14 @@ def main():
         print(f"{name}: {report['sections'][name]['seconds']} s{', ' + failure if failure else ''}", file=sys.stderr)
     print(table.text(report))
     print(f"{stem}.json and .txt hold this report", file=sys.stderr)
+    return any(section["failure"] for section in report["sections"].values())
 
 
 if __name__ == "__main__":
-    main()
+    # A section ends with this process, which so ends in order.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -39,6 +39,15 @@ def theirs(peak, device, dims, blocks, batch, tf32, bf16, steps):
     return {"seconds": seconds, "memory": peak.bytes, "allocated": allocated}
 
 
+def rates(name, kernel):
+    """A kernel's time in a step, and how fast it computed or moved bytes."""
+    seconds = max(kernel.get("seconds", 0), 1e-12)
+    fast = f"{kernel['bytes'] / seconds / 1e9:.3g} GB/s"
+    if kernel["operations"]:
+        fast = f"{kernel['operations'] / seconds / 1e12:.3g} TFLOP/s"
+    return f"{name} {1e3 * seconds:.3g} ms at {fast}"
+
+
 def main():
     args = bench.arguments(__doc__)
     steps, peak = 3, memory.Peak()
@@ -50,12 +59,14 @@ def main():
             with peak:
                 mine = bench.attempt(what, lambda: ours(args, dims, blocks, batch, precision, steps, "--no-profile"))
             split = bench.attempt(f"{what}, by kernel", lambda: ours(args, dims, blocks, batch, precision, 1))
-            if mine:
+            if mine and mine["precision"] != precision:
+                bench.row(what=what, says=f"FAILED: this GPU trained in {mine['precision']}: it has no fast f16")
+            elif mine:
                 found[dims, blocks, batch, precision] = mine, peak.bytes
                 kernels = split["kernels"] if split else {}
-                gpu = sum(kernel["seconds"] for kernel in kernels.values())
-                slowest = sorted(kernels.items(), key=lambda item: -item[1]["seconds"])
-                says = ", ".join(f"{name} {100 * kernel['seconds'] / gpu:.0f} %" for name, kernel in slowest[:6])
+                gpu = sum(kernel.get("seconds", 0) for kernel in kernels.values())
+                slowest = sorted(kernels.items(), key=lambda item: -item[1].get("seconds", 0))
+                says = ", ".join(rates(name, kernel) for name, kernel in slowest[:8])
                 bench.row(what=f"{what} by kernel", says=f"{mine['median_step_seconds']:.4g} s a step, "
                           f"{mine['flops_per_second'] / 1e9:,.0f} GFLOP/s; {gpu:.4g} s in kernels: {says}",
                           kernels=kernels, bench=mine, profiled=split, memory=peak.bytes)

@@ -42,16 +42,19 @@ pub(super) fn sum(kernels: &[(&'static str, KernelTime)]) -> KernelTime {
     })
 }
 
-/// The same as JSON: seconds, launches, bytes and floating-point operations per step.
+/// The same as JSON: launches, bytes and floating-point operations per step, and seconds where they were measured.
 pub(super) fn to_json(kernels: &[(&'static str, KernelTime)], steps: usize) -> Value {
     let steps = steps as f64;
     let kernel = |kernel: &KernelTime| {
-        json!({
-            "seconds": kernel.time.as_secs_f64() / steps,
+        let mut row = json!({
             "launches": kernel.launches as f64 / steps,
             "bytes": kernel.bytes as f64 / steps,
             "operations": kernel.operations / steps,
-        })
+        });
+        if !kernel.time.is_zero() {
+            row["seconds"] = (kernel.time.as_secs_f64() / steps).into();
+        }
+        row
     };
     kernels.iter().map(|(name, time)| ((*name).to_owned(), kernel(time))).collect()
 }

@@ -19,7 +19,7 @@ pub struct KernelTime {
     pub time: Duration,
     /// The number of launches.
     pub launches: usize,
-    /// The bytes that they bound, each counted once a launch.
+    /// The bytes that they read or wrote, each counted once a launch.
     pub bytes: u64,
     /// Their multiplications and additions, if they are products.
     pub operations: f64,
@@ -34,7 +34,8 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn of<'a>(kernel: &dyn Kernel, slices: impl Iterator<Item = &'a Slice<'a>>) -> Self {
         let values: usize = slices.map(Slice::len).sum();
-        Self { bytes: (values * size_of::<f32>()) as u64, operations: kernel.operations() }
+        let given = (values * size_of::<f32>()) as u64;
+        Self { bytes: kernel.bytes(given), operations: kernel.operations() }
     }
 }
 

@@ -133,6 +133,10 @@ impl Kernel for Diagonal {
         "diagonal"
     }
 
+    fn bytes(&self, _: u64) -> u64 {
+        8 * self.count as u64
+    }
+
     fn shader(&self, _: &Gpu) -> Shader {
         let tile = Tile { rows: self.count, columns: self.count, begin: false };
         tile.shader("diagonal", groups(self.count, 64))

@@ -62,6 +62,11 @@ pub trait Kernel {
     /// The launch on a GPU.
     fn shader(&self, gpu: &Gpu) -> Shader;
 
+    /// The bytes that it reads and writes, of those that it is given.
+    fn bytes(&self, given: u64) -> u64 {
+        given
+    }
+
     /// Its multiplications and additions, if it is a product.
     fn operations(&self) -> f64 {
         0.0

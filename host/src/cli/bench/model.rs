@@ -39,13 +39,26 @@ pub(super) struct Model {
     micro_batch: Option<usize>,
 }
 
+/// The largest widths, and batches, that anybody may ask for: far beyond any model, and no memory ends.
+const MOST_WIDTH: usize = 1 << 16;
+const MOST_BATCH: usize = 1 << 24;
+
+/// Refuses a value beyond its limits.
+fn within(option: &str, value: usize, [least, most]: [usize; 2]) -> Result<()> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => bail!("{option} {value}: choose {least} to {most}"),
+    }
+}
+
 impl Model {
     /// A training of it on a device.
     pub(super) fn trainer(&self, device: Arc<dyn Device>) -> Result<Trainer> {
         let &[first, second] = &self.dims[..] else { bail!("--dims takes two numbers, such as 1280,384") };
-        if first.min(second) == 0 || self.batch < 2 {
-            bail!("--dims must be at least 1, --batch at least 2");
-        }
+        within("--dims", first.min(second), [1, MOST_WIDTH])?;
+        within("--dims", first.max(second), [1, MOST_WIDTH])?;
+        within("--width", self.width, [1, MOST_WIDTH])?;
+        within("--batch", self.batch, [2, MOST_BATCH])?;
         let options = TrainOptions {
             blocks: Some(self.blocks),
             expansion: Some(self.expansion),

@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     threads: Option<usize>,
 }
 
+/// The most values of a matrix.
+const MOST_VALUES: usize = 1 << 30;
+
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let &[m, n, k] = &arguments.shape[..] else { bail!("--shape takes three numbers, such as 4096,4096,512") };
     let [a, b] = match arguments.orders.as_str() {
@@ -41,6 +44,10 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     };
     if [m, n, k, arguments.rounds].contains(&0) {
         bail!("--shape and --rounds must be at least 1");
+    }
+    let largest = [(m, k), (k, n), (m, n)].map(|(rows, columns)| rows.saturating_mul(columns)).into_iter().max();
+    if largest > Some(MOST_VALUES) {
+        bail!("--shape: a matrix of it has more than {MOST_VALUES} values, 4 GiB");
     }
     let precision = precision(&arguments.precision)?;
     limit_threads(arguments.threads)?;

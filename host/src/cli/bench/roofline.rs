@@ -1,6 +1,6 @@
 //! `fusemix bench roofline`: the work of a training step, and the time that it takes a GPU at best.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,12 +29,13 @@ impl FromStr for Gpu {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (operations, bytes) = text.split_once(',').context("two numbers, such as 67,3350")?;
-        let [operations, bytes] = [operations.trim().parse::<f64>()? * 1e12, bytes.trim().parse::<f64>()? * 1e9];
-        if !(operations > 0.0 && bytes > 0.0) {
-            bail!("both must be above 0");
+        let numbers = text.split(',').map(|number| number.trim().parse::<f64>().ok());
+        match numbers.collect::<Option<Vec<f64>>>().as_deref() {
+            Some(&[operations, bytes]) if [operations, bytes].iter().all(|rate| (1e-3..1e9).contains(rate)) => {
+                Ok(Self { operations: operations * 1e12, bytes: bytes * 1e9 })
+            }
+            _ => bail!("takes two numbers, TFLOP/s and GB/s, such as 67,3350"),
         }
-        Ok(Self { operations, bytes })
     }
 }
 
@@ -62,10 +63,10 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         return Ok(0);
     }
     let columns = |cells: &mut dyn Iterator<Item = f64>| -> String {
-        cells.map(|seconds| format!(" {:>10.3}", 1e3 * seconds)).collect()
+        cells.map(|seconds| format!(" {:>12.3}", 1e3 * seconds)).collect()
     };
-    let heads: String =
-        gpus.iter().map(|gpu| format!(" {:>10}", format!("ms at {:.0}", gpu.operations / 1e12))).collect();
+    let head = |gpu: &Gpu| format!("ms {:.0}/{:.0}", gpu.operations / 1e12, gpu.bytes / 1e9);
+    let heads: String = gpus.iter().map(|gpu| format!(" {:>12}", head(gpu))).collect();
     say!("{:<24} {:>9} {:>9} {:>9}{heads}", "kernel", "launches", "GB", "TFLOP");
     let row = |name: &str, kernel: &KernelTime, cells: String| {
         let (gigabytes, operations) = (kernel.bytes as f64 / 1e9, kernel.operations / 1e12);

@@ -49,11 +49,15 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let resident = peak_resident();
     let peak = peak_flops(&device, trainer.options().precision)?;
     if cli.json {
-        print::json(&json!({"device": device.describe(), "dims": model.dims, "blocks": model.blocks,
+        let mut report = json!({"device": device.describe(), "dims": model.dims, "blocks": model.blocks,
                 "batch": model.batch, "precision": trainer.options().precision, "steps": times.len(),
                 "median_step_seconds": seconds, "pairs_per_second": pairs, "flops_per_second": flops,
                 "peak_flops_per_second": peak, "peak_resident_bytes": resident,
-                "kernels": profile::to_json(&kernels, times.len())}));
+                "flops": trainer.step_flops()});
+        if !arguments.no_profile {
+            report["kernels"] = profile::to_json(&kernels, times.len());
+        }
+        print::json(&report);
     } else {
         say!("{}: {seconds:.3} s per step, {pairs:.0} pairs/s", device.describe());
         say!(
@@ -65,7 +69,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         if let Some(resident) = resident {
             say!("peak resident memory {:.2} GiB", resident as f64 / f64::from(1 << 30));
         }
-        profile::print(&kernels, times.len());
+        if !arguments.no_profile {
+            profile::print(&kernels, times.len());
+        }
     }
     Ok(0)
 }
