@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Format, Gpu, Kernel, Shader, groups, slices};
+use super::{Format, Gpu, Kernel, Shader, columns, groups, slices};
 
 const WGSL: &str = concat!(include_str!("bias.wgsl"), include_str!("half.wgsl"));
 
@@ -46,9 +46,6 @@ pub struct ColumnSum {
     pub format: Format,
 }
 
-/// Columns that a thread of the CPU sums.
-const COLUMNS: usize = 64;
-
 impl Kernel for ColumnSum {
     fn name(&self) -> &'static str {
         "column_sum"
@@ -67,13 +64,13 @@ impl Kernel for ColumnSum {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x], [out]) = slices(reads, writes);
-        let x = &*self.format.read(x, self.rows, self.width);
-        out[..self.width].par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, out)| {
+        let (x, size) = (&*self.format.read(x, self.rows, self.width), columns(self.width));
+        out[..self.width].par_chunks_mut(size).enumerate().for_each(|(chunk, out)| {
             if !self.accumulate {
                 out.fill(0.0);
             }
             for row in x.chunks_exact(self.width) {
-                out.iter_mut().zip(&row[chunk * COLUMNS..]).for_each(|(out, x)| *out += x);
+                out.iter_mut().zip(&row[chunk * size..]).for_each(|(out, x)| *out += x);
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Format, Gpu, Halve, Kernel, Shader, fold, groups, slices};
+use super::{Format, Gpu, Halve, Kernel, Shader, columns, fold, groups, slices};
 
 const WGSL: &str = concat!(include_str!("layer_norm.wgsl"), include_str!("half.wgsl"));
 
@@ -197,9 +197,6 @@ pub struct LayerNormGains {
     pub accumulate: bool,
 }
 
-/// Columns that a thread of the CPU sums.
-const COLUMNS: usize = 64;
-
 impl Kernel for LayerNormGains {
     fn name(&self) -> &'static str {
         "layer_norm_gains"
@@ -218,14 +215,15 @@ impl Kernel for LayerNormGains {
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([x, moments, gradient], [gain, shift]) = slices(reads, writes);
-        let columns = gain[..self.width].par_chunks_mut(COLUMNS).zip(shift.par_chunks_mut(COLUMNS)).enumerate();
+        let size = columns(self.width);
+        let columns = gain[..self.width].par_chunks_mut(size).zip(shift.par_chunks_mut(size)).enumerate();
         columns.for_each(|(chunk, (gain, shift))| {
             if !self.accumulate {
                 gain.fill(0.0);
                 shift.fill(0.0);
             }
             for row in 0..self.rows {
-                let at = row * self.width + chunk * COLUMNS;
+                let at = row * self.width + chunk * size;
                 let (mean, inverse) = (moments[2 * row], moments[2 * row + 1]);
                 for (((gain, shift), x), gradient) in
                     gain.iter_mut().zip(&mut *shift).zip(&x[at..]).zip(&gradient[at..])

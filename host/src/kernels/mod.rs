@@ -121,6 +121,12 @@ pub struct Shader {
 /// Values per CPU task, independent of the number of threads, on which the order of sums must not depend.
 const CHUNK: usize = 1 << 13;
 
+/// Columns that a thread of the CPU takes, where each column has a sum of its own: long parts of rows, which memory reads
+/// ahead. The sums do not depend on their number.
+fn columns(width: usize) -> usize {
+    width.div_ceil(rayon::current_num_threads()).next_multiple_of(64).max(64)
+}
+
 /// Workgroups of `size` invocations for `count` of them, in two dimensions: one holds no more than 65,535.
 fn groups(count: usize, size: usize) -> [u32; 3] {
     let groups = count.div_ceil(size).max(1);

@@ -7,7 +7,7 @@
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::{Gpu, Kernel, Shader, arch, groups, slices};
+use super::{Gpu, Kernel, Shader, arch, columns, groups, slices};
 
 /// Reads `weight (rows x width)`, `gain (width)`, `shift (width)`, `to_bias (rows)`; turns `s (rows x width)` into the
 /// gradient to the weight, and writes `to_gain (width)` and `to_shift (width)`.
@@ -16,9 +16,6 @@ pub struct Unfold {
     pub rows: usize,
     pub width: usize,
 }
-
-/// Columns that a thread of the CPU takes.
-const COLUMNS: usize = 128;
 
 /// A matrix of which each thread changes some columns of all rows.
 struct Columns(*mut f32);
@@ -58,9 +55,10 @@ impl Kernel for Unfold {
         let ([weight, gain, shift, to_bias], [s, to_gain, to_shift]) = slices(reads, writes);
         let Self { rows, width } = *self;
         let s = Columns(s[..rows * width].as_mut_ptr());
-        let columns = to_gain[..width].par_chunks_mut(COLUMNS).zip(to_shift.par_chunks_mut(COLUMNS)).enumerate();
+        let size = columns(width);
+        let columns = to_gain[..width].par_chunks_mut(size).zip(to_shift.par_chunks_mut(size)).enumerate();
         columns.for_each(|(chunk, (to_gain, to_shift))| {
-            let first = chunk * COLUMNS;
+            let first = chunk * size;
             to_gain.fill(0.0);
             to_shift.fill(0.0);
             for (row, &to_bias) in to_bias[..rows].iter().enumerate() {
