@@ -22,7 +22,7 @@ impl Device for Counted {
         true
     }
 
-    fn halves(&self) -> bool {
+    fn reads_f16(&self) -> bool {
         true
     }
 

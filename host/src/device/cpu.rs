@@ -40,7 +40,7 @@ impl Device for Cpu {
         bf16::is_supported()
     }
 
-    fn halves(&self) -> bool {
+    fn reads_f16(&self) -> bool {
         false
     }
 

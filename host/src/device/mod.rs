@@ -79,7 +79,7 @@ pub trait Device: Send + Sync {
     fn has_16_bit(&self) -> bool;
 
     /// True if products of 16-bit factors read them as f16 from memory.
-    fn halves(&self) -> bool;
+    fn reads_f16(&self) -> bool;
 
     /// Free bytes of memory, or all where it is the device's own, if the device reports them.
     fn memory(&self) -> Option<u64>;

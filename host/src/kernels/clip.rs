@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::{Gpu, Kernel, Shader, slices};
 
+const WGSL: &str = concat!(include_str!("clip.wgsl"), include_str!("total.wgsl"));
+
 /// Reads `gradient (count)`; writes `parts (PARTS)`, sums of squares of as many parts of it.
 #[derive(Clone, Copy, Debug)]
 pub struct SquareSums {
@@ -23,13 +25,7 @@ impl Kernel for SquareSums {
     fn shader(&self, _: &Gpu) -> Shader {
         let count = self.count as u32;
         let workgroups = [Self::PARTS as u32, 1, 1];
-        Shader {
-            source: include_str!("clip.wgsl"),
-            entry: "square_sums",
-            params: vec![count, 0],
-            workgroups,
-            ..Shader::default()
-        }
+        Shader { source: WGSL, entry: "square_sums", params: vec![count, 0], workgroups, ..Shader::default() }
     }
 
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
@@ -56,7 +52,7 @@ impl Kernel for ClipFactor {
 
     fn shader(&self, _: &Gpu) -> Shader {
         Shader {
-            source: include_str!("clip.wgsl"),
+            source: WGSL,
             entry: "clip_factor",
             params: vec![self.count as u32, self.longest.to_bits()],
             workgroups: [1, 1, 1],

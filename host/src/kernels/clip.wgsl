@@ -12,21 +12,6 @@ var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> all_parts: array<f32>;
 @group(0) @binding(2) var<storage, read_write> factor: array<f32>;
 
-var<workgroup> sums: array<f32, 256>;
-
-// The sum of all threads' values, known to the first.
-fn total(value: f32, index: u32) -> f32 {
-    sums[index] = value;
-    workgroupBarrier();
-    for (var half = 128u; half > 0u; half /= 2u) {
-        if index < half {
-            sums[index] += sums[index + half];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
-}
-
 @compute @workgroup_size(256)
 fn square_sums(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -32,7 +32,7 @@ impl Kernel for LossScale {
         let scaled = self.count - if self.unscaled { SquareSums::PARTS } else { 0 };
         let [low, high] = self.range.map(f32::to_bits);
         Shader {
-            source: include_str!("loss_scale.wgsl"),
+            source: concat!(include_str!("loss_scale.wgsl"), include_str!("total.wgsl")),
             entry: "loss_scale",
             params: vec![self.count as u32, self.longest.to_bits(), scaled as u32, low, high, Self::STEPS.to_bits()],
             workgroups: [1, 1, 1],

@@ -8,21 +8,6 @@ var<immediate> params: Params;
 @group(0) @binding(3) var<storage, read_write> scaled_factor: array<f32>;
 @group(0) @binding(4) var<storage, read_write> unscaled_factor: array<f32>;
 
-var<workgroup> sums: array<f32, 256>;
-
-// The sum of all threads' values, known to the first.
-fn total(value: f32, index: u32) -> f32 {
-    sums[index] = value;
-    workgroupBarrier();
-    for (var half = 128u; half > 0u; half /= 2u) {
-        if index < half {
-            sums[index] += sums[index + half];
-        }
-        workgroupBarrier();
-    }
-    return sums[0];
-}
-
 @compute @workgroup_size(256)
 fn loss_scale(@builtin(local_invocation_index) index: u32) {
     var squares = 0.0;

@@ -44,7 +44,6 @@ pub(crate) struct Scratch {
     /// After GELU and dropout, `rows x inner`.
     gelu: Buffer,
     gradients: Option<Gradients>,
-    format: Format,
 }
 
 /// Gradients on their way back: to the stream, to a LayerNorm's output, and within a block.
@@ -101,7 +100,7 @@ impl Scratch {
             gated: (shape.kind == AdapterKind::Glu).then(gated),
             halves: (format == Format::F16).then(|| device.zeros(format.values(rows, width.max(shared)))),
         });
-        Self { gelu: device.zeros(format.values(rows, inner)), gradients, format }
+        Self { gelu: device.zeros(format.values(rows, inner)), gradients }
     }
 }
 
@@ -161,7 +160,7 @@ impl Mlp {
     ) {
         let Shape { width, inner, shared, .. } = self.shape;
         let count = rows.count;
-        let format = scratch.format;
+        let format = mode.format;
         let gelu = scratch.gelu.part(0, format.values(count, inner));
         let mut stream = x;
         let first = self.blocks.first().map_or(&self.norm, |block| &block.norm);

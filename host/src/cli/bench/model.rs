@@ -55,8 +55,9 @@ impl Model {
     /// A training of it on a device.
     pub(super) fn trainer(&self, device: Arc<dyn Device>) -> Result<Trainer> {
         let &[first, second] = &self.dims[..] else { bail!("--dims takes two numbers, such as 1280,384") };
-        within("--dims", first.min(second), [1, MOST_WIDTH])?;
-        within("--dims", first.max(second), [1, MOST_WIDTH])?;
+        for width in [first, second] {
+            within("--dims", width, [1, MOST_WIDTH])?;
+        }
         within("--width", self.width, [1, MOST_WIDTH])?;
         within("--batch", self.batch, [2, MOST_BATCH])?;
         let options = TrainOptions {

@@ -211,7 +211,7 @@ impl Device for Wgpu {
         self.gpu.f16 && !self.gpu.software
     }
 
-    fn halves(&self) -> bool {
+    fn reads_f16(&self) -> bool {
         self.gpu.f16
     }
 

@@ -53,7 +53,7 @@ impl Trainer {
 /// times kernels itself, the time to launch them does not count.
 pub fn time_product(device: &dyn Device, product: &Matmul, rounds: usize) -> Result<Vec<Duration>, DeviceError> {
     let Matmul { m, n, precision, .. } = *product;
-    let halves = precision == Precision::Bf16 && device.halves();
+    let halves = precision == Precision::Bf16 && device.reads_f16();
     let format = if halves { Format::F16 } else { Format::F32 };
     let product = &Matmul { formats: [format, Format::F32], ..*product };
     let random = |at: usize| hash(at as u32) as f32 / (1u32 << 31) as f32 - 1.0;

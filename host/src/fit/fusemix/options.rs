@@ -313,7 +313,7 @@ impl Options {
 
     /// The format of products' factors in a device's memory.
     pub(super) fn format(&self, device: &dyn Device) -> Format {
-        if self.precision == Precision::Bf16 && device.halves() { Format::F16 } else { Format::F32 }
+        if self.precision == Precision::Bf16 && device.reads_f16() { Format::F16 } else { Format::F32 }
     }
 
     /// True if epoch `epoch`, from 0, mixes pairs.

@@ -24,6 +24,7 @@ pub(super) fn source(fragment: u32) -> (&'static str, &'static str) {
                 include_str!($fragment),
                 include_str!("fragment.wgsl"),
                 include_str!("cooperative.wgsl"),
+                include_str!("params.wgsl"),
                 include_str!("../half.wgsl")
             )
         };

@@ -5,13 +5,6 @@
 // Lines of a and b (rows, or columns of a matrix that lies column by column) begin at multiples of eight values, and the
 // values behind their ends are zeros, so that four values are all inside or all without a meaning.
 
-struct Params {
-    m: u32, n: u32, k: u32,
-    a_row: u32, a_column: u32, b_row: u32, b_column: u32,
-    accumulate: u32, scale: f32,
-}
-
-var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 // f32, or with `HALF` two f16 a value.

@@ -1,42 +1,20 @@
 enable f16;
 
 // out = a b of f16 factors on a GPU without matrix units: matmul.wgsl with twice the values an instruction. 16 terms are
-// summed in f16, the rest in f32. Lines of a and b begin at multiples of eight values, with zeros behind their ends. The
-// value of `SIDE`, 64 or 128, comes from outside.
+// summed in f16, the rest in f32. Lines of a and b begin at multiples of eight values, with zeros behind their ends.
 
-struct Params {
-    m: u32, n: u32, k: u32,
-    a_row: u32, a_column: u32, b_row: u32, b_column: u32,
-    accumulate: u32, scale: f32,
-}
-
-var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 // f32, or with `HALF` two f16 a value.
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-// True if the matrix lies row by row.
-override A_ROWS: bool;
-override B_ROWS: bool;
 // True if out is f16, in lines that begin at multiples of eight values.
 override HALF: bool;
 
+alias Four = vec4<f16>;
+alias Block = mat4x4<f16>;
+
 const TERMS = 16u;
-// Threads next to and below each other, and all of them.
-const ACROSS = SIDE / 8u;
-const THREADS = ACROSS * ACROSS;
-// Blocks of 4 values of a term, and one that keeps the terms apart in the memory's banks.
-const PITCH = SIDE / 4u + 1u;
-const BUFFER = TERMS * PITCH;
-
-var<workgroup> a_tile: array<vec4<f16>, 2u * BUFFER>;
-var<workgroup> b_tile: array<vec4<f16>, 2u * BUFFER>;
-
-// The place of four values in a tile: x of the terms, or of the side, that lie one after the other, and y across them.
-fn place(slot: u32, by_term: bool) -> vec2<u32> {
-    return select(vec2(4u * (slot % (SIDE / 4u)), slot / (SIDE / 4u)), vec2(4u * (slot % 4u), slot / 4u), by_term);
-}
 
 fn fetch_a(slot: u32, top: u32, first: u32) -> vec4<f16> {
     let at = select(vec2(top, first), vec2(first, top), A_ROWS) + place(slot, A_ROWS);
@@ -52,41 +30,6 @@ fn fetch_b(slot: u32, left: u32, first: u32) -> vec4<f16> {
     let within = at.x < end.x && at.y < end.y;
     let four = (at.y * max(params.b_row, params.b_column) + at.x) / 4u;
     return select(vec4<f16>(), b[select(0u, four, within)], within);
-}
-
-fn put_a(slot: u32, buffer: u32, four: vec4<f16>) {
-    let at = place(slot, A_ROWS);
-    if A_ROWS {
-        let to = buffer + at.x * PITCH + at.y / 4u;
-        a_tile[to][at.y % 4u] = four.x;
-        a_tile[to + PITCH][at.y % 4u] = four.y;
-        a_tile[to + 2u * PITCH][at.y % 4u] = four.z;
-        a_tile[to + 3u * PITCH][at.y % 4u] = four.w;
-    } else {
-        a_tile[buffer + at.y * PITCH + at.x / 4u] = four;
-    }
-}
-
-fn put_b(slot: u32, buffer: u32, four: vec4<f16>) {
-    let at = place(slot, !B_ROWS);
-    if B_ROWS {
-        b_tile[buffer + at.y * PITCH + at.x / 4u] = four;
-    } else {
-        let to = buffer + at.x * PITCH + at.y / 4u;
-        b_tile[to][at.y % 4u] = four.x;
-        b_tile[to + PITCH][at.y % 4u] = four.y;
-        b_tile[to + 2u * PITCH][at.y % 4u] = four.z;
-        b_tile[to + 3u * PITCH][at.y % 4u] = four.w;
-    }
-}
-
-fn add(sums: mat4x4<f16>, rows: vec4<f16>, columns: vec4<f16>) -> mat4x4<f16> {
-    return mat4x4(
-        fma(vec4(rows.x), columns, sums[0]),
-        fma(vec4(rows.y), columns, sums[1]),
-        fma(vec4(rows.z), columns, sums[2]),
-        fma(vec4(rows.w), columns, sums[3]),
-    );
 }
 
 fn wide(sums: mat4x4<f16>) -> mat4x4<f32> {
@@ -116,13 +59,6 @@ fn finish(row: u32, column: u32, sums: vec4<f32>) {
         finish_one(at + 2u, within && column + 2u < params.n, values.z);
         finish_one(at + 3u, within && column + 3u < params.n, values.w);
     }
-}
-
-fn finish_block(row: u32, column: u32, sums: mat4x4<f32>) {
-    finish(row, column, sums[0]);
-    finish(row + 1u, column, sums[1]);
-    finish(row + 2u, column, sums[2]);
-    finish(row + 3u, column, sums[3]);
 }
 
 @compute @workgroup_size(THREADS)

@@ -1,34 +1,11 @@
 // out = a b: a workgroup computes `SIDE` x `SIDE` values of out, a thread two by two blocks of 4 x 4 of them, 8 terms of
 // the sums at a time. Those lie in one buffer of workgroup memory, while the 8 that follow are on their way into the
-// other. The value of `SIDE`, 64 or 128, comes from outside; wide.wgsl or narrow.wgsl says how the matrices are read.
+// other, as tiles.wgsl says; wide.wgsl or narrow.wgsl says how the matrices are read.
 
-struct Params {
-    m: u32, n: u32, k: u32,
-    a_row: u32, a_column: u32, b_row: u32, b_column: u32,
-    accumulate: u32, scale: f32,
-}
-
-var<immediate> params: Params;
-
-// True if the matrix lies row by row.
-override A_ROWS: bool;
-override B_ROWS: bool;
+alias Four = vec4<f32>;
+alias Block = mat4x4<f32>;
 
 const TERMS = 8u;
-// Threads next to and below each other, and all of them.
-const ACROSS = SIDE / 8u;
-const THREADS = ACROSS * ACROSS;
-// Blocks of 4 values of a term, and one that keeps the terms apart in the memory's banks.
-const PITCH = SIDE / 4u + 1u;
-const BUFFER = TERMS * PITCH;
-
-var<workgroup> a_tile: array<vec4<f32>, 2u * BUFFER>;
-var<workgroup> b_tile: array<vec4<f32>, 2u * BUFFER>;
-
-// The place of four values in a tile: x of the terms, or of the side, that lie one after the other, and y across them.
-fn place(slot: u32, by_term: bool) -> vec2<u32> {
-    return select(vec2(4u * (slot % (SIDE / 4u)), slot / (SIDE / 4u)), vec2(4u * (slot % 2u), slot / 2u), by_term);
-}
 
 // Of `end` values, those from `begin` on; none if the line is not within.
 fn left_of(begin: u32, end: u32, within: bool) -> u32 {
@@ -47,50 +24,8 @@ fn fetch_b(slot: u32, left: u32, first: u32) -> vec4<f32> {
     return b_four(at.y * max(params.b_row, params.b_column) + at.x, left_of(at.x, end.x, at.y < end.y));
 }
 
-fn put_a(slot: u32, buffer: u32, four: vec4<f32>) {
-    let at = place(slot, A_ROWS);
-    if A_ROWS {
-        let to = buffer + at.x * PITCH + at.y / 4u;
-        a_tile[to][at.y % 4u] = four.x;
-        a_tile[to + PITCH][at.y % 4u] = four.y;
-        a_tile[to + 2u * PITCH][at.y % 4u] = four.z;
-        a_tile[to + 3u * PITCH][at.y % 4u] = four.w;
-    } else {
-        a_tile[buffer + at.y * PITCH + at.x / 4u] = four;
-    }
-}
-
-fn put_b(slot: u32, buffer: u32, four: vec4<f32>) {
-    let at = place(slot, !B_ROWS);
-    if B_ROWS {
-        b_tile[buffer + at.y * PITCH + at.x / 4u] = four;
-    } else {
-        let to = buffer + at.x * PITCH + at.y / 4u;
-        b_tile[to][at.y % 4u] = four.x;
-        b_tile[to + PITCH][at.y % 4u] = four.y;
-        b_tile[to + 2u * PITCH][at.y % 4u] = four.z;
-        b_tile[to + 3u * PITCH][at.y % 4u] = four.w;
-    }
-}
-
-fn add(sums: mat4x4<f32>, rows: vec4<f32>, columns: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4(
-        fma(vec4(rows.x), columns, sums[0]),
-        fma(vec4(rows.y), columns, sums[1]),
-        fma(vec4(rows.z), columns, sums[2]),
-        fma(vec4(rows.w), columns, sums[3]),
-    );
-}
-
 fn finish(row: u32, column: u32, values: vec4<f32>) {
     out_four(row * params.n + column, left_of(column, params.n, row < params.m), values);
-}
-
-fn finish_block(row: u32, column: u32, sums: mat4x4<f32>) {
-    finish(row, column, sums[0]);
-    finish(row + 1u, column, sums[1]);
-    finish(row + 2u, column, sums[2]);
-    finish(row + 3u, column, sums[3]);
 }
 
 @compute @workgroup_size(THREADS)

@@ -116,6 +116,7 @@ impl Kernel for Matmul {
     }
 
     fn shader(&self, gpu: &Gpu) -> Shader {
+        debug_assert!(self.scale == 1.0 || self.formats[0] == Format::F16, "only f16 needs a scale");
         let Self { m, n, k, a, b, accumulate, .. } = *self;
         let [factors, out] = self.formats;
         let [line_a, line_b] = self.lines().map(|[_, width]| factors.line(width));
@@ -138,7 +139,7 @@ impl Kernel for Matmul {
             }
             (Format::F32, _, Some([8, 8])) if gpu.software && self.is_in_fours() => {
                 constants.clear();
-                (include_str!("software.wgsl"), "matmul_software", [32, 16])
+                (concat!(include_str!("software.wgsl"), include_str!("params.wgsl")), "matmul_software", [32, 16])
             }
             _ => {
                 let (source, entry) = f32_source(side, self.is_in_fours());
@@ -169,7 +170,15 @@ impl Kernel for Matmul {
 fn f32_source(side: usize, fours: bool) -> (&'static str, &'static str) {
     macro_rules! source {
         ($side:literal, $matrices:literal) => {
-            concat!(include_str!("matmul.wgsl"), "const SIDE = ", $side, "u;\n", include_str!($matrices))
+            concat!(
+                include_str!("matmul.wgsl"),
+                include_str!("tiles.wgsl"),
+                include_str!("params.wgsl"),
+                "const SIDE = ",
+                $side,
+                "u;\n",
+                include_str!($matrices)
+            )
         };
     }
     match (side, fours) {
@@ -184,7 +193,15 @@ fn f32_source(side: usize, fours: bool) -> (&'static str, &'static str) {
 fn f16_source(side: usize) -> (&'static str, &'static str) {
     macro_rules! source {
         ($side:literal) => {
-            concat!(include_str!("f16.wgsl"), "const SIDE = ", $side, "u;\n", include_str!("../half.wgsl"))
+            concat!(
+                include_str!("f16.wgsl"),
+                include_str!("tiles.wgsl"),
+                include_str!("params.wgsl"),
+                "const SIDE = ",
+                $side,
+                "u;\n",
+                include_str!("../half.wgsl")
+            )
         };
     }
     if side == 128 { (source!(128), "matmul_f16") } else { (source!(64), "matmul_f16") }

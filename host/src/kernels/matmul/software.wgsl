@@ -8,13 +8,6 @@
 // 32 x 20 35 to 41, 32 x 24 34 to 37, 32 x 32 29 to 35, 64 x 16 23 to 37. With loads one by one 22; with sums that a loop
 // indexes 4.
 
-struct Params {
-    m: u32, n: u32, k: u32,
-    a_row: u32, a_column: u32, b_row: u32, b_column: u32,
-    accumulate: u32, scale: f32,
-}
-
-var<immediate> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;

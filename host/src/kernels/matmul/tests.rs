@@ -131,6 +131,7 @@ fn stand_in(fragment: u32) -> (&'static str, &'static str) {
                 $fragment,
                 "u;\n",
                 include_str!("cooperative.wgsl"),
+                include_str!("params.wgsl"),
                 include_str!("../half.wgsl")
             )
         };

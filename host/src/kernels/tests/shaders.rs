@@ -35,12 +35,19 @@ fn products() -> Vec<Compiled> {
 fn others() -> Vec<Compiled> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-    let half = read(&folder.join("half.wgsl"));
+    // Parts that several files share, and what of them those call.
+    let parts = [("half_", read(&folder.join("half.wgsl"))), ("= total(", read(&folder.join("total.wgsl")))];
     let mut all = Vec::new();
-    for path in wgsl_files(&folder).iter().filter(|path| !path.ends_with("half.wgsl")) {
+    for path in &wgsl_files(&folder) {
         let mut source = read(path);
-        if source.contains("half_") {
-            source.push_str(&half);
+        if !source.contains("@compute") {
+            continue;
+        }
+        let own_total = source.contains("fn total(");
+        for (call, part) in parts.iter().filter(|(call, _)| *call != "= total(" || !own_total) {
+            if source.contains(call) {
+                source.push_str(part);
+            }
         }
         let module = naga::front::wgsl::parse_str(&source);
         let module = module.unwrap_or_else(|error| panic!("{}: {}", path.display(), error.emit_to_string(&source)));

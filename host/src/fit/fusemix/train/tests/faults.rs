@@ -27,7 +27,7 @@ impl Device for Scarce {
         "a small GPU".to_owned()
     }
 
-    fn halves(&self) -> bool {
+    fn reads_f16(&self) -> bool {
         false
     }
 

@@ -15,7 +15,7 @@ impl<D: Device> Device for Halving<D> {
         format!("{} in f16", self.0.describe())
     }
 
-    fn halves(&self) -> bool {
+    fn reads_f16(&self) -> bool {
         true
     }
 
