@@ -16,6 +16,7 @@ pub mod gallery;
 mod kernels;
 pub mod latents;
 mod nn;
+mod pages;
 pub mod pairs;
 pub mod plugin;
 mod quiet_panic;

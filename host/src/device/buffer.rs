@@ -2,6 +2,8 @@
 
 use std::sync::RwLock;
 
+use crate::pages::Pages;
+
 /// f32 values in the memory of a device.
 pub struct Buffer {
     pub(super) len: usize,
@@ -9,7 +11,7 @@ pub struct Buffer {
 }
 
 pub(super) enum Memory {
-    Host(RwLock<Vec<f32>>),
+    Host(RwLock<Pages<f32>>),
     Wgpu(::wgpu::Buffer),
 }
 

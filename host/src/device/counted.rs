@@ -6,6 +6,7 @@ use super::buffer::{Buffer, Memory, Slice};
 use super::profile::{Profile, Work};
 use super::{Device, DeviceError};
 use crate::kernels::Kernel;
+use crate::pages::Pages;
 
 /// A GPU with as much memory as anybody wants, whose values are zeros.
 #[derive(Default)]
@@ -39,7 +40,7 @@ impl Device for Counted {
     }
 
     fn zeros(&self, len: usize) -> Buffer {
-        Buffer { len, memory: Memory::Host(RwLock::new(Vec::new())) }
+        Buffer { len, memory: Memory::Host(RwLock::new(Pages::zeros(0))) }
     }
 
     fn fill(&self, _: Slice<'_>, _: &mut dyn FnMut(&mut [f32])) {}

@@ -7,6 +7,7 @@ use super::buffer::{Buffer, Memory, Slice};
 use super::profile::{Profile, Work};
 use super::{Device, DeviceError};
 use crate::kernels::{Kernel, bf16};
+use crate::pages::Pages;
 use crate::wording::count;
 
 /// All cores of this machine.
@@ -15,19 +16,19 @@ pub struct Cpu {
     profile: Profile,
 }
 
-fn memory<'a>(slice: &Slice<'a>) -> &'a RwLock<Vec<f32>> {
+fn memory<'a>(slice: &Slice<'a>) -> &'a RwLock<Pages<f32>> {
     match &slice.buffer.memory {
         Memory::Host(values) => values,
         Memory::Wgpu(_) => panic!("a buffer of another device"),
     }
 }
 
-fn read<'a>(slice: &Slice<'a>) -> RwLockReadGuard<'a, Vec<f32>> {
+fn read<'a>(slice: &Slice<'a>) -> RwLockReadGuard<'a, Pages<f32>> {
     memory(slice).read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Locks a slice; a lock that is already taken means that the launch has the buffer twice.
-fn write<'a>(slice: &Slice<'a>) -> RwLockWriteGuard<'a, Vec<f32>> {
+fn write<'a>(slice: &Slice<'a>) -> RwLockWriteGuard<'a, Pages<f32>> {
     memory(slice).try_write().expect("no buffer is both read and written")
 }
 
@@ -57,7 +58,7 @@ impl Device for Cpu {
     }
 
     fn zeros(&self, len: usize) -> Buffer {
-        Buffer { len, memory: Memory::Host(RwLock::new(vec![0.0; len])) }
+        Buffer { len, memory: Memory::Host(RwLock::new(Pages::zeros(len))) }
     }
 
     fn fill(&self, slice: Slice<'_>, fill: &mut dyn FnMut(&mut [f32])) {

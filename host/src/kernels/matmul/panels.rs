@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::matrix::Matrix;
+use crate::pages::Pages;
 
 /// An innermost loop, and the form of the panels that it reads.
 pub(super) trait Inner {
@@ -89,15 +90,17 @@ impl<'a> Lanes<'a> {
 struct Line([u32; 16]);
 
 /// Memory for panels, kept from one product to the next.
-static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+static SPARE: Mutex<Vec<Pages<Line>>> = Mutex::new(Vec::new());
 
 /// Lends `work` slices of arbitrary words, each of which begins with a line.
 pub(super) fn with_words<T>(lens: [usize; 2], work: impl FnOnce([&mut [u32]; 2]) -> T) -> T {
     let spare = || SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = lens.map(|len| len.div_ceil(16));
-    let mut memory = best(&mut spare(), lines[0] + lines[1]);
-    if memory.len() < lines[0] + lines[1] {
-        memory.resize(lines[0] + lines[1], Line::zeroed());
+    let len = lines[0] + lines[1];
+    let mut memory = best(&mut spare(), len);
+    if memory.len() < len {
+        drop(memory);
+        memory = Pages::zeros(len);
     }
     let (a, b) = memory.split_at_mut(lines[0]);
     let done = work([&mut cast_slice_mut(a)[..lens[0]], &mut cast_slice_mut(b)[..lens[1]]]);
@@ -106,11 +109,11 @@ pub(super) fn with_words<T>(lens: [usize; 2], work: impl FnOnce([&mut [u32]; 2])
 }
 
 /// The smallest of these of at least `len` lines, or the largest, so that no more of them grow than are used at a time.
-fn best(spare: &mut Vec<Vec<Line>>, len: usize) -> Vec<Line> {
-    let fits = |lines: &Vec<Line>| lines.len() >= len;
-    let distance = |lines: &Vec<Line>| lines.len().abs_diff(len);
+fn best(spare: &mut Vec<Pages<Line>>, len: usize) -> Pages<Line> {
+    let fits = |lines: &Pages<Line>| lines.len() >= len;
+    let distance = |lines: &Pages<Line>| lines.len().abs_diff(len);
     let best = (0..spare.len()).min_by_key(|&at| (!fits(&spare[at]), distance(&spare[at])));
-    best.map(|at| spare.swap_remove(at)).unwrap_or_default()
+    best.map(|at| spare.swap_remove(at)).unwrap_or_else(|| Pages::zeros(0))
 }
 
 /// `out (m x n) = a (m x k) b (k x n)`, or added to it.
