@@ -1,94 +1,176 @@
-//! Delimited text with a header: the common part of TSV and CSV.
+//! Delimited text with a header: CSV and TSV, whose lines end in `\n`, `\r\n` or `\r`.
 
-use csv::{ByteRecord, Position, Reader, ReaderBuilder};
+use csv::ByteRecord;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::dialect::Dialect;
 use super::error::DataError;
 use super::table::Table;
-use crate::regular;
-use crate::wording::count;
+use super::text::{Text, line, without_end};
+use crate::wording::{count, short_path};
 
-/// The two differences between the formats.
-pub(super) struct Dialect {
-    pub(super) delimiter: u8,
-    /// True if quotes are those of RFC 4180, false if they are ordinary characters.
-    pub(super) quotes: bool,
-}
-
-/// The largest table, which is held in memory.
-const LARGEST: u64 = 64 << 30;
-
-/// Reads the whole of `path`.
-pub(super) fn read(path: &Path, dialect: &Dialect) -> Result<Table, DataError> {
-    let failed = |cause| DataError::Read { path: path.to_owned(), cause };
-    let mut file = regular::open(path, LARGEST).map_err(failed)?;
-    let ends_in_newline = ends_in_newline(&mut file).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len() as usize;
-    let mut reader = ReaderBuilder::new()
-        .delimiter(dialect.delimiter)
-        .quoting(dialect.quotes)
-        .flexible(true)
-        .has_headers(false)
-        .from_reader(file);
-    let malformed = |line: u64, reason: String| DataError::Malformed { path: path.to_owned(), line, reason };
-    let mut record = ByteRecord::new();
-    let next = |reader: &mut Reader<File>, record: &mut ByteRecord| {
-        reader.read_byte_record(record).map_err(|error| malformed(reader.position().line(), error.to_string()))
-    };
-    if !next(&mut reader, &mut record)? {
-        return Err(malformed(1, "the file is empty; the first line must name the columns".into()));
+/// Reads the whole of `path`, which should have this form.
+pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
+    let text = Text::open(path)?;
+    let malformed =
+        |at: usize, reason: String| DataError::Malformed { path: path.to_owned(), line: line(&text, at), reason };
+    let dialect = usual.of(&text).map_err(|reason| malformed(0, reason))?;
+    let mut records = Records::new(&text, dialect);
+    let mut header = ByteRecord::new();
+    if records.next(&mut header).map_err(|(at, reason)| malformed(at, reason))?.is_none() {
+        return Err(malformed(0, "the file is empty; the first line must name the columns".into()));
     }
-    let names = names(&record);
-    let mut seen = HashSet::new();
-    if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
-        return Err(malformed(1, format!("two columns are called `{name}`; rename one")));
+    let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+    for doubt in doubts(&names, [usual, dialect]) {
+        tracing::warn!("{}: {doubt}", short_path(path).display());
     }
     let mut table = Table::new(path, names);
     // All of the file is this column.
-    table.reserve(size);
-    let mut line = reader.position().line();
-    while next(&mut reader, &mut record)? {
+    table.reserve(text.len());
+    let mut quoted = Quoted::default();
+    let mut record = ByteRecord::new();
+    while let Some(start) = records.next(&mut record).map_err(|(at, reason)| malformed(at, reason))? {
+        // The reader passes over empty lines. In a single column they are empty cells; elsewhere they are nothing.
         if table.width() == 1 {
-            // The reader passes over empty lines. In a single column they are empty cells; elsewhere they are nothing.
-            let own = record.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
-            let ended = u64::from(ends_in_newline || !reader.is_done());
-            table.add_empty((reader.position().line() - line).saturating_sub(own + ended));
-            line = reader.position().line();
+            table.add_empty(records.empty_before);
         }
-        if record.len() != table.width() {
-            let line = record.position().map_or(0, Position::line);
-            return Err(malformed(
-                line,
-                format!("{}, but the header has {}", count(record.len(), "field"), table.width()),
-            ));
+        // Spreadsheets end rows with empty cells.
+        let spare = record.iter().skip(table.width());
+        if record.len() < table.width() || spare.into_iter().any(|cell| !cell.is_empty()) {
+            let reason = format!("{}, but the header has {}", count(record.len(), "field"), table.width());
+            return Err(malformed(start, reason + &advice(dialect, &record, table.width())));
+        }
+        if !dialect.quotes {
+            quoted.look(&record, start);
         }
         table.add(&record);
     }
     if table.width() == 1 {
-        table.add_empty(reader.position().line() - line);
+        table.add_empty(records.empty_before);
+    }
+    if let Some(first) = quoted.first {
+        tracing::warn!(
+            "{}: {} in quotes, the first in line {}; a .tsv keeps them as part of the text. If they only enclose it, \
+             rename the file to .csv, where quotes are read and tabs are found",
+            short_path(path).display(),
+            if quoted.cells == 1 { "1 cell stands".into() } else { format!("{} cells stand", quoted.cells) },
+            line(&text, first),
+        );
     }
     Ok(table)
 }
 
-fn names(header: &ByteRecord) -> Vec<String> {
-    let name = |(index, bytes): (usize, &[u8])| {
-        let bytes = if index == 0 { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) } else { bytes };
-        String::from_utf8_lossy(bytes).trim().to_owned()
-    };
-    header.iter().enumerate().map(name).collect()
+/// What a reader should know about a header: a delimiter that is not the usual one, and columns that cannot be named.
+fn doubts(names: &[String], [usual, dialect]: [Dialect; 2]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if dialect != usual {
+        doubts.push(format!("cells are separated by {}, not by {}", dialect.name(), usual.name()));
+    }
+    let (mut seen, mut told) = (HashSet::new(), HashSet::new());
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        if !seen.insert(name) && told.insert(name) {
+            doubts.push(format!("two columns are called `{name}`; neither can be used before one is renamed"));
+        }
+    }
+    match names.iter().filter(|name| name.is_empty()).count() {
+        0 => {}
+        1 => doubts.push("a column has no name and is not used".to_owned()),
+        unnamed => doubts.push(format!("{unnamed} columns have no name and are not used")),
+    }
+    doubts
 }
 
-/// Rewinds the file to its start.
-fn ends_in_newline(file: &mut File) -> io::Result<bool> {
-    let mut last = [0];
-    if file.seek(SeekFrom::End(-1)).is_ok() {
-        file.read_exact(&mut last)?;
+/// Cells in quotes where quotes are ordinary characters.
+#[derive(Default)]
+struct Quoted {
+    cells: usize,
+    /// The byte where the first such record begins.
+    first: Option<usize>,
+}
+
+impl Quoted {
+    fn look(&mut self, record: &ByteRecord, start: usize) {
+        let cells = record.iter().filter(|cell| cell.len() > 1 && cell.starts_with(b"\"") && cell.ends_with(b"\""));
+        let cells = cells.count();
+        if cells > 0 {
+            self.cells += cells;
+            self.first.get_or_insert(start);
+        }
     }
-    file.rewind()?;
-    Ok(last == *b"\n")
+}
+
+/// What to try if a record has the wrong number of cells.
+fn advice(dialect: Dialect, record: &ByteRecord, width: usize) -> String {
+    if !dialect.quotes && record.iter().any(|cell| cell.contains(&b'"')) {
+        return "; a .tsv keeps quotes as they are: if they enclose cells, rename the file to .csv, where tabs are found"
+            .into();
+    }
+    let name = dialect.name();
+    match dialect.quotes && record.len() > width {
+        true => format!("; a cell with {name} in it must stand in quotes"),
+        false => String::new(),
+    }
+}
+
+/// The records of a text, with the empty lines between them.
+struct Records<'a> {
+    text: &'a [u8],
+    dialect: Dialect,
+    reader: csv::Reader<&'a [u8]>,
+    /// Empty lines before the record that was read last, or before the end.
+    empty_before: u64,
+}
+
+impl<'a> Records<'a> {
+    fn new(text: &'a [u8], dialect: Dialect) -> Self {
+        Self { text, dialect, reader: dialect.reader().from_reader(text), empty_before: 0 }
+    }
+
+    /// Reads the next record, and returns the byte where it begins; none at the end.
+    ///
+    /// # Errors
+    /// Where it is wrong, and why.
+    fn next(&mut self, record: &mut ByteRecord) -> Result<Option<usize>, (usize, String)> {
+        let after = self.reader.position().byte() as usize;
+        let more = self.reader.read_byte_record(record).map_err(|error| (after, error.to_string()))?;
+        let mut rest = &self.text[after..];
+        // The reader stops between the two bytes of an end.
+        if after > 0 && self.text[after - 1] == b'\r' {
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        self.empty_before = 0;
+        while let Some(next) = without_end(rest) {
+            self.empty_before += 1;
+            rest = next;
+        }
+        let start = self.text.len() - rest.len();
+        if more && self.reader.position().byte() as usize == self.text.len() && self.dialect.quotes {
+            if let Some(open) = unclosed(rest, self.dialect.delimiter) {
+                let reason = "a cell begins with a quote that nothing closes; close it, or write a quote that belongs \
+                              to the text as \"\" within a cell in quotes";
+                return Err((start + open, reason.to_owned()));
+            }
+        }
+        Ok(more.then_some(start))
+    }
+}
+
+/// The place of a quote that opens a cell of a record and is not closed.
+fn unclosed(record: &[u8], delimiter: u8) -> Option<usize> {
+    let (mut opened, mut closed) = (None, None);
+    for (at, &byte) in record.iter().enumerate() {
+        let starts = at == 0 || record[at - 1] == delimiter;
+        match (opened, closed) {
+            (None, _) if byte == b'"' && starts => opened = Some(at),
+            // What closed the cell was the first of two quotes, which stand for one.
+            (Some(_), Some(end)) if byte == b'"' && end + 1 == at => closed = None,
+            (Some(_), Some(_)) if byte == delimiter => (opened, closed) = (None, None),
+            (Some(_), None) if byte == b'"' => closed = Some(at),
+            _ => {}
+        }
+    }
+    opened.filter(|_| closed.is_none())
 }
 
 #[cfg(test)]
@@ -122,7 +204,6 @@ mod tests {
         let error = |name, content: &[u8]| read(name, content).map(drop).unwrap_err();
         assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 field, but the header has 2");
         assert!(error("a.tsv", b"").contains("the file is empty"));
-        assert_eq!(error("a.tsv", b"a\tb\ta\n"), "a.tsv:1: two columns are called `a`; rename one");
         assert!(read("a.TSV", b"a\tb\n1\t2\n").is_ok());
         assert!(error("a.json", b"{}").contains("must end in .tsv, .csv or .safetensors"));
         let table = read("a.tsv", b"file\tcaption\n").unwrap();
@@ -138,6 +219,87 @@ mod tests {
         assert_eq!(cells(&read("a.csv", b"text\r\na\r\n\r\n\"b\nc\"\r\nd").unwrap(), "text"), ["a", "", "b\nc", "d"]);
         assert_eq!(cells(&read("a.tsv", b"text\tid\na\t1\n\nb\t2\n\n").unwrap(), "text"), ["a", "b"]);
         assert_eq!(cells(&read("a.tsv", b"text\n").unwrap(), "text"), [""; 0]);
+    }
+
+    #[test]
+    fn lines_may_end_in_any_of_three_ways() {
+        for content in ["text\r\na\r\n\r\nb\r\n", "text\ra\r\rb\r", "text\r\na\r\n\r\nb", "text\na\n\nb\n"] {
+            assert_eq!(cells(&read("a.csv", content.as_bytes()).unwrap(), "text"), ["a", "", "b"], "{content:?}");
+        }
+        let table = read("a.csv", b"id,text\r1,a\r2,\"b\r\nc\"\r\r3,d").unwrap();
+        assert_eq!(cells(&table, "text"), ["a", "b\r\nc", "d"]);
+        let error = |content: &[u8]| read("a.csv", content).map(drop).unwrap_err();
+        assert!(error(b"id,text\r1,a\r\r2\r").starts_with("a.csv:4: 1 field"), "{}", error(b"id,text\r1,a\r\r2\r"));
+    }
+
+    #[test]
+    fn a_quote_that_nothing_closes_is_an_error_in_its_line() {
+        let error = |content: &str| read("a.csv", content.as_bytes()).map(drop).unwrap_err();
+        let files = "file,caption\na.png,\"a sign that says STOP\nb.png,a dog\nc.png,a cat\n";
+        assert!(
+            error(files).starts_with("a.csv:2: a cell begins with a quote that nothing closes"),
+            "{}",
+            error(files)
+        );
+        assert!(error("a,b\n1,2\n\"x\ny\",\"z \"\"\nw").starts_with("a.csv:4: "));
+        assert!(error("\"a,b\n1,2\n").starts_with("a.csv:1: "));
+        // Within a cell, or closed at the very end, it is no mistake.
+        let table = read("a.csv", b"a,b\n1,6\" nails\n2,\"\"\"x\"\"\"").unwrap();
+        assert_eq!(cells(&table, "b"), ["6\" nails", "\"x\""]);
+    }
+
+    #[test]
+    fn another_delimiter_is_found_or_refused() {
+        for content in ["file;caption\na.png;a, red flower\n", "file\tcaption\na.png\t\"a, red flower\"\n"] {
+            let table = read("a.csv", content.as_bytes()).unwrap();
+            assert_eq!(cells(&table, "caption"), ["a, red flower"]);
+        }
+        assert_eq!(cells(&read("a.tsv", b"file,caption\na.png,\"a, b\"\n").unwrap(), "caption"), ["a, b"]);
+        assert_eq!(cells(&read("a.csv", b"file|caption\na.png|a\n").unwrap(), "file"), ["a.png"]);
+        let refused = read("a.csv", b"a;b\nc\nd;e\n").map(drop).unwrap_err();
+        assert!(refused.contains("semicolons but no commas"), "{refused}");
+        // A single column holds what its rows have.
+        assert_eq!(cells(&read("a.tsv", b"text\na, b; c\n").unwrap(), "text"), ["a, b; c"]);
+        let error = read("a.csv", b"text\na, b\n").map(drop).unwrap_err();
+        assert!(error.contains("must stand in quotes"), "{error}");
+    }
+
+    #[test]
+    fn utf_16_is_read_and_what_is_no_text_is_named() {
+        let text = "file\tcaption\r\na.png\tein gr\u{fc}ner \u{1f438}\r\n";
+        let units = |unit: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+        let [little, big] = [(units(u16::to_le_bytes), [0xff, 0xfe]), (units(u16::to_be_bytes), [0xfe, 0xff])]
+            .map(|(units, mark)| [&mark[..], &units].concat());
+        for content in [&little, &big] {
+            assert_eq!(cells(&read("a.tsv", content).unwrap(), "caption"), ["ein gr\u{fc}ner \u{1f438}"]);
+        }
+        let error = |content: &[u8]| read("a.tsv", content).map(drop).unwrap_err();
+        assert!(error(&little[2..]).contains("UTF-16 without a byte-order mark"));
+        assert!(error(&little[..21]).contains("the file is cut"));
+        assert!(error(b"\xff\xfe\0\0a\0\0\0").contains("UTF-32"));
+        assert!(error(&[0xff, 0xfe, 0x00, 0xd8, b'a', 0]).contains("byte 3 is not UTF-16"));
+    }
+
+    #[test]
+    fn columns_that_are_not_used_do_no_harm() {
+        let table = read("a.csv", b"id,caption,id\n1,a dog,2\n").unwrap();
+        assert_eq!(cells(&table, "caption"), ["a dog"]);
+        let error = table.column("id").err().unwrap().to_string();
+        assert!(error.contains("two columns are called `id`"), "{error}");
+        let table = read("a.csv", b"file,caption,,\na.png,a dog,,\n").unwrap();
+        assert_eq!(cells(&table, "caption"), ["a dog"]);
+        assert_eq!(cells(&read("a.csv", b"file,caption\na.png,a dog,,\n").unwrap(), "caption"), ["a dog"]);
+        assert!(read("a.csv", b"file,caption\na.png,a dog,x\n").is_err());
+        assert_eq!(doubts(&["a", "", "a", ""].map(str::to_owned), [Dialect::CSV; 2]).len(), 2);
+    }
+
+    #[test]
+    fn cells_in_quotes_are_seen_where_quotes_are_ordinary() {
+        let mut quoted = Quoted::default();
+        for (start, cells) in [(10, ["a", "b\""]), (20, ["\"a\"", "\"He said \"\"hi\"\"\""]), (40, ["\"", "\"a\""])] {
+            quoted.look(&ByteRecord::from(&cells[..]), start);
+        }
+        assert_eq!((quoted.cells, quoted.first), (3, Some(20)));
     }
 
     #[test]

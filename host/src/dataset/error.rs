@@ -15,6 +15,8 @@ pub enum DataError {
     Malformed { path: PathBuf, line: u64, reason: String },
     #[error("{}: no column `{name}`{suggestion}", path.display())]
     Column { path: PathBuf, name: String, suggestion: String },
+    #[error("{}: two columns are called `{name}`; rename the one that is not meant", path.display())]
+    Twice { path: PathBuf, name: String },
     #[error("{}: cannot tell which column holds the {modality} items; pass --column with one of: {columns}",
             path.display())]
     Unsaid { path: PathBuf, modality: String, columns: String },

@@ -1,16 +1,17 @@
 //! Users' data: tables of items and files of latents, one file per format.
 
-mod csv;
 mod delimited;
+mod dialect;
 mod error;
 mod item;
 mod items;
 mod precomputed;
 mod table;
-mod tsv;
+mod text;
 
 use std::path::Path;
 
+use dialect::Dialect;
 pub use error::DataError;
 pub use item::Item;
 pub use items::Items;
@@ -29,8 +30,8 @@ pub enum Dataset {
 pub fn read_table(path: &Path) -> Result<Table, DataError> {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("tsv") => tsv::read(path),
-        Some("csv") => csv::read(path),
+        Some("tsv") => delimited::read(path, Dialect::TSV),
+        Some("csv") => delimited::read(path, Dialect::CSV),
         _ => Err(DataError::Format { path: path.to_owned() }),
     }
 }

@@ -78,6 +78,9 @@ impl Table {
             name: name.to_owned(),
             suggestion: suggest(name, self.names.iter().map(String::as_str)),
         })?;
+        if self.names[index + 1..].iter().any(|other| other == name) {
+            return Err(DataError::Twice { path: self.path.clone(), name: name.to_owned() });
+        }
         Ok(Column { table: self, name: &self.names[index], cells: &self.columns[index] })
     }
 
@@ -88,7 +91,8 @@ impl Table {
             modality => &[modality, "file", "path"],
         };
         let name = usual.iter().find(|name| self.names.iter().any(|other| other == *name));
-        let only = self.names.first().filter(|_| self.names.len() == 1).map(String::as_str);
+        let mut named = self.names.iter().filter(|name| !name.is_empty());
+        let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
         match name.copied().or(only) {
             Some(name) => self.column(name),
             None => Err(DataError::Unsaid {

@@ -1,0 +1,67 @@
+//! What stands between the cells of a delimited text, and around them: by its ending, and by what is in it.
+
+use csv::{ByteRecord, ReaderBuilder};
+
+/// The form of a delimited text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
+    /// True if quotes are those of RFC 4180, false if they are ordinary characters.
+    pub(super) quotes: bool,
+}
+
+/// Rows that must agree with the header before another delimiter than the usual one is believed.
+const ROWS: usize = 20;
+
+/// All delimiters, with their names.
+const DELIMITERS: [(u8, &str); 4] = [(b',', "commas"), (b'\t', "tabs"), (b';', "semicolons"), (b'|', "bars")];
+
+impl Dialect {
+    /// Commas, and quotes around cells.
+    pub(super) const CSV: Self = Self { delimiter: b',', quotes: true };
+    /// Tabs, and quotes that are ordinary characters.
+    pub(super) const TSV: Self = Self { delimiter: b'\t', quotes: false };
+
+    /// That of `text` in a file that should have `self`, or the reason why it cannot be told.
+    pub(super) fn of(self, text: &[u8]) -> Result<Self, String> {
+        let others = DELIMITERS.iter().filter(|(delimiter, _)| *delimiter != self.delimiter);
+        let mut others = others.map(|&(delimiter, name)| (Self { delimiter, quotes: true }, name));
+        if self.widths(text).next().is_none_or(|header| header > 1) {
+            return Ok(self);
+        }
+        let Some((other, name)) = others.find(|(other, _)| other.widths(text).next().is_some_and(|width| width > 1))
+        else {
+            return Ok(self);
+        };
+        let mut widths = other.widths(text);
+        let header = widths.next();
+        match widths.take(ROWS).find(|width| Some(*width) != header) {
+            None => Ok(other),
+            Some(width) => Err(format!(
+                "the header has {name} but no {}, and splits into {} cells where a row splits into {width}; separate \
+                 the cells by {}, or write the header without {name}",
+                self.name(),
+                header.unwrap_or(0),
+                self.name(),
+            )),
+        }
+    }
+
+    /// The delimiter's name, in the plural.
+    pub(super) fn name(self) -> &'static str {
+        DELIMITERS.iter().find(|(delimiter, _)| *delimiter == self.delimiter).map_or("", |(_, name)| name)
+    }
+
+    /// Cells of the header, and of each row.
+    fn widths(self, text: &[u8]) -> impl Iterator<Item = usize> {
+        let reader = self.reader().from_reader(text);
+        reader.into_byte_records().map_while(|record| record.ok().as_ref().map(ByteRecord::len))
+    }
+
+    /// What reads it.
+    pub(super) fn reader(self) -> ReaderBuilder {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(self.delimiter).quoting(self.quotes).flexible(true).has_headers(false);
+        builder
+    }
+}

@@ -1,0 +1,93 @@
+//! The text of a file as UTF-8, whichever Unicode it is stored in.
+
+use memmap2::Mmap;
+use std::ops::Deref;
+use std::path::Path;
+
+use super::error::DataError;
+use crate::regular;
+
+/// The largest file of text, which is held in memory.
+const LARGEST: u64 = 64 << 30;
+
+/// A file's text, without a byte-order mark. It is UTF-8, as far as the file was valid.
+pub(super) enum Text {
+    Mapped { map: Mmap, start: usize },
+    Decoded(String),
+}
+
+impl Text {
+    /// Opens `path`: UTF-8, or UTF-16 with a byte-order mark, as "Unicode text" of spreadsheets is.
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        let failed = |cause| DataError::Read { path: path.to_owned(), cause };
+        let file = regular::open(path, LARGEST).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() == 0 {
+            return Ok(Self::Decoded(String::new()));
+        }
+        // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
+        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+        let wrong = |reason: &str| DataError::Malformed { path: path.to_owned(), line: 1, reason: reason.to_owned() };
+        match &map[..] {
+            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err(wrong("this is UTF-32; save the file as UTF-8")),
+            [0xff, 0xfe, units @ ..] => utf_16(units, u16::from_le_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
+            [0xfe, 0xff, units @ ..] => utf_16(units, u16::from_be_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
+            [0xef, 0xbb, 0xbf, ..] => Ok(Self::Mapped { map, start: 3 }),
+            bytes if bytes[..bytes.len().min(256)].contains(&0) => Err(wrong(
+                "there are zero bytes in it: this is no text, or UTF-16 without a byte-order mark; save it as UTF-8",
+            )),
+            _ => Ok(Self::Mapped { map, start: 0 }),
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped { map, start } => &map[*start..],
+            Self::Decoded(text) => text.as_bytes(),
+        }
+    }
+}
+
+/// Decodes UTF-16.
+fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    let mut at = 2;
+    let text = char::decode_utf16(units.iter().map(|&bytes| unit(bytes))).map(|decoded| {
+        at += decoded.as_ref().map_or(0, |char| 2 * char.len_utf16());
+        decoded.map_err(|_| format!("byte {} is not UTF-16; save the file as UTF-8", at + 1))
+    });
+    let text = text.collect::<Result<String, String>>()?;
+    if rest.is_empty() { Ok(text) } else { Err("the file is cut: UTF-16 has two bytes a character".to_owned()) }
+}
+
+/// The number of the line that byte `at` of a text is in, from 1: lines end in `\n`, `\r\n` or `\r`.
+pub(super) fn line(text: &[u8], at: usize) -> u64 {
+    let (mut line, mut rest) = (1, &text[..at]);
+    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        line += 1;
+        rest = without_end(&rest[end..]).unwrap_or_default();
+    }
+    line
+}
+
+/// What follows the end of a line, if a text begins with one.
+pub(super) fn without_end(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"\r\n").or_else(|| text.strip_prefix(b"\n")).or_else(|| text.strip_prefix(b"\r"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_in_any_of_three_ways() {
+        for text in ["a\nb\nc", "a\r\nb\r\nc", "a\rb\rc"] {
+            let at = |char: char| line(text.as_bytes(), text.find(char).unwrap());
+            assert_eq!([at('a'), at('b'), at('c')], [1, 2, 3], "{text:?}");
+            assert_eq!(line(text.as_bytes(), text.len()), 3);
+        }
+    }
+}
