@@ -44,7 +44,7 @@ pub struct Rows {
 impl ArrayFile {
     /// Opens `path` for writing; its ending tells the format.
     pub fn create(path: &Path) -> Result<Self, ArrayFileError> {
-        let format = match path.extension().and_then(|ending| ending.to_str()) {
+        let format = match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
             Some("safetensors") => Format::Safetensors,
             Some("npy") => Format::Npy,
             _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_not_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        drop(ArrayFile::create(&folder.path().join("out.npy")).unwrap());
+        drop(ArrayFile::create(&folder.path().join("out.NPY")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert!(matches!(ArrayFile::create(Path::new("out.txt")), Err(ArrayFileError::Format { .. })));
     }

@@ -170,6 +170,20 @@ impl Latents for Dense {
     }
 }
 
+/// The root mean square of the values of rows that are spread over these; none without rows.
+pub(crate) fn magnitude(latents: &dyn Latents) -> Option<f64> {
+    /// Rows to look at.
+    const ROWS: usize = 256;
+    let (len, count) = (latents.len(), latents.len().min(ROWS));
+    let mut row = vec![0.0; latents.width()];
+    let squares = (0..count).map(|at| {
+        latents.copy_row(at * len / count, &mut row);
+        row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()
+    });
+    let sum: f64 = squares.sum();
+    (count > 0).then(|| (sum / (count * latents.width()) as f64).sqrt())
+}
+
 /// Asks the operating system to read these bytes of a map ahead, if it can.
 pub(crate) fn advise(map: &Mmap, bytes: Range<usize>) {
     #[cfg(unix)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::toml_file::{ConfigError, TomlFile, shortest};
 use super::tower::{PAIR_FILES, TowerEntry, TowerSource, WEIGHT};
+use crate::dataset::holds_latents;
 use crate::wording::suggest;
 
 const TRAIN: &str = "train";
@@ -155,10 +156,10 @@ fn absolute(path: &Path) -> toml::Value {
 
 /// Checks that a file holds what a tower takes.
 fn check_kind(tower: &TowerEntry, file: &Path) -> Result<(), String> {
-    let (name, holds_tensors) = (&tower.name, file.extension().is_some_and(|extension| extension == "safetensors"));
-    match (&tower.source, holds_tensors) {
+    let name = &tower.name;
+    match (&tower.source, holds_latents(file)) {
         (TowerSource::Precomputed, false) => {
-            Err(format!("tower `{name}` is precomputed: its pair files must be .safetensors"))
+            Err(format!("tower `{name}` is precomputed: its pair files must be .safetensors or .npy"))
         }
         (TowerSource::Encoders(_), true) => {
             Err(format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"))

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum DataError {
     #[error("cannot read {}: {cause}; check the path (paths in a recipe are relative to its folder)", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("{}: a pair file must end in .tsv, .csv or .safetensors", path.display())]
+    #[error("{}: a pair file must end in .tsv, .csv, .safetensors or .npy", path.display())]
     Format { path: PathBuf },
     #[error("{}:{line}: {reason}", path.display())]
     Malformed { path: PathBuf, line: u64, reason: String },
@@ -30,7 +30,7 @@ pub enum DataError {
     #[error("{}: the latents of tower `{tower}` have {width} values here, but {other} elsewhere", path.display())]
     Width { path: PathBuf, tower: String, width: usize, other: usize },
     #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
-        "is precomputed: its files must be .safetensors"
+        "is precomputed: its files must be .safetensors or .npy"
     } else {
         "has encoders: its files must be .tsv or .csv"
     })]

@@ -5,6 +5,7 @@ mod dialect;
 mod error;
 mod item;
 mod items;
+mod matrix;
 mod precomputed;
 mod table;
 mod text;
@@ -15,7 +16,8 @@ use dialect::Dialect;
 pub use error::DataError;
 pub use item::Item;
 pub use items::Items;
-pub use precomputed::{Precomputed, PrecomputedLatents};
+pub use matrix::{Missing, PrecomputedLatents};
+pub use precomputed::{Precomputed, holds_latents};
 pub use table::{Column, Table};
 
 /// A data file, whose extension tells its kind.
@@ -37,12 +39,12 @@ pub fn read_table(path: &Path) -> Result<Table, DataError> {
 }
 
 impl Dataset {
-    /// Reads a table, or maps a .safetensors file.
+    /// Reads a table, or maps a .safetensors or .npy file.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        match path.extension() {
-            Some(ending) if ending == "safetensors" => Precomputed::open(path).map(Self::Precomputed),
-            _ => read_table(path).map(Self::Table),
+        if holds_latents(path) {
+            return Precomputed::open(path).map(Self::Precomputed);
         }
+        read_table(path).map(Self::Table)
     }
 
     /// The file.

@@ -1,34 +1,66 @@
-//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i.
+//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i, or the matrix of a .npy file.
 
-use half::{bf16, f16};
 use memmap2::Mmap;
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::borrow::Cow;
-use std::ops::Range;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::DataError;
-use crate::latents::{Latents, advise};
+use super::matrix::{Missing, PrecomputedLatents, Stored};
 use crate::regular;
-use crate::wording::suggest;
+use crate::wording::{short_path, suggest};
 
-/// A .safetensors file in memory.
+/// The endings of files of latents.
+pub const LATENT_FILES: [&str; 2] = ["safetensors", "npy"];
+
+/// True if the ending of `path` is that of a file of latents.
+pub fn holds_latents(path: &Path) -> bool {
+    ending(path).is_some_and(|ending| LATENT_FILES.contains(&ending.as_str()))
+}
+
+fn ending(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_lowercase())
+}
+
+/// A file of latents in memory.
 pub struct Precomputed {
     path: PathBuf,
     map: Arc<Mmap>,
+    format: Format,
+    /// The rows that are no latents, of each tensor that has been looked at.
+    missing: Mutex<HashMap<String, Missing>>,
+}
+
+enum Format {
+    Safetensors,
+    /// A single matrix, which goes by any name.
+    Npy(NpyHeader, usize),
 }
 
 impl Precomputed {
-    /// Maps `path`.
+    /// Maps `path`, a .safetensors or .npy file.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |cause| DataError::Read { path: path.to_owned(), cause };
         let file = regular::open(path, u64::MAX).map_err(read)?;
         // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        let file = Self { path: path.to_owned(), map: Arc::new(map) };
-        file.tensors()?;
+        let format = if ending(path).as_deref() == Some("npy") {
+            let mut rest = &map[..];
+            let header = NpyHeader::from_reader(&mut rest).map_err(|error| DataError::Tensors {
+                path: path.to_owned(),
+                reason: format!("not a .npy file ({error}); write it with numpy.save"),
+            })?;
+            Format::Npy(header, map.len() - rest.len())
+        } else {
+            Format::Safetensors
+        };
+        let file = Self { path: path.to_owned(), map: Arc::new(map), format, missing: Mutex::default() };
+        if let Format::Safetensors = file.format {
+            file.tensors()?;
+        }
         Ok(file)
     }
 
@@ -38,14 +70,19 @@ impl Precomputed {
     }
 
     fn tensors(&self) -> Result<SafeTensors<'_>, DataError> {
-        SafeTensors::deserialize(&self.map)
-            .map_err(|error| DataError::Tensors { path: self.path.clone(), reason: error.to_string() })
+        SafeTensors::deserialize(&self.map).map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn wrong(&self, reason: String) -> DataError {
+        DataError::Tensors { path: self.path.clone(), reason }
     }
 
     /// The rows of the tensor called `name`.
     pub fn rows(&self, name: &str) -> Result<usize, DataError> {
-        let tensors = self.tensors()?;
-        Ok(self.tensor(&tensors, name)?.shape().first().copied().unwrap_or(0))
+        match &self.format {
+            Format::Npy(header, _) => Ok(header.shape().first().map_or(0, |&rows| rows as usize)),
+            Format::Safetensors => Ok(self.tensor(&self.tensors()?, name)?.shape().first().copied().unwrap_or(0)),
+        }
     }
 
     fn tensor<'a>(&self, tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, DataError> {
@@ -56,136 +93,166 @@ impl Precomputed {
         })
     }
 
-    /// The tensor called `name`: f32, f16 or bf16 `[rows, width]`, all finite.
-    pub fn column(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
+    /// The tensor called `name`, f64, f32, f16 or bf16 `[rows, width]`, with the rows that are no latents.
+    pub fn column(&self, name: &str) -> Result<(PrecomputedLatents, Missing), DataError> {
+        let latents = match &self.format {
+            Format::Npy(header, start) => self.npy(header, *start)?,
+            Format::Safetensors => self.safetensors(name)?,
+        };
+        let seen = || self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(missing) = seen().get(name) {
+            return Ok((latents, missing.clone()));
+        }
+        let missing = latents.missing();
+        for doubt in missing.doubts() {
+            tracing::warn!("{}: tensor `{name}`: {doubt}", short_path(&self.path).display());
+        }
+        seen().insert(name.to_owned(), missing.clone());
+        Ok((latents, missing))
+    }
+
+    fn safetensors(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
         let tensors = self.tensors()?;
-        let wrong = |reason: String| DataError::Tensors { path: self.path.clone(), reason };
         let tensor = self.tensor(&tensors, name)?;
-        let dtype = tensor.dtype();
-        let (Dtype::F32 | Dtype::F16 | Dtype::BF16, &[rows, width @ (1..)]) = (dtype, tensor.shape()) else {
-            let shape = tensor.shape();
-            return Err(wrong(format!(
-                "tensor `{name}` is {dtype:?} {shape:?}; it must be F32, F16 or BF16 [rows, width]"
-            )));
+        let (dtype, shape) = (tensor.dtype(), tensor.shape());
+        let stored = match dtype {
+            Dtype::F16 => Some(Stored::F16),
+            Dtype::BF16 => Some(Stored::Bf16),
+            Dtype::F32 => Some(Stored::F32),
+            Dtype::F64 => Some(Stored::F64),
+            _ => None,
+        };
+        let (Some(stored), &[rows, width @ (1..)]) = (stored, shape) else {
+            let must = "it must be F64, F32, F16 or BF16 [rows, width]";
+            return Err(self.wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; {must}")));
         };
         let start = tensor.data().as_ptr() as usize - self.map.as_ptr() as usize;
         let bytes = start..start + tensor.data().len();
-        let latents = PrecomputedLatents { map: self.map.clone(), bytes, dtype, rows, width };
-        let mut values = vec![0.0; width];
-        for row in 0..rows {
-            latents.copy_row(row, &mut values);
-            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
-                return Err(wrong(format!(
-                    "tensor `{name}` has a non-finite value in row {}, column {}",
-                    row + 1,
-                    column + 1
-                )));
-            }
+        Ok(PrecomputedLatents { map: self.map.clone(), bytes, stored, is_big_endian: false, rows, width })
+    }
+
+    fn npy(&self, header: &NpyHeader, start: usize) -> Result<PrecomputedLatents, DataError> {
+        let dtype = header.dtype();
+        let plain = if let DType::Plain(plain) = &dtype { Some(plain) } else { None };
+        let stored = plain.and_then(|plain| match (plain.type_char(), plain.size_field()) {
+            (TypeChar::Float, 2) => Some(Stored::F16),
+            (TypeChar::Float, 4) => Some(Stored::F32),
+            (TypeChar::Float, 8) => Some(Stored::F64),
+            _ => None,
+        });
+        let (Some(stored), &[rows, width @ (1..)]) = (stored, header.shape()) else {
+            let (descr, shape) = (dtype.descr(), header.shape());
+            return Err(self.wrong(format!("an array of {descr} {shape:?}; it must be floats [rows, width]")));
+        };
+        if header.order() == Order::Fortran && rows > 1 && width > 1 {
+            let advice = "save numpy.ascontiguousarray(array)";
+            return Err(self.wrong(format!("the array lies column by column (Fortran order); {advice}")));
         }
-        Ok(latents)
-    }
-}
-
-/// One tensor of a [`Precomputed`] file.
-pub struct PrecomputedLatents {
-    map: Arc<Mmap>,
-    bytes: Range<usize>,
-    dtype: Dtype,
-    rows: usize,
-    width: usize,
-}
-
-impl PrecomputedLatents {
-    /// The values of row `index`, whatever they are stored as: the same ones are the same item.
-    pub fn row_content(&self, index: usize) -> Cow<'_, [u8]> {
-        match self.dtype {
-            Dtype::F16 | Dtype::BF16 => {
-                let mut values = vec![0.0_f32; self.width()];
-                self.copy_row(index, &mut values);
-                Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            }
-            _ => Cow::Borrowed(self.row_bytes(index)),
-        }
-    }
-
-    /// The bytes of row `index`.
-    fn row_bytes(&self, index: usize) -> &[u8] {
-        &self.map[self.row(index)]
-    }
-
-    /// The range of row `index` in the file.
-    fn row(&self, index: usize) -> Range<usize> {
-        let row = self.bytes.len() / self.rows;
-        let start = self.bytes.start + index * row;
-        start..start + row
-    }
-}
-
-impl Latents for PrecomputedLatents {
-    fn len(&self) -> usize {
-        self.rows
-    }
-
-    fn width(&self) -> usize {
-        self.width
-    }
-
-    fn copy_row(&self, index: usize, out: &mut [f32]) {
-        // The format aligns tensors to no more than the header's length, so a row is read byte by byte.
-        let bytes = self.row_bytes(index);
-        let halves = || bytes.as_chunks::<2>().0.iter();
-        match self.dtype {
-            Dtype::F16 => {
-                out.iter_mut().zip(halves()).for_each(|(out, &half)| *out = f16::from_le_bytes(half).to_f32())
-            }
-            Dtype::BF16 => {
-                out.iter_mut().zip(halves()).for_each(|(out, &half)| *out = bf16::from_le_bytes(half).to_f32())
-            }
-            _ => {
-                out.iter_mut().zip(bytes.as_chunks::<4>().0).for_each(|(out, &value)| *out = f32::from_le_bytes(value))
-            }
-        }
-    }
-
-    fn read_ahead(&self, index: usize) {
-        advise(&self.map, self.row(index));
+        let [rows, width] = [rows, width].map(|size| size as usize);
+        let size = rows.checked_mul(width).and_then(|values| values.checked_mul(stored.bytes()));
+        let Some(end) = size.and_then(|size| start.checked_add(size)).filter(|&end| end <= self.map.len()) else {
+            let bytes = self.map.len() - start;
+            return Err(self.wrong(format!("cut: it has {bytes} bytes of an array [{rows}, {width}]; write it again")));
+        };
+        let is_big_endian = plain.is_some_and(|plain| plain.endianness() == Endianness::Big);
+        Ok(PrecomputedLatents { map: self.map.clone(), bytes: start..end, stored, is_big_endian, rows, width })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latents::Latents;
+    use half::{bf16, f16};
+
+    const VALUES: [[f32; 3]; 2] = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
+
+    fn all() -> impl Iterator<Item = &'static f32> {
+        VALUES.as_flattened().iter()
+    }
+
+    fn check(file: &Precomputed, name: &str) {
+        let (latents, missing) = file.column(name).unwrap();
+        let mut row = [0.0; 3];
+        for (index, expected) in VALUES.iter().enumerate() {
+            latents.copy_row(index, &mut row);
+            latents.read_ahead(index);
+            assert_eq!(row, *expected, "{name}");
+            let content: Vec<u8> = expected.iter().flat_map(|value| value.to_le_bytes()).collect();
+            assert_eq!(&*latents.row_content(index), content, "{name}");
+        }
+        assert_eq!(missing, Missing::default());
+    }
 
     #[test]
-    fn halves_read_as_what_they_are() {
+    fn numbers_of_any_kind_read_as_what_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latents.safetensors");
-        let values = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
-        let all = || values.as_flattened().iter();
         let tensors = [
             ("f32", Dtype::F32, all().flat_map(|value: &f32| value.to_le_bytes()).collect::<Vec<u8>>()),
             ("f16", Dtype::F16, all().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
             ("bf16", Dtype::BF16, all().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
             ("f64", Dtype::F64, all().flat_map(|value| f64::from(*value).to_le_bytes()).collect()),
-            ("bad", Dtype::F16, [0, 0, 0, 0x7c, 0, 0].to_vec()),
+            ("i32", Dtype::I32, vec![0; 24]),
         ];
-        let views = tensors.iter().map(|(name, dtype, bytes)| {
-            let rows = if *name == "bad" { 1 } else { 2 };
-            (*name, TensorView::new(*dtype, vec![rows, 3], bytes).unwrap())
-        });
+        let views =
+            tensors.iter().map(|(name, dtype, bytes)| (*name, TensorView::new(*dtype, vec![2, 3], bytes).unwrap()));
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
         let file = Precomputed::open(&path).unwrap();
-        for name in ["f32", "f16", "bf16"] {
-            let latents = file.column(name).unwrap();
-            let mut row = [0.0; 3];
-            for (index, expected) in values.iter().enumerate() {
-                latents.copy_row(index, &mut row);
-                latents.read_ahead(index);
-                assert_eq!(row, *expected, "{name}");
-            }
+        ["f32", "f16", "bf16", "f64"].into_iter().for_each(|name| check(&file, name));
+        let error = file.column("i32").map(drop).unwrap_err().to_string();
+        assert!(error.contains("`i32` is I32 [2, 3]; it must be F64, F32, F16 or BF16"), "{error}");
+    }
+
+    fn npy(descr: &str, order: &str, shape: &str, bytes: Vec<u8>) -> Result<Precomputed, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latents.NPY");
+        let mut text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+        text.extend(std::iter::repeat_n(' ', 117 - text.len()));
+        let header = [&b"\x93NUMPY\x01\x00\x76\x00"[..], text.as_bytes(), b"\n"].concat();
+        std::fs::write(&path, [header, bytes].concat()).unwrap();
+        Precomputed::open(&path)
+    }
+
+    #[test]
+    fn a_npy_file_is_a_matrix_of_any_name() {
+        let little = |bytes: fn(f32) -> Vec<u8>| all().flat_map(|&value| bytes(value)).collect::<Vec<u8>>();
+        for (descr, bytes) in [
+            ("<f4", little(|value| value.to_le_bytes().into())),
+            (">f4", little(|value| value.to_be_bytes().into())),
+            ("<f8", little(|value| f64::from(value).to_le_bytes().into())),
+            (">f8", little(|value| f64::from(value).to_be_bytes().into())),
+            ("<f2", little(|value| f16::from_f32(value).to_le_bytes().into())),
+        ] {
+            let file = npy(descr, "False", "(2, 3)", bytes).unwrap();
+            assert_eq!(file.rows("anything").unwrap(), 2);
+            check(&file, "anything");
         }
-        let error = |name| file.column(name).map(drop).unwrap_err().to_string();
-        assert!(error("f64").contains("`f64` is F64 [2, 3]; it must be F32, F16 or BF16"), "{}", error("f64"));
-        assert!(error("bad").contains("row 1, column 2"), "{}", error("bad"));
+        let error = |file: Result<Precomputed, DataError>| {
+            file.and_then(|file| file.column("a").map(drop)).unwrap_err().to_string()
+        };
+        let zeros = || vec![0; 24];
+        let integers = error(npy("<i4", "False", "(2, 3)", zeros()));
+        assert!(integers.contains("an array of '<i4' [2, 3]; it must be floats"), "{integers}");
+        assert!(error(npy("<f4", "False", "(6,)", zeros())).contains("must be floats [rows, width]"));
+        assert!(error(npy("<f4", "True", "(2, 3)", zeros())).contains("ascontiguousarray"));
+        assert!(error(npy("<f4", "False", "(2, 4)", zeros())).contains("cut: it has 24 bytes"));
+        assert!(error(npy("<f4", "nonsense", "(2, 3)", zeros())).contains("not a .npy file"));
+    }
+
+    #[test]
+    fn rows_that_are_no_latents_are_found() {
+        let nan = f32::NAN;
+        let rows = [[1.0, 2.0, 3.0], [nan, nan, nan], [4.0, 5.0, f32::INFINITY], [6.0, 7.0, 8.0], [9.0, nan, 1.0]];
+        let bytes = rows.as_flattened().iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (_, missing) = npy("<f4", "False", "(5, 3)", bytes).unwrap().column("a").unwrap();
+        assert_eq!(missing, Missing { empty: vec![1], broken: vec![(2, 2), (4, 1)] });
+        let doubts = missing.doubts();
+        assert!(doubts[0].contains("1 row of NaN alone, the first at index 1"), "{doubts:?}");
+        assert!(doubts[1].contains("2 rows left out") && doubts[1].contains("index [2, 2]"), "{doubts:?}");
+        // Too large for f32.
+        let bytes = [1e300_f64, 0.0, 0.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (_, missing) = npy("<f8", "False", "(1, 3)", bytes).unwrap().column("a").unwrap();
+        assert_eq!(missing.broken, [(0, 0)]);
     }
 }

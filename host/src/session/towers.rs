@@ -1,6 +1,7 @@
 //! The towers of a recipe: their encoders, opened when needed, and their items from files.
 
 use fusemix_sdk::{Description, ItemKind, Modality};
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex};
 
 use super::encode::{complete, items};
@@ -9,10 +10,15 @@ use crate::cache::Key;
 use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, Precomputed};
 use crate::encode::{Wanted, keys};
-use crate::latents::{Concatenated, Latents};
+use crate::latents::{Concatenated, Latents, Selected, magnitude};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
 use crate::run::{EncoderInfo, RunInfo, TowerInfo};
+use crate::wording::short_path;
+
+/// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences, and
+/// variances beside the 1e-5 that a LayerNorm adds.
+const ORDINARY: std::ops::Range<f64> = 1e-2..1e8;
 
 /// The towers of a recipe.
 pub(super) struct Towers<'a> {
@@ -125,6 +131,15 @@ impl<'a> Towers<'a> {
         if side.latents.is_empty() {
             return Err(Error::NoLatent { path: path.to_owned(), column: column.to_owned() });
         }
+        if let Some(magnitude) = magnitude(&*side.latents).filter(|size| *size > 0.0 && !ORDINARY.contains(size)) {
+            let (path, tower) = (short_path(path), &self.entry(tower).name);
+            tracing::warn!(
+                "{}: the latents of tower `{tower}` have values of about {magnitude:.0e}, too far from 1 to train on; \
+                 multiply all of the tower's latents by about {:.0e}",
+                path.display(),
+                1.0 / magnitude,
+            );
+        }
         let width = side.latents.width();
         match self.widths()[tower].replace(width) {
             Some(other) if other != width => {
@@ -191,7 +206,14 @@ pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latent
 }
 
 fn precomputed(file: &Precomputed, column: &str) -> Result<Side, Error> {
-    let latents = file.column(column)?;
+    let (latents, missing) = file.column(column)?;
     let key = |row| Some(Key(blake3::hash(&latents.row_content(row)).into()));
-    Ok(Side { keys: (0..latents.len()).map(key).collect(), latents: Box::new(latents) })
+    let mut keys: Vec<Option<Key>> = (0..latents.len()).into_par_iter().map(key).collect();
+    let without = missing.empty.into_iter().chain(missing.broken.into_iter().map(|(row, _)| row));
+    without.for_each(|row| keys[row] = None);
+    let present: Vec<usize> = (0..keys.len()).filter(|&row| keys[row].is_some()).collect();
+    if present.len() == keys.len() {
+        return Ok(Side { keys, latents: Box::new(latents) });
+    }
+    Ok(Side { keys, latents: Box::new(Selected::new(Arc::new(latents), present)) })
 }
