@@ -17,4 +17,9 @@ impl Stop {
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Tells work that it is to go on, however far it is, until the flag is raised.
+    pub fn go_on(&self) -> impl Fn(usize, usize) -> bool + use<'_> {
+        |_, _| !self.is_asked()
+    }
 }

@@ -117,6 +117,9 @@ impl Watcher for View {
                 meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, "fits")).show(done, total, done, setting)
             }
             Event::Chose { choice } => note!("{}", choice_table(choice)),
+            Event::Evaluating { what, unit, done, total } => {
+                meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, unit)).show(done, total, done, "")
+            }
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),

@@ -1,5 +1,6 @@
 //! The health of a space: where the embeddings of two towers lie, and how evenly they are found.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::space::product;
@@ -51,14 +52,17 @@ fn mean(embeddings: &[f32], width: usize, shared: usize) -> Vec<f64> {
 fn skewness(queries: &[f32], items: &[f32], width: usize) -> f64 {
     let count = items.len() / width;
     let nearest = NEAREST.min(count);
-    let mut found = vec![0.0; count];
-    for scores in product(queries, items, width).chunks_exact(count.max(1)) {
+    let first = |scores: &[f32]| {
         let mut order: Vec<usize> = (0..count).collect();
         if nearest < count {
             order.select_nth_unstable_by(nearest, |a, b| scores[*b].total_cmp(&scores[*a]));
+            order.truncate(nearest);
         }
-        order[..nearest].iter().for_each(|item| found[*item] += 1.0);
-    }
+        order
+    };
+    let mut found = vec![0.0; count];
+    let nearest: Vec<_> = product(queries, items, width).par_chunks_exact(count.max(1)).map(first).collect();
+    nearest.into_iter().flatten().for_each(|item| found[item] += 1.0);
     let mean = found.iter().sum::<f64>() / count.max(1) as f64;
     let moment = |power: i32| found.iter().map(|value| (value - mean).powi(power)).sum::<f64>() / count.max(1) as f64;
     let deviation = moment(2).sqrt();

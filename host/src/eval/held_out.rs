@@ -8,7 +8,7 @@ use crate::pairs::{Distinct, Paired, Side, pair};
 use crate::space::Space;
 use crate::stop::Stop;
 
-use super::retrieval::{Embedded, Ranking, Retrieval, both_ways};
+use super::retrieval::{Embedded, GoOn, Ranking, Retrieval, both_ways};
 
 /// Distinct items of two towers and their matches, on which retrieval is measured.
 pub struct HeldOut {
@@ -46,13 +46,15 @@ impl HeldOut {
         Self { towers, sides, matches, keys, dropped, digest }
     }
 
-    /// The embeddings of both sides' items; none if `stop` asks.
-    pub fn embed(&self, space: &Space, stop: &Stop) -> Result<Option<[Vec<f32>; 2]>, DeviceError> {
+    /// The embeddings of both sides' items; none if it is not to go on, by the items that are done.
+    pub fn embed(&self, space: &Space, go_on: GoOn<'_>) -> Result<Option<[Vec<f32>; 2]>, DeviceError> {
         let mut both = [Vec::new(), Vec::new()];
+        let (mut done, total) = (0, self.sides.iter().map(|side| side.latents.len()).sum());
         for (all, (&tower, side)) in both.iter_mut().zip(self.towers.iter().zip(&self.sides)) {
             let embedded = space.embed_chunks(tower, &*side.latents, &mut |chunk| {
                 all.extend_from_slice(chunk);
-                if stop.is_asked() { Err(Ended::Stopped) } else { Ok(()) }
+                done += chunk.len() / space.width();
+                if go_on(done, total) { Ok(()) } else { Err(Ended::Stopped) }
             });
             match embedded {
                 Ok(()) => {}
@@ -70,22 +72,22 @@ impl HeldOut {
 
     /// The ranks at which either side finds the other; none if `stop` asks.
     pub fn rankings(&self, space: &Space, stop: &Stop) -> Result<Option<[Ranking; 2]>, DeviceError> {
-        let Some(embeddings) = self.embed(space, stop)? else { return Ok(None) };
-        Ok(self.rankings_of(space, embeddings.each_ref().map(Vec::as_slice), space.width(), stop))
+        let Some(embeddings) = self.embed(space, &stop.go_on())? else { return Ok(None) };
+        Ok(self.rankings_of(space, embeddings.each_ref().map(Vec::as_slice), space.width(), &stop.go_on()))
     }
 
-    /// Those by embeddings of either side, `items x width`.
+    /// Those by embeddings of either side, `items x width`; none if it is not to go on.
     pub fn rankings_of(
         &self,
         space: &Space,
         embeddings: [&[f32]; 2],
         width: usize,
-        stop: &Stop,
+        go_on: GoOn<'_>,
     ) -> Option<[Ranking; 2]> {
         let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
         let [x, y] =
             [0, 1].map(|side| Embedded { tower: names[self.towers[side]], embeddings: embeddings[side], width });
-        both_ways(x, y, &self.matches, stop)
+        both_ways(x, y, &self.matches, go_on)
     }
 
     /// Of each side's items the number of its cluster, and the number of clusters: items that matches join.

@@ -10,7 +10,7 @@ use super::towers::Towers;
 use super::{Error, Event, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset};
-use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
+use crate::eval::{GoOn, Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
 use crate::run::{Overlap, RunError, Seen};
 
 /// The result of an evaluation.
@@ -77,12 +77,15 @@ impl Model {
         let tested = self.held_out(data)?;
         let shared = tested.iter().filter_map(|tested| tested.shared.clone()).collect();
         let (mut retrieval, mut sample, mut between) = (Vec::new(), Sample::default(), Vec::new());
-        let (space, stop) = (&self.space, &self.session.stop);
+        let space = &self.space;
         let (width, plain) = (space.width(), space.shared());
         for Tested { pairs, .. } in &tested {
-            let embeddings = pairs.embed(space, stop)?.ok_or(Error::Stopped)?;
+            let embeddings =
+                self.shown("embedding", "items", |go_on| pairs.embed(space, go_on))?.ok_or(Error::Stopped)?;
             let sides = embeddings.each_ref().map(Vec::as_slice);
-            let rankings = pairs.rankings_of(space, sides, width, stop).ok_or(Error::Stopped)?;
+            let ranked =
+                |sides, width| self.shown("ranking", "blocks", |go_on| pairs.rankings_of(space, sides, width, go_on));
+            let rankings = ranked(sides, width).ok_or(Error::Stopped)?;
             let both = rankings.each_ref().map(Ranking::retrieval);
             sample.add(pairs, &rankings);
             let mut recall_without_term = None;
@@ -90,7 +93,7 @@ impl Model {
                 let cut = |rows: &[f32]| rows.chunks_exact(width).flat_map(|row| &row[..plain]).copied().collect();
                 let sides: [Vec<f32>; 2] = sides.map(cut);
                 let sides = sides.each_ref().map(Vec::as_slice);
-                let found = pairs.rankings_of(space, sides, plain, stop).ok_or(Error::Stopped)?;
+                let found = ranked(sides, plain).ok_or(Error::Stopped)?;
                 recall_without_term = Some(mean_recall(&found.each_ref().map(Ranking::retrieval)));
             }
             let towers = pairs.towers.map(|tower| self.recipe.towers[tower].name.clone());
@@ -99,6 +102,16 @@ impl Model {
             retrieval.extend(both);
         }
         Ok(Evaluation { retrieval, mean: sample.interval(), between, shared })
+    }
+
+    /// The result of work that is shown while it goes on, and that a stop ends.
+    fn shown<T>(&self, what: &'static str, unit: &'static str, work: impl FnOnce(GoOn<'_>) -> T) -> T {
+        let done = work(&|done, total| {
+            self.session.see(Event::Evaluating { what, unit, done, total });
+            !self.session.should_stop()
+        });
+        self.session.see(Event::Ended);
+        done
     }
 
     pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {

@@ -107,6 +107,17 @@ pub enum Event<'a> {
         /// The choice, and what was tried.
         choice: &'a crate::fit::auto::Choice,
     },
+    /// Held-out pairs are embedded, or ranked.
+    Evaluating {
+        /// The work.
+        what: &'static str,
+        /// What it is counted in.
+        unit: &'static str,
+        /// What is done.
+        done: usize,
+        /// All of it.
+        total: usize,
+    },
     /// A gallery is growing.
     Building {
         /// Rows that are done.

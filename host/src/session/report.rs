@@ -144,7 +144,7 @@ impl Model {
         // Of equal ones the first.
         let way = ways.iter().min_by_key(|way| way.preference()).expect("there is at least one pair set");
         let Way { tested, from, to, .. } = *way;
-        let embeddings = tested.pairs.embed(&self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
+        let embeddings = tested.pairs.embed(&self.space, &self.session.stop.go_on())?.ok_or(Error::Stopped)?;
         let width = self.space.width();
         let mut matches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for &(first, second) in &tested.pairs.matches {

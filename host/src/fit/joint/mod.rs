@@ -71,7 +71,7 @@ pub(super) fn weigh_on(
             let space = Space::new(problem.towers.to_vec(), part.map(&problem, engine)?);
             let mut held = Vec::new();
             for pairs in &fold.held_out {
-                held.push(pairs.embed(&space, &engine.stop)?.ok_or(FitError::Stopped)?);
+                held.push(pairs.embed(&space, &engine.stop.go_on())?.ok_or(FitError::Stopped)?);
             }
             fitted.push(Fitted { space, banks: Vec::new(), held });
         }
@@ -98,7 +98,7 @@ pub(super) fn weigh_on(
                 });
                 let width = shared + if alpha > 0.0 { hubness.width() } else { 0 };
                 let sides = sides.each_ref().map(Vec::as_slice);
-                let rankings = pairs.rankings_of(&fitted[0].space, sides, width, &engine.stop);
+                let rankings = pairs.rankings_of(&fitted[0].space, sides, width, &engine.stop.go_on());
                 sample.add(pairs, &rankings.ok_or(FitError::Stopped)?);
             }
             samples.push(sample);
