@@ -21,6 +21,7 @@ mod money;
 mod pace;
 mod plugins;
 mod precomputed;
+mod python;
 mod recipe;
 mod resume;
 mod seed;

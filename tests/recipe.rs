@@ -52,7 +52,11 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
             "fusion.toml:4: tower `right` concatenates encoders of one modality",
         ),
         ("'test.tsv'", "'tets.tsv'", "tets.tsv"),
-        ("dropout = 0.2", "patience = 1.5", "fusion.toml:14: wrong type: number `1.5`, expected a whole number"),
+        (
+            "dropout = 0.2",
+            "patience = 1.5",
+            "fusion.toml:14: `patience` of [train]: wrong type: number `1.5`, expected a whole number",
+        ),
         ("dropout = 0.2", "lr_end = 1", "fusion.toml:14: `lr_end = 1` in [train]: must be between 0 and `lr`"),
     ];
     for (right, wrong, message) in cases {
@@ -74,6 +78,47 @@ fn towers_that_no_pairs_join_are_no_fusion() {
     let message = "fusion.toml:5: no [[pairs]] join the towers `left`, `right` with `deep`, `high`";
     place.run("train fusion.toml --out run --device cpu").fails(3, message);
     assert!(place.read("calls").is_empty() && !place.path("run").exists());
+}
+
+#[test]
+fn a_mistake_in_a_recipe_says_what_to_do() {
+    let place = place();
+    let cases = [
+        (RECIPE.split("[[pairs]]").next().unwrap().to_owned(), "there are no pairs: add [[pairs]] with `train`"),
+        ("[[pairs]]\ntrain = 'train.tsv'\n".to_owned(), "there are no towers: add [tower.NAME]"),
+        (RECIPE.replace("[[pairs]]", "[pairs]"), "fusion.toml:5: a recipe may have several pairs: write [[pairs]]"),
+        (RECIPE.to_owned() + "[unpaired]\ntrain = 'x.tsv'\n", "write [[unpaired]], with two brackets"),
+        (RECIPE.replace("left = 'a'\n", ""), "has only `right`: add one for `left`; "),
+        (RECIPE.replace("left = 'a'\n", ""), "train.tsv has: a, b"),
+        (RECIPE.replace("left = 'a'", "left = a"), "fusion.toml:9: text must stand in quotes: key = \"text\""),
+        (RECIPE.replace("left = 'a'", "left = 'a'\nlimit = 100"), "unknown key `limit` of [[pairs]] (available: train"),
+        (RECIPE.replace("0.003", "'1e-3'"), "`lr` of [train]: wrong type: string \"1e-3\", expected a number; numbers"),
+        (RECIPE.to_owned() + "batchsize = 100\n", "unknown key `batchsize`; did you mean `batch`?"),
+        (RECIPE.to_owned() + "learning_rate = 1\n", "unknown key `learning_rate`; did you mean `lr`?"),
+        (
+            RECIPE.to_owned() + "precision = 'fp16'\n",
+            "`precision` of [train]: unknown value \"fp16\"; did you mean `bf16`?",
+        ),
+        (RECIPE.replace("'train.tsv'", "'none.tsv'"), "fusion.toml:6: cannot read none.tsv"),
+        (RECIPE.replace("'test.tsv'", "'none.tsv'"), "fusion.toml:8: cannot read none.tsv"),
+    ];
+    for (recipe, message) in cases {
+        place.write("fusion.toml", recipe);
+        place.run("train fusion.toml --out run --device cpu").fails(3, message);
+    }
+    place.write("fusion.toml", RECIPE);
+    place.write("file", "");
+    place.run("train fusion.toml --out file").fails(1, "file is a file, and a run is a folder; name another one");
+    place
+        .run("eval fusion.toml")
+        .fails(1, "fusion.toml is a file, and a run is a folder; name one that `fusemix train");
+    place.run("plugins --plugins none.toml").fails(3, "`fusemix plugins init` makes one");
+    assert_eq!(place.run("plugins init --plugins new.toml").code, 0);
+    assert!(place.run("plugins --plugins new.toml").stdout.contains("candle-text"));
+    place.run("plugins init --plugins new.toml").fails(1, "new.toml is there already");
+    place.write("script.toml", "[[plugin]]\nname = 'own'\npath = 'own.py'\n");
+    place.write("own.py", "print(1)\n");
+    place.run("plugins --plugins script.toml").fails(11, "let the script answer over HTTP");
 }
 
 #[test]

@@ -17,12 +17,19 @@ pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> Stri
     let long = keys.iter().copied().filter(|_| wrong.len() > 2);
     let meant = near
         .or_else(|| long.clone().find(|key| key.starts_with(wrong)))
-        .or_else(|| long.clone().find(|key| key.split('_').any(|word| word == wrong)));
+        .or_else(|| long.clone().find(|key| key.split('_').any(|word| word == wrong)))
+        .or_else(|| keys.iter().copied().find(|key| *key == initials(wrong)))
+        .or_else(|| long.clone().filter(|key| key.len() > 3 && wrong.contains(key)).max_by_key(|key| key.len()));
     let meant = meant.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
     match keys.is_empty() {
         true => "; there are none".into(),
         false => format!("{meant} (available: {})", keys.join(", ")),
     }
+}
+
+/// The first letters of a name's words.
+fn initials(name: &str) -> String {
+    name.split('_').filter_map(|word| word.chars().next()).collect()
 }
 
 /// The parts of either that the other lacks: `["batch = 256", "batch = 512"]`.
@@ -65,6 +72,18 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(at("a/b"), at("link")).unwrap();
         assert_eq!(short_path(&at("link/../c")), at("link/../c"));
+    }
+
+    #[test]
+    fn what_was_meant_may_be_longer_or_shorter() {
+        let keys = ["batch", "micro_batch", "lr", "epochs", "dropout"];
+        let meant = |wrong| suggest(wrong, keys).split('`').nth(1).map(str::to_owned);
+        for (wrong, right) in
+            [("batchsize", "batch"), ("learning_rate", "lr"), ("num_epochs", "epochs"), ("droput", "dropout")]
+        {
+            assert_eq!(meant(wrong).as_deref(), Some(right), "{wrong}");
+        }
+        assert_eq!(meant("shuffle"), None);
     }
 
     #[test]

@@ -160,7 +160,7 @@ pub fn main() -> ExitCode {
     let _ends = exit::Ends;
     log(arguments.global.verbose);
     let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
-        Command::Plugins(arguments) => plugins::run(&cli, arguments),
+        Command::Plugins(options) => plugins::run(&cli, options, &arguments.global.plugins),
         Command::Encode(arguments) => encode::run(&cli, arguments),
         Command::Train(arguments) => train::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),

@@ -1,9 +1,11 @@
 //! `fusemix plugins`: the configured plugins and encoders, and their errors.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ enum Command {
         /// The encoder's name in plugins.toml
         encoder: String,
     },
+    /// Create a plugins.toml to edit, or the file that --plugins names
+    Init,
     /// Create a plugin that builds and passes its test, in a new folder
     New {
         /// The name of the plugin and of its folder
@@ -35,12 +39,26 @@ enum Command {
     },
 }
 
-pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+pub(super) fn run(cli: &Cli, arguments: Arguments, config: &Path) -> Result<u8> {
     match arguments.command {
         None => list(cli),
+        Some(Command::Init) => init(config),
         Some(Command::Check { encoder }) => check(cli, &encoder),
         Some(Command::New { name, modality }) => new(cli, &name, &modality),
     }
+}
+
+/// Writes a plugins.toml where none is.
+fn init(path: &Path) -> Result<u8> {
+    let mut file = File::create_new(path).map_err(|cause| match cause.kind() {
+        ErrorKind::AlreadyExists => {
+            anyhow!("{} is there already; edit it, or name another file with --plugins", path.display())
+        }
+        _ => anyhow!("cannot write {}: {cause}; check the folder", path.display()),
+    })?;
+    file.write_all(include_bytes!("plugins.template.toml"))?;
+    say!("{}: edit it, then `fusemix plugins` lists what it has", path.display());
+    Ok(0)
 }
 
 fn list(cli: &Cli) -> Result<u8> {

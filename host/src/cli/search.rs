@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COL")]
     column: Option<String>,
     /// The number of items to show per query
-    #[arg(short, value_name = "K", default_value = "10")]
+    #[arg(short, value_name = "K", default_value = "10", allow_negative_numbers = true)]
     k: NonZeroUsize,
     /// A file with one query per line
     #[arg(long, value_name = "FILE")]
@@ -133,8 +133,8 @@ fn print(cli: &Cli, queries: &[String], embeddings: &[Embedding], found: Vec<Sho
             Err(_) => Default::default(),
         };
         let error = embedding.as_ref().err();
-        if several && !cli.json {
-            say!("{query}");
+        if !cli.json && error.is_none() {
+            say!("{query:?}");
         }
         match error {
             Some(reason) => note!("query {query:?} has no latent: {reason}"),

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::toml_file::{ConfigError, TomlFile, shortest};
 use super::tower::{PAIR_FILES, TowerEntry, TowerSource, WEIGHT};
-use crate::dataset::holds_latents;
-use crate::wording::suggest;
+use crate::dataset::{Dataset, holds_latents};
+use crate::wording::{short_path, suggest};
 
 const TRAIN: &str = "train";
+/// The name of the table of pairs.
+pub(super) const PAIRS: &str = "pairs";
 /// The name of the table of items without a pair.
 pub(super) const UNPAIRED: &str = "unpaired";
 
@@ -72,12 +74,13 @@ impl PairsEntry {
                 })? as f32;
                 continue;
             }
-            let Some(text) = value.as_str() else {
+            let tower = towers.iter().position(|tower| tower.name == *key);
+            let which = PAIR_FILES.iter().position(|name| name == key);
+            let Some(text) = value.as_str().or((which, tower).eq(&(None, None)).then_some("")) else {
                 return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
             };
-            let tower = towers.iter().position(|tower| tower.name == *key);
-            match (PAIR_FILES.iter().position(|name| name == key), tower) {
-                (Some(which), _) => files[which] = Some(file.folder().join(text)),
+            match (which, tower) {
+                (Some(which), _) => files[which] = Some(short_path(&file.folder().join(text))),
                 (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
                 (None, None) => {
                     let known =
@@ -89,8 +92,7 @@ impl PairsEntry {
         ends.sort_by_key(|end| end.tower);
         let [train, validation, test] = files;
         let train = train.ok_or_else(|| at("", "[[pairs]] needs a `train` file".into()))?;
-        let ends = <[PairEnd; 2]>::try_from(ends)
-            .map_err(|ends| at("", format!("[[pairs]] joins exactly two towers, but this one names {}", ends.len())))?;
+        let ends = <[PairEnd; 2]>::try_from(ends).map_err(|ends| at("", not_two(towers, &ends, &train)))?;
         let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
         for (key, file) in given.filter_map(|(key, file)| Some((key, file?))) {
             for end in &ends {
@@ -127,7 +129,7 @@ impl UnpairedEntry {
             let text = value.as_str();
             let text = text.ok_or_else(|| at(key, format!("`{key}` of [[unpaired]] must be text, in quotes")))?;
             match towers.iter().position(|tower| tower.name == *key) {
-                _ if key == TRAIN => train = Some(file.folder().join(text)),
+                _ if key == TRAIN => train = Some(short_path(&file.folder().join(text))),
                 Some(tower) => ends.push(PairEnd { tower, column: text.to_owned() }),
                 None => {
                     let known = [TRAIN].into_iter().chain(towers.iter().map(|tower| tower.name.as_str()));
@@ -148,6 +150,25 @@ impl UnpairedEntry {
     pub(super) fn to_toml(&self, towers: &[TowerEntry]) -> toml::Table {
         toml::Table::from_iter([(TRAIN.to_owned(), absolute(&self.train)), self.end.to_toml(towers)])
     }
+}
+
+/// What to do about a pair set that does not join two towers.
+fn not_two(towers: &[TowerEntry], ends: &[PairEnd], train: &Path) -> String {
+    let names = |of: &mut dyn Iterator<Item = usize>| {
+        of.map(|tower| format!("`{}`", towers[tower].name)).collect::<Vec<_>>().join(", ")
+    };
+    let has = names(&mut ends.iter().map(|end| end.tower));
+    if ends.len() > 2 {
+        return format!("[[pairs]] joins two towers, but this one has columns for {has}; write one for each two");
+    }
+    let mut others = (0..towers.len()).filter(|tower| !ends.iter().any(|end| end.tower == *tower));
+    let columns = match Dataset::open(train) {
+        Ok(Dataset::Table(table)) => format!("; {} has: {}", train.display(), table.names().join(", ")),
+        _ => String::new(),
+    };
+    let has = if has.is_empty() { "none".to_owned() } else { format!("only {has}") };
+    let missing = names(&mut others);
+    format!("[[pairs]] needs the columns of two towers, and has {has}: add one for {missing}{columns}")
 }
 
 fn absolute(path: &Path) -> toml::Value {

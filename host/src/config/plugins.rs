@@ -104,7 +104,7 @@ struct Document {
 impl Config {
     /// Reads `path` and checks everything that needs no plugin.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(TomlFile::read(path, "name another file with --plugins FILE")?)
+        Self::parse(TomlFile::read(path, "`fusemix plugins init` makes one; or name another file with --plugins FILE")?)
     }
 
     /// The configuration in a text.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::groups;
 use super::method::{FIT, Method, TRAIN};
-use super::pairs::{PairsEntry, UNPAIRED, UnpairedEntry};
+use super::pairs::{PAIRS, PairsEntry, UNPAIRED, UnpairedEntry};
 use super::toml_file::{ConfigError, TomlFile, in_words, shortest, with_nearest_of};
 use super::tower::{TowerEntry, WEIGHT};
 use crate::nn::AdapterKind;
@@ -64,6 +64,7 @@ impl Recipe {
 
     /// The recipe in a text.
     pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
+        check_tables(&file)?;
         let document: Document = file.parse()?;
         let towers = document.tower.into_iter().map(|(name, table)| TowerEntry::parse(&file, name, table));
         let towers: Vec<TowerEntry> = towers.collect::<Result<_, _>>()?;
@@ -172,6 +173,33 @@ impl Recipe {
         document.insert(FIT.into(), fit.into());
         toml::to_string(&document)
     }
+}
+
+/// Refuses a recipe without towers or pairs, and lists that are written as tables.
+fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
+    let document: toml::Table = file.parse()?;
+    for name in [PAIRS, UNPAIRED] {
+        if document.get(name).is_some_and(toml::Value::is_table) {
+            let message = format!("a recipe may have several {name}: write [[{name}]], with two brackets");
+            return Err(file.error_at(&[name], message));
+        }
+    }
+    let towers = document.get("tower").and_then(toml::Value::as_table);
+    let names: Vec<&str> = towers.into_iter().flat_map(|towers| towers.keys().map(String::as_str)).collect();
+    let [first, second] = match names[..] {
+        [] => return Err(file.error_at(&[], "there are no towers: add [tower.NAME] for each modality, with `encoder`")),
+        [first] => [first, "the other"],
+        [first, second, ..] => [first, second],
+    };
+    if !document.contains_key(PAIRS) {
+        let message = format!(
+            "there are no pairs: add [[pairs]] with `train`, a file, and for `{first}` and {} the columns of their items: \
+             {first} = \"COLUMN\"",
+            if names.len() > 1 { format!("`{second}`") } else { second.to_owned() },
+        );
+        return Err(file.error_at(&[], message));
+    }
+    Ok(())
 }
 
 /// The options in a table that may have the keys `beside` too; an error of one is made by `wrong`.

@@ -70,9 +70,35 @@ impl TomlFile {
     /// The file as a `T`. If `T` denies unknown fields, the error names the nearest valid key.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text).map_err(|error| {
-            let line = error.span().map_or(1, |span| self.line_at(span.start));
-            self.at_line(line, in_words(&with_nearest_key(error.message())))
+            let start = error.span().map_or(0, |span| span.start);
+            let message = in_words(&with_nearest_key(error.message()));
+            // Some messages tell of a value, and not whose it is.
+            let of = self.keys_at(start).filter(|keys| !keys.iter().any(|key| message.contains(&format!("`{key}`"))));
+            let message = match of.as_deref() {
+                Some([table @ .., key]) if !table.is_empty() => format!("`{key}` of [{}]: {message}", table.join(".")),
+                Some([key]) => format!("`{key}`: {message}"),
+                _ => message,
+            };
+            self.at_line(self.line_at(start), message)
         })
+    }
+
+    /// The keys that lead to the value at a byte; none if there is none, or the file is no TOML.
+    fn keys_at(&self, byte: usize) -> Option<Vec<String>> {
+        /// The keys from the value on, backwards: a table's span is that of its header alone.
+        fn back(table: &DeTable<'_>, byte: usize) -> Option<Vec<String>> {
+            table.iter().find_map(|(key, value)| {
+                let mut keys = match value.get_ref().as_table() {
+                    Some(table) => back(table, byte)?,
+                    None => value.span().contains(&byte).then(Vec::new)?,
+                };
+                keys.push(key.get_ref().to_string());
+                Some(keys)
+            })
+        }
+        let mut keys = back(DeTable::parse(&self.text).ok()?.get_ref(), byte)?;
+        keys.reverse();
+        Some(keys)
     }
 
     /// An error at the key that `keys` leads to (`["encoder", "minilm", "pooling"]`; an index picks from an array),
@@ -126,12 +152,21 @@ pub(super) fn in_words(message: &str) -> String {
         ("expected u64", "expected a whole number, 0 or more"),
         ("expected f32", "expected a number"),
         ("expected a string", "expected text, in quotes"),
+        ("string values must be quoted, expected literal string", "text must stand in quotes: key = \"text\""),
+        ("expected a sequence", "expected a list: [...]"),
+        ("expected a map", "expected a table: { key = value }"),
+        ("wrong type: map", "wrong type: a table"),
+        ("wrong type: sequence", "wrong type: a list"),
         ("expected a boolean", "expected true or false"),
         ("floating point `", "number `"),
         ("invalid type: ", "wrong type: "),
         ("invalid value: ", "invalid value for this key: "),
     ];
-    words.iter().fold(message.to_owned(), |message, (serde, toml)| message.replace(serde, toml))
+    let message = words.iter().fold(message.to_owned(), |message, (serde, toml)| message.replace(serde, toml));
+    match message.starts_with("wrong type: string") && message.contains("number") {
+        true => message + "; numbers stand without quotes",
+        false => message,
+    }
 }
 
 /// serde's "unknown field `x`, expected one of `y`, `z`" with the nearest field.
@@ -146,6 +181,9 @@ pub(super) fn with_nearest_of(message: &str, beside: &[&str]) -> String {
     match quoted.next() {
         Some(wrong) if message.starts_with("unknown field") => {
             format!("unknown key `{wrong}`{}", suggest(wrong, quoted.chain(beside.iter().copied())))
+        }
+        Some(wrong) if message.starts_with("unknown variant") => {
+            format!("unknown value \"{wrong}\"{}", suggest(wrong, quoted))
         }
         _ => message.to_owned(),
     }
@@ -175,6 +213,31 @@ mod tests {
     fn an_unknown_key_names_file_line_and_nearest_key() {
         let error = file("# a comment\nblokcs = 2\n").parse::<Recipe>().unwrap_err().to_string();
         assert_eq!(error, "fusion.toml:2: unknown key `blokcs`; did you mean `blocks`? (available: blocks)");
+    }
+
+    #[test]
+    fn an_error_of_a_value_names_its_key() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code, reason = "only the types matter")]
+        struct Whole {
+            train: Options,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code, reason = "only the types matter")]
+        struct Options {
+            lr: f32,
+            precision: crate::kernels::Precision,
+        }
+        let error = |text: &str| file(text).parse::<Whole>().unwrap_err().to_string();
+        let text = error("[train]\nprecision = \"f32\"\nlr = \"1e-3\"\n");
+        assert_eq!(
+            text,
+            "fusion.toml:3: `lr` of [train]: wrong type: string \"1e-3\", expected a number; numbers stand without quotes"
+        );
+        let value = error("[train]\nlr = 1\nprecision = \"fp16\"\n");
+        assert!(value.contains("3: `precision` of [train]: unknown value \"fp16\"; did you mean `bf16`?"), "{value}");
+        assert!(error("train = 1").contains("`train`: wrong type"), "{}", error("train = 1"));
+        assert!(error("[train]\nlr = a\n").contains("text must stand in quotes"), "{}", error("[train]\nlr = a\n"));
     }
 
     #[test]

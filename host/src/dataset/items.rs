@@ -90,6 +90,9 @@ impl<'a> Items<'a> {
             Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
                 Err("the cell is empty; it should name a file".into())
             }
+            Source::Column(column, Cells::Files) => {
+                self.item(index).read().map_err(|reason| reason + no_path(column.cell(index)))
+            }
             _ => self.item(index).read(),
         }
     }
@@ -117,6 +120,17 @@ impl<'a> Items<'a> {
     /// The name of item `index` in messages.
     pub fn name(&self, index: usize) -> String {
         self.item(index).name()
+    }
+}
+
+/// What to do about a cell that is no path of this system.
+fn no_path(cell: &[u8]) -> &'static str {
+    if [&b"http://"[..], b"https://", b"s3://", b"gs://"].iter().any(|start| cell.starts_with(start)) {
+        "; the cell is a URL, and only files are read: download it, and name the file"
+    } else if cfg!(unix) && cell.contains(&b'\\') {
+        "; write `/` between folders, not `\\`"
+    } else {
+        ""
     }
 }
 
@@ -150,6 +164,11 @@ mod tests {
         let read = |column: &str, row| kind(column, row, None);
         assert_eq!(read("files", 0).unwrap(), &[1, 2, 3][..]);
         assert!(read("files", 1).unwrap_err().contains("none.bin"));
+        std::fs::write(folder.path().join("u.tsv"), "file\nhttps://x.org/a.png\nsub\\a.png\n").unwrap();
+        let table = read_table(&folder.path().join("u.tsv")).unwrap();
+        let items = Items::new(table.column("file").unwrap(), &Modality::Image, None);
+        assert!(items.read(0).unwrap_err().contains("the cell is a URL"));
+        assert!(cfg!(not(unix)) || items.read(1).unwrap_err().contains("write `/` between folders"));
         assert_eq!(kind("files", 0, Some(ItemKind::Text)).unwrap(), &b"a.bin"[..]);
         assert!(kind("texts", 0, Some(ItemKind::File)).is_err());
         assert_eq!(read("texts", 1).unwrap(), &b"{\"x\": 2}"[..]);

@@ -42,6 +42,17 @@ impl Library {
     }
 }
 
+/// What to do with a script that should be a plugin.
+fn of_script(path: &Path) -> &'static str {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("py" | "sh" | "js" | "rb") => {
+            "; a plugin is a compiled library: let the script answer over HTTP, and configure it with \
+             `provider = \"http\"` of the plugin `api`, as docs/guides/python-encoder.md does"
+        }
+        _ => "",
+    }
+}
+
 /// The reason why a plugin cannot be used.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -60,7 +71,7 @@ pub enum LoadError {
         path.display()
     )]
     Checksum { plugin: String, path: PathBuf, pinned: String, found: String },
-    #[error("plugin `{plugin}`: {} is not a library that this system can load: {reason}", path.display())]
+    #[error("plugin `{plugin}`: {} is not a library that this system can load: {reason}{}", path.display(), of_script(path))]
     NotALibrary { plugin: String, path: PathBuf, reason: String },
     #[error(
         "plugin `{plugin}`: {} is a library but not a fusemix plugin; a plugin ends with `fusemix_sdk::export!(...)`",

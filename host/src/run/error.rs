@@ -10,6 +10,11 @@ use crate::wording::differences;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RunError {
+    #[error("{} is a file, and a run is a folder; {}", path.display(), match made {
+        true => "name another one with --out",
+        false => "name one that `fusemix train RECIPE --out RUN` has made",
+    })]
+    NoFolder { path: PathBuf, made: bool },
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
     #[error("{} holds an unfinished training; use --resume to continue it, or --overwrite to start again",

@@ -71,6 +71,7 @@ impl RunFolder {
         let made = replace::whole(&named(path), is_run).unwrap_or_else(|| path.to_owned());
         let info = made.join(INFO);
         let bytes = regular::read(&info, regular::BY_HAND).map_err(|cause| match cause.kind() {
+            _ if path.is_file() => RunError::NoFolder { path: path.to_owned(), made: false },
             ErrorKind::NotFound => RunError::NoRun { path: path.to_owned(), cause },
             _ => RunError::Read { path: info.clone(), cause },
         })?;
@@ -138,6 +139,9 @@ fn is_run(folder: &Path) -> bool {
 /// The right to train into `path`: what was stopped there before is completed, or taken back.
 fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     let path = named(path);
+    if path.is_file() {
+        return Err(RunError::NoFolder { path, made: true });
+    }
     let write = |cause| RunError::Write { path: path.clone(), cause };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(write)?;

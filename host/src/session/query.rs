@@ -58,6 +58,17 @@ impl Model {
             let (path, tower) = ("the query".into(), tower.to_owned());
             return Err(DataError::Width { path, tower, width: other, other: width }.into());
         }
+        let absent = |item: &Item<'_>| matches!(item, Item::File(path) if !path.exists());
+        for (latent, item) in latents.iter_mut().zip(items).filter(|(_, item)| absent(item)) {
+            if let Err(reason) = latent {
+                let towers: Vec<&str> = self.recipe.towers.iter().map(|tower| tower.name.as_str()).collect();
+                *reason += &format!(
+                    "; tower `{tower}` takes files, and {} is none: for words, search from a tower of texts (the towers: {})",
+                    item.name(),
+                    towers.join(", ")
+                );
+            }
+        }
         let rows: Vec<f32> = latents.iter().flatten().flatten().copied().collect();
         let embeddings = self.space.embed(index, &Dense::new(rows, width))?;
         let mut embeddings = embeddings.chunks(self.space.width()).map(<[f32]>::to_vec);

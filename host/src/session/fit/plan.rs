@@ -38,17 +38,28 @@ struct PairFiles {
 }
 
 impl PairFiles {
-    fn open(entry: &PairsEntry) -> Result<Self, DataError> {
-        let open = |path: &PathBuf| {
-            let file = Dataset::open(path)?;
+    fn open(recipe: &Recipe, index: usize, entry: &PairsEntry) -> Result<Self, Error> {
+        let open = |path: &PathBuf, key: &str| {
+            let file = Dataset::open(path).map_err(|error| at(recipe, &["pairs", &index.to_string(), key], error))?;
             let rows = file.paired_rows(entry.ends.each_ref().map(|end| end.column.as_str()))?;
-            Ok((file, rows))
+            Ok::<_, Error>((file, rows))
         };
-        let (train, rows) = open(&entry.train)?;
-        let validation = entry.validation.as_ref().map(open).transpose()?.map(|(file, _)| file);
+        let (train, rows) = open(&entry.train, "train")?;
+        let other = |path: &Option<PathBuf>, key| {
+            Ok::<_, Error>(path.as_ref().map(|path| open(path, key)).transpose()?.map(|(file, _)| file))
+        };
+        let validation = other(&entry.validation, "validation")?;
         // Evaluation must not fail after hours of training for a mistake in the recipe.
-        let test = entry.test.as_ref().map(open).transpose()?.map(|(file, _)| file);
+        let test = other(&entry.test, "test")?;
         Ok(Self { train, rows, validation, test })
+    }
+}
+
+/// An error of a file that a recipe names: one that is not there is a mistake in the recipe's line.
+fn at(recipe: &Recipe, keys: &[&str], error: DataError) -> Error {
+    match error {
+        DataError::Read { .. } => recipe.file.error_at(keys, error.to_string()).into(),
+        error => error.into(),
     }
 }
 
@@ -70,11 +81,13 @@ pub(super) struct Material {
 impl<'a> Plan<'a> {
     pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
         let (options, hubs) = MethodOptions::of(recipe)?;
-        let files = recipe.pairs.iter().map(PairFiles::open).collect::<Result<_, _>>()?;
-        let unpaired = recipe.unpaired.iter().map(|UnpairedEntry { train, end }| {
-            let file = Dataset::open(train)?;
+        let files = recipe.pairs.iter().enumerate().map(|(index, entry)| PairFiles::open(recipe, index, entry));
+        let files = files.collect::<Result<_, _>>()?;
+        let unpaired = recipe.unpaired.iter().enumerate().map(|(index, UnpairedEntry { train, end })| {
+            let file =
+                Dataset::open(train).map_err(|error| at(recipe, &["unpaired", &index.to_string(), "train"], error))?;
             file.rows(&end.column)?;
-            Ok::<_, DataError>(file)
+            Ok::<_, Error>(file)
         });
         Ok(Self { recipe, options, hubs, files, unpaired: unpaired.collect::<Result<_, _>>()? })
     }
