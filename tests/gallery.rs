@@ -105,6 +105,7 @@ fn odd_ids_are_refused_or_shown_harmless() {
     // One bad query alone is a query all the same.
     let one = search(&place, "--gallery g", &[""]);
     assert_eq!((one.code, &one.json()["error"]), (4, &json!("empty text")));
+    assert!(!one.stderr.contains("fusemix encode"), "{}", one.stderr);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Files of latents that somebody else computed: towers without encoders.
 
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+use std::collections::HashSet;
 
-use crate::common::Place;
-use crate::train::recall_at_1;
+use crate::common::{Place, Ran, floats};
+use crate::train::{self, recall_at_1};
 
 /// Row i of the second side is a fixed linear map of row i of the first.
 pub(crate) fn precomputed(place: &Place, name: &str, rows: usize, salt: u64) {
@@ -50,12 +53,128 @@ epochs = 100
     let found = place.json("eval run")["retrieval"].clone();
     assert!(recall_at_1(&found[0]) > 50.0 && recall_at_1(&found[1]) > 50.0, "{found}");
     place.json("embed run --tower text --data test.safetensors --out out.npy");
-    place.run("search run --from text --to image --data test.safetensors x").fails(3, "it has no encoder for a query");
+    place.run("search run --from text --to image --data test.safetensors x").fails(4, "give a row of a file as");
 
     place.write("fusion.toml", recipe.replace("width = 8", "width = 9"));
     place.run("train fusion.toml --out other --device cpu").fails(3, "set `width = 8` in [train]");
     place.write("fusion.toml", recipe.replace("'z_text'", "'z_txt'"));
     place.run("train fusion.toml --out other --device cpu").fails(3, "no column `z_txt`; did you mean `z_text`?");
+}
+
+/// The latents of the mock's encoder `one` in a file, beside encoder `two`.
+#[test]
+fn a_precomputed_tower_stands_beside_an_encoder() {
+    let place = train::place();
+    // Rows of the file in another order than those of the tables.
+    let words: Vec<String> = ["train", "validation", "test"]
+        .iter()
+        .flat_map(|name| first_column(&place, &format!("{name}.tsv")))
+        .rev()
+        .collect();
+    place.write("words.tsv", format!("id\n{}\n", words.join("\n")));
+    place.json("encode --data words.tsv --encoder one --column id");
+    place.json("cache export --data words.tsv --encoder one --column id --out words.NPY");
+    let precomputed = "precomputed = 'words.NPY'\nids = 'words.tsv'";
+    place.json("train fusion.toml --out encoded --device cpu");
+    place.write("named.toml", train::RECIPE.replace("encoder = 'one'", precomputed));
+    place.json("train named.toml --out named --device cpu");
+    let evaluated = |run: &str| place.json(&format!("eval {run}"))["retrieval"].clone();
+    assert_eq!(evaluated("encoded"), evaluated("named"));
+    assert!(recall_at_1(&evaluated("named")[0]) > 60.0);
+
+    // By number, and with rows that name none.
+    let numbered = |name: &str| {
+        let lines = place.read(name);
+        let lines = lines.lines().skip(1).map(|line| line.split_once('\t').unwrap());
+        let rows = lines.map(|(a, b)| format!("{}\t{b}\n", words.iter().position(|word| word == a).unwrap()));
+        place.write(&format!("numbered-{name}"), "a\tb\n".to_owned() + &rows.collect::<String>());
+    };
+    ["train.tsv", "validation.tsv", "test.tsv"].into_iter().for_each(numbered);
+    place.write("numbered-train.tsv", place.read("numbered-train.tsv") + "9999\tx\nw1\ty\n");
+    let recipe = train::RECIPE.replace("encoder = 'one'", "precomputed = 'words.NPY'");
+    place.write(
+        "numbered.toml",
+        ["train", "validation", "test"]
+            .iter()
+            .fold(recipe, |recipe, name| recipe.replace(&format!("'{name}."), &format!("'numbered-{name}."))),
+    );
+    let ran = place.run("train numbered.toml --out numbered --device cpu --json");
+    assert_eq!((&ran.json()["pairs"], &ran.json()["dropped"]), (&json!(300), &json!(2)));
+    assert!(ran.stderr.contains("2 rows without a latent, the first row 301: \"9999\" is no row of the latents"));
+    assert_eq!(evaluated("encoded"), evaluated("numbered"));
+
+    // A query is an id, a row, or a latent.
+    let values = floats(&std::fs::read(place.path("words.NPY")).unwrap()[128..][..48 * 4]);
+    let search = |run: &str, query: &str| {
+        let mut search = place.command(&format!("search {run} --from left --to right --data test.tsv -k 3 --json"));
+        Ran::from(search.arg(query).output().unwrap())
+    };
+    let found = search("encoded", &words[0]).json()["found"].clone();
+    assert_eq!(found.as_array().unwrap().len(), 3);
+    for (run, query) in [
+        ("named", words[0].clone()),
+        ("numbered", "0".to_owned()),
+        ("numbered", "words.NPY:0".to_owned()),
+        ("named", format!("{values:?}")),
+    ] {
+        assert_eq!(search(run, &query).json()["found"], found, "{run} {query}");
+    }
+    for (query, message) in [
+        ("9999", "is no row of the latents"),
+        ("[1.0, 2.0]", "it has 2 values, and the tower takes 48"),
+        ("none.npy:0", "cannot read none.npy"),
+        ("[1.0, x]", "not a list of numbers"),
+    ] {
+        search("numbered", query).fails(4, message);
+    }
+
+    for (wrong, message) in [
+        (precomputed.replace("NPY", "npz"), "tower `left`: `precomputed` must be true, or a .safetensors or .npy file"),
+        (precomputed.replace("words.tsv", "test.tsv"), "no column `id`"),
+        ("precomputed = true\nids = 'words.tsv'".into(), "`ids` is for `precomputed = \"FILE\"`"),
+    ] {
+        place.write("fusion.toml", train::RECIPE.replace("encoder = 'one'", &wrong));
+        place.run("train fusion.toml --out other --device cpu").fails(3, message);
+    }
+}
+
+/// The distinct cells of a table's first column.
+fn first_column(place: &Place, name: &str) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let table = place.read(name);
+    let cells = table.lines().skip(1).map(|line| line.split('\t').next().unwrap().to_owned());
+    cells.filter(|cell| seen.insert(cell.clone())).collect()
+}
+
+#[test]
+fn an_export_with_failed_rows_is_a_precomputed_tower() {
+    let place = Place::new("");
+    precomputed(&place, "train.safetensors", 60, 1);
+    let bytes = std::fs::read(place.path("train.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let (image, text) = (file.tensor("z_image").unwrap(), file.tensor("z_text").unwrap());
+    // Row 3 failed, as exports have it; row 5 is broken; the other side is f64 and huge.
+    let mut broken = image.data().to_vec();
+    broken[3 * 48..4 * 48].copy_from_slice(&f32::NAN.to_le_bytes().repeat(12));
+    broken[5 * 48..5 * 48 + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    let huge: Vec<u8> = floats(text.data()).iter().flat_map(|value| (f64::from(*value) * 1e20).to_le_bytes()).collect();
+    let views = [
+        ("z_image", TensorView::new(Dtype::F32, vec![60, 12], &broken).unwrap()),
+        ("z_text", TensorView::new(Dtype::F64, vec![60, 8], &huge).unwrap()),
+    ];
+    place.write("train.safetensors", safetensors::serialize(views, None).unwrap());
+    let recipe = "[tower.image]\nprecomputed = true\n[tower.text]\nprecomputed = true\n[[pairs]]\n\
+                  train = 'train.safetensors'\nimage = 'z_image'\ntext = 'z_text'\n[train]\nepochs = 1\n";
+    place.write("fusion.toml", recipe);
+    let ran = place.run("train fusion.toml --out run --device cpu --json");
+    for words in [
+        "1 row of NaN alone, the first at index 3",
+        "1 row left out with values that are not finite, the first at index [5, 0]",
+        "the latents of tower `text` have values of about",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert_eq!((&ran.json()["pairs"], &ran.json()["dropped"]), (&json!(58), &json!(2)));
 }
 
 #[test]

@@ -39,11 +39,11 @@ fn mistakes_in_a_recipe_are_named_by_file_and_line() {
         ("left = 'a'", "lfet = 'a'", "fusion.toml:9: unknown key `lfet` of [[pairs]]; did you mean `left`?"),
         ("left = 'a'", "left = 'c'", "train.tsv: no column `c`"),
         ("'one'", "'oen'", "fusion.toml:2: no encoder is called `oen`; did you mean `one`?"),
-        ("encoder = 'two'", "", "tower `right`: set one of `encoder`, `encoders` and `precomputed = true`"),
+        ("encoder = 'two'", "", "tower `right`: set one of `encoder`, `encoders` and `precomputed`"),
         (
             "encoder = 'one'",
             "encoder = 'one'\nencoders = ['two']",
-            "tower `left`: set one of `encoder`, `encoders` and `precomputed = true`",
+            "tower `left`: set one of `encoder`, `encoders` and `precomputed`",
         ),
         ("encoder = 'one'", "encoders = ['one', 'two', 'one']", "tower `left`: encoder `one` is listed twice"),
         (

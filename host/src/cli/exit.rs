@@ -82,7 +82,7 @@ pub(super) fn session(error: &Error) -> u8 {
     match error {
         Error::Config(_) | Error::Data(_) => CONFIG,
         // What the recipe of a run, or the data, lacks for what was asked.
-        Error::NoTower { .. } | Error::NoEncoder { .. } | Error::NoTest | Error::NoRuns => CONFIG,
+        Error::NoTower { .. } | Error::NoTest | Error::NoRuns => CONFIG,
         Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
             CONFIG
         }

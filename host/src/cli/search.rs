@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// The device to compute on: auto, cpu or wgpu; with --gallery, auto is the CPU
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// The queries: texts for a text tower, files for other towers
+    /// The queries: texts for a text tower, files for other towers; for a precomputed one rows, FILE:ROW, or [values]
     #[arg(required_unless_present = "queries")]
     query: Vec<String>,
 }

@@ -14,4 +14,4 @@ pub(crate) use plugins::DEFAULT_CACHE;
 pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
 pub use recipe::{Recipe, table_of, train_table};
 pub use toml_file::{ConfigError, TomlFile};
-pub use tower::{TowerEntry, TowerSource};
+pub use tower::{LatentRows, TowerEntry, TowerSource};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::toml_file::{ConfigError, TomlFile, shortest};
+use super::toml_file::{ConfigError, TomlFile, absolute, shortest};
 use super::tower::{PAIR_FILES, TowerEntry, TowerSource, WEIGHT};
 use crate::dataset::{Dataset, holds_latents};
 use crate::wording::{short_path, suggest};
@@ -171,10 +171,6 @@ fn not_two(towers: &[TowerEntry], ends: &[PairEnd], train: &Path) -> String {
     format!("[[pairs]] needs the columns of two towers, and has {has}: add one for {missing}{columns}")
 }
 
-fn absolute(path: &Path) -> toml::Value {
-    std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string().into()
-}
-
 /// Checks that a file holds what a tower takes.
 fn check_kind(tower: &TowerEntry, file: &Path) -> Result<(), String> {
     let name = &tower.name;
@@ -184,6 +180,9 @@ fn check_kind(tower: &TowerEntry, file: &Path) -> Result<(), String> {
         }
         (TowerSource::Encoders(_), true) => {
             Err(format!("tower `{name}` has encoders: its pair files must be .tsv or .csv"))
+        }
+        (TowerSource::Rows(_), true) => {
+            Err(format!("tower `{name}` names rows of its own file: its pair files must be .tsv or .csv"))
         }
         _ => Ok(()),
     }

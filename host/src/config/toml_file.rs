@@ -189,6 +189,11 @@ pub(super) fn with_nearest_of(message: &str, beside: &[&str]) -> String {
     }
 }
 
+/// A path as a recipe of another folder names it.
+pub(super) fn absolute(path: &Path) -> toml::Value {
+    std::path::absolute(path).unwrap_or(path.to_owned()).display().to_string().into()
+}
+
 /// The f64 with the fewest digits that reads back as this f32.
 pub(super) fn shortest(number: f32) -> f64 {
     number.to_string().parse().expect("a number reads back")

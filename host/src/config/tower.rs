@@ -1,13 +1,19 @@
 //! `[tower.NAME]` of a recipe.
 
 use serde::Deserialize;
+use std::path::{Path, PathBuf};
 
-use super::toml_file::{ConfigError, TomlFile, with_nearest_key};
+use super::toml_file::{ConfigError, TomlFile, absolute, with_nearest_key};
+use crate::dataset::holds_latents;
 use crate::nn::AdapterKind;
+use crate::wording::short_path;
 
 /// The keys of `[[pairs]]` that are no towers.
 pub(super) const PAIR_FILES: [&str; 3] = ["train", "validation", "test"];
 pub(super) const WEIGHT: &str = "weight";
+
+/// The usual name of a column of ids.
+const ID: &str = "id";
 
 /// One `[tower.NAME]`.
 #[derive(Clone, Debug)]
@@ -29,6 +35,21 @@ pub enum TowerSource {
     Encoders(Vec<String>),
     /// `precomputed = true`: the pair files hold the latents.
     Precomputed,
+    /// `precomputed = "FILE"`: the pair files name rows of a file of latents.
+    Rows(LatentRows),
+}
+
+/// A file of latents whose rows have names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LatentRows {
+    /// The file.
+    pub file: PathBuf,
+    /// `tensor`: the tensor with the latents, if there are several.
+    pub tensor: Option<String>,
+    /// `ids`: a table whose row i names row i of the latents; without it they go by their numbers, from 0.
+    pub ids: Option<PathBuf>,
+    /// `id`: the column of `ids`.
+    pub id: String,
 }
 
 #[derive(Deserialize)]
@@ -36,8 +57,10 @@ pub enum TowerSource {
 struct TowerTable {
     encoder: Option<String>,
     encoders: Option<Vec<String>>,
-    #[serde(default)]
-    precomputed: bool,
+    precomputed: Option<toml::Value>,
+    tensor: Option<String>,
+    ids: Option<String>,
+    id: Option<String>,
     adapter: Option<AdapterKind>,
     blocks: Option<usize>,
 }
@@ -50,11 +73,27 @@ impl TowerEntry {
         }
         let table: TowerTable =
             table.try_into().map_err(|error: toml::de::Error| wrong(with_nearest_key(error.message())))?;
-        let source = match (table.encoder, table.encoders, table.precomputed) {
-            (Some(encoder), None, false) => TowerSource::Encoders(vec![encoder]),
-            (None, Some(encoders), false) if !encoders.is_empty() => TowerSource::Encoders(encoders),
-            (None, None, true) => TowerSource::Precomputed,
-            _ => return Err(wrong("set one of `encoder`, `encoders` and `precomputed = true`".into())),
+        let precomputed = table.precomputed.filter(|value| value.as_bool() != Some(false));
+        if precomputed.as_ref().is_none_or(|value| !value.is_str())
+            && let Some((key, _)) = [("tensor", &table.tensor), ("ids", &table.ids), ("id", &table.id)]
+                .iter()
+                .find(|(_, set)| set.is_some())
+        {
+            return Err(wrong(format!("`{key}` is for `precomputed = \"FILE\"`, a file of latents; remove it")));
+        }
+        let source = match (table.encoder, table.encoders, precomputed) {
+            (Some(encoder), None, None) => TowerSource::Encoders(vec![encoder]),
+            (None, Some(encoders), None) if !encoders.is_empty() => TowerSource::Encoders(encoders),
+            (None, None, Some(toml::Value::Boolean(true))) => TowerSource::Precomputed,
+            (None, None, Some(toml::Value::String(path))) if holds_latents(Path::new(&path)) => {
+                let at = |path: String| short_path(&file.folder().join(path));
+                let (tensor, id) = (table.tensor, table.id.unwrap_or_else(|| ID.to_owned()));
+                TowerSource::Rows(LatentRows { file: at(path), tensor, ids: table.ids.map(at), id })
+            }
+            (None, None, Some(_)) => {
+                return Err(wrong("`precomputed` must be true, or a .safetensors or .npy file in quotes".into()));
+            }
+            _ => return Err(wrong("set one of `encoder`, `encoders` and `precomputed`".into())),
         };
         if let TowerSource::Encoders(encoders) = &source
             && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
@@ -76,6 +115,12 @@ impl TowerEntry {
         match &self.source {
             TowerSource::Encoders(encoders) => table.insert("encoders".into(), encoders.clone().into()),
             TowerSource::Precomputed => table.insert("precomputed".into(), true.into()),
+            TowerSource::Rows(rows) => {
+                table.extend(rows.tensor.iter().map(|tensor| ("tensor".to_owned(), tensor.clone().into())));
+                table.extend(rows.ids.iter().map(|ids| ("ids".to_owned(), absolute(ids))));
+                table.extend((rows.id != ID).then(|| ("id".to_owned(), rows.id.clone().into())));
+                table.insert("precomputed".into(), absolute(&rows.file))
+            }
         };
         match self.adapter {
             AdapterKind::Mlp => {}

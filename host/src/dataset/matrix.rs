@@ -100,6 +100,11 @@ impl PrecomputedLatents {
 }
 
 impl Missing {
+    /// All of them.
+    pub fn rows(&self) -> impl Iterator<Item = usize> {
+        self.empty.iter().copied().chain(self.broken.iter().map(|(row, _)| *row))
+    }
+
     /// Both kinds in words, for a warning each; rows and columns are counted from 0, as arrays are.
     pub(super) fn doubts(&self) -> Vec<String> {
         let rows = |count: usize| if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };

@@ -7,6 +7,7 @@ mod item;
 mod items;
 mod matrix;
 mod precomputed;
+mod rows;
 mod table;
 mod text;
 
@@ -18,6 +19,7 @@ pub use item::Item;
 pub use items::Items;
 pub use matrix::{Missing, PrecomputedLatents};
 pub use precomputed::{Precomputed, holds_latents};
+pub use rows::NamedLatents;
 pub use table::{Column, Table};
 
 /// A data file, whose extension tells its kind.

@@ -85,6 +85,18 @@ impl Precomputed {
         }
     }
 
+    /// The name of a tensor: the one that is given, or that of the only one.
+    pub fn only(&self, named: Option<&str>) -> Result<String, DataError> {
+        let Format::Safetensors = self.format else { return Ok(named.unwrap_or_default().to_owned()) };
+        let tensors = self.tensors()?;
+        match (named, &tensors.names()[..]) {
+            (Some(name), _) | (None, &[name]) => Ok(name.to_owned()),
+            (None, names) => {
+                Err(self.wrong(format!("which of its tensors holds the latents? Name it: tensor = {names:?}")))
+            }
+        }
+    }
+
     fn tensor<'a>(&self, tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, DataError> {
         tensors.tensor(name).map_err(|_| DataError::Column {
             path: self.path.clone(),

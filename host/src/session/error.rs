@@ -106,8 +106,6 @@ pub enum Error {
     OtherTowers { path: PathBuf },
     #[error("{}: no tower is called `{tower}`{suggestion}", run.display())]
     NoTower { run: PathBuf, tower: String, suggestion: String },
-    #[error("tower `{tower}` is precomputed: it has no encoder for a query; search from another tower")]
-    NoEncoder { tower: String },
     #[error("a query has {got} values, but the space has {width}; embed it with a tower of the same run")]
     QueryWidth { got: usize, width: usize },
     #[error("query {query} has no latent: {reason}")]

@@ -29,7 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use budget::Budget;
 
 use crate::cache::{FileStamps, Fingerprint, Ledger, Reader, Shelf};
-use crate::config::{Config, ConfigError, DEFAULT_CACHE};
+use crate::config::{Config, ConfigError, DEFAULT_CACHE, LatentRows};
+use crate::dataset::NamedLatents;
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::run::Overlap;
@@ -105,6 +106,8 @@ struct Shared {
     encoders: Mutex<HashMap<String, Arc<Slot>>>,
     /// Latents that are in use, by fingerprint.
     shelves: Mutex<HashMap<String, Weak<Shelf>>>,
+    /// Files of latents whose rows are named.
+    named: Mutex<HashMap<LatentRows, Arc<NamedLatents>>>,
     /// Latents that are only read, by fingerprint.
     readers: Mutex<HashMap<String, Arc<Reader>>>,
 }
@@ -120,6 +123,7 @@ impl Session {
             stamps: OnceLock::new(),
             encoders: Mutex::default(),
             shelves: Mutex::default(),
+            named: Mutex::default(),
             readers: Mutex::default(),
         };
         Self { shared: Arc::new(shared), stop, watcher }
@@ -129,6 +133,17 @@ impl Session {
     /// learns only of the wish of the session that opened it.
     pub fn with(&self, stop: Stop, watcher: Arc<dyn Watcher>) -> Self {
         Self { shared: self.shared.clone(), stop, watcher }
+    }
+
+    /// A file of latents whose rows are named, which is opened once.
+    fn named_latents(&self, rows: &LatentRows) -> Result<Arc<NamedLatents>, Error> {
+        if let Some(open) = locked(&self.shared.named).get(rows) {
+            return Ok(open.clone());
+        }
+        let ids = rows.ids.as_deref().map(|table| (table, rows.id.as_str()));
+        let opened = Arc::new(NamedLatents::open(&rows.file, rows.tensor.as_deref(), ids)?);
+        locked(&self.shared.named).insert(rows.clone(), opened.clone());
+        Ok(opened)
     }
 
     /// A silent session on the plugins.toml at `path`, which is read immediately.

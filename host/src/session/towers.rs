@@ -8,13 +8,13 @@ use super::encode::{complete, items};
 use super::{Error, Session, locked};
 use crate::cache::Key;
 use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
-use crate::dataset::{Column, DataError, Dataset, Precomputed};
+use crate::dataset::{Column, DataError, Dataset, NamedLatents, Precomputed};
 use crate::encode::{Wanted, keys};
 use crate::latents::{Concatenated, Latents, Selected, magnitude};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
 use crate::run::{EncoderInfo, RunInfo, TowerInfo};
-use crate::wording::short_path;
+use crate::wording::{count, short_path};
 
 /// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences, and
 /// variances beside the 1e-5 that a LayerNorm adds.
@@ -121,7 +121,10 @@ impl<'a> Towers<'a> {
     pub(super) fn side(&self, tower: usize, file: &Dataset, column: &str) -> Result<Side, Error> {
         let side = match (&self.entry(tower).source, file) {
             (TowerSource::Encoders(_), Dataset::Table(table)) => self.encoded(tower, table.column(column)?)?,
-            (TowerSource::Precomputed, Dataset::Precomputed(file)) => precomputed(file, column)?,
+            (TowerSource::Precomputed | TowerSource::Rows(_), Dataset::Precomputed(file)) => precomputed(file, column)?,
+            (TowerSource::Rows(rows), Dataset::Table(table)) => {
+                named(&*self.session.named_latents(rows)?, table.column(column)?)
+            }
             (source, _) => {
                 let (path, tower) = (file.path().to_owned(), self.entry(tower).name.clone());
                 return Err(DataError::Kind { path, tower, precomputed: *source == TowerSource::Precomputed }.into());
@@ -161,6 +164,9 @@ impl<'a> Towers<'a> {
     pub(super) fn keys(&self, ends: &[PairEnd; 2], file: &Dataset) -> Result<Vec<(Key, Key)>, Error> {
         let of = |end: &PairEnd| match file {
             Dataset::Table(table) => {
+                if let TowerSource::Rows(rows) = &self.entry(end.tower).source {
+                    return Ok(named(&*self.session.named_latents(rows)?, table.column(&end.column)?).keys);
+                }
                 let encoders = self.encoders(end.tower)?;
                 let Some(encoder) = encoders.first() else { return Ok(Vec::new()) };
                 let items = items(table.column(&end.column)?, encoder);
@@ -205,12 +211,30 @@ pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latent
     if latents.len() == 1 { latents.remove(0) } else { Box::new(Concatenated::new(latents)) }
 }
 
+/// The latents that the cells of a column name.
+fn named(all: &NamedLatents, column: Column<'_>) -> Side {
+    let latents = all.latents();
+    let (mut rows, mut keys, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, row) in (0..column.len()).map(|at| all.row(column.cell(at))).enumerate() {
+        keys.push(row.as_ref().ok().map(|&row| Key(blake3::hash(&latents.row_content(row)).into())));
+        match row {
+            Ok(row) => rows.push(row),
+            Err(reason) => lost.push((at + 1, reason)),
+        }
+    }
+    if let Some((row, reason)) = lost.first() {
+        let (path, name) = (column.source().display(), column.name());
+        let count = count(lost.len(), "row");
+        tracing::warn!("{path}, column `{name}`: {count} without a latent, the first row {row}: {reason}");
+    }
+    Side { keys, latents: Box::new(Selected::new(latents.clone(), rows)) }
+}
+
 fn precomputed(file: &Precomputed, column: &str) -> Result<Side, Error> {
     let (latents, missing) = file.column(column)?;
     let key = |row| Some(Key(blake3::hash(&latents.row_content(row)).into()));
     let mut keys: Vec<Option<Key>> = (0..latents.len()).into_par_iter().map(key).collect();
-    let without = missing.empty.into_iter().chain(missing.broken.into_iter().map(|(row, _)| row));
-    without.for_each(|row| keys[row] = None);
+    missing.rows().for_each(|row| keys[row] = None);
     let present: Vec<usize> = (0..keys.len()).filter(|&row| keys[row].is_some()).collect();
     if present.len() == keys.len() {
         return Ok(Side { keys, latents: Box::new(latents) });

@@ -1,0 +1,110 @@
+//! Precomputed latents by name: cells of a table name rows of a file of latents.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::DataError;
+use super::matrix::PrecomputedLatents;
+use super::precomputed::Precomputed;
+use super::read_table;
+use crate::latents::Latents;
+
+/// A file of latents, of which each row has a name.
+pub struct NamedLatents {
+    latents: Arc<PrecomputedLatents>,
+    /// False for rows that are no latents.
+    present: Vec<bool>,
+    /// The row of each id; without ids, rows go by their numbers, from 0.
+    rows: Option<HashMap<Vec<u8>, usize>>,
+}
+
+impl NamedLatents {
+    /// Opens the tensor of a file, the only one if none is named; `ids` is a table, and the column whose row i is the
+    /// id of row i.
+    pub fn open(path: &Path, tensor: Option<&str>, ids: Option<(&Path, &str)>) -> Result<Self, DataError> {
+        let file = Precomputed::open(path)?;
+        let (latents, missing) = file.column(&file.only(tensor)?)?;
+        let mut present = vec![true; latents.len()];
+        missing.rows().for_each(|row| present[row] = false);
+        let rows = ids.map(|(table, column)| ids_of(table, column, (path, latents.len()))).transpose()?;
+        Ok(Self { latents: Arc::new(latents), present, rows })
+    }
+
+    /// The latents.
+    pub fn latents(&self) -> &Arc<PrecomputedLatents> {
+        &self.latents
+    }
+
+    /// The row that a cell names, or the reason why there is no latent.
+    pub fn row(&self, cell: &[u8]) -> Result<usize, String> {
+        let name = || String::from_utf8_lossy(cell);
+        let row = match &self.rows {
+            Some(rows) => *rows.get(cell).ok_or_else(|| format!("no latent has the id {:?}", name()))?,
+            None => {
+                let number = std::str::from_utf8(cell).ok().and_then(|cell| cell.trim().parse().ok());
+                let rows = self.present.len();
+                number.filter(|row| *row < rows).ok_or_else(|| {
+                    format!("{:?} is no row of the latents: a number from 0 to {}", name(), rows.saturating_sub(1))
+                })?
+            }
+        };
+        if self.present[row] { Ok(row) } else { Err(format!("row {row} of the latents is no latent")) }
+    }
+}
+
+/// The rows of the ids in a column of a table, which must be as many as the latents of a file.
+fn ids_of(table: &Path, column: &str, (path, rows): (&Path, usize)) -> Result<HashMap<Vec<u8>, usize>, DataError> {
+    let wrong = |reason: String| DataError::Tensors { path: table.to_owned(), reason };
+    let ids = read_table(table)?;
+    let ids = ids.column(column)?;
+    if ids.len() != rows {
+        let reason =
+            format!("{} ids for the {rows} latents of {}; row i must name latent i", ids.len(), path.display());
+        return Err(wrong(reason));
+    }
+    let mut found = HashMap::with_capacity(rows);
+    for row in 0..rows {
+        if let Some(earlier) = found.insert(ids.cell(row).to_vec(), row) {
+            let id = String::from_utf8_lossy(ids.cell(row));
+            return Err(wrong(format!(
+                "rows {} and {} have the same id {id:?}; give each its own",
+                earlier + 1,
+                row + 1
+            )));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array_file::ArrayFile;
+
+    #[test]
+    fn rows_go_by_number_or_by_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut file = ArrayFile::create(&at("z.npy")).unwrap().begin("z", 2, vec![true, false, true]).unwrap();
+        [[1.0, 2.0], [5.0, 6.0]].iter().for_each(|row| file.row(row).unwrap());
+        file.finish().unwrap();
+        let numbered = NamedLatents::open(&at("z.npy"), None, None).unwrap();
+        assert_eq!(numbered.row(b" 2"), Ok(2));
+        assert!(numbered.row(b"1").unwrap_err().contains("row 1 of the latents is no latent"));
+        for cell in ["3", "-1", "x", ""] {
+            assert!(numbered.row(cell.as_bytes()).unwrap_err().contains("a number from 0 to 2"), "{cell}");
+        }
+        let open = |ids: &str| {
+            std::fs::write(at("ids.tsv"), ids).unwrap();
+            NamedLatents::open(&at("z.npy"), None, Some((&at("ids.tsv"), "id")))
+        };
+        let named = open("id\tname\na\tx\nb\ty\nc\tz\n").unwrap();
+        assert_eq!((named.row(b"a"), named.row(b"c")), (Ok(0), Ok(2)));
+        assert!(named.row(b"2").unwrap_err().contains("no latent has the id \"2\""));
+        let error = |ids: &str| open(ids).err().unwrap().to_string();
+        assert!(error("id\na\nb\n").contains("2 ids for the 3 latents"), "{}", error("id\na\nb\n"));
+        assert!(error("id\na\nb\na\n").contains("rows 1 and 3 have the same id"));
+        assert!(error("key\na\nb\nc\n").contains("no column `id`"));
+    }
+}
