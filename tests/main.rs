@@ -19,6 +19,7 @@ mod library;
 mod losses;
 mod money;
 mod pace;
+mod passing;
 mod plugins;
 mod precomputed;
 mod python;

@@ -11,7 +11,7 @@ use crate::{Error, Host, Item, Modality, OptionSpec, Options, Sink};
 /// [`Description::concurrency`]; a panic in any method is caught and reported as this encoder's failure.
 pub trait Encoder: Sized + Send + Sync + 'static {
     /// The keys that this encoder accepts in plugins.toml besides the host's own (`plugin`, `batch`, `timeout`,
-    /// `concurrency`).
+    /// `concurrency`, `retry_seconds`).
     fn options() -> Vec<OptionSpec> {
         Vec::new()
     }

@@ -1,6 +1,7 @@
 //! Errors in a plugin: of the encoder, or of one item.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The reason why an encoder could not be opened, or why a whole batch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -78,16 +79,34 @@ pub struct ItemError {
     /// asked.
     #[serde(default)]
     pub transient: bool,
+    /// Milliseconds after which the host tries the item again in the same run, at the earliest; 0 leaves the time to
+    /// the host. `None` if no other try in this run would help. An older host leaves the item to the next run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
 }
 
 impl ItemError {
     /// An error of the item itself.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), transient: false }
+        Self { message: message.into(), transient: false, retry_ms: None }
     }
 
-    /// An error that may not occur next time.
+    /// An error that may not occur in the next run, but would in this one: a limit that another machine may not have.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { message: message.into(), transient: true }
+        Self { transient: true, ..Self::new(message) }
+    }
+
+    /// An error that passes by itself, such as a server that restarts. The host tries the item again in the same run,
+    /// with growing pauses and for as long as `retry_seconds` of plugins.toml says; what does not pass by then, the
+    /// next run tries again.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self { retry_ms: Some(0), ..Self::transient(message) }
+    }
+
+    /// Sets the time before which another try is useless, if somebody has told it: 1 ms at least.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.transient = true;
+        self
     }
 }

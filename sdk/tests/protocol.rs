@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::path::Path;
+use std::time::Duration;
 
 /// The variable that rewrites the files.
 const ANEW: &str = "FUSEMIX_SNAPSHOTS";
@@ -85,13 +86,20 @@ fn what_an_encoder_says_of_itself() {
 fn what_goes_with_rows() {
     let report = Report {
         items: vec![2, 0],
-        failures: [(1, ItemError::new("empty text")), (3, ItemError::transient("no answer"))].into(),
+        failures: [
+            (1, ItemError::new("empty text")),
+            (3, ItemError::transient("no answer")),
+            (4, ItemError::passing("no server").after(Duration::from_secs(2))),
+        ]
+        .into(),
         truncated: [2].into(),
         usage: [("tokens".to_owned(), 7.0)].into(),
         last: true,
     };
     pinned("report", &report, json!({}), &Report::default());
     pinned("item_error", &ItemError::transient("no answer"), json!({"message": "bad"}), &ItemError::new("bad"));
+    let passing = ItemError::passing("no server").after(Duration::from_millis(1500));
+    pinned("item_error_passing", &passing, json!({"message": "bad"}), &ItemError::new("bad"));
     pinned("receipt", &Receipt { stop: true }, json!({}), &Receipt::default());
 }
 

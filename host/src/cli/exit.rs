@@ -159,6 +159,7 @@ fn encoder(error: &EncoderError) -> u8 {
         EncoderError::Config(_) => CONFIG,
         EncoderError::Plugin(error) => plugin(error),
         EncoderError::OpenHang { .. } | EncoderError::Hang { .. } => 19,
+        EncoderError::Passing { .. } => 20,
         EncoderError::Protocol { .. } | EncoderError::Width { .. } | EncoderError::FirstWidth { .. } => 17,
         EncoderError::Open { cause, .. } | EncoderError::Call { cause, .. } => match cause.kind {
             ErrorKind::Config => CONFIG,

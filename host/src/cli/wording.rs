@@ -33,6 +33,9 @@ pub(super) fn line(encoder: &str, summary: &Summary) -> String {
     if let Some(cost) = summary.cost {
         line += &format!(", cost {}", money(cost));
     }
+    if summary.passing > 0 {
+        line += &format!("; run this again for the {} that failed for a passing reason", summary.passing);
+    }
     if summary.bounded {
         line += "; stopped before exceeding --max-items or --max-cost";
     }

@@ -74,19 +74,28 @@ pub struct HostKeys {
     pub concurrency: Option<usize>,
     /// Seconds without a sign of life after which a call counts as hung, overriding the plugin's value.
     pub timeout: Option<f64>,
+    /// Seconds for which items that fail for a passing reason are tried again, instead of the default.
+    pub retry_seconds: Option<f64>,
 }
 
 /// The names of [`HostKeys`].
-pub const HOST_KEYS: [&str; 4] = ["plugin", "batch", "concurrency", "timeout"];
+pub const HOST_KEYS: [&str; 5] = ["plugin", "batch", "concurrency", "timeout", "retry_seconds"];
 
 /// The default seconds that a call may take without a sign of life.
 const PATIENCE: f64 = 300.0;
+/// The default seconds for which items that fail for a passing reason are tried again.
+const RETRIES: f64 = 60.0;
 
 impl HostKeys {
     /// The time that a call may take without a sign of life if the plugin asks for `patience` seconds.
     pub fn time_limit(&self, patience: Option<f64>) -> Duration {
         let expected = patience.unwrap_or(0.0).clamp(PATIENCE, 1e9);
         Duration::from_secs_f64(self.timeout.unwrap_or(expected))
+    }
+
+    /// The time for which items that fail for a passing reason are tried again.
+    pub fn retry_limit(&self) -> Duration {
+        Duration::from_secs_f64(self.retry_seconds.unwrap_or(RETRIES))
     }
 }
 
@@ -171,15 +180,18 @@ fn encoder(file: &TomlFile, name: String, table: toml::Value) -> Result<EncoderE
         return Err(at("", format!("encoder `{name}` has no `plugin`; name the one that provides it")));
     }
     for key in HOST_KEYS {
+        let seconds = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
         let fits = own.get(key).is_none_or(|value| match key {
             "plugin" => value.is_str(),
-            "timeout" => value.as_float().or(value.as_integer().map(|s| s as f64)).is_some_and(|s| s > 0.0 && s < 1e9),
+            "timeout" => seconds(value).is_some_and(|seconds| seconds > 0.0 && seconds < 1e9),
+            "retry_seconds" => seconds(value).is_some_and(|seconds| (0.0..1e9).contains(&seconds)),
             _ => value.as_integer().is_some_and(|count| count > 0),
         });
         if !fits {
             let wanted = match key {
                 "plugin" => "the name of a plugin, in quotes",
                 "timeout" => "a number of seconds above 0",
+                "retry_seconds" => "a number of seconds, 0 or more",
                 _ => "a whole number above 0",
             };
             return Err(at(key, format!("`{key} = {}` of encoder `{name}` must be {wanted}", own[key])));
@@ -222,6 +234,10 @@ mod tests {
                 "plugins.toml:5: `batch = 0` of encoder `x` must be a whole number above 0",
             ),
             (
+                "[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\nretry_seconds = -1",
+                "plugins.toml:5: `retry_seconds = -1` of encoder `x` must be a number of seconds, 0 or more",
+            ),
+            (
                 "[[plugin]]\nname = 'a'\n[[plugin]]\nname = 'a'",
                 "plugins.toml:4: plugin `a` is listed twice; remove one",
             ),
@@ -236,6 +252,7 @@ mod tests {
         let config = read("[[plugin]]\nname = 'a'\n[encoder.x]\nplugin = 'a'\ntimeout = 2\npooling = 'cls'").unwrap();
         let encoder = config.encoder("x").unwrap();
         assert_eq!(encoder.host.time_limit(Some(600.0)), Duration::from_secs(2));
+        assert_eq!(encoder.host.retry_limit(), Duration::from_secs(60));
         assert_eq!(encoder.options.keys().collect::<Vec<_>>(), ["pooling"]);
         assert!(config.encoder("y").unwrap_err().to_string().contains("no encoder is called `y`; did you mean `x`?"));
     }

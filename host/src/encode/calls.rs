@@ -1,15 +1,18 @@
 //! Concurrent calls of an encoder, each with a time limit; as many again wait in a queue.
 
 use fusemix_sdk::rows::{Encoded, Receipt, Rows};
-use fusemix_sdk::{Error, Item};
+use fusemix_sdk::{Error, Item, Outcome};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::TICK;
+use super::awaited::Awaited;
 use super::batches::{Batch, Sample};
 use crate::plugin::{Deliver, EncoderError, LoadedEncoder};
+use crate::stop::Stop;
 
 /// Rows received for some samples of a batch.
 pub(super) struct Answer {
@@ -21,6 +24,11 @@ impl Answer {
     /// The samples that it is about, in the order of its outcomes.
     pub(super) fn samples(&self) -> impl Iterator<Item = &Sample> {
         self.rows.outcomes.iter().map(|(index, _)| &self.batch.samples[*index])
+    }
+
+    /// Each of those samples with its outcome.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = (&Sample, &Outcome)> {
+        self.rows.outcomes.iter().map(|(index, outcome)| (&self.batch.samples[*index], outcome))
     }
 
     /// Those samples as a batch of their own.
@@ -58,13 +66,18 @@ pub fn call(
         sender.send(Heard::Ended(ended))
     });
     let limit = encoder.time_limit;
+    let (mut deadline, mut awaited) = (Instant::now() + limit, Awaited::default());
     loop {
-        match heard.recv_timeout(limit) {
+        match heard.recv_timeout(TICK.min(limit)) {
             Ok(Heard::Rows(rows)) => {
                 see(&rows);
                 encoded.take(rows);
+                deadline = Instant::now() + limit;
             }
             Ok(Heard::Ended(ended)) => return ended.map(|()| encoded),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
+                awaited.see(encoder.should_stop(), 1, &encoder.name);
+            }
             Err(_) => {
                 encoder.give_up();
                 return Err(EncoderError::Hang { encoder: encoder.name.clone(), limit });
@@ -119,6 +132,7 @@ pub(super) struct Calls {
     error: Option<EncoderError>,
     /// True once a call counts as hung.
     hangs: bool,
+    awaited: Awaited,
 }
 
 impl Drop for Calls {
@@ -149,7 +163,13 @@ impl Calls {
             events,
             error: None,
             hangs: false,
+            awaited: Awaited::default(),
         }
+    }
+
+    /// Says what a stop waits for, once, after a while.
+    pub(super) fn say_what_is_awaited(&mut self, stop: &Stop) {
+        self.awaited.see(stop.is_asked(), self.running.len(), &self.encoder.name);
     }
 
     /// Calls that have not finished.

@@ -15,6 +15,23 @@ pub struct Failure {
     pub item: String,
     /// The reason.
     pub reason: String,
+    /// True if the reason may pass: the next run tries the item again by itself.
+    pub passing: bool,
+}
+
+/// The reason why an item has no latent.
+#[derive(Clone, Debug)]
+pub(super) struct Reason {
+    pub(super) text: String,
+    /// See [`Failure::passing`].
+    pub(super) passing: bool,
+}
+
+impl From<String> for Reason {
+    /// One that does not pass.
+    fn from(text: String) -> Self {
+        Self { text, passing: false }
+    }
 }
 
 /// Each row's item and the place of its latent.
@@ -45,7 +62,7 @@ pub(super) struct ColumnRows<'a> {
     /// Rows of the pending items.
     waiting: HashMap<Key, Vec<usize>>,
     /// Items without a latent, with the reason.
-    failed: HashMap<Key, String>,
+    failed: HashMap<Key, Reason>,
     pub(super) failures: Vec<Failure>,
     /// Rows that are finished.
     pub(super) settled: usize,
@@ -96,7 +113,7 @@ impl<'a> ColumnRows<'a> {
     /// Records that the item of `row` cannot be read.
     pub(super) fn unread(&mut self, row: usize, reason: String) {
         self.unreadable += 1;
-        self.fail(row, reason);
+        self.fail(row, reason.into());
     }
 
     /// Records that the item of `row` is `key`, with state `known` in the store; true if it must be encoded.
@@ -121,6 +138,7 @@ impl<'a> ColumnRows<'a> {
             }
             Some(Known::Failed(reason)) if !self.retry_failed => {
                 self.remembered += 1;
+                let reason = Reason::from(reason);
                 self.fail(row, reason.clone());
                 self.failed.insert(key, reason);
                 return false;
@@ -140,7 +158,7 @@ impl<'a> ColumnRows<'a> {
     }
 
     /// Records that `key` has no latent.
-    pub(super) fn failed(&mut self, key: Key, reason: String) {
+    pub(super) fn failed(&mut self, key: Key, reason: Reason) {
         for row in self.waiting.remove(&key).unwrap_or_default() {
             self.fail(row, reason.clone());
         }
@@ -154,9 +172,9 @@ impl<'a> ColumnRows<'a> {
         }
     }
 
-    fn fail(&mut self, row: usize, reason: String) {
+    fn fail(&mut self, row: usize, Reason { text, passing }: Reason) {
         self.settled += 1;
-        self.failures.push(Failure { row: row + 1, item: self.items.name(row), reason });
+        self.failures.push(Failure { row: row + 1, item: self.items.name(row), reason: text, passing });
     }
 
     /// The failures in file order, and the places.

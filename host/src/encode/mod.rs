@@ -1,15 +1,19 @@
 //! Encoding of a column into the cache: unknown items are sent in batches, and answers are stored as they arrive.
 //!
 //! `read` reads ahead, `batches` packs items that the cache does not know, `calls` runs several encoder calls at once,
-//! `run` stores the answers, `width` verifies their width, `column` tracks the state of each row.
+//! `run` stores the answers, `width` verifies their width, `column` tracks the state of each row, `later` tries again
+//! what may pass, `awaited` says what a stop waits for, `summary` counts.
 
+mod awaited;
 mod batches;
 mod calls;
 mod column;
 mod forecast;
+mod later;
 mod once;
 mod read;
 mod run;
+mod summary;
 mod width;
 
 use fusemix_sdk::rows::Rows;
@@ -25,7 +29,8 @@ pub use column::{Failure, Places};
 pub use forecast::{Forecast, forecast};
 pub use once::{Latent, encode_once};
 pub use read::{Files, keys};
-pub use run::{Encoding, Progress, Summary, Wanted, encode};
+pub use run::encode;
+pub use summary::{Encoding, Progress, Summary, Wanted};
 
 /// Chunks of items that are read while others are encoded.
 const READ_AHEAD: usize = 2;

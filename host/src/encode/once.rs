@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::batches::{Sample, pack, samples};
 use super::calls::Calls;
+use super::later::{Fate, Later};
 use super::{EncodeError, TICK, afford, not_finite, spent};
 use crate::cache::{Key, Spent};
 use crate::plugin::{EncoderError, LoadedEncoder};
@@ -14,8 +16,8 @@ use crate::stop::Stop;
 pub type Latent = Result<Vec<f32>, String>;
 
 /// The latents of different items, which have `width` values if that is known. They are sent as an encoding sends them:
-/// in batches within the encoder's limits, several at once, for as long as nobody asks to stop; all of them or, if they
-/// cost more than `most`, none. `spend` learns of what was spent.
+/// in batches within the encoder's limits, several at once, and again if they fail for a passing reason, for as long as
+/// nobody asks to stop; all of them or, if they cost more than `most`, none. `spend` learns of what was spent.
 pub fn encode_once(
     items: Vec<(Key, Vec<u8>)>,
     encoder: &Arc<LoadedEncoder>,
@@ -27,11 +29,16 @@ pub fn encode_once(
     let mut pending: VecDeque<Sample> = samples(items, encoder)?.collect();
     afford(encoder, pending.iter().map(|sample| sample.size.tokens).sum(), pending.len(), most)?;
     let mut calls = Calls::new(encoder.clone());
-    let mut latents = HashMap::new();
-    while !pending.is_empty() || calls.under_way() > 0 {
+    let (mut latents, mut later) = (HashMap::new(), Later::new(encoder));
+    while !pending.is_empty() || !later.is_empty() || calls.under_way() > 0 {
         if calls.failed() || stop.is_asked() {
             pending.clear();
+            later.clear();
             calls.close();
+            calls.say_what_is_awaited(stop);
+        }
+        while let Some(batch) = (!calls.is_full()).then(|| later.due(Instant::now())).flatten() {
+            calls.start(batch);
         }
         while !pending.is_empty() && !calls.is_full() {
             calls.start(pack(&pending, &encoder.description).take(&mut pending));
@@ -46,16 +53,26 @@ pub fn encode_once(
                     calls.fail(EncoderError::Width { encoder, expected, got, described });
                 }
             }
-            let keys: Vec<Key> = answer.samples().map(|sample| sample.key).collect();
-            let outcomes = answer.rows.outcomes.into_iter().map(|(_, outcome)| outcome);
-            latents.extend(keys.into_iter().zip(outcomes.map(|outcome| finite(&encoder.name, outcome))));
+            for (sample, outcome) in answer.outcomes() {
+                let latent = match outcome {
+                    Ok(latent) => finite(&encoder.name, &latent.values),
+                    Err(error) => match later.put(sample, error, Instant::now()) {
+                        Fate::Later => continue,
+                        Fate::Over(reason) => Err(reason),
+                        Fate::Dead(error) => {
+                            calls.fail(error);
+                            continue;
+                        }
+                    },
+                };
+                latents.insert(sample.key, latent);
+            }
         }
         calls.release(calls.failed() || stop.is_asked());
     }
     calls.into_error().map_or(Ok(latents), |error| Err(error.into()))
 }
 
-fn finite(encoder: &str, outcome: fusemix_sdk::Outcome) -> Latent {
-    let values = outcome.map_err(|error| error.message)?.values;
-    not_finite(encoder, &values).map_or(Ok(values), Err)
+fn finite(encoder: &str, values: &[f32]) -> Latent {
+    not_finite(encoder, values).map_or_else(|| Ok(values.to_vec()), Err)
 }

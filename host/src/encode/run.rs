@@ -1,109 +1,26 @@
 //! A run of an encoding: sending batches, receiving rows, storing them.
 
 use fusemix_sdk::ErrorKind;
-use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Batches, Next, Sample};
 use super::calls::{Answer, Calls};
-use super::column::{ColumnRows, Failure, Places};
+use super::column::{ColumnRows, Reason};
+use super::later::{Fate, Later};
 use super::read::{Files, Reading};
+use super::summary::{Encoding, Progress, Summary, Wanted};
 use super::width::{Verdict, Width};
 use super::{EncodeError, READ_AHEAD, TICK, not_finite, spent};
 use crate::cache::{CacheError, Key, Ledger, Shelf};
 use crate::dataset::Items;
 use crate::plugin::{EncoderError, LoadedEncoder};
 use crate::stop::Stop;
-use crate::wording::count;
 
-/// The wait for calls after which a stop says what it waits for.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The progress of an encoding.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Rows that are finished.
-    pub done: usize,
-    /// All rows.
-    pub total: usize,
-    /// Items answered by the encoder in this run.
-    pub worked: usize,
-    /// Items without a latent.
-    pub failed: usize,
-}
-
-/// The result of encoding a column.
-#[derive(Debug)]
-pub struct Encoding {
-    /// The place of each row's latent; empty unless requested.
-    pub places: Places,
-    /// The counts.
-    pub summary: Summary,
-    /// The error that ended it early.
-    pub error: Option<EncodeError>,
-}
-
-/// Counts of an encoding, as printed by `--json`.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Summary {
-    /// Rows of the column.
-    pub rows: usize,
-    /// Items that this run encoded.
-    pub encoded: usize,
-    /// Rows whose latent was there before.
-    pub cached: usize,
-    /// Rows whose latent this run made for an earlier row with the same item.
-    pub duplicates: usize,
-    /// Items encoded by this run that the model truncated.
-    pub truncated: usize,
-    /// Rows without a latent.
-    pub failed: usize,
-    /// Items that were not sent because they failed in an earlier run.
-    pub remembered: usize,
-    /// Items that were sent again because their cached latent was damaged.
-    pub damaged: usize,
-    /// Items for which the encoder returned NaN or infinity in this run.
-    pub not_finite: usize,
-    /// The rows without a latent, in file order.
-    pub failures: Vec<Failure>,
-    /// The encoder's usage in this run, by unit.
-    pub usage: BTreeMap<String, f64>,
-    /// The cost of this usage, if the encoder has a price.
-    pub cost: Option<f64>,
-    /// The error that ended it early.
-    pub error: Option<String>,
-    /// True if it was stopped before the end.
-    pub stopped: bool,
-    /// True if it ended at its bounds.
-    pub bounded: bool,
-    /// Seconds from the first item read to the last latent stored.
-    pub seconds: f64,
-}
-
-/// The selection of a column's items to encode.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
-    /// True to include items that failed in an earlier run.
-    pub retry_failed: bool,
-    /// The most items.
-    pub max_items: Option<usize>,
-    /// The most cost, by the encoder's price and its measure of the items.
-    pub max_cost: Option<f64>,
-    /// True to return the place of each row's latent.
-    pub places: bool,
-}
-
-impl Wanted {
-    /// All new items, with the place of each row's latent.
-    pub fn placed() -> Self {
-        Self { places: true, ..Self::default() }
-    }
-}
-
-/// Encodes the `wanted` `items` that `shelf` does not know.
+/// Encodes the `wanted` `items` that `shelf` does not know. `watch` sees the progress, and what is waited for, if
+/// anything.
 pub fn encode(
     items: Items<'_>,
     files: Files<'_>,
@@ -111,7 +28,7 @@ pub fn encode(
     shelf: &Shelf,
     wanted: Wanted,
     stop: &Stop,
-    watch: &mut dyn FnMut(Progress),
+    watch: &mut dyn FnMut(Progress, &str),
 ) -> Encoding {
     let start = Instant::now();
     let mut run = Run {
@@ -122,6 +39,7 @@ pub fn encode(
         rows: ColumnRows::new(items, wanted.retry_failed, wanted.places),
         width: None,
         again: VecDeque::new(),
+        later: Later::new(encoder),
         summary: Summary { rows: items.len(), ..Summary::default() },
         sent: 0,
         expected: 0.0,
@@ -143,8 +61,19 @@ pub fn encode(
     let (failures, places) = run.rows.end();
     let seconds = start.elapsed().as_secs_f64();
     let (failed, told) = (failures.len(), error.as_ref().map(ToString::to_string));
-    let summary =
-        Summary { cached, duplicates, remembered, damaged, failed, failures, seconds, error: told, ..run.summary };
+    let passing = failures.iter().filter(|failure| failure.passing).count();
+    let summary = Summary {
+        cached,
+        duplicates,
+        remembered,
+        damaged,
+        failed,
+        passing,
+        failures,
+        seconds,
+        error: told,
+        ..run.summary
+    };
     Encoding { places, summary, error }
 }
 
@@ -158,6 +87,8 @@ struct Run<'a> {
     width: Option<Width>,
     /// Batches that must be resent.
     again: VecDeque<Batch>,
+    /// Items that failed for a passing reason.
+    later: Later,
     summary: Summary,
     /// The items sent, and the cost of those still unanswered.
     sent: usize,
@@ -168,7 +99,7 @@ struct Run<'a> {
     full: bool,
     closed: bool,
     ledger: Ledger,
-    watch: &'a mut dyn FnMut(Progress),
+    watch: &'a mut dyn FnMut(Progress, &str),
 }
 
 impl Run<'_> {
@@ -183,7 +114,7 @@ impl Run<'_> {
                     self.collect(&mut calls, Duration::ZERO)?;
                     continue;
                 }
-                Ok(Next::End) if calls.under_way() > 0 => {
+                Ok(Next::End) if calls.under_way() > 0 || self.awaits_others() => {
                     self.collect(&mut calls, TICK)?;
                     continue;
                 }
@@ -221,15 +152,10 @@ impl Run<'_> {
         }
         // What the calls that run answer is kept, whatever happened to the others.
         calls.close();
-        let mut asked = self.stop.is_asked().then(Instant::now);
         while calls.under_way() > 0 {
             self.collect(&mut calls, TICK)?;
             calls.close();
-            if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
-                asked = None;
-                let (calls, encoder) = (count(calls.under_way(), "call"), &self.encoder.name);
-                tracing::warn!("waiting for {calls} of encoder `{encoder}` to end, whose results are kept");
-            }
+            calls.say_what_is_awaited(self.stop);
         }
         if let Some(error) = broken {
             return Err(error);
@@ -259,12 +185,20 @@ impl Run<'_> {
         calls.failed() || self.stop.is_asked()
     }
 
+    /// True if items wait to be tried again.
+    fn awaits_others(&self) -> bool {
+        !self.closed && !self.later.is_empty()
+    }
+
     /// The next batch to send.
     fn next(&mut self, batches: &mut Batches<'_>) -> Result<Next, EncodeError> {
         if let Some(batch) = self.again.pop_front().filter(|_| !self.closed) {
             return Ok(Next::Batch(batch));
         }
-        if self.full || self.closed {
+        if let Some(batch) = self.later.due(Instant::now()).filter(|_| !self.closed) {
+            return Ok(Next::Batch(batch));
+        }
+        if self.full || self.closed || self.later.is_full() {
             return Ok(Next::End);
         }
         let mut batch = match batches.next(&mut self.rows)? {
@@ -324,11 +258,15 @@ impl Run<'_> {
                 Verdict::Wrong(error) => calls.fail(error),
             }
         }
-        self.store(good)?;
+        self.store(good, calls)?;
         // An encoder that was charged for more than was expected stops in the middle of its batch.
         calls.release(self.ends(calls) || !self.affords(0.0));
         let (done, failed) = (self.rows.settled, self.rows.failures.len());
-        (self.watch)(Progress { done, total: self.summary.rows, worked: self.worked, failed });
+        let waits = match calls.under_way() {
+            0 => self.later.status(Instant::now()),
+            _ => self.encoder.status(),
+        };
+        (self.watch)(Progress { done, total: self.summary.rows, worked: self.worked, failed }, &waits);
         Ok(())
     }
 
@@ -347,30 +285,43 @@ impl Run<'_> {
     }
 
     /// Stores answers in one durable step.
-    fn store(&mut self, answers: Vec<Answer>) -> Result<(), EncodeError> {
+    fn store(&mut self, answers: Vec<Answer>, calls: &mut Calls) -> Result<(), EncodeError> {
         if answers.is_empty() {
             return Ok(());
         }
         let mut latents: Vec<(Key, Vec<f32>)> = Vec::new();
         let mut failures: Vec<(Key, String)> = Vec::new();
+        let mut passing: Vec<(Key, String)> = Vec::new();
         for answer in answers {
-            let keys: Vec<Key> = answer.samples().map(|sample| sample.key).collect();
-            for (key, (_, outcome)) in keys.into_iter().zip(answer.rows.outcomes) {
-                self.worked += 1;
+            for (sample, outcome) in answer.outcomes() {
+                let key = sample.key;
                 match outcome {
                     Ok(latent) => match not_finite(&self.encoder.name, &latent.values) {
                         Some(reason) => {
                             self.summary.not_finite += 1;
+                            self.later.settle(&key);
                             failures.push((key, reason));
                         }
                         None => {
+                            self.later.works(&key, Instant::now());
                             self.summary.truncated += usize::from(latent.truncated);
-                            latents.push((key, latent.values));
+                            latents.push((key, latent.values.clone()));
                         }
                     },
-                    Err(error) if error.transient => self.rows.failed(key, error.message),
-                    Err(error) => failures.push((key, error.message)),
+                    Err(error) if error.transient => match self.later.put(sample, error, Instant::now()) {
+                        Fate::Later => continue,
+                        Fate::Over(reason) => passing.push((key, reason)),
+                        Fate::Dead(error) => {
+                            calls.fail(error);
+                            continue;
+                        }
+                    },
+                    Err(error) => {
+                        self.later.settle(&key);
+                        failures.push((key, error.message.clone()));
+                    }
                 }
+                self.worked += 1;
             }
         }
         let rows: Vec<(Key, &[f32])> = latents.iter().map(|(key, row)| (*key, row.as_slice())).collect();
@@ -380,9 +331,8 @@ impl Run<'_> {
         for ((key, _), at) in latents.iter().zip(first..) {
             self.rows.stored(key, at);
         }
-        for (key, reason) in failures {
-            self.rows.failed(key, reason);
-        }
+        failures.into_iter().for_each(|(key, text)| self.rows.failed(key, text.into()));
+        passing.into_iter().for_each(|(key, text)| self.rows.failed(key, Reason { text, passing: true }));
         Ok(())
     }
 }

@@ -32,6 +32,8 @@ pub struct LoadedEncoder {
     pub fingerprint: BTreeMap<String, String>,
     /// The time limit of a call.
     pub time_limit: Duration,
+    /// The time for which items that fail for a passing reason are tried again.
+    pub retry_limit: Duration,
     plugin: Plugin,
     lacks_price: bool,
     services: Services,
@@ -70,6 +72,11 @@ pub enum EncoderError {
          from the cache: {dropped}; run this again"
     )]
     FirstWidth { encoder: String, expected: usize, got: usize, dropped: u64 },
+    #[error(
+        "encoder `{encoder}`: nothing has worked for {limit:?}: {reason}; run this again later, or raise \
+         `retry_seconds` in plugins.toml"
+    )]
+    Passing { encoder: String, limit: Duration, reason: String },
     #[error("encoder `{encoder}`: {cause}")]
     Call { encoder: String, cause: Error },
     #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
@@ -164,6 +171,7 @@ impl LoadedEncoder {
             plugin: plugin.clone(),
             lacks_price,
             time_limit,
+            retry_limit: entry.host.retry_limit(),
             services,
             permits,
             raw,
@@ -186,6 +194,11 @@ impl LoadedEncoder {
     /// True if it may cost something, and nothing says how much.
     pub fn lacks_price(&self) -> bool {
         self.lacks_price
+    }
+
+    /// True if the user asked to stop.
+    pub fn should_stop(&self) -> bool {
+        self.services.should_stop()
     }
 
     /// The thing it waits for, if any.

@@ -78,8 +78,8 @@ impl Session {
         let mut allowance = self.shared.budget.allow(encoder)?;
         let wanted =
             Wanted { max_cost: [wanted.max_cost, allowance.left()].into_iter().flatten().reduce(f64::min), ..wanted };
-        let encoding = encode::encode(items, files, encoder, shelf, wanted, &self.stop, &mut |progress| {
-            self.see(Event::Encoding { encoder: &encoder.name, progress, waits: &encoder.status() });
+        let encoding = encode::encode(items, files, encoder, shelf, wanted, &self.stop, &mut |progress, waits| {
+            self.see(Event::Encoding { encoder: &encoder.name, progress, waits });
         });
         allowance.spend(encoding.summary.cost);
         drop(allowance);

@@ -35,7 +35,7 @@ pub enum Event<'a> {
         encoder: &'a str,
         /// The state of the work.
         progress: Progress,
-        /// The encoder's reason for waiting, or an empty line.
+        /// The reason for waiting, of the encoder or of items that are tried again, or an empty line.
         waits: &'a str,
     },
     /// A column has been encoded, as far as possible.

@@ -3,8 +3,10 @@
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink,
 };
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 struct Mock {
@@ -13,6 +15,11 @@ struct Mock {
     salt: String,
     delay: Duration,
     calls: Option<PathBuf>,
+    linger: Duration,
+    flaky: u32,
+    retry: Option<Duration>,
+    /// The tries of items that say that they are flaky.
+    tries: Mutex<HashMap<Vec<u8>, u32>>,
 }
 
 impl Encoder for Mock {
@@ -23,6 +30,9 @@ impl Encoder for Mock {
             OptionSpec::new("salt", OptionKind::Text, "another salt gives other latents"),
             OptionSpec::new("delay_ms", OptionKind::Integer, "milliseconds that a call takes (default: 0)"),
             OptionSpec::new("calls", OptionKind::Text, "a file that gets a line for each item that is encoded"),
+            OptionSpec::new("linger_ms", OptionKind::Integer, "milliseconds that a call takes after that (default: 0)"),
+            OptionSpec::new("flaky", OptionKind::Integer, "tries of an item with the word `flaky` that fail, and pass"),
+            OptionSpec::new("retry_ms", OptionKind::Integer, "milliseconds that it wants between these tries"),
         ]
     }
 
@@ -34,6 +44,10 @@ impl Encoder for Mock {
             salt: options.get_or("salt", String::new())?,
             delay: Duration::from_millis(options.get_or("delay_ms", 0)?),
             calls: options.get::<String>("calls")?.map(|path| options.resolve(&path)),
+            linger: Duration::from_millis(options.get_or("linger_ms", 0)?),
+            flaky: options.get_or("flaky", 0)?,
+            retry: options.get("retry_ms")?.map(Duration::from_millis),
+            tries: Mutex::default(),
         })
     }
 
@@ -49,12 +63,28 @@ impl Encoder for Mock {
             file.and_then(|mut file| file.write_all(lines.as_bytes()))
                 .map_err(|error| Error::new(error.to_string()))?;
         }
-        sink.put_all(items.iter().map(|item| self.latent(item)));
+        std::thread::sleep(self.linger);
+        sink.put_all(items.iter().map(|item| self.passes(item).and_then(|()| self.latent(item))));
         Ok(())
     }
 }
 
 impl Mock {
+    /// The failure of an item that says that it is flaky, the first times.
+    fn passes(&self, item: &Item<'_>) -> Result<(), ItemError> {
+        if !item.bytes.windows(5).any(|word| word == b"flaky") {
+            return Ok(());
+        }
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = tries.entry(item.bytes.to_vec()).or_default();
+        *tried += 1;
+        if *tried > self.flaky {
+            return Ok(());
+        }
+        let error = ItemError::passing("the server restarts");
+        Err(self.retry.map_or(error.clone(), |wait| error.after(wait)))
+    }
+
     fn latent(&self, item: &Item<'_>) -> Result<Vec<f32>, ItemError> {
         let mut latent = vec![0.0; self.width];
         for word in item.as_text()?.split_whitespace() {
