@@ -1,14 +1,10 @@
-//! Checks that a vector must pass: number, order, one width, finite and not all zero.
+//! Checks that an answer must pass: as many vectors as inputs, in their order, of one width.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::fmt;
 
-/// A vector, or the fault in it.
-pub(crate) type Judged = Result<Vec<f32>, String>;
+use crate::vector::{Fault, Judged, Vector};
 
 /// The vectors of a request, in the order of its inputs, and its usage by unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,114 +19,29 @@ pub(crate) struct Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BadAnswer {
     pub(crate) reason: String,
+    /// True if the answer to any request of this kind would be as bad.
+    pub(crate) of_form: bool,
     pub(crate) usage: BTreeMap<String, f64>,
 }
 
 impl From<String> for BadAnswer {
     fn from(reason: String) -> Self {
-        Self { reason, usage: BTreeMap::new() }
+        Self { reason, of_form: false, usage: BTreeMap::new() }
     }
 }
 
-/// A vector in JSON: numbers, or little-endian f32 in base64. Anything else invalidates only this vector.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Vector(Judged);
-
-impl<'de> Deserialize<'de> for Vector {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Vector;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("numbers, or f32 in base64")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Vector, A::Error> {
-                let mut values = Vec::new();
-                while let Some(Value(value)) = numbers.next_element()? {
-                    values.push(value);
-                }
-                Ok(Vector(Ok(values)))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vector, E> {
-                Ok(Vector(match STANDARD.decode(text) {
-                    Ok(bytes) => match bytes.as_chunks::<4>() {
-                        (values, []) => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-                        _ => Err(format!("has {} bytes, not a whole number of f32 values", bytes.len())),
-                    },
-                    Err(error) => Err(format!("is not base64: {error}")),
-                }))
-            }
-
-            fn visit_unit<E>(self) -> Result<Vector, E> {
-                Ok(Vector(Err("is null".to_owned())))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// A number of a vector; NaN for anything else, such as the `null` that some servers send for it.
-struct Value(f32);
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
-
-        impl<'de> Visitor<'de> for Number {
-            type Value = Value;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-                Ok(Value(value as f32))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-                Ok(Value(value as f32))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-                Ok(Value(value as f32))
-            }
-
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value(f32::NAN))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-                Ok(Value(f32::NAN))
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Value, E> {
-                Ok(Value(f32::NAN))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
-                while values.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value(f32::NAN))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
-                while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value(f32::NAN))
-            }
-        }
-
-        deserializer.deserialize_any(Number)
+impl BadAnswer {
+    /// An answer of another form.
+    pub(crate) fn form(reason: String) -> Self {
+        Self { of_form: true, ..Self::from(reason) }
     }
 }
 
 /// A vector and the index that its answer gives it, if any.
 #[derive(Deserialize)]
 pub(crate) struct Indexed {
-    index: Option<usize>,
+    #[serde(default)]
+    index: serde_json::Value,
     embedding: Vector,
 }
 
@@ -151,7 +62,7 @@ impl OpenAiAnswer {
         let usage = tokens.map(|tokens| ("tokens".to_owned(), *tokens)).into_iter().collect();
         match in_order(data) {
             Ok(vectors) => Ok(Answer { vectors, usage, model }),
-            Err(reason) => Err(BadAnswer { reason, usage }),
+            Err(reason) => Err(BadAnswer { usage, ..reason.into() }),
         }
     }
 }
@@ -174,7 +85,9 @@ pub(crate) fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, BadAnsw
     let read = read.or_else(|error| without_names(body).map_or(Err(error), |body| serde_json::from_slice(&body)));
     read.map_err(|error| {
         let start = String::from_utf8_lossy(&body[..body.len().min(80)]).trim().to_owned();
-        BadAnswer::from(format!("cannot parse the answer: {error}; it begins with {start:?}"))
+        let reason = format!("cannot parse the answer: {error}; it begins with {start:?}");
+        // Whole JSON that has something else in it; what is cut or of a proxy passes.
+        if error.is_data() { BadAnswer::form(reason) } else { reason.into() }
     })
 }
 
@@ -224,54 +137,128 @@ fn huge(text: &[u8]) -> Option<usize> {
     value.is_infinite().then_some(length)
 }
 
-/// Vectors in the order of their indices, or as they come if none has an index.
+/// The position that an index names; none if it is left out.
+fn position(index: &serde_json::Value) -> Result<Option<usize>, String> {
+    let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0 && number < 1e9).then_some(number as usize);
+    let position = match index {
+        serde_json::Value::Null => return Ok(None),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        number => number.as_f64().and_then(whole),
+    };
+    position.map(Some).ok_or_else(|| format!("index {index} is no position"))
+}
+
+/// Vectors in the order of their indices, or as they come where these say nothing.
 fn in_order(data: Vec<Indexed>) -> Result<Vec<Vector>, String> {
-    let count = data.len();
-    if data.iter().all(|row| row.index.is_none()) {
-        return Ok(data.into_iter().map(|row| row.embedding).collect());
-    }
-    let mut places: Vec<Option<Vector>> = vec![None; count];
-    for Indexed { index, embedding } in data {
-        let index = index.ok_or("some vectors in the answer have an index and some do not")?;
-        let place =
-            places.get_mut(index).ok_or_else(|| format!("index {index} is out of range for {count} vectors"))?;
-        if place.replace(embedding).is_some() {
-            return Err(format!("index {index} appears twice"));
-        }
+    let indices: Vec<Option<usize>> = data.iter().map(|row| position(&row.index)).collect::<Result<_, _>>()?;
+    let order = order(&indices)?;
+    let mut places: Vec<Option<Vector>> = vec![None; data.len()];
+    for (place, Indexed { embedding, .. }) in order.into_iter().zip(data) {
+        places[place] = Some(embedding);
     }
     Ok(places.into_iter().flatten().collect())
 }
 
+/// The place of each vector: a permutation.
+fn order(indices: &[Option<usize>]) -> Result<Vec<usize>, String> {
+    let count = indices.len();
+    let as_they_come = || Ok((0..count).collect());
+    let given: Vec<usize> = indices.iter().flatten().copied().collect();
+    // None says anything, or there is nothing to say; or all say what is said of the only vector of a request.
+    if given.is_empty() || count == 1 || given.len() == count && given.iter().all(|index| *index == 0) {
+        return as_they_come();
+    }
+    // JSON writers that leave out what is 0.
+    if indices.iter().enumerate().all(|(place, index)| index.is_none_or(|index| index == place)) {
+        return as_they_come();
+    }
+    // Some count from 1.
+    let first = usize::from(!given.contains(&0) && given.len() == count && given.contains(&count));
+    let mut taken = vec![false; count];
+    for index in &given {
+        let taken = index.checked_sub(first).and_then(|place| taken.get_mut(place));
+        match taken {
+            None => return Err(format!("index {index} is out of range for {count} vectors")),
+            Some(true) => return Err(format!("index {index} appears twice")),
+            Some(taken) => *taken = true,
+        }
+    }
+    // A position that nobody else claims is the missing one's.
+    let mut free = (0..count).filter(|place| !taken[*place]);
+    let only = free.next().filter(|_| free.next().is_none());
+    let place = |index: &Option<usize>| index.map(|index| index - first).or(only);
+    let places: Option<Vec<usize>> = indices.iter().map(place).collect();
+    places.ok_or_else(|| "some vectors in the answer have an index and some do not".to_owned())
+}
+
 impl Answer {
     /// Checks each vector of an answer for `inputs` inputs: the good ones have one width.
-    pub(crate) fn judge(self, inputs: usize) -> Result<Vec<Judged>, String> {
+    pub(crate) fn judge(self, inputs: usize) -> Result<Vec<Judged>, BadAnswer> {
         let Self { vectors, .. } = self;
-        if vectors.len() != inputs {
-            return Err(format!("wrong number of vectors: {} instead of {inputs}", vectors.len()));
-        }
         let judged: Vec<Judged> = vectors.into_iter().map(Vector::judge).collect();
+        let all_of_form = judged.iter().all(|vector| vector.as_ref().is_err_and(|fault| fault.of_form));
+        if let Some(Err(fault)) = judged.first().filter(|_| all_of_form) {
+            return Err(BadAnswer::form(format!("each vector {}", fault.reason)));
+        }
+        if judged.len() != inputs {
+            return Err(format!("wrong number of vectors: {} instead of {inputs}", judged.len()).into());
+        }
         let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
         judged.iter().flatten().for_each(|vector| *widths.entry(vector.len()).or_default() += 1);
         let Some((&width, &most)) = widths.iter().max_by_key(|(_, count)| **count) else { return Ok(judged) };
         if let Some((other, _)) = widths.iter().find(|(other, count)| **other != width && **count == most) {
-            return Err(format!("vectors of {width} and of {other} values in one answer"));
+            return Err(format!("vectors of {width} and of {other} values in one answer").into());
         }
         let of_one_width = |vector: Vec<f32>| match vector.len() == width {
             true => Ok(vector),
-            false => Err(format!("has {} values, but the others in its answer have {width}", vector.len())),
+            false => {
+                let got = vector.len();
+                Err(Fault::from(format!("has {got} values, but the others in its answer have {width}")))
+            }
         };
         Ok(judged.into_iter().map(|vector| vector.and_then(of_one_width)).collect())
     }
 }
 
-impl Vector {
-    fn judge(self) -> Judged {
-        let values = self.0?;
-        match values.iter().position(|value| !value.is_finite()) {
-            _ if values.is_empty() => Err("is empty".to_owned()),
-            Some(at) => Err(format!("has no finite value at position {at}")),
-            None if values.iter().all(|&value| value == 0.0) => Err("is all zeros".to_owned()),
-            None => Ok(values),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_say_the_order_as_far_as_they_say_anything() {
+        let of = |indices: &str| {
+            let data: Vec<serde_json::Value> = serde_json::from_str(indices).unwrap();
+            let indices: Result<Vec<_>, _> = data.iter().map(position).collect();
+            indices.and_then(|indices| order(&indices))
+        };
+        let good = [
+            ("[0, 1, 2]", [0, 1, 2]),
+            ("[2, 0, 1]", [2, 0, 1]),
+            ("[null, null, null]", [0, 1, 2]),
+            // 0 is left out, in its place and in another one; and another than 0.
+            ("[null, 1, 2]", [0, 1, 2]),
+            ("[2, null, 1]", [2, 0, 1]),
+            ("[0, null, 1]", [0, 2, 1]),
+            ("[null, null, 2]", [0, 1, 2]),
+            ("[\"1\", \"0\", \"2\"]", [1, 0, 2]),
+            ("[0.0, 2.0, 1.0]", [0, 2, 1]),
+            ("[1, 2, 3]", [0, 1, 2]),
+            ("[3, 1, 2]", [2, 0, 1]),
+            ("[0, 0, 0]", [0, 1, 2]),
+        ];
+        for (indices, wanted) in good {
+            assert_eq!(of(indices), Ok(wanted.to_vec()), "{indices}");
+        }
+        let bad = [
+            ("[0, 0, 1]", "index 0 appears twice"),
+            ("[0, 1, 3]", "index 3 is out of range for 3 vectors"),
+            ("[2, null, null]", "some vectors in the answer have an index and some do not"),
+            ("[1, 1, null]", "index 1 appears twice"),
+            ("[-1, 0, 1]", "index -1 is no position"),
+            ("[\"a\", 0, 1]", "index \"a\" is no position"),
+        ];
+        for (indices, reason) in bad {
+            assert_eq!(of(indices), Err(reason.to_owned()), "{indices}");
         }
     }
 }

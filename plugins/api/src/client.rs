@@ -2,7 +2,7 @@
 
 use fusemix_sdk::Error;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url, redirect};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::body::{self, FACTS, Most, chain};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::said::{Allowance, PATIENCE, is_used_up, retry_after, retry_info, words};
+use crate::said::{Allowance, PATIENCE, Refusal, asked, is_used_up, refusal, words};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::tls;
@@ -184,16 +184,37 @@ impl Client {
     }
 
     fn failure(&self, status: StatusCode, response: Response) -> Failure {
-        let after = retry_after(response.headers(), SystemTime::now());
         let elsewhere = response.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
-        let body = self.clean(body::beginning(response));
-        let words = words(&body);
-        let said = format!("{status}: {words}");
-        match status.as_u16() {
-            300..=399 => Failure::Fatal(format!(
+        let (headers, body) = (response.headers().clone(), self.clean(body::beginning(response)));
+        let said = format!("{status}: {}", words(&body));
+        if status.is_redirection() {
+            return Failure::Fatal(format!(
                 "{status}: the server redirects to {}; if you trust it, set it as `base_url`",
                 elsewhere.map_or("somewhere else".to_owned(), |place| self.redact(&place))
-            )),
+            ));
+        }
+        let after = asked(&headers, &body, SystemTime::now());
+        self.meaning(status.as_u16(), said, &body, after)
+    }
+
+    /// The failure that an answer without vectors states, though HTTP calls it a success.
+    pub(crate) fn stated(&self, body: &[u8]) -> Option<Failure> {
+        let Refusal { words, status, passes } = refusal(body)?;
+        let said = format!("200 OK, but with an error: {words}");
+        let after = asked(&HeaderMap::new(), body, SystemTime::now());
+        Some(match status {
+            Some(status @ (400 | 413 | 422)) => Failure::Stated(format!("{said} ({status})")),
+            Some(status) => self.meaning(status, format!("{said} ({status})"), body, after),
+            None if is_used_up(body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
+            None if after.is_some_and(|after| after <= PATIENCE) => Failure::Later { reason: said, after },
+            None if passes => Failure::Again { reason: said, after: None },
+            None => Failure::Stated(said),
+        })
+    }
+
+    /// The meaning of a status other than of success or redirection.
+    fn meaning(&self, status: u16, said: String, body: &[u8], after: Option<Duration>) -> Failure {
+        match status {
             code @ (401 | 403) => {
                 let said = match &self.key_env {
                     Some(name) => format!("{said}; the key came from {name}"),
@@ -205,13 +226,13 @@ impl Client {
             402 | 407 => Failure::Fatal(said),
             // Google says so of a key that is wrong.
             400 if body.windows(15).any(|part| part == b"API_KEY_INVALID") => Failure::Fatal(said),
-            429 if is_used_up(&body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
-            429 | 503 | 529 if after.or_else(|| retry_info(&body)).is_some_and(|after| after > PATIENCE) => {
+            429 if is_used_up(body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
+            429 | 503 | 529 if after.is_some_and(|after| after > PATIENCE) => {
                 Failure::Fatal(format!("{said}; the server asks to wait for more than an hour"))
             }
             // More than a minute may hold will not be taken in any minute.
             429 if said.to_lowercase().contains("too large") => Failure::Refused(said),
-            429 => Failure::Later { reason: said, after: after.or_else(|| retry_info(&body)) },
+            429 => Failure::Later { reason: said, after },
             503 | 529 if after.is_some() => Failure::Later { reason: said, after },
             500 => Failure::Broken(said),
             408 | 424 | 425 | 498 | 499 | 501..=599 => Failure::Again { reason: said, after },

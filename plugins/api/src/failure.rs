@@ -10,6 +10,7 @@ pub(crate) const SLOW: &str = "no answer within `request_timeout`";
 #[error("{}", match self {
     Self::Slow(_) => SLOW,
     Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
+    Self::Stated(reason) => reason,
     Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
 })]
 pub(crate) enum Failure {
@@ -21,10 +22,12 @@ pub(crate) enum Failure {
     Broken(String),
     /// A retry may succeed.
     Again { reason: String, after: Option<Duration> },
-    /// The server wants the request later, after the time that it gives.
+    /// The server wants the request later, after the time that it gives, if it does.
     Later { reason: String, after: Option<Duration> },
     /// The request is too large, or the server rejects something in it.
     Refused(String),
+    /// An error in an answer that HTTP calls a success: nobody knows what causes it.
+    Stated(String),
     /// Either the key is not permitted, or the server rejects something in the request.
     Forbidden(String),
     /// No other request would succeed either.

@@ -10,9 +10,11 @@ mod answer;
 mod body;
 mod catalog;
 mod client;
+mod diagnosis;
 mod endpoint;
 mod failure;
 mod input;
+mod media;
 mod pace;
 mod provider;
 mod said;
@@ -20,9 +22,11 @@ mod secret;
 mod sender;
 mod settings;
 mod size;
+mod sizes;
 mod tls;
 mod tokens;
 mod tries;
+mod vector;
 
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, Limits, Modality, OptionSpec, Options, Outcome, Rate, Sink, Size, tracing,

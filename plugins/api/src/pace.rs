@@ -27,7 +27,7 @@ struct State {
     token: Instant,
     /// The time before which no request is sent, and the reason.
     paused: Instant,
-    reason: &'static str,
+    reason: String,
 }
 
 impl Pace {
@@ -35,7 +35,7 @@ impl Pace {
         let between =
             |rate: Option<f64>| rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(60.0 / rate / SHARE));
         let now = Instant::now();
-        let state = State { request: now, token: now, paused: now, reason: "" };
+        let state = State { request: now, token: now, paused: now, reason: String::new() };
         Self { request: between(requests_per_minute), token: between(tokens_per_minute), state: Mutex::new(state) }
     }
 
@@ -56,21 +56,21 @@ impl Pace {
         loop {
             let (until, reason) = {
                 let state = self.state();
-                (state.paused, state.reason)
+                (state.paused, state.reason.clone())
             };
             if until <= Instant::now() {
                 return Ok(());
             }
-            wait(until, reason, host)?;
+            wait(until, &reason, host)?;
         }
     }
 
     /// Holds back all requests for a while.
-    pub(crate) fn pause(&self, time: Duration, reason: &'static str) {
+    pub(crate) fn pause(&self, time: Duration, reason: &str) {
         let until = Instant::now() + time.min(LONGEST);
         let mut state = self.state();
         if until > state.paused {
-            (state.paused, state.reason) = (until, reason);
+            (state.paused, state.reason) = (until, reason.to_owned());
         }
     }
 

@@ -28,23 +28,124 @@ impl Allowance {
 /// A server's error message, in its own words.
 pub(crate) fn words(body: &[u8]) -> String {
     let json: Option<Value> = serde_json::from_slice(body).ok();
-    let said = json.as_ref().and_then(|json| {
-        let places = ["/error/message", "/error", "/message", "/detail"];
-        let said = places.iter().find_map(|place| json.pointer(place))?;
-        // FastAPI's way: a list of what is wrong, each with the whole input beside it.
-        let wrong = said.as_array().map(|list| list.iter().filter_map(|wrong| wrong.get("msg")?.as_str()).collect());
-        let wrong: Option<Vec<&str>> = wrong.filter(|list: &Vec<&str>| !list.is_empty());
-        Some(
-            wrong.map_or_else(|| said.as_str().map_or_else(|| said.to_string(), str::to_owned), |list| list.join("; ")),
-        )
-    });
-    let text = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let said = json.as_ref().and_then(|json| said(json).or_else(|| json.as_array()?.first().and_then(said)));
+    short(&said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+}
+
+/// A text on one line, and not too long.
+fn short(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None if text.is_empty() => "no details".to_owned(),
         None => text,
     }
+}
+
+/// The message in an answer that is an error, wherever the server puts it, with the key that it is about.
+fn said(json: &Value) -> Option<String> {
+    const PLACES: [&str; 12] = [
+        "/error/message",
+        "/error",
+        "/message",
+        "/detail",
+        "/errors/0/message",
+        "/errors/0",
+        "/error_msg",
+        "/error_message",
+        "/errmsg",
+        "/msg",
+        "/base_resp/status_msg",
+        "/title",
+    ];
+    let said = PLACES.iter().filter_map(|place| json.pointer(place)).find(|said| !is_nothing(said))?;
+    let said = match said {
+        Value::String(text) => text.clone(),
+        // FastAPI's way: a list of what is wrong, each with its place, and with the whole input beside it.
+        Value::Array(list) if list.iter().any(|wrong| wrong.get("msg").is_some()) => {
+            list.iter().filter_map(complaint).collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
+    };
+    let about = json.pointer("/error/param").and_then(Value::as_str);
+    Some(match about.filter(|key| !key.is_empty() && !said.contains(*key)) {
+        Some(key) => format!("{said} (`{key}`)"),
+        None => said,
+    })
+}
+
+/// One of FastAPI's complaints, after the key that it is about.
+fn complaint(wrong: &Value) -> Option<String> {
+    let message = wrong.get("msg")?.as_str()?;
+    let key = wrong.get("loc").and_then(Value::as_array).and_then(|path| path.iter().rev().find_map(Value::as_str));
+    Some(match key.filter(|key| *key != "body") {
+        Some(key) => format!("{key}: {message}"),
+        None => message.to_owned(),
+    })
+}
+
+/// True for what says nothing: null, an empty text, or a list or object without entries.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        _ => false,
+    }
+}
+
+/// An error in an answer that HTTP calls a success.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) words: String,
+    /// The status of HTTP that it stands for, if it says so.
+    pub(crate) status: Option<u16>,
+    /// True if its words are those of something that passes.
+    pub(crate) passes: bool,
+}
+
+/// The error that an answer without vectors holds in place of them, if it does.
+pub(crate) fn refusal(body: &[u8]) -> Option<Refusal> {
+    const CODES: [&str; 11] = [
+        "/error/code",
+        "/error/status",
+        "/error/status_code",
+        "/errors/0/code",
+        "/code",
+        "/status",
+        "/status_code",
+        "/statusCode",
+        "/error_code",
+        "/base_resp/status_code",
+        "/error/http_code",
+    ];
+    // The words of what passes, as providers have them.
+    const PASSING: [&str; 13] = [
+        "rate limit",
+        "ratelimit",
+        "limit reached",
+        "throttl",
+        "too many requests",
+        "overload",
+        "busy",
+        "try again",
+        "timeout",
+        "timed out",
+        "unavailable",
+        "loading",
+        "capacity",
+    ];
+    let json: Value = serde_json::from_slice(body).ok()?;
+    let json = json.as_array().and_then(|list| list.first()).unwrap_or(&json);
+    let words = short(&said(json).filter(|words| !matches!(&*words.to_lowercase(), "ok" | "success"))?);
+    let number = |code: &Value| code.as_u64().or_else(|| code.as_str()?.trim().parse().ok());
+    let status = CODES.iter().find_map(|place| number(json.pointer(place)?).filter(|code| (400..600).contains(code)));
+    let kind = ["/error/type", "/error/code", "/error/status", "/code", "/type"].map(|place| json.pointer(place));
+    let kind = kind.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let all = format!("{words} {kind}").to_lowercase();
+    let passes = PASSING.iter().any(|passing| all.contains(passing));
+    Some(Refusal { words, status: status.map(|code| code as u16), passes })
 }
 
 /// True if waiting will not help.
@@ -64,6 +165,34 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     }
     let date = httpdate::parse_http_date(text?).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// The time that a server asks to wait: in a header, in its details, or in its words.
+pub(crate) fn asked(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
+    retry_after(headers, now).or_else(|| retry_info(body)).or_else(|| in_words(&words(body))).or_else(|| {
+        // What is left of a minute says until when it holds.
+        let Allowance { requests, tokens } = Allowance::of(headers);
+        [requests, tokens].into_iter().flatten().filter(|(left, _)| *left == 0).map(|(_, reset)| reset).max()
+    })
+}
+
+/// "Please try again in 20s", "retry after 26 seconds".
+fn in_words(words: &str) -> Option<Duration> {
+    let words = words.to_lowercase();
+    let places = ["try again in ", "try again after ", "retry in ", "retry after "];
+    let rest = places.iter().find_map(|place| words.split_once(place))?.1;
+    let mut parts = rest.split_whitespace();
+    let time = parts.next()?.trim_end_matches(['.', ',', ';', '!', ')']);
+    let unit = parts.next().unwrap_or_default();
+    // A bare number has its unit after it.
+    match (time.parse::<f64>().is_ok(), unit.get(..3)) {
+        (false, _) => duration(time),
+        (true, Some("sec")) => duration(&format!("{time}s")),
+        (true, Some("min")) => duration(&format!("{time}m")),
+        (true, Some("hou")) => duration(&format!("{time}h")),
+        (true, Some("mil")) => duration(&format!("{time}ms")),
+        (true, _) => None,
+    }
 }
 
 /// Google's equivalent: `details` with a `retryDelay` such as "34s".
@@ -143,6 +272,14 @@ mod tests {
                 "at most 9 characters; no",
             ),
             (r#"{"detail": [1]}"#, "[1]"),
+            (
+                r#"{"detail": [{"loc": ["body", "encoding_format"], "msg": "Extra inputs are not permitted"}]}"#,
+                "encoding_format: Extra inputs are not permitted",
+            ),
+            (r#"{"error": {"message": "not supported", "param": "dimensions"}}"#, "not supported (`dimensions`)"),
+            (r#"{"errors": [{"code": 7003, "message": "no such route"}]}"#, "no such route"),
+            (r#"[{"error": {"code": 400, "message": "no such task"}}]"#, "no such task"),
+            (r#"{"error": "", "message": "out of memory"}"#, "out of memory"),
             ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
             ("", "no details"),
         ];
@@ -150,5 +287,67 @@ mod tests {
             assert_eq!(words(body.as_bytes()), said);
         }
         assert_eq!(words("é".repeat(1000).as_bytes()).chars().count(), 303);
+    }
+
+    #[test]
+    fn an_error_in_a_success_is_one() {
+        let of = |body: &str| refusal(body.as_bytes()).map(|Refusal { words, status, passes }| (words, status, passes));
+        let cases = [
+            (r#"{"error": "model not loaded"}"#, "model not loaded", None, false),
+            (r#"{"error": {"message": "no", "code": 429}}"#, "no", Some(429), false),
+            (r#"{"error": {"message": "no", "code": "503"}}"#, "no", Some(503), false),
+            (r#"{"object": "error", "message": "too long", "code": 40303}"#, "too long", None, false),
+            (r#"{"code": "Throttling.RateQuota", "message": "slow down"}"#, "slow down", None, true),
+            (
+                r#"{"error_code": 18, "error_msg": "Open api qps request limit reached"}"#,
+                "Open api qps request limit reached",
+                None,
+                true,
+            ),
+            (
+                r#"{"base_resp": {"status_code": 1004, "status_msg": "login fail"}, "vectors": null}"#,
+                "login fail",
+                None,
+                false,
+            ),
+            (
+                r#"{"success": false, "errors": [{"code": 10000, "message": "who are you"}], "result": null}"#,
+                "who are you",
+                None,
+                false,
+            ),
+            (r#"{"detail": "Not Found", "status": 404}"#, "Not Found", Some(404), false),
+            (r#"[{"error": {"code": 503, "message": "later", "status": "UNAVAILABLE"}}]"#, "later", Some(503), true),
+        ];
+        for (body, words, status, passes) in cases {
+            assert_eq!(of(body), Some((words.to_owned(), status, passes)), "{body}");
+        }
+        for none in [r#"{"data": []}"#, r#"{"error": null}"#, r#"{"error": {}}"#, "[[1.0]]", "<html>", "[]"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn waits_are_those_that_the_server_asks_for() {
+        let asked = |header: Option<(&'static str, &str)>, body: &str| {
+            let header = header.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            asked(&HeaderMap::from_iter(header), body.as_bytes(), SystemTime::UNIX_EPOCH)
+        };
+        let error = |words: &str| format!(r#"{{"error": {{"message": "{words}"}}}}"#);
+        let cases = [
+            ("Limit 3, Used 3. Please try again in 20s. Visit the page.", Some(20.0)),
+            ("Please try again in 6m0s.", Some(360.0)),
+            ("Please retry after 26 seconds.", Some(26.0)),
+            ("try again in 2 minutes", Some(120.0)),
+            ("Please try again in 120ms", Some(0.12)),
+            ("no payment method", None),
+            ("3 requests a minute", None),
+            ("please try again later", None),
+            ("try again in 3 of 4 cases", None),
+        ];
+        for (words, seconds) in cases {
+            assert_eq!(asked(None, &error(words)), seconds.map(Duration::from_secs_f64), "{words}");
+        }
+        assert_eq!(asked(Some(("retry-after", "7")), &error("try again in 20s")), Some(Duration::from_secs(7)));
     }
 }

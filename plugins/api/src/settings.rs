@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) key_env: Option<String>,
     pub(crate) allow_http: bool,
     pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) base64: bool,
+    pub(crate) encoding: Encoding,
     pub(crate) tokenizer: Option<PathBuf>,
     pub(crate) max_tokens: Option<u64>,
     pub(crate) max_bytes: Option<u64>,
@@ -36,6 +36,26 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) retries: u32,
     pub(crate) backoff: Duration,
+}
+
+/// The form in which vectors are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Base64,
+    Float,
+    /// The provider's own: it is not asked for any.
+    Unsaid,
+}
+
+impl Encoding {
+    /// The provider's word for it, to be sent.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Base64 => Some("base64"),
+            Self::Float => Some("float"),
+            Self::Unsaid => None,
+        }
+    }
 }
 
 /// All keys, including those of single providers.
@@ -58,8 +78,12 @@ pub(crate) fn options() -> Vec<OptionSpec> {
         ),
         OptionSpec::new("allow_http", Boolean, "send the key without TLS to a remote host (default: false)"),
         OptionSpec::new("ca_file", Text, "a PEM file with a certificate to trust in addition to the system's"),
-        OptionSpec::new("encoding", Text, "encoding of the vectors, where the provider offers both (default: base64)")
-            .choices(&["base64", "float"]),
+        OptionSpec::new(
+            "encoding",
+            Text,
+            "encoding of the vectors, where the provider offers both (default: base64); none to ask for neither",
+        )
+        .choices(&["base64", "float", "none"]),
         OptionSpec::new(
             "tokenizer",
             Text,
@@ -163,7 +187,11 @@ impl Settings {
             key_env,
             allow_http: options.get_or("allow_http", false)?,
             ca_file: options.get::<String>("ca_file")?.map(|path| options.resolve(&path)),
-            base64: options.get_or("encoding", "base64".to_owned())? == "base64",
+            encoding: match options.get::<String>("encoding")?.as_deref() {
+                Some("float") => Encoding::Float,
+                Some("none") => Encoding::Unsaid,
+                _ => Encoding::Base64,
+            },
             tokenizer: options.get::<String>("tokenizer")?.map(|path| options.resolve(&path)),
             max_tokens: count("max_tokens")?,
             max_bytes: count("max_bytes")?,

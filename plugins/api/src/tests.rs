@@ -49,7 +49,7 @@ fn a_whole_answer_reads() {
     for (provider, body) in answers() {
         let answer = provider.answer(body.as_bytes()).unwrap();
         assert!(answer.usage.values().all(|&tokens| tokens == 7.0), "{body}");
-        assert!(answer.clone().judge(2).unwrap_err().contains("wrong number of vectors: 3 instead of 2"));
+        assert!(answer.clone().judge(2).unwrap_err().reason.contains("wrong number of vectors: 3 instead of 2"));
         let vectors = answer.judge(3).unwrap();
         assert_eq!(vectors[0], Ok(vec![0.1, -0.2]), "{body}");
         assert!(vectors.iter().all(Result::is_ok), "{body}");
@@ -66,7 +66,7 @@ fn fuzz_answers() {
     // Every provider reads every answer.
     fuzz("answers", &bodies, &pieces, 13_000, |bytes| {
         for provider in &providers {
-            match provider.answer(bytes).map_err(|bad| bad.reason).and_then(|answer| answer.judge(3)) {
+            match provider.answer(bytes).and_then(|answer| answer.judge(3)) {
                 Ok(vectors) => {
                     let good: Vec<&Vec<f32>> = vectors.iter().flatten().collect();
                     whole += usize::from(good.len() == 3);
@@ -75,9 +75,9 @@ fn fuzz_answers() {
                     assert!(good.iter().all(|vector| vector.iter().all(|value| value.is_finite())));
                     assert!(good.iter().all(|vector| vector.iter().any(|&value| value != 0.0)));
                 }
-                Err(reason) => {
+                Err(bad) => {
                     refused += 1;
-                    assert!(reason.len() < 1000, "{reason}");
+                    assert!(bad.reason.len() < 1000, "{}", bad.reason);
                 }
             }
         }
@@ -99,7 +99,8 @@ fn a_bad_vector_costs_the_others_nothing() {
         ("[1, NaN]", "has no finite value at position 1"),
         ("[-Infinity, 1]", "has no finite value at position 0"),
         ("[1, null]", "has no finite value at position 1"),
-        ("[1, \"x\"]", "has no finite value at position 1"),
+        ("[1, \"x\"]", "has the text \"x\" at position 1, not a number"),
+        ("[1, true]", "has true or false at position 1, not a number"),
         ("[1e99, 1]", "has no finite value at position 0"),
         ("null", "is null"),
         ("[]", "is empty"),
@@ -108,9 +109,42 @@ fn a_bad_vector_costs_the_others_nothing() {
         ("\"AAA=\"", "has 2 bytes, not a whole number of f32 values"),
     ] {
         let judged = judge(&format!("[1, 2];{bad};[1, 2]")).unwrap();
+        let judged: Vec<_> = judged.into_iter().map(|vector| vector.map_err(|fault| fault.reason)).collect();
         assert_eq!(judged, [good.clone(), Err(reason.to_owned()), good.clone()], "{bad}");
     }
-    assert_eq!(judge("[1, 2];[1, 2, 3]").unwrap_err(), "vectors of 3 and of 2 values in one answer");
+    assert_eq!(judge("[1, 2];[1, 2, 3]").unwrap_err().reason, "vectors of 3 and of 2 values in one answer");
+}
+
+#[test]
+fn what_is_no_vector_is_named_for_what_it_is() {
+    let openai = open(&options("openai")).unwrap();
+    for (shape, words) in [
+        (
+            "[[1, 2], [3, 4], [5, 6]]",
+            "each vector is a list of 3 vectors, one for each token: pooling is off at the server",
+        ),
+        ("[[1, 2]]", "each vector is a list of vectors with one in it"),
+        (r#"["0.1", "0.2"]"#, "each vector has numbers that are written as text, such as \"0.1\""),
+        (r#"{"values": [1, 2]}"#, "each vector is an object (`values`), not a list of numbers"),
+        (r#"{"indices": [1], "values": [2]}"#, "each vector is an object (`indices`, `values`)"),
+        ("0.25", "each vector is the number 0.25, not a list of numbers"),
+        ("true", "each vector is `true`, not a list of numbers"),
+        (r#"[{"value": 1}]"#, "each vector has an object at position 0"),
+    ] {
+        let body = format!(r#"{{"data": [{{"embedding": {shape}}}, {{"embedding": {shape}}}]}}"#);
+        let bad = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(2)).unwrap_err();
+        assert!(bad.of_form && bad.reason.starts_with(words), "{shape}: {}", bad.reason);
+    }
+    // Nothing in the form of one says that another answer has it too.
+    for (shape, words) in [("null", "is null"), ("[]", "is empty"), ("\"[0.1, 0.2]\"", "is not base64")] {
+        let body = format!(r#"{{"data": [{{"embedding": {shape}}}]}}"#);
+        let judged = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(1)).unwrap();
+        assert!(judged[0].as_ref().unwrap_err().reason.starts_with(words), "{shape}: {judged:?}");
+    }
+    // A flat list, as some servers answer to a single input.
+    let tei = open(&options("tei")).unwrap();
+    let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1)).unwrap_err();
+    assert!(bad.of_form && bad.reason.contains("is the number 0.1"), "{}", bad.reason);
 }
 
 #[test]

@@ -12,6 +12,8 @@ const PATIENCE: u32 = 8;
 /// The tries of a request of several items, and of one, whose answers cannot be used: they may cost as much as good
 /// ones.
 const ANSWERS: [u32; 2] = [3, 5];
+/// The same while no request of that many items has been answered well.
+const UNPROVEN: u32 = 2;
 
 /// The reason why some inputs have no vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +22,21 @@ pub(crate) enum Trouble {
     Refused(String),
     /// One of them may be the cause.
     Unsure(String),
+    /// The same, and answers came that cannot be used.
+    Unusable(String),
+    /// The same, but it may pass by itself: no answer came.
+    Passing(String),
     /// None of them is the cause.
     Stop(Error),
+}
+
+impl Trouble {
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Refused(reason) | Self::Unsure(reason) | Self::Unusable(reason) | Self::Passing(reason) => reason,
+            Self::Stop(error) => &error.message,
+        }
+    }
 }
 
 impl From<Error> for Trouble {
@@ -47,10 +62,11 @@ pub(crate) enum Next {
         number: u32,
         reason: String,
     },
-    /// Send nothing for as long as the server asks, and at least for the pause of this number; 0 is none.
+    /// Send nothing for as long as the server asks, if it says, and at least for the pause of this number; 0 is none.
     Later {
-        asked: Duration,
+        asked: Option<Duration>,
         number: u32,
+        reason: String,
     },
     GiveUp(Trouble),
 }
@@ -62,6 +78,8 @@ pub(crate) struct Tries {
     several: bool,
     /// True for a part of a refused request.
     halved: bool,
+    /// True if no request of so many items has been answered well.
+    unproven: bool,
     retries: u32,
     /// Tries that failed in a way that may be the items' fault, in any other way, and that were postponed.
     unsure: u32,
@@ -72,7 +90,12 @@ pub(crate) struct Tries {
 impl Tries {
     /// The tries of a request of so many `items`, with at most `retries` retries.
     pub(crate) fn new(items: usize, halved: bool, retries: u32) -> Self {
-        Self { several: items > 1, halved, retries, unsure: 0, failed: 0, delayed: 0 }
+        Self { several: items > 1, halved, unproven: false, retries, unsure: 0, failed: 0, delayed: 0 }
+    }
+
+    /// The same if no request of so many items may have been answered well.
+    pub(crate) fn unproven(self, unproven: bool) -> Self {
+        Self { unproven, ..self }
     }
 
     /// True if there was one.
@@ -97,7 +120,7 @@ impl Tries {
         let (trouble, tries) = match failure {
             Failure::Refused(reason) => return Next::GiveUp(Trouble::Refused(reason)),
             Failure::Later { reason, after } => return self.later(reason, after),
-            Failure::Slow(_) if server.works || self.halved => (Trouble::Unsure(SLOW.to_owned()), answers),
+            Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned()), answers),
             Failure::Slow(address) => {
                 let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
                 (stop(format!("{SLOW} from {address}, {answers} times; {advice}")), answers)
@@ -107,8 +130,9 @@ impl Tries {
                 let tries = 1 + if server.works { self.retries } else { self.retries.min(2) };
                 (stop(format!("{reason}; tried {tries} times")), tries)
             }
-            Failure::Again { reason, .. } if self.halved => (Trouble::Unsure(reason), answers),
-            Failure::Again { reason, .. } if server.works => (Trouble::Unsure(reason), most),
+            Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason), answers),
+            Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason), most),
+            Failure::Stated(reason) if server.works => return Next::GiveUp(Trouble::Refused(reason)),
             // Some servers fall over what is too large for them, some over an item.
             Failure::Broken(reason) if self.halved || self.several || server.works => {
                 (Trouble::Unsure(reason), answers)
@@ -117,7 +141,7 @@ impl Tries {
                 (stop(format!("{reason}; tried {most} times")), most)
             }
             Failure::Forbidden(reason) if server.works => (Trouble::Unsure(reason), 1),
-            Failure::Fatal(reason) | Failure::Forbidden(reason) => (stop(reason), 1),
+            Failure::Fatal(reason) | Failure::Forbidden(reason) | Failure::Stated(reason) => (stop(reason), 1),
         };
         self.again(trouble, tries, server)
     }
@@ -129,7 +153,8 @@ impl Tries {
 
     /// Tries of a request whose answers may have to be paid for.
     fn answers(&self) -> u32 {
-        self.most().min(ANSWERS[usize::from(!self.several)])
+        let answers = ANSWERS[usize::from(!self.several)];
+        self.most().min(if self.unproven { UNPROVEN } else { answers })
     }
 
     /// True for a part of a request that was tried whole; it is tried less often, down to the single item.
@@ -139,12 +164,9 @@ impl Tries {
 
     /// The next of so many `tries`.
     fn again(&mut self, trouble: Trouble, tries: u32, server: Server) -> Next {
-        let (reason, times) = match &trouble {
-            Trouble::Refused(reason) | Trouble::Unsure(reason) => (reason, &mut self.unsure),
-            Trouble::Stop(error) => (&error.message, &mut self.failed),
-        };
+        let times = if matches!(trouble, Trouble::Stop(_)) { &mut self.failed } else { &mut self.unsure };
         *times += 1;
-        let (number, reason) = (*times, reason.clone());
+        let (number, reason) = (*times, trouble.reason().to_owned());
         let tries = if server.answers_others { tries.min(self.answers()) } else { tries };
         if number >= tries { Next::GiveUp(trouble) } else { Next::Again { number, reason } }
     }
@@ -156,13 +178,14 @@ impl Tries {
                 "the server asked to wait {DELAYS} times: {reason}"
             ))));
         }
-        match after {
+        let number = match after {
             // A server that asks for no pause, again and again, gets one.
-            Some(asked) => Next::Later { asked, number: self.delayed.saturating_sub(2) },
+            Some(_) => self.delayed.saturating_sub(2),
             // Some say so of what is too large for any minute.
-            None if self.delayed > PATIENCE && self.several => Next::GiveUp(Trouble::Unsure(reason)),
-            None => Next::Later { asked: Duration::ZERO, number: self.delayed },
-        }
+            None if self.delayed > PATIENCE && self.several => return Next::GiveUp(Trouble::Unsure(reason)),
+            None => self.delayed,
+        };
+        Next::Later { asked: after, number, reason }
     }
 }
 
@@ -199,6 +222,10 @@ mod tests {
         Trouble::Unsure(reason.to_owned())
     }
 
+    fn passing(reason: &str) -> Trouble {
+        Trouble::Passing(reason.to_owned())
+    }
+
     #[test]
     fn a_request_goes_again_as_often_as_it_may_help() {
         let (broken, gone) = (Failure::Broken("500".into()), Failure::Unreachable("no route".into()));
@@ -210,17 +237,17 @@ mod tests {
         let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
         assert_eq!(sent(5, false, NEW, &slow), (3, stop(&format!("{SLOW} from host, 3 times; {advice}"))));
         // Then it may be the items; a server that is gone is still a server.
-        assert_eq!(sent(5, false, WORKS, &again("reset")), (9, unsure("reset")));
+        assert_eq!(sent(5, false, WORKS, &again("reset")), (9, passing("reset")));
         assert_eq!(sent(1, false, WORKS, &broken), (5, unsure("500")));
         assert_eq!(sent(5, false, WORKS, &gone), (9, stop("no route; tried 9 times")));
-        assert_eq!(sent(5, false, WORKS, &slow), (3, unsure(SLOW)));
+        assert_eq!(sent(5, false, WORKS, &slow), (3, passing(SLOW)));
         // Several items may be too many, whatever worked.
         assert_eq!(sent(5, false, NEW, &broken), (3, unsure("500")));
         // Where others are answered meanwhile, it is not the server.
-        assert_eq!(sent(5, false, BUSY, &again("reset")), (3, unsure("reset")));
+        assert_eq!(sent(5, false, BUSY, &again("reset")), (3, passing("reset")));
         // Halves were tried before, but not the single item.
-        assert_eq!(sent(5, true, NEW, &again("reset")), (1, unsure("reset")));
-        assert_eq!(sent(1, true, NEW, &again("reset")), (5, unsure("reset")));
+        assert_eq!(sent(5, true, NEW, &again("reset")), (1, passing("reset")));
+        assert_eq!(sent(1, true, NEW, &again("reset")), (5, passing("reset")));
     }
 
     #[test]
@@ -231,6 +258,10 @@ mod tests {
             assert_eq!(sent(5, false, server, &refused("413".into())), (1, Trouble::Refused("413".into())));
             assert_eq!(sent(5, false, server, &fatal("401".into())), (1, stop("401")));
         }
+        // An error that is called a success: of one item, if others have worked.
+        let stated = Failure::Stated("200".into());
+        assert_eq!(sent(5, false, NEW, &stated), (1, stop("200")));
+        assert_eq!(sent(5, false, WORKS, &stated), (1, Trouble::Refused("200".into())));
         assert_eq!(sent(5, false, NEW, &forbidden("403".into())), (1, stop("403")));
         assert_eq!(sent(5, false, WORKS, &forbidden("403".into())), (1, unsure("403")));
     }
@@ -246,6 +277,10 @@ mod tests {
         }
         let mut tries = Tries::new(5, false, 0);
         assert_eq!(tries.after_answer(unsure("few"), WORKS), Next::GiveUp(unsure("few")));
+        // What has never worked with so many is tried once more, and no oftener.
+        let mut tries = Tries::new(5, false, 8).unproven(true);
+        assert!(matches!(tries.after_answer(unsure("few"), NEW), Next::Again { number: 1, .. }));
+        assert_eq!(tries.after_answer(unsure("few"), NEW), Next::GiveUp(unsure("few")));
     }
 
     #[test]
@@ -254,11 +289,12 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut tries = Tries::new(5, false, 0);
         assert!(!tries.any());
+        let next = |asked, number| Next::Later { asked, number, reason: "429".to_owned() };
         for number in [0, 0, 1, 2] {
-            assert_eq!(tries.after(later(Some(second)), NEW), Next::Later { asked: second, number });
+            assert_eq!(tries.after(later(Some(second)), NEW), next(Some(second), number));
         }
         assert!(tries.any() && !tries.have_failed());
-        assert_eq!(tries.after(later(None), NEW), Next::Later { asked: Duration::ZERO, number: 5 });
+        assert_eq!(tries.after(later(None), NEW), next(None, 5));
         assert_eq!(sent(5, false, NEW, &later(None)), (9, unsure("429")), "it may be too large for any minute");
         assert_eq!(sent(1, false, NEW, &later(None)), (101, stop("the server asked to wait 100 times: 429")));
         assert_eq!(sent(5, false, NEW, &later(Some(second))), (101, stop("the server asked to wait 100 times: 429")));

@@ -5,11 +5,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::contract::{Most, Provider, set};
-use crate::answer::{Answer, BadAnswer, Vector, json, numbers};
+use super::contract::{Most, Provider, Spare, set};
+use crate::answer::{Answer, BadAnswer, json, numbers};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
+use crate::vector::Vector;
 
 pub(super) struct Cohere {
     model: String,
@@ -94,6 +95,10 @@ impl Provider for Cohere {
         set(&mut body, "output_dimension", self.dimensions);
         set(&mut body, "truncate", self.truncate.map(|truncate| if truncate { "END" } else { "NONE" }));
         body
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[("output_dimension", "dimensions"), ("truncate", "truncate")]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {

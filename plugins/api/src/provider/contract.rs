@@ -24,6 +24,11 @@ pub(crate) trait Provider: Send + Sync {
     /// The vectors of an answer, in the order of the inputs.
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer>;
 
+    /// The keys of a request that a server may refuse and that can be left out.
+    fn spare(&self) -> &'static [Spare] {
+        &[]
+    }
+
     /// Asks the server about itself.
     fn greet(&mut self, _client: &Client) -> Result<(), Error> {
         Ok(())
@@ -44,6 +49,9 @@ pub(crate) trait Provider: Send + Sync {
         None
     }
 }
+
+/// A key of a request that can be left out, and the key of plugins.toml that it comes from.
+pub(crate) type Spare = (&'static str, &'static str);
 
 /// The limits of a request, as documented by the provider.
 #[derive(Clone, Copy, Debug)]

@@ -4,11 +4,12 @@ use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::contract::{Most, Provider, set};
-use crate::answer::{Answer, BadAnswer, Vector, json};
+use super::contract::{Most, Provider, Spare, set};
+use crate::answer::{Answer, BadAnswer, json};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
+use crate::vector::Vector;
 
 pub(super) struct Gemini {
     model: String,
@@ -63,6 +64,10 @@ impl Provider for Gemini {
             request
         };
         json!({"requests": inputs.iter().map(request).collect::<Vec<_>>()})
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[("taskType", "input_type"), ("outputDimensionality", "dimensions")]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {

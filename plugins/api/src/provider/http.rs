@@ -6,10 +6,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::contract::{Most, Provider};
-use crate::answer::{Answer, BadAnswer, Vector, amount, json};
+use crate::answer::{Answer, BadAnswer, amount, json};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
+use crate::vector::Vector;
 
 /// The placeholders for all inputs of a request, and for the only one.
 const ALL: &str = "{inputs}";
@@ -141,15 +142,18 @@ impl Provider for Http {
         if found.is_empty() {
             let start: String = answer.to_string().chars().take(80).collect();
             let vectors = self.vectors.join("/");
-            return Err(
-                format!("`vectors = \"/{vectors}\"` matches nothing in the answer, which begins with {start}").into()
-            );
+            return Err(BadAnswer::form(format!(
+                "`vectors = \"/{vectors}\"` matches nothing in the answer, which begins with {start}"
+            )));
         }
         let tokens = self.tokens.as_ref().and_then(|pointer| amount(answer.pointer(pointer)?));
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
         match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
             Ok(vectors) => Ok(Answer { vectors, usage, model: None }),
-            Err(error) => Err(BadAnswer { reason: format!("`vectors` does not lead to a vector: {error}"), usage }),
+            Err(error) => {
+                let reason = format!("`vectors` does not lead to a vector: {error}");
+                Err(BadAnswer { usage, ..BadAnswer::form(reason) })
+            }
         }
     }
 

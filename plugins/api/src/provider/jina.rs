@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::contract::{Most, Provider, set};
+use super::contract::{Most, Provider, Spare, set};
 use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::settings::Settings;
+use crate::settings::{Encoding, Settings};
 
 pub(super) struct Jina {
     model: String,
@@ -14,7 +14,7 @@ pub(super) struct Jina {
     task: Option<String>,
     dimensions: Option<usize>,
     truncate: Option<bool>,
-    base64: bool,
+    encoding: Encoding,
     images: bool,
 }
 
@@ -26,7 +26,7 @@ impl Jina {
             task: settings.input_type.clone(),
             dimensions: settings.dimensions,
             truncate: settings.truncate,
-            base64: settings.base64,
+            encoding: settings.encoding,
             images: settings.modality.name() == "image",
         }
     }
@@ -51,13 +51,22 @@ impl Provider for Jina {
             Input::Text(text) => Value::from(format!("{}{text}", self.prompt)),
             Input::File { base64, .. } => json!({"image": base64}),
         };
-        let encoding = if self.base64 { "base64" } else { "float" };
         let inputs: Vec<Value> = inputs.iter().map(input).collect();
-        let mut body = json!({"model": self.model, "input": inputs, "embedding_type": encoding});
+        let mut body = json!({"model": self.model, "input": inputs});
+        set(&mut body, "embedding_type", self.encoding.word());
         set(&mut body, "task", self.task.clone());
         set(&mut body, "dimensions", self.dimensions);
         set(&mut body, "truncate", self.truncate);
         body
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[
+            ("embedding_type", "encoding"),
+            ("task", "input_type"),
+            ("dimensions", "dimensions"),
+            ("truncate", "truncate"),
+        ]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {

@@ -14,7 +14,7 @@ use fusemix_sdk::{Error, Options};
 
 use crate::settings::Settings;
 
-pub(crate) use contract::Provider;
+pub(crate) use contract::{Provider, Spare};
 
 pub(crate) fn open(settings: &Settings, options: &Options) -> Result<Box<dyn Provider>, Error> {
     Ok(match settings.provider.as_str() {

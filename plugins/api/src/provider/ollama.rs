@@ -5,12 +5,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use super::contract::{Most, Provider, set};
-use crate::answer::{Answer, BadAnswer, Vector, json};
+use super::contract::{Most, Provider, Spare, set};
+use crate::answer::{Answer, BadAnswer, json};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
+use crate::vector::Vector;
 
 pub(super) struct Ollama {
     model: String,
@@ -70,6 +71,10 @@ impl Provider for Ollama {
         set(&mut body, "dimensions", self.dimensions);
         set(&mut body, "truncate", self.truncate);
         body
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[("dimensions", "dimensions"), ("truncate", "truncate")]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {

@@ -3,17 +3,17 @@
 use fusemix_sdk::{Error, Options};
 use serde_json::{Value, json};
 
-use super::contract::{Most, Provider, set};
+use super::contract::{Most, Provider, Spare, set};
 use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::settings::Settings;
+use crate::settings::{Encoding, Settings};
 
 pub(super) struct OpenAi {
     model: String,
     prompt: String,
     dimensions: Option<usize>,
-    base64: bool,
+    encoding: Encoding,
     /// The modality of items other than texts, as Infinity expects it.
     modality: Option<String>,
     /// The API version of an Azure deployment.
@@ -43,7 +43,7 @@ impl OpenAi {
             model: settings.model.clone(),
             prompt: settings.prompt.clone().unwrap_or_default(),
             dimensions: settings.dimensions,
-            base64: settings.base64,
+            encoding: settings.encoding,
             modality: Some(modality).filter(|modality| modality != "text"),
             is_elsewhere: settings.base_url.is_some() && api_version.is_none(),
             api_version,
@@ -82,8 +82,8 @@ impl Provider for OpenAi {
             Some(_) => inputs.iter().map(|input| input.or_uri()).collect(),
             None => inputs.iter().map(|input| format!("{}{}", self.prompt, input.text())).collect(),
         };
-        let encoding = if self.base64 { "base64" } else { "float" };
-        let mut body = json!({"model": self.model, "input": inputs, "encoding_format": encoding});
+        let mut body = json!({"model": self.model, "input": inputs});
+        set(&mut body, "encoding_format", self.encoding.word());
         set(&mut body, "dimensions", self.dimensions);
         set(&mut body, "modality", self.modality.clone());
         body
@@ -93,6 +93,10 @@ impl Provider for OpenAi {
         let answer = OpenAiAnswer::read(body)?;
         // Azure's deployments have names of their own.
         Ok(Answer { model: answer.model.filter(|_| self.api_version.is_none()), ..answer })
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[("encoding_format", "encoding"), ("dimensions", "dimensions")]
     }
 
     fn fingerprint(&self) -> Vec<(&'static str, String)> {

@@ -4,7 +4,7 @@ use fusemix_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::contract::{Most, Provider, set};
+use super::contract::{Most, Provider, Spare, set};
 use crate::answer::{Answer, BadAnswer, json};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -71,6 +71,10 @@ impl Provider for Tei {
         set(&mut body, "prompt_name", self.prompt_name.clone());
         set(&mut body, "dimensions", self.dimensions);
         body
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[("prompt_name", "input_type"), ("dimensions", "dimensions")]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::contract::{Most, Provider, set};
+use super::contract::{Most, Provider, Spare, set};
 use crate::answer::{Answer, BadAnswer, OpenAiAnswer};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
-use crate::settings::Settings;
+use crate::settings::{Encoding, Settings};
 
 pub(super) struct Voyage {
     model: String,
@@ -26,7 +26,7 @@ impl Voyage {
             input_type: settings.input_type.clone(),
             dimensions: settings.dimensions,
             truncate: settings.truncate,
-            base64: settings.base64,
+            base64: settings.encoding == Encoding::Base64,
             // These take texts too, so that both towers may have one model.
             multimodal: settings.modality.name() == "image" || settings.model.contains("multimodal"),
         }
@@ -66,6 +66,16 @@ impl Provider for Voyage {
         set(&mut body, "output_dimension", self.dimensions);
         set(&mut body, "truncation", self.truncate);
         body
+    }
+
+    fn spare(&self) -> &'static [Spare] {
+        &[
+            ("encoding_format", "encoding"),
+            ("output_encoding", "encoding"),
+            ("input_type", "input_type"),
+            ("output_dimension", "dimensions"),
+            ("truncation", "truncate"),
+        ]
     }
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
