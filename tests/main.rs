@@ -24,6 +24,7 @@ mod plugins;
 mod precomputed;
 mod python;
 mod recipe;
+mod refusals;
 mod resume;
 mod seed;
 mod server;

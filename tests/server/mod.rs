@@ -68,6 +68,25 @@ pub enum Fault {
     /// 200 with a number that f64 cannot hold, and with a usage below 0.
     Huge,
     Refund,
+    /// The right vectors without the index 0, and all with the index 0.
+    NoZero,
+    AllZero,
+    /// In place of each vector one for each token, and the vector nested once more.
+    Tokens,
+    Nested,
+    /// Only the vector of the first item.
+    First,
+    /// This status with this body.
+    Says(u16, &'static str),
+}
+
+/// A key that the server refuses with a status and these words: with any value, or with one.
+#[derive(Clone, Copy, Debug)]
+pub struct Refuses {
+    pub key: &'static str,
+    pub value: Option<&'static str>,
+    pub status: u16,
+    pub words: &'static str,
 }
 
 /// The fault of request `n`, from 0.
@@ -90,6 +109,7 @@ pub struct Server {
 
 struct Served {
     wire: Wire,
+    refuses: Vec<Refuses>,
     script: Script,
     latency: Duration,
     requests: AtomicUsize,
@@ -103,11 +123,20 @@ impl Server {
         latency: Duration,
         script: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
+        Self::of(wire, latency, Box::new(script), Vec::new())
+    }
+
+    /// A server that refuses some keys.
+    pub fn refusing(wire: Wire, refuses: Vec<Refuses>) -> Self {
+        Self::of(wire, Duration::ZERO, Box::new(|_| None), refuses)
+    }
+
+    fn of(wire: Wire, latency: Duration, script: Script, refuses: Vec<Refuses>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (log, ends) = (Arc::<Mutex<Vec<Entry>>>::default(), Arc::<AtomicBool>::default());
         let requests = AtomicUsize::new(0);
-        let served = Arc::new(Served { wire, script: Box::new(script), latency, requests, log: log.clone() });
+        let served = Arc::new(Served { wire, refuses, script, latency, requests, log: log.clone() });
         let ended = ends.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -219,6 +248,15 @@ impl Served {
             }
         };
         let inputs = &asked.inputs;
+        let refused = self.refuses.iter().find(|refuses| {
+            let found =
+                asked.body.get(refuses.key).or_else(|| asked.body.pointer(&format!("/requests/0/{}", refuses.key)));
+            found.is_some_and(|found| refuses.value.is_none_or(|value| found == value))
+        });
+        if let Some(Refuses { status, words, .. }) = refused {
+            log(inputs, false);
+            return answer(stream, *status, "", self.wire.complaint(words).to_string().as_bytes());
+        }
         if inputs.iter().any(|input| input.contains("poison")) {
             log(inputs, false);
             return answer(stream, 400, "", self.wire.complaint("an input is not allowed").to_string().as_bytes());
@@ -232,9 +270,12 @@ impl Served {
         // One item is never too many.
         let many = |fault: &Fault| inputs.len() > 1 || !matches!(fault, Fault::TooLarge | Fault::Unprocessable);
         let fault = (self.script)(number).filter(many);
-        let right = matches!(fault, None | Some(Fault::Shuffled | Fault::Refund));
+        let few = |fault: &Option<Fault>| fault == &Some(Fault::First) && inputs.len() == 1;
+        let right = few(&fault)
+            || matches!(fault, None | Some(Fault::Shuffled | Fault::Refund | Fault::NoZero | Fault::AllZero));
         let (status, headers, body) = match fault {
             None => (200, String::new(), whole(None)),
+            Some(Fault::Says(status, body)) => (status, String::new(), body.as_bytes().to_vec()),
             Some(Fault::Limited) => (429, "retry-after: 0\r\n".to_owned(), say("too many requests")),
             Some(Fault::LimitedUntil) => {
                 (429, "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n".to_owned(), say("too many requests"))

@@ -306,6 +306,7 @@ impl Wire {
         }
         match fault {
             Some(Fault::Few) => drop(rows.pop()),
+            Some(Fault::First) => rows.truncate(1),
             Some(Fault::Shuffled) if indexed => rows.reverse(),
             Some(Fault::Twice) if indexed && rows.len() > 1 => rows[1].0 = 0,
             Some(Fault::Twice) => rows.push(rows[0].clone()),
@@ -321,6 +322,11 @@ impl Wire {
             false => {
                 row.iter().map(|&value| if value.is_infinite() { Value::from(HUGE) } else { value.into() }).collect()
             }
+        };
+        let embedding = |row: &[f32]| match fault {
+            Some(Fault::Tokens) => Value::from(vec![embedding(row); 3]),
+            Some(Fault::Nested) => Value::from(vec![embedding(row)]),
+            _ => embedding(row),
         };
         let tokens: usize = inputs.iter().map(|input| input.len().div_ceil(4)).sum();
         let tokens = if fault == Some(Fault::Refund) { -1_000_000 } else { tokens as i64 };
@@ -348,9 +354,11 @@ impl Wire {
                 json!({"result": {"items": items}, "used": tokens})
             }
             _ => {
-                let data = rows
-                    .iter()
-                    .map(|(index, row)| json!({"object": "embedding", "index": index, "embedding": embedding(row)}));
+                let data = rows.iter().map(|(index, row)| match (fault, *index) {
+                    (Some(Fault::NoZero), 0) => json!({"object": "embedding", "embedding": embedding(row)}),
+                    (Some(Fault::AllZero), _) => json!({"index": 0, "embedding": embedding(row)}),
+                    (_, index) => json!({"object": "embedding", "index": index, "embedding": embedding(row)}),
+                });
                 json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": "m",
                     "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
             }

@@ -35,6 +35,8 @@ pub struct LoadedEncoder {
     /// The time for which items that fail for a passing reason are tried again.
     pub retry_limit: Duration,
     plugin: Plugin,
+    /// plugins.toml.
+    file: TomlFile,
     lacks_price: bool,
     services: Services,
     permits: Permits,
@@ -77,8 +79,8 @@ pub enum EncoderError {
          `retry_seconds` in plugins.toml"
     )]
     Passing { encoder: String, limit: Duration, reason: String },
-    #[error("encoder `{encoder}`: {cause}")]
-    Call { encoder: String, cause: Error },
+    #[error("{}encoder `{encoder}`: {cause}", place.as_ref().map_or(String::new(), |place| format!("{place}: ")))]
+    Call { place: Option<String>, encoder: String, cause: Error },
     #[error("encoder `{encoder}` broke the plugin interface: {reason}; tell the plugin's author")]
     Protocol { encoder: String, reason: String },
 }
@@ -169,6 +171,7 @@ impl LoadedEncoder {
             description,
             fingerprint,
             plugin: plugin.clone(),
+            file: file.clone(),
             lacks_price,
             time_limit,
             retry_limit: entry.host.retry_limit(),
@@ -234,7 +237,7 @@ impl LoadedEncoder {
                 serde_json::from_str(&json).map_err(|error| protocol(format!("cannot parse its sizes: {error}")))?
             }
             RResult::RErr(error) => {
-                return Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) });
+                return Err(self.call_error(&error));
             }
         };
         match sizes.len() == items.len() {
@@ -259,8 +262,15 @@ impl LoadedEncoder {
         kept.map_err(|reason| EncoderError::Protocol { encoder: self.name.clone(), reason })?;
         match ended {
             RResult::ROk(()) => Ok(()),
-            RResult::RErr(error) => Err(EncoderError::Call { encoder: self.name.clone(), cause: sdk_error(&error) }),
+            RResult::RErr(error) => Err(self.call_error(&error)),
         }
+    }
+
+    /// The error of a call, with the place of the key of plugins.toml that is at fault.
+    fn call_error(&self, json: &str) -> EncoderError {
+        let cause = sdk_error(json);
+        let place = cause.key.as_ref().map(|key| self.file.place(&["encoder", &self.name, key]));
+        EncoderError::Call { place, encoder: self.name.clone(), cause }
     }
 }
 

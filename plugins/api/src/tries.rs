@@ -110,7 +110,8 @@ impl Tries {
 
     /// After an answer without good vectors.
     pub(crate) fn after_answer(&mut self, trouble: Trouble, server: Server) -> Next {
-        self.again(trouble, self.answers(), server)
+        let tries = if self.unproven { self.answers().min(UNPROVEN) } else { self.answers() };
+        self.again(trouble, tries, server)
     }
 
     /// After no answer.
@@ -153,8 +154,7 @@ impl Tries {
 
     /// Tries of a request whose answers may have to be paid for.
     fn answers(&self) -> u32 {
-        let answers = ANSWERS[usize::from(!self.several)];
-        self.most().min(if self.unproven { UNPROVEN } else { answers })
+        self.most().min(ANSWERS[usize::from(!self.several)])
     }
 
     /// True for a part of a request that was tried whole; it is tried less often, down to the single item.

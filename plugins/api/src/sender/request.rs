@@ -1,0 +1,149 @@
+//! One request: sent again for as long as it may help.
+
+use fusemix_sdk::{Error, tracing};
+use rand::RngExt;
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::reading::Unread;
+use super::{Job, Part, Sender};
+use crate::body::Most;
+use crate::diagnosis::probes;
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::pace;
+use crate::tries::{Next, Server, Tries, Trouble};
+use crate::vector::Judged;
+
+/// The longest pause that the server did not ask for.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The items with which it is found out which key a server refuses.
+const DIAGNOSES: u32 = 2;
+
+impl Sender {
+    /// Sends one request, retrying as long as it may help; at least one of the returned vectors is good.
+    pub(super) fn request(&self, part: &Part, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Trouble> {
+        let host = job.sink.host();
+        let parcels = &job.parcels[part.parcels.clone()];
+        let inputs: Vec<&Input> = parcels.iter().map(|parcel| &parcel.input).collect();
+        let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
+        let body = self.provider.body(&inputs);
+        let unproven = !self.sizes.is_proven(inputs.len());
+        let mut tries = Tries::new(inputs.len(), part.halved, self.retries).unproven(unproven);
+        let before = self.answers.load(Ordering::Relaxed);
+        loop {
+            self.pace.take(tokens, host)?;
+            if let Some(error) = self.fatal.get() {
+                return Err(error.clone().into());
+            }
+            job.sink.used("requests", 1.0);
+            if tries.any() {
+                job.sink.used("repeats", 1.0);
+            }
+            let works = self.works();
+            let answer = self.exchange(&body, inputs.len(), tokens);
+            let server = || Server { works, answers_others: self.answers.load(Ordering::Relaxed) > before };
+            let read = answer.map_err(Unread::Failure).and_then(|body| self.read(&body, inputs.len(), job));
+            let next = match read {
+                Ok(vectors) => {
+                    if tries.have_failed() {
+                        host.status("");
+                    }
+                    return Ok(vectors);
+                }
+                Err(Unread::Trouble(trouble)) => tries.after_answer(trouble, server()),
+                Err(Unread::Failure(failure)) => {
+                    let may_be_a_key = matches!(failure, Failure::Refused(_) | Failure::Broken(_));
+                    if may_be_a_key && inputs.len() == 1 && !self.works() {
+                        if let Some(error) = self.diagnose(&body, &failure.to_string(), tokens, job)? {
+                            self.fatal.get_or_init(|| error.clone());
+                            return Err(error.into());
+                        }
+                    }
+                    tries.after(failure, server())
+                }
+            };
+            match next {
+                Next::Again { number, reason } => {
+                    host.status(&format!("retrying ({number}): {reason}"));
+                    let until = Instant::now() + self.pause(number);
+                    pace::wait(until, &format!("before retrying: {reason}"), host)?;
+                }
+                Next::Later { asked, number, reason } => {
+                    let who = if asked.is_some() { "as the server asks" } else { "before trying again" };
+                    let pause = asked.unwrap_or_default().max(self.pause(number));
+                    if !pause.is_zero() && !self.told_of_waits.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("waiting {:.1} s {who}: {reason}", pause.as_secs_f64());
+                    }
+                    self.pace.pause(pause, &format!("{who}: {reason}"));
+                }
+                Next::GiveUp(trouble) => {
+                    if let Trouble::Stop(error) = &trouble {
+                        self.fatal.get_or_init(|| error.clone());
+                    }
+                    return Err(trouble);
+                }
+            }
+        }
+    }
+
+    /// Makes one try of a request with so many `items` and `tokens`, and returns the answer's body. Limits reported by
+    /// the server are respected.
+    fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
+        let start = Instant::now();
+        let width = self.width.get().copied().or(self.dimensions);
+        let most = |request| Most::of_vectors(items, width, request);
+        let replied = self.client.post(&self.provider.endpoint(), body, most);
+        let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
+        tracing::debug!("{items} items, after {:?}: {came}", start.elapsed());
+        match replied {
+            Ok(reply) => {
+                self.pace.heed(reply.allowance, tokens);
+                Ok(reply.body)
+            }
+            Err(failure) => {
+                if let Failure::Again { after: Some(after), reason } = &failure {
+                    self.pace.pause(*after, &format!("as the server asks: {reason}"));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The error if the server refuses not the item but a key of its request: it answers without the key, and refuses
+    /// the request once more.
+    fn diagnose(&self, body: &Value, words: &str, tokens: u64, job: &mut Job<'_, '_>) -> Result<Option<Error>, Error> {
+        if self.diagnoses.fetch_add(1, Ordering::Relaxed) >= DIAGNOSES {
+            return Ok(None);
+        }
+        let mut answers = |body: &Value| {
+            self.pace.take(tokens, job.sink.host())?;
+            job.sink.used("requests", 1.0);
+            let answer = self.exchange(body, 1, tokens);
+            let answer = answer.ok().and_then(|body| self.provider.answer(&body).ok());
+            if let Some(answer) = &answer {
+                // It is not kept, but it is paid for.
+                answer.usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
+                job.sink.used("items", 1.0);
+            }
+            Ok::<_, Error>(answer.and_then(|answer| answer.judge(1).ok()).is_some_and(|judged| judged[0].is_ok()))
+        };
+        for probe in probes(body, self.provider.spare(), self.encoding, words) {
+            if answers(&probe.body)? {
+                // A server that was not ready would answer the request itself by now.
+                return Ok(if answers(body)? { None } else { Some(probe.error(words)) });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The pause of this number: it doubles, with jitter between calls; 0 is none.
+    fn pause(&self, number: u32) -> Duration {
+        if number == 0 {
+            return Duration::ZERO;
+        }
+        let longest = self.backoff.saturating_mul(1 << (number - 1).min(16)).min(LONGEST);
+        longest.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+}
