@@ -55,9 +55,43 @@
 //! the same latent for the same item, alone or in a batch, within [`Description::tolerance`]; a bad item that fails
 //! alone. A panic is caught at the boundary (so leave `panic = "unwind"` as it is) and ends this encoder's run, not the
 //! host.
+//!
 //! # Results that must not be lost
 //! An encoder that pays for its latents, or works long on each, puts them into its [`Sink`] as they arrive, and calls
 //! [`Sink::store`] before it continues: from then on they are on the host's disk, whatever happens.
+//!
+//! # Failures that pass
+//! An item whose failure passes by itself is an [`ItemError::passing`]: the host tries it again in the same run, while
+//! other items go on, and the next run does if it has not passed by then.
+//!
+//! ```
+//! use fusemix_sdk::ItemError;
+//! use std::time::Duration;
+//!
+//! /// The outcome of an item to which a server gives no answer; it may have said how long to wait.
+//! fn no_answer(wait: Option<Duration>) -> ItemError {
+//!     let error = ItemError::passing("the server does not answer");
+//!     match wait {
+//!         Some(wait) => error.after(wait),
+//!         None => error,
+//!     }
+//! }
+//! # assert_eq!(no_answer(Some(Duration::from_secs(2))).retry_ms, Some(2000));
+//! # assert_eq!(no_answer(None).retry_ms, Some(0));
+//! ```
+//!
+//! # Long calls
+//! The host asks a call to stop when the user does, and waits for its end. A call that takes longer than a second looks
+//! at [`Host::should_stop`] now and then:
+//!
+//! ```
+//! use fusemix_sdk::{Error, Sink};
+//!
+//! /// Before each piece of long work.
+//! fn go_on(sink: &Sink<'_>) -> Result<(), Error> {
+//!     if sink.host().should_stop() { Err(Error::stopped()) } else { Ok(()) }
+//! }
+//! ```
 //!
 //! # Versions
 //! A plugin built against 1.x of this crate loads in every host of the same major line, older or newer.
