@@ -268,3 +268,27 @@ fn items_that_the_plugin_gives_up_are_tried_again_in_the_same_run() {
     stored_right(&place, &lines(&table(20)));
     assert!(server.answered().values().all(|&times| times == 1));
 }
+
+#[test]
+fn a_server_that_starts_again_in_the_middle_of_a_run_costs_no_item() {
+    let server = Server::start(Wire::OpenAi, Duration::from_millis(2), |_| None);
+    let place = place(&server, Wire::OpenAi, "batch = 2\nconcurrency = 2\nretries = 0\n");
+    place.write("data.tsv", table(400));
+    let mut command = place.command(&format!("{ENCODE} --json"));
+    let running = command.env("TEST_KEY", KEY).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while server.requests().len() < 10 {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let address = server.address.clone();
+    drop(server);
+    std::thread::sleep(Duration::from_millis(1200));
+    let server = Server::again(&address, Wire::OpenAi);
+    let ran = Ran::from(running.wait_with_output().unwrap());
+    let summary = ran.json_code(0);
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&400.into(), &0.into()));
+    assert!(!server.requests().is_empty(), "it was over before");
+    assert!(ran.stderr.contains("this may pass: such items are tried again for 60 s"), "{}", ran.stderr);
+    stored_right(&place, &lines(&table(400)));
+}

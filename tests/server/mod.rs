@@ -108,6 +108,7 @@ pub struct Server {
 }
 
 struct Served {
+    ends: Arc<AtomicBool>,
     wire: Wire,
     refuses: Vec<Refuses>,
     script: Script,
@@ -123,20 +124,26 @@ impl Server {
         latency: Duration,
         script: impl Fn(usize) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
-        Self::of(wire, latency, Box::new(script), Vec::new())
+        Self::of("127.0.0.1:0", wire, latency, Box::new(script), Vec::new())
+    }
+
+    /// A server without faults in the place of one that is gone.
+    pub fn again(address: &str, wire: Wire) -> Self {
+        Self::of(address.trim_start_matches("http://"), wire, Duration::ZERO, Box::new(|_| None), Vec::new())
     }
 
     /// A server that refuses some keys.
     pub fn refusing(wire: Wire, refuses: Vec<Refuses>) -> Self {
-        Self::of(wire, Duration::ZERO, Box::new(|_| None), refuses)
+        Self::of("127.0.0.1:0", wire, Duration::ZERO, Box::new(|_| None), refuses)
     }
 
-    fn of(wire: Wire, latency: Duration, script: Script, refuses: Vec<Refuses>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn of(address: &str, wire: Wire, latency: Duration, script: Script, refuses: Vec<Refuses>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (log, ends) = (Arc::<Mutex<Vec<Entry>>>::default(), Arc::<AtomicBool>::default());
         let requests = AtomicUsize::new(0);
-        let served = Arc::new(Served { wire, refuses, script, latency, requests, log: log.clone() });
+        let served =
+            Arc::new(Served { ends: ends.clone(), wire, refuses, script, latency, requests, log: log.clone() });
         let ended = ends.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -220,7 +227,7 @@ impl Served {
         stream.set_nodelay(true).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some(request) = read(&mut reader) {
-            if self.exchange(&request, &mut stream).is_err() {
+            if self.ends.load(Ordering::Relaxed) || self.exchange(&request, &mut stream).is_err() {
                 return;
             }
         }

@@ -29,7 +29,7 @@ pub fn encode_once(
     let mut pending: VecDeque<Sample> = samples(items, encoder)?.collect();
     afford(encoder, pending.iter().map(|sample| sample.size.tokens).sum(), pending.len(), most)?;
     let mut calls = Calls::new(encoder.clone());
-    let (mut latents, mut later) = (HashMap::new(), Later::new(encoder));
+    let (mut latents, mut later, mut paid) = (HashMap::new(), Later::new(encoder), 0.0);
     while !pending.is_empty() || !later.is_empty() || calls.under_way() > 0 {
         if calls.failed() || stop.is_asked() {
             pending.clear();
@@ -38,14 +38,23 @@ pub fn encode_once(
             calls.say_what_is_awaited(stop);
         }
         while let Some(batch) = (!calls.is_full()).then(|| later.due(Instant::now())).flatten() {
-            calls.start(batch);
+            // Tries that had to be paid for count.
+            match afford(encoder, batch.size.tokens, batch.samples.len(), most.map(|most| most - paid)) {
+                Ok(()) => calls.start(batch),
+                Err(error) => {
+                    let failed = |sample: &Sample| (sample.key, Err(error.to_string()));
+                    latents.extend(batch.samples.iter().map(failed));
+                }
+            }
         }
         while !pending.is_empty() && !calls.is_full() {
             calls.start(pack(&pending, &encoder.description).take(&mut pending));
         }
         for answer in calls.wait(TICK) {
             let measured = answer.samples().map(|sample| sample.size.tokens).sum();
-            spend(&spent(&answer.rows, measured, encoder));
+            let spent = spent(&answer.rows, measured, encoder);
+            paid += spent.cost.unwrap_or(0.0);
+            spend(&spent);
             if let Some(got) = answer.width() {
                 let expected = *width.get_or_insert(got);
                 if got != expected {

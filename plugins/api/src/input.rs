@@ -51,3 +51,21 @@ impl Input {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fusemix_sdk::Modality;
+
+    #[test]
+    fn files_are_sent_under_their_own_names() {
+        let uri =
+            |modality: &Modality, bytes: &[u8]| Input::of(&Item::new(modality, bytes)).map(|input| input.or_uri());
+        let of = |modality: &Modality, bytes: &[u8]| uri(modality, bytes).map_err(|error| error.message);
+        assert_eq!(of(&Modality::Audio, b"\xff\xf1\x50\x80"), Ok("data:audio/aac;base64,//FQgA==".to_owned()));
+        assert_eq!(of(&Modality::Audio, b"\xff\xfb\x90\x00"), Ok("data:audio/mpeg;base64,//uQAA==".to_owned()));
+        let refused = of(&Modality::Image, b"\xff\xf1\x50\x80").unwrap_err();
+        assert_eq!(refused, "the file is audio/aac, not an image");
+        assert!(of(&Modality::Audio, b"text").unwrap_err().starts_with("not a file of a kind that can be sent: WAV"));
+    }
+}

@@ -12,7 +12,9 @@ const PATIENCE: u32 = 8;
 /// The tries of a request of several items, and of one, whose answers cannot be used: they may cost as much as good
 /// ones.
 const ANSWERS: [u32; 2] = [3, 5];
-/// The same while no request of that many items has been answered well.
+/// The retries of a request to a server that worked and is gone.
+const GONE: u32 = 3;
+/// The tries of an answer that cannot be used while no request of that many items has been answered well.
 const UNPROVEN: u32 = 2;
 
 /// The reason why some inputs have no vectors.
@@ -26,6 +28,8 @@ pub(crate) enum Trouble {
     Unusable(String),
     /// The same, but it may pass by itself: no answer came.
     Passing(String),
+    /// None of them is the cause: a server that worked is gone, and may come back.
+    Gone(String),
     /// None of them is the cause.
     Stop(Error),
 }
@@ -33,7 +37,8 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Refused(reason) | Self::Unsure(reason) | Self::Unusable(reason) | Self::Passing(reason) => reason,
+            Self::Refused(reason) | Self::Unsure(reason) | Self::Unusable(reason) => reason,
+            Self::Passing(reason) | Self::Gone(reason) => reason,
             Self::Stop(error) => &error.message,
         }
     }
@@ -126,9 +131,10 @@ impl Tries {
                 let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
                 (stop(format!("{SLOW} from {address}, {answers} times; {advice}")), answers)
             }
+            // A server that was there will perhaps be there again: the host waits for it, beside what else it does.
+            Failure::Unreachable(reason) if server.works => (Trouble::Gone(reason), 1 + self.retries.min(GONE)),
             Failure::Unreachable(reason) => {
-                // A server that was there will perhaps be there again.
-                let tries = 1 + if server.works { self.retries } else { self.retries.min(2) };
+                let tries = 1 + self.retries.min(2);
                 (stop(format!("{reason}; tried {tries} times")), tries)
             }
             Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason), answers),
@@ -164,7 +170,8 @@ impl Tries {
 
     /// The next of so many `tries`.
     fn again(&mut self, trouble: Trouble, tries: u32, server: Server) -> Next {
-        let times = if matches!(trouble, Trouble::Stop(_)) { &mut self.failed } else { &mut self.unsure };
+        let is_apart = matches!(trouble, Trouble::Stop(_) | Trouble::Gone(_));
+        let times = if is_apart { &mut self.failed } else { &mut self.unsure };
         *times += 1;
         let (number, reason) = (*times, trouble.reason().to_owned());
         let tries = if server.answers_others { tries.min(self.answers()) } else { tries };
@@ -239,7 +246,7 @@ mod tests {
         // Then it may be the items; a server that is gone is still a server.
         assert_eq!(sent(5, false, WORKS, &again("reset")), (9, passing("reset")));
         assert_eq!(sent(1, false, WORKS, &broken), (5, unsure("500")));
-        assert_eq!(sent(5, false, WORKS, &gone), (9, stop("no route; tried 9 times")));
+        assert_eq!(sent(5, false, WORKS, &gone), (4, Trouble::Gone("no route".to_owned())));
         assert_eq!(sent(5, false, WORKS, &slow), (3, passing(SLOW)));
         // Several items may be too many, whatever worked.
         assert_eq!(sent(5, false, NEW, &broken), (3, unsure("500")));

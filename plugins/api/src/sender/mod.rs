@@ -155,6 +155,11 @@ impl Sender {
                     }
                 }
                 Err(Trouble::Stop(error)) => return Err(job.told(error)),
+                // No other request would reach it either.
+                Err(Trouble::Gone(reason)) => {
+                    let rest = parts.drain(..).chain([part]).flat_map(|part| part.parcels);
+                    rest.for_each(|at| job.sink.put(parcels[at].place, Outcome::Err(ItemError::passing(&*reason))));
+                }
                 Err(trouble) if part.parcels.len() > 1 => self.split(part, &trouble, &mut parts),
                 Err(Trouble::Refused(reason)) => {
                     self.fail(part.parcels.start, ItemError::new(reason), 256, &mut job)?;
