@@ -2,13 +2,18 @@
 
 use fusemix_sdk::ItemError;
 use std::io::{Cursor, ErrorKind};
+use std::sync::LazyLock;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::common::Tier;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
 use symphonia::core::io::MediaSourceStream;
+use symphonia::core::packet::Packet;
 
-use crate::{mpeg, ogg};
+use crate::adpcm;
+use crate::container::{self, Blocks, Content, Span, Trim, mpeg, ogg, unsupported};
 
 /// Samples a second that a sound may have.
 pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
@@ -16,14 +21,14 @@ pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
 /// two frames of MP3.
 const SLACK: u64 = 2304;
 /// Containers that declare their exact length.
-const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
+const EXACT: [&str; 1] = ["flac"];
 
 /// The most samples of all channels in a packet: a decoder allocates as many as the header claims.
 const ROOM: u64 = 1 << 22;
 
 /// A sound file that is being read.
 pub(crate) struct Decoder<'a> {
-    format: Box<dyn FormatReader + 'a>,
+    source: Source<'a>,
     codec: Box<dyn AudioDecoder>,
     track: u32,
     rate: u32,
@@ -32,8 +37,11 @@ pub(crate) struct Decoder<'a> {
     slack: u64,
     decoded: u64,
     packets: Packets,
-    /// Samples of a packet, interleaved by channel.
+    /// What is delay or padding, by the container: known once the rate is.
+    trim: Trim,
+    /// Samples of a packet, interleaved by channel, and their mean.
     interleaved: Vec<f32>,
+    mono: Vec<f32>,
     /// The samples of the first packet, which told the rate.
     first: Vec<f32>,
 }
@@ -44,34 +52,44 @@ struct Packets {
     lost: u64,
 }
 
+/// Where packets come from.
+enum Source<'a> {
+    Blocks(Blocks<'a>),
+    /// A reader, with the file that it reads.
+    Reader(Box<dyn FormatReader + 'a>, &'a [u8]),
+}
+
+impl Source<'_> {
+    fn next(&mut self) -> Result<Option<Packet>, Error> {
+        match self {
+            Self::Blocks(blocks) => Ok(blocks.next()),
+            Self::Reader(format, _) => format.next_packet(),
+        }
+    }
+
+    /// The span that is the sound, at `rate` samples a second.
+    fn span(&self, track: u32, rate: u32) -> Span {
+        let Self::Reader(format, file) = self else { return Span::default() };
+        let announced = || format.tracks().iter().find(|candidate| candidate.id == track);
+        match (format.format_info().short_name, announced()) {
+            // Its reader leaves the delay to whoever decodes.
+            ("caf", Some(Track { delay: Some(delay), num_frames, .. })) => {
+                Span { skip: (*delay).into(), keep: *num_frames, tail: 0 }
+            }
+            _ => container::span(file, track, rate),
+        }
+    }
+}
+
 impl<'a> Decoder<'a> {
     /// Reads up to the first samples.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, ItemError> {
         if bytes.is_empty() {
             return Err(ItemError::new("an empty file"));
         }
-        let bytes = mpeg::untagged(bytes);
-        if bytes.is_empty() || ogg::is_cut(bytes) {
-            return Err(cut());
-        }
-        let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
-        let probe = symphonia::default::get_probe();
-        let format = probe.probe(&Hint::new(), source, Default::default(), Default::default());
-        let format = format.map_err(|error| unopened(error, bytes))?;
-        let (track, codec) = audio(&*format)?;
-        let (id, announced) = (track.id, announced(&*format, track, bytes));
-        let slack = if EXACT.contains(&format.format_info().short_name) { 0 } else { SLACK };
-        let mut decoder = Self {
-            format,
-            codec,
-            track: id,
-            rate: 0,
-            announced,
-            slack,
-            decoded: 0,
-            packets: Packets::default(),
-            interleaved: Vec::new(),
-            first: Vec::new(),
+        let mut decoder = match container::read(bytes)? {
+            Content::Blocks(blocks) => Self::of_blocks(blocks)?,
+            Content::Packets(bytes) => Self::of_packets(bytes)?,
         };
         let mut first = Vec::new();
         while first.is_empty() {
@@ -81,6 +99,46 @@ impl<'a> Decoder<'a> {
         }
         decoder.first = first;
         Ok(decoder)
+    }
+
+    fn of_blocks(blocks: Blocks<'a>) -> Result<Self, ItemError> {
+        let params = blocks.params();
+        Ok(Self::new(Source::Blocks(blocks), make(&params).map_err(undecodable)?, 0, None, 0))
+    }
+
+    fn of_packets(bytes: &'a [u8]) -> Result<Self, ItemError> {
+        let bytes = mpeg::untagged(bytes);
+        if let Some(codec) = container::unknown_codec(bytes) {
+            return Err(unsupported(&codec));
+        }
+        if bytes.is_empty() || ogg::is_cut(bytes) {
+            return Err(cut());
+        }
+        let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let probe = symphonia::default::get_probe();
+        let format = probe.probe(&Hint::new(), source, Default::default(), Default::default());
+        let format = format.map_err(|error| unopened(error, bytes))?;
+        let (track, codec) = audio(&*format, bytes)?;
+        let (id, announced) = (track.id, announced(&*format, track, bytes));
+        let slack = if EXACT.contains(&format.format_info().short_name) { 0 } else { SLACK };
+        Ok(Self::new(Source::Reader(format, bytes), codec, id, announced, slack))
+    }
+
+    fn new(source: Source<'a>, codec: Box<dyn AudioDecoder>, track: u32, announced: Option<u64>, slack: u64) -> Self {
+        Self {
+            source,
+            codec,
+            track,
+            rate: 0,
+            announced,
+            slack,
+            decoded: 0,
+            packets: Packets::default(),
+            trim: Trim::default(),
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            first: Vec::new(),
+        }
     }
 
     /// Samples a second.
@@ -98,7 +156,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn packet(&mut self, mono: &mut Vec<f32>) -> Result<bool, ItemError> {
-        let packet = match self.format.next_packet() {
+        let packet = match self.source.next() {
             Ok(Some(packet)) => packet,
             Ok(None) => return self.end().map(|()| false),
             Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -106,7 +164,8 @@ impl<'a> Decoder<'a> {
             }
             // Another sound follows in the same file.
             Err(Error::ResetRequired) => {
-                let (track, codec) = audio(&*self.format)?;
+                let Source::Reader(format, bytes) = &self.source else { return self.end().map(|()| false) };
+                let (track, codec) = audio(&**format, bytes)?;
                 (self.track, self.codec, self.announced) = (track.id, codec, None);
                 return Ok(true);
             }
@@ -130,7 +189,10 @@ impl<'a> Decoder<'a> {
             return Ok(true);
         }
         match self.rate {
-            0 if RATES.contains(&(rate as usize)) => self.rate = rate,
+            0 if RATES.contains(&(rate as usize)) => {
+                self.rate = rate;
+                self.trim = Trim::new(self.source.span(self.track, rate));
+            }
             0 => {
                 return Err(ItemError::new(format!(
                     "its sample rate is {rate} Hz; it must be between 1000 and 768000 Hz"
@@ -145,7 +207,10 @@ impl<'a> Decoder<'a> {
         self.interleaved.resize(decoded.samples_interleaved(), 0.0);
         decoded.copy_to_slice_interleaved(&mut self.interleaved);
         self.decoded += decoded.frames() as u64;
-        mono.extend(self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        let means = self.interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32);
+        self.mono.clear();
+        self.mono.extend(means);
+        self.trim.pass(&self.mono, mono);
         Ok(true)
     }
 
@@ -163,16 +228,29 @@ impl<'a> Decoder<'a> {
 }
 
 /// The first sound track, and its decoder.
-fn audio(format: &dyn FormatReader) -> Result<(&Track, Box<dyn AudioDecoder>), ItemError> {
+fn audio<'f>(format: &'f dyn FormatReader, bytes: &[u8]) -> Result<(&'f Track, Box<dyn AudioDecoder>), ItemError> {
     let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
     let params = track.codec_params.as_ref().and_then(|params| params.audio());
-    let params = params.ok_or_else(|| ItemError::new("no sound in it"))?;
-    if room(params) > ROOM {
+    let mut params = params.ok_or_else(|| ItemError::new("no sound in it"))?.clone();
+    if room(&params) > ROOM {
         return Err(undecodable("a packet claims an impossible length"));
     }
-    let codec = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default());
-    let unknown = |error| ItemError::new(format!("its codec is not supported ({error}); convert it to FLAC"));
-    Ok((track, codec.map_err(unknown)?))
+    container::mend(bytes, track.id, &mut params);
+    let name =
+        || symphonia::default::get_codecs().get_audio_decoder(params.codec).map(|known| known.codec.info.long_name);
+    let codec = make(&params);
+    Ok((track, codec.map_err(|error| unsupported(&format!("{} ({error})", name().unwrap_or("an unknown one"))))?))
+}
+
+/// A decoder: ours of ADPCM, whose samples are libsndfile's, before the library's.
+fn make(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Error> {
+    static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+        let mut codecs = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut codecs);
+        codecs.register_audio_decoder_at_tier::<adpcm::Adpcm>(Tier::Preferred);
+        codecs
+    });
+    CODECS.make_audio_decoder(params, &Default::default())
 }
 
 /// Samples of all channels in a packet, by the header.
@@ -187,7 +265,7 @@ fn announced(format: &dyn FormatReader, track: &Track, bytes: &[u8]) -> Option<u
     track.num_frames.filter(|_| !guessed)
 }
 
-fn cut() -> ItemError {
+pub(crate) fn cut() -> ItemError {
     ItemError::new("the file is truncated: it ends within the sound")
 }
 
@@ -201,12 +279,12 @@ fn unopened(error: Error, bytes: &[u8]) -> ItemError {
             cut()
         }
         Error::IoError(_) | Error::Unsupported(_) => {
-            ItemError::new("not a sound: neither WAV, AIFF, CAF, FLAC, MP3, Ogg, M4A, AAC nor Matroska")
+            ItemError::new("not a sound: neither WAV, AIFF, AU, CAF, FLAC, MP3, Ogg, M4A, AAC nor Matroska")
         }
         error => undecodable(error),
     }
 }
 
-fn undecodable(error: impl std::fmt::Display) -> ItemError {
+pub(crate) fn undecodable(error: impl std::fmt::Display) -> ItemError {
     ItemError::new(format!("cannot decode the sound: {error}"))
 }

@@ -1,11 +1,11 @@
 //! Audio encoders: Whisper's, and CLAP's HTS-AT, from a checkpoint's weights, config.json and preprocessor_config.json;
 //! and HTS-AT from its authors' checkpoints.
 
+mod adpcm;
+mod container;
 mod decode;
 mod mel;
 mod model;
-mod mpeg;
-mod ogg;
 mod progress;
 mod resample;
 mod sound;
@@ -88,6 +88,7 @@ impl Encoder for CandleAudio {
             .patience(candle_kit::PATIENCE)
             .concurrency(2)
             .fingerprint("preprocessing", self.model.preprocessing())
+            .fingerprint("decoding", "without announced delay and padding; ADPCM as libsndfile's")
             .fingerprint("windows", "mean, weighted by length")
             .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)

@@ -1,5 +1,6 @@
 //! Tests of what users rely on: files of every kind, and the latents of the reference implementations.
 
+mod containers;
 mod files;
 mod front_ends;
 mod fuzz;

@@ -1,7 +1,15 @@
-//! A check for complete Ogg files, since decoders do not detect truncation.
+//! The pages of Ogg files: a check that the last one is there, since decoders do not detect truncation, and the first
+//! packet, which names the codec.
 
 /// The header of a page is 27 bytes long, and a table of sizes.
 const HEADER: usize = 27;
+
+/// The content of the first page.
+pub(crate) fn first_packet(file: &[u8]) -> Option<&[u8]> {
+    let page = file.strip_prefix(b"OggS")?;
+    let entries = *page.get(HEADER - 5)?;
+    page.get(HEADER - 4 + usize::from(entries)..)
+}
 
 /// True if `bytes` are an Ogg file that ends before its last page, or within it.
 pub(crate) fn is_cut(bytes: &[u8]) -> bool {

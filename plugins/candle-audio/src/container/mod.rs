@@ -1,0 +1,55 @@
+//! What is read of a file before its packets are: the containers of blocks, the names of codecs, and the delay and
+//! padding of encoders that a container announces.
+
+mod aiff;
+mod au;
+mod blocks;
+mod caf;
+mod codec;
+mod matroska;
+mod mp4;
+pub(crate) mod mpeg;
+pub(crate) mod ogg;
+mod trim;
+mod wave;
+
+use fusemix_sdk::ItemError;
+use symphonia::core::codecs::audio::AudioCodecParameters;
+
+pub(crate) use blocks::Blocks;
+pub(crate) use codec::unsupported;
+pub(crate) use trim::{Span, Trim};
+
+/// What a file has inside.
+pub(crate) enum Content<'a> {
+    Blocks(Blocks<'a>),
+    /// A container of packets, or a stream of them: the file itself, or what it wraps.
+    Packets(&'a [u8]),
+}
+
+/// The content of a file. Its codec is refused by name where the file's kind is read here.
+pub(crate) fn read(file: &[u8]) -> Result<Content<'_>, ItemError> {
+    let read = wave::read(file).or_else(|| aiff::read(file)).or_else(|| au::read(file)).or_else(|| caf::read(file));
+    read.unwrap_or(Ok(Content::Packets(file)))
+}
+
+/// The name of the file's codec, if it is one that is not supported.
+pub(crate) fn unknown_codec(file: &[u8]) -> Option<String> {
+    let named = ogg::first_packet(file).and_then(codec::ogg).or_else(|| codec::file(file));
+    named.map(str::to_owned).or_else(|| mp4::unknown_codec(file)).or_else(|| matroska::unknown_codec(file))
+}
+
+/// The part of the track's samples that the container says are the sound.
+pub(crate) fn span(file: &[u8], track: u32, rate: u32) -> Span {
+    mp4::span(file, track, rate).or_else(|| matroska::span(file, track, rate)).unwrap_or_default()
+}
+
+/// Mends what the reader of packets says of a track's codec.
+pub(crate) fn mend(file: &[u8], track: u32, params: &mut AudioCodecParameters) {
+    mp4::mend(file, track, params);
+}
+
+/// The bytes at `at`, if the file has them.
+fn array<const N: usize>(file: &[u8], at: usize) -> Option<[u8; N]> {
+    file.get(at..)?.first_chunk().copied()
+}
