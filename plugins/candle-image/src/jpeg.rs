@@ -2,11 +2,11 @@
 //! the upsampling of colours, to each decoder).
 
 use fusemix_sdk::ItemError;
-use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 use mozjpeg::{ColorSpace, Decompress, Marker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::orientation::Notes;
 use crate::refusal::{check_size, undecodable};
 
 const START_OF_IMAGE: u8 = 0xd8;
@@ -35,12 +35,10 @@ pub(crate) fn decode(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemE
 }
 
 fn read(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemError> {
-    let exif = Marker::APP(1);
-    let decoder = Decompress::with_markers(&[exif]).from_mem(file).map_err(undecodable)?;
+    let decoder = Decompress::with_markers(&[Marker::APP(1)]).from_mem(file).map_err(undecodable)?;
     let [width, height] = [decoder.width(), decoder.height()].map(|side| side as u32);
     check_size(width, height, max_pixels)?;
-    let tags = decoder.markers().find_map(|marker| marker.data.strip_prefix(b"Exif\0\0"));
-    let orientation = tags.and_then(Orientation::from_exif_chunk);
+    let orientation = notes(decoder.markers().map(|marker| marker.data)).orientation();
     let pixels = match decoder.color_space() {
         ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK => {
             let mut started = decoder.to_colorspace(ColorSpace::JCS_CMYK).map_err(undecodable)?;
@@ -51,8 +49,21 @@ fn read(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemError> {
     };
     let picture = RgbImage::from_raw(width, height, pixels.into_flattened()).expect("all rows, or an error");
     let mut picture = DynamicImage::from(picture);
-    picture.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+    picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// The notes in the first application's segments: EXIF may go on in a second one, and the last XMP packet counts.
+fn notes<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Notes<'a> {
+    let mut notes = Notes::default();
+    for segment in segments {
+        if let Some(exif) = segment.strip_prefix(b"Exif\0\0") {
+            notes.exif.get_or_insert_default().to_mut().extend_from_slice(exif);
+        } else if let Some(xmp) = segment.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+            notes.xmp = Some(xmp.into());
+        }
+    }
+    notes
 }
 
 /// The colour of inks in Adobe's inverted form, 255 for none, with Pillow's rounding.

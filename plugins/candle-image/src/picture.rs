@@ -4,8 +4,9 @@ use fusemix_sdk::ItemError;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Pixel, RgbImage};
 use std::io::Cursor;
 
+use crate::orientation::Notes;
 use crate::refusal::{check_size, undecodable};
-use crate::{isobmff, jpeg, svg};
+use crate::{isobmff, jpeg, png, svg};
 
 /// Bytes that a decoder may use for a pixel: 16-bit RGBA and a copy of it.
 const BYTES_A_PIXEL: u64 = 16;
@@ -22,7 +23,8 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     if let Some(format) = isobmff::format(bytes) {
         return Err(ItemError::new(format!("the picture is {format}: convert it to JPEG or PNG first")));
     }
-    match reader.format() {
+    let format = reader.format();
+    match format {
         Some(ImageFormat::Jpeg) => return Ok(on_white(jpeg::decode(bytes, max_pixels)?)),
         Some(_) => {}
         None if svg::is_svg(bytes) => return svg::draw(bytes, short_side, max_pixels),
@@ -34,7 +36,16 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, max_pixels)?;
-    let orientation = decoder.orientation().map_err(undecodable)?;
+    let notes = match format {
+        Some(ImageFormat::Png) => png::notes(bytes),
+        Some(ImageFormat::Tiff) => Notes::of_tiff(bytes),
+        // Of others only WebP has any. What cannot be read says nothing.
+        _ => Notes {
+            exif: decoder.exif_metadata().ok().flatten().map(Into::into),
+            xmp: decoder.xmp_metadata().ok().flatten().map(Into::into),
+        },
+    };
+    let orientation = notes.orientation();
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     picture.apply_orientation(orientation);
     Ok(on_white(to_eight_bits(picture)))

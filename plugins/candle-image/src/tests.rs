@@ -15,6 +15,7 @@ mod decoding;
 mod drawings;
 mod families;
 mod fuzz;
+mod orientation;
 mod preprocessing;
 
 fn assets() -> PathBuf {
