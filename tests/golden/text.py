@@ -215,6 +215,9 @@ def make(family):
     # The trainers do not make the same twice: a tokenizer that is there stays.
     kept_tokenizer = path / "tokenizer.json"
     tok = Tokenizer.from_file(str(kept_tokenizer)) if kept_tokenizer.exists() else tokenizer(kind, path)
+    if family in ("distilbert", "xlm_roberta"):
+        # The class of transformers would build other parts than tokenizer.json has.
+        (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2) + "\n")
     config.architectures = [make_model.__name__]
     config.save_pretrained(path)
     model = random_model(make_model, config)

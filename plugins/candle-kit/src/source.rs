@@ -4,23 +4,28 @@ use fusemix_sdk::{Error, Host, Options};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use crate::folder::names;
 use crate::hub::{Found, Hub, Snapshot};
 
 /// A model's files, by the names that they have in its repository.
+#[derive(Clone)]
 pub struct Source {
     name: String,
     place: Place,
+    /// The folder inside the place that names are in, with a slash behind it; mostly empty.
+    inside: String,
 }
 
+#[derive(Clone)]
 enum Place {
     /// `weights` when the user named one file of the folder.
     Local {
         folder: PathBuf,
         weights: Option<PathBuf>,
     },
-    Hub(Box<Snapshot>),
+    Hub(Rc<Snapshot>),
 }
 
 impl Source {
@@ -49,7 +54,7 @@ impl Source {
                     Error::config(format!("{} (there is no folder {} either)", error.message, path.display()))
                         .key("model")
                 };
-                Place::Hub(Box::new(hub()?.snapshot(&name, revision, host).map_err(missing)?))
+                Place::Hub(Rc::new(hub()?.snapshot(&name, revision, host).map_err(missing)?))
             }
             _ => {
                 let message = format!(
@@ -59,7 +64,23 @@ impl Source {
                 return Err(Error::config(message).key("model"));
             }
         };
-        Ok(Self { name, place })
+        Ok(Self { name, place, inside: String::new() })
+    }
+
+    /// The files of a folder inside the model's: `path` has slashes, and "" is the model's own folder.
+    pub fn within(&self, path: &str) -> Self {
+        let path = path.trim_matches('/');
+        let inside = if path.is_empty() { self.inside.clone() } else { format!("{}{path}/", self.inside) };
+        Self { inside, ..self.clone() }
+    }
+
+    /// The folder around a local model's, and the name of the model's in it: a part of a model is named by its whole.
+    pub fn around(&self) -> Option<(Self, String)> {
+        let Place::Local { folder, weights } = &self.place else { return None };
+        let folder = folder.canonicalize().ok().filter(|_| self.inside.is_empty())?;
+        let name = folder.file_name()?.to_str()?.to_owned();
+        let place = Place::Local { folder: folder.parent()?.to_path_buf(), weights: weights.clone() };
+        Some((Self { name: self.name.clone(), place, inside: String::new() }, name))
     }
 
     /// The model as the user named it.
@@ -92,19 +113,20 @@ impl Source {
 
     fn find(&self, name: &str) -> Result<Found, Error> {
         // Names come out of the model's own files, too.
-        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
+        let whole = format!("{}{name}", self.inside);
+        if !Path::new(&whole).components().all(|part| matches!(part, Component::Normal(_))) {
             let model = &self.name;
             return Err(Error::config(format!(
-                "`model = \"{model}\"`: it refers to a file outside its folder: {name}"
+                "`model = \"{model}\"`: it refers to a file outside its folder: {whole}"
             ))
             .key("model"));
         }
         match &self.place {
             Place::Local { folder, .. } => {
-                let path = folder.join(name);
+                let path = folder.join(whole);
                 Ok(if path.is_file() { Found::File(path) } else { Found::Absent })
             }
-            Place::Hub(snapshot) => snapshot.get(name),
+            Place::Hub(snapshot) => snapshot.get(&whole),
         }
     }
 
@@ -200,8 +222,9 @@ impl Source {
 
     fn whereabouts(&self) -> String {
         match &self.place {
-            Place::Local { folder, .. } => folder.display().to_string(),
-            Place::Hub(snapshot) => snapshot.to_string(),
+            Place::Local { folder, .. } => folder.join(self.inside.trim_end_matches('/')).display().to_string(),
+            Place::Hub(snapshot) if self.inside.is_empty() => snapshot.to_string(),
+            Place::Hub(snapshot) => format!("{} of {snapshot}", self.inside.trim_end_matches('/')),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
+use crate::tokenizer;
 
 /// Tokens of a batch on the CPU: a batch's hidden states stay in a core's cache, and its products are large enough.
 const CPU_TOKENS: usize = 512;
@@ -40,18 +41,15 @@ impl Input {
         checkpoint: &SentenceTransformers,
         model: &Outline,
     ) -> Result<Self, Error> {
-        let path = source.optional("tokenizer.json")?.ok_or_else(|| no_tokenizer(source.name()))?;
+        let (mut tokenizer, direction) = tokenizer::open(source)?;
+        let path = source.file("tokenizer.json")?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
         let words = tokenizer.get_vocab_size(true);
         if words < model.vocab_size / 10 {
             let (path, all) = (path.display(), model.vocab_size);
             let message = format!("wrong tokenizer: {path} has only {words} of the model's {all} tokens");
             return Err(Error::config(format!("{message}; download this model's tokenizer.json")).key("model"));
         }
-        tokenizer.with_padding(None);
-        let own = tokenizer.get_truncation().cloned().unwrap_or_default();
-        tokenizer.with_truncation(None).map_err(unread)?;
         if checkpoint.lower_case {
             let steps = [Some(NormalizerWrapper::from(Lowercase)), tokenizer.get_normalizer().cloned()];
             let steps = Sequence::new(steps.into_iter().flatten().collect());
@@ -71,7 +69,7 @@ impl Input {
             return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it"))
                 .key("max_length"));
         }
-        let truncation = TruncationParams { max_length, stride: 0, ..own };
+        let truncation = TruncationParams { max_length, stride: 0, direction, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
         Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size, prompt, prompt_tokens, bare })
     }
@@ -110,15 +108,6 @@ impl Input {
     }
 }
 
-fn no_tokenizer(model: &str) -> Error {
-    Error::config(format!(
-        "`model = \"{model}\"`: there is no tokenizer.json; download it from where the model came from, or, if the \
-         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), create it with \
-         `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
-    ))
-    .key("model")
-}
-
 /// The option `max_length`, else what the checkpoint says: sentence-transformers' limit, the tokenizer's, the
 /// positions.
 fn max_length(
@@ -138,7 +127,7 @@ fn max_length(
             .key("max_length")),
         };
     }
-    let tokenizer = source.json("tokenizer_config.json")?.unwrap_or_default();
+    let tokenizer = source.json(tokenizer::CONFIG)?.unwrap_or_default();
     // Tokenizers without a limit say 1e30, which is no whole number.
     let limits = [checkpoint.max_seq_length, tokenizer["model_max_length"].as_u64()];
     let limit = limits.into_iter().flatten().find(|&length| length > special as u64);

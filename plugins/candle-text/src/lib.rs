@@ -5,6 +5,7 @@ mod model;
 mod pooling;
 mod prompt;
 mod sentence_transformers;
+mod tokenizer;
 
 use candle_core::{DType, Device, Tensor, bail};
 use candle_kit::nn::Packing;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use input::{Input, Pack, Tokens};
 use model::{Model, Outline, Pass};
-use sentence_transformers::SentenceTransformers;
+use sentence_transformers::{Layout, SentenceTransformers};
 
 fusemix_sdk::export!(CandleText);
 
@@ -29,7 +30,7 @@ const LONG: Duration = Duration::from_secs(10);
 struct CandleText {
     name: String,
     /// Digests of the loaded files, for the fingerprint.
-    digests: [(&'static str, String); 3],
+    digests: Vec<(&'static str, String)>,
     input: Input,
     model: Box<dyn Model>,
     layer: Layer,
@@ -61,19 +62,23 @@ impl Encoder for CandleText {
         let device = candle_kit::device(options)?;
         let dtype = candle_kit::dtype(options, &device)?;
         let normalize = options.get::<bool>("normalize")?;
-        let source = Source::locate(options, host)?;
+        let layout = Layout::of(Source::locate(options, host)?)?;
+        let source = &layout.transformer;
         let weights = source.checkpoint()?;
-        let model = model::load(&source, &weights, dtype, &device)?;
-        let checkpoint = SentenceTransformers::read(&source, options)?;
+        let model = model::load(source, &weights, dtype, &device)?;
+        let checkpoint = SentenceTransformers::read(&layout, options)?;
         let outline = model.outline();
         let layer = Layer::choose(options, outline.blocks)?;
         let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), outline.poolings, layer)?;
-        let input = Input::open(&source, options, &checkpoint, &outline)?;
-        let digests = [
+        let input = Input::open(source, options, &checkpoint, &outline)?;
+        let mut digests = vec![
             ("weights", candle_kit::digest(&weights)?),
             ("config", candle_kit::digest(&[source.file("config.json")?])?),
             ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
         ];
+        if let Some(settings) = source.optional(tokenizer::CONFIG)? {
+            digests.push(("tokenizer_config", candle_kit::digest(&[settings])?));
+        }
         let (name, cut) = (source.name().to_owned(), input.max_length());
         tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, outline.hidden_size);
         if checkpoint.normalizes && normalize.is_none() {

@@ -6,6 +6,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 const MODULES: &str = "modules.json";
+/// The first module of all: the transformer, whose type was once the name of its family.
+const TRANSFORMERS: [&str; 9] =
+    ["Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT", "CamemBERT", "XLMRoBERTa", "XLNet", ""];
 /// Families that name the file with the maximum length of a text; the first existing file counts.
 const LIMITS: [&str; 7] = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"];
 const PROMPTS: &str = "config_sentence_transformers.json";
@@ -36,9 +39,48 @@ pub(crate) struct PoolingFile {
     pub(crate) include_prompt: bool,
 }
 
+/// Where the modules of a checkpoint are: the whole, and its transformer, which has a folder of its own in old ones.
+pub(crate) struct Layout {
+    pub(crate) whole: Source,
+    pub(crate) transformer: Source,
+}
+
+impl Layout {
+    /// The layout by modules.json, in the model's folder or in the one around it.
+    pub(crate) fn of(source: Source) -> Result<Self, Error> {
+        if !source.knows(MODULES)? {
+            return Ok(Self { whole: source.clone(), transformer: source });
+        }
+        if let Some(modules) = source.json(MODULES)? {
+            let path = modules.as_array().into_iter().flatten().find(|module| is_transformer(module));
+            let transformer = source.within(path.and_then(|module| module["path"].as_str()).unwrap_or_default());
+            return Ok(Self { whole: source, transformer });
+        }
+        let around = source.around().map(|(whole, folder)| Ok::<_, Error>((whole.json(MODULES)?, whole, folder)));
+        if let Some((Some(modules), whole, folder)) = around.transpose()? {
+            let own = |module: &&Value| is_transformer(module) && module["path"] == folder.as_str();
+            if modules.as_array().into_iter().flatten().any(|module| own(&module)) {
+                let transformer = whole.within(&folder);
+                return Ok(Self { whole, transformer });
+            }
+        }
+        Ok(Self { whole: source.clone(), transformer: source })
+    }
+}
+
+fn is_transformer(module: &Value) -> bool {
+    TRANSFORMERS.contains(&kind(module))
+}
+
+/// The last part of a module's type.
+fn kind(module: &Value) -> &str {
+    module["type"].as_str().and_then(|name| name.rsplit('.').next()).unwrap_or_default()
+}
+
 impl SentenceTransformers {
     /// Reads the files. If it is unknown whether they exist (see [`Source::optional`]), `pooling` has to be set.
-    pub(crate) fn read(source: &Source, options: &Options) -> Result<Self, Error> {
+    pub(crate) fn read(layout: &Layout, options: &Options) -> Result<Self, Error> {
+        let source = &layout.whole;
         let mut found = Self::default();
         if !source.knows(MODULES)? {
             let without =
@@ -57,13 +99,14 @@ impl SentenceTransformers {
         let (mut pooling, mut pooled) = ("1_Pooling".to_owned(), false);
         let modules = source.json(MODULES)?.unwrap_or_default();
         for module in modules.as_array().into_iter().flatten() {
-            match module["type"].as_str().and_then(|name| name.rsplit('.').next()).unwrap_or_default() {
+            match kind(module) {
                 "Pooling" => {
                     pooling = module["path"].as_str().unwrap_or_default().to_owned();
                     pooled = true;
                 }
                 "Normalize" => found.normalizes = true,
-                "Transformer" | "" => {}
+                "Dropout" => {}
+                known if TRANSFORMERS.contains(&known) => {}
                 other if !pooled => {
                     let message =
                         format!("{MODULES} of {}: {other} changes states before they are pooled", source.name());
@@ -79,7 +122,7 @@ impl SentenceTransformers {
         found.pooling = source.json(&name)?.map(|config| PoolingFile::new(name, &config));
         let mut limits = Value::Null;
         for name in LIMITS.map(|family| format!("sentence_{family}_config.json")) {
-            if let Some(found) = source.json(&name)? {
+            if let Some(found) = layout.transformer.json(&name)? {
                 limits = found;
                 break;
             }

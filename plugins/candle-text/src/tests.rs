@@ -12,6 +12,7 @@ use crate::{CandleText, model};
 mod families;
 mod files;
 mod long;
+mod tokens;
 
 fn minilm() -> Options {
     let fetched = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/assets/minilm");

@@ -1,0 +1,323 @@
+//! The tokenizer: tokenizer.json with what tokenizer_config.json changes of it, as transformers' `AutoTokenizer` reads
+//! both. Its classes build most parts anew from their settings, whatever tokenizer.json says.
+
+use candle_kit::{Source, checkpoint::unreadable};
+use fusemix_sdk::Error;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokenizers::models::ModelWrapper;
+use tokenizers::{
+    AddedToken, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TruncationDirection,
+};
+
+const FILE: &str = "tokenizer.json";
+pub(crate) const CONFIG: &str = "tokenizer_config.json";
+/// The keys of tokens with a role.
+const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// The classes of transformers that are followed.
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    Bert,
+    MpNet,
+    Roberta,
+    XlmRoberta,
+    Qwen2,
+    /// Takes tokenizer.json as it is.
+    Plain,
+}
+
+impl Class {
+    const NAMES: [(&str, Self); 9] = [
+        ("BertTokenizer", Self::Bert),
+        ("DistilBertTokenizer", Self::Bert),
+        ("MPNetTokenizer", Self::MpNet),
+        ("RobertaTokenizer", Self::Roberta),
+        ("XLMRobertaTokenizer", Self::XlmRoberta),
+        ("CamembertTokenizer", Self::XlmRoberta),
+        ("Qwen2Tokenizer", Self::Qwen2),
+        ("PreTrainedTokenizer", Self::Plain),
+        ("TokenizersBackend", Self::Plain),
+    ];
+
+    /// The class that the settings name, else the model's own.
+    fn choose(settings: &Settings, model: &Value, source: &Source) -> Result<Self, Error> {
+        let own = match model["model_type"].as_str().unwrap_or_default() {
+            "bert" | "distilbert" | "nomic_bert" => Self::Bert,
+            "mpnet" => Self::MpNet,
+            "roberta" => Self::Roberta,
+            "xlm-roberta" | "camembert" | "gte" => Self::XlmRoberta,
+            "qwen3" => Self::Qwen2,
+            // Whatever its settings name, as transformers has it.
+            "modernbert" => return Ok(Self::Plain),
+            _ => Self::Plain,
+        };
+        let Some(name) = settings.0["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str()) else {
+            return Ok(own);
+        };
+        let known = Self::NAMES.iter().find(|(known, _)| *known == name.strip_suffix("Fast").unwrap_or(name));
+        known.map(|(_, class)| *class).ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            refused(source, "tokenizer_class", &format!("is {name}; this plugin follows {names}"))
+        })
+    }
+
+    /// The roles that its tokens have unless the settings say otherwise.
+    fn tokens(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Bert => &[
+                ("unk_token", "[UNK]"),
+                ("sep_token", "[SEP]"),
+                ("pad_token", "[PAD]"),
+                ("cls_token", "[CLS]"),
+                ("mask_token", "[MASK]"),
+            ],
+            // MPNet's words are BERT's, and so is the token of what is none.
+            Self::MpNet => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("unk_token", "[UNK]"),
+                ("sep_token", "</s>"),
+                ("pad_token", "<pad>"),
+                ("cls_token", "<s>"),
+                ("mask_token", "<mask>"),
+            ],
+            Self::Roberta | Self::XlmRoberta => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("unk_token", "<unk>"),
+                ("sep_token", "</s>"),
+                ("pad_token", "<pad>"),
+                ("cls_token", "<s>"),
+                ("mask_token", "<mask>"),
+            ],
+            Self::Qwen2 => &[("unk_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>")],
+            Self::Plain => &[],
+        }
+    }
+
+    /// True if the class builds tokenizers of such a model; of another one, tokenizer.json is taken as it is.
+    fn fits(self, model: &ModelWrapper) -> bool {
+        match self {
+            Self::Bert | Self::MpNet => matches!(model, ModelWrapper::WordPiece(_)),
+            Self::Roberta | Self::Qwen2 => matches!(model, ModelWrapper::BPE(_)),
+            Self::XlmRoberta => matches!(model, ModelWrapper::Unigram(_)),
+            Self::Plain => true,
+        }
+    }
+}
+
+/// The content of tokenizer_config.json.
+struct Settings(Value);
+
+impl Settings {
+    fn is_on(&self, key: &str, default: bool) -> bool {
+        self.0[key].as_bool().unwrap_or(default)
+    }
+
+    /// The token of a role, with its manners: a text, or an object with its content.
+    fn token(&self, role: &str, class: Class) -> Option<AddedToken> {
+        match self.0.get(role) {
+            Some(value) => token(value, true),
+            None => {
+                let own = class.tokens().iter().find(|(known, _)| *known == role);
+                own.map(|(_, content)| AddedToken::from(*content, true))
+            }
+        }
+    }
+
+    /// Tokens that are special without a role.
+    fn others(&self) -> Vec<AddedToken> {
+        let several = ["additional_special_tokens", "extra_special_tokens"].map(|key| &self.0[key]);
+        let values = several.into_iter().flat_map(|value| match value {
+            Value::Array(tokens) => tokens.iter().collect(),
+            Value::Object(tokens) => tokens.values().collect(),
+            _ => Vec::new(),
+        });
+        values.filter_map(|value| token(value, true)).collect()
+    }
+
+    /// `added_tokens_decoder`, by number.
+    fn added(&self) -> Vec<AddedToken> {
+        let tokens = self.0["added_tokens_decoder"].as_object().into_iter().flatten();
+        let mut tokens: Vec<(u32, AddedToken)> =
+            tokens.filter_map(|(id, value)| Some((id.parse().ok()?, token(value, false)?))).collect();
+        tokens.sort_by_key(|(id, _)| *id);
+        tokens.into_iter().map(|(_, token)| token).collect()
+    }
+}
+
+/// A token as these files have it.
+fn token(value: &Value, special: bool) -> Option<AddedToken> {
+    if let Some(content) = value.as_str() {
+        return Some(AddedToken::from(content, special));
+    }
+    let is = |key: &str| value[key].as_bool().unwrap_or(false);
+    let token = AddedToken::from(value["content"].as_str()?, special || is("special"));
+    let token = token.single_word(is("single_word")).lstrip(is("lstrip")).rstrip(is("rstrip"));
+    Some(match value["normalized"].as_bool() {
+        Some(normalized) => token.normalized(normalized),
+        None => token,
+    })
+}
+
+/// The tokenizer without padding and truncation, and the side of a text that is cut off.
+pub(crate) fn open(source: &Source) -> Result<(Tokenizer, TruncationDirection), Error> {
+    let path = source.optional(FILE)?.ok_or_else(|| no_tokenizer(source.name()))?;
+    let unread = |error: tokenizers::Error| unreadable(&path, error);
+    let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
+    let settings = Settings(source.json(CONFIG)?.unwrap_or_default());
+    let model = source.json("config.json")?.unwrap_or_default();
+    let class = Class::choose(&settings, &model, source)?;
+    let class = if class.fits(tokenizer.get_model()) { class } else { Class::Plain };
+    tokenizer.with_padding(None);
+    let side = match (settings.0["truncation_side"].as_str(), tokenizer.get_truncation()) {
+        (None, Some(own)) => own.direction,
+        (None | Some("right"), _) => TruncationDirection::Right,
+        (Some("left"), _) => TruncationDirection::Left,
+        (Some(other), _) => {
+            return Err(refused(source, "truncation_side", &format!("is {other}; choose left or right")));
+        }
+    };
+    tokenizer.with_truncation(None).map_err(unread)?;
+    apply(&settings, class, &mut tokenizer).map_err(unread)?;
+    Ok((tokenizer, side))
+}
+
+/// Builds the parts anew that the class builds, and adds the tokens that the settings name.
+fn apply(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
+    match class {
+        Class::Bert | Class::MpNet => {
+            let normalizer = json!({
+                "type": "BertNormalizer",
+                "clean_text": true,
+                "handle_chinese_chars": settings.is_on("tokenize_chinese_chars", true),
+                "strip_accents": settings.0["strip_accents"].as_bool(),
+                "lowercase": settings.is_on("do_lower_case", true),
+            });
+            tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(json!({"type": "BertPreTokenizer"}))?));
+        }
+        Class::Roberta => {
+            let words = json!({
+                "type": "ByteLevel",
+                "add_prefix_space": settings.is_on("add_prefix_space", false),
+                "trim_offsets": true,
+                "use_regex": true,
+            });
+            tokenizer.with_normalizer(None::<NormalizerWrapper>)?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
+        }
+        Class::XlmRoberta => {
+            let scheme = if settings.is_on("add_prefix_space", true) { "always" } else { "never" };
+            let space = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
+            let words = json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, space]});
+            let own = tokenizer.get_normalizer().map(serde_json::to_value).transpose()?;
+            tokenizer.with_normalizer(own.and_then(precompiled).map(part::<NormalizerWrapper>).transpose()?)?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
+        }
+        Class::Qwen2 => {
+            let mut words = serde_json::to_value(tokenizer.get_pre_tokenizer())?;
+            prefix_space(&mut words, settings.is_on("add_prefix_space", false));
+            tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(json!({"type": "NFC"}))?))?;
+            tokenizer.with_pre_tokenizer(part::<Option<PreTokenizerWrapper>>(words)?);
+        }
+        Class::Plain => {}
+    }
+    add(settings, class, tokenizer)?;
+    frame(settings, class, tokenizer)?;
+    tokenizer.set_encode_special_tokens(settings.is_on("split_special_tokens", false));
+    Ok(())
+}
+
+/// Adds the tokens that tokenizer.json lacks, and those that it has with other manners.
+fn add(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
+    let unknown = settings.token("unk_token", class).map(|token| token.content);
+    let rebuilt = match (tokenizer.get_model(), unknown) {
+        (ModelWrapper::WordPiece(model), Some(unknown)) if class != Class::Plain && model.unk_token != unknown => {
+            let mut model = model.clone();
+            model.unk_token = unknown;
+            Some(model)
+        }
+        _ => None,
+    };
+    if let Some(model) = rebuilt {
+        tokenizer.with_model(model);
+    }
+    for token in settings.added() {
+        match token.special {
+            true => tokenizer.add_special_tokens([token])?,
+            false => tokenizer.add_tokens([token])?,
+        };
+    }
+    let named = ROLES.iter().filter_map(|role| settings.token(role, class)).chain(settings.others());
+    for token in named {
+        let known = tokenizer.get_added_tokens_decoder();
+        if !known.values().any(|known| known.content == token.content) {
+            tokenizer.add_special_tokens([token])?;
+        }
+    }
+    Ok(())
+}
+
+/// The tokens at the beginning and at the end of a text.
+fn frame(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
+    let (first, last) = match class {
+        Class::Bert | Class::MpNet | Class::Roberta => ("cls_token", "sep_token"),
+        Class::XlmRoberta => ("bos_token", "eos_token"),
+        Class::Qwen2 | Class::Plain => return Ok(()),
+    };
+    let token = |role: &str| {
+        let content = settings.token(role, class)?.content;
+        Some((tokenizer.token_to_id(&content)?, content))
+    };
+    let (Some((first_id, first)), Some((last_id, last))) = (token(first), token(last)) else { return Ok(()) };
+    let special = |content: &str, id: u32| json!({"id": content, "ids": [id], "tokens": [content]});
+    let mut tokens = serde_json::Map::new();
+    tokens.insert(first.clone(), special(&first, first_id));
+    tokens.insert(last.clone(), special(&last, last_id));
+    let sequence = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    let around = |content: &str| json!({"SpecialToken": {"id": content, "type_id": 0}});
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": [around(&first), sequence("A"), around(&last)],
+        "pair": [sequence("A"), sequence("B")],
+        "special_tokens": tokens,
+    });
+    tokenizer.with_post_processor(Some(part::<PostProcessorWrapper>(template)?));
+    Ok(())
+}
+
+fn part<T: DeserializeOwned>(json: Value) -> tokenizers::Result<T> {
+    Ok(serde_json::from_value(json)?)
+}
+
+/// SentencePiece's own map of characters, among the steps of a normalizer.
+fn precompiled(normalizer: Value) -> Option<Value> {
+    if normalizer["type"] == "Precompiled" {
+        return Some(normalizer);
+    }
+    let steps = normalizer["normalizers"].as_array()?.iter();
+    steps.filter(|step| step["type"] == "Precompiled").cloned().next()
+}
+
+fn prefix_space(words: &mut Value, on: bool) {
+    if let Some(steps) = words["pretokenizers"].as_array_mut() {
+        steps.iter_mut().for_each(|step| prefix_space(step, on));
+    } else if words["type"] == "ByteLevel" {
+        words["add_prefix_space"] = on.into();
+    }
+}
+
+fn refused(source: &Source, key: &str, what: &str) -> Error {
+    Error::config(format!("`model = \"{}\"`, {CONFIG}: `{key}` {what}", source.name())).key("model")
+}
+
+fn no_tokenizer(model: &str) -> Error {
+    Error::config(format!(
+        "`model = \"{model}\"`: there is no tokenizer.json; download it from where the model came from, or, if the \
+         tokenizer's other files are here (vocab.txt, sentencepiece.bpe.model or the like), create it with \
+         `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` of the transformers package"
+    ))
+    .key("model")
+}
