@@ -1,10 +1,9 @@
 //! Models of a Hugging Face hub, through the cache that its Python client shares.
 
 use fusemix_sdk::{Error, Host, tracing};
-use hf_hub::api::Progress;
-use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
-use std::cell::OnceCell;
+use serde::Deserialize;
+use std::cell::{Cell, OnceCell};
 use std::env;
 use std::fmt;
 use std::fs;
@@ -12,7 +11,11 @@ use std::path::PathBuf;
 
 use crate::folder::names;
 
-const RETRIES: usize = 3;
+mod blob;
+mod client;
+
+use blob::Blob;
+use client::{Client, shown};
 
 /// A hub and its cache on this machine.
 pub(crate) struct Hub {
@@ -50,18 +53,18 @@ impl Hub {
         let at = |revision: &str| Repo::with_revision(id.into(), hf_hub::RepoType::Model, revision.into());
         let cache = Cache::new(self.cache.clone());
         let named = cache.repo(at(revision));
-        let label = format!("{id} (revision {revision}) of {}", self.shown());
-        let api = if self.offline { None } else { Some(self.api(&cache)?) };
+        let label = format!("{id} (revision {revision}) of {}", shown(self.endpoint.trim_end_matches('/')));
+        let client = (!self.offline).then(|| Client::new(&self.endpoint, self.token.clone(), host));
 
         let reference = self.cache.join(at(revision).folder_name()).join("refs").join(revision);
         let cached = match fs::read_to_string(reference) {
             Ok(commit) => Some(commit.trim().to_owned()),
             Err(_) => Some(revision.to_owned()).filter(|commit| named.pointer_path(commit).is_dir()),
         };
-        let commit = match (cached, &api) {
+        let commit = match (cached, &client) {
             (Some(commit), _) => commit,
-            (None, Some(api)) => {
-                let commit = api.repo(at(revision)).info().map_err(|error| refused(&label, error))?.sha;
+            (None, Some(client)) => {
+                let commit = Listing::get(client, id, revision).map_err(|error| refused(&label, error))?.sha;
                 let kept = named.create_ref(&commit);
                 kept.map_err(|error| Error::config(format!("{}: {error}", self.cache.display())))?;
                 commit
@@ -73,35 +76,19 @@ impl Hub {
             }
         };
         tracing::debug!("{label} is commit {commit}");
-        let (cached, api) = (cache.repo(at(&commit)), api.map(|api| api.repo(at(&commit))));
-        Ok(Snapshot { label, commit, cached, api, listing: OnceCell::new(), host: host.clone() })
-    }
-
-    fn api(&self, cache: &Cache) -> Result<hf_hub::api::sync::Api, Error> {
-        ApiBuilder::from_cache(cache.clone())
-            .with_endpoint(self.endpoint.trim_end_matches('/').to_owned())
-            .with_token(self.token.clone())
-            .with_retries(RETRIES)
-            .build()
-            .map_err(|error| Error::new(format!("cannot create a client for {}: {error}", self.shown())))
-    }
-
-    /// The endpoint without a user's name and password.
-    fn shown(&self) -> String {
-        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("", &self.endpoint));
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = host.rsplit('@').next().unwrap_or(host);
-        if scheme.is_empty() { format!("{host}{path}") } else { format!("{scheme}://{host}{path}") }
+        let (id, cached) = (id.to_owned(), cache.repo(at(&commit)));
+        Ok(Snapshot { id, label, commit, cached, client, listing: OnceCell::new(), host: host.clone() })
     }
 }
 
 /// One commit of a model.
 pub(crate) struct Snapshot {
+    id: String,
     label: String,
     commit: String,
     cached: CacheRepo,
     /// None offline.
-    api: Option<ApiRepo>,
+    client: Option<Client>,
     /// The names of the commit's files, or the reason why the hub does not list them; asked at most once.
     listing: OnceCell<Result<Vec<String>, String>>,
     host: Host,
@@ -130,9 +117,9 @@ impl Snapshot {
         if absent.exists() {
             return Ok(Found::Absent);
         }
-        let Some(api) = &self.api else { return Ok(Found::Untold(self.untold(name, "HF_HUB_OFFLINE is set"))) };
-        match self.listing.get_or_init(|| list(api)) {
-            Ok(files) if files.iter().any(|file| file == name) => self.download(api, name).map(Found::File),
+        let Some(client) = &self.client else { return Ok(Found::Untold(self.untold(name, "HF_HUB_OFFLINE is set"))) };
+        match self.listing(client) {
+            Ok(files) if files.iter().any(|file| file == name) => self.download(client, name).map(Found::File),
             Ok(_) => {
                 // A note that cannot be written costs a question next time.
                 let _ = absent.parent().map(fs::create_dir_all).map(|_| fs::write(&absent, ""));
@@ -144,7 +131,7 @@ impl Snapshot {
 
     /// The names of the commit's files; only of cached ones, if the hub does not list them.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
-        match self.api.as_ref().map(|api| self.listing.get_or_init(|| list(api))) {
+        match self.client.as_ref().map(|client| self.listing(client)) {
             Some(Ok(names)) => Ok(names.clone()),
             _ => names(&self.cached.pointer_path(&self.commit)),
         }
@@ -159,12 +146,34 @@ impl Snapshot {
         .key("model")
     }
 
-    fn download(&self, api: &ApiRepo, name: &str) -> Result<PathBuf, Error> {
-        let bar = Bar { host: &self.host, name, done: 0, size: 0 };
-        let path = api.download_with_progress(name, bar).map_err(|error| refused(&self.label, error));
+    fn listing(&self, client: &Client) -> &Result<Vec<String>, String> {
+        self.listing.get_or_init(|| {
+            let Listing { siblings, .. } = Listing::get(client, &self.id, &self.commit)?;
+            Ok(siblings.into_iter().map(|file| file.rfilename).collect())
+        })
+    }
+
+    fn download(&self, client: &Client, name: &str) -> Result<PathBuf, Error> {
+        const MB: u64 = 1_000_000;
+        let last = Cell::new(0);
+        let progress = |done: u64, size: Option<u64>| {
+            if done / MB != last.replace(done / MB) {
+                let all = size.map_or(String::new(), |size| format!(" of {}", size / MB));
+                self.host.status(&format!("downloading {name}: {}{all} MB", done / MB));
+            }
+        };
+        let path = format!("{}/resolve/{}/{}", self.id, self.commit, escaped(name));
+        let blob = Blob { client, cache: &self.cached, commit: &self.commit, name, path, progress: &progress };
+        let path = blob.fetch().map_err(|error| refused(&self.label, format!("{name}: {error}")));
         self.host.status("");
         path
     }
+}
+
+/// A name in a URL.
+fn escaped(name: &str) -> String {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
+    name.bytes().map(|byte| if safe(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 impl fmt::Display for Snapshot {
@@ -173,41 +182,30 @@ impl fmt::Display for Snapshot {
     }
 }
 
-fn list(api: &ApiRepo) -> Result<Vec<String>, String> {
-    let info = api.info().map_err(|error| error.to_string())?;
-    Ok(info.siblings.into_iter().map(|file| file.rfilename).collect())
+/// What a hub says of a model's revision.
+#[derive(Deserialize)]
+struct Listing {
+    /// The commit.
+    sha: String,
+    siblings: Vec<Sibling>,
 }
 
-fn refused(label: &str, error: ApiError) -> Error {
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+impl Listing {
+    fn get(client: &Client, id: &str, revision: &str) -> Result<Self, String> {
+        let text = client.text(&format!("api/models/{id}/revision/{}", revision.replace('/', "%2F")))?;
+        serde_json::from_str(&text).map_err(|error| format!("its list of files is none: {error}"))
+    }
+}
+
+fn refused(label: &str, error: String) -> Error {
     Error::config(format!(
         "{label}: {error}; check the id, the revision and the network, set HF_TOKEN if the model is private or gated, \
          or download its files elsewhere and set `model` to their folder"
     ))
     .key("model")
-}
-
-/// Reports the progress of a download to the host.
-struct Bar<'a> {
-    host: &'a Host,
-    name: &'a str,
-    done: usize,
-    size: usize,
-}
-
-impl Progress for Bar<'_> {
-    fn init(&mut self, size: usize, _name: &str) {
-        (self.done, self.size) = (0, size);
-    }
-
-    fn update(&mut self, bytes: usize) {
-        const MB: usize = 1_000_000;
-        let before = self.done / MB;
-        self.done += bytes;
-        if self.done / MB != before {
-            let line = format!("downloading {}: {} of {} MB", self.name, self.done / MB, self.size / MB);
-            self.host.status(&line);
-        }
-    }
-
-    fn finish(&mut self) {}
 }

@@ -245,4 +245,6 @@ fn is_hub_id(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod mirrors;
+#[cfg(test)]
 mod tests;

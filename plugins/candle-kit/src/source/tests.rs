@@ -48,10 +48,12 @@ fn serve() -> (String, Arc<AtomicUsize>) {
                     let (first, size) = (first.parse().unwrap(), body.len());
                     let part = &body[first..last.parse().map_or(size, |last: usize| last + 1)];
                     format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Range: bytes 0-0/{size}\r\nETag: \
+                        "HTTP/1.1 {}\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{}/{size}\r\nETag: \
                          \"{size}\"\r\n\
                          X-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n{part}",
-                        part.len()
+                        if range.is_some() { "206 Partial Content" } else { "200 OK" },
+                        part.len(),
+                        first + part.len() - 1
                     )
                 }
             };
