@@ -55,11 +55,13 @@ impl Sender {
                 Err(Unread::Trouble(trouble)) => tries.after_answer(trouble, server()),
                 Err(Unread::Failure(failure)) => {
                     let may_be_a_key = matches!(failure, Failure::Refused(_) | Failure::Broken(_));
-                    if may_be_a_key && inputs.len() == 1 && !self.works() {
-                        if let Some(error) = self.diagnose(&body, &failure.to_string(), tokens, job)? {
-                            self.fatal.get_or_init(|| error.clone());
-                            return Err(error.into());
-                        }
+                    if may_be_a_key
+                        && inputs.len() == 1
+                        && !self.works()
+                        && let Some(error) = self.diagnose(&body, &failure.to_string(), tokens, job)?
+                    {
+                        self.fatal.get_or_init(|| error.clone());
+                        return Err(error.into());
                     }
                     tries.after(failure, server())
                 }
