@@ -11,6 +11,7 @@ use crate::{CandleText, model};
 
 mod families;
 mod files;
+mod layouts;
 mod long;
 mod tokens;
 

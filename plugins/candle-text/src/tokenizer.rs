@@ -297,8 +297,7 @@ fn precompiled(normalizer: Value) -> Option<Value> {
     if normalizer["type"] == "Precompiled" {
         return Some(normalizer);
     }
-    let steps = normalizer["normalizers"].as_array()?.iter();
-    steps.filter(|step| step["type"] == "Precompiled").cloned().next()
+    normalizer["normalizers"].as_array()?.iter().find(|step| step["type"] == "Precompiled").cloned()
 }
 
 fn prefix_space(words: &mut Value, on: bool) {

@@ -136,7 +136,7 @@ impl Format {
     /// Bytes of a sample, by the blocks or by the bits.
     fn bytes(&self) -> u16 {
         match self.block.checked_div(self.channels) {
-            Some(bytes @ 1..=8) if self.block % self.channels == 0 => bytes,
+            Some(bytes @ 1..=8) if self.block.is_multiple_of(self.channels) => bytes,
             _ => self.bits.div_ceil(8),
         }
     }
