@@ -241,7 +241,7 @@ fn a_folder_of_sounds_with_broken_ones_among_them() {
             "the file is truncated",
             "cannot read",
             "the file is truncated",
-            "its codec is not supported",
+            "its codec is Opus, which is not supported",
             "not a sound",
             "its sample rate is 0 Hz",
             "not a number",
