@@ -32,7 +32,7 @@ impl Text {
             [0xff, 0xfe, units @ ..] => utf_16(units, u16::from_le_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
             [0xfe, 0xff, units @ ..] => utf_16(units, u16::from_be_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
             [0xef, 0xbb, 0xbf, ..] => Ok(Self::Mapped { map, start: 3 }),
-            bytes if bytes[..bytes.len().min(256)].contains(&0) => Err(wrong(
+            [0, _, ..] | [_, 0, ..] => Err(wrong(
                 "there are zero bytes in it: this is no text, or UTF-16 without a byte-order mark; save it as UTF-8",
             )),
             _ => Ok(Self::Mapped { map, start: 0 }),
