@@ -145,12 +145,14 @@ impl<'a> Records<'a> {
             rest = next;
         }
         let start = self.text.len() - rest.len();
-        if more && self.reader.position().byte() as usize == self.text.len() && self.dialect.quotes {
-            if let Some(open) = unclosed(rest, self.dialect.delimiter) {
-                let reason = "a cell begins with a quote that nothing closes; close it, or write a quote that belongs \
-                              to the text as \"\" within a cell in quotes";
-                return Err((start + open, reason.to_owned()));
-            }
+        let is_last = more && self.reader.position().byte() as usize == self.text.len();
+        if is_last
+            && self.dialect.quotes
+            && let Some(open) = unclosed(rest, self.dialect.delimiter)
+        {
+            let reason = "a cell begins with a quote that nothing closes; close it, or write a quote that belongs to \
+                          the text as \"\" within a cell in quotes";
+            return Err((start + open, reason.to_owned()));
         }
         Ok(more.then_some(start))
     }

@@ -245,7 +245,7 @@ impl Square {
 /// True if a score, of an item that is no match, comes before the best match's; one that is not a number does.
 #[inline(always)]
 fn is_before(score: f32, best: f32) -> bool {
-    !(score < best)
+    score >= best || score.is_nan()
 }
 
 /// The scores of a row that come before its best match's; adds those that come before the best of each column's.
