@@ -95,10 +95,14 @@ fn what_is_loaded_is_what_was_checked() {
             }
         });
         let mut codes = std::collections::BTreeMap::new();
-        for _ in 0..60 {
+        for run in 0..5000 {
             let ran = place.run("plugins");
             assert!([0, 10, 15].contains(&ran.code), "{}{}", ran.stdout, ran.stderr);
             *codes.entry(ran.code).or_insert(0) += 1;
+            // On a busy machine the file may stay one of both for long.
+            if run >= 60 && codes.contains_key(&0) && codes.contains_key(&15) {
+                break;
+            }
         }
         ends.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(codes.contains_key(&0) && codes.contains_key(&15), "{codes:?}");
