@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
+/// True if work is to go on, of which so much is done and so much there is.
+pub type GoOn<'a> = &'a dyn Fn(usize, usize) -> bool;
+
 impl Stop {
     /// Asks all workers to stop.
     pub fn ask(&self) {

@@ -76,17 +76,17 @@ impl PairsEntry {
             }
             let tower = towers.iter().position(|tower| tower.name == *key);
             let which = PAIR_FILES.iter().position(|name| name == key);
-            let Some(text) = value.as_str().or((which, tower).eq(&(None, None)).then_some("")) else {
-                return Err(at(key, format!("`{key}` of [[pairs]] must be text, in quotes")));
-            };
-            match (which, tower) {
-                (Some(which), _) => files[which] = Some(short_path(&file.folder().join(text))),
-                (None, Some(tower)) => ends.push(PairEnd { tower, column: text.to_owned() }),
-                (None, None) => {
-                    let known =
-                        PAIR_FILES.into_iter().chain([WEIGHT]).chain(towers.iter().map(|tower| tower.name.as_str()));
-                    return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
-                }
+            if (which, tower) == (None, None) {
+                let known =
+                    PAIR_FILES.into_iter().chain([WEIGHT]).chain(towers.iter().map(|tower| tower.name.as_str()));
+                return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
+            }
+            let text = value.as_str();
+            let text = text.ok_or_else(|| at(key, format!("`{key}` of [[pairs]] must be text, in quotes")))?;
+            if let Some(which) = which {
+                files[which] = Some(short_path(&file.folder().join(text)));
+            } else if let Some(tower) = tower {
+                ends.push(PairEnd { tower, column: text.to_owned() });
             }
         }
         ends.sort_by_key(|end| end.tower);

@@ -185,17 +185,13 @@ fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
         }
     }
     let towers = document.get("tower").and_then(toml::Value::as_table);
-    let names: Vec<&str> = towers.into_iter().flat_map(|towers| towers.keys().map(String::as_str)).collect();
-    let [first, second] = match names[..] {
-        [] => return Err(file.error_at(&[], "there are no towers: add [tower.NAME] for each modality, with `encoder`")),
-        [first] => [first, "the other"],
-        [first, second, ..] => [first, second],
+    let Some(first) = towers.and_then(|towers| towers.keys().next()) else {
+        return Err(file.error_at(&[], "there are no towers: add [tower.NAME] for each modality, with `encoder`"));
     };
     if !document.contains_key(PAIRS) {
         let message = format!(
-            "there are no pairs: add [[pairs]] with `train`, a file, and for `{first}` and {} the columns of their items: \
-             {first} = \"COLUMN\"",
-            if names.len() > 1 { format!("`{second}`") } else { second.to_owned() },
+            "there are no pairs: add [[pairs]] with `train`, a file, and the columns of two towers' items, such as \
+             {first} = \"COLUMN\""
         );
         return Err(file.error_at(&[], message));
     }

@@ -235,10 +235,8 @@ mod tests {
         }
         let error = |text: &str| file(text).parse::<Whole>().unwrap_err().to_string();
         let text = error("[train]\nprecision = \"f32\"\nlr = \"1e-3\"\n");
-        assert_eq!(
-            text,
-            "fusion.toml:3: `lr` of [train]: wrong type: string \"1e-3\", expected a number; numbers stand without quotes"
-        );
+        let wanted = "wrong type: string \"1e-3\", expected a number; numbers stand without quotes";
+        assert_eq!(text, format!("fusion.toml:3: `lr` of [train]: {wanted}"));
         let value = error("[train]\nlr = 1\nprecision = \"fp16\"\n");
         assert!(value.contains("3: `precision` of [train]: unknown value \"fp16\"; did you mean `bf16`?"), "{value}");
         assert!(error("train = 1").contains("`train`: wrong type"), "{}", error("train = 1"));

@@ -65,6 +65,33 @@ struct TowerTable {
     blocks: Option<usize>,
 }
 
+impl TowerTable {
+    /// The source that its keys name, with paths relative to `folder`, or what is wrong with them.
+    fn source(self, folder: &Path) -> Result<TowerSource, String> {
+        let precomputed = self.precomputed.filter(|value| value.as_bool() != Some(false));
+        let of_rows = [("tensor", self.tensor.is_some()), ("ids", self.ids.is_some()), ("id", self.id.is_some())];
+        if let Some((key, _)) = of_rows.iter().find(|(_, is_set)| *is_set)
+            && !precomputed.as_ref().is_some_and(toml::Value::is_str)
+        {
+            return Err(format!("`{key}` is for `precomputed = \"FILE\"`, a file of latents; remove it"));
+        }
+        match (self.encoder, self.encoders, precomputed) {
+            (Some(encoder), None, None) => Ok(TowerSource::Encoders(vec![encoder])),
+            (None, Some(encoders), None) if !encoders.is_empty() => Ok(TowerSource::Encoders(encoders)),
+            (None, None, Some(toml::Value::Boolean(true))) => Ok(TowerSource::Precomputed),
+            (None, None, Some(toml::Value::String(path))) if holds_latents(Path::new(&path)) => {
+                let at = |path: String| short_path(&folder.join(path));
+                let (ids, id) = (self.ids.map(at), self.id.unwrap_or_else(|| ID.to_owned()));
+                Ok(TowerSource::Rows(LatentRows { file: at(path), tensor: self.tensor, ids, id }))
+            }
+            (None, None, Some(_)) => {
+                Err("`precomputed` must be true, or a .safetensors or .npy file in quotes".to_owned())
+            }
+            _ => Err("set one of `encoder`, `encoders` and `precomputed`".to_owned()),
+        }
+    }
+}
+
 impl TowerEntry {
     pub(super) fn parse(file: &TomlFile, name: String, table: toml::Value) -> Result<Self, ConfigError> {
         let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
@@ -73,40 +100,19 @@ impl TowerEntry {
         }
         let table: TowerTable =
             table.try_into().map_err(|error: toml::de::Error| wrong(with_nearest_key(error.message())))?;
-        let precomputed = table.precomputed.filter(|value| value.as_bool() != Some(false));
-        if precomputed.as_ref().is_none_or(|value| !value.is_str())
-            && let Some((key, _)) = [("tensor", &table.tensor), ("ids", &table.ids), ("id", &table.id)]
-                .iter()
-                .find(|(_, set)| set.is_some())
-        {
-            return Err(wrong(format!("`{key}` is for `precomputed = \"FILE\"`, a file of latents; remove it")));
-        }
-        let source = match (table.encoder, table.encoders, precomputed) {
-            (Some(encoder), None, None) => TowerSource::Encoders(vec![encoder]),
-            (None, Some(encoders), None) if !encoders.is_empty() => TowerSource::Encoders(encoders),
-            (None, None, Some(toml::Value::Boolean(true))) => TowerSource::Precomputed,
-            (None, None, Some(toml::Value::String(path))) if holds_latents(Path::new(&path)) => {
-                let at = |path: String| short_path(&file.folder().join(path));
-                let (tensor, id) = (table.tensor, table.id.unwrap_or_else(|| ID.to_owned()));
-                TowerSource::Rows(LatentRows { file: at(path), tensor, ids: table.ids.map(at), id })
-            }
-            (None, None, Some(_)) => {
-                return Err(wrong("`precomputed` must be true, or a .safetensors or .npy file in quotes".into()));
-            }
-            _ => return Err(wrong("set one of `encoder`, `encoders` and `precomputed`".into())),
-        };
+        let (adapter, blocks) = (table.adapter.unwrap_or(AdapterKind::Mlp), table.blocks);
+        let source = table.source(file.folder()).map_err(wrong)?;
         if let TowerSource::Encoders(encoders) = &source
             && let Some((_, twice)) = encoders.iter().enumerate().find(|(at, name)| encoders[..*at].contains(name))
         {
             return Err(wrong(format!("encoder `{twice}` is listed twice, which adds nothing; remove one")));
         }
-        let adapter = table.adapter.unwrap_or(AdapterKind::Mlp);
-        if !adapter.has_blocks() && table.blocks.is_some() {
+        if !adapter.has_blocks() && blocks.is_some() {
             return Err(wrong(
                 "only the adapters \"mlp\" and \"glu\" have `blocks`; remove `blocks` or `adapter`".into(),
             ));
         }
-        Ok(Self { name, source, blocks: table.blocks, adapter })
+        Ok(Self { name, source, blocks, adapter })
     }
 
     /// It as TOML.

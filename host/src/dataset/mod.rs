@@ -6,8 +6,9 @@ mod error;
 mod item;
 mod items;
 mod matrix;
+mod named;
 mod precomputed;
-mod rows;
+mod records;
 mod table;
 mod text;
 
@@ -18,8 +19,8 @@ pub use error::DataError;
 pub use item::Item;
 pub use items::Items;
 pub use matrix::{Missing, PrecomputedLatents};
+pub use named::NamedLatents;
 pub use precomputed::{Precomputed, holds_latents};
-pub use rows::NamedLatents;
 pub use table::{Column, Table};
 
 /// A data file, whose extension tells its kind.

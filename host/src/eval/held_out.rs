@@ -6,9 +6,9 @@ use crate::cache::Key;
 use crate::device::DeviceError;
 use crate::pairs::{Distinct, Paired, Side, pair};
 use crate::space::Space;
-use crate::stop::Stop;
+use crate::stop::{GoOn, Stop};
 
-use super::retrieval::{Embedded, GoOn, Ranking, Retrieval, both_ways};
+use super::retrieval::{Embedded, Ranking, Retrieval, both_ways};
 
 /// Distinct items of two towers and their matches, on which retrieval is measured.
 pub struct HeldOut {

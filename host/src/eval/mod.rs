@@ -4,6 +4,7 @@ mod health;
 mod held_out;
 mod interval;
 mod nearest;
+mod ranks;
 mod retrieval;
 
 pub use health::Health;
@@ -11,4 +12,4 @@ pub(crate) use held_out::root;
 pub use held_out::{HeldOut, retrieval_of};
 pub use interval::{Interval, Sample};
 pub use nearest::nearest;
-pub use retrieval::{Embedded, GoOn, Ranking, Retrieval, both_ways, mean_recall};
+pub use retrieval::{Embedded, Ranking, Retrieval, both_ways, mean_recall};

@@ -3,10 +3,10 @@
 use super::{Gpu, Kernel, Shader, SquareSums, slices};
 
 /// The scale of gradients that pass through f16: reads `parts (count)`, the last [`SquareSums::PARTS`] of which are
-/// those of a gradient that is not scaled, log tau's; changes `state (3)`, the scale, the steps since it changed and the
-/// steps in a row that were not taken, and writes `factor (1)`, which undoes it and clips, and `unscaled (1)`, which clips what is not scaled. Where a
-/// gradient is not finite, both are -1, the step is not to be taken, and the scale is halved; after enough others it is
-/// doubled (Micikevicius et al., arXiv 1710.03740, section 3.2).
+/// those of a gradient that is not scaled, log tau's; changes `state (3)`, the scale, the steps since it changed and
+/// the steps in a row that were not taken, and writes `factor (1)`, which undoes it and clips, and `unscaled (1)`,
+/// which clips what is not scaled. Where a gradient is not finite, both are -1, the step is not to be taken, and the
+/// scale is halved; after enough others it is doubled (Micikevicius et al., arXiv 1710.03740, section 3.2).
 #[derive(Clone, Copy, Debug)]
 pub struct LossScale {
     pub count: usize,

@@ -1,8 +1,8 @@
 //! Kernels: each is a WGSL file for GPUs and a Rust file of the same stem, which describes a launch of it and holds its
 //! twin, the CPU's version and the test oracle.
 //!
-//! Matrices lie row by row, as f32 where no [`Format`] says otherwise. A shader has its parameters as immediates, its inputs from binding 1 on, and after
-//! them its outputs (or slices that it changes in place).
+//! Matrices lie row by row, as f32 where no [`Format`] says otherwise. A shader has its parameters as immediates, its
+//! inputs from binding 1 on, and after them its outputs (or slices that it changes in place).
 
 #![allow(clippy::needless_lifetimes, reason = "`pulp::with_simd` needs them")]
 
@@ -94,8 +94,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// The threads that share a column where a kernel goes through columns, 16 of them a workgroup: the rows are many, and
-    /// the columns too few to keep a large GPU busy.
+    /// The threads that share a column where a kernel goes through columns, 16 of them a workgroup: the rows are many,
+    /// and the columns too few to keep a large GPU busy.
     fn lanes(&self) -> u32 {
         if self.threads >= 1024 && !self.software { 64 } else { 16 }
     }
@@ -121,8 +121,8 @@ pub struct Shader {
 /// Values per CPU task, independent of the number of threads, on which the order of sums must not depend.
 const CHUNK: usize = 1 << 13;
 
-/// Columns that a thread of the CPU takes, where each column has a sum of its own: long parts of rows, which memory reads
-/// ahead. The sums do not depend on their number.
+/// Columns that a thread of the CPU takes, where each column has a sum of its own: long parts of rows, which memory
+/// reads ahead. The sums do not depend on their number.
 fn columns(width: usize) -> usize {
     width.div_ceil(rayon::current_num_threads()).next_multiple_of(64).max(64)
 }

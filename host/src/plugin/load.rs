@@ -71,7 +71,11 @@ pub enum LoadError {
         path.display()
     )]
     Checksum { plugin: String, path: PathBuf, pinned: String, found: String },
-    #[error("plugin `{plugin}`: {} is not a library that this system can load: {reason}{}", path.display(), of_script(path))]
+    #[error(
+        "plugin `{plugin}`: {} is not a library that this system can load: {reason}{}",
+        path.display(),
+        of_script(path)
+    )]
     NotALibrary { plugin: String, path: PathBuf, reason: String },
     #[error(
         "plugin `{plugin}`: {} is a library but not a fusemix plugin; a plugin ends with `fusemix_sdk::export!(...)`",

@@ -10,8 +10,9 @@ use super::towers::Towers;
 use super::{Error, Event, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset};
-use crate::eval::{GoOn, Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
+use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
 use crate::run::{Overlap, RunError, Seen};
+use crate::stop::GoOn;
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -17,6 +17,7 @@ mod event;
 mod fit;
 mod forecast;
 mod gallery;
+mod given;
 mod model;
 mod query;
 mod report;

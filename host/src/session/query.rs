@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::encode::{complete, listed};
+use super::given::given_latent;
 use super::model::Model;
 use super::{Error, Session};
 use crate::cache::{Key, Known};
 use crate::config::TowerSource;
-use crate::dataset::{DataError, Dataset, Item, Items, NamedLatents, holds_latents};
+use crate::dataset::{DataError, Dataset, Item, Items};
 use crate::encode::{EncodeError, Latent, Wanted, encode_once};
 use crate::eval::nearest;
 use crate::latents::{Dense, Latents};
@@ -36,12 +37,12 @@ impl Model {
     /// stored only if `store` is true.
     pub fn embed(&self, tower: &str, items: &[Item<'_>], store: bool) -> Result<Vec<Embedding>, Error> {
         let index = self.tower(tower)?;
+        let width = self.info.towers[index].width;
         let mut latents: Vec<Latent> = match &self.recipe.towers[index].source {
             TowerSource::Encoders(_) => vec![Ok(Vec::new()); items.len()],
             source => {
-                let named =
-                    if let TowerSource::Rows(rows) = source { Some(self.session.named_latents(rows)?) } else { None };
-                let width = self.info.towers[index].width;
+                let rows = if let TowerSource::Rows(rows) = source { Some(rows) } else { None };
+                let named = rows.map(|rows| self.session.named_latents(rows)).transpose()?;
                 items.iter().map(|item| given_latent(named.as_deref(), item, width)).collect()
             }
         };
@@ -58,7 +59,6 @@ impl Model {
                 }
             }
         }
-        let width = self.info.towers[index].width;
         if let Some(other) = latents.iter().flatten().map(Vec::len).find(|other| *other != width) {
             let (path, tower) = ("the query".into(), tower.to_owned());
             return Err(DataError::Width { path, tower, width: other, other: width }.into());
@@ -67,10 +67,10 @@ impl Model {
         for (latent, item) in latents.iter_mut().zip(items).filter(|(_, item)| absent(item)) {
             if let Err(reason) = latent {
                 let towers: Vec<&str> = self.recipe.towers.iter().map(|tower| tower.name.as_str()).collect();
+                let (name, towers) = (item.name(), towers.join(", "));
                 *reason += &format!(
-                    "; tower `{tower}` takes files, and {} is none: for words, search from a tower of texts (the towers: {})",
-                    item.name(),
-                    towers.join(", ")
+                    "; tower `{tower}` takes files, and {name} is none: for words, search from a tower of texts (the \
+                     towers: {towers})"
                 );
             }
         }
@@ -143,33 +143,6 @@ impl Model {
             Some(got) => Err(Error::QueryWidth { got, width }),
             None => Ok(()),
         }
-    }
-}
-
-/// The latent that a query of a precomputed tower of this width gives: its values as a list, a row of a file as
-/// `FILE:ROW`, or the name of a row of the tower's own file.
-fn given_latent(named: Option<&NamedLatents>, item: &Item<'_>, width: usize) -> Latent {
-    let word = item.clone().read()?;
-    let word = String::from_utf8_lossy(&word);
-    let mut latent = vec![0.0; width];
-    if word.trim_start().starts_with('[') {
-        latent = serde_json::from_str(&word).map_err(|error| format!("not a list of numbers: {error}"))?;
-    } else if let Some((file, row)) = word.rsplit_once(':').filter(|(file, _)| holds_latents(Path::new(file))) {
-        let file = NamedLatents::open(Path::new(file), None, None).map_err(|error| error.to_string())?;
-        let row = file.row(row.as_bytes())?;
-        latent.resize(file.latents().width(), 0.0);
-        file.latents().copy_row(row, &mut latent);
-    } else if let Some(named) = named {
-        named.latents().copy_row(named.row(word.as_bytes())?, &mut latent);
-    } else {
-        return Err(
-            "the tower is precomputed: give a row of a file as FILE.npy:ROW, or the values as [0.1, ...]".into()
-        );
-    }
-    match latent.iter().all(|value| value.is_finite()) {
-        _ if latent.len() != width => Err(format!("it has {} values, and the tower takes {width}", latent.len())),
-        true => Ok(latent),
-        false => Err("it has values that are not finite".into()),
     }
 }
 

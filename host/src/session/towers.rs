@@ -8,7 +8,7 @@ use super::encode::{complete, items};
 use super::{Error, Session, locked};
 use crate::cache::Key;
 use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
-use crate::dataset::{Column, DataError, Dataset, NamedLatents, Precomputed};
+use crate::dataset::{Column, DataError, Dataset, NamedLatents, Precomputed, PrecomputedLatents};
 use crate::encode::{Wanted, keys};
 use crate::latents::{Concatenated, Latents, Selected, magnitude};
 use crate::pairs::Side;
@@ -16,8 +16,8 @@ use crate::plugin::LoadedEncoder;
 use crate::run::{EncoderInfo, RunInfo, TowerInfo};
 use crate::wording::{count, short_path};
 
-/// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences, and
-/// variances beside the 1e-5 that a LayerNorm adds.
+/// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences,
+/// and variances beside the 1e-5 that a LayerNorm adds.
 const ORDINARY: std::ops::Range<f64> = 1e-2..1e8;
 
 /// The towers of a recipe.
@@ -211,12 +211,17 @@ pub(super) fn side_by_side(mut latents: Vec<Box<dyn Latents>>) -> Box<dyn Latent
     if latents.len() == 1 { latents.remove(0) } else { Box::new(Concatenated::new(latents)) }
 }
 
+/// The key of a row of latents.
+fn row_key(latents: &PrecomputedLatents, row: usize) -> Key {
+    Key(blake3::hash(&latents.row_content(row)).into())
+}
+
 /// The latents that the cells of a column name.
 fn named(all: &NamedLatents, column: Column<'_>) -> Side {
     let latents = all.latents();
     let (mut rows, mut keys, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for (at, row) in (0..column.len()).map(|at| all.row(column.cell(at))).enumerate() {
-        keys.push(row.as_ref().ok().map(|&row| Key(blake3::hash(&latents.row_content(row)).into())));
+        keys.push(row.as_ref().ok().map(|&row| row_key(latents, row)));
         match row {
             Ok(row) => rows.push(row),
             Err(reason) => lost.push((at + 1, reason)),
@@ -230,9 +235,10 @@ fn named(all: &NamedLatents, column: Column<'_>) -> Side {
     Side { keys, latents: Box::new(Selected::new(latents.clone(), rows)) }
 }
 
+/// The latents of a tensor, row by row.
 fn precomputed(file: &Precomputed, column: &str) -> Result<Side, Error> {
     let (latents, missing) = file.column(column)?;
-    let key = |row| Some(Key(blake3::hash(&latents.row_content(row)).into()));
+    let key = |row| Some(row_key(&latents, row));
     let mut keys: Vec<Option<Key>> = (0..latents.len()).into_par_iter().map(key).collect();
     missing.rows().for_each(|row| keys[row] = None);
     let present: Vec<usize> = (0..keys.len()).filter(|&row| keys[row].is_some()).collect();

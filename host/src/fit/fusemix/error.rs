@@ -35,8 +35,8 @@ pub enum TrainError {
     )]
     Diverged { step: usize, loss: f32 },
     #[error(
-        "the gradients before step {step} are not finite in 16 bits, however they are scaled; set `precision = \"f32\"`, \
-         or lower `lr`, then train again with --overwrite"
+        "the gradients before step {step} are not finite in 16 bits, however they are scaled; set \
+         `precision = \"f32\"`, or lower `lr`, then train again with --overwrite"
     )]
     Overflow { step: usize },
     #[error("{0}")]

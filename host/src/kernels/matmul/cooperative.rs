@@ -1,5 +1,5 @@
-//! The product on a GPU's matrix units (`cooperative.wgsl`): the side of a workgroup's square, its memory, its threads and
-//! its source.
+//! The product on a GPU's matrix units (`cooperative.wgsl`): the side of a workgroup's square, its memory, its threads
+//! and its source.
 
 /// Rows and columns that a workgroup computes.
 pub(super) const SIDE: usize = 128;

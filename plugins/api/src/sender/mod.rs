@@ -1,5 +1,5 @@
-//! The sending of a batch: retried if that may help, and halved down to the item at fault if it is refused. `request` sends one
-//! part of it, `reading` judges the answer.
+//! The sending of a batch: retried if that may help, and halved down to the item at fault if it is refused. `request`
+//! sends one part of it, `reading` judges the answer.
 //!
 //! An answer with vectors has been paid for, so it goes to the host's disk before the rest of its batch is sent. Until
 //! the first good answer one request is sent at a time: what can never be right is not asked for eight times at once.

@@ -1,4 +1,5 @@
-//! A file of a hub on its way into the cache that the Python client shares: a blob called by its etag, and a link to it.
+//! A file of a hub on its way into the cache that the Python client shares: a blob called by its etag, and a link to
+//! it.
 
 use hf_hub::CacheRepo;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,5 @@
-//! Requests to a hub: redirects are followed, to other hosts without the token; busy hubs are asked again when they say.
+//! Requests to a hub: redirects are followed, to other hosts without the token; busy hubs are asked again when they
+//! say.
 
 use fusemix_sdk::{Host, tracing};
 use std::io::Read;

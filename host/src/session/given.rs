@@ -1,0 +1,34 @@
+//! Latents that a query gives itself, for towers without an encoder.
+
+use std::path::Path;
+
+use crate::dataset::{Item, NamedLatents, holds_latents};
+use crate::encode::Latent;
+use crate::latents::Latents;
+
+/// The latent that a query of a precomputed tower of this width gives: its values as a list, a row of a file as
+/// `FILE:ROW`, or the name of a row of the tower's own file.
+pub(super) fn given_latent(named: Option<&NamedLatents>, item: &Item<'_>, width: usize) -> Latent {
+    let word = item.clone().read()?;
+    let word = String::from_utf8_lossy(&word);
+    let mut latent = vec![0.0; width];
+    if word.trim_start().starts_with('[') {
+        latent = serde_json::from_str(&word).map_err(|error| format!("not a list of numbers: {error}"))?;
+    } else if let Some((file, row)) = word.rsplit_once(':').filter(|(file, _)| holds_latents(Path::new(file))) {
+        let file = NamedLatents::open(Path::new(file), None, None).map_err(|error| error.to_string())?;
+        let row = file.row(row.as_bytes())?;
+        latent.resize(file.latents().width(), 0.0);
+        file.latents().copy_row(row, &mut latent);
+    } else if let Some(named) = named {
+        named.latents().copy_row(named.row(word.as_bytes())?, &mut latent);
+    } else {
+        return Err(
+            "the tower is precomputed: give a row of a file as FILE.npy:ROW, or the values as [0.1, ...]".into()
+        );
+    }
+    match latent.iter().all(|value| value.is_finite()) {
+        _ if latent.len() != width => Err(format!("it has {} values, and the tower takes {width}", latent.len())),
+        true => Ok(latent),
+        false => Err("it has values that are not finite".into()),
+    }
+}
