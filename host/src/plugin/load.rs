@@ -58,7 +58,7 @@ fn of_script(path: &Path) -> &'static str {
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
     #[error(
-        "plugin `{plugin}`: no {} {}; build it, or give its `path` in plugins.toml",
+        "plugin `{plugin}`: no {}{}; build it, or give its `path` in plugins.toml",
         file.display(),
         looked_in(plugin, folders)
     )]
@@ -109,7 +109,7 @@ fn looked_in(plugin: &str, folders: &[PathBuf]) -> String {
     let folders: Vec<String> = folders.iter().map(folder).collect();
     match folders.is_empty() {
         true => String::new(),
-        false => format!("in {}, or in {plugin}/target/release there", folders.join(" or ")),
+        false => format!(" in {}, or in {plugin}/target/release there", folders.join(" or ")),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::wording::{count, short_path};
 
 /// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences,
 /// and variances beside the 1e-5 that a LayerNorm adds.
-const ORDINARY: std::ops::Range<f64> = 1e-2..1e8;
+const ORDINARY: std::ops::Range<f64> = 1e-3..1e8;
 
 /// The towers of a recipe.
 pub(super) struct Towers<'a> {

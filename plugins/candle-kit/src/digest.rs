@@ -1,4 +1,4 @@
-//! Digests of weights.
+//! Digests of weights, and of what is built from files.
 
 use blake3::Hasher;
 use fusemix_sdk::Error;
@@ -11,4 +11,9 @@ pub fn digest<P: AsRef<Path>>(paths: &[P]) -> Result<String, Error> {
         hasher.update_mmap_rayon(path).map_err(|error| Error::config(format!("{}: {error}", path.display())))?;
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The BLAKE3 digest, in hexadecimal, of these bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
 }

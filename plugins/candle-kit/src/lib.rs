@@ -14,7 +14,7 @@ mod source;
 
 pub use choice::{Layer, Pooling, describe, in_halves, normalize};
 pub use device::{computed_in, device, dtype};
-pub use digest::digest;
+pub use digest::{digest, digest_of};
 pub use failure::{guarded, reason};
 pub use instead::instead;
 pub use source::Source;

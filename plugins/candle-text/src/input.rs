@@ -10,7 +10,7 @@ use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
-use crate::tokenizer;
+use crate::tokenizer::{self, Opened};
 
 /// Tokens of a batch on the CPU: a batch's hidden states stay in a core's cache, and its products are large enough.
 const CPU_TOKENS: usize = 512;
@@ -19,6 +19,8 @@ const GPU_TOKENS: usize = 16_384;
 
 pub(crate) struct Input {
     tokenizer: Tokenizer,
+    /// See [`Opened::rules`].
+    rules: Option<String>,
     max_length: usize,
     vocab_size: usize,
     prompt: String,
@@ -41,7 +43,7 @@ impl Input {
         checkpoint: &SentenceTransformers,
         model: &Outline,
     ) -> Result<Self, Error> {
-        let (mut tokenizer, direction) = tokenizer::open(source)?;
+        let Opened { mut tokenizer, side: direction, rules } = tokenizer::open(source)?;
         let path = source.file("tokenizer.json")?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
         let words = tokenizer.get_vocab_size(true);
@@ -71,7 +73,12 @@ impl Input {
         }
         let truncation = TruncationParams { max_length, stride: 0, direction, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
-        Ok(Self { tokenizer, max_length, vocab_size: model.vocab_size, prompt, prompt_tokens, bare })
+        Ok(Self { tokenizer, rules, max_length, vocab_size: model.vocab_size, prompt, prompt_tokens, bare })
+    }
+
+    /// See [`Opened::rules`].
+    pub(crate) fn rules(&self) -> Option<&str> {
+        self.rules.as_deref()
     }
 
     pub(crate) fn max_length(&self) -> usize {

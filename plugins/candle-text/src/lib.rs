@@ -126,6 +126,9 @@ impl Encoder for CandleText {
         if self.skipped > 0 {
             description = description.fingerprint("prompt_pooled", false);
         }
+        if let Some(rules) = self.input.rules() {
+            description = description.fingerprint("tokenizer_rules", rules);
+        }
         if self.lower_case {
             description = description.fingerprint("lower_case", true);
         }

@@ -5,6 +5,7 @@ use candle_kit::{Source, checkpoint::unreadable};
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{
     AddedToken, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TruncationDirection,
@@ -161,8 +162,16 @@ fn token(value: &Value, special: bool) -> Option<AddedToken> {
     })
 }
 
-/// The tokenizer without padding and truncation, and the side of a text that is cut off.
-pub(crate) fn open(source: &Source) -> Result<(Tokenizer, TruncationDirection), Error> {
+/// A tokenizer without padding and truncation.
+pub(crate) struct Opened {
+    pub(crate) tokenizer: Tokenizer,
+    /// The side of a text that is cut off.
+    pub(crate) side: TruncationDirection,
+    /// The digest of the rules by which it makes tokens, if they are others than tokenizer.json has.
+    pub(crate) rules: Option<String>,
+}
+
+pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     let path = source.optional(FILE)?.ok_or_else(|| no_tokenizer(source.name()))?;
     let unread = |error: tokenizers::Error| unreadable(&path, error);
     let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
@@ -180,8 +189,28 @@ pub(crate) fn open(source: &Source) -> Result<(Tokenizer, TruncationDirection), 
         }
     };
     tokenizer.with_truncation(None).map_err(unread)?;
+    let filed = rules(&tokenizer).map_err(unread)?;
     apply(&settings, class, &mut tokenizer).map_err(unread)?;
-    Ok((tokenizer, side))
+    let built = rules(&tokenizer).map_err(unread)?;
+    let rules = (built != filed).then(|| candle_kit::digest_of(built.to_string().as_bytes()));
+    Ok(Opened { tokenizer, side, rules })
+}
+
+/// What a tokenizer makes tokens by, besides its vocabulary.
+fn rules(tokenizer: &Tokenizer) -> tokenizers::Result<Value> {
+    let added: BTreeMap<u32, AddedToken> = tokenizer.get_added_tokens_decoder().clone().into_iter().collect();
+    let unknown = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+        _ => None,
+    };
+    Ok(json!({
+        "normalizer": tokenizer.get_normalizer(),
+        "pre_tokenizer": tokenizer.get_pre_tokenizer(),
+        "frame": tokenizer.encode("", true)?.get_ids(),
+        "added": added,
+        "unknown": unknown,
+        "split_special_tokens": tokenizer.get_encode_special_tokens(),
+    }))
 }
 
 /// Builds the parts anew that the class builds, and adds the tokens that the settings name.

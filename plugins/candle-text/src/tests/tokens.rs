@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 use super::families::folder;
-use super::files::{copy, refused};
+use super::files::{copy, read, refused};
 use crate::tokenizer;
 
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ fn tokens_are_those_of_autotokenizer_whatever_its_settings() {
         }
         let options = Options::default().with("model", copy.path().to_str());
         let source = Source::locate(&options, &Host::detached()).unwrap();
-        let (tokenizer, _) = tokenizer::open(&source).unwrap();
+        let tokenizer = tokenizer::open(&source).unwrap().tokenizer;
         for (text, expected) in texts.iter().zip(&expected) {
             let found = tokenizer.encode_fast(text.as_str(), true).unwrap();
             if found.get_ids() != expected {
@@ -41,6 +41,26 @@ fn tokens_are_those_of_autotokenizer_whatever_its_settings() {
         }
     }
     assert!(wrong.is_empty(), "{} texts:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The golden BERT's tokenizer.json lower-cases, but for its copies here.
+#[test]
+fn rules_that_are_not_those_of_the_file_are_in_the_fingerprint() {
+    let rules = |lower: bool, settings: Option<Value>| {
+        let mut file: Value =
+            serde_json::from_slice(&fs::read(folder("bert").join("tokenizer.json")).unwrap()).unwrap();
+        file["normalizer"]["lowercase"] = lower.into();
+        let mut files = vec![("tokenizer.json", file)];
+        files.extend(settings.map(|settings| ("tokenizer_config.json", settings)));
+        let (_folder, options) = copy("bert", &files);
+        read(&options, "tokenizer_rules")
+    };
+    let lower_cases = |on: bool| Some(json!({"do_lower_case": on}));
+    assert_eq!(rules(true, None), None);
+    let lower_cased = rules(false, None).unwrap();
+    assert_eq!(rules(false, lower_cases(true)).as_ref(), Some(&lower_cased));
+    assert_eq!(rules(false, lower_cases(false)), None);
+    assert!(rules(true, lower_cases(false)).is_some_and(|rules| rules != lower_cased));
 }
 
 #[test]
@@ -53,7 +73,7 @@ fn the_side_that_is_cut_off_is_the_settings() {
     ] {
         let (_folder, options) = copy("bert", &[("tokenizer_config.json", settings.clone())]);
         let source = Source::locate(&options, &Host::detached()).unwrap();
-        assert_eq!(tokenizer::open(&source).unwrap().1, expected, "{settings}");
+        assert_eq!(tokenizer::open(&source).unwrap().side, expected, "{settings}");
     }
 }
 
