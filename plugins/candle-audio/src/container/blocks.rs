@@ -122,7 +122,7 @@ impl<'a> Blocks<'a> {
         let Coding { codec, frames, rate, channels, .. } = self.coding;
         let mut params = AudioCodecParameters::new();
         params.for_codec(codec).with_sample_rate(rate).with_channels(Channels::Discrete(channels));
-        params.with_max_frames_per_packet(frames.max(if frames == 1 { TOGETHER } else { frames }) as u64);
+        params.with_max_frames_per_packet((if frames == 1 { TOGETHER } else { frames }) as u64);
         params.with_frames_per_block(frames as u64);
         params
     }
