@@ -248,6 +248,83 @@ fn a_file_without_latents_is_an_error_and_no_result() {
 }
 
 #[test]
+fn a_run_notes_the_encoders_that_a_colleague_needs() {
+    let place = Place::new(
+        "[[plugin]]\nname = 'mock'\n[encoder.one]\nplugin = 'mock'\nsalt = 'one'\nbranch = 'main'\ntoken = \
+         'hf-secret'\nbatch = 4\n[encoder.two]\nplugin = 'mock'\nsalt = 'two'\n",
+    );
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 2"));
+    place.write("train.tsv", table(0, 60));
+    place.write("validation.tsv", table(300, 10));
+    place.write("test.tsv", table(340, 10));
+    place.json("train fusion.toml --out run --device cpu");
+    let info: Value = serde_json::from_str(&place.read("run/run.json")).unwrap();
+    let one = &info["towers"][0]["encoders"][0];
+    assert_eq!(one["entry"], json!({"plugin": "mock", "salt": "one", "branch": "main1"}));
+    assert!(!place.read("run/run.json").contains("secret"));
+    // In the colleague's plugins.toml another encoder has the name of one.
+    place.write("plugins.toml", "[[plugin]]\nname = 'mock'\n[encoder.one]\nplugin = 'mock'\n");
+    place.run("eval run").fails(3, "`fusemix plugins init --run run`");
+    std::fs::remove_file(place.path("plugins.toml")).unwrap();
+    assert_eq!(place.run("plugins init --run run").code, 0);
+    assert!(place.read("plugins.toml").contains("branch = \"main1\""));
+    assert_eq!(place.run("eval run").code, 0);
+
+    let old = place.read("run/run.json").replace("\"entry\"", "\"of a later version\"");
+    place.write("run/run.json", old);
+    place.run("plugins init --run run --plugins other.toml").fails(1, "this run is of an older version");
+    assert_eq!(place.run("eval run").code, 0);
+}
+
+#[test]
+fn a_table_of_json_is_a_modality_of_its_own() {
+    let place = Place::new(
+        "[[plugin]]\nname = 'mock'\n[encoder.rows]\nplugin = 'mock'\nmodality = 'tabular'\n\
+         [encoder.words]\nplugin = 'mock'\nsalt = 'words'\n",
+    );
+    let table = |rows: std::ops::Range<usize>| {
+        rows.fold("record\ttext\n".to_owned(), |table, row| {
+            table + &format!("{{\"age\": {row} , \"city\": {} }}\t{row} in {}\n", row % 7, row % 7)
+        })
+    };
+    place.write("train.tsv", table(0..80));
+    place.write("test.tsv", table(80..90));
+    let recipe = "[tower.rows]\nencoder = 'rows'\n[tower.words]\nencoder = 'words'\n[[pairs]]\ntrain = 'train.tsv'\n\
+                  test = 'test.tsv'\nrows = 'record'\nwords = 'text'\n[fit]\nmethod = 'cca'\n";
+    place.write("fusion.toml", recipe);
+    place.run("plugins check rows").fails(3, "`fusemix plugins check rows --data FILE --column COL`");
+    assert_eq!(place.run("plugins check rows --data train.tsv --column record").code, 0);
+    place.write("same.tsv", "record\n{}\n{}\n");
+    place.run("plugins check rows --data same.tsv").fails(3, "fewer than two different items");
+    place.run("plugins check rows --data same.tsv --column rekord").fails(3, "did you mean `record`?");
+    assert_eq!(place.json("train fusion.toml --out run")["pairs"], 80);
+    let mut search = place.command("search run --data test.tsv --from rows --to words");
+    let found = search.arg("{\"age\": 83 , \"city\": 6 }").output().unwrap();
+    assert!(String::from_utf8_lossy(&found.stdout).contains("83 in 6"), "{found:?}");
+    assert_eq!(place.run("eval run").code, 0);
+}
+
+#[test]
+fn embeddings_and_latents_carry_their_ids() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 2"));
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("items.csv", "a,key\nw1 v1,x\n,y\nw2 v2,\"z\n1\"\n");
+    let embed = "embed run --tower left --data items.csv --column a --id key --out";
+    assert_eq!(place.json_code(&format!("{embed} out.parquet"), 4)["failed_rows"], json!([2]));
+    assert!(std::fs::read(place.path("out.parquet")).unwrap().starts_with(b"PAR1"));
+    place.run(&format!("{embed} out.npy")).fails(1, "the id of row 3 has a tab or a line end; write a .parquet");
+    assert!(!place.path("out.npy").exists() && !place.path("out.npy.ids.tsv").exists());
+    place.write("items.csv", "a,key\nw1 v1,x\n,y\nw2 v2,z\n");
+    assert_eq!(place.run(&format!("{embed} out.npy")).code, 4);
+    assert_eq!(place.read("out.npy.ids.tsv"), "id\nx\ny\nz\n");
+    let export = "cache export --data items.csv --column a --encoder one --id key --out";
+    assert_eq!(place.run(&format!("{export} latents.safetensors")).code, 4);
+    assert_eq!(place.read("latents.safetensors.ids.tsv"), "id\nx\ny\nz\n");
+    place.run("cache export --data items.csv --column a --encoder one --id kay --out l.npy").fails(3, "`key`?");
+}
+
+#[test]
 fn the_gallery_goes_from_text_to_pictures_where_there_are_both() {
     let encoder = |name: &str, modality: &str| {
         format!("[encoder.{name}]\nplugin = 'mock'\nsalt = '{name}'\nmodality = '{modality}'\n")

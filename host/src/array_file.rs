@@ -1,29 +1,34 @@
-//! A matrix of f32 written row by row: a tensor of a .safetensors file, or a .npy file.
+//! A matrix of f32 written row by row: a tensor of a .safetensors file, a .npy file, or a column of a .parquet file.
 //!
-//! Rows are in file order. A row without values is all NaN, so that nobody mistakes it for an embedding; a .safetensors
-//! file lists such rows, counted from 0, in its metadata as `failed_indices`.
+//! Rows are in file order. A row without values is all NaN, so that nobody mistakes it for an embedding, and null in a
+//! .parquet file; a .safetensors file lists such rows, counted from 0, in its metadata as `failed_indices`. Ids are a
+//! column of a .parquet file, and a table beside the others.
+
+mod parquet;
 
 use bytemuck::cast_slice;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use self::parquet::ParquetRows;
 use crate::tensor_file;
-use crate::whole_file::PartFile;
+use crate::whole_file::{PartFile, beside};
 
 /// An error of an output file.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ArrayFileError {
-    #[error("{}: an output file must end in .safetensors or .npy", path.display())]
+    #[error("{}: an output file must end in .safetensors, .npy or .parquet", path.display())]
     Format { path: PathBuf },
     #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Format {
     Safetensors,
     Npy,
+    Parquet,
 }
 
 /// An output file, opened before the work that fills it. It appears under its name once it is complete.
@@ -32,13 +37,37 @@ pub struct ArrayFile {
     format: Format,
 }
 
+/// The matrix that goes into an [`ArrayFile`].
+pub struct Matrix<'a> {
+    /// Its name, in formats with names: the plural of what a row is.
+    pub name: &'static str,
+    /// Values a row.
+    pub width: usize,
+    /// True for each row of the file that has values.
+    pub present: Vec<bool>,
+    /// The id of each row.
+    pub ids: Option<Vec<&'a str>>,
+}
+
 /// An [`ArrayFile`] that takes rows.
-pub struct Rows {
-    file: ArrayFile,
+pub struct Rows<'a> {
+    file: Rest<'a>,
     width: usize,
     /// True for each row of the file that has values; rows before `next` are written.
     present: Vec<bool>,
     next: usize,
+}
+
+/// The rest of a file, behind its header.
+enum Rest<'a> {
+    /// Values end to end, with a table of ids beside it.
+    Values(PartFile, Option<PartFile>),
+    Parquet(Box<ParquetRows<'a>>),
+}
+
+fn write_error(path: &Path) -> impl Fn(io::Error) -> ArrayFileError {
+    let path = path.to_owned();
+    move |cause| ArrayFileError::Write { path: path.clone(), cause }
 }
 
 impl ArrayFile {
@@ -47,41 +76,88 @@ impl ArrayFile {
         let format = match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
             Some("safetensors") => Format::Safetensors,
             Some("npy") => Format::Npy,
+            Some("parquet") => Format::Parquet,
             _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
         };
-        let file = PartFile::create(path).map_err(|cause| ArrayFileError::Write { path: path.to_owned(), cause })?;
+        let file = PartFile::create(path).map_err(write_error(path))?;
         Ok(Self { file, format })
     }
 
-    /// Begins a matrix of `width` columns with a row for each entry of `present`, which is true if the row has values.
-    /// `tensor` names the matrix in formats with names.
-    pub fn begin(mut self, tensor: &str, width: usize, present: Vec<bool>) -> Result<Rows, ArrayFileError> {
-        let header = match self.format {
-            Format::Npy => npy_header(present.len(), width),
-            Format::Safetensors => safetensors_header(tensor, width, &present),
-        };
-        self.write(&header)?;
-        Ok(Rows { file: self, width, present, next: 0 })
+    /// The table of ids beside this file, in formats without a column for them: `OUT.ids.tsv`.
+    pub fn ids_file(&self) -> Option<PathBuf> {
+        (self.format != Format::Parquet).then(|| beside(self.file.path(), ".ids.tsv"))
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ArrayFileError> {
-        self.file.write(bytes).map_err(|cause| ArrayFileError::Write { path: self.file.path().to_owned(), cause })
+    /// Begins the file.
+    pub fn begin(mut self, matrix: Matrix<'_>) -> Result<Rows<'_>, ArrayFileError> {
+        let ids_file = self.ids_file();
+        let Matrix { name, width, present, ids } = matrix;
+        let path = self.file.path().to_owned();
+        let header = match self.format {
+            Format::Npy => npy_header(present.len(), width),
+            Format::Safetensors => safetensors_header(name, width, &present),
+            Format::Parquet => {
+                let name = name.strip_suffix('s').unwrap_or(name);
+                let rows = ParquetRows::begin(self.file, name, width, ids).map_err(write_error(&path))?;
+                return Ok(Rows { file: Rest::Parquet(Box::new(rows)), width, present, next: 0 });
+            }
+        };
+        self.file.write(&header).map_err(write_error(&path))?;
+        let beside = |(path, ids): (PathBuf, Vec<&str>)| ids_table(&path, &ids).map_err(write_error(&path));
+        let ids = ids_file.zip(ids).map(beside).transpose()?;
+        Ok(Rows { file: Rest::Values(self.file, ids), width, present, next: 0 })
     }
 }
 
-impl Rows {
+/// A table with a column `id`, not yet in its place.
+fn ids_table(path: &Path, ids: &[&str]) -> io::Result<PartFile> {
+    if let Some(row) = ids.iter().position(|id| id.contains(['\t', '\n', '\r'])) {
+        let message = format!("the id of row {} has a tab or a line end; write a .parquet file instead", row + 1);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut file = PartFile::create(path)?;
+    file.write(b"id\n")?;
+    for id in ids {
+        file.write(id.as_bytes())?;
+        file.write(b"\n")?;
+    }
+    Ok(file)
+}
+
+impl Rest<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Values(file, _) => file.path(),
+            Self::Parquet(rows) => rows.path(),
+        }
+    }
+
+    /// Writes a row; one without values has a width alone.
+    fn row(&mut self, values: Option<&[f32]>, width: usize) -> Result<(), ArrayFileError> {
+        let written = match self {
+            Self::Values(file, _) => match values {
+                Some(values) => file.write(cast_slice(values)),
+                None => file.write(cast_slice(&vec![f32::NAN; width])),
+            },
+            Self::Parquet(rows) => rows.row(values),
+        };
+        written.map_err(|cause| write_error(self.path())(cause))
+    }
+}
+
+impl Rows<'_> {
     /// Writes the next row that has values.
     pub fn row(&mut self, values: &[f32]) -> Result<(), ArrayFileError> {
         assert_eq!(values.len(), self.width, "a row of another width");
         self.skip_absent()?;
         assert!(self.next < self.present.len(), "more rows than were announced");
         self.next += 1;
-        self.file.write(cast_slice(values))
+        self.file.row(Some(values), self.width)
     }
 
     fn skip_absent(&mut self) -> Result<(), ArrayFileError> {
         while self.present.get(self.next) == Some(&false) {
-            self.file.write(cast_slice(&vec![f32::NAN; self.width]))?;
+            self.file.row(None, self.width)?;
             self.next += 1;
         }
         Ok(())
@@ -91,9 +167,25 @@ impl Rows {
     pub fn finish(mut self) -> Result<(), ArrayFileError> {
         self.skip_absent()?;
         assert_eq!(self.next, self.present.len(), "rows are missing");
-        let file = self.file.file;
-        let path = file.path().to_owned();
-        file.finish().map_err(|cause| ArrayFileError::Write { path, cause })
+        let path = self.file.path().to_owned();
+        let finish = || match self.file {
+            Rest::Values(file, ids) => {
+                ids.map_or(Ok(()), PartFile::finish)?;
+                file.finish()
+            }
+            Rest::Parquet(rows) => rows.finish(),
+        };
+        finish().map_err(write_error(&path))
+    }
+}
+
+impl Write for PartFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        PartFile::write(self, bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -126,15 +218,22 @@ mod tests {
     use safetensors::SafeTensors;
     use std::fs;
 
+    fn matrix() -> Matrix<'static> {
+        Matrix { name: "latents", width: 2, present: vec![true, false, true], ids: Some(vec!["a", "b", "ü c"]) }
+    }
+
     fn write(name: &str) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        let mut rows = ArrayFile::create(&path).unwrap().begin("latents", 2, vec![true, false, true]).unwrap();
+        let mut rows = ArrayFile::create(&path).unwrap().begin(matrix()).unwrap();
         rows.row(&[1.0, 2.0]).unwrap();
         rows.row(&[5.0, 6.0]).unwrap();
         assert!(!path.exists());
         rows.finish().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let ids = folder.path().join(format!("{name}.ids.tsv"));
+        assert_eq!(fs::read_to_string(ids).ok(), (!name.ends_with("parquet")).then(|| "id\na\nb\nü c\n".to_owned()));
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, if name.ends_with("parquet") { 1 } else { 2 });
         fs::read(&path).unwrap()
     }
 
@@ -160,6 +259,27 @@ mod tests {
         let text = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
         assert_eq!(text.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }");
         assert_eq!(bytes.len(), 10 + length + 24);
+    }
+
+    #[test]
+    fn a_column_of_parquet_has_a_null_for_a_failed_row() {
+        use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+        use arrow_array::cast::AsArray;
+        use arrow_array::types::Float32Type;
+        use arrow_array::{Array, RecordBatchReader};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("read.parquet");
+        fs::write(&path, write("out.parquet")).unwrap();
+        let reader = ParquetRecordBatchReader::try_new(fs::File::open(path).unwrap(), 1024).unwrap();
+        let names: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["id", "latent"]);
+        let batches: Vec<_> = reader.map(Result::unwrap).collect();
+        let [batch] = &batches[..] else { panic!("{} batches", batches.len()) };
+        let ids: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
+        assert_eq!(ids, ["a", "b", "ü c"]);
+        let list = batch.column(1).as_fixed_size_list();
+        assert_eq!((0..3).map(|row| list.is_null(row)).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(list.value(2).as_primitive::<Float32Type>().values(), &[5.0, 6.0]);
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub struct Description {
     /// Other valid values of this encoder's options, by key, if they depend on its model: layers, poolings.
     #[serde(default)]
     pub choices: BTreeMap<String, Vec<String>>,
+    /// The values of this encoder's options that get the same model anywhere and for good, where plugins.toml says less:
+    /// the commit that a branch was at. The host notes them in what it makes, beside the rest of plugins.toml.
+    #[serde(default)]
+    pub pinned: BTreeMap<String, String>,
     /// The limits of a batch besides `batch` items.
     #[serde(default)]
     pub limits: Limits,
@@ -114,6 +118,7 @@ impl Description {
             concurrency: 1,
             fingerprint,
             choices: BTreeMap::new(),
+            pinned: BTreeMap::new(),
             limits: Limits::default(),
             rate: Rate::default(),
             price: None,
@@ -149,6 +154,12 @@ impl Description {
     /// Adds an entry to [`Description::choices`].
     pub fn choices(mut self, key: &str, choices: Vec<String>) -> Self {
         self.choices.insert(key.into(), choices);
+        self
+    }
+
+    /// Adds an entry to [`Description::pinned`].
+    pub fn pinned(mut self, key: &str, value: impl ToString) -> Self {
+        self.pinned.insert(key.into(), value.to_string());
         self
     }
 

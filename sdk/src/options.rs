@@ -25,6 +25,9 @@ pub struct OptionSpec {
     /// The valid values of a text option, if it has a fixed set.
     #[serde(default)]
     pub choices: Vec<String>,
+    /// True if its value is a secret, which the host writes nowhere. Better is the name of an environment variable.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 /// The kind of an option's value.
@@ -48,12 +51,18 @@ pub enum OptionKind {
 impl OptionSpec {
     /// An optional key.
     pub fn new(key: &str, kind: OptionKind, help: &str) -> Self {
-        Self { key: key.into(), kind, help: help.into(), required: false, choices: Vec::new() }
+        Self { key: key.into(), kind, help: help.into(), required: false, choices: Vec::new(), secret: false }
     }
 
     /// Makes the key required.
     pub fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Sets [`OptionSpec::secret`].
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 

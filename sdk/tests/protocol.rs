@@ -48,7 +48,7 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value
 
 #[test]
 fn what_is_said_before_an_encoder_opens() {
-    let spec = OptionSpec::new("pooling", OptionKind::Text, "how").required().choices(&["cls", "mean"]);
+    let spec = OptionSpec::new("pooling", OptionKind::Text, "how").required().choices(&["cls", "mean"]).secret();
     let kinds = [OptionKind::Integer, OptionKind::Number, OptionKind::Boolean, OptionKind::Any];
     let specs = kinds.map(|kind| OptionSpec::new("key", kind, ""));
     let info = |options| PluginInfo { name: "p".into(), version: "0.1.0".into(), sdk: "1.0.0".into(), options };
@@ -71,6 +71,7 @@ fn what_an_encoder_says_of_itself() {
         .concurrency(2)
         .fingerprint("weights", "c0ffee")
         .choices("pooling", vec!["cls".into(), "mean".into()])
+        .pinned("revision", "c0ffee")
         .limits(Limits::new(Some(1 << 20), Some(8192)).items(96))
         .rate(Rate::new(Some(3000.0), Some(1e6)))
         .price(Price::new(0.02, 0.001))

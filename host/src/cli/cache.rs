@@ -51,7 +51,10 @@ enum Command {
     Export {
         #[command(flatten)]
         source: Source,
-        /// The output file: .safetensors or .npy
+        /// The column with the items' ids, which go into a .parquet file, or into OUT.ids.tsv
+        #[arg(long, value_name = "COL")]
+        id: Option<String>,
+        /// The output file: .safetensors, .npy or .parquet
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Show what would be sent, its cost and its duration, without sending anything
@@ -68,7 +71,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             prune(cli, &Prune { encoder, unused_for: older_than, unused_by }, yes)
         }
         Some(Command::Forget(source)) => forget(cli, &source),
-        Some(Command::Export { source, out, dry_run }) => export(cli, &source, &out, dry_run),
+        Some(Command::Export { source, id, out, dry_run }) => export(cli, &source, id.as_deref(), &out, dry_run),
     }
 }
 
@@ -235,14 +238,16 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
     Ok(if damaged { exit::FAILED } else { 0 })
 }
 
-fn export(cli: &Cli, Source { data, encoder, column }: &Source, out: &Path, dry_run: bool) -> Result<u8> {
+fn export(cli: &Cli, source: &Source, id: Option<&str>, out: &Path, dry_run: bool) -> Result<u8> {
+    let Source { data, encoder, column } = source;
     let table = read_table(data)?;
     let encoder = cli.session.encoder(encoder)?;
     let column = cli.session.column(&table, column.as_deref(), &encoder)?;
     if dry_run {
         return foretell::encoding(cli, column, &encoder, Wanted::default());
     }
-    let Exported { rows, width, summary } = cli.session.export(column, &encoder, out)?;
+    let ids = id.map(|id| table.column(id)).transpose()?;
+    let Exported { rows, width, summary } = cli.session.export(column, ids, &encoder, out)?;
     let failed = summary.failed;
     if cli.json {
         print::json(

@@ -23,7 +23,10 @@ pub(super) struct Arguments {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
-    /// The output file: .safetensors or .npy
+    /// The column with the items' ids, which go into a .parquet file, or into OUT.ids.tsv
+    #[arg(long, value_name = "COL")]
+    id: Option<String>,
+    /// The output file: .safetensors, .npy or .parquet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Leave out the values of the term against hubs, so that rows have length 1
@@ -38,12 +41,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, tower, data, column, out, without_hubness, dry_run, device } = arguments;
+    let Arguments { run, tower, data, column, id, out, without_hubness, dry_run, device } = arguments;
     let model = cli.session.model(&run, device)?;
     if dry_run {
         return foretell::columns(cli, &model.forecast_column(&tower, &data, column.as_deref())?, None);
     }
-    let embedded = model.embed_column(&tower, &data, column.as_deref(), (&out, !without_hubness))?;
+    let embedded = model.embed_column(&tower, &data, [column.as_deref(), id.as_deref()], (&out, !without_hubness))?;
     let EmbeddedColumn { rows, width, shared, failed } = embedded;
     if cli.json {
         print::json(&json!({"file": out, "rows": rows, "width": width, "shared": shared, "failed_rows": failed}));

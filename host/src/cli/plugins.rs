@@ -1,16 +1,18 @@
 //! `fusemix plugins`: the configured plugins and encoders, and their errors.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Cli, exit, print};
+use crate::dataset::read_table;
 use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
+use crate::run::RunFolder;
 use crate::session::Error;
 
 /// List plugins and encoders, with any errors.
@@ -26,9 +28,19 @@ enum Command {
     Check {
         /// The encoder's name in plugins.toml
         encoder: String,
+        /// A table whose first items it is tried on, instead of samples of its modality
+        #[arg(long, value_name = "FILE")]
+        data: Option<PathBuf>,
+        /// The column with the items [default: guessed from the header]
+        #[arg(long, value_name = "COL", requires = "data")]
+        column: Option<String>,
     },
     /// Create a plugins.toml to edit, or the file that --plugins names
-    Init,
+    Init {
+        /// Write the plugins and encoders that this run was made with, models at their revisions
+        #[arg(long, value_name = "RUN")]
+        run: Option<PathBuf>,
+    },
     /// Create a plugin that builds and passes its test, in a new folder
     New {
         /// The name of the plugin and of its folder
@@ -42,21 +54,36 @@ enum Command {
 pub(super) fn run(cli: &Cli, arguments: Arguments, config: &Path) -> Result<u8> {
     match arguments.command {
         None => list(cli),
-        Some(Command::Init) => init(config),
-        Some(Command::Check { encoder }) => check(cli, &encoder),
+        Some(Command::Init { run }) => init(config, run.as_deref()),
+        Some(Command::Check { encoder, data, column }) => check(cli, &encoder, data.as_deref(), column.as_deref()),
         Some(Command::New { name, modality }) => new(cli, &name, &modality),
     }
 }
 
 /// Writes a plugins.toml where none is.
-fn init(path: &Path) -> Result<u8> {
+fn init(path: &Path, run: Option<&Path>) -> Result<u8> {
+    let text = match run {
+        None => include_str!("plugins.template.toml").to_owned(),
+        Some(run) => {
+            let (_, info) = RunFolder::open(run)?;
+            let mut encoders = info.towers.iter().flat_map(|tower| &tower.encoders);
+            if encoders.any(|encoder| encoder.entry.is_empty()) {
+                bail!(
+                    "{}: this run is of an older version, which did not note how its encoders were set up; its \
+                     run.json has their fingerprints",
+                    run.display()
+                );
+            }
+            info.plugins_toml()
+        }
+    };
     let mut file = File::create_new(path).map_err(|cause| match cause.kind() {
         ErrorKind::AlreadyExists => {
             anyhow!("{} is there already; edit it, or name another file with --plugins", path.display())
         }
         _ => anyhow!("cannot write {}: {cause}; check the folder", path.display()),
     })?;
-    file.write_all(include_bytes!("plugins.template.toml"))?;
+    file.write_all(text.as_bytes())?;
     say!("{}: edit it, then `fusemix plugins` lists what it has", path.display());
     Ok(0)
 }
@@ -141,8 +168,9 @@ fn encoder_json(name: &str, plugin: &str, encoder: &Result<Arc<LoadedEncoder>, E
     }
 }
 
-fn check(cli: &Cli, name: &str) -> Result<u8> {
-    let checks = cli.session.check(name)?;
+fn check(cli: &Cli, name: &str, data: Option<&Path>, column: Option<&str>) -> Result<u8> {
+    let table = data.map(read_table).transpose()?;
+    let checks = cli.session.check(name, table.as_ref().map(|table| (table, column)))?;
     let broken = checks.iter().filter(|check| check.broken.is_some()).count();
     if cli.json {
         let checks: Vec<Value> = checks
@@ -177,7 +205,10 @@ fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
         "text" | "image" | "audio" => {
             say!("then run `fusemix plugins check {name}` to check what every encoder promises")
         }
-        _ => say!("then run `fusemix encode --encoder {name} --data FILE --column COL` on a table of items"),
+        _ => say!(
+            "then run `fusemix plugins check {name} --data FILE --column COL`, on a table of items, to check what every \
+             encoder promises"
+        ),
     }
     Ok(0)
 }

@@ -76,14 +76,10 @@ impl Dataset {
 
     /// The cell of a row as text; that of a file of latents is the row's number.
     pub fn text(&self, column: &str, row: usize) -> Result<String, DataError> {
-        let Self::Table(table) = self else { return self.name(column, row) };
-        let cell = table.column(column)?.cell(row).to_owned();
-        String::from_utf8(cell).map_err(|error| DataError::NotUtf8 {
-            path: self.path().to_owned(),
-            row: row + 1,
-            column: column.to_owned(),
-            byte: error.utf8_error().valid_up_to() + 1,
-        })
+        match self {
+            Self::Table(table) => table.column(column)?.text(row).map(str::to_owned),
+            Self::Precomputed(_) => self.name(column, row),
+        }
     }
 
     /// The rows of two columns or tensors, which must have equally many.

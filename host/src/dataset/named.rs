@@ -80,13 +80,14 @@ fn ids_of(table: &Path, column: &str, (path, rows): (&Path, usize)) -> Result<Ha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array_file::ArrayFile;
+    use crate::array_file::{ArrayFile, Matrix};
 
     #[test]
     fn rows_go_by_number_or_by_id() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let mut file = ArrayFile::create(&at("z.npy")).unwrap().begin("z", 2, vec![true, false, true]).unwrap();
+        let matrix = Matrix { name: "z", width: 2, present: vec![true, false, true], ids: None };
+        let mut file = ArrayFile::create(&at("z.npy")).unwrap().begin(matrix).unwrap();
         [[1.0, 2.0], [5.0, 6.0]].iter().for_each(|row| file.row(row).unwrap());
         file.finish().unwrap();
         let numbered = NamedLatents::open(&at("z.npy"), None, None).unwrap();

@@ -126,6 +126,21 @@ impl<'a> Column<'a> {
         &self.cells.bytes[start..self.cells.ends[index]]
     }
 
+    /// The cells as ids, which must be texts.
+    pub fn ids(&self) -> Result<Vec<&'a str>, DataError> {
+        (0..self.len()).map(|row| self.text(row)).collect()
+    }
+
+    /// The cell of row `index` as text.
+    pub fn text(&self, index: usize) -> Result<&'a str, DataError> {
+        std::str::from_utf8(self.cell(index)).map_err(|error| DataError::NotUtf8 {
+            path: self.table.path.clone(),
+            row: index + 1,
+            column: self.name.to_owned(),
+            byte: error.valid_up_to() + 1,
+        })
+    }
+
     /// The file that the cell of row `index` names, relative to the table.
     pub fn file(&self, index: usize) -> PathBuf {
         self.table.path.parent().unwrap_or(Path::new("")).join(path(self.cell(index)))

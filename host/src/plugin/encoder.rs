@@ -30,6 +30,8 @@ pub struct LoadedEncoder {
     pub description: Description,
     /// The description's fingerprint with the plugin's name in it.
     pub fingerprint: BTreeMap<String, String>,
+    /// Its table of plugins.toml, with its model pinned, and without secrets and the keys that say how fast.
+    pub entry: toml::Table,
     /// The time limit of a call.
     pub time_limit: Duration,
     /// The time for which items that fail for a passing reason are tried again.
@@ -168,6 +170,7 @@ impl LoadedEncoder {
         let lacks_price = has_prices && description.price.is_none();
         Ok(Self {
             name: entry.name.clone(),
+            entry: recorded(entry, &plugin.info.options, &description),
             description,
             fingerprint,
             plugin: plugin.clone(),
@@ -180,6 +183,11 @@ impl LoadedEncoder {
             raw,
             isolated,
         })
+    }
+
+    /// The version of its plugin.
+    pub fn version(&self) -> &str {
+        &self.plugin.info.version
     }
 
     /// Ends its process, if it has one of its own: it hangs, and nobody waits for it any more.
@@ -281,6 +289,17 @@ fn sdk_error(json: &str) -> Error {
 fn options(entry: &EncoderEntry, file: &TomlFile) -> serde_json::Result<Options> {
     let json = |(key, value): (&String, &toml::Value)| Ok((key.clone(), serde_json::to_value(value)?));
     Ok(Options::new(entry.options.iter().map(json).collect::<serde_json::Result<_>>()?, file.folder()))
+}
+
+/// An encoder's table as a colleague needs it.
+fn recorded(entry: &EncoderEntry, specs: &[OptionSpec], description: &Description) -> toml::Table {
+    let spec = |key: &str| specs.iter().find(|spec| spec.key == key);
+    let mut table = toml::Table::from_iter([("plugin".to_owned(), entry.host.plugin.clone().into())]);
+    let open = entry.options.iter().filter(|(key, _)| spec(key).is_some_and(|spec| !spec.secret));
+    table.extend(open.map(|(key, value)| (key.clone(), value.clone())));
+    let pinned = description.pinned.iter().filter(|(key, _)| spec(key).is_some());
+    table.extend(pinned.map(|(key, value)| (key.clone(), value.clone().into())));
+    table
 }
 
 /// Checks an encoder's keys against those that its plugin declares.

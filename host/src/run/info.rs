@@ -35,6 +35,36 @@ pub struct RunInfo {
     pub seen: Option<String>,
 }
 
+impl RunInfo {
+    /// A plugins.toml with the encoders of the run.
+    pub fn plugins_toml(&self) -> String {
+        let encoders = || self.towers.iter().flat_map(|tower| &tower.encoders);
+        let mut plugins = BTreeMap::new();
+        let mut tables = BTreeMap::new();
+        for EncoderInfo { name, version, entry, .. } in encoders() {
+            if let Some(plugin) = entry.get("plugin").and_then(toml::Value::as_str) {
+                plugins.insert(plugin, version.as_deref());
+            }
+            tables.insert(name, entry);
+        }
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let mut text = "# The plugins and encoders of a run. Relative paths start from this file's folder, and are as \
+                        they were where it was made.\n\n# plugin_folder = \"plugins\"          # where plugins are \
+                        looked for before the program's own folder\n"
+            .to_owned();
+        for (plugin, version) in plugins {
+            text += &format!("\n[[plugin]]\nname = {}\n", quoted(plugin));
+            text += &version.map_or(String::new(), |version| format!("version = {}\n", quoted(version)));
+        }
+        for (name, entry) in tables {
+            let table = toml::Table::from_iter([(name.clone(), entry.clone().into())]);
+            let document = toml::Table::from_iter([("encoder".to_owned(), table.into())]);
+            text += &format!("\n{document}");
+        }
+        text
+    }
+}
+
 /// The provenance of a tower.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TowerInfo {
@@ -60,12 +90,23 @@ pub struct EncoderInfo {
     pub name: String,
     /// Its fingerprint.
     pub fingerprint: BTreeMap<String, String>,
+    /// The version of its plugin; none in runs of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its table of plugins.toml with its model pinned, without secrets; empty in runs of older versions.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub entry: toml::Table,
 }
 
 impl EncoderInfo {
     /// An encoder as it is now.
     pub fn of(encoder: &LoadedEncoder) -> Self {
-        Self { name: encoder.name.clone(), fingerprint: encoder.fingerprint.clone() }
+        Self {
+            name: encoder.name.clone(),
+            fingerprint: encoder.fingerprint.clone(),
+            version: Some(encoder.version().to_owned()),
+            entry: encoder.entry.clone(),
+        }
     }
 
     /// Rejects an encoder other than the one of the run.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::encode::{complete, items};
 use super::{Error, Session};
-use crate::array_file::ArrayFile;
+use crate::array_file::{ArrayFile, Matrix};
 use crate::cache::{Entry, Fingerprint, Key, Known, list};
 use crate::config::{Recipe, TowerSource};
 use crate::dataset::Column;
@@ -80,15 +80,24 @@ impl Session {
         Ok(there.len())
     }
 
-    /// Writes the latents of a column to `out`, encoding missing ones; rows without a latent are NaN.
-    pub fn export(&self, column: Column<'_>, encoder: &Arc<LoadedEncoder>, out: &Path) -> Result<Exported, Error> {
+    /// Writes the latents of a column to `out`, encoding missing ones, with the `ids` of its rows; rows without a latent
+    /// are NaN.
+    pub fn export(
+        &self,
+        column: Column<'_>,
+        ids: Option<Column<'_>>,
+        encoder: &Arc<LoadedEncoder>,
+        out: &Path,
+    ) -> Result<Exported, Error> {
         let file = ArrayFile::create(out)?;
+        let ids = ids.map(|ids| ids.ids()).transpose()?;
         let shelf = self.shelf(encoder)?;
         let Encoding { places, summary, .. } = complete(self.fill(column, encoder, &shelf, Wanted::placed())?)?;
         let no_latent = || Error::NoLatent { path: column.source().to_owned(), column: column.name().to_owned() };
         let width = shelf.width()?.ok_or_else(no_latent)?;
         let latents = shelf.latents(places.rows.iter().flatten().copied().collect())?;
-        let mut written = file.begin("latents", width, places.rows.iter().map(Option::is_some).collect())?;
+        let present = places.rows.iter().map(Option::is_some).collect();
+        let mut written = file.begin(Matrix { name: "latents", width, present, ids })?;
         let mut values = vec![0.0; width];
         for index in 0..latents.len() {
             latents.copy_row(index, &mut values);

@@ -7,18 +7,29 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::budget::Allowance;
+use super::encode::items;
 use super::{Error, Session};
 use crate::cache::Ledger;
+use crate::dataset::{Column, Table};
 use crate::encode::{EncodeError, afford, call, spent};
 use crate::plugin::{EncoderError, LoadedEncoder};
 
+/// Items of the user's that an encoder is tried on.
+const TRIED: usize = 3;
+/// Bytes that are neither a text nor a file of any format.
+const NO_ITEM: [u8; 4] = [0xff, 0xfe, 0x00, 0xff];
+
 impl Session {
-    /// Checks what every encoder promises on a few samples of its modality. What that costs is in its account, and
-    /// within the session's budget.
-    pub fn check(&self, encoder: &str) -> Result<Vec<Check>, Error> {
+    /// Checks what every encoder promises on a few samples of its modality, or on the first items of a table's column.
+    /// What that costs is in its account, and within the session's budget.
+    pub fn check(&self, encoder: &str, data: Option<(&Table, Option<&str>)>) -> Result<Vec<Check>, Error> {
         let encoder = self.encoder(encoder)?;
         let modality = &encoder.description.modality;
-        let samples = Samples::of(modality).ok_or_else(|| Error::NoSamples { modality: modality.name().to_owned() })?;
+        let no_samples = || Error::NoSamples { encoder: encoder.name.clone(), modality: modality.name().to_owned() };
+        let samples = match data {
+            Some((table, column)) => first_items(self.column(table, column, &encoder)?, &encoder)?,
+            None => Samples::of(modality).ok_or_else(no_samples)?,
+        };
         let allowance = self.shared.budget.allow(&encoder)?;
         let account = RefCell::new((self.ledger(&encoder)?, allowance));
         let (ended, hung) = (RefCell::new(None), Cell::new(false));
@@ -45,6 +56,25 @@ impl Session {
             None => Ok(checks),
         }
     }
+}
+
+/// The first items of a column that can be read and are not the same.
+fn first_items(column: Column<'_>, encoder: &LoadedEncoder) -> Result<Samples, Error> {
+    let items = items(column, encoder);
+    let mut good: Vec<Vec<u8>> = Vec::new();
+    for row in 0..items.len() {
+        match items.read(row) {
+            Ok(item) if !item.is_empty() && !good.iter().any(|other| **other == *item) => good.push(item.into_owned()),
+            _ => {}
+        }
+        if good.len() == TRIED {
+            break;
+        }
+    }
+    if good.len() < 2 {
+        return Err(Error::FewSamples { path: column.source().to_owned(), column: column.name().to_owned() });
+    }
+    Ok(Samples { good, bad: NO_ITEM.to_vec() })
 }
 
 /// The answer to a call that is still affordable; what it costs is in the account, and allowed no more.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Error;
 use super::model::Model;
-use crate::array_file::ArrayFile;
+use crate::array_file::{ArrayFile, Matrix};
 use crate::dataset::Dataset;
 
 /// A file of embeddings.
@@ -22,24 +22,31 @@ pub struct EmbeddedColumn {
 
 impl Model {
     /// Writes the embeddings of a column to `out`, in file order, with failed rows as NaN and listed; with the values
-    /// of the term against hubs or without.
+    /// of the term against hubs or without, and with the ids of another column.
     pub fn embed_column(
         &self,
         tower: &str,
         data: &Path,
-        column: Option<&str>,
+        [column, id]: [Option<&str>; 2],
         (out, with_hubness): (&Path, bool),
     ) -> Result<EmbeddedColumn, Error> {
         let tower = self.tower(tower)?;
         let file = Dataset::open(data)?;
         let column = self.column(tower, &file, column)?;
         let out = ArrayFile::create(out)?;
+        let ids = match (id, &file) {
+            (None, _) => None,
+            (Some(id), Dataset::Table(table)) => Some(table.column(id)?.ids()?),
+            (Some(id), Dataset::Precomputed(_)) => {
+                return Err(Error::NoColumn { path: data.to_owned(), column: id.to_owned() });
+            }
+        };
         let side = self.towers().side(tower, &file, &column)?;
         let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();
         let failed: Vec<usize> = (1..).zip(&present).filter(|(_, present)| !**present).map(|(row, _)| row).collect();
         let (rows, whole, shared) = (present.len(), self.space.width(), self.space.shared());
         let width = if with_hubness { whole } else { shared };
-        let mut written = out.begin("embeddings", width, present)?;
+        let mut written = out.begin(Matrix { name: "embeddings", width, present, ids })?;
         self.space.embed_chunks(tower, &*side.latents, &mut |chunk| {
             chunk.chunks(whole).try_for_each(|row| written.row(&row[..width]))?;
             if self.session.should_stop() { Err(Error::Stopped) } else { Ok(()) }

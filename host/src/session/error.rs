@@ -110,8 +110,14 @@ pub enum Error {
     QueryWidth { got: usize, width: usize },
     #[error("query {query} has no latent: {reason}")]
     Query { query: String, reason: String },
-    #[error("there are no samples for modality `{modality}`; run the SDK's `check::conforms` with samples of your own")]
-    NoSamples { modality: String },
+    #[error(
+        "there are no samples for modality `{modality}`; give some of your own: `fusemix plugins check {encoder} \
+             --data FILE --column COL`"
+    )]
+    NoSamples { encoder: String, modality: String },
+    #[error("{}: column `{column}` has fewer than two different items that can be read; give it at least two",
+            path.display())]
+    FewSamples { path: PathBuf, column: String },
     #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
     #[error("cannot read {}: {cause}; the file was modified or truncated", path.display())]

@@ -52,7 +52,12 @@ impl<'a> Towers<'a> {
         let config = &self.session.plugins()?.config;
         if let Some(ConfigError::At { message, .. }) = names.iter().find_map(|name| config.encoder(name).err()) {
             // The mistake may be the recipe's or that of plugins.toml; the recipe names what is not there.
-            let message = format!("{message} in {}", config.file.path().display());
+            let run = self.trained.and(self.recipe.file.path().parent());
+            let hint = run.map_or(String::new(), |run| {
+                let run = run.display();
+                format!("; `fusemix plugins init --run {run}` writes a plugins.toml with what the run was made with")
+            });
+            let message = format!("{message} in {}{hint}", config.file.path().display());
             return Err(self.recipe.file.error_at(&["tower", &self.entry(tower).name, "encoder"], message).into());
         }
         let encoders = names.iter().map(|name| self.session.encoder(name)).collect::<Result<Vec<_>, _>>()?;

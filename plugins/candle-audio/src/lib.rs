@@ -11,7 +11,7 @@ mod resample;
 mod sound;
 
 use candle_core::{DType, Device};
-use candle_kit::{Layer, Pooling, Source, guarded};
+use candle_kit::{Layer, Pinned, Pooling, Source, guarded};
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
@@ -35,6 +35,7 @@ struct CandleAudio {
     name: String,
     /// Digests of the loaded files, for the fingerprint.
     digests: Vec<(&'static str, String)>,
+    pinned: Option<Pinned>,
     model: Box<dyn Model>,
     layer: Layer,
     pooling: Pooling,
@@ -79,7 +80,19 @@ impl Encoder for CandleAudio {
         let (name, width) = (source.name().to_owned(), model.width(layer));
         tracing::info!("{name}: {}, {pooling} of layer {layer}, width {width}", model.preprocessing());
         let turn = Mutex::new(());
-        Ok(Self { name, digests, model, layer, pooling, normalize, projection, device, dtype, turn })
+        Ok(Self {
+            name,
+            digests,
+            pinned: source.pinned(),
+            model,
+            layer,
+            pooling,
+            normalize,
+            projection,
+            device,
+            dtype,
+            turn,
+        })
     }
 
     fn describe(&self) -> Description {
@@ -97,6 +110,7 @@ impl Encoder for CandleAudio {
         let description = candle_kit::computed_in(description, self.dtype);
         let description =
             candle_kit::describe(description, self.model.blocks(), self.model.poolings(self.layer), self.layer);
+        let description = Pinned::describe(self.pinned.as_ref(), description);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 

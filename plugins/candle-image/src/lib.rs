@@ -21,7 +21,7 @@ mod resample;
 mod svg;
 
 use candle_core::{DType, Device, Tensor};
-use candle_kit::{Layer, Pooling, Source, in_halves};
+use candle_kit::{Layer, Pinned, Pooling, Source, in_halves};
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, ItemError, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
@@ -41,6 +41,7 @@ struct CandleImage {
     architecture: String,
     /// Digests of the loaded files, for the fingerprint.
     digests: Vec<(&'static str, String)>,
+    pinned: Option<Pinned>,
     input: Input,
     model: Box<dyn Model>,
     layer: Layer,
@@ -86,7 +87,20 @@ impl Encoder for CandleImage {
         let (name, width) = (source.name().to_owned(), model.width(layer, pooling));
         tracing::info!("{name}: {architecture}, {pooling} of layer {layer}, pictures {input}, width {width}");
         let turn = Mutex::new(());
-        Ok(Self { name, architecture, digests, input, model, layer, pooling, normalize, device, dtype, turn })
+        Ok(Self {
+            name,
+            architecture,
+            digests,
+            pinned: source.pinned(),
+            input,
+            model,
+            layer,
+            pooling,
+            normalize,
+            device,
+            dtype,
+            turn,
+        })
     }
 
     fn describe(&self) -> Description {
@@ -101,6 +115,7 @@ impl Encoder for CandleImage {
         let description = candle_kit::computed_in(description, self.dtype);
         let description = if self.normalize { description.fingerprint("normalize", true) } else { description };
         let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
+        let description = Pinned::describe(self.pinned.as_ref(), description);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 

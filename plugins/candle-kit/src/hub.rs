@@ -129,6 +129,11 @@ impl Snapshot {
         }
     }
 
+    /// The id and the commit.
+    pub(crate) fn identity(&self) -> (&str, &str) {
+        (&self.id, &self.commit)
+    }
+
     /// The names of the commit's files; only of cached ones, if the hub does not list them.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         match self.client.as_ref().map(|client| self.listing(client)) {

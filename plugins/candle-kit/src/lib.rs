@@ -17,7 +17,7 @@ pub use device::{computed_in, device, dtype};
 pub use digest::{digest, digest_of};
 pub use failure::{guarded, reason};
 pub use instead::instead;
-pub use source::Source;
+pub use source::{Pinned, Source};
 
 use fusemix_sdk::{OptionKind, OptionSpec};
 

@@ -1,6 +1,6 @@
 //! The location of a model's files: a folder, next to a weights file, or a hub.
 
-use fusemix_sdk::{Error, Host, Options};
+use fusemix_sdk::{Description, Error, Host, Options};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +26,34 @@ enum Place {
         weights: Option<PathBuf>,
     },
     Hub(Rc<Snapshot>),
+}
+
+/// A model of a hub at a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The hub id.
+    pub model: String,
+    /// The commit.
+    pub revision: String,
+}
+
+impl Pinned {
+    /// Adds the model to a description, if its place is known.
+    pub fn describe(pinned: Option<&Self>, description: Description) -> Description {
+        let Some(Self { model, revision }) = pinned else { return description };
+        description.pinned("model", model).pinned("revision", revision)
+    }
+
+    /// The model of a folder in a hub's cache, `.../models--ORG--NAME/snapshots/COMMIT`.
+    fn of_cached(folder: &Path) -> Option<Self> {
+        let folder = folder.canonicalize().ok()?;
+        let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let revision = name(&folder)?;
+        let snapshots = folder.parent().filter(|path| path.ends_with("snapshots"))?;
+        let model = name(snapshots.parent()?)?.strip_prefix("models--")?.replace("--", "/");
+        let is_commit = revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_commit && is_hub_id(&model)).then_some(Self { model, revision })
+    }
 }
 
 impl Source {
@@ -86,6 +114,19 @@ impl Source {
     /// The model as the user named it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The `model` and `revision` that get the same files anywhere: of a hub, also if the user named the folder that its
+    /// Python client keeps them in. None of other folders.
+    pub fn pinned(&self) -> Option<Pinned> {
+        match &self.place {
+            Place::Hub(snapshot) => {
+                let (model, revision) = snapshot.identity();
+                Some(Pinned { model: model.to_owned(), revision: revision.to_owned() })
+            }
+            Place::Local { folder, weights: None } => Pinned::of_cached(folder),
+            Place::Local { weights: Some(_), .. } => None,
+        }
     }
 
     /// The file called `name`, fetched if need be.

@@ -9,7 +9,7 @@ mod tokenizer;
 
 use candle_core::{DType, Device, Tensor, bail};
 use candle_kit::nn::Packing;
-use candle_kit::{Layer, Pooling, Source};
+use candle_kit::{Layer, Pinned, Pooling, Source};
 use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
@@ -31,6 +31,7 @@ struct CandleText {
     name: String,
     /// Digests of the loaded files, for the fingerprint.
     digests: Vec<(&'static str, String)>,
+    pinned: Option<Pinned>,
     input: Input,
     model: Box<dyn Model>,
     layer: Layer,
@@ -101,6 +102,7 @@ impl Encoder for CandleText {
             normalize: normalize.unwrap_or(false),
             name,
             digests,
+            pinned: source.pinned(),
             input,
             model,
             layer,
@@ -133,6 +135,7 @@ impl Encoder for CandleText {
             description = description.fingerprint("lower_case", true);
         }
         let description = candle_kit::describe(description, blocks, poolings, self.layer);
+        let description = Pinned::describe(self.pinned.as_ref(), description);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
 

@@ -18,6 +18,7 @@ struct Mock {
     linger: Duration,
     flaky: u32,
     retry: Option<Duration>,
+    branch: Option<String>,
     /// The tries of items that say that they are flaky.
     tries: Mutex<HashMap<Vec<u8>, u32>>,
 }
@@ -33,6 +34,8 @@ impl Encoder for Mock {
             OptionSpec::new("linger_ms", OptionKind::Integer, "milliseconds that a call takes after that (default: 0)"),
             OptionSpec::new("flaky", OptionKind::Integer, "tries of an item with the word `flaky` that fail, and pass"),
             OptionSpec::new("retry_ms", OptionKind::Integer, "milliseconds that it wants between these tries"),
+            OptionSpec::new("branch", OptionKind::Text, "a branch, which is at the commit of this name with a `1`"),
+            OptionSpec::new("token", OptionKind::Text, "a key, which nobody should write here").secret(),
         ]
     }
 
@@ -47,12 +50,17 @@ impl Encoder for Mock {
             linger: Duration::from_millis(options.get_or("linger_ms", 0)?),
             flaky: options.get_or("flaky", 0)?,
             retry: options.get("retry_ms")?.map(Duration::from_millis),
+            branch: options.get("branch")?,
             tries: Mutex::default(),
         })
     }
 
     fn describe(&self) -> Description {
-        Description::new(self.modality.clone(), self.width).batch(8).fingerprint("salt", &self.salt)
+        let description = Description::new(self.modality.clone(), self.width).batch(8).fingerprint("salt", &self.salt);
+        match &self.branch {
+            Some(branch) => description.pinned("branch", format!("{branch}1")),
+            None => description,
+        }
     }
 
     fn encode(&self, items: &[Item<'_>], sink: &mut Sink<'_>) -> Result<(), Error> {
