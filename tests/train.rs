@@ -262,9 +262,12 @@ fn a_run_notes_the_encoders_that_a_colleague_needs() {
     let one = &info["towers"][0]["encoders"][0];
     assert_eq!(one["entry"], json!({"plugin": "mock", "salt": "one", "branch": "main1"}));
     assert!(!place.read("run/run.json").contains("secret"));
-    // In the colleague's plugins.toml another encoder has the name of one.
-    place.write("plugins.toml", "[[plugin]]\nname = 'mock'\n[encoder.one]\nplugin = 'mock'\n");
+    // The colleague's plugins.toml lacks one of them, or has another encoder of its name.
+    place.write("plugins.toml", "[[plugin]]\nname = 'mock'\n");
     place.run("eval run").fails(3, "`fusemix plugins init --run run`");
+    let others = "[[plugin]]\nname = 'mock'\n[encoder.one]\nplugin = 'mock'\n[encoder.two]\nplugin = 'mock'\n";
+    place.write("plugins.toml", others);
+    place.run("eval run").fails(5, "`fusemix plugins init --run RUN` writes what it was");
     std::fs::remove_file(place.path("plugins.toml")).unwrap();
     assert_eq!(place.run("plugins init --run run").code, 0);
     assert!(place.read("plugins.toml").contains("branch = \"main1\""));

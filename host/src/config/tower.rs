@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 use super::toml_file::{ConfigError, TomlFile, absolute, with_nearest_key};
-use crate::dataset::holds_latents;
+use crate::dataset::may_hold_latents;
 use crate::nn::AdapterKind;
 use crate::wording::short_path;
 
@@ -79,13 +79,13 @@ impl TowerTable {
             (Some(encoder), None, None) => Ok(TowerSource::Encoders(vec![encoder])),
             (None, Some(encoders), None) if !encoders.is_empty() => Ok(TowerSource::Encoders(encoders)),
             (None, None, Some(toml::Value::Boolean(true))) => Ok(TowerSource::Precomputed),
-            (None, None, Some(toml::Value::String(path))) if holds_latents(Path::new(&path)) => {
+            (None, None, Some(toml::Value::String(path))) if may_hold_latents(Path::new(&path)) => {
                 let at = |path: String| short_path(&folder.join(path));
                 let (ids, id) = (self.ids.map(at), self.id.unwrap_or_else(|| ID.to_owned()));
                 Ok(TowerSource::Rows(LatentRows { file: at(path), tensor: self.tensor, ids, id }))
             }
             (None, None, Some(_)) => {
-                Err("`precomputed` must be true, or a .safetensors or .npy file in quotes".to_owned())
+                Err("`precomputed` must be true, or a .safetensors, .npy or .parquet file in quotes".to_owned())
             }
             _ => Err("set one of `encoder`, `encoders` and `precomputed`".to_owned()),
         }

@@ -11,6 +11,7 @@ mod precomputed;
 mod records;
 mod table;
 mod text;
+mod vectors;
 
 use std::path::Path;
 
@@ -20,7 +21,7 @@ pub use item::Item;
 pub use items::Items;
 pub use matrix::{Missing, PrecomputedLatents};
 pub use named::NamedLatents;
-pub use precomputed::{Precomputed, holds_latents};
+pub use precomputed::{Precomputed, holds_latents, may_hold_latents};
 pub use table::{Column, Table};
 
 /// A data file, whose extension tells its kind.
@@ -42,7 +43,7 @@ pub fn read_table(path: &Path) -> Result<Table, DataError> {
 }
 
 impl Dataset {
-    /// Reads a table, or maps a .safetensors or .npy file.
+    /// Reads a table, or opens a file of latents.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if holds_latents(path) {
             return Precomputed::open(path).map(Self::Precomputed);

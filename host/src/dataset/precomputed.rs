@@ -1,4 +1,5 @@
-//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i, or the matrix of a .npy file.
+//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i, the matrix of a .npy file, or
+//! the columns of a .parquet file.
 
 use memmap2::Mmap;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -10,15 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::DataError;
 use super::matrix::{Missing, PrecomputedLatents, Stored};
+use super::vectors::{Values, Vectors};
 use crate::regular;
 use crate::wording::{short_path, suggest};
 
-/// The endings of files of latents.
-pub const LATENT_FILES: [&str; 2] = ["safetensors", "npy"];
-
-/// True if the ending of `path` is that of a file of latents.
+/// True if the ending of `path` is that of a file of latents and nothing else.
 pub fn holds_latents(path: &Path) -> bool {
-    ending(path).is_some_and(|ending| LATENT_FILES.contains(&ending.as_str()))
+    ending(path).is_some_and(|ending| ["safetensors", "npy"].contains(&ending.as_str()))
+}
+
+/// True if the ending of `path` is that of a file that may have latents in its rows.
+pub fn may_hold_latents(path: &Path) -> bool {
+    holds_latents(path) || ending(path).as_deref() == Some("parquet")
 }
 
 fn ending(path: &Path) -> Option<String> {
@@ -28,40 +32,43 @@ fn ending(path: &Path) -> Option<String> {
 /// A file of latents in memory.
 pub struct Precomputed {
     path: PathBuf,
-    map: Arc<Mmap>,
     format: Format,
     /// The rows that are no latents, of each tensor that has been looked at.
     missing: Mutex<HashMap<String, Missing>>,
 }
 
 enum Format {
-    Safetensors,
-    /// A single matrix, which goes by any name.
-    Npy(NpyHeader, usize),
+    Safetensors(Arc<Mmap>),
+    /// A single matrix, which goes by any name, and the byte that it begins at.
+    Npy(Arc<Mmap>, NpyHeader, usize),
+    Parquet(Vectors),
 }
 
 impl Precomputed {
-    /// Maps `path`, a .safetensors or .npy file.
+    /// Maps `path`, a .safetensors or .npy file, or reads what a .parquet file has.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |cause| DataError::Read { path: path.to_owned(), cause };
+        let wrong = |reason| DataError::Tensors { path: path.to_owned(), reason };
         let file = regular::open(path, u64::MAX).map_err(read)?;
         // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        let format = if ending(path).as_deref() == Some("npy") {
-            let mut rest = &map[..];
-            let header = NpyHeader::from_reader(&mut rest).map_err(|error| DataError::Tensors {
-                path: path.to_owned(),
-                reason: format!("not a .npy file ({error}); write it with numpy.save"),
-            })?;
-            Format::Npy(header, map.len() - rest.len())
-        } else {
-            Format::Safetensors
+        let map = |file| unsafe { Mmap::map(file) }.map(Arc::new).map_err(read);
+        let format = match ending(path).as_deref() {
+            Some("parquet") => Format::Parquet(Vectors::open(file).map_err(wrong)?),
+            Some("npy") => {
+                let map = map(&file)?;
+                let mut rest = &map[..];
+                let header = NpyHeader::from_reader(&mut rest)
+                    .map_err(|error| wrong(format!("not a .npy file ({error}); write it with numpy.save")))?;
+                let start = map.len() - rest.len();
+                Format::Npy(map, header, start)
+            }
+            _ => {
+                let map = map(&file)?;
+                SafeTensors::deserialize(&map).map_err(|error| wrong(error.to_string()))?;
+                Format::Safetensors(map)
+            }
         };
-        let file = Self { path: path.to_owned(), map: Arc::new(map), format, missing: Mutex::default() };
-        if let Format::Safetensors = file.format {
-            file.tensors()?;
-        }
-        Ok(file)
+        Ok(Self { path: path.to_owned(), format, missing: Mutex::default() })
     }
 
     /// The file's path.
@@ -69,32 +76,50 @@ impl Precomputed {
         &self.path
     }
 
-    fn tensors(&self) -> Result<SafeTensors<'_>, DataError> {
-        SafeTensors::deserialize(&self.map).map_err(|error| self.wrong(error.to_string()))
-    }
-
     fn wrong(&self, reason: String) -> DataError {
         DataError::Tensors { path: self.path.clone(), reason }
+    }
+
+    fn tensors<'a>(&self, map: &'a [u8]) -> Result<SafeTensors<'a>, DataError> {
+        SafeTensors::deserialize(map).map_err(|error| self.wrong(error.to_string()))
     }
 
     /// The rows of the tensor called `name`.
     pub fn rows(&self, name: &str) -> Result<usize, DataError> {
         match &self.format {
-            Format::Npy(header, _) => Ok(header.shape().first().map_or(0, |&rows| rows as usize)),
-            Format::Safetensors => Ok(self.tensor(&self.tensors()?, name)?.shape().first().copied().unwrap_or(0)),
+            Format::Npy(_, header, _) => Ok(header.shape().first().map_or(0, |&rows| rows as usize)),
+            Format::Safetensors(map) => {
+                Ok(self.tensor(&self.tensors(map)?, name)?.shape().first().copied().unwrap_or(0))
+            }
+            Format::Parquet(vectors) => self.known(name, vectors.names()).map(|()| vectors.rows()),
         }
     }
 
     /// The name of a tensor: the one that is given, or that of the only one.
     pub fn only(&self, named: Option<&str>) -> Result<String, DataError> {
-        let Format::Safetensors = self.format else { return Ok(named.unwrap_or_default().to_owned()) };
-        let tensors = self.tensors()?;
-        match (named, &tensors.names()[..]) {
-            (Some(name), _) | (None, &[name]) => Ok(name.to_owned()),
+        let names: Vec<String> = match &self.format {
+            Format::Npy(..) => return Ok(named.unwrap_or_default().to_owned()),
+            Format::Safetensors(map) => self.tensors(map)?.names().into_iter().map(str::to_owned).collect(),
+            Format::Parquet(vectors) => vectors.names().to_vec(),
+        };
+        match (named, &names[..]) {
+            (Some(name), _) => Ok(name.to_owned()),
+            (None, [name]) => Ok(name.clone()),
+            (None, []) => Err(self.wrong("it has no column of lists of floats, and so no latents".to_owned())),
             (None, names) => {
                 Err(self.wrong(format!("which of its tensors holds the latents? Name it: tensor = {names:?}")))
             }
         }
+    }
+
+    /// An error if none of `names` is `name`.
+    fn known(&self, name: &str, names: &[String]) -> Result<(), DataError> {
+        let is_known = names.iter().any(|known| known == name);
+        is_known.then_some(()).ok_or_else(|| DataError::Column {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            suggestion: suggest(name, names.iter().map(String::as_str)),
+        })
     }
 
     fn tensor<'a>(&self, tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, DataError> {
@@ -108,8 +133,14 @@ impl Precomputed {
     /// The tensor called `name`, f64, f32, f16 or bf16 `[rows, width]`, with the rows that are no latents.
     pub fn column(&self, name: &str) -> Result<(PrecomputedLatents, Missing), DataError> {
         let latents = match &self.format {
-            Format::Npy(header, start) => self.npy(header, *start)?,
-            Format::Safetensors => self.safetensors(name)?,
+            Format::Npy(map, header, start) => self.npy(map, header, *start)?,
+            Format::Safetensors(map) => self.safetensors(map, name)?,
+            Format::Parquet(vectors) => {
+                self.known(name, vectors.names())?;
+                let Values { map, width } = vectors.values(name).map_err(|reason| self.wrong(reason))?;
+                let (rows, bytes) = (vectors.rows(), 0..vectors.rows() * width * size_of::<f32>());
+                PrecomputedLatents { map, bytes, stored: Stored::F32, is_big_endian: false, rows, width }
+            }
         };
         let seen = || self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(missing) = seen().get(name) {
@@ -123,8 +154,8 @@ impl Precomputed {
         Ok((latents, missing))
     }
 
-    fn safetensors(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
-        let tensors = self.tensors()?;
+    fn safetensors(&self, map: &Arc<Mmap>, name: &str) -> Result<PrecomputedLatents, DataError> {
+        let tensors = self.tensors(map)?;
         let tensor = self.tensor(&tensors, name)?;
         let (dtype, shape) = (tensor.dtype(), tensor.shape());
         let stored = match dtype {
@@ -138,12 +169,12 @@ impl Precomputed {
             let must = "it must be F64, F32, F16 or BF16 [rows, width]";
             return Err(self.wrong(format!("tensor `{name}` is {dtype:?} {shape:?}; {must}")));
         };
-        let start = tensor.data().as_ptr() as usize - self.map.as_ptr() as usize;
+        let start = tensor.data().as_ptr() as usize - map.as_ptr() as usize;
         let bytes = start..start + tensor.data().len();
-        Ok(PrecomputedLatents { map: self.map.clone(), bytes, stored, is_big_endian: false, rows, width })
+        Ok(PrecomputedLatents { map: map.clone(), bytes, stored, is_big_endian: false, rows, width })
     }
 
-    fn npy(&self, header: &NpyHeader, start: usize) -> Result<PrecomputedLatents, DataError> {
+    fn npy(&self, map: &Arc<Mmap>, header: &NpyHeader, start: usize) -> Result<PrecomputedLatents, DataError> {
         let dtype = header.dtype();
         let plain = if let DType::Plain(plain) = &dtype { Some(plain) } else { None };
         let stored = plain.and_then(|plain| match (plain.type_char(), plain.size_field()) {
@@ -162,18 +193,19 @@ impl Precomputed {
         }
         let [rows, width] = [rows, width].map(|size| size as usize);
         let size = rows.checked_mul(width).and_then(|values| values.checked_mul(stored.bytes()));
-        let Some(end) = size.and_then(|size| start.checked_add(size)).filter(|&end| end <= self.map.len()) else {
-            let bytes = self.map.len() - start;
+        let Some(end) = size.and_then(|size| start.checked_add(size)).filter(|&end| end <= map.len()) else {
+            let bytes = map.len() - start;
             return Err(self.wrong(format!("cut: it has {bytes} bytes of an array [{rows}, {width}]; write it again")));
         };
         let is_big_endian = plain.is_some_and(|plain| plain.endianness() == Endianness::Big);
-        Ok(PrecomputedLatents { map: self.map.clone(), bytes: start..end, stored, is_big_endian, rows, width })
+        Ok(PrecomputedLatents { map: map.clone(), bytes: start..end, stored, is_big_endian, rows, width })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::array_file::{ArrayFile, Matrix};
     use crate::latents::Latents;
     use half::{bf16, f16};
 
@@ -250,6 +282,35 @@ mod tests {
         assert!(error(npy("<f4", "True", "(2, 3)", zeros())).contains("ascontiguousarray"));
         assert!(error(npy("<f4", "False", "(2, 4)", zeros())).contains("cut: it has 24 bytes"));
         assert!(error(npy("<f4", "nonsense", "(2, 3)", zeros())).contains("not a .npy file"));
+    }
+
+    #[test]
+    fn vectors_of_parquet_are_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latents.parquet");
+        for present in [vec![true, true], vec![false, true, false, true, false]] {
+            let rows = present.len();
+            let matrix = Matrix { name: "latents", width: 3, present, ids: None };
+            let mut file = ArrayFile::create(&path).unwrap().begin(matrix).unwrap();
+            VALUES.iter().for_each(|row| file.row(row).unwrap());
+            file.finish().unwrap();
+            let file = Precomputed::open(&path).unwrap();
+            let name = file.only(None).unwrap();
+            assert_eq!((name.as_str(), file.rows("latent").unwrap()), ("latent", rows));
+            if rows == 2 {
+                check(&file, &name);
+            } else {
+                let (latents, missing) = file.column(&name).unwrap();
+                assert_eq!(missing, Missing { empty: vec![0, 2, 4], broken: Vec::new() });
+                let mut row = [0.0; 3];
+                latents.copy_row(3, &mut row);
+                assert_eq!(row, VALUES[1]);
+            }
+        }
+        let file = Precomputed::open(&path).unwrap();
+        assert!(file.rows("latant").unwrap_err().to_string().contains("did you mean `latent`?"));
+        std::fs::write(&path, b"PAR1 and no more").unwrap();
+        assert!(Precomputed::open(&path).err().unwrap().to_string().contains("not a Parquet file"));
     }
 
     #[test]

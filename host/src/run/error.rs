@@ -48,7 +48,7 @@ pub enum RunError {
     Corrupt { path: PathBuf, cause: serde_json::Error },
     #[error(
         "encoder `{encoder}` is not the one that this run was trained with: trained with {}; now {}; restore it in \
-         plugins.toml, or train again",
+         plugins.toml (`fusemix plugins init --run RUN` writes what it was), or train again",
         differences(trained, present)[0],
         differences(trained, present)[1]
     )]

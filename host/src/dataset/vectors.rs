@@ -1,0 +1,141 @@
+//! Latents in a .parquet file: a column whose cells are lists of floats, all of one length, or null.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType, Field};
+use memmap2::{Mmap, MmapMut};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::File;
+use std::sync::Arc;
+
+/// Rows that are decoded together.
+const BATCH: usize = 4096;
+
+/// A .parquet file with vectors.
+pub(super) struct Vectors {
+    file: File,
+    names: Vec<String>,
+    rows: usize,
+}
+
+/// The values of a column, `[rows, width]` in f32, in memory of the system's that goes with the last reader.
+pub(super) struct Values {
+    pub(super) map: Arc<Mmap>,
+    pub(super) width: usize,
+}
+
+fn reason(error: impl std::fmt::Display) -> String {
+    format!("not a Parquet file that can be read ({error}); write it again")
+}
+
+impl Vectors {
+    /// Reads the schema of `file`.
+    pub(super) fn open(file: File) -> Result<Self, String> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&file)?).map_err(reason)?;
+        let names = builder.schema().fields().iter().filter(|field| holds_vectors(field));
+        let names = names.map(|field| field.name().clone()).collect();
+        let rows = builder.metadata().file_metadata().num_rows().max(0) as usize;
+        Ok(Self { file, names, rows })
+    }
+
+    /// The columns with lists of floats.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The values of a column; those of a null are NaN.
+    pub(super) fn values(&self, name: &str) -> Result<Values, String> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&self.file)?).map_err(reason)?;
+        let index = builder.schema().index_of(name).map_err(reason)?;
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
+        let reader = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(reason)?;
+        let (mut width, mut row) = (0, 0);
+        let mut map: Option<MmapMut> = None;
+        for batch in reader {
+            let batch = batch.map_err(reason)?;
+            for list in lists(batch.column(0)) {
+                if let Some(values) = list {
+                    if width == 0 {
+                        width = values.len();
+                        map = Some(self.memory(width, row)?);
+                    }
+                    if values.len() != width || width == 0 {
+                        let lengths = format!("has {} values, and the first has {width}", values.len());
+                        return Err(format!("column `{name}`: the list of row {} {lengths}", row + 1));
+                    }
+                    let map = map.as_deref_mut().unwrap_or_default();
+                    let out: &mut [f32] = bytemuck::cast_slice_mut(&mut map[row * width * 4..][..width * 4]);
+                    copy(&values, out);
+                } else if let Some(map) = &mut map {
+                    blank(&mut map[row * width * 4..][..width * 4]);
+                }
+                row += 1;
+            }
+        }
+        let map = map.ok_or_else(|| format!("column `{name}` has no list of floats that is not null"))?;
+        Ok(Values { map: Arc::new(map.make_read_only().map_err(reason)?), width })
+    }
+
+    /// Memory for all rows of this width, of which the first `blank_rows` are null.
+    fn memory(&self, width: usize, blank_rows: usize) -> Result<MmapMut, String> {
+        let bytes = self.rows.checked_mul(width).and_then(|values| values.checked_mul(size_of::<f32>()));
+        let bytes = bytes.ok_or("it has more values than fit into memory")?;
+        let mut map = MmapMut::map_anon(bytes.max(1))
+            .map_err(|error| format!("no memory for {bytes} bytes of vectors: {error}"))?;
+        blank(&mut map[..blank_rows * width * size_of::<f32>()]);
+        Ok(map)
+    }
+}
+
+fn handle(file: &File) -> Result<File, String> {
+    file.try_clone().map_err(reason)
+}
+
+/// Makes values NaN.
+fn blank(bytes: &mut [u8]) {
+    bytemuck::cast_slice_mut::<u8, f32>(bytes).fill(f32::NAN);
+}
+
+fn holds_vectors(field: &Field) -> bool {
+    let of = match field.data_type() {
+        DataType::FixedSizeList(of, _) | DataType::List(of) | DataType::LargeList(of) => of.data_type(),
+        _ => return false,
+    };
+    matches!(of, DataType::Float16 | DataType::Float32 | DataType::Float64)
+}
+
+/// The lists of a column of [`holds_vectors`].
+fn lists(column: &ArrayRef) -> Box<dyn Iterator<Item = Option<ArrayRef>> + '_> {
+    match column.data_type() {
+        DataType::FixedSizeList(..) => Box::new(column.as_fixed_size_list().iter()),
+        DataType::LargeList(_) => Box::new(column.as_list::<i64>().iter()),
+        _ => Box::new(column.as_list::<i32>().iter()),
+    }
+}
+
+/// Copies floats of any size; one that is null is NaN.
+fn copy(values: &ArrayRef, out: &mut [f32]) {
+    match values.data_type() {
+        DataType::Float16 => {
+            out.iter_mut()
+                .zip(values.as_primitive::<Float16Type>().values())
+                .for_each(|(out, value)| *out = value.to_f32());
+        }
+        DataType::Float64 => {
+            out.iter_mut()
+                .zip(values.as_primitive::<Float64Type>().values())
+                .for_each(|(out, value)| *out = *value as f32);
+        }
+        _ => out.copy_from_slice(values.as_primitive::<Float32Type>().values()),
+    }
+    if values.null_count() > 0 {
+        (0..out.len()).filter(|index| values.is_null(*index)).for_each(|index| out[index] = f32::NAN);
+    }
+}
