@@ -182,6 +182,31 @@ fn items_may_have_several_matches_on_either_side() {
 }
 
 #[test]
+fn of_several_captions_an_epoch_takes_all_or_one() {
+    let place = place();
+    let captions = (0..180).fold("a\tb\n".to_owned(), |table, row| {
+        let item = row / 3;
+        table + &format!("w{} v{}\tw{} v{} number {}\n", item % 20, item / 20, item % 20, item / 20, row % 3)
+    });
+    place.write("train.tsv", captions);
+    let train = |options: &str| {
+        place.write("fusion.toml", RECIPE.replace("epochs = 60", &format!("epochs = 2\nbatch = 15\n{options}")));
+        place.json("train fusion.toml --out run --overwrite --device cpu")["steps"].clone()
+    };
+    assert_eq!((train(""), train("captions = 'one'")), (json!(12), json!(4)));
+    let masked = losses(&place, "run");
+    train("captions = 'all'\nmask_items = false");
+    let all = losses(&place, "run");
+    train("captions = 'all'");
+    assert!(all.len() == 2 && masked.len() == 2 && all != losses(&place, "run"), "items are masked");
+    place.write("train.tsv", "a\tb\n".to_owned() + &"w1 v1\tw1\nw1 v1\tv1\nw1 v1\tw1 v1\n".repeat(4));
+    let recipe = RECIPE.replace("epochs = 60", "epochs = 2\ncaptions = 'one'");
+    place.write("fusion.toml", recipe);
+    let message = "`captions = \"one\"` in [train]: a pair set has 1 different items, and needs at least 4";
+    place.run("train fusion.toml --out other --device cpu").fails(3, message);
+}
+
+#[test]
 fn towers_may_be_several_and_have_several_encoders() {
     let place = place();
     let third = "\

@@ -1,6 +1,7 @@
 //! Pairs from two columns of a file.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::cache::Key;
@@ -26,6 +27,23 @@ pub struct Paired {
     pub dropped: usize,
     /// The digest of these pairs in this order.
     pub digest: String,
+}
+
+impl Paired {
+    /// The items of either side by number: rows of the same number are of the same item.
+    pub fn items(&self) -> [Arc<[u32]>; 2] {
+        [numbers(self.keys.iter().map(|(first, _)| first)), numbers(self.keys.iter().map(|(_, second)| second))]
+    }
+}
+
+/// A number for each key; equal ones have the same.
+pub(crate) fn numbers<K: Eq + Hash>(keys: impl IntoIterator<Item = K>) -> Arc<[u32]> {
+    let mut known = HashMap::new();
+    let keys = keys.into_iter().map(|key| {
+        let next = known.len() as u32;
+        *known.entry(key).or_insert(next)
+    });
+    keys.collect()
 }
 
 /// The distinct items of a side, in the order of their first rows.

@@ -5,7 +5,7 @@
 The tensors of the adapters are those of an adapters.safetensors before the first step; `image` and `text` are the latents,
 `orders` the rows that each step draws (the first half mixed with the second), `lambdas` and `losses` one a step, and
 `gradient.NAME` the gradients of the first. Of another loss, from the same beginning, they are `losses.ENDING` and
-`gradient.ENDING.NAME`: `sigmoid`; `items` and `sigmoid.items`, with several positives a row; `similar` and
+`gradient.ENDING.NAME`: `sigmoid`; `masked` and `sigmoid.masked`, where pairs that share an item are no negatives; `items` and `sigmoid.items`, with several positives a row; `similar` and
 `sigmoid.similar`, with soft targets; `structure`, the loss and the term over neighbourhoods; and `unpaired`, the loss and
 the term over items without a pair, `unpaired.image` and `unpaired.text`, of which a step draws `unpaired.orders.image` and
 `unpaired.orders.text`, with `teacher.image` and `teacher.text`. `glu` has gated blocks that begin as `glu.NAME`.
@@ -154,9 +154,17 @@ def items_of(step):
     return shared, shared / shared.sum(1, keepdim=True)
 
 
+def masked(logits, step):
+    """Without what is no negative: other pairs with an item in common."""
+    shared = items_of(step)[0] > 0
+    return logits.masked_fill(shared & ~torch.eye(BATCH, dtype=bool), -1e30)
+
+
 LOSSES = {
     "": lambda logits, **_: info_nce(logits),
     ".sigmoid": lambda logits, **_: sigmoid(logits),
+    ".masked": lambda logits, step, **_: info_nce(masked(logits, step)),
+    ".sigmoid.masked": lambda logits, step, **_: sigmoid(masked(logits, step)),
     ".items": lambda logits, step, **_: info_nce(logits, items_of(step)[1], items_of(step)[1]),
     ".sigmoid.items": lambda logits, step, **_: sigmoid(logits, items_of(step)[0]),
     ".similar": lambda logits, latents, **_: info_nce(logits, soft(latents), soft(latents)),

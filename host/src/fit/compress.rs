@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn embeddings_stay_nearly_where_they_were() {
         let (rows, widths) = (2 * ROWS + 100, [8, 7]);
-        let sets = [PairSet { towers: [0, 1], latents: widths.map(|width| view(rows, width)), weight: 1.0 }];
+        let sets =
+            [PairSet { towers: [0, 1], latents: widths.map(|width| view(rows, width)), weight: 1.0, items: None }];
         let towers = [("left", 8), ("right", 7)].map(|(name, width)| Inlet { name: name.to_owned(), width });
         let problem = Problem { towers: &towers, fixed: &[false; 2], sets: &sets, stop: &|| false };
         let closed = ClosedForm::KernelCca(KernelCcaOptions::default().resolve().unwrap());

@@ -72,7 +72,7 @@ impl<'a> Folds<'a> {
             let latents = set.latents.each_ref().map(|latents| -> Arc<dyn crate::latents::Latents> {
                 Arc::new(Selected::new(latents.clone(), rest.clone()))
             });
-            train.push(PairSet { latents, ..set.clone() });
+            train.push(PairSet { latents, items: None, ..set.clone() });
             if held.len() < 2 {
                 // Other sets may have more.
                 continue;
@@ -147,7 +147,7 @@ mod tests {
 
     fn set(first: &[f32], second: &[f32]) -> PairSet {
         let side = |values: &[f32]| -> Arc<dyn Latents> { Arc::new(Dense::new(values.to_vec(), 1)) };
-        PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 }
+        PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0, items: None }
     }
 
     fn values(latents: &dyn Latents) -> Vec<f32> {

@@ -26,7 +26,8 @@ mod unbroken;
 
 use std::sync::Arc;
 
-use crate::latents::Latents;
+use crate::latents::{Latents, digests};
+use crate::pairs::numbers;
 
 pub use closed_form::{ClosedForm, Hubs, HubsOptions};
 pub(crate) use compress::compressed;
@@ -45,6 +46,9 @@ pub struct PairSet {
     pub latents: [Arc<dyn Latents>; 2],
     /// The number of passes over the pairs in an epoch.
     pub weight: f32,
+    /// The items of either side by number: rows of the same number are of the same item. None if they are known by
+    /// their latents alone.
+    pub items: Option<[Arc<[u32]>; 2]>,
 }
 
 impl PairSet {
@@ -56,5 +60,22 @@ impl PairSet {
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The items of either side by number; where nobody says which they are, equal latents are of one.
+    pub(crate) fn numbers(&self) -> [Arc<[u32]>; 2] {
+        self.items.clone().unwrap_or_else(|| self.latents.each_ref().map(|latents| numbers(digests(&**latents))))
+    }
+
+    /// The pairs of each item, of the side that has fewer of them.
+    pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
+        let groups = |numbers: &Arc<[u32]>| {
+            let mut groups = vec![Vec::new(); numbers.iter().max().map_or(0, |most| *most as usize + 1)];
+            (0..).zip(&**numbers).for_each(|(pair, &number)| groups[number as usize].push(pair));
+            groups.retain(|group| !group.is_empty());
+            groups
+        };
+        let [first, second] = self.numbers().each_ref().map(groups);
+        if second.len() < first.len() { second } else { first }
     }
 }

@@ -77,7 +77,7 @@ impl Model {
             blocks: None,
         };
         let side = |width| Arc::new(Random::new(2 * self.batch, width)) as Arc<dyn Latents>;
-        let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0 };
+        let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0, items: None };
         let towers = [("first", first), ("second", second)].map(spec).into();
         Ok(Trainer::new(device, towers, vec![pairs], &options, 0)?)
     }

@@ -65,8 +65,7 @@ fn seconds(setting: &Setting, problem: &Problem<'_>, others: usize) -> f64 {
 }
 
 fn training(options: &TrainOptions, problem: &Problem<'_>) -> f64 {
-    let sizes: Vec<(usize, f32)> = problem.sets.iter().map(|set| (set.len(), set.weight)).collect();
-    let Ok(options) = options.resolve(&sizes) else { return 0.0 };
+    let Ok(options) = options.resolve(&options.sizes(problem.sets)) else { return 0.0 };
     let pairs: f64 = problem.sets.iter().map(|set: &PairSet| set.len() as f64 * f64::from(set.weight)).sum();
     let width = |tower: usize| problem.towers[tower].width as f64;
     let weights = |tower: usize| {

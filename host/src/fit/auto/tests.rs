@@ -26,7 +26,7 @@ fn pairs(count: usize, bent: bool) -> PairSet {
         let values = (0..count).flat_map(|row| (0..width).map(move |column| value(row, column))).collect();
         Arc::new(Dense::new(values, width))
     };
-    PairSet { towers: [0, 1], latents: [view(24, false), view(18, bent)], weight: 1.0 }
+    PairSet { towers: [0, 1], latents: [view(24, false), view(18, bent)], weight: 1.0, items: None }
 }
 
 fn among() -> Vec<Setting> {

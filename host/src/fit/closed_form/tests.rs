@@ -45,7 +45,7 @@ impl Golden {
     }
 
     fn set(&self, towers: [usize; 2], rows: Range<usize>) -> PairSet {
-        PairSet { towers, latents: towers.map(|tower| self.rows(tower, rows.clone())), weight: 1.0 }
+        PairSet { towers, latents: towers.map(|tower| self.rows(tower, rows.clone())), weight: 1.0, items: None }
     }
 
     fn pairs(&self) -> PairSet {
@@ -257,7 +257,7 @@ fn what_cannot_be_fitted_is_told() {
         Arc::new(Dense::new(vec![0.5; 9 * width], width))
     };
     for (name, method) in methods() {
-        let sets = [PairSet { towers: [0, 1], latents: [equal(0), equal(1)], weight: 1.0 }];
+        let sets = [PairSet { towers: [0, 1], latents: [equal(0), equal(1)], weight: 1.0, items: None }];
         match try_fit(&golden.towers(2), &[false; 2], &sets, &method) {
             Err(error) => assert!(
                 ["do not vary", "at least 4 different items", "nothing in common"]
@@ -300,7 +300,8 @@ fn the_scale_of_one_dimension_does_not_matter() {
     for (name, method) in methods() {
         let scores = |factor: f32| {
             let latents = [stretched(0..ROWS, factor), golden.side(1, false)];
-            let space = fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0 }], &method);
+            let space =
+                fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0, items: None }], &method);
             let x = space.embed(0, &*stretched(ROWS..ROWS + 20, factor)).unwrap();
             products(&x, &space.embed(1, &*golden.side(1, true)).unwrap(), space.width())
         };
@@ -320,7 +321,8 @@ fn the_scale_of_latents_does_not_matter() {
     for (name, method) in methods() {
         let scores = |factor: f32| {
             let latents = [0, 1].map(|tower| scaled(tower, 0..ROWS, factor));
-            let space = fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0 }], &method);
+            let space =
+                fitted(&golden.towers(2), &[PairSet { towers: [0, 1], latents, weight: 1.0, items: None }], &method);
             let [x, y] = [0, 1].map(|tower| space.embed(tower, &*scaled(tower, ROWS..ROWS + 20, factor)).unwrap());
             products(&x, &y, space.width())
         };

@@ -17,7 +17,7 @@ impl Trainer {
     pub fn time_steps(&mut self, steps: usize) -> Result<Vec<Duration>, TrainError> {
         let mut times = Vec::new();
         for number in 0..steps {
-            let draw = draws::epoch(self.seed, number, &self.sizes(), &self.options).swap_remove(0);
+            let draw = draws::epoch(self.seed, number, &self.decks(), &self.options).swap_remove(0);
             let start = Instant::now();
             self.position.at = 0;
             self.step(&draw, self.options.lr, &|| true)?;

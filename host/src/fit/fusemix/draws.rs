@@ -1,8 +1,8 @@
 //! The draws of an epoch's steps: pairs in random order, and their mixing weights.
 
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand::seq::index::sample;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
@@ -43,9 +43,28 @@ impl Draw {
     }
 }
 
+/// What the draws of a set are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Deck<'a> {
+    pub(super) size: Size,
+    /// The pairs of each item, of which an epoch takes one; none if it takes all pairs.
+    pub(super) groups: Option<&'a [Vec<usize>]>,
+}
+
+impl Deck<'_> {
+    /// The pairs of a pass over the set, in random order.
+    fn shuffle(self, rng: &mut ChaCha8Rng, order: &mut Vec<usize>) {
+        if let Some(groups) = self.groups {
+            order.clear();
+            order.extend(groups.iter().filter_map(|pairs| pairs.choose(rng)));
+        }
+        order.shuffle(rng);
+    }
+}
+
 /// The steps of epoch `epoch`, from 0, determined by the seed: each pair as often as its set's weight says, with pairs
 /// that do not fill a batch left for other epochs; the sets' steps are in random order.
-pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -> Vec<Draw> {
+pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Options) -> Vec<Draw> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // The adapters began with stream 0.
     rng.set_stream(1 + epoch as u64);
@@ -53,12 +72,13 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -
     let mixing = Beta::new(options.alpha(epoch).max(LEAST_ALPHA), options.alpha(epoch).max(LEAST_ALPHA));
     let mixing = mixing.expect("alpha is above 0");
     let mut draws = Vec::new();
-    for (set, size) in sets.iter().enumerate() {
+    for (set, deck) in sets.iter().enumerate() {
+        let size = deck.size;
         let drawn = if mixes { 2 * size.batch } else { size.batch };
         let (mut order, mut next) = ((0..size.pairs).collect::<Vec<_>>(), size.pairs);
         for _ in 0..size.steps(mixes) {
             if next + drawn > order.len() {
-                order.shuffle(&mut rng);
+                deck.shuffle(&mut rng, &mut order);
                 next = 0;
             }
             let pairs = order[next..next + drawn].to_vec();
@@ -75,7 +95,7 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Size], options: &Options) -
         draws.shuffle(&mut rng);
     }
     for draw in &mut draws {
-        let Some(pools) = sets[draw.set].unpaired else { continue };
+        let Some(pools) = sets[draw.set].size.unpaired else { continue };
         let mut side = |items: usize| {
             Draw::plain(
                 draw.set,
@@ -93,7 +113,8 @@ mod tests {
     use crate::fit::fusemix::TrainOptions;
 
     fn draw(seed: u64, number: usize, sets: &[Size], options: TrainOptions) -> Vec<Draw> {
-        epoch(seed, number, sets, &options.resolve(&[(100, 1.0)]).unwrap())
+        let decks: Vec<_> = sets.iter().map(|size| Deck { size: *size, groups: None }).collect();
+        epoch(seed, number, &decks, &options.resolve(&[(100, 1.0)]).unwrap())
     }
 
     /// The pairs of a set that were drawn, in order.
@@ -126,6 +147,22 @@ mod tests {
         let draws = draw(1, 0, &sets, TrainOptions::default());
         let thrice: Vec<usize> = (0..8).flat_map(|pair| [pair; 3]).collect();
         assert_eq!((drawn(&draws, 0), drawn(&draws, 1).len()), (thrice, 4));
+    }
+
+    #[test]
+    fn of_an_item_with_several_pairs_each_pass_takes_one() {
+        let size = Size { pairs: 4, batch: 2, weight: 1.0, unpaired: None };
+        let groups = [vec![0, 1, 2], vec![3], vec![4, 5], vec![6]];
+        let options = TrainOptions::default().resolve(&[(100, 1.0)]).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..40 {
+            let draws = epoch(1, number, &[Deck { size, groups: Some(&groups) }], &options);
+            for draw in draws {
+                assert!(groups.iter().all(|group| draw.pairs.iter().filter(|pair| group.contains(pair)).count() == 1));
+                seen.extend(draw.pairs);
+            }
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `sigmoid.rs`).
 
 use super::centred::CentredRows;
+use super::mask::Masked;
 use super::objective::Loss;
 use super::pass::{GoOn, Pass};
 use super::targets::Targets;
@@ -52,6 +53,13 @@ impl Halves {
 /// The targets of a batch, and the centred latents of both sides that they may come from.
 pub(super) type Wanted<'a> = (&'a Targets, Option<[&'a CentredRows; 2]>);
 
+/// What a loss compares: the embeddings of both sides, with the pairs that are no negatives of each other.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'a> {
+    pub(super) passes: [&'a Pass; 2],
+    pub(super) masked: Option<Masked<'a>>,
+}
+
 impl PairLoss {
     /// Values of factors in f16, if products have those.
     pub(super) fn values_in_f16(shape: (usize, usize), side: usize, format: Format) -> usize {
@@ -87,13 +95,13 @@ impl PairLoss {
         &self,
         device: &dyn Device,
         shape: (usize, Precision),
-        (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
+        (sides, wanted): (Sides<'_>, Option<Wanted<'_>>),
         taus: (Slice<'_>, Slice<'_>),
         (losses, go_on): ((Slice<'_>, usize), GoOn<'_>),
     ) -> bool {
         if let Some(halves) = &self.halves {
             let (rows, width) = (shape.0, self.width);
-            for (half, side) in halves.sides.iter().zip(sides) {
+            for (half, side) in halves.sides.iter().zip(sides.passes) {
                 let kernel = Halve { rows, width, scale: 1.0 };
                 let half = half.part(0, Format::F16.values(rows, width));
                 device.launch(&kernel, &[side.embeddings(0, rows * width)], &[half]);
@@ -109,7 +117,7 @@ impl PairLoss {
         &self,
         (device, bias): (&dyn Device, f32),
         (pairs, precision): (usize, Precision),
-        (sides, wanted): ([&Pass; 2], Option<Wanted<'_>>),
+        (sides, wanted): (Sides<'_>, Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
         ((losses, at), go_on): ((Slice<'_>, usize), GoOn<'_>),
     ) -> bool {
@@ -131,7 +139,7 @@ impl PairLoss {
             let begins = [part.column == 0, part.row == 0];
             let scale = Loss::Sigmoid.scale(pairs);
             self.halve(device, part, scale);
-            self.to_sides(device, part, (precision, scale), sides, begins);
+            self.to_sides(device, part, (precision, scale), sides.passes, begins);
         }
         let reads = [loss.part(0, pairs), self.slope.part(0, pairs)];
         device.launch(&SigmoidReduce { pairs, step: at }, &reads, &[losses, to_log_tau]);
@@ -194,7 +202,7 @@ impl PairLoss {
         &self,
         device: &dyn Device,
         (pairs, precision): (usize, Precision),
-        ([x, y], wanted): ([&Pass; 2], Option<Wanted<'_>>),
+        (sides, wanted): (Sides<'_>, Option<Wanted<'_>>),
         (log_tau, to_log_tau): (Slice<'_>, Slice<'_>),
         ((losses, at), go_on): ((Slice<'_>, usize), GoOn<'_>),
     ) -> bool {
@@ -202,7 +210,7 @@ impl PairLoss {
             if !go_on() {
                 return false;
             }
-            let tile = self.cosines(device, part, precision, [x, y]);
+            let tile = self.cosines(device, part, precision, sides);
             let (row, column) = (self.row_part(part), self.column_part(part));
             let whole = part.tile();
             device.launch(&RowSums(whole), &[tile, log_tau], &row);
@@ -221,7 +229,7 @@ impl PairLoss {
                 return false;
             }
             let tile = match part.index + 1 >= self.tiles.len() && part.index < last {
-                true => self.cosines(device, part, precision, [x, y]),
+                true => self.cosines(device, part, precision, sides),
                 false => self.tile(part),
             };
             let ([row, _], [column, _]) = (self.row_part(part), self.column_part(part));
@@ -247,7 +255,7 @@ impl PairLoss {
                     self.halve(device, part, Loss::InfoNce.scale(pairs));
                 }
             }
-            self.to_sides(device, part, (precision, Loss::InfoNce.scale(pairs)), [x, y], begins);
+            self.to_sides(device, part, (precision, Loss::InfoNce.scale(pairs)), sides.passes, begins);
         }
         let [row, column] = [&self.row[0], &self.column[0]].map(|sums| sums.part(0, pairs));
         let reads = [row, column, self.own.part(0, pairs), self.slope.part(0, pairs)];
@@ -267,11 +275,14 @@ impl PairLoss {
         self.column.each_ref().map(|buffer| buffer.part(part.column, part.columns))
     }
 
-    fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, [x, y]: [&Pass; 2]) -> Slice<'_> {
+    fn cosines(&self, device: &dyn Device, part: Part, precision: Precision, sides: Sides<'_>) -> Slice<'_> {
         let tile = self.tile(part);
         let formats = [if self.halves.is_some() { Format::F16 } else { Format::F32 }, Format::F32];
         let product = Matmul { formats, ..part.cosines(self.width, precision, false) };
-        device.launch(&product, &self.factors(part, [x, y]), &[tile]);
+        device.launch(&product, &self.factors(part, sides.passes), &[tile]);
+        if let Some(masked) = sides.masked {
+            masked.apply(device, part, tile);
+        }
         tile
     }
 }

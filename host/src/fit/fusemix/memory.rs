@@ -3,6 +3,7 @@
 use super::centred::CentredRows;
 use super::error::TrainError;
 use super::loss::PairLoss;
+use super::mask::Mask;
 use super::objective::Loss;
 use super::options::Options;
 use super::pass::{Batch, Pass};
@@ -74,7 +75,11 @@ fn terms(network: &Network, options: &Options, Most { batch, taught }: Most, til
     let centred = |tower: usize| pairs * CentredRows::values(network.latent_width(tower));
     let latents = if options.needs_centred() { (0..network.towers.len()).map(centred).sum() } else { 0 };
     let transport = if batch.unpaired > 0 { Transport::values(batch.unpaired, taught) } else { 0 };
-    latents + Targets::values(options, pairs, tile) + Structure::values(options, pairs, tile) + transport
+    latents
+        + Mask::values(options, pairs)
+        + Targets::values(options, pairs, tile)
+        + Structure::values(options, pairs, tile)
+        + transport
 }
 
 /// Plans steps of up to some rows within `budget` bytes, if possible.
@@ -130,6 +135,7 @@ pub(super) struct Most {
 pub(super) struct Room {
     pub(super) passes: Vec<Pass>,
     pub(super) loss: PairLoss,
+    pub(super) mask: Option<Mask>,
     pub(super) targets: Option<Targets>,
     pub(super) structure: Option<Structure>,
     pub(super) transport: Option<Transport>,
@@ -154,6 +160,7 @@ impl Room {
         Self {
             passes: network.towers.iter().map(pass).collect(),
             loss,
+            mask: Mask::is_meant(options).then(|| Mask::new(device, pairs)),
             targets: Targets::new(device, options, pairs, tile),
             structure: Structure::new(device, options, pairs, tile),
             transport: (batch.unpaired > 0).then(|| Transport::new(device, options, batch.unpaired, taught)),

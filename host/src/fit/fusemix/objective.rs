@@ -23,6 +23,17 @@ impl Loss {
     }
 }
 
+/// The pairs of an item that has several, in an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Captions {
+    /// All of them.
+    #[default]
+    All,
+    /// One, drawn anew in each epoch.
+    One,
+}
+
 /// The pairs that a row of a batch belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

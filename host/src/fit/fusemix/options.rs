@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::objective::{Loss, TargetKind};
+use super::objective::{Captions, Loss, TargetKind};
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
 use crate::bytes::Bytes;
 use crate::device::Device;
+use crate::fit::PairSet;
 use crate::kernels::{Format, Precision};
 use crate::nn::{AdapterKind, Keep, Shape};
 use crate::space::TowerSpec;
@@ -23,6 +24,10 @@ pub struct TrainOptions {
     pub sigmoid_bias: Option<f32>,
     /// The pairs that a row belongs to: its own in "pairs", all that share an item in "items", or "similar" ones.
     pub targets: Option<TargetKind>,
+    /// The pairs of an item that has several, in an epoch: "all" or "one".
+    pub captions: Option<Captions>,
+    /// Whether pairs that share an item are no negatives of each other.
+    pub mask_items: Option<bool>,
     /// The share of a soft target that goes by similarity; the rest is the pair's own.
     pub target_share: Option<f32>,
     /// The temperature of soft targets.
@@ -111,6 +116,8 @@ pub struct Options {
     pub sigmoid_bias: Option<f32>,
     #[serde(skip_serializing_if = "TargetKind::is_own")]
     pub targets: TargetKind,
+    pub captions: Captions,
+    pub mask_items: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_share: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +205,15 @@ impl TrainOptions {
     /// The usual weight of the term over items without a pair.
     pub const UNPAIRED: f32 = 1.0;
 
+    /// The pairs of an epoch of each set, with the set's weight.
+    pub fn sizes(&self, sets: &[PairSet]) -> Vec<(usize, f32)> {
+        let pairs = |set: &PairSet| match self.captions.unwrap_or_default() {
+            Captions::All => set.len(),
+            Captions::One => set.groups().len(),
+        };
+        sets.iter().map(|set| (pairs(set), set.weight)).collect()
+    }
+
     /// The options for training on sets of so many pairs, with their weights; defaults scale with the largest set.
     pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {
         let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
@@ -235,6 +251,8 @@ impl TrainOptions {
             loss: self.loss.unwrap_or_default(),
             sigmoid_bias: self.sigmoid_bias,
             targets: self.targets.unwrap_or_default(),
+            captions: self.captions.unwrap_or_default(),
+            mask_items: self.mask_items.unwrap_or(true),
             target_share: self.target_share.or(soft.then_some(0.3)),
             target_temperature: self.target_temperature.or(soft.then_some(0.1)),
             structure,

@@ -22,8 +22,7 @@ pub(in crate::fit) fn fit(problem: &Problem<'_>, options: &TrainOptions, engine:
     let towers: Vec<TowerSpec> = towers.collect();
     let fixed = towers.iter().find(|tower| tower.adapter == AdapterKind::Identity).map(|tower| tower.width);
     let options = TrainOptions { width: fixed.or(options.width), ..options.clone() };
-    let sizes: Vec<(usize, f32)> = problem.sets.iter().map(|set| (set.len(), set.weight)).collect();
-    let resolved = options.resolve(&sizes).map_err(TrainError::from)?;
+    let resolved = options.resolve(&options.sizes(problem.sets)).map_err(TrainError::from)?;
     let begun = resolved.start.begin(problem, resolved.width)?;
     let begun = begun.map(|begun| begun.see(problem)).transpose()?;
     let (device, sets, extras) = (engine.device.clone(), problem.sets.to_vec(), Extras { begun, unpaired: None });

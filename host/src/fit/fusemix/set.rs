@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::draws::Draw;
+use super::draws::{Deck, Draw};
 use super::feed::{Feed, Feeds};
+use super::objective::Captions;
 use super::options::Options;
 use super::sizes::Size;
 use super::start::Begun;
@@ -23,6 +24,8 @@ pub(super) struct TrainedSet {
     /// As the encoders gave them, where these are others, and are needed.
     latents: Option<[Arc<Feed>; 2]>,
     items: Items,
+    /// The pairs of each item, where an epoch takes one of them.
+    groups: Option<Vec<Vec<usize>>>,
     pools: Option<[Pool; 2]>,
 }
 
@@ -40,8 +43,9 @@ impl TrainedSet {
             None => None,
             Some(_) => Some([feeds.feed(&pairs.latents[0])?, feeds.feed(&pairs.latents[1])?]),
         };
-        let items = Items::of(options, pairs.latents.each_ref().map(|latents| &**latents));
-        Ok(Self { towers: pairs.towers, size, pairs, sides, latents, items, pools: None })
+        let items = Items::of(options, &pairs);
+        let groups = (options.captions == Captions::One).then(|| pairs.groups());
+        Ok(Self { towers: pairs.towers, size, pairs, sides, latents, items, groups, pools: None })
     }
 
     /// Adds items without a pair, if there are some of its towers.
@@ -63,6 +67,11 @@ impl TrainedSet {
     #[cfg(test)]
     pub(super) fn resident(&self) -> [usize; 2] {
         self.sides.each_ref().map(|side| side.resident())
+    }
+
+    /// What its draws are made from.
+    pub(super) fn deck(&self) -> Deck<'_> {
+        Deck { size: self.size, groups: self.groups.as_deref() }
     }
 
     pub(super) fn items(&self) -> &Items {

@@ -180,7 +180,7 @@ mod tests {
             let value = |at: usize| ((at * 7919 + width) % 101) as f32 - 50.0;
             Arc::new(Dense::new((0..40 * width).map(value).collect(), width))
         };
-        let sets = [PairSet { towers: [0, 1], latents: [side(6), side(5)], weight: 1.0 }];
+        let sets = [PairSet { towers: [0, 1], latents: [side(6), side(5)], weight: 1.0, items: None }];
         let towers = [("left", 6), ("right", 5)].map(|(name, width)| Inlet { name: name.to_owned(), width });
         let problem = Problem { towers: &towers, fixed: &[false; 2], sets: &sets, stop: &|| false };
         let folder = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 use super::checkpoint::Position;
 use super::draws::Draw;
 use super::error::TrainError;
+use super::loss::Sides;
 use super::memory::Room;
 use super::options::Options;
 use super::pass::{Batch, GoOn};
@@ -116,7 +117,8 @@ impl Trainer {
             (targets, latents)
         });
         let taus = (log_tau.values(Version::Trained), log_tau.gradient());
-        if !room.loss.launch(device, shape, (passes, wanted), taus, (losses, go_on)) {
+        let masked = room.mask.as_ref().and_then(|mask| mask.prepare(device, draw, set.items()));
+        if !room.loss.launch(device, shape, (Sides { passes, masked }, wanted), taus, (losses, go_on)) {
             return false;
         }
         if let (Some(structure), Some(latents)) = (&room.structure, latents) {

@@ -1,15 +1,17 @@
 //! The targets of a loss beyond each pair's own (see `kernels/targets.rs`).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::centred::CentredRows;
 use super::draws::Draw;
+use super::mask::Mask;
 use super::objective::{Loss, TargetKind};
 use super::options::Options;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
+use crate::fit::PairSet;
 use crate::kernels::{FACTS, LogSums, Overlaps, Precision, RowSums, RowTotals, Soften, Spread};
-use crate::latents::{Latents, digests};
 
 /// Targets at work, over up to some pairs.
 pub(super) struct Targets {
@@ -129,13 +131,42 @@ impl Targets {
     }
 }
 
-/// The items of a pair set by number, on either side: equal latents are of one item.
-pub(super) struct Items([Vec<u32>; 2]);
+/// The items of a pair set by number, on either side; none where they do not matter.
+pub(super) struct Items {
+    numbers: [Arc<[u32]>; 2],
+    repeat: bool,
+}
 
 impl Items {
-    /// Those of the sides of a set; none where they do not matter.
-    pub(super) fn of(options: &Options, latents: [&dyn Latents; 2]) -> Self {
-        Self(latents.map(|latents| if options.targets == TargetKind::Items { numbers(latents) } else { Vec::new() }))
+    /// Those of the sides of a set. Where nobody says which items they are of, equal latents are of one.
+    pub(super) fn of(options: &Options, pairs: &PairSet) -> Self {
+        if options.targets != TargetKind::Items && !Mask::is_meant(options) {
+            return Self { numbers: [[].into(), [].into()], repeat: false };
+        }
+        let numbers = pairs.numbers();
+        let repeats = |numbers: &Arc<[u32]>| {
+            let mut seen = HashSet::with_capacity(numbers.len());
+            !numbers.iter().all(|number| seen.insert(*number))
+        };
+        let repeat = numbers.iter().any(repeats);
+        Self { numbers, repeat }
+    }
+
+    /// True if an item is in more than one pair.
+    pub(super) fn repeat(&self) -> bool {
+        self.repeat
+    }
+
+    /// The items of the rows of a draw: their first and second ones on either side, a list of each, as bits.
+    pub(super) fn lists(&self, draw: &Draw, out: &mut [f32]) {
+        let rows = draw.rows();
+        for (of, list) in out.chunks_exact_mut(rows).enumerate() {
+            let (side, second) = (of / 2, of % 2 * rows);
+            for (at, item) in list.iter_mut().enumerate() {
+                let pair = draw.pairs.get(second + at).unwrap_or(&draw.pairs[at]);
+                *item = f32::from_bits(self.numbers[side][*pair]);
+            }
+        }
     }
 
     /// The facts of the rows of a draw, as the kernels take them.
@@ -143,22 +174,10 @@ impl Items {
         let rows = draw.rows();
         for (at, facts) in out.chunks_exact_mut(FACTS).enumerate() {
             let (first, second) = (draw.pairs[at], draw.pairs.get(rows + at).copied().unwrap_or(draw.pairs[at]));
-            let bits = |side: usize, pair: usize| f32::from_bits(self.0[side][pair]);
+            let bits = |side: usize, pair: usize| f32::from_bits(self.numbers[side][pair]);
             let items = [bits(0, first), bits(0, second), bits(1, first), bits(1, second)];
             facts[..4].copy_from_slice(&items);
             facts[4] = draw.lambdas.get(at).copied().unwrap_or(1.0);
         }
     }
-}
-
-/// A number for each row; equal rows have the same.
-fn numbers(latents: &dyn Latents) -> Vec<u32> {
-    let mut known = HashMap::with_capacity(latents.len());
-    digests(latents)
-        .into_iter()
-        .map(|digest| {
-            let next = known.len() as u32;
-            *known.entry(digest).or_insert(next)
-        })
-        .collect()
 }

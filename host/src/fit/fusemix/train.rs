@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::checkpoint::{Checkpoints, Position};
-use super::draws;
+use super::draws::{self, Deck};
 use super::error::TrainError;
 use super::feed::Feeds;
 use super::memory::{self, Most, Room};
-use super::objective::{Loss, TargetKind};
+use super::objective::{Captions, Loss, TargetKind};
 use super::observer::{EpochMetrics, Observer, Outcome};
-use super::options::{GPU_MICRO_BATCH, Options, TrainOptions};
+use super::options::{GPU_MICRO_BATCH, OptionError, Options, TrainOptions};
 use super::pass::Batch;
-use super::rules::{Planned, check};
+use super::rules::{FEWEST_PAIRS, Planned, check};
 use super::scaling::Scaling;
 use super::schedule::learning_rate;
 use super::set::TrainedSet;
@@ -78,9 +78,15 @@ impl Trainer {
         seed: u64,
         Extras { begun, unpaired }: &Extras,
     ) -> Result<Self, TrainError> {
-        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
+        let drawn = options.sizes(&sets);
         let own = options.micro_batch;
-        let mut options = options.resolve(&sizes)?;
+        if let Some((items, _)) = drawn.iter().find(|(items, _)| *items < FEWEST_PAIRS)
+            && options.captions == Some(Captions::One)
+        {
+            let reason = format!("a pair set has {items} different items, and needs at least {FEWEST_PAIRS}");
+            return Err(OptionError { key: "captions", value: "\"one\"".to_owned(), reason }.into());
+        }
+        let mut options = options.resolve(&drawn)?;
         let least_micro = options.micro_batch;
         if own.is_none() && !device.shares_memory() {
             options.micro_batch = GPU_MICRO_BATCH;
@@ -119,9 +125,9 @@ impl Trainer {
         network.towers.iter().for_each(|tower| tower.adapter.train(&*device, keep));
         network.log_tau.train(&*device, options.keep());
         let size = |(number, set): (usize, &PairSet)| {
-            let (pairs, weight) = (set.len(), set.weight);
+            let (pairs, weight) = drawn[number];
             let unpaired = unpaired.and_then(|unpaired| unpaired.counts(set));
-            debug_assert!(begun.as_ref().is_none_or(|begun| begun.seen()[number].len() == pairs));
+            debug_assert!(begun.as_ref().is_none_or(|begun| begun.seen()[number].len() == set.len()));
             Size { pairs, batch: options.batch.min(pairs / 2), weight, unpaired }
         };
         let sizes: Vec<Size> = sets.iter().enumerate().map(size).collect();
@@ -241,12 +247,12 @@ impl Trainer {
         observer: &mut dyn Observer,
         checkpoints: Option<&Checkpoints>,
     ) -> Result<Outcome, TrainError> {
-        let (planned, sizes, first) = (self.planned_steps(), self.sizes(), self.position.epoch);
+        let (planned, first) = (self.planned_steps(), self.position.epoch);
         let mut saved = Instant::now();
         // An epoch whose steps are done may still have its end before it.
         while self.position.epoch < self.options.epochs && (self.position.step < planned || self.position.at > 0) {
             let epoch = self.position.epoch;
-            let plan = draws::epoch(self.seed, epoch, &sizes, &self.options);
+            let plan = draws::epoch(self.seed, epoch, &self.decks(), &self.options);
             let (start, from) = (Instant::now(), self.position.at);
             while self.position.at < plan.len() && self.position.step < planned {
                 let next = plan.get(self.position.at + 1).filter(|_| self.cold || epoch == first);
@@ -326,6 +332,11 @@ impl Trainer {
         let Some(checkpoints) = checkpoints else { return Ok(()) };
         let position = Position { scale: self.scaling.state(&*self.device)?, ..self.position.clone() };
         Ok(checkpoints.save(&self.network, &position, &self.losses()?)?)
+    }
+
+    /// What its draws are made from.
+    pub(super) fn decks(&self) -> Vec<Deck<'_>> {
+        self.sets.iter().map(TrainedSet::deck).collect()
     }
 
     pub(super) fn sizes(&self) -> Vec<Size> {

@@ -39,6 +39,30 @@ fn overlaps_are_the_common_shares_of_items() {
 }
 
 #[test]
+fn pairs_that_share_an_item_are_masked() {
+    for (rows, columns) in SIZES {
+        let (row, column) = (1.min(columns), 0);
+        let pairs = (row + rows).max(column + columns);
+        // Few items, so that they repeat.
+        let number = |value: &f32| ((value + 1.0) * pairs as f32 / 2.0) as u32;
+        let items: Vec<u32> = random(ITEMS * pairs, 7).iter().map(number).collect();
+        let bits: Vec<f32> = items.iter().map(|item| f32::from_bits(*item)).collect();
+        let cosines = random(rows * columns, 8);
+        let mask = Mask { rows: (row, rows), columns: (column, columns), pairs };
+        let tile = both(&mask, &[&bits], &[&cosines], 0.0).remove(0);
+        let item = |of: usize, pair: usize| items[of * pairs + pair];
+        let share = |i: usize, j: usize| {
+            [0, 2].iter().any(|side| (0..2).any(|a| (0..2).any(|b| item(side + a, i) == item(side + b, j))))
+        };
+        for (at, (found, cosine)) in tile.iter().zip(&cosines).enumerate() {
+            let (i, j) = (row + at / columns, column + at % columns);
+            let expected = if i != j && share(i, j) { -1e30 } else { *cosine };
+            assert_eq!(*found, expected, "{i}, {j}");
+        }
+    }
+}
+
+#[test]
 fn targets_of_rows_and_of_columns_sum_to_one_each() {
     for (side, _) in SIZES {
         let of_rows = facts(side, 1);

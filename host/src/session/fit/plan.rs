@@ -191,11 +191,12 @@ impl<'a> Plan<'a> {
         for (number, (entry, files)) in (1..).zip(self.recipe.pairs.iter().zip(&self.files)) {
             let paired = towers.training_pairs(entry, &files.train)?;
             dropped += paired.dropped;
+            let items = Some(paired.items());
             identity.insert(format!("pairs {number}"), paired.digest);
             identity.insert(format!("weight of pairs {number}"), entry.weight.to_string());
             let ends = entry.ends.each_ref().map(|end| end.tower);
             seen.add(self.names(&entry.ends), paired.keys);
-            sets.push(PairSet { towers: ends, latents: paired.latents.map(Arc::from), weight: entry.weight });
+            sets.push(PairSet { towers: ends, latents: paired.latents.map(Arc::from), weight: entry.weight, items });
             if let Some(file) = &files.validation {
                 let pairs = held_out(towers.session(), towers, &entry.ends, file)?;
                 if patience {

@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::fit::fusemix::{
     Begun, Checkpoints, Extras, Forms, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired,
 };
-use crate::fit::{Problem, against_hubs};
+use crate::fit::{PairSet, Problem, against_hubs};
 use crate::run::{RunFolder, RunInfo, TowerInfo};
 use crate::session::{Error, Event, Session};
 use crate::space::{Inlet, TowerSpec};
@@ -32,10 +32,9 @@ impl Session {
         let seed = how.seed.or_else(|| begun_seed(&folder, how)).unwrap_or(0);
         let Material { sets, unpaired, validation, dropped, towers, seen, mut identity } = material;
         let located = |error| plan.located(error);
-        let sizes: Vec<(usize, f32)> = sets.iter().map(|set| (set.len(), set.weight)).collect();
-        let pairs: usize = sizes.iter().map(|(pairs, _)| pairs).sum();
+        let pairs: usize = sets.iter().map(PairSet::len).sum();
         // As they are asked for: what a device makes of them is no other training.
-        let mut asked = chosen.resolve(&sizes).map_err(|error| located(error.into()))?;
+        let mut asked = chosen.resolve(&chosen.sizes(&sets)).map_err(|error| located(error.into()))?;
         let specs = plan.recipe.towers.iter().zip(&towers).map(|(tower, info)| TowerSpec {
             name: info.name.clone(),
             width: info.width,

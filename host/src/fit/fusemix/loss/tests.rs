@@ -77,7 +77,7 @@ fn the_streaming_loss_is_the_dense_one_in_any_tiles() {
             of_pairs.launch(
                 device,
                 (pairs, precision),
-                (passes, None),
+                (Sides { passes, masked: None }, None),
                 (tau.all(), slope.all()),
                 ((losses.all(), 0), &|| true),
             );

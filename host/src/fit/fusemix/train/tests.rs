@@ -50,7 +50,7 @@ pub(in crate::fit::fusemix) fn linear(pairs: usize, widths: [usize; 2]) -> PairS
     });
     let text = Stored { values: text.collect(), width: widths[1] };
     let latents: [Arc<dyn Latents>; 2] = [Arc::new(Stored { values: image, width: widths[0] }), Arc::new(text)];
-    PairSet { towers: [0, 1], latents, weight: 1.0 }
+    PairSet { towers: [0, 1], latents, weight: 1.0, items: None }
 }
 
 pub(in crate::fit::fusemix) fn towers(widths: [usize; 2]) -> Vec<TowerSpec> {
@@ -67,6 +67,7 @@ pub(in crate::fit::fusemix) fn options() -> TrainOptions {
         batch: Some(33),
         epochs: Some(10),
         warmup: Some(3),
+        mask_items: Some(false),
         ..TrainOptions::default()
     }
 }

@@ -132,7 +132,7 @@ fn gradients_that_overflow_f16_cost_a_step_and_half_of_the_scale() {
         let before = values(&trainer);
         let large = 2.0f32.powi(40);
         trainer.scaling.restore(&*device, [large, 0.0]);
-        let draw = draws::epoch(7, 0, &trainer.sizes(), &trainer.options).swap_remove(0);
+        let draw = draws::epoch(7, 0, &trainer.decks(), &trainer.options).swap_remove(0);
         assert!(trainer.step(&draw, 1e-3, &|| true).unwrap());
         assert_eq!(values(&trainer), before, "{}: the step was taken", device.describe());
         assert_eq!(trainer.scaling.state(&*device).unwrap(), Some([large / 2.0, 0.0]));

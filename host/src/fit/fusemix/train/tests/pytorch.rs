@@ -51,7 +51,12 @@ impl Golden {
 /// Steps with these options, whose losses and first gradients have this ending in the file.
 fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptions) {
     let golden = Golden::read();
-    let pairs = PairSet { towers: [0, 1], latents: ["image", "text"].map(|name| golden.latents(name)), weight: 1.0 };
+    let pairs = PairSet {
+        towers: [0, 1],
+        latents: ["image", "text"].map(|name| golden.latents(name)),
+        weight: 1.0,
+        items: None,
+    };
     let options = TrainOptions { dropout: Some(0.0), ..options };
     let mut towers = towers([19, 35]);
     if ending == ".glu" {
@@ -99,6 +104,13 @@ fn on_both(ending: &str, options: TrainOptions) {
 fn the_losses_are_pytorchs() {
     on_both("", options());
     on_both(".sigmoid", TrainOptions { loss: Some(Loss::Sigmoid), ..options() });
+}
+
+#[test]
+fn without_negatives_that_share_an_item_the_losses_are_pytorchs() {
+    let masked = TrainOptions { mask_items: Some(true), ..options() };
+    on_both(".masked", masked.clone());
+    on_both(".sigmoid.masked", TrainOptions { loss: Some(Loss::Sigmoid), ..masked });
 }
 
 #[test]
@@ -155,7 +167,7 @@ fn the_terms_do_not_depend_on_tiles_and_micro_batches() {
         if let Some(side) = side {
             trainer.room.resize(&*device, &trainer.options, 257, side);
         }
-        let batch = draws::epoch(1, 0, &trainer.sizes(), &trainer.options).remove(0);
+        let batch = draws::epoch(1, 0, &trainer.decks(), &trainer.options).remove(0);
         assert_eq!(batch.unpaired.as_ref().unwrap().each_ref().map(|items| items.pairs.len()), [100, 100]);
         evaluated(&trainer, &batch)
     };
@@ -178,7 +190,7 @@ fn adapters_that_go_on_from_a_closed_form_keep_the_neighbourhoods_of_latents() {
     let options = TrainOptions { start: Some(Start::Cca), structure: Some(1.0), ..options() };
     let extras = Extras { begun: Some(begun), unpaired: None };
     let trainer = Trainer::begin(device.clone(), towers(widths), sets.to_vec(), &options, 3, &extras).unwrap();
-    let batch = draws::epoch(1, 0, &trainer.sizes(), &trainer.options).remove(0);
+    let batch = draws::epoch(1, 0, &trainer.decks(), &trainer.options).remove(0);
     trainer.gradients(&batch, &|| true);
     for (side, width) in widths.into_iter().enumerate() {
         let rows = &trainer.room.latents[side];
