@@ -59,8 +59,8 @@ pub struct Description {
     /// Other valid values of this encoder's options, by key, if they depend on its model: layers, poolings.
     #[serde(default)]
     pub choices: BTreeMap<String, Vec<String>>,
-    /// The values of this encoder's options that get the same model anywhere and for good, where plugins.toml says less:
-    /// the commit that a branch was at. The host notes them in what it makes, beside the rest of plugins.toml.
+    /// The values of this encoder's options that get the same model anywhere and for good, where plugins.toml says
+    /// less: the commit that a branch was at. The host notes them in what it makes, beside the rest of plugins.toml.
     #[serde(default)]
     pub pinned: BTreeMap<String, String>,
     /// The limits of a batch besides `batch` items.

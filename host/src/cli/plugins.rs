@@ -206,8 +206,8 @@ fn new(cli: &Cli, name: &str, modality: &str) -> Result<u8> {
             say!("then run `fusemix plugins check {name}` to check what every encoder promises")
         }
         _ => say!(
-            "then run `fusemix plugins check {name} --data FILE --column COL`, on a table of items, to check what every \
-             encoder promises"
+            "then run `fusemix plugins check {name} --data FILE --column COL`, on a table of items, to check what \
+             every encoder promises"
         ),
     }
     Ok(0)

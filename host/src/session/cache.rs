@@ -80,8 +80,8 @@ impl Session {
         Ok(there.len())
     }
 
-    /// Writes the latents of a column to `out`, encoding missing ones, with the `ids` of its rows; rows without a latent
-    /// are NaN.
+    /// Writes the latents of a column to `out`, encoding missing ones, with the `ids` of its rows; rows without a
+    /// latent are NaN.
     pub fn export(
         &self,
         column: Column<'_>,

@@ -116,8 +116,8 @@ impl Source {
         &self.name
     }
 
-    /// The `model` and `revision` that get the same files anywhere: of a hub, also if the user named the folder that its
-    /// Python client keeps them in. None of other folders.
+    /// The `model` and `revision` that get the same files anywhere: of a hub, also if the user named the folder that
+    /// its Python client keeps them in. None of other folders.
     pub fn pinned(&self) -> Option<Pinned> {
         match &self.place {
             Place::Hub(snapshot) => {

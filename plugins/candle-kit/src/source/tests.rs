@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Source, is_hub_id};
+use super::{Pinned, Source, is_hub_id};
 use crate::hub::Hub;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -77,6 +77,15 @@ fn a_hub_is_asked_once_and_the_cache_serves_without_it() {
     assert_eq!(source.json("config.json").unwrap().unwrap()["hidden_size"], 4);
     assert_eq!(fs::read_to_string(&source.checkpoint().unwrap()[0]).unwrap(), "weights");
     assert_eq!(source.optional("1_Pooling/config.json").unwrap(), None);
+
+    // Also by the folder that it is in now.
+    let pinned = Some(Pinned { model: "org/model".to_owned(), revision: COMMIT.to_owned() });
+    let folder = cache.path().join("models--org--model/snapshots").join(COMMIT);
+    let local = Options::default().with("model", folder.to_str().unwrap());
+    assert_eq!(source.pinned(), pinned);
+    assert_eq!(locate(&local, &endpoint, cache.path(), true).unwrap().pinned(), pinned);
+    let file = Options::default().with("model", folder.join("model.safetensors").to_str().unwrap());
+    assert_eq!(locate(&file, &endpoint, cache.path(), true).unwrap().pinned(), None);
 
     let asked = requests.load(Ordering::SeqCst);
     for (endpoint, offline) in [(endpoint.as_str(), false), ("http://127.0.0.1:9", false), ("http://127.0.0.1:9", true)]
