@@ -179,6 +179,9 @@ fn items_may_have_several_matches_on_either_side() {
     assert_eq!((&found[0]["queries"], &found[0]["gallery"]), (&json!(3), &json!(4)));
     assert_eq!((&found[1]["queries"], &found[1]["gallery"]), (&json!(4), &json!(3)));
     assert!(found[0]["recall"]["5"] == 100.0 && found[1]["recall"]["5"] == 100.0);
+    let parts = place.json("eval run --data several.tsv --folds 3")["retrieval"].clone();
+    assert_eq!((&parts[0]["queries"], &parts[0]["gallery"], &parts[1]["gallery"]), (&json!(3), &json!(1), &json!(1)));
+    place.run("eval run --data several.tsv --folds 4").fails(3, "--folds 4 needs at least 4 items of each tower");
 }
 
 #[test]

@@ -87,7 +87,9 @@ pub(super) fn session(error: &Error) -> u8 {
             CONFIG
         }
         Error::Reserved { .. } | Error::EmptyId { .. } | Error::SameId { .. } => CONFIG,
-        Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } => CONFIG,
+        Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } | Error::Folds { .. } => {
+            CONFIG
+        }
         Error::Fit(error) => fit(error),
         Error::Train(error) => training(error),
         Error::Plugin(error) => plugin(error),

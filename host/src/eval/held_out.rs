@@ -8,6 +8,7 @@ use crate::pairs::{Distinct, Paired, Side, pair};
 use crate::space::Space;
 use crate::stop::{GoOn, Stop};
 
+use super::folds::within_folds;
 use super::retrieval::{Embedded, Ranking, Retrieval, both_ways};
 
 /// Distinct items of two towers and their matches, on which retrieval is measured.
@@ -73,21 +74,31 @@ impl HeldOut {
     /// The ranks at which either side finds the other; none if `stop` asks.
     pub fn rankings(&self, space: &Space, stop: &Stop) -> Result<Option<[Ranking; 2]>, DeviceError> {
         let Some(embeddings) = self.embed(space, &stop.go_on())? else { return Ok(None) };
-        Ok(self.rankings_of(space, embeddings.each_ref().map(Vec::as_slice), space.width(), &stop.go_on()))
+        let embeddings = (embeddings.each_ref().map(Vec::as_slice), space.width());
+        Ok(self.rankings_of(space, embeddings, 1, &stop.go_on()))
     }
 
-    /// Those by embeddings of either side, `items x width`; none if it is not to go on.
+    /// Those by embeddings of either side, `items x width`, within each of `folds` parts (see [`within_folds`]); none
+    /// if it is not to go on.
     pub fn rankings_of(
         &self,
         space: &Space,
-        embeddings: [&[f32]; 2],
-        width: usize,
+        (embeddings, width): ([&[f32]; 2], usize),
+        folds: usize,
         go_on: GoOn<'_>,
     ) -> Option<[Ranking; 2]> {
         let names: Vec<&str> = space.towers().map(|tower| tower.name.as_str()).collect();
-        let [x, y] =
+        let sides =
             [0, 1].map(|side| Embedded { tower: names[self.towers[side]], embeddings: embeddings[side], width });
-        both_ways(x, y, &self.matches, go_on)
+        match folds {
+            1 => both_ways(sides[0], sides[1], &self.matches, go_on),
+            folds => within_folds(sides, &self.matches, folds, go_on),
+        }
+    }
+
+    /// Items of the side that has fewer.
+    pub fn fewer(&self) -> usize {
+        self.sides.iter().map(|side| side.latents.len()).min().unwrap_or(0)
     }
 
     /// Of each side's items the number of its cluster, and the number of clusters: items that matches join.

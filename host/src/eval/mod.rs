@@ -1,5 +1,6 @@
 //! Evaluation: retrieval between towers, and nearest items.
 
+mod folds;
 mod health;
 mod held_out;
 mod interval;

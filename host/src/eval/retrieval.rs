@@ -65,6 +65,13 @@ impl Ranking {
         100.0 * DEPTHS.iter().filter(|&&k| self.ranks[at] <= k).count() as f64 / DEPTHS.len() as f64
     }
 
+    /// Adds the queries of another part.
+    pub(super) fn append(&mut self, other: Self) {
+        self.queries.extend(other.queries);
+        self.ranks.extend(other.ranks);
+        self.wanted.extend(other.wanted);
+    }
+
     /// Their summary.
     pub fn retrieval(&self) -> Retrieval {
         let gallery = self.gallery;

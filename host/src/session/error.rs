@@ -100,6 +100,8 @@ pub enum Error {
     OtherMethod { path: PathBuf, method: &'static str },
     #[error("{} is the run itself; give another folder with --out", path.display())]
     SameRun { path: PathBuf },
+    #[error("{}: --folds {folds} needs at least {folds} items of each tower, and one has {items}", path.display())]
+    Folds { path: PathBuf, items: usize, folds: usize },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]

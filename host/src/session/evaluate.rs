@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,9 +74,13 @@ impl Tested {
 }
 
 impl Model {
-    /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`.
-    pub fn evaluate(&self, data: Option<&Path>) -> Result<Evaluation, Error> {
-        let tested = self.held_out(data)?;
+    /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`; each query is
+    /// searched within its one of `folds` parts.
+    pub fn evaluate(&self, data: Option<&Path>, folds: NonZeroUsize) -> Result<Evaluation, Error> {
+        let (tested, folds) = (self.held_out(data)?, folds.get());
+        if let Some(small) = tested.iter().find(|tested| tested.pairs.fewer() < folds) {
+            return Err(Error::Folds { path: small.file.path().to_owned(), items: small.pairs.fewer(), folds });
+        }
         let shared = tested.iter().filter_map(|tested| tested.shared.clone()).collect();
         let (mut retrieval, mut sample, mut between) = (Vec::new(), Sample::default(), Vec::new());
         let space = &self.space;
@@ -84,8 +89,9 @@ impl Model {
             let embeddings =
                 self.shown("embedding", "items", |go_on| pairs.embed(space, go_on))?.ok_or(Error::Stopped)?;
             let sides = embeddings.each_ref().map(Vec::as_slice);
-            let ranked =
-                |sides, width| self.shown("ranking", "blocks", |go_on| pairs.rankings_of(space, sides, width, go_on));
+            let ranked = |sides, width| {
+                self.shown("ranking", "blocks", |go_on| pairs.rankings_of(space, (sides, width), folds, go_on))
+            };
             let rankings = ranked(sides, width).ok_or(Error::Stopped)?;
             let both = rankings.each_ref().map(Ranking::retrieval);
             sample.add(pairs, &rankings);

@@ -98,7 +98,7 @@ pub(super) fn weigh_on(
                 });
                 let width = shared + if alpha > 0.0 { hubness.width() } else { 0 };
                 let sides = sides.each_ref().map(Vec::as_slice);
-                let rankings = pairs.rankings_of(&fitted[0].space, sides, width, &engine.stop.go_on());
+                let rankings = pairs.rankings_of(&fitted[0].space, (sides, width), 1, &engine.stop.go_on());
                 sample.add(pairs, &rankings.ok_or(FitError::Stopped)?);
             }
             samples.push(sample);
