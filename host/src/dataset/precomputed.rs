@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::DataError;
 use super::matrix::{Missing, PrecomputedLatents, Stored};
+use crate::latents::Latents;
 use crate::regular;
 use crate::wording::{short_path, suggest};
 
@@ -83,6 +84,14 @@ impl Precomputed {
             Format::Npy(header, _) => Ok(header.shape().first().map_or(0, |&rows| rows as usize)),
             Format::Safetensors => Ok(self.tensor(&self.tensors()?, name)?.shape().first().copied().unwrap_or(0)),
         }
+    }
+
+    /// The width of the tensor called `name`, by the header alone.
+    pub fn width(&self, name: &str) -> Result<usize, DataError> {
+        Ok(match &self.format {
+            Format::Npy(header, start) => self.npy(header, *start)?.width(),
+            Format::Safetensors => self.safetensors(name)?.width(),
+        })
     }
 
     /// The name of a tensor: the one that is given, or that of the only one.
@@ -174,7 +183,6 @@ impl Precomputed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latents::Latents;
     use half::{bf16, f16};
 
     const VALUES: [[f32; 3]; 2] = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
