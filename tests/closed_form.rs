@@ -71,6 +71,10 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
             "[fit]\nmethod = 'kernel-cca'\ntau = 1e9\n",
             "fusion.toml:13: `tau = 1000000000`: must be a number from 0.001",
         ),
+        (
+            "[fit]\nmethod = 'cca'\nlandmarks = 50\n",
+            "fusion.toml:13: `landmarks` is an option of `method = \"kernel-cca\"`, and `cca` has none: remove it",
+        ),
         ("[fit]\nmethod = 'kernel-cca'\nrank = 0.5\n", "fusion.toml:13: wrong type: number `0.5`, expected a whole"),
         ("[fit]\nmethod = 'kernel-cca'\nrho = 0\n", "fusion.toml:13: `rho = 0`: must be a number above 0"),
         (
@@ -116,6 +120,9 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
         place.run("train fusion.toml --out run").fails(3, message);
         assert!(place.read("calls").is_empty() && !place.path("run").exists(), "for:\n{fit}");
     }
+    let place = with("[fit]\nmethod = 'kernel-cca'\nlandmarks = 500\n");
+    let message = "fusion.toml:13: `landmarks = 500` is more than the 300 training rows";
+    place.run("train fusion.toml --out run").fails(0, message);
     // ASIF compares only towers that have pairs with each other.
     let more = "[tower.third]\nencoder = 'one'\n[[pairs]]\ntrain = 'train.tsv'\nright = 'b'\nthird = 'a'\n[[pairs]]";
     for (fit, line) in
@@ -221,7 +228,10 @@ fn runs_are_compared_query_by_query() {
     let bad = place.read("fusion.toml").replace("'kernel-cca'", "'kernel-cca'\nwidth = 1");
     place.write("bad.toml", bad);
     place.json("train bad.toml --out bad");
-    let compared = place.json("compare good bad good");
+    let again = place.read("fusion.toml").replace("'kernel-cca'", "'kernel-cca'\nhubness = 0.25");
+    place.write("again.toml", again);
+    place.json("train again.toml --out again");
+    let compared = place.json("compare good bad again");
     let apart = |at: usize| compared["runs"][at]["apart"].clone();
     assert_eq!((&compared["pairs"], apart(0)), (&json!(40), json!(null)));
     assert!(apart(1)["high"].as_f64().unwrap() < -5.0, "{compared}");
@@ -253,6 +263,12 @@ fn runs_are_compared_query_by_query() {
     place.run("compare column good").fails(3, "the recipe names no `test` file; pass --data FILE");
     place.run("eval column").fails(3, "the recipe names no `test` file; pass --data FILE");
     place.run("compare good").fails(2, "RUN");
+    place.run("compare good bad ./good/").fails(3, "good and ./good/ are the same run, so they do not differ");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(place.path("good"), place.path("link")).unwrap();
+        place.run("compare good link --dry-run").fails(3, "good and link are the same run");
+    }
 }
 
 #[test]
@@ -265,6 +281,14 @@ fn a_smaller_form_of_a_run_tells_what_it_costs() {
     assert!(number(&told["apart"]["mean"]).abs() < 10.0, "{told}");
     let after = place.json("eval small")["mean"]["mean"].clone();
     assert_eq!(number(&after), number(&told["after"]["mean"]));
+    let made = "# `fusemix compress --anchors 150` made this run smaller";
+    assert!(place.read("small/recipe.toml").starts_with(made), "{}", place.read("small/recipe.toml"));
+    place.json("compress small --anchors 120 --out less");
+    assert_eq!(place.read("less/recipe.toml").matches("--anchors").count(), 1);
+    place.run("compress nowhere --anchors 100 --out other").fails(1, "nowhere holds no finished run");
+    place.write("mine/notes.txt", "precious");
+    let message = "mine is a folder with other things in it, such as notes.txt, and no run; name a new folder";
+    place.run("compress run --anchors 100 --out mine").fails(1, message);
     // It is a run like any other, and none is replaced by accident.
     place.run("embed small --tower left --data test.tsv --out left.npy").fails(0, "");
     place.run("compress run --anchors 100 --out small").fails(1, "--overwrite");

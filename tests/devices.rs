@@ -31,7 +31,9 @@ fn a_bench_counts_and_splits_what_a_step_takes() {
         assert!((number("flops_per_second") * number("median_step_seconds") / flops - 1.0).abs() < 1e-6);
         assert!(bench["kernels"]["gelu"]["seconds"].as_f64().unwrap() > 0.0);
     }
-    place.run("bench step --dims 96 --device cpu").fails(1, "--dims takes two numbers");
+    place.run("bench step --dims 96 --device cpu").fails(2, "--dims takes two numbers");
+    place.run("bench step --blocks 100000 --device cpu").fails(2, "--blocks 100000: must be at most");
+    place.run("bench product --orders cc --device cpu").fails(2, "choose rc, rr or cr");
 }
 
 #[test]

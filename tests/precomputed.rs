@@ -211,6 +211,10 @@ epochs = 1
         let validation = format!("validation = '{file}.safetensors'\nimage = 'z");
         place.write("other.toml", recipe.replace("image = 'z", &validation));
         place.run("train other.toml --out other --device cpu").fails(3, message);
+        // What only an evaluation reads is looked at before the training.
+        place.write("other.toml", place.read("other.toml").replace("validation", "test"));
+        place.run("train other.toml --out other --device cpu").fails(3, message);
+        assert!(!place.path("other").exists());
     }
     place.run("embed run --tower image --data narrow.safetensors --out out.npy").fails(3, narrow);
     place.write("other.toml", recipe.replace("'train.safe", "'short.safe"));
@@ -238,6 +242,12 @@ fn embeddings_that_are_not_finite_are_no_finds() {
     place.run("embed run --tower image --data huge.safetensors --out out.npy").fails(1, "latents beyond about 1e18");
     let of_huge = pairs.replace("'train.", "'huge.");
     place.write("fusion.toml", format!("{towers}{of_huge}[fit]\nmethod = 'asif'\n"));
+    let trained = place.read("fusion.toml").replace("[fit]\nmethod = 'asif'", "[train]\nepochs = 3");
+    place.write("trained.toml", trained);
+    let message = "the latents of tower `image` have values of about 3e38, too far from 1 to train on; multiply";
+    let ran = place.run("train trained.toml --out trained --device cpu");
+    ran.fails(1, message);
+    assert!(ran.stderr.contains("error: the loss of step 1 is "), "{}", ran.stderr);
     let ran = place.run("train fusion.toml --out other");
     assert!(ran.code != 0 && !place.path("other/run.json").exists(), "{}", ran.stderr);
 }

@@ -62,7 +62,9 @@ fn ctrl_c_leaves_a_checkpoint_and_an_old_run_stays_until_the_new_one_is_there() 
     interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
     assert_eq!(place.read("run/run.json"), old);
-    place.json("eval run");
+    place.run("eval run").fails(0, "run.new holds a training that was stopped before its run could replace run; go on");
+    let message = "run already holds a run, and run.new a training that was to replace it";
+    place.run("train fusion.toml --out run --device cpu").fails(1, message);
 
     place.run("train fusion.toml --out run --device cpu --resume --seed 1").fails(1, "then seed = 7; now seed = 1");
     place.write("plugins.toml", ENCODERS.replace("'two'\nwidth", "'other'\nwidth"));

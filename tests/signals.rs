@@ -98,7 +98,7 @@ fn a_fit_in_closed_form_stops_at_once() {
     let asked = Instant::now();
     interrupt(&running);
     let ran = Ran::from(running.wait_with_output().unwrap());
-    ran.fails(130, "but the fit was not done: run this again to fit anew");
+    ran.fails(130, "before the fit was done; run this again to fit anew; everything encoded so far is kept");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
 
@@ -154,4 +154,48 @@ fn a_file_that_may_not_grow_is_an_error_that_names_it() {
     let rest = place.json("encode --data items.tsv --encoder slow");
     assert!(rest["cached"].as_u64().unwrap() > 0, "{rest}");
     assert_eq!((&rest["failed"], place.run("cache verify").code), (&0.into(), 0));
+}
+
+/// A measurement gives nothing that could be kept, so that nobody waits for it.
+#[test]
+fn an_encoder_that_hangs_while_it_measures_is_not_waited_for() {
+    for isolated in [false, true] {
+        let place = Place::new(&format!(
+            "[[plugin]]\nname = 'broken'\nisolated = {isolated}\n[encoder.bad]\nplugin = 'broken'\nfault = \
+             'hang-measure'\n"
+        ));
+        place.write("items.tsv", "text\na\nb\n");
+        let mut command = place.command("encode --data items.tsv --encoder bad");
+        let running = command.stdout(File::create(place.path("said")).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        interrupt(&running);
+        assert_eq!(ends(running), Some(130), "isolated: {isolated}");
+        assert!(place.read("said").contains("stopped: run this again to continue"), "{}", place.read("said"));
+    }
+    let place = Place::new(
+        "[[plugin]]\nname = 'broken'\n[encoder.bad]\nplugin = 'broken'\ntimeout = 1\nfault = 'hang-measure'\n",
+    );
+    place.write("items.tsv", "text\na\nb\n");
+    place.run("encode --data items.tsv --encoder bad").fails(19, "did not answer within 1s");
+}
+
+/// What was in the cache before was not encoded by the command that is stopped.
+#[test]
+fn a_stopped_command_that_encoded_nothing_does_not_speak_of_it() {
+    let place = place();
+    let rows = (0..6000).fold("a\tb\n".to_owned(), |table, row| table + &format!("a{row} b{row}\ta{row} b{row}\n"));
+    place.write("train.tsv", rows);
+    let (pairs, _) = RECIPE.split_once("[train]").unwrap();
+    place.write("fusion.toml", format!("{pairs}[fit]\nmethod = 'kernel-cca'\n"));
+    for file in ["train", "validation"] {
+        for (encoder, column) in [("one", "a"), ("two", "b")] {
+            place.json(&format!("encode --data {file}.tsv --encoder {encoder} --column {column}"));
+        }
+    }
+    let mut command = place.command("train fusion.toml --out run --device cpu");
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| place.path("run/recipe.toml").exists());
+    interrupt(&running);
+    let ran = Ran::from(running.wait_with_output().unwrap());
+    ran.fails(130, "error: stopped before the fit was done; run this again to fit anew\n");
 }

@@ -261,18 +261,22 @@ fn a_file_without_latents_is_an_error_and_no_result() {
         // With a cache that knows the encoders and with one that does not.
         for cache in ["", " --cache other"] {
             let message = format!("no item in column `a` of {file}.tsv has a latent");
-            place.run(&format!("eval run --data {file}.tsv{cache}")).fails(1, &message);
-            place.run(&format!("report run --data {file}.tsv --out page.html{cache}")).fails(1, &message);
-            place.run(&format!("embed run --tower left --data {file}.tsv --out out.npy{cache}")).fails(1, &message);
+            let build = format!("gallery build run --tower left --data {file}.tsv --out gallery{cache}");
+            place.run(&build).fails(3, &message);
+            place.run(&format!("eval run --data {file}.tsv{cache}")).fails(3, &message);
+            place.run(&format!("report run --data {file}.tsv --out page.html{cache}")).fails(3, &message);
+            place.run(&format!("embed run --tower left --data {file}.tsv --out out.npy{cache}")).fails(3, &message);
             let search = format!("search run --from right --to left --data {file}.tsv w1{cache}");
-            place.run(&search).fails(1, &message);
+            place.run(&search).fails(3, &message);
         }
     }
-    place.run("eval run --data apart.tsv").fails(1, "apart.tsv: no pair has a latent on both sides");
+    place.run("eval run --data apart.tsv").fails(3, "apart.tsv: no pair has a latent on both sides");
     place.write("fusion.toml", RECIPE.replace("'validation.tsv'", "'apart.tsv'"));
-    place.run("train fusion.toml --out other --device cpu").fails(1, "apart.tsv: no pair has a latent on both sides");
+    place.run("train fusion.toml --out other --device cpu").fails(3, "apart.tsv: no pair has a latent on both sides");
     place.write("fusion.toml", RECIPE.replace("'train.tsv'", "'apart.tsv'"));
-    place.run("train fusion.toml --out other --device cpu").fails(1, "apart.tsv: no pair is left to train on");
+    place.run("train fusion.toml --out other --device cpu").fails(3, "apart.tsv: no pair is left to train on");
+    place.write("fusion.toml", RECIPE.replace("'train.tsv'", "'empty.tsv'"));
+    place.run("train fusion.toml --out other --device cpu").fails(3, "too few pairs");
 }
 
 #[test]

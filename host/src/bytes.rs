@@ -10,9 +10,10 @@ use std::str::FromStr;
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// Human-readable, in whole MiB.
+    /// Human-readable, in whole MiB, and of much in whole GiB.
     pub(crate) fn rounded(bytes: u64) -> Self {
-        Self(bytes.div_ceil(1 << 20) << 20)
+        let unit = if bytes < 10 << 30 { 1 << 20 } else { 1 << 30 };
+        Self(bytes.div_ceil(unit) * unit)
     }
 }
 

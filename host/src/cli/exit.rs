@@ -13,10 +13,17 @@ use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::session::Error;
 
+/// An argument that parses, and makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Invalid(pub(super) String);
+
 /// A failure without a code of its own.
 pub(super) const FAILED: u8 = 1;
 /// Done, but some items have no latent.
 pub(super) const SOME_FAILED: u8 = 4;
+/// A mistake in the arguments, as the parser has it.
+const ARGUMENTS: u8 = 2;
 /// A mistake in plugins.toml, a recipe or a pair file.
 const CONFIG: u8 = 3;
 /// A run that does not match the configured encoders.
@@ -72,6 +79,9 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<Error>() {
         return session(error);
     }
+    if error.is::<Invalid>() {
+        return ARGUMENTS;
+    }
     let of_user = error.is::<ConfigError>() || error.is::<DataError>();
     let of_encode = error.downcast_ref::<EncodeError>().map(encode);
     of_encode.unwrap_or(if of_user { CONFIG } else { FAILED })
@@ -90,6 +100,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } | Error::Folds { .. } => {
             CONFIG
         }
+        Error::NoLatent { .. } | Error::NoPair { .. } | Error::SameRuns { .. } => CONFIG,
         Error::Fit(error) => fit(error),
         Error::Train(error) => training(error),
         Error::Plugin(error) => plugin(error),

@@ -159,7 +159,11 @@ pub fn main() -> ExitCode {
     signals::name_plugins_at_fault();
     let _ends = exit::Ends;
     log(arguments.global.verbose);
-    let done = Cli::new(&arguments.global, &arguments.command).and_then(|cli| match arguments.command {
+    let cli = match Cli::new(&arguments.global, &arguments.command) {
+        Ok(cli) => cli,
+        Err(error) => return failed(&error, false),
+    };
+    let done = match arguments.command {
         Command::Plugins(options) => plugins::run(&cli, options, &arguments.global.plugins),
         Command::Encode(arguments) => encode::run(&cli, arguments),
         Command::Train(arguments) => train::run(&cli, arguments),
@@ -174,14 +178,16 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&cli, arguments),
         Command::Bench(arguments) => bench::run(&cli, arguments),
         Command::ServePlugin { .. } => unreachable!("it has ended above"),
-    });
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            note!("error: {error:#}");
-            ExitCode::from(exit::code(&error))
-        }
-    }
+    };
+    done.map_or_else(|error| failed(&error, cli.session.has_encoded()), ExitCode::from)
+}
+
+/// Prints an error; that of a command which was stopped after it had encoded something tells that it is kept.
+fn failed(error: &anyhow::Error, has_encoded: bool) -> ExitCode {
+    let code = exit::code(error);
+    let kept = if code == exit::STOPPED && has_encoded { "; everything encoded so far is kept" } else { "" };
+    note!("error: {error:#}{kept}");
+    ExitCode::from(code)
 }
 
 /// Sends logs to standard error: warnings, or as set by `-v` and FUSEMIX_LOG.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
+use super::exit::Invalid;
 use super::lines::lines;
 use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
@@ -113,7 +114,9 @@ fn in_gallery(model: &Model, gallery: &Gallery, queries: &[Vec<f32>], arguments:
 }
 
 fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result<Vec<Shown>> {
-    let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else { bail!("--data needs --to TOWER") };
+    let (Some(to), Some(data)) = (&arguments.to, &arguments.data) else {
+        return Err(Invalid("--data needs --to TOWER".to_owned()).into());
+    };
     let shown = |(rank, Found { score, row, item, file }): (usize, Found)| {
         let name = file.as_ref().map_or(item.clone(), |path| short_path(path).display().to_string());
         let line = format!("{rank:>3}  {score:>6.3}  {name}");

@@ -1,17 +1,29 @@
 //! The events of a session, shown on standard error.
 
+use indicatif::HumanDuration;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::progress::{Meter, Waiting};
 use super::wording::{choice_table, line, options};
+use crate::bytes::Bytes;
 use crate::encode::{Progress, Summary};
+use crate::fit::Demand;
 use crate::run::Overlap;
 use crate::session::{Event, Watcher};
 use crate::wording::count;
 
 /// The most failures that are listed; `--json` has them all.
 const LISTED: usize = 20;
+
+/// The seconds from which a fit is long, and the bytes from which it is large.
+const LONG: f64 = 5.0;
+const LARGE: u64 = 1 << 30;
+
+fn duration(seconds: f64) -> HumanDuration {
+    HumanDuration(Duration::from_secs_f64(seconds.clamp(1.0, 1e9)))
+}
 
 /// The encodings that get a line of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,13 +129,28 @@ impl Watcher for View {
                 meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, "fits")).show(done, total, done, setting)
             }
             Event::Chose { choice } => note!("{}", choice_table(choice)),
+            Event::Fits { method, pairs, demand: Demand { seconds, bytes } } => {
+                if seconds >= LONG || bytes >= LARGE {
+                    let (pairs, bytes) = (count(pairs, "pair"), Bytes::rounded(bytes));
+                    note!("fitting {method} to {pairs}: about {} of two cores, {bytes} of memory", duration(seconds));
+                }
+            }
+            Event::Fitting { method, seconds, demand } => {
+                if seconds >= LONG {
+                    let line = format!("{} of about {}", duration(seconds), duration(demand.seconds));
+                    waiting.get_or_insert_with(|| Waiting::new(format!("fitting {method}"))).show(&line);
+                }
+            }
             Event::Evaluating { what, unit, done, total } => {
                 meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, unit)).show(done, total, done, "")
             }
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),
-            Event::Ended => end(),
+            Event::Ended => {
+                end();
+                *waiting = None;
+            }
         }
     }
 }

@@ -53,13 +53,18 @@ const CHANCE: &str = "a random order";
 
 /// What a method was chosen from: the best setting of each method, and the difference to the chosen one.
 pub(super) fn choice_table(choice: &Choice) -> String {
-    let Choice { chosen, trials, reason, pairs, held_out, chance, .. } = choice;
+    let Choice { chosen, trials, reason, pairs, held_out, taken, available, chance, .. } = choice;
     let mut lines = vec![format!("chose {chosen}: {reason}")];
     let method = |setting: &str| setting.split(' ').next().unwrap_or_default().to_owned();
     let mut methods = BTreeSet::from([method(chosen)]);
     let shown = |trial: &&Trial| trial.setting == *chosen || methods.insert(method(&trial.setting));
     let shown: Vec<&Trial> = trials.iter().filter(shown).collect();
     if shown.iter().any(|trial| trial.recall.is_some()) {
+        if taken < available {
+            lines.push(format!(
+                "the budget has room for trials on {taken} of the {available} pairs; a longer --budget takes more"
+            ));
+        }
         lines.push(format!(
             "mean of R@1, 5, 10 on {held_out} pairs held out from a fit to {pairs}, in turn; the best setting of each \
              method, and in brackets the 95 % interval of its difference to the chosen one:"

@@ -67,6 +67,17 @@ impl Method {
         }
     }
 
+    /// The only method with an option of this name in `[fit]`, if there is but one.
+    pub(super) fn with_option(key: &str) -> Option<Self> {
+        match key {
+            "landmarks" | "tau" | "rank" => Some(Self::KernelCca),
+            "power" | "top" | "anchors" => Some(Self::Asif),
+            "parts" => Some(Self::Joint),
+            "budget" => Some(Self::Auto),
+            _ => None,
+        }
+    }
+
     /// The table of a recipe with its options.
     pub(super) fn table(self) -> &'static str {
         match self {

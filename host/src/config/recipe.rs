@@ -124,6 +124,14 @@ impl Recipe {
     }
 
     fn options_in<T: DeserializeOwned>(&self, table: &toml::Table) -> Result<T, ConfigError> {
+        let other = |key: &&String| Method::with_option(key).filter(|method| *method != self.method);
+        if let Some((key, method)) = table.keys().find_map(|key| Some((key, other(&key)?))) {
+            let (its, own) = (method.name(), self.method.name());
+            let message = format!(
+                "`{key}` is an option of `method = \"{its}\"`, and `{own}` has none: remove it, or take `{its}`"
+            );
+            return Err(self.error_at_option(key, message));
+        }
         let known: Vec<&str> = [METHOD].into_iter().chain(COMMON).collect();
         options(table, &known, |key, message| self.error_at_option(key, message))
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::DataError;
 use super::matrix::{Missing, PrecomputedLatents, Stored};
 use super::vectors::{Values, Vectors};
+use crate::latents::Latents;
 use crate::regular;
 use crate::wording::{short_path, suggest};
 
@@ -93,6 +94,18 @@ impl Precomputed {
             }
             Format::Parquet(vectors) => self.known(name, vectors.names()).map(|()| vectors.rows()),
         }
+    }
+
+    /// The width of the tensor called `name`: by the header alone, but for a .parquet file.
+    pub fn width(&self, name: &str) -> Result<usize, DataError> {
+        Ok(match &self.format {
+            Format::Npy(map, header, start) => self.npy(map, header, *start)?.width(),
+            Format::Safetensors(map) => self.safetensors(map, name)?.width(),
+            Format::Parquet(vectors) => {
+                self.known(name, vectors.names())?;
+                vectors.values(name).map_err(|reason| self.wrong(reason))?.width
+            }
+        })
     }
 
     /// The name of a tensor: the one that is given, or that of the only one.
@@ -206,7 +219,6 @@ impl Precomputed {
 mod tests {
     use super::*;
     use crate::array_file::{ArrayFile, Matrix};
-    use crate::latents::Latents;
     use half::{bf16, f16};
 
     const VALUES: [[f32; 3]; 2] = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];

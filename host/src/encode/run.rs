@@ -157,8 +157,14 @@ impl Run<'_> {
             calls.close();
             calls.say_what_is_awaited(self.stop);
         }
-        if let Some(error) = broken {
-            return Err(error);
+        match broken {
+            // A measurement was given up, as the user asked to stop.
+            Some(EncodeError::Encoder(error)) if error.kind() == Some(ErrorKind::Stopped) && self.stop.is_asked() => {
+                self.summary.stopped = true;
+                return Ok(());
+            }
+            Some(error) => return Err(error),
+            None => {}
         }
         match calls.into_error() {
             Some(EncoderError::Hang { .. }) if self.stop.is_asked() => self.summary.stopped = true,

@@ -25,9 +25,11 @@ pub enum FitError {
          row belong together"
     )]
     Nothing,
+    #[error("no method can be fitted to these pairs: {reasons}")]
+    NoMethod { reasons: String },
     #[error(
-        "the kernel of {rows} training rows needs {needed}, but only {free} is free; with `method = \"kernel-cca\"` \
-         set `landmarks` to some thousand, or take fewer pairs"
+        "the kernel of {rows} training rows needs {needed}, but only {free} is free; set `landmarks` of \
+         `method = \"kernel-cca\"` to some thousand, leave out `width` of `\"asif\"`, or take fewer pairs"
     )]
     Large { rows: usize, needed: Bytes, free: Bytes },
     #[error(

@@ -8,6 +8,7 @@ pub mod cca;
 mod closed_form;
 mod compress;
 mod coordinates;
+mod demand;
 mod eigen;
 mod error;
 mod folds;
@@ -31,6 +32,7 @@ use crate::pairs::numbers;
 
 pub use closed_form::{ClosedForm, Hubs, HubsOptions};
 pub(crate) use compress::compressed;
+pub use demand::Demand;
 pub use error::FitError;
 pub(crate) use hubs::against_hubs;
 pub use problem::Problem;

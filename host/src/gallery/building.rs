@@ -25,12 +25,7 @@ impl Building {
     pub fn start(out: &Path, info: GalleryInfo) -> Result<Self, GalleryError> {
         check_free(out)?;
         let out = &whole_file::named(out);
-        let path = whole_file::beside(out, ".building.lock");
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|cause| GalleryError::io("make", parent, cause))?;
-        }
-        let lock = PathLock::take(path.clone()).map_err(|cause| GalleryError::io("lock", &path, cause))?;
-        let lock = lock.ok_or_else(|| GalleryError::InUse { path: out.to_owned() })?;
+        let lock = lock(out)?;
         // Another may have finished while this waited.
         check_free(out)?;
         let part = whole_file::beside(out, ".building");
@@ -64,8 +59,24 @@ impl Drop for Building {
     }
 }
 
+/// Refuses a place where no gallery can be built, before there is anything to put into one.
+pub fn check_place(out: &Path) -> Result<(), GalleryError> {
+    check_free(out)?;
+    lock(&whole_file::named(out)).map(drop)
+}
+
+/// The right to build a gallery in `out`.
+fn lock(out: &Path) -> Result<PathLock, GalleryError> {
+    let path = whole_file::beside(out, ".building.lock");
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|cause| GalleryError::io("make", parent, cause))?;
+    }
+    let lock = PathLock::take(path.clone()).map_err(|cause| GalleryError::io("lock", &path, cause))?;
+    lock.ok_or_else(|| GalleryError::InUse { path: out.to_owned() })
+}
+
 /// Refuses a folder that is used: a gallery is built into a new or empty one.
-pub fn check_free(out: &Path) -> Result<(), GalleryError> {
+fn check_free(out: &Path) -> Result<(), GalleryError> {
     if whole_file::holds_this_process(out) {
         return Err(GalleryError::Current { path: out.to_owned() });
     }

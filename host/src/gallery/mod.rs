@@ -35,7 +35,7 @@ mod vectors;
 mod verify;
 mod writer;
 
-pub use building::{Building, check_free};
+pub use building::{Building, check_place};
 pub use error::GalleryError;
 pub use exhibit::Exhibit;
 pub use filter::Filter;

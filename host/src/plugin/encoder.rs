@@ -7,6 +7,7 @@ use fusemix_sdk::abi::{RawEncoderBox, RawHost_TO, RawItem, RawSink_TO};
 use fusemix_sdk::export::OpenRequest;
 use fusemix_sdk::{Description, Error, ErrorKind, Item, OptionKind, OptionSpec, Options, Size};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::services::Services;
 use crate::config::{ConfigError, EncoderEntry, HOST_KEYS, TomlFile};
 use crate::wording::suggest;
 
-/// The wait for an encoder to open between checks for the wish to stop.
+/// The wait for an encoder to open, or to measure items, between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(100);
 
 /// An encoder of plugins.toml, ready to encode.
@@ -42,7 +43,7 @@ pub struct LoadedEncoder {
     lacks_price: bool,
     services: Services,
     permits: Permits,
-    raw: RawEncoderBox,
+    raw: Arc<RawEncoderBox>,
     isolated: Option<IsolatedEncoder>,
 }
 
@@ -180,7 +181,7 @@ impl LoadedEncoder {
             retry_limit: entry.host.retry_limit(),
             services,
             permits,
-            raw,
+            raw: Arc::new(raw),
             isolated,
         })
     }
@@ -228,25 +229,47 @@ impl LoadedEncoder {
         limits.bytes.or(limits.tokens).is_some() || rate.tokens.is_some() || price.is_some()
     }
 
-    /// The size of each item; only in bytes if the encoder does not need more.
+    /// The size of each item; only in bytes if the encoder does not need more. It is asked on a thread of its own,
+    /// which is abandoned if it hangs, or once the user asks to stop.
     pub fn measure(&self, items: &[&[u8]]) -> Result<Vec<Size>, EncoderError> {
         if !self.is_measured() {
             return Ok(items.iter().map(|item| Size::new(item.len() as u64, 0)).collect());
         }
-        let modality = self.description.modality.name();
-        let raw_items: Vec<RawItem<'_>> = items
-            .iter()
-            .map(|item| RawItem { modality: RStr::from_str(modality), bytes: RSlice::from_slice(item) })
-            .collect();
+        let modality = self.description.modality.name().to_owned();
+        let (raw, plugin) = (self.raw.clone(), self.plugin.clone());
+        let owned: Vec<Vec<u8>> = items.iter().map(|item| item.to_vec()).collect();
+        let (answer, measured) = channel();
+        std::thread::spawn(move || {
+            let item = |bytes| RawItem { modality: RStr::from_str(&modality), bytes: RSlice::from_slice(bytes) };
+            let items: Vec<RawItem<'_>> = owned.iter().map(|bytes| item(bytes.as_slice())).collect();
+            let in_call = plugin.in_call();
+            let sizes = raw.measure(RSlice::from_slice(&items)).into_result();
+            drop(in_call);
+            answer.send(sizes)
+        });
         let protocol = |reason: String| EncoderError::Protocol { encoder: self.name.clone(), reason };
-        let _in_call = self.plugin.in_call();
-        let sizes: Vec<Size> = match self.raw.measure(RSlice::from_slice(&raw_items)) {
-            RResult::ROk(json) => {
+        let deadline = Instant::now() + self.time_limit;
+        // Another process has a limit of its own.
+        let hangs = || self.isolated.is_none() && Instant::now() >= deadline;
+        let sizes = loop {
+            match measured.recv_timeout(TICK) {
+                Ok(sizes) => break sizes,
+                Err(RecvTimeoutError::Disconnected) => return Err(protocol("the measuring thread died".into())),
+                Err(RecvTimeoutError::Timeout) if self.should_stop() => {
+                    let cause = Error::stopped();
+                    return Err(EncoderError::Call { place: None, encoder: self.name.clone(), cause });
+                }
+                Err(RecvTimeoutError::Timeout) if hangs() => {
+                    return Err(EncoderError::Hang { encoder: self.name.clone(), limit: self.time_limit });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        let sizes: Vec<Size> = match sizes {
+            Ok(json) => {
                 serde_json::from_str(&json).map_err(|error| protocol(format!("cannot parse its sizes: {error}")))?
             }
-            RResult::RErr(error) => {
-                return Err(self.call_error(&error));
-            }
+            Err(error) => return Err(self.call_error(&error)),
         };
         match sizes.len() == items.len() {
             true => Ok(sizes),

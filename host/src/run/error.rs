@@ -17,6 +17,9 @@ pub enum RunError {
     NoFolder { path: PathBuf, made: bool },
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
+    #[error("{} already holds a run, and {} a training that was to replace it and was stopped; use --resume to \
+             continue that one, --overwrite to start again, or name another folder with --out", path.display(), made.display())]
+    ExistsTwice { path: PathBuf, made: PathBuf },
     #[error("{} holds an unfinished training; use --resume to continue it, or --overwrite to start again",
             path.display())]
     Unfinished { path: PathBuf },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
-use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, SEEN};
+use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, SEEN, is_own};
 use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
@@ -31,12 +31,24 @@ impl RunFolder {
         let (path, lock) = locked(path)?;
         let there = is_run(&path);
         if there && !overwrite {
-            return Err(RunError::Exists { path });
+            return Err(match replace::unfinished(&path, is_run) {
+                Some(made) => RunError::ExistsTwice { path, made },
+                None => RunError::Exists { path },
+            });
         }
         if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
             return Err(RunError::Unfinished { path });
         }
         Self::begin(path, there, lock)
+    }
+
+    /// A file or folder at `path` that this program did not make, if `path` is a folder without a run.
+    pub fn foreign(path: &Path) -> Option<String> {
+        if is_run(path) {
+            return None;
+        }
+        let mut names = fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
+        names.find(|name| !is_own(name)).map(|name| name.to_string_lossy().into_owned())
     }
 
     /// The folder of an unfinished training, which may replace a finished run in the end.
@@ -76,6 +88,13 @@ impl RunFolder {
             _ => RunError::Read { path: info.clone(), cause },
         })?;
         let read = serde_json::from_slice(&bytes).map_err(|cause| RunError::Corrupt { path: info, cause })?;
+        if let Some(new) = replace::unfinished(&named(path), is_run).filter(|_| !is_locked(&named(path))) {
+            let (new, path) = (new.display(), path.display());
+            tracing::warn!(
+                "{new} holds a training that was stopped before its run could replace {path}; go on with it with \
+                 `fusemix train RECIPE --out {path} --resume`, or delete {new}"
+            );
+        }
         Ok((Self { path: path.to_owned(), made, _lock: None }, read))
     }
 
@@ -132,8 +151,17 @@ impl RunFolder {
     }
 }
 
+/// What the name of a lock has after that of its run.
+const LOCK: &str = ".lock";
+
 fn is_run(folder: &Path) -> bool {
     folder.join(INFO).exists()
+}
+
+/// True if a process trains into `path`.
+fn is_locked(path: &Path) -> bool {
+    let lock = fs::File::open(beside(path, LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// The right to train into `path`: what was stopped there before is completed, or taken back.
@@ -146,7 +174,7 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(write)?;
     }
-    let lock = PathLock::take(beside(&path, ".lock")).map_err(write)?;
+    let lock = PathLock::take(beside(&path, LOCK)).map_err(write)?;
     let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
     replace::recover(&path, is_run).map_err(write)?;
     Ok((path, lock))

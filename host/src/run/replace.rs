@@ -36,6 +36,12 @@ pub(super) fn whole(path: &Path, is_run: impl Fn(&Path) -> bool) -> Option<PathB
     [(new(path), MARK), (old(path), GONE)].into_iter().find(is_left).map(|(folder, _)| folder)
 }
 
+/// The folder of the run that was to replace the one at `path`, and is not finished.
+pub(super) fn unfinished(path: &Path, is_run: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let new = new(path);
+    (is_run(path) && !is_run(&new) && new.join(MARK).exists()).then_some(new)
+}
+
 /// True if the folder for the new run is free, or one that this program made.
 pub(super) fn is_free(new: &Path) -> bool {
     let is_empty = || fs::read_dir(new).is_ok_and(|mut files| files.next().is_none());

@@ -1,6 +1,7 @@
 //! The comparison of several runs on the same held-out pairs.
 
 use serde::Serialize;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::evaluate::Tested;
@@ -71,6 +72,7 @@ impl Session {
     /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same
     /// pairs.
     pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
+        check_distinct(runs)?;
         let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
         let mut files: Vec<PathBuf> = Vec::new();
         data.iter().for_each(|file| files.extend((!files.contains(file)).then(|| file.clone())));
@@ -108,6 +110,18 @@ impl Session {
         });
         Ok(Comparison { pairs: first.pairs, runs: compared.collect() })
     }
+}
+
+/// Refuses a run that is given twice, by its name or by a link to it.
+pub(super) fn check_distinct(runs: &[PathBuf]) -> Result<(), Error> {
+    let place = |run: &PathBuf| fs::canonicalize(run).unwrap_or_else(|_| run.clone());
+    let places: Vec<PathBuf> = runs.iter().map(place).collect();
+    for (at, (run, place)) in runs.iter().zip(&places).enumerate() {
+        if let Some(first) = places[..at].iter().position(|earlier| earlier == place) {
+            return Err(Error::SameRuns { first: runs[first].clone(), other: run.clone() });
+        }
+    }
+    Ok(())
 }
 
 impl Model {

@@ -42,6 +42,9 @@ impl Model {
         let space = compressed(&self.space, anchors)?
             .ok_or_else(|| Error::NothingToCompress { run: self.folder.path().to_owned(), anchors })?;
         // What is wrong with the folder shows before items are paid for.
+        if let Some(name) = RunFolder::foreign(out) {
+            return Err(Error::NoPlace { path: out.to_owned(), name });
+        }
         let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
         let tested = self.held_out(data)?;
         let judged = |space: &Space| {
@@ -52,7 +55,9 @@ impl Model {
         let copy = |from: &Path, to: &Path| {
             fs::copy(from, to).map(drop).map_err(|cause| Error::Write { path: to.to_owned(), cause })
         };
-        copy(&self.folder.recipe(), &folder.recipe())?;
+        let (from, to) = (self.folder.recipe(), folder.recipe());
+        let recipe = fs::read_to_string(&from).map_err(|cause| Error::Read { path: from, cause })?;
+        fs::write(&to, with_anchors(&recipe, anchors)).map_err(|cause| Error::Write { path: to, cause })?;
         if self.info.seen.is_some() {
             copy(&self.folder.seen(), &folder.seen())?;
         }
@@ -68,4 +73,13 @@ impl Model {
         let apart = after.less(&before).interval();
         Ok(Compression { before: before.interval(), after: after.interval(), apart, bytes })
     }
+}
+
+/// The first words of the line about anchors in the recipe of a smaller run.
+const SMALLER: &str = "# `fusemix compress --anchors ";
+
+/// The recipe of a run, and the anchors that it was made smaller to: what is trained with it is the whole run.
+fn with_anchors(recipe: &str, anchors: usize) -> String {
+    let recipe = recipe.strip_prefix(SMALLER).and_then(|rest| rest.split_once('\n')).map_or(recipe, |(_, rest)| rest);
+    format!("{SMALLER}{anchors}` made this run smaller, which training with this recipe does not.\n{recipe}")
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Error, Event, Session};
 use crate::cache::Shelf;
@@ -82,6 +83,7 @@ impl Session {
             self.see(Event::Encoding { encoder: &encoder.name, progress, waits });
         });
         allowance.spend(encoding.summary.cost);
+        self.shared.encoded.fetch_or(encoding.summary.encoded > 0, Ordering::Relaxed);
         drop(allowance);
         drop(turn);
         files.stamps.flush();

@@ -45,6 +45,16 @@ pub enum Error {
     Train(#[from] TrainError),
     #[error("training failed: {0}; use `--resume` to continue from the last checkpoint")]
     Resumable(TrainError),
+    #[error(
+        "{}: the latents of tower `{tower}` have values of about {size:.0e}, too far from 1 to train on; multiply all \
+         of the tower's latents by about {:.0e}, then train again with --overwrite",
+        match cause {
+            TrainError::Diverged { step, loss } => format!("the loss of step {step} is {loss}"),
+            _ => "the gradients are not finite".to_owned(),
+        },
+        1.0 / size
+    )]
+    Size { tower: String, size: f64, cause: TrainError },
     #[error(transparent)]
     Gallery(#[from] GalleryError),
     #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]
@@ -58,13 +68,11 @@ pub enum Error {
     SameId { path: PathBuf, id: String, rows: [usize; 2] },
     #[error(transparent)]
     Array(#[from] ArrayFileError),
-    #[error("stopped; everything encoded so far is kept, so run this again to continue")]
+    #[error("stopped; run this again")]
     Stopped,
-    #[error("stopped; everything encoded so far is kept, but the fit was not done: run this again to fit anew")]
+    #[error("stopped before the fit was done; run this again to fit anew")]
     StoppedFit,
-    #[error(
-        "stopped; everything encoded so far and the choice of the method are kept: add --resume to go on with them"
-    )]
+    #[error("stopped; the choice of the method is kept: add --resume to go on with it")]
     StoppedChosen,
     #[error(
         "stopped at --max-cost, by the encoder's price and its measure of the next items; everything encoded so far is \
@@ -87,6 +95,8 @@ pub enum Error {
     OtherColumns { path: PathBuf },
     #[error("there are no runs to compare; name at least one")]
     NoRuns,
+    #[error("{} and {} are the same run, so they do not differ; name each run once", first.display(), other.display())]
+    SameRuns { first: PathBuf, other: PathBuf },
     #[error("runs {} and {} cannot be compared: {reason}", first.display(), other.display())]
     OtherPairs { first: PathBuf, other: PathBuf, reason: String },
     #[error("{} has no column `{column}`, from which the run {} takes the items of tower `{tower}`; pass a file with \
@@ -102,6 +112,9 @@ pub enum Error {
     SameRun { path: PathBuf },
     #[error("{}: --folds {folds} needs at least {folds} items of each tower, and one has {items}", path.display())]
     Folds { path: PathBuf, items: usize, folds: usize },
+    #[error("{} is a folder with other things in it, such as {name}, and no run; name a new folder with --out",
+            path.display())]
+    NoPlace { path: PathBuf, name: String },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]

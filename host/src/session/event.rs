@@ -107,6 +107,24 @@ pub enum Event<'a> {
         /// The choice, and what was tried.
         choice: &'a crate::fit::auto::Choice,
     },
+    /// A fit in closed form begins.
+    Fits {
+        /// Its method.
+        method: &'a str,
+        /// Its pairs.
+        pairs: usize,
+        /// What it needs.
+        demand: crate::fit::Demand,
+    },
+    /// A fit in closed form is under way.
+    Fitting {
+        /// Its method.
+        method: &'a str,
+        /// Seconds since it began.
+        seconds: f64,
+        /// What it needs in all.
+        demand: crate::fit::Demand,
+    },
     /// Held-out pairs are embedded, or ranked.
     Evaluating {
         /// The work.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::compare::check_distinct;
 use super::fit::Plan;
 use super::model::Model;
 use super::towers::Towers;
@@ -61,6 +62,7 @@ impl Session {
         data: &[PathBuf],
         device: DeviceChoice,
     ) -> Result<Vec<ColumnForecast>, Error> {
+        check_distinct(runs)?;
         let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.to_vec());
         for run in runs {
             let model = self.model(run, device)?;

@@ -25,6 +25,7 @@ mod towers;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use budget::Budget;
@@ -111,6 +112,8 @@ struct Shared {
     named: Mutex<HashMap<LatentRows, Arc<NamedLatents>>>,
     /// Latents that are only read, by fingerprint.
     readers: Mutex<HashMap<String, Arc<Reader>>>,
+    /// True once latents were encoded and stored.
+    encoded: AtomicBool,
 }
 
 impl Session {
@@ -126,6 +129,7 @@ impl Session {
             shelves: Mutex::default(),
             named: Mutex::default(),
             readers: Mutex::default(),
+            encoded: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), stop, watcher }
     }
@@ -242,6 +246,11 @@ impl Session {
     /// True if somebody has asked to stop.
     pub fn should_stop(&self) -> bool {
         self.stop.is_asked()
+    }
+
+    /// True once it has encoded something and stored it.
+    pub fn has_encoded(&self) -> bool {
+        self.shared.encoded.load(Ordering::Relaxed)
     }
 
     /// Tells of held-out pairs that a training has seen.

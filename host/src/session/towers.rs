@@ -139,7 +139,7 @@ impl<'a> Towers<'a> {
         if side.latents.is_empty() {
             return Err(Error::NoLatent { path: path.to_owned(), column: column.to_owned() });
         }
-        if let Some(magnitude) = magnitude(&*side.latents).filter(|size| *size > 0.0 && !ORDINARY.contains(size)) {
+        if let Some(magnitude) = extraordinary(&*side.latents) {
             let (path, tower) = (short_path(path), &self.entry(tower).name);
             tracing::warn!(
                 "{}: the latents of tower `{tower}` have values of about {magnitude:.0e}, too far from 1 to train on; \
@@ -209,6 +209,11 @@ impl<'a> Towers<'a> {
         let latents = side_by_side(latents.collect::<Result<_, Error>>()?);
         Ok(Side { keys, latents })
     }
+}
+
+/// The size of latents' values, if f32 has no room for what every method makes of it.
+pub(super) fn extraordinary(latents: &dyn Latents) -> Option<f64> {
+    magnitude(latents).filter(|size| *size > 0.0 && !ORDINARY.contains(size))
 }
 
 /// The concatenated latents of several encoders, or those of one unchanged.

@@ -5,9 +5,10 @@ mod product;
 mod roofline;
 mod step;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use super::exit::Invalid;
 use super::{Cli, print, profile};
 use crate::fit::fusemix::Precision;
 
@@ -39,12 +40,17 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 /// The most threads that anybody may ask for.
 const MOST_THREADS: usize = 1024;
 
+/// The error of an argument.
+fn invalid(message: impl Into<String>) -> anyhow::Error {
+    Invalid(message.into()).into()
+}
+
 /// The value of `--precision`.
 fn precision(text: &str) -> Result<Precision> {
     match text {
         "f32" => Ok(Precision::F32),
         "bf16" => Ok(Precision::Bf16),
-        other => bail!("`--precision {other}`: choose f32 or bf16"),
+        other => Err(invalid(format!("`--precision {other}`: choose f32 or bf16"))),
     }
 }
 
@@ -52,7 +58,7 @@ fn precision(text: &str) -> Result<Precision> {
 fn limit_threads(threads: Option<usize>) -> Result<()> {
     let Some(threads) = threads else { return Ok(()) };
     if !(1..=MOST_THREADS).contains(&threads) {
-        bail!("--threads {threads}: choose 1 to {MOST_THREADS}");
+        return Err(invalid(format!("--threads {threads}: choose 1 to {MOST_THREADS}")));
     }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("--threads")
 }

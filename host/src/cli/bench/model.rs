@@ -1,13 +1,13 @@
 //! The model whose steps are measured, on random latents.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::sync::Arc;
 
-use super::precision;
+use super::{invalid, precision};
 use crate::bytes::Bytes;
 use crate::device::Device;
 use crate::fit::PairSet;
-use crate::fit::fusemix::{TrainOptions, Trainer};
+use crate::fit::fusemix::{OptionError, TrainError, TrainOptions, Trainer};
 use crate::latents::Latents;
 use crate::space::{AdapterKind, TowerSpec};
 
@@ -47,14 +47,16 @@ const MOST_BATCH: usize = 1 << 24;
 fn within(option: &str, value: usize, [least, most]: [usize; 2]) -> Result<()> {
     match (least..=most).contains(&value) {
         true => Ok(()),
-        false => bail!("{option} {value}: choose {least} to {most}"),
+        false => Err(invalid(format!("{option} {value}: choose {least} to {most}"))),
     }
 }
 
 impl Model {
     /// A training of it on a device.
     pub(super) fn trainer(&self, device: Arc<dyn Device>) -> Result<Trainer> {
-        let &[first, second] = &self.dims[..] else { bail!("--dims takes two numbers, such as 1280,384") };
+        let &[first, second] = &self.dims[..] else {
+            return Err(invalid("--dims takes two numbers, such as 1280,384"));
+        };
         for width in [first, second] {
             within("--dims", width, [1, MOST_WIDTH])?;
         }
@@ -79,7 +81,12 @@ impl Model {
         let side = |width| Arc::new(Random::new(2 * self.batch, width)) as Arc<dyn Latents>;
         let pairs = PairSet { towers: [0, 1], latents: [side(first), side(second)], weight: 1.0, items: None };
         let towers = [("first", first), ("second", second)].map(spec).into();
-        Ok(Trainer::new(device, towers, vec![pairs], &options, 0)?)
+        Trainer::new(device, towers, vec![pairs], &options, 0).map_err(|error| match error {
+            TrainError::Option(OptionError { key, value, reason }) => {
+                invalid(format!("--{} {value}: {reason}", key.replace('_', "-")))
+            }
+            error => error.into(),
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! `fusemix bench product`: the speed of a product of matrices.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 
-use super::{Cli, limit_threads, precision, print};
+use super::{Cli, invalid, limit_threads, precision, print};
 use crate::device::{self, DeviceChoice};
 use crate::fit::fusemix::time_product;
 use crate::kernels::{Matmul, Order};
@@ -35,19 +35,21 @@ pub(super) struct Arguments {
 const MOST_VALUES: usize = 1 << 30;
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let &[m, n, k] = &arguments.shape[..] else { bail!("--shape takes three numbers, such as 4096,4096,512") };
+    let &[m, n, k] = &arguments.shape[..] else {
+        return Err(invalid("--shape takes three numbers, such as 4096,4096,512"));
+    };
     let [a, b] = match arguments.orders.as_str() {
         "rc" => [Order::Rows, Order::Columns],
         "rr" => [Order::Rows, Order::Rows],
         "cr" => [Order::Columns, Order::Rows],
-        other => bail!("`--orders {other}`: choose rc, rr or cr"),
+        other => return Err(invalid(format!("`--orders {other}`: choose rc, rr or cr"))),
     };
     if [m, n, k, arguments.rounds].contains(&0) {
-        bail!("--shape and --rounds must be at least 1");
+        return Err(invalid("--shape and --rounds must be at least 1"));
     }
     let largest = [(m, k), (k, n), (m, n)].map(|(rows, columns)| rows.saturating_mul(columns)).into_iter().max();
     if largest > Some(MOST_VALUES) {
-        bail!("--shape: a matrix of it has more than {MOST_VALUES} values, 4 GiB");
+        return Err(invalid(format!("--shape: a matrix of it has more than {MOST_VALUES} values, 4 GiB")));
     }
     let precision = precision(&arguments.precision)?;
     limit_threads(arguments.threads)?;

@@ -1,11 +1,11 @@
 //! `fusemix bench step`: the speed of training steps.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::json;
 use std::sync::Arc;
 
 use super::model::Model;
-use super::{Cli, limit_threads, print, profile};
+use super::{Cli, invalid, limit_threads, print, profile};
 use crate::device::{self, Device, DeviceChoice};
 use crate::fit::fusemix::{Precision, time_product};
 use crate::kernels::{Matmul, Order};
@@ -35,7 +35,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { model, .. } = &arguments;
     limit_threads(arguments.threads)?;
     if arguments.steps == 0 {
-        bail!("--steps must be at least 1");
+        return Err(invalid("--steps must be at least 1"));
     }
     let device = device::open(arguments.device, !arguments.no_profile)?;
     let mut trainer = model.trainer(device.clone())?;

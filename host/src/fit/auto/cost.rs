@@ -33,7 +33,7 @@ pub(super) fn of_fold<'s>(settings: impl IntoIterator<Item = &'s Setting>, probl
 }
 
 /// The work of a fit, and of embedding `others` rows of each tower beside its training rows.
-fn seconds(setting: &Setting, problem: &Problem<'_>, others: usize) -> f64 {
+pub(in crate::fit) fn seconds(setting: &Setting, problem: &Problem<'_>, others: usize) -> f64 {
     let towers = problem.towers.iter().enumerate();
     let towers: Vec<(f64, f64)> =
         towers.map(|(tower, inlet)| (problem.rows(tower) as f64, inlet.width as f64)).collect();

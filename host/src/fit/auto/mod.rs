@@ -12,6 +12,7 @@ mod settings;
 mod work;
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 use super::closed_form::Hubs;
 use super::folds::Folds;
@@ -19,6 +20,7 @@ use super::setting::{Engine, Setting};
 use super::{FitError, Problem};
 use crate::eval::Interval;
 pub use budget::Budget;
+pub(super) use cost::seconds;
 
 use candidate::Candidate;
 use cost::of_fold;
@@ -41,6 +43,12 @@ pub struct Choice {
     /// Pairs that were held out from each, on average.
     #[serde(default)]
     pub held_out: usize,
+    /// The pairs that these were drawn from: fewer than are available, where the budget has no room for all.
+    #[serde(default)]
+    pub taken: usize,
+    /// All pairs.
+    #[serde(default)]
+    pub available: usize,
     /// The mean recall of a random order.
     #[serde(default)]
     pub chance: f64,
@@ -136,13 +144,41 @@ pub fn choose(
             running.extend(first.filter(|first| !running.contains(first)));
         }
     }
+    if !candidates.is_empty() && candidates.iter().all(|candidate| candidate.error.is_some()) {
+        return Err(FitError::NoMethod { reasons: reasons(&candidates) });
+    }
     work.join(&mut candidates, &mut running, budget.0)?;
-    let (taken, count) = (most.min(pairs), folds.count);
-    Ok(finish(&candidates, &running, (taken * (count - 1) / count, taken / count)))
+    Ok(finish(&candidates, &running, Sizes { folds: folds.count, taken: most.min(pairs), available: pairs }))
+}
+
+/// The reason of each method that failed; methods with the same one stand together.
+fn reasons(candidates: &[Candidate]) -> String {
+    let mut said: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut methods = HashSet::new();
+    for candidate in candidates {
+        let (method, reason) = (candidate.setting.method(), candidate.error.as_deref().unwrap_or_default());
+        if !methods.insert(method) {
+            continue;
+        }
+        match said.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, methods)) => methods.push(method),
+            None => said.push((reason, vec![method])),
+        }
+    }
+    let lines = said.into_iter().map(|(reason, methods)| format!("{}: {reason}", methods.join(", ")));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// The folds of a choice, the pairs that they were cut from, and the pairs that there were.
+struct Sizes {
+    folds: usize,
+    taken: usize,
+    available: usize,
 }
 
 /// The choice among the candidates that remain, best first.
-fn finish(candidates: &[Candidate], running: &[usize], (pairs, held_out): (usize, usize)) -> Choice {
+fn finish(candidates: &[Candidate], running: &[usize], Sizes { folds, taken, available }: Sizes) -> Choice {
+    let (pairs, held_out) = (taken * (folds - 1) / folds, taken / folds);
     let tried = |at: usize| !candidates[at].samples.is_empty();
     let best = running.iter().copied().find(|&at| tried(at)).unwrap_or(0);
     let (mut chosen, mut reason) = (best, "the best in cross-validation".to_owned());
@@ -183,7 +219,7 @@ fn finish(candidates: &[Candidate], running: &[usize], (pairs, held_out): (usize
     let trials = trials.into_iter().map(|(_, trial)| trial).collect();
     let setting = candidates[chosen].setting.clone();
     let chance = candidates[chosen].sample(candidates[chosen].samples.len()).chance();
-    Choice { chosen: setting.describe(), setting, trials, reason, pairs, held_out, chance }
+    Choice { chosen: setting.describe(), setting, trials, reason, pairs, held_out, taken, available, chance }
 }
 
 #[cfg(test)]

@@ -42,11 +42,15 @@ fn among() -> Vec<Setting> {
 }
 
 fn chosen(sets: &[PairSet], among: Vec<Setting>, seed: u64, budget: f64) -> Choice {
+    tried(sets, among, seed, budget).unwrap()
+}
+
+fn tried(sets: &[PairSet], among: Vec<Setting>, seed: u64, budget: f64) -> Result<Choice, FitError> {
     let towers = [("left", 24), ("right", 18)].map(|(name, width)| Inlet { name: name.to_owned(), width });
     let problem = Problem { towers: &towers, fixed: &[false; 2], sets, stop: &|| false };
     let engine = Engine { device: Arc::new(Cpu::default()), seed, stop: Stop::default() };
     let hubs = HubsOptions::default().resolve(0.25).unwrap();
-    choose(&problem, Some(among), hubs, Budget(budget), &engine, &mut |done, total, _| assert!(done <= total)).unwrap()
+    choose(&problem, Some(among), hubs, Budget(budget), &engine, &mut |done, total, _| assert!(done <= total))
 }
 
 #[test]
@@ -62,6 +66,19 @@ fn the_choice_is_the_best_in_cross_validation_and_the_same_again() {
     assert!(bad.recall.unwrap().mean < best - 5.0 && bad.folds < of_chosen.folds, "{choice:#?}");
     let again = chosen(&sets, among(), 3, 60.0);
     assert_eq!((again.setting, again.trials), (choice.setting, choice.trials));
+}
+
+#[test]
+fn methods_that_all_fail_are_named_with_their_reasons() {
+    // Three items: without those of a fold, two are left.
+    let few = (0..300 * 24).map(|at| if at / 24 % 3 == at % 24 { 1.0 } else { 0.0 }).collect();
+    let mut sets = [pairs(300, false)];
+    sets[0].latents[0] = Arc::new(Dense::new(few, 24));
+    let among: Vec<Setting> =
+        among().into_iter().filter(|one| ["kernel-cca", "asif"].contains(&one.method())).collect();
+    let error = tried(&sets, among, 0, 60.0).unwrap_err().to_string();
+    let reason = "kernel-cca, asif: a fit needs at least 4 different items of a tower, but `left` has 2";
+    assert_eq!(error, format!("no method can be fitted to these pairs: {reason}"));
 }
 
 #[test]
@@ -81,4 +98,5 @@ fn few_pairs_leave_the_default_and_a_small_budget_takes_few_pairs() {
     assert!(choice.reason.contains("so few pairs"), "{}", choice.reason);
     let choice = chosen(&[pairs(2500, false)], among(), 0, 0.5);
     assert!(choice.pairs < 1500, "{}", choice.pairs);
+    assert!(choice.taken < 2000 && choice.available == 2500, "{choice:#?}");
 }

@@ -7,6 +7,7 @@
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::device::{DeviceError, Slice};
+use crate::kernels::Precision;
 use crate::space::Network;
 use crate::tensor_file::{TensorFile, is_whole};
 use crate::whole_file;
@@ -40,6 +42,9 @@ pub(super) struct Position {
     pub(super) devices: Vec<String>,
     /// Rows of a micro-batch.
     pub(super) micro_batch: usize,
+    /// The precision that it began in; none in checkpoints of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) precision: Option<Precision>,
     /// The scale of gradients in f16, and the steps since it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) scale: Option<[f32; 2]>,
@@ -102,18 +107,13 @@ impl Checkpoints {
 
     /// The identity of the training whose checkpoint is at `path`.
     pub fn begun_with(path: &Path) -> Option<BTreeMap<String, String>> {
-        let training = |path: &Path| {
-            let file = File::open(path).ok()?;
-            // SAFETY: the file is this program's own and is only ever replaced as a whole.
-            let bytes = unsafe { Mmap::map(&file) }.ok()?;
-            if !is_whole(&bytes) {
-                return None;
-            }
-            let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
-            serde_json::from_str(header.metadata().as_ref()?.get("training")?).ok()
-        };
         let begun = || serde_json::from_slice(&fs::read(begun(path)).ok()?).ok();
-        training(path).or_else(|| training(&previous(path))).or_else(begun)
+        said(path, "training").or_else(begun)
+    }
+
+    /// The precision that the training whose checkpoint is at `path` began in.
+    pub fn precision(path: &Path) -> Option<Precision> {
+        said::<Position>(path, "position")?.precision
     }
 
     /// Records the identity of a training that begins, which may be stopped before its first checkpoint.
@@ -216,6 +216,21 @@ impl Checkpoints {
         let losses = values("losses").map_err(|error| refused(error.to_string()))?;
         Ok((position, losses))
     }
+}
+
+/// The part of the metadata of the checkpoint at `path`, or of the one before it, that has this name.
+fn said<T: DeserializeOwned>(path: &Path, name: &str) -> Option<T> {
+    let said = |path: &Path| {
+        let file = File::open(path).ok()?;
+        // SAFETY: the file is this program's own and is only ever replaced as a whole.
+        let bytes = unsafe { Mmap::map(&file) }.ok()?;
+        if !is_whole(&bytes) {
+            return None;
+        }
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        serde_json::from_str(header.metadata().as_ref()?.get(name)?).ok()
+    };
+    said(path).or_else(|| said(&previous(path)))
 }
 
 /// The checkpoint before the last.

@@ -91,7 +91,7 @@ impl Trainer {
         if own.is_none() && !device.shares_memory() {
             options.micro_batch = GPU_MICRO_BATCH;
         }
-        let unpaired = unpaired.as_ref().filter(|_| options.unpaired.is_some());
+        let unpaired = unpaired.as_ref().filter(|_| options.transported().is_some());
         if let Some(begun) = begun {
             (towers, options.width) = (begun.towers(towers), begun.shared());
         }
@@ -152,7 +152,8 @@ impl Trainer {
         let losses = device.zeros(most(true).max(most(false)));
         let scaling = Scaling::new(&*device, &options, (of_pairs, network.parameters().len()));
         let (devices, micro_batch) = (vec![device.describe()], options.micro_batch);
-        let position = Position { taken, devices, micro_batch, ..Position::default() };
+        let precision = Some(options.precision);
+        let position = Position { taken, devices, micro_batch, precision, ..Position::default() };
         Ok(Self { device, network, sets, options, seed, position, cold, room, losses, scaling })
     }
 
@@ -224,7 +225,7 @@ impl Trainer {
         if let Some(state) = position.scale {
             self.scaling.restore(&*self.device, state);
         }
-        self.position = position;
+        self.position = Position { precision: position.precision.or(self.position.precision), ..position };
         let device = self.device.describe();
         let before = self.position.devices.last().cloned();
         if let Some(before) = before.filter(|before| *before != device) {

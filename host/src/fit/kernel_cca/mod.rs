@@ -35,7 +35,9 @@ use landmarks::landmarks;
 pub use options::{KernelCcaOptions, Options};
 
 /// Matrices of the size of a kernel that are in memory at once; 1.6 were measured with 10,000 rows.
-const KERNELS: u64 = 2;
+pub(super) const KERNELS: u64 = 2;
+/// Matrices of the size of the landmarks' kernel that are in memory at once.
+const LANDMARK_KERNELS: u64 = 6;
 
 /// The spectra of the kernels of all towers that are to be brought somewhere: nearly all of the work.
 pub(super) struct Kernels {
@@ -57,6 +59,13 @@ impl Kernels {
     pub(super) fn new(problem: &Problem<'_>, options: &Options) -> Result<Self, FitError> {
         let Options { standard, tau, rank, .. } = *options;
         let similarity = Similarity::Exponential { tau };
+        // A tower that has no room must not show after the work for another.
+        for tower in (0..problem.towers.len()).filter(|tower| !problem.fixed[*tower]) {
+            let rows = problem.rows(tower);
+            if let Some(error) = without_room(anchors(options, rows), memory(options, rows)) {
+                return Err(error);
+            }
+        }
         let spectrum = |tower: usize| {
             problem.go_on()?;
             if problem.fixed[tower] {
@@ -125,15 +134,29 @@ pub(super) fn fit(problem: &Problem<'_>, kernels: &Kernels, options: &Options) -
 
 /// At most so many landmarks as memory has room for.
 fn affordable(landmarks: usize) -> usize {
-    /// Matrices of the size of the landmarks' kernel that are in memory at once.
-    const MATRICES: u64 = 6;
-    let room = available_memory().map(|free| (free / (MATRICES * size_of::<f64>() as u64)).isqrt() as usize);
+    let room = available_memory().map(|free| (free / (LANDMARK_KERNELS * size_of::<f64>() as u64)).isqrt() as usize);
     landmarks.min(room.unwrap_or(landmarks)).max(FEWEST)
 }
 
 /// The memory that the exact kernel of so many rows needs, if there is less.
 pub(super) fn lacking(rows: usize) -> Option<FitError> {
-    let needed = KERNELS * (size_of::<f64>() as u64) * (rows as u64).pow(2);
+    without_room(rows, square(KERNELS, rows))
+}
+
+/// The memory that the kernel of a tower with so many rows needs.
+pub(super) fn memory(options: &Options, rows: usize) -> u64 {
+    match anchors(options, rows) {
+        landmarks if landmarks < rows => square(LANDMARK_KERNELS, landmarks),
+        rows => square(KERNELS, rows),
+    }
+}
+
+fn square(matrices: u64, rows: usize) -> u64 {
+    matrices * size_of::<f64>() as u64 * (rows as u64).pow(2)
+}
+
+/// The error of a kernel that memory has no room for.
+fn without_room(rows: usize, needed: u64) -> Option<FitError> {
     let free = available_memory().filter(|free| *free < needed)?;
     Some(FitError::Large { rows, needed: Bytes::rounded(needed), free: Bytes::rounded(free) })
 }

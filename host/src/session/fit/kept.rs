@@ -25,6 +25,10 @@ pub(super) struct Kept {
     #[serde(default)]
     held_out: usize,
     #[serde(default)]
+    taken: usize,
+    #[serde(default)]
+    available: usize,
+    #[serde(default)]
     chance: f64,
     /// The seed of the choice.
     pub(super) seed: u64,
@@ -53,14 +57,14 @@ impl Kept {
 
     /// The choice; none if the file was changed.
     pub(super) fn choice(self, folder: &RunFolder) -> Option<Choice> {
-        let Self { chosen, trials, reason, pairs, held_out, chance, recipe, .. } = self;
+        let Self { chosen, trials, reason, pairs, held_out, taken, available, chance, recipe, .. } = self;
         let recipe = Recipe::parse(TomlFile::of(&folder.choice(), recipe)).ok()?;
         let setting = match MethodOptions::of(&recipe).ok()?.0 {
             MethodOptions::Fusemix(options) => Setting::Fusemix(options),
             MethodOptions::Set(setting) => setting,
             MethodOptions::Joint(_) | MethodOptions::Auto(_) => return None,
         };
-        Some(Choice { setting, chosen, trials, reason, pairs, held_out, chance })
+        Some(Choice { setting, chosen, trials, reason, pairs, held_out, taken, available, chance })
     }
 
     /// Leaves a choice in a folder.
@@ -72,8 +76,8 @@ impl Kept {
     ) -> Result<(), Error> {
         let (method, options) = resolved(&choice.setting);
         let recipe = toml(plan, method, &options);
-        let Choice { chosen, trials, reason, pairs, held_out, chance, .. } = choice.clone();
-        let kept = Self { chosen, trials, reason, pairs, held_out, chance, seed, of, recipe };
+        let Choice { chosen, trials, reason, pairs, held_out, taken, available, chance, .. } = choice.clone();
+        let kept = Self { chosen, trials, reason, pairs, held_out, taken, available, chance, seed, of, recipe };
         let path = folder.choice();
         let json = serde_json::to_vec_pretty(&kept).expect("numbers and names are JSON");
         whole_file::write(&path, &json).map_err(|cause| Error::Write { path, cause })

@@ -8,11 +8,11 @@ use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
 use super::options::MethodOptions;
-use crate::config::{Method, PairEnd, PairsEntry, Recipe, UnpairedEntry};
+use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
 use crate::dataset::{DataError, Dataset};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
-use crate::fit::{Hubs, PairSet};
+use crate::fit::{ClosedForm, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
 use crate::run::{Seen, TowerInfo};
@@ -89,7 +89,35 @@ impl<'a> Plan<'a> {
             file.rows(&end.column)?;
             Ok::<_, Error>(file)
         });
-        Ok(Self { recipe, options, hubs, files, unpaired: unpaired.collect::<Result<_, _>>()? })
+        let plan = Self { recipe, options, hubs, files, unpaired: unpaired.collect::<Result<_, _>>()? };
+        plan.check_latents()?;
+        Ok(plan)
+    }
+
+    /// Checks that the files of precomputed towers, those for an evaluation too, are files of latents of one width.
+    fn check_latents(&self) -> Result<(), Error> {
+        let mut widths: Vec<Option<usize>> = vec![None; self.recipe.towers.len()];
+        let pairs = self.recipe.pairs.iter().zip(&self.files).flat_map(|(entry, files)| {
+            let files = [Some(&files.train), files.validation.as_ref(), files.test.as_ref()].into_iter().flatten();
+            files.flat_map(|file| entry.ends.iter().map(move |end| (file, end)))
+        });
+        let unpaired = self.recipe.unpaired.iter().zip(&self.unpaired).map(|(entry, file)| (file, &entry.end));
+        for (file, end) in pairs.chain(unpaired) {
+            let TowerEntry { name, source, .. } = &self.recipe.towers[end.tower];
+            if *source != TowerSource::Precomputed {
+                continue;
+            }
+            let (path, tower) = (file.path().to_owned(), name.clone());
+            let Dataset::Precomputed(latents) = file else {
+                return Err(DataError::Kind { path, tower, precomputed: true }.into());
+            };
+            let width = latents.width(&end.column)?;
+            let other = *widths[end.tower].get_or_insert(width);
+            if other != width {
+                return Err(DataError::Width { path, tower, width, other }.into());
+            }
+        }
+        Ok(())
     }
 
     /// Checks the recipe against the requirements of its method, with the most rows that there may be.
@@ -120,6 +148,7 @@ impl<'a> Plan<'a> {
             }
             towers.modality(index)?;
         }
+        self.warn_of_landmarks();
         for (set, (entry, files)) in self.recipe.pairs.iter().zip(&self.files).enumerate() {
             let [first, second] = entry.ends.each_ref().map(|end| self.recipe.towers[end.tower].name.clone());
             if files.rows < FEWEST_PAIRS {
@@ -127,6 +156,25 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Warns about more landmarks than a tower has training rows.
+    fn warn_of_landmarks(&self) {
+        let MethodOptions::Set(Setting::ClosedForm(ClosedForm::KernelCca(options))) = &self.options else { return };
+        let rows = |tower: usize| {
+            let sets = self.recipe.pairs.iter().zip(&self.files);
+            let of_tower = sets.filter(|(entry, _)| entry.ends.iter().any(|end| end.tower == tower));
+            of_tower.map(|(_, files)| files.rows).sum::<usize>()
+        };
+        let most = (0..self.recipe.towers.len()).map(rows).max().unwrap_or(0);
+        if options.landmarks > most {
+            let place = self.recipe.file.place(&["fit", "landmarks"]);
+            tracing::warn!(
+                "{place}: `landmarks = {}` is more than the {most} training rows, and items are compared with all of \
+                 these; lower it, or remove it",
+                options.landmarks
+            );
+        }
     }
 
     fn check_training(&self, chosen: &TrainOptions, towers: &Towers<'_>) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use super::kept::{self, Kept};
 use super::options::{MethodOptions, resolved};
 use super::plan::{Material, Plan};
 use super::{Existing, FitOptions, Fitted, leave, toml};
+use crate::config::Method;
 use crate::device::{Cpu, Device};
 use crate::eval::{mean_recall, retrieval_of};
 use crate::fit::auto::{Choice, choose};
@@ -79,10 +80,30 @@ impl Session {
         let recipe = folder.recipe();
         let text = toml(plan, method, &options);
         std::fs::write(&recipe, text).map_err(|cause| Error::Write { path: recipe, cause })?;
-        let space = Space::new(inlets.clone(), setting.map(&problem, &engine).map_err(stopped)?);
-        let space = against_hubs(space, &problem, plan.hubs.hubness, plan.hubs.neighbours).map_err(stopped)?;
+        let (name, demand) = (method.name(), setting.demand(&problem));
+        let pairs = material.sets.iter().map(|set| set.len()).sum();
+        self.see(Event::Fits { method: name, pairs, demand });
+        let begun = Instant::now();
+        // It is asked again and again.
+        let watched = || {
+            self.see(Event::Fitting { method: name, seconds: begun.elapsed().as_secs_f64(), demand });
+            self.should_stop()
+        };
+        let watched = Problem { stop: &watched, ..problem };
+        let space = setting.map(&watched, &engine).and_then(|map| {
+            let space = Space::new(inlets.clone(), map);
+            against_hubs(space, &watched, plan.hubs.hubness, plan.hubs.neighbours)
+        });
+        self.see(Event::Ended);
+        let space = space.map_err(|error| match error {
+            // The line that mends it.
+            FitError::Large { .. } if plan.recipe.method == Method::KernelCca => {
+                plan.recipe.error_at_option("landmarks", error.to_string()).into()
+            }
+            error => stopped(error),
+        })?;
         let seconds = start.elapsed().as_secs_f64();
-        let Material { sets, validation, dropped, towers, seen, .. } = material;
+        let Material { validation, dropped, towers, seen, .. } = material;
         let path = folder.metrics();
         let mut metrics = MetricsFile::open(&path, 0).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         let mut recall = None;
@@ -92,7 +113,6 @@ impl Session {
             metrics.add(&Metrics::of_evaluation(0, mean, found)).map_err(|cause| Error::Write { path, cause })?;
             recall = Some(mean);
         }
-        let pairs = sets.iter().map(|set| set.len()).sum();
         let device = if setting.trains() { device.describe() } else { Cpu::default().describe() };
         let (fusemix, seed) = (crate::VERSION.to_owned(), engine.seed);
         let mut info =

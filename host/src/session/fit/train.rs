@@ -1,5 +1,6 @@
 //! A training with FuseMix, from its pairs to a run.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,11 @@ use super::{Existing, FitOptions, Fitted, Trained, json, leave, toml};
 use crate::config::{Method, train_table};
 use crate::device::Device;
 use crate::fit::fusemix::{
-    Begun, Checkpoints, Extras, Forms, Options, Outcome, TrainError, TrainOptions, Trainer, Unpaired,
+    Begun, Checkpoints, Extras, Forms, Options, Outcome, Precision, TrainError, TrainOptions, Trainer, Unpaired,
 };
 use crate::fit::{PairSet, Problem, against_hubs};
 use crate::run::{RunFolder, RunInfo, TowerInfo};
+use crate::session::towers::extraordinary;
 use crate::session::{Error, Event, Session};
 use crate::space::{Inlet, TowerSpec};
 
@@ -43,21 +45,29 @@ impl Session {
         });
         let (inlets, fixed): (Vec<Inlet>, _) = (towers.iter().map(TowerInfo::inlet).collect(), plan.fixed());
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &sets, stop: &|| self.should_stop() };
-        // All that a closed form is made from, by which a stored one is known again.
-        let made_from = json(&(asked.start, asked.width, &identity, &towers));
-        let start_file = Checkpoints::start(&folder.checkpoint());
-        let stored = if resume { Forms::load(&start_file, &made_from) } else { None };
-        let is_stored = stored.is_some();
+        // What it began with on one device, it keeps on another.
+        let kept = resume.then(|| Checkpoints::precision(&folder.checkpoint())).flatten();
+        let in_f32 = kept == Some(Precision::F32) && asked.precision != Precision::F32;
+        if in_f32 {
+            tracing::warn!(
+                "this training began in f32, on a device without fast 16-bit products, and goes on in it; to train in \
+                 16 bits, train again with --overwrite"
+            );
+        }
+        let precision = if in_f32 { kept } else { chosen.precision };
+        let chosen = &TrainOptions { precision, ..chosen.clone() };
         if !resume && !Checkpoints::exist(&folder.checkpoint()) {
             // Who stops it in the meantime resumes it with this seed.
             Checkpoints::announce(&folder.checkpoint(), seed).map_err(TrainError::from)?;
         }
-        let without_pair = unpaired.iter().any(Option::is_some);
-        let forms = || {
-            let teacher = without_pair.then(|| Unpaired::teacher(&problem)).transpose()?;
-            Ok(Forms { begun: asked.start.begin(&problem, asked.width)?, teacher })
+        let form = Form {
+            // All that a closed form is made from, by which a stored one is known again.
+            made_from: json(&(asked.start, asked.width, &identity, &towers)),
+            file: Checkpoints::start(&folder.checkpoint()),
+            teaches: unpaired.iter().any(Option::is_some),
+            resume,
         };
-        let forms = stored.map_or_else(forms, Ok).map_err(stopped)?;
+        let forms = form.found(&problem, &asked)?;
         let shared = forms.begun.as_ref().map_or(asked.width, Begun::shared);
         if let Some(width) = chosen.width.filter(|width| *width > shared) {
             tracing::warn!(
@@ -66,15 +76,6 @@ impl Session {
         }
         asked.width = shared;
         identity.extend(forms.describe());
-        if !is_stored {
-            // Of a training that was there before.
-            let _ = std::fs::remove_file(&start_file);
-        }
-        if !is_stored && (forms.begun.is_some() || forms.teacher.is_some()) {
-            let names: Vec<String> = inlets.iter().map(|inlet| inlet.name.clone()).collect();
-            let write = |cause| Error::Write { path: start_file.clone(), cause };
-            forms.save(&start_file, &names, &made_from).map_err(write)?;
-        }
         let Forms { begun, teacher } = forms;
         let begun = begun.map(|begun| begun.see(&problem)).transpose().map_err(stopped)?;
         let (specs, unpaired) = (specs.collect(), teacher.map(|teacher| Unpaired::new(unpaired, teacher)));
@@ -116,7 +117,7 @@ impl Session {
         let outcome = trainer.run(&mut watch, Some(&checkpoints));
         self.see(Event::Ended);
         let outcome = outcome.map_err(|error| match error {
-            TrainError::Diverged { .. } => error.into(),
+            TrainError::Diverged { .. } | TrainError::Overflow { .. } => of_latents(error, &problem),
             error if checkpoints.path.exists() => Error::Resumable(error),
             error => error.into(),
         })?;
@@ -124,9 +125,17 @@ impl Session {
         if let (false, Some(guessing)) = (learned, trainer.chance_loss())
             && !matches!(outcome, Outcome::Stopped(_))
         {
+            let advice = match oversized(&problem) {
+                Some((tower, size)) => format!(
+                    "the latents of tower `{tower}` have values of about {size:.0e}: multiply all of them by about \
+                     {:.0e}",
+                    1.0 / size
+                ),
+                None => "lower `lr` in [train], take more epochs, and check that the items of a row belong together"
+                    .to_owned(),
+            };
             tracing::warn!(
-                "nothing was learned: the loss ended at {:.3}, and guessing gives {guessing:.3}; lower `lr` in \
-                 [train], take more epochs, and check that the items of a row belong together",
+                "nothing was learned: the loss ended at {:.3}, and guessing gives {guessing:.3}; {advice}",
                 watch.loss.unwrap_or(f32::NAN)
             );
         }
@@ -167,6 +176,52 @@ impl Session {
         };
         Ok(Fitted { info, dropped, recall, seconds, training: Some(training), choice: None })
     }
+}
+
+/// The closed forms that a training begins with, and the place where they are kept.
+struct Form {
+    made_from: String,
+    file: PathBuf,
+    /// True if items without a pair need a teacher.
+    teaches: bool,
+    resume: bool,
+}
+
+impl Form {
+    /// Those that the resumed training has kept, or new ones, which are kept.
+    fn found(&self, problem: &Problem<'_>, asked: &Options) -> Result<Forms, Error> {
+        let stored = if self.resume { Forms::load(&self.file, &self.made_from) } else { None };
+        if let Some(stored) = stored {
+            return Ok(stored);
+        }
+        let make = || {
+            let teacher = self.teaches.then(|| Unpaired::teacher(problem)).transpose()?;
+            Ok(Forms { begun: asked.start.begin(problem, asked.width)?, teacher })
+        };
+        let forms = make().map_err(stopped)?;
+        // Of a training that was there before.
+        let _ = std::fs::remove_file(&self.file);
+        if forms.begun.is_some() || forms.teacher.is_some() {
+            let names: Vec<String> = problem.towers.iter().map(|inlet| inlet.name.clone()).collect();
+            let write = |cause| Error::Write { path: self.file.clone(), cause };
+            forms.save(&self.file, &names, &self.made_from).map_err(write)?;
+        }
+        Ok(forms)
+    }
+}
+
+/// The error of a loss that is not finite, which names latents whose size explains it.
+fn of_latents(error: TrainError, problem: &Problem<'_>) -> Error {
+    match oversized(problem) {
+        Some((tower, size)) => Error::Size { tower: tower.to_owned(), size, cause: error },
+        None => error.into(),
+    }
+}
+
+/// A tower whose latents' values are too far from 1, with their size.
+fn oversized<'a>(problem: &Problem<'a>) -> Option<(&'a str, f64)> {
+    let mut sides = problem.sets.iter().flat_map(|set| set.towers.iter().zip(&set.latents));
+    sides.find_map(|(tower, side)| Some((problem.towers[*tower].name.as_str(), extraordinary(&**side)?)))
 }
 
 /// Warns about options that cannot have their intended effect.

@@ -11,7 +11,7 @@ use super::encode::listed;
 use super::model::Model;
 use super::{Error, Event};
 use crate::dataset::Dataset;
-use crate::gallery::{Building, Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer, check_free};
+use crate::gallery::{Building, Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer, check_place};
 use crate::latents::Latents;
 use crate::pairs::Side;
 
@@ -68,7 +68,7 @@ impl Model {
         dtype: Dtype,
         out: &Path,
     ) -> Result<Added, Error> {
-        check_free(out)?;
+        check_place(out)?;
         if let Some(column) = metadata.iter().find(|column| [ITEM, "id"].contains(&column.as_str())) {
             return Err(Error::Reserved { column: column.clone() });
         }

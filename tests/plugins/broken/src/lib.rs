@@ -6,7 +6,7 @@ use fusemix_sdk::{
 use std::time::Duration;
 
 /// Each of them is a value of `fault`.
-const FAULTS: [&str; 19] = [
+const FAULTS: [&str; 20] = [
     "open",
     "panic-open",
     "hang-open",
@@ -25,6 +25,7 @@ const FAULTS: [&str; 19] = [
     "crash",
     "print",
     "measure",
+    "hang-measure",
     "poison",
 ];
 
@@ -52,6 +53,9 @@ impl Encoder for Broken {
     }
 
     fn measure(&self, items: &[Item<'_>]) -> Vec<Size> {
+        if self.0 == "hang-measure" {
+            hang();
+        }
         let wrong = usize::from(self.0 == "measure");
         items.iter().skip(wrong).map(|item| Size::new(item.bytes.len() as u64, 1)).collect()
     }

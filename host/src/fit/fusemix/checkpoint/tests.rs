@@ -39,6 +39,7 @@ fn a_training_goes_on_bit_for_bit_from_any_of_its_checkpoints() {
         let recalls = recalls[evaluated..].to_vec();
         let mut part = Watch { recalls, stop_at, steps: trainer.done().0, ..Watch::new() };
         let outcome = trainer.run(&mut part, Some(&checkpoints)).unwrap();
+        assert_eq!(Checkpoints::precision(&checkpoints.path), Some(Precision::F32));
         losses.extend(part.losses);
         evaluated += part.evaluated.len();
         if stop_at == usize::MAX {
