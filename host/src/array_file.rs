@@ -32,21 +32,22 @@ enum Format {
 }
 
 /// An output file, opened before the work that fills it. It appears under its name once it is complete.
-pub struct ArrayFile {
+pub struct ArrayFile<'a> {
     file: PartFile,
     format: Format,
+    ids: Option<Vec<&'a str>>,
+    /// The table of ids beside the file, in formats without a column for them.
+    table: Option<PartFile>,
 }
 
 /// The matrix that goes into an [`ArrayFile`].
-pub struct Matrix<'a> {
+pub struct Matrix {
     /// Its name, in formats with names: the plural of what a row is.
     pub name: &'static str,
     /// Values a row.
     pub width: usize,
     /// True for each row of the file that has values.
     pub present: Vec<bool>,
-    /// The id of each row.
-    pub ids: Option<Vec<&'a str>>,
 }
 
 /// An [`ArrayFile`] that takes rows.
@@ -70,9 +71,14 @@ fn write_error(path: &Path) -> impl Fn(io::Error) -> ArrayFileError {
     move |cause| ArrayFileError::Write { path: path.clone(), cause }
 }
 
-impl ArrayFile {
-    /// Opens `path` for writing; its ending tells the format.
-    pub fn create(path: &Path) -> Result<Self, ArrayFileError> {
+/// The table of ids beside `path`.
+fn beside_ids(path: &Path) -> PathBuf {
+    beside(path, ".ids.tsv")
+}
+
+impl<'a> ArrayFile<'a> {
+    /// Opens `path` for writing; its ending tells the format. The id of each row may be given.
+    pub fn create(path: &Path, ids: Option<Vec<&'a str>>) -> Result<Self, ArrayFileError> {
         let format = match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
             Some("safetensors") => Format::Safetensors,
             Some("npy") => Format::Npy,
@@ -80,32 +86,32 @@ impl ArrayFile {
             _ => return Err(ArrayFileError::Format { path: path.to_owned() }),
         };
         let file = PartFile::create(path).map_err(write_error(path))?;
-        Ok(Self { file, format })
-    }
-
-    /// The table of ids beside this file, in formats without a column for them: `OUT.ids.tsv`.
-    pub fn ids_file(&self) -> Option<PathBuf> {
-        (self.format != Format::Parquet).then(|| beside(self.file.path(), ".ids.tsv"))
+        let table = match &ids {
+            Some(ids) if format != Format::Parquet => {
+                let path = beside_ids(path);
+                Some(ids_table(&path, ids).map_err(write_error(&path))?)
+            }
+            _ => None,
+        };
+        Ok(Self { file, format, ids, table })
     }
 
     /// Begins the file.
-    pub fn begin(mut self, matrix: Matrix<'_>) -> Result<Rows<'_>, ArrayFileError> {
-        let ids_file = self.ids_file();
-        let Matrix { name, width, present, ids } = matrix;
-        let path = self.file.path().to_owned();
-        let header = match self.format {
+    pub fn begin(self, matrix: Matrix) -> Result<Rows<'a>, ArrayFileError> {
+        let Self { mut file, format, ids, table } = self;
+        let Matrix { name, width, present } = matrix;
+        let path = file.path().to_owned();
+        let header = match format {
             Format::Npy => npy_header(present.len(), width),
             Format::Safetensors => safetensors_header(name, width, &present),
             Format::Parquet => {
                 let name = name.strip_suffix('s').unwrap_or(name);
-                let rows = ParquetRows::begin(self.file, name, width, ids).map_err(write_error(&path))?;
+                let rows = ParquetRows::begin(file, name, width, ids).map_err(write_error(&path))?;
                 return Ok(Rows { file: Rest::Parquet(Box::new(rows)), width, present, next: 0 });
             }
         };
-        self.file.write(&header).map_err(write_error(&path))?;
-        let beside = |(path, ids): (PathBuf, Vec<&str>)| ids_table(&path, &ids).map_err(write_error(&path));
-        let ids = ids_file.zip(ids).map(beside).transpose()?;
-        Ok(Rows { file: Rest::Values(self.file, ids), width, present, next: 0 })
+        file.write(&header).map_err(write_error(&path))?;
+        Ok(Rows { file: Rest::Values(file, table), width, present, next: 0 })
     }
 }
 
@@ -169,9 +175,13 @@ impl Rows<'_> {
         assert_eq!(self.next, self.present.len(), "rows are missing");
         let path = self.file.path().to_owned();
         let finish = || match self.file {
-            Rest::Values(file, ids) => {
-                ids.map_or(Ok(()), PartFile::finish)?;
-                file.finish()
+            Rest::Values(file, Some(ids)) => ids.finish().and_then(|()| file.finish()),
+            Rest::Values(file, None) => {
+                // Ids of an earlier file are not those of these rows.
+                match std::fs::remove_file(beside_ids(file.path())) {
+                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                    _ => file.finish(),
+                }
             }
             Rest::Parquet(rows) => rows.finish(),
         };
@@ -218,14 +228,14 @@ mod tests {
     use safetensors::SafeTensors;
     use std::fs;
 
-    fn matrix() -> Matrix<'static> {
-        Matrix { name: "latents", width: 2, present: vec![true, false, true], ids: Some(vec!["a", "b", "ü c"]) }
+    fn matrix() -> Matrix {
+        Matrix { name: "latents", width: 2, present: vec![true, false, true] }
     }
 
     fn write(name: &str) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        let mut rows = ArrayFile::create(&path).unwrap().begin(matrix()).unwrap();
+        let mut rows = ArrayFile::create(&path, Some(vec!["a", "b", "ü c"])).unwrap().begin(matrix()).unwrap();
         rows.row(&[1.0, 2.0]).unwrap();
         rows.row(&[5.0, 6.0]).unwrap();
         assert!(!path.exists());
@@ -283,10 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_an_earlier_file_go_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.npy");
+        for (ids, files) in [(Some(vec!["a"]), 2), (None, 1)] {
+            let matrix = Matrix { name: "latents", width: 1, present: vec![true] };
+            let mut rows = ArrayFile::create(&path, ids).unwrap().begin(matrix).unwrap();
+            rows.row(&[1.0]).unwrap();
+            rows.finish().unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files);
+        }
+        let line = ArrayFile::create(&path, Some(vec!["a", "b\n"])).err().unwrap().to_string();
+        assert!(line.contains("the id of row 2 has a tab or a line end"), "{line}");
+    }
+
+    #[test]
     fn what_is_not_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        drop(ArrayFile::create(&folder.path().join("out.NPY")).unwrap());
+        drop(ArrayFile::create(&folder.path().join("out.NPY"), Some(vec!["a"])).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(matches!(ArrayFile::create(Path::new("out.txt")), Err(ArrayFileError::Format { .. })));
+        assert!(matches!(ArrayFile::create(Path::new("out.txt"), None), Err(ArrayFileError::Format { .. })));
     }
 }

@@ -38,6 +38,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
+/// Writes `path` whole, or not at all; a file that is there already is an error.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(path)
+}
+
 /// A file that is written piece by piece. It appears under its name once it is complete; otherwise it leaves nothing.
 pub(crate) struct PartFile {
     path: PathBuf,

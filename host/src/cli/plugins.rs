@@ -4,8 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::dataset::read_table;
 use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
 use crate::run::RunFolder;
 use crate::session::Error;
+use crate::whole_file;
 
 /// List plugins and encoders, with any errors.
 #[derive(clap::Args)]
@@ -77,13 +77,12 @@ fn init(path: &Path, run: Option<&Path>) -> Result<u8> {
             info.plugins_toml()
         }
     };
-    let mut file = File::create_new(path).map_err(|cause| match cause.kind() {
+    whole_file::write_new(path, text.as_bytes()).map_err(|cause| match cause.kind() {
         ErrorKind::AlreadyExists => {
             anyhow!("{} is there already; edit it, or name another file with --plugins", path.display())
         }
         _ => anyhow!("cannot write {}: {cause}; check the folder", path.display()),
     })?;
-    file.write_all(text.as_bytes())?;
     say!("{}: edit it, then `fusemix plugins` lists what it has", path.display());
     Ok(0)
 }

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 field, but the header has 2");
         assert!(error("a.tsv", b"").contains("the file is empty"));
         assert!(read("a.TSV", b"a\tb\n1\t2\n").is_ok());
-        assert!(error("a.json", b"{}").contains("must end in .tsv, .csv, .safetensors or .npy"));
+        assert!(error("a.json", b"{}").contains("a table must end in .tsv or .csv"));
         let table = read("a.tsv", b"file\tcaption\n").unwrap();
         let error = table.column("captoin").err().unwrap().to_string();
         assert!(error.contains("no column `captoin`; did you mean `caption`? (available: file, caption)"), "{error}");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum DataError {
     #[error("cannot read {}: {cause}; check the path (paths in a recipe are relative to its folder)", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("{}: a pair file must end in .tsv, .csv, .safetensors or .npy", path.display())]
+    #[error("{}: a table must end in .tsv or .csv, and a file of latents in .safetensors or .npy", path.display())]
     Format { path: PathBuf },
     #[error("{}:{line}: {reason}", path.display())]
     Malformed { path: PathBuf, line: u64, reason: String },

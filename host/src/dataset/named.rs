@@ -20,14 +20,17 @@ pub struct NamedLatents {
 }
 
 impl NamedLatents {
-    /// Opens the tensor of a file, the only one if none is named; `ids` is a table, and the column whose row i is the
-    /// id of row i.
-    pub fn open(path: &Path, tensor: Option<&str>, ids: Option<(&Path, &str)>) -> Result<Self, DataError> {
+    /// Opens the tensor of a file, the only one if none is named. Row i of column `id` of the table `ids` is the id of
+    /// row i; without a table it is that of such a column of the file itself, should it have one.
+    pub fn open(path: &Path, tensor: Option<&str>, ids: Option<&Path>, id: &str) -> Result<Self, DataError> {
         let file = Precomputed::open(path)?;
         let (latents, missing) = file.column(&file.only(tensor)?)?;
         let mut present = vec![true; latents.len()];
         missing.rows().for_each(|row| present[row] = false);
-        let rows = ids.map(|(table, column)| ids_of(table, column, (path, latents.len()))).transpose()?;
+        let rows = match ids {
+            Some(table) => Some(ids_of(table, id, (path, latents.len()))?),
+            None => file.ids(id)?.map(|ids| places(path, ids)).transpose()?,
+        };
         Ok(Self { latents: Arc::new(latents), present, rows })
     }
 
@@ -63,15 +66,18 @@ fn ids_of(table: &Path, column: &str, (path, rows): (&Path, usize)) -> Result<Ha
             format!("{} ids for the {rows} latents of {}; row i must name latent i", ids.len(), path.display());
         return Err(wrong(reason));
     }
-    let mut found = HashMap::with_capacity(rows);
-    for row in 0..rows {
-        if let Some(earlier) = found.insert(ids.cell(row).to_vec(), row) {
-            let id = String::from_utf8_lossy(ids.cell(row));
-            return Err(wrong(format!(
-                "rows {} and {} have the same id {id:?}; give each its own",
-                earlier + 1,
-                row + 1
-            )));
+    places(table, (0..rows).map(|row| ids.cell(row).to_vec()).collect())
+}
+
+/// The row of each id of the file at `path`.
+fn places(path: &Path, ids: Vec<Vec<u8>>) -> Result<HashMap<Vec<u8>, usize>, DataError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for (row, id) in ids.into_iter().enumerate() {
+        let name = String::from_utf8_lossy(&id).into_owned();
+        if let Some(earlier) = found.insert(id, row) {
+            let reason =
+                format!("rows {} and {} have the same id {name:?}; give each its own", earlier + 1, row + 1);
+            return Err(DataError::Tensors { path: path.to_owned(), reason });
         }
     }
     Ok(found)
@@ -86,11 +92,11 @@ mod tests {
     fn rows_go_by_number_or_by_id() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let matrix = Matrix { name: "z", width: 2, present: vec![true, false, true], ids: None };
-        let mut file = ArrayFile::create(&at("z.npy")).unwrap().begin(matrix).unwrap();
+        let matrix = Matrix { name: "z", width: 2, present: vec![true, false, true] };
+        let mut file = ArrayFile::create(&at("z.npy"), None).unwrap().begin(matrix).unwrap();
         [[1.0, 2.0], [5.0, 6.0]].iter().for_each(|row| file.row(row).unwrap());
         file.finish().unwrap();
-        let numbered = NamedLatents::open(&at("z.npy"), None, None).unwrap();
+        let numbered = NamedLatents::open(&at("z.npy"), None, None, "id").unwrap();
         assert_eq!(numbered.row(b" 2"), Ok(2));
         assert!(numbered.row(b"1").unwrap_err().contains("row 1 of the latents is no latent"));
         for cell in ["3", "-1", "x", ""] {
@@ -98,7 +104,7 @@ mod tests {
         }
         let open = |ids: &str| {
             std::fs::write(at("ids.tsv"), ids).unwrap();
-            NamedLatents::open(&at("z.npy"), None, Some((&at("ids.tsv"), "id")))
+            NamedLatents::open(&at("z.npy"), None, Some(&at("ids.tsv")), "id")
         };
         let named = open("id\tname\na\tx\nb\ty\nc\tz\n").unwrap();
         assert_eq!((named.row(b"a"), named.row(b"c")), (Ok(0), Ok(2)));
@@ -107,5 +113,18 @@ mod tests {
         assert!(error("id\na\nb\n").contains("2 ids for the 3 latents"), "{}", error("id\na\nb\n"));
         assert!(error("id\na\nb\na\n").contains("rows 1 and 3 have the same id"));
         assert!(error("key\na\nb\nc\n").contains("no column `id`"));
+
+        let matrix = || Matrix { name: "z", width: 2, present: vec![true, false, true] };
+        let write = |ids| {
+            let mut file = ArrayFile::create(&at("z.parquet"), ids).unwrap().begin(matrix()).unwrap();
+            [[1.0, 2.0], [5.0, 6.0]].iter().for_each(|row| file.row(row).unwrap());
+            file.finish().unwrap();
+            NamedLatents::open(&at("z.parquet"), None, None, "id")
+        };
+        let own = write(Some(vec!["7", "8", "9"])).unwrap();
+        assert_eq!(own.row(b"9"), Ok(2));
+        assert!(own.row(b"2").unwrap_err().contains("no latent has the id"));
+        assert_eq!(write(None).unwrap().row(b"2"), Ok(2));
+        assert!(write(Some(vec!["7", "8", "7"])).err().unwrap().to_string().contains("rows 1 and 3 have the same id"));
     }
 }

@@ -125,6 +125,12 @@ impl Precomputed {
         }
     }
 
+    /// The ids of its rows, in a column of this name that only a .parquet file has.
+    pub(super) fn ids(&self, column: &str) -> Result<Option<Vec<Vec<u8>>>, DataError> {
+        let Format::Parquet(vectors) = &self.format else { return Ok(None) };
+        vectors.ids(column).map_err(|reason| self.wrong(reason))
+    }
+
     /// An error if none of `names` is `name`.
     fn known(&self, name: &str, names: &[String]) -> Result<(), DataError> {
         let is_known = names.iter().any(|known| known == name);
@@ -302,8 +308,8 @@ mod tests {
         let path = folder.path().join("latents.parquet");
         for present in [vec![true, true], vec![false, true, false, true, false]] {
             let rows = present.len();
-            let matrix = Matrix { name: "latents", width: 3, present, ids: None };
-            let mut file = ArrayFile::create(&path).unwrap().begin(matrix).unwrap();
+            let matrix = Matrix { name: "latents", width: 3, present };
+            let mut file = ArrayFile::create(&path, None).unwrap().begin(matrix).unwrap();
             VALUES.iter().for_each(|row| file.row(row).unwrap());
             file.finish().unwrap();
             let file = Precomputed::open(&path).unwrap();

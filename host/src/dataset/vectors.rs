@@ -1,7 +1,7 @@
 //! Latents in a .parquet file: a column whose cells are lists of floats, all of one length, or null.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 use memmap2::{Mmap, MmapMut};
@@ -50,6 +50,30 @@ impl Vectors {
         self.rows
     }
 
+    /// The cells of a column of texts or whole numbers; none if there is no such column.
+    pub(super) fn ids(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&self.file)?).map_err(reason)?;
+        let Ok(index) = builder.schema().index_of(name) else { return Ok(None) };
+        let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
+        let reader = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(reason)?;
+        let mut ids = Vec::with_capacity(self.rows);
+        for batch in reader {
+            let column = batch.map_err(reason)?.column(0).clone();
+            match column.data_type() {
+                DataType::Utf8 => ids.extend(column.as_string::<i32>().iter().map(text)),
+                DataType::LargeUtf8 => ids.extend(column.as_string::<i64>().iter().map(text)),
+                DataType::Utf8View => ids.extend(column.as_string_view().iter().map(text)),
+                DataType::Int64 => ids.extend(column.as_primitive::<Int64Type>().iter().map(number)),
+                DataType::Int32 => ids.extend(column.as_primitive::<Int32Type>().iter().map(number)),
+                other => return Err(format!("column `{name}` has {other} for ids; it must have texts or whole numbers")),
+            }
+        }
+        if ids.len() != self.rows {
+            return Err(reason(format!("its footer tells of {} rows, and there are {}", self.rows, ids.len())));
+        }
+        Ok(Some(ids))
+    }
+
     /// The values of a column; those of a null are NaN.
     pub(super) fn values(&self, name: &str) -> Result<Values, String> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&self.file)?).map_err(reason)?;
@@ -60,6 +84,9 @@ impl Vectors {
         let mut map: Option<MmapMut> = None;
         for batch in reader {
             let batch = batch.map_err(reason)?;
+            if row + batch.num_rows() > self.rows {
+                return Err(reason("its footer tells of fewer rows than there are"));
+            }
             for list in lists(batch.column(0)) {
                 if let Some(values) = list {
                     if width == 0 {
@@ -79,6 +106,9 @@ impl Vectors {
                 row += 1;
             }
         }
+        if row < self.rows {
+            return Err(reason(format!("its footer tells of {} rows, and there are {row}", self.rows)));
+        }
         let map = map.ok_or_else(|| format!("column `{name}` has no list of floats that is not null"))?;
         Ok(Values { map: Arc::new(map.make_read_only().map_err(reason)?), width })
     }
@@ -92,6 +122,14 @@ impl Vectors {
         blank(&mut map[..blank_rows * width * size_of::<f32>()]);
         Ok(map)
     }
+}
+
+fn text(id: Option<&str>) -> Vec<u8> {
+    id.unwrap_or_default().as_bytes().to_vec()
+}
+
+fn number<N: ToString>(id: Option<N>) -> Vec<u8> {
+    id.map_or_else(Vec::new, |id| id.to_string().into_bytes())
 }
 
 fn handle(file: &File) -> Result<File, String> {

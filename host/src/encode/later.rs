@@ -106,7 +106,10 @@ impl Later {
 
     /// Takes an item that has failed and may work the next time, now or in another run.
     pub(super) fn put(&mut self, sample: &Sample, error: &ItemError, now: Instant) -> Fate {
-        let Some(asked) = error.retry_ms else { return Fate::Over(error.message.clone()) };
+        let Some(asked) = error.retry_ms else {
+            self.settle(&sample.key);
+            return Fate::Over(error.message.clone());
+        };
         let was_full = self.is_full();
         let tried = self.tried.entry(sample.key).or_insert_with(|| {
             let bytes = sample.bytes.len() as u64;
@@ -235,6 +238,16 @@ mod tests {
         let batches: Vec<usize> = std::iter::from_fn(|| later.due(soon)).map(|batch| batch.samples.len()).collect();
         assert_eq!((batches, later.is_empty(), later.is_full()), (vec![2; 4], true, true), "they are under way");
         (0..8).for_each(|item| later.works(&Key([item; 32]), soon));
+        assert_eq!((later.bytes, later.is_full()), (0, false));
+    }
+
+    #[test]
+    fn an_item_that_fails_for_another_reason_in_the_end_waits_no_more() {
+        let (mut later, now) = (later(10), Instant::now());
+        (0..8).for_each(|item| drop(later.put(&sample(item), &passing(), now)));
+        assert!(later.is_full());
+        let ends = |item| later.put(&sample(item), &ItemError::transient("out of memory"), now);
+        assert!((0..8).map(ends).all(|fate| matches!(fate, Fate::Over(_))));
         assert_eq!((later.bytes, later.is_full()), (0, false));
     }
 

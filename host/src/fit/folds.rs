@@ -72,7 +72,9 @@ impl<'a> Folds<'a> {
             let latents = set.latents.each_ref().map(|latents| -> Arc<dyn crate::latents::Latents> {
                 Arc::new(Selected::new(latents.clone(), rest.clone()))
             });
-            train.push(PairSet { latents, items: None, ..set.clone() });
+            let of_rest = |numbers: &Arc<[u32]>| -> Arc<[u32]> { rest.iter().map(|&row| numbers[row]).collect() };
+            let items = set.items.as_ref().map(|items| items.each_ref().map(of_rest));
+            train.push(PairSet { latents, items, ..set.clone() });
             if held.len() < 2 {
                 // Other sets may have more.
                 continue;

@@ -25,6 +25,7 @@ mod setting;
 mod standard;
 mod unbroken;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::latents::{Latents, digests};
@@ -66,16 +67,18 @@ impl PairSet {
 
     /// The items of either side by number; where nobody says which they are, equal latents are of one.
     pub(crate) fn numbers(&self) -> [Arc<[u32]>; 2] {
-        self.items.clone().unwrap_or_else(|| self.latents.each_ref().map(|latents| numbers(digests(&**latents))))
+        let known = self.items.clone();
+        let is_whole = |items: &[Arc<[u32]>; 2]| items.iter().all(|numbers| numbers.len() == self.len());
+        debug_assert!(known.as_ref().is_none_or(is_whole), "an item for each pair");
+        known.filter(is_whole).unwrap_or_else(|| self.latents.each_ref().map(|latents| numbers(digests(&**latents))))
     }
 
     /// The pairs of each item, of the side that has fewer of them.
     pub(crate) fn groups(&self) -> Vec<Vec<usize>> {
         let groups = |numbers: &Arc<[u32]>| {
-            let mut groups = vec![Vec::new(); numbers.iter().max().map_or(0, |most| *most as usize + 1)];
-            (0..).zip(&**numbers).for_each(|(pair, &number)| groups[number as usize].push(pair));
-            groups.retain(|group| !group.is_empty());
-            groups
+            let mut groups: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+            (0..).zip(&**numbers).for_each(|(pair, &number)| groups.entry(number).or_default().push(pair));
+            groups.into_values().collect::<Vec<_>>()
         };
         let [first, second] = self.numbers().each_ref().map(groups);
         if second.len() < first.len() { second } else { first }

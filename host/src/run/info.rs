@@ -77,6 +77,12 @@ pub struct TowerInfo {
 }
 
 impl TowerInfo {
+    /// What its latents depend on: its width, and the names and fingerprints of its encoders.
+    pub(crate) fn identity(&self) -> impl Serialize + '_ {
+        let encoders: Vec<_> = self.encoders.iter().map(|encoder| (&encoder.name, &encoder.fingerprint)).collect();
+        (&self.name, self.width, encoders)
+    }
+
     /// What the tower takes.
     pub(crate) fn inlet(&self) -> Inlet {
         Inlet { name: self.name.clone(), width: self.width }

@@ -89,15 +89,14 @@ impl Session {
         encoder: &Arc<LoadedEncoder>,
         out: &Path,
     ) -> Result<Exported, Error> {
-        let file = ArrayFile::create(out)?;
-        let ids = ids.map(|ids| ids.ids()).transpose()?;
+        let file = ArrayFile::create(out, ids.map(|ids| ids.ids()).transpose()?)?;
         let shelf = self.shelf(encoder)?;
         let Encoding { places, summary, .. } = complete(self.fill(column, encoder, &shelf, Wanted::placed())?)?;
         let no_latent = || Error::NoLatent { path: column.source().to_owned(), column: column.name().to_owned() };
         let width = shelf.width()?.ok_or_else(no_latent)?;
         let latents = shelf.latents(places.rows.iter().flatten().copied().collect())?;
         let present = places.rows.iter().map(Option::is_some).collect();
-        let mut written = file.begin(Matrix { name: "latents", width, present, ids })?;
+        let mut written = file.begin(Matrix { name: "latents", width, present })?;
         let mut values = vec![0.0; width];
         for index in 0..latents.len() {
             latents.copy_row(index, &mut values);

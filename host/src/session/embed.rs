@@ -33,7 +33,6 @@ impl Model {
         let tower = self.tower(tower)?;
         let file = Dataset::open(data)?;
         let column = self.column(tower, &file, column)?;
-        let out = ArrayFile::create(out)?;
         let ids = match (id, &file) {
             (None, _) => None,
             (Some(id), Dataset::Table(table)) => Some(table.column(id)?.ids()?),
@@ -41,12 +40,13 @@ impl Model {
                 return Err(Error::NoColumn { path: data.to_owned(), column: id.to_owned() });
             }
         };
+        let out = ArrayFile::create(out, ids)?;
         let side = self.towers().side(tower, &file, &column)?;
         let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();
         let failed: Vec<usize> = (1..).zip(&present).filter(|(_, present)| !**present).map(|(row, _)| row).collect();
         let (rows, whole, shared) = (present.len(), self.space.width(), self.space.shared());
         let width = if with_hubness { whole } else { shared };
-        let mut written = out.begin(Matrix { name: "embeddings", width, present, ids })?;
+        let mut written = out.begin(Matrix { name: "embeddings", width, present })?;
         self.space.embed_chunks(tower, &*side.latents, &mut |chunk| {
             chunk.chunks(whole).try_for_each(|row| written.row(&row[..width]))?;
             if self.session.should_stop() { Err(Error::Stopped) } else { Ok(()) }

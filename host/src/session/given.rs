@@ -2,20 +2,29 @@
 
 use std::path::Path;
 
-use crate::dataset::{Item, NamedLatents, holds_latents};
+use super::Session;
+use crate::config::LatentRows;
+use crate::dataset::{Item, NamedLatents, may_hold_latents};
 use crate::encode::Latent;
 use crate::latents::Latents;
 
 /// The latent that a query of a precomputed tower of this width gives: its values as a list, a row of a file as
 /// `FILE:ROW`, or the name of a row of the tower's own file.
-pub(super) fn given_latent(named: Option<&NamedLatents>, item: &Item<'_>, width: usize) -> Latent {
+pub(super) fn given_latent(
+    session: &Session,
+    named: Option<&NamedLatents>,
+    item: &Item<'_>,
+    width: usize,
+) -> Latent {
     let word = item.clone().read()?;
     let word = String::from_utf8_lossy(&word);
     let mut latent = vec![0.0; width];
     if word.trim_start().starts_with('[') {
         latent = serde_json::from_str(&word).map_err(|error| format!("not a list of numbers: {error}"))?;
-    } else if let Some((file, row)) = word.rsplit_once(':').filter(|(file, _)| holds_latents(Path::new(file))) {
-        let file = NamedLatents::open(Path::new(file), None, None).map_err(|error| error.to_string())?;
+    } else if let Some((file, row)) = word.rsplit_once(':').filter(|(file, _)| may_hold_latents(Path::new(file))) {
+        // By number, whatever ids it has.
+        let rows = LatentRows { file: file.into(), tensor: None, ids: None, id: String::new() };
+        let file = session.named_latents(&rows).map_err(|error| error.to_string())?;
         let row = file.row(row.as_bytes())?;
         latent.resize(file.latents().width(), 0.0);
         file.latents().copy_row(row, &mut latent);

@@ -145,8 +145,8 @@ impl Session {
         if let Some(open) = locked(&self.shared.named).get(rows) {
             return Ok(open.clone());
         }
-        let ids = rows.ids.as_deref().map(|table| (table, rows.id.as_str()));
-        let opened = Arc::new(NamedLatents::open(&rows.file, rows.tensor.as_deref(), ids)?);
+        let opened = NamedLatents::open(&rows.file, rows.tensor.as_deref(), rows.ids.as_deref(), &rows.id)?;
+        let opened = Arc::new(opened);
         locked(&self.shared.named).insert(rows.clone(), opened.clone());
         Ok(opened)
     }

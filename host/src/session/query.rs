@@ -43,7 +43,7 @@ impl Model {
             source => {
                 let rows = if let TowerSource::Rows(rows) = source { Some(rows) } else { None };
                 let named = rows.map(|rows| self.session.named_latents(rows)).transpose()?;
-                items.iter().map(|item| given_latent(named.as_deref(), item, width)).collect()
+                items.iter().map(|item| given_latent(&self.session, named.as_deref(), item, width)).collect()
             }
         };
         for encoder in self.towers().encoders(index)? {

@@ -170,7 +170,8 @@ impl<'a> Towers<'a> {
         let of = |end: &PairEnd| match file {
             Dataset::Table(table) => {
                 if let TowerSource::Rows(rows) = &self.entry(end.tower).source {
-                    return Ok(named(&*self.session.named_latents(rows)?, table.column(&end.column)?).keys);
+                    let all = self.session.named_latents(rows)?;
+                    return Ok(row_keys(all.latents(), &named_rows(&all, table.column(&end.column)?)));
                 }
                 let encoders = self.encoders(end.tower)?;
                 let Some(encoder) = encoders.first() else { return Ok(Vec::new()) };
@@ -226,23 +227,27 @@ fn row_key(latents: &PrecomputedLatents, row: usize) -> Key {
     Key(blake3::hash(&latents.row_content(row)).into())
 }
 
+/// The row of the latents that each cell of a column names, or the reason why there is none.
+fn named_rows(all: &NamedLatents, column: Column<'_>) -> Vec<Result<usize, String>> {
+    (0..column.len()).map(|at| all.row(column.cell(at))).collect()
+}
+
+/// The content keys of rows.
+fn row_keys(latents: &PrecomputedLatents, rows: &[Result<usize, String>]) -> Vec<Option<Key>> {
+    rows.par_iter().map(|row| Some(row_key(latents, *row.as_ref().ok()?))).collect()
+}
+
 /// The latents that the cells of a column name.
 fn named(all: &NamedLatents, column: Column<'_>) -> Side {
-    let latents = all.latents();
-    let (mut rows, mut keys, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, row) in (0..column.len()).map(|at| all.row(column.cell(at))).enumerate() {
-        keys.push(row.as_ref().ok().map(|&row| row_key(latents, row)));
-        match row {
-            Ok(row) => rows.push(row),
-            Err(reason) => lost.push((at + 1, reason)),
-        }
+    let rows = named_rows(all, column);
+    let lost = rows.iter().filter(|row| row.is_err()).count();
+    if let Some((row, Err(reason))) = (1..).zip(&rows).find(|(_, row)| row.is_err()) {
+        let (path, name, lost) = (column.source().display(), column.name(), count(lost, "row"));
+        tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}");
     }
-    if let Some((row, reason)) = lost.first() {
-        let (path, name) = (column.source().display(), column.name());
-        let count = count(lost.len(), "row");
-        tracing::warn!("{path}, column `{name}`: {count} without a latent, the first row {row}: {reason}");
-    }
-    Side { keys, latents: Box::new(Selected::new(latents.clone(), rows)) }
+    let keys = row_keys(all.latents(), &rows);
+    let present = rows.into_iter().flatten().collect();
+    Side { keys, latents: Box::new(Selected::new(all.latents().clone(), present)) }
 }
 
 /// The latents of a tensor, row by row.

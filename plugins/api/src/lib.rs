@@ -80,7 +80,9 @@ impl Encoder for Api {
         // What a fingerprint says is written into the cache.
         let told = provider.fingerprint().into_iter().chain(settings.fingerprint());
         let base_url = settings.base_url.iter().map(|url| ("base_url", url.clone()));
-        if let Some((name, _)) = told.chain(base_url).find(|(_, value)| settings.holds_key(value)) {
+        // What plugins.toml says is noted in runs.
+        let prefix = options.get::<String>("key_prefix")?.map(|prefix| ("key_prefix", prefix));
+        if let Some((name, _)) = told.chain(base_url).chain(prefix).find(|(_, value)| settings.holds_key(value)) {
             return Err(Error::config(format!(
                 "`{name}` contains the API key, which is sent only in a header; remove it"
             ))

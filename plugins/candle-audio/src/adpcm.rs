@@ -123,7 +123,8 @@ impl Microsoft {
         let predicted = (self.last[0] * self.weights[0] + self.last[1] * self.weights[1]) >> 8;
         let signed = i32::from(code) - if code & 8 == 0 { 0 } else { 16 };
         let sample = (signed * self.step + predicted).clamp(i16::MIN.into(), i16::MAX.into());
-        self.step = ((STEP_CHANGES[usize::from(code)] * self.step) >> 8).clamp(16, i32::from(i16::MAX) << 8);
+        let step = (i64::from(STEP_CHANGES[usize::from(code)]) * i64::from(self.step)) >> 8;
+        self.step = step.clamp(16, i64::from(i16::MAX) << 8) as i32;
         self.last = [sample, self.last[0]];
         sample as i16
     }

@@ -1,6 +1,7 @@
 //! The chunks of PNG files that say which side is up: EXIF, as a chunk or as text, and XMP.
 
 use flate2::read::ZlibDecoder;
+use std::borrow::Cow;
 use std::io::Read;
 
 use crate::orientation::Notes;
@@ -19,10 +20,12 @@ pub(crate) fn notes(file: &[u8]) -> Notes<'_> {
             notes.exif = Some(content.into());
             continue;
         }
-        match text(name, content) {
-            Some((key, text)) if key == RAW => raw = Some(text),
-            Some((key, text)) if key == XMP => notes.xmp = Some(text.into()),
-            Some((b"exif", text)) if name == b"tEXt" => notes.exif = Some(text.into()),
+        let is_text = [b"tEXt", b"zTXt", b"iTXt"].iter().any(|kind| name == *kind);
+        let Some((key, rest)) = split(content).filter(|_| is_text) else { continue };
+        match key {
+            RAW => raw = text(name, rest).or(raw),
+            XMP => notes.xmp = text(name, rest).map(Cow::from).or(notes.xmp),
+            b"exif" if name == b"tEXt" => notes.exif = Some(rest.into()),
             _ => {}
         }
     }
@@ -43,10 +46,9 @@ fn chunks(file: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The key and the text of a chunk of text.
-fn text<'a>(name: &[u8], content: &'a [u8]) -> Option<(&'a [u8], Vec<u8>)> {
-    let (key, rest) = split(content)?;
-    let text = match name {
+/// The text of a chunk, behind its key.
+fn text(name: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
+    Some(match name {
         b"tEXt" => rest.to_vec(),
         b"zTXt" => inflated(rest.strip_prefix(&[0])?)?,
         b"iTXt" => {
@@ -60,8 +62,7 @@ fn text<'a>(name: &[u8], content: &'a [u8]) -> Option<(&'a [u8], Vec<u8>)> {
             }
         }
         _ => return None,
-    };
-    Some((key, text))
+    })
 }
 
 /// What is before and behind the first zero.

@@ -152,6 +152,12 @@ impl Items {
         Self { numbers, repeat }
     }
 
+    /// The items of row `at` of a draw, as bits: the first and the second one of either side, the same without mixing.
+    fn items_of(&self, draw: &Draw, at: usize) -> [f32; 4] {
+        let (first, second) = (draw.pairs[at], draw.pairs.get(draw.rows() + at).copied().unwrap_or(draw.pairs[at]));
+        [(0, first), (0, second), (1, first), (1, second)].map(|(side, pair)| f32::from_bits(self.numbers[side][pair]))
+    }
+
     /// True if an item is in more than one pair.
     pub(super) fn repeat(&self) -> bool {
         self.repeat
@@ -161,22 +167,14 @@ impl Items {
     pub(super) fn lists(&self, draw: &Draw, out: &mut [f32]) {
         let rows = draw.rows();
         for (of, list) in out.chunks_exact_mut(rows).enumerate() {
-            let (side, second) = (of / 2, of % 2 * rows);
-            for (at, item) in list.iter_mut().enumerate() {
-                let pair = draw.pairs.get(second + at).unwrap_or(&draw.pairs[at]);
-                *item = f32::from_bits(self.numbers[side][*pair]);
-            }
+            list.iter_mut().enumerate().for_each(|(at, item)| *item = self.items_of(draw, at)[of]);
         }
     }
 
     /// The facts of the rows of a draw, as the kernels take them.
     fn facts(&self, draw: &Draw, out: &mut [f32]) {
-        let rows = draw.rows();
         for (at, facts) in out.chunks_exact_mut(FACTS).enumerate() {
-            let (first, second) = (draw.pairs[at], draw.pairs.get(rows + at).copied().unwrap_or(draw.pairs[at]));
-            let bits = |side: usize, pair: usize| f32::from_bits(self.numbers[side][pair]);
-            let items = [bits(0, first), bits(0, second), bits(1, first), bits(1, second)];
-            facts[..4].copy_from_slice(&items);
+            facts[..4].copy_from_slice(&self.items_of(draw, at));
             facts[4] = draw.lambdas.get(at).copied().unwrap_or(1.0);
         }
     }

@@ -183,10 +183,12 @@ impl Trainer {
     }
 
     /// The mean loss of a step whose adapters guess: the logarithm of its pairs, or what the sigmoid's bias says of
-    /// them. None where that cannot be told: with terms beside the loss, or a number of positives that differs by row.
+    /// them. None where that cannot be told: with terms beside the loss, or a number of positives or of negatives that
+    /// differs by row.
     pub fn chance_loss(&self) -> Option<f32> {
         let several = self.options.loss == Loss::Sigmoid && self.options.targets == TargetKind::Items;
-        if self.room.structure.is_some() || self.room.transport.is_some() || several {
+        let masked = self.room.mask.is_some() && self.sets.iter().any(|set| set.items().repeat());
+        if self.room.structure.is_some() || self.room.transport.is_some() || several || masked {
             return None;
         }
         let sizes = self.sizes();

@@ -60,9 +60,9 @@ impl Session {
             // Who stops it in the meantime resumes it with this seed.
             Checkpoints::announce(&folder.checkpoint(), seed).map_err(TrainError::from)?;
         }
+        let of_towers: Vec<_> = towers.iter().map(TowerInfo::identity).collect();
         let form = Form {
-            // All that a closed form is made from, by which a stored one is known again.
-            made_from: json(&(asked.start, asked.width, &identity, &towers)),
+            made_from: json(&(asked.start, asked.width, &identity, &of_towers)),
             file: Checkpoints::start(&folder.checkpoint()),
             teaches: unpaired.iter().any(Option::is_some),
             resume,
@@ -91,7 +91,7 @@ impl Session {
         let asked = train_table(&toml(plan, Method::Fusemix, &asked));
         identity.extend(asked.into_iter().filter(|(key, _)| !free.contains(&key.as_str())));
         for (spec, info) in trainer.towers().zip(&towers) {
-            identity.insert(format!("tower {}", spec.name), json(&(spec, info)));
+            identity.insert(format!("tower {}", spec.name), json(&(spec, info.identity())));
         }
         let checkpoints = Checkpoints {
             path: folder.checkpoint(),

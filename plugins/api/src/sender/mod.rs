@@ -168,6 +168,10 @@ impl Sender {
                     self.fail(part.parcels.start, ItemError::transient(reason), 16, &mut job)?;
                 }
                 // Not by this: the host tries it again, beside others.
+                Err(Trouble::Passing(reason)) if self.works() => {
+                    let place = parcels[part.parcels.start].place;
+                    job.sink.put(place, Outcome::Err(ItemError::passing(reason)));
+                }
                 Err(Trouble::Passing(reason)) => {
                     self.fail(part.parcels.start, ItemError::passing(reason), 16, &mut job)?;
                 }

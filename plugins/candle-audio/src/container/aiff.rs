@@ -38,6 +38,10 @@ fn chunks(file: &[u8], compressed: bool) -> Result<Content<'_>, ItemError> {
                 // Bytes before the first sample, behind two numbers.
                 let offset = array(body, 0).map(u32::from_be_bytes).ok_or_else(cut)? as usize;
                 let samples = body.get(8 + offset..).ok_or_else(|| undecodable("its samples begin behind its end"))?;
+                // A size of 0 is one that nobody knew yet; that of the two numbers alone is an empty sound.
+                if size != 0 && u64::from(size) <= 8 + offset as u64 {
+                    return Err(ItemError::new("no samples in it"));
+                }
                 let header = start + 8 + offset;
                 data = Some(extent(samples, u64::from(size).saturating_sub(8 + offset as u64), header)?);
                 // Nothing is known to follow data of unknown size.

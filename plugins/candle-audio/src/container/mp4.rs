@@ -121,7 +121,7 @@ fn edits(movie: &[u8], track: &Track<'_>, rate: u32) -> Option<Span> {
     let skip = samples(start, track.scale);
     // A movie's ticks are often milliseconds, rounded either way: one more cuts no sample of the sound.
     let spare = u64::from(movie_scale < rate);
-    let end = samples(last, track.scale) + samples(length + spare, movie_scale);
+    let end = samples(last, track.scale) + samples(length.saturating_add(spare), movie_scale);
     let media = total(track).map(|total| samples(total, track.scale));
     let end = media.map_or(end, |media| end.min(media));
     let keep = u64::try_from(end.saturating_sub(skip)).ok().filter(|&keep| keep > 0 && length > 0);
@@ -136,7 +136,7 @@ fn total(track: &Track<'_>) -> Option<u64> {
         let number = |at| array(entry, at).map_or(0, |bytes| u64::from(u32::from_be_bytes(bytes)));
         number(0) * number(4)
     });
-    Some(ticks.sum()).filter(|&ticks| ticks > 0)
+    Some(ticks.fold(0, u64::saturating_add)).filter(|&ticks| ticks > 0)
 }
 
 /// What iTunes writes as "iTunSMPB": a zero, the delay, the padding and the samples of the sound, in hexadecimal.

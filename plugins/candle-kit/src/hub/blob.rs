@@ -42,7 +42,8 @@ impl Blob<'_> {
         fs::create_dir_all(&blobs).map_err(unwritten)?;
         let lock = File::create(blobs.join(format!("{etag}.lock"))).map_err(unwritten)?;
         lock.lock().map_err(unwritten)?;
-        if !blob.is_file() {
+        let is_whole = |blob: &Path| fs::metadata(blob).is_ok_and(|blob| size.is_none_or(|size| blob.len() == size));
+        if !is_whole(&blob) {
             self.fill(&part, size)?;
             fs::rename(&part, &blob).map_err(unwritten)?;
         }

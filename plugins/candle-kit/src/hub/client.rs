@@ -98,9 +98,10 @@ impl Client {
                 request = request.header("Authorization", format!("Bearer {token}"));
             }
             let response = request.call().map_err(|error| failure(&url, &error))?;
-            let name = ["x-linked-etag", "etag"].iter().find_map(|name| header(&response, name));
-            etag = etag.or_else(|| name.map(cleaned));
             let redirected = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            // The plain one of a redirect may be that of its page.
+            let name = header(&response, "x-linked-etag").or_else(|| header(&response, "etag").filter(|_| !redirected));
+            etag = etag.or_else(|| name.map(cleaned));
             match header(&response, "location").filter(|_| redirected) {
                 Some(location) => url = resolved(&url, location),
                 None => return Ok(Answer { response, etag }),
@@ -188,7 +189,7 @@ fn resolved(url: &str, location: &str) -> String {
     let scheme = url.split("://").next().unwrap_or("https");
     let path = url.split(['?', '#']).next().unwrap_or(url);
     match location {
-        absolute if absolute.contains("://") => absolute.to_owned(),
+        absolute if absolute.split('/').next().is_some_and(|scheme| scheme.ends_with(':')) => absolute.to_owned(),
         host if host.starts_with("//") => format!("{scheme}:{host}"),
         path if path.starts_with('/') => format!("{}{path}", origin(url)),
         relative => format!("{}/{relative}", path.rsplit_once('/').map_or(path, |(folder, _)| folder)),
