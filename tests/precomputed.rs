@@ -82,6 +82,16 @@ fn a_precomputed_tower_stands_beside_an_encoder() {
     assert_eq!(evaluated("encoded"), evaluated("named"));
     assert!(recall_at_1(&evaluated("named")[0]) > 60.0);
 
+    // A .parquet file has its ids with it, and a run knows its rows.
+    let export = "cache export --encoder one --column id --id id --out words.parquet --data";
+    place.json(&format!("{export} words.tsv"));
+    place.write("parquet.toml", train::RECIPE.replace("encoder = 'one'", "precomputed = 'words.parquet'"));
+    place.json("train parquet.toml --out parquet --device cpu");
+    assert_eq!(evaluated("encoded"), evaluated("parquet"));
+    place.write("turned.tsv", format!("id\n{}\n", words.iter().rev().cloned().collect::<Vec<_>>().join("\n")));
+    place.json(&format!("{export} turned.tsv"));
+    place.run("eval parquet").fails(5, "words.parquet is not the file that this run was trained with");
+
     // By number, and with rows that name none.
     let numbered = |name: &str| {
         let lines = place.read(name);
@@ -115,6 +125,7 @@ fn a_precomputed_tower_stands_beside_an_encoder() {
         ("named", words[0].clone()),
         ("numbered", "0".to_owned()),
         ("numbered", "words.NPY:0".to_owned()),
+        ("numbered", format!("words.parquet:{}", words.len() - 1)),
         ("named", format!("{values:?}")),
     ] {
         assert_eq!(search(run, &query).json()["found"], found, "{run} {query}");
@@ -129,7 +140,10 @@ fn a_precomputed_tower_stands_beside_an_encoder() {
     }
 
     for (wrong, message) in [
-        (precomputed.replace("NPY", "npz"), "tower `left`: `precomputed` must be true, or a .safetensors or .npy file"),
+        (
+            precomputed.replace("NPY", "npz"),
+            "tower `left`: `precomputed` must be true, or a .safetensors, .npy or .parquet",
+        ),
         (precomputed.replace("words.tsv", "test.tsv"), "no column `id`"),
         ("precomputed = true\nids = 'words.tsv'".into(), "`ids` is for `precomputed = \"FILE\"`"),
     ] {

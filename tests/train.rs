@@ -312,6 +312,24 @@ fn a_run_notes_the_encoders_that_a_colleague_needs() {
 }
 
 #[test]
+fn a_training_writes_over_nothing_of_the_users() {
+    let place = place();
+    for (name, content) in [("recipe.toml", RECIPE), ("metrics.jsonl", "mine\n")] {
+        let mine = format!("mine/{name}");
+        place.write(&mine, content);
+        for flags in ["", " --overwrite"] {
+            let message = format!("mine holds {name}, which no training has made");
+            place.run(&format!("train fusion.toml --out mine --device cpu{flags}")).fails(1, &message);
+        }
+        assert_eq!(place.read(&mine), content);
+        std::fs::remove_file(place.path(&mine)).unwrap();
+    }
+    place.write("mine/notes.txt", "mine");
+    place.json("train fusion.toml --out mine --device cpu");
+    assert_eq!(place.read("mine/notes.txt"), "mine");
+}
+
+#[test]
 fn a_table_of_json_is_a_modality_of_its_own() {
     let place = Place::new(
         "[[plugin]]\nname = 'mock'\n[encoder.rows]\nplugin = 'mock'\nmodality = 'tabular'\n\

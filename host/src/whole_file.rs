@@ -58,6 +58,9 @@ pub(crate) struct PartFile {
 
 impl PartFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        if path.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; name a file"));
+        }
         let part = part(path);
         let file = BufWriter::new(File::create(&part)?);
         Ok(Self { path: path.to_owned(), part, file, finished: false })

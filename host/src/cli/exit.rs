@@ -106,7 +106,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Plugin(error) => plugin(error),
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
-        Error::Run(RunError::OtherEncoder { .. }) => OTHER_ENCODER,
+        Error::Run(RunError::OtherEncoder { .. } | RunError::OtherLatents { .. }) => OTHER_ENCODER,
         Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::Retrained { .. }) => OTHER_ENCODER,
         Error::Gallery(
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },

@@ -39,6 +39,28 @@ impl NamedLatents {
         &self.latents
     }
 
+    /// True if its rows have ids.
+    pub fn has_ids(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// The digest of its size and of rows all over it, and of their ids.
+    pub fn identity(&self) -> String {
+        const ROWS: usize = 256;
+        let (latents, mut hasher) = (&self.latents, blake3::Hasher::new());
+        let rows = latents.len();
+        hasher.update(format!("{rows} {}", latents.width()).as_bytes());
+        for at in 0..rows.min(ROWS) {
+            hasher.update(&latents.row_content(at * rows / rows.min(ROWS)));
+        }
+        let mut ids: Vec<_> = self.rows.iter().flatten().collect();
+        ids.sort_unstable_by_key(|(_, row)| **row);
+        for (id, _) in ids {
+            hasher.update(&(id.len() as u64).to_le_bytes()).update(id);
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     /// The row that a cell names, or the reason why there is no latent.
     pub fn row(&self, cell: &[u8]) -> Result<usize, String> {
         let name = || String::from_utf8_lossy(cell);
@@ -75,8 +97,7 @@ fn places(path: &Path, ids: Vec<Vec<u8>>) -> Result<HashMap<Vec<u8>, usize>, Dat
     for (row, id) in ids.into_iter().enumerate() {
         let name = String::from_utf8_lossy(&id).into_owned();
         if let Some(earlier) = found.insert(id, row) {
-            let reason =
-                format!("rows {} and {} have the same id {name:?}; give each its own", earlier + 1, row + 1);
+            let reason = format!("rows {} and {} have the same id {name:?}; give each its own", earlier + 1, row + 1);
             return Err(DataError::Tensors { path: path.to_owned(), reason });
         }
     }

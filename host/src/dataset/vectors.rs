@@ -65,7 +65,9 @@ impl Vectors {
                 DataType::Utf8View => ids.extend(column.as_string_view().iter().map(text)),
                 DataType::Int64 => ids.extend(column.as_primitive::<Int64Type>().iter().map(number)),
                 DataType::Int32 => ids.extend(column.as_primitive::<Int32Type>().iter().map(number)),
-                other => return Err(format!("column `{name}` has {other} for ids; it must have texts or whole numbers")),
+                other => {
+                    return Err(format!("column `{name}` has {other} for ids; it must have texts or whole numbers"));
+                }
             }
         }
         if ids.len() != self.rows {

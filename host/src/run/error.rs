@@ -35,6 +35,14 @@ pub enum RunError {
     #[error("the new run is finished and lies in {}, but cannot take the place of {}: {cause}; move it there, or \
              choose another folder for it", made.display(), path.display())]
     Replace { path: PathBuf, made: PathBuf, cause: io::Error },
+    #[error("{} holds {name}, which no training has made and this one would replace; name a new folder with --out",
+            path.display())]
+    OfUser { path: PathBuf, name: &'static str },
+    #[error(
+        "{} is not the file that this run was trained with: its rows are others; restore it, or train again",
+        file.display()
+    )]
+    OtherLatents { file: PathBuf },
     #[error("cannot read {}: {cause}; check the folder's permissions", path.display())]
     Read { path: PathBuf, cause: io::Error },
     #[error("{} is not the file that the training wrote: it was changed or damaged; restore it from a copy, or train \

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
-use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, SEEN, is_own};
+use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, RESOLVED, SEEN, is_own};
 use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
@@ -38,6 +38,9 @@ impl RunFolder {
         }
         if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
             return Err(RunError::Unfinished { path });
+        }
+        if !there && let Some(name) = of_user(&path) {
+            return Err(RunError::OfUser { path, name });
         }
         Self::begin(path, there, lock)
     }
@@ -120,6 +123,12 @@ impl RunFolder {
         &self.path
     }
 
+    /// Writes the recipe as resolved.
+    pub fn write_recipe(&self, text: &str) -> Result<(), RunError> {
+        let path = self.recipe();
+        fs::write(&path, format!("{RESOLVED}\n{text}")).map_err(|cause| RunError::Write { path, cause })
+    }
+
     /// The recipe as resolved.
     pub fn recipe(&self) -> PathBuf {
         self.made.join(RECIPE)
@@ -178,6 +187,17 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
     replace::recover(&path, is_run).map_err(write)?;
     Ok((path, lock))
+}
+
+/// A file of a folder without a run that a training would write, and that none has written.
+fn of_user(folder: &Path) -> Option<&'static str> {
+    let is_resolved = |recipe: String| recipe.lines().take(3).any(|line| line == RESOLVED);
+    match regular::read_text(&folder.join(RECIPE), regular::BY_HAND).map(is_resolved) {
+        Ok(true) => None,
+        Ok(false) => Some(RECIPE),
+        // Training writes its recipe first.
+        Err(_) => [RECIPE, METRICS].into_iter().find(|name| folder.join(name).exists()),
+    }
 }
 
 #[cfg(test)]

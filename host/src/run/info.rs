@@ -74,6 +74,9 @@ pub struct TowerInfo {
     pub width: usize,
     /// Its encoders; none if its latents were precomputed.
     pub encoders: Vec<EncoderInfo>,
+    /// The identity of the file that its latents are rows of, if it is such a tower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
 }
 
 impl TowerInfo {

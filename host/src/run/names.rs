@@ -2,6 +2,9 @@
 
 use std::ffi::OsStr;
 
+/// The line that tells a recipe of a run from one of the user's.
+pub(super) const RESOLVED: &str = "# As fusemix resolved it.";
+
 /// The file that marks a finished run, written last.
 pub(super) const INFO: &str = "run.json";
 pub(super) const RECIPE: &str = "recipe.toml";

@@ -10,12 +10,7 @@ use crate::latents::Latents;
 
 /// The latent that a query of a precomputed tower of this width gives: its values as a list, a row of a file as
 /// `FILE:ROW`, or the name of a row of the tower's own file.
-pub(super) fn given_latent(
-    session: &Session,
-    named: Option<&NamedLatents>,
-    item: &Item<'_>,
-    width: usize,
-) -> Latent {
+pub(super) fn given_latent(session: &Session, named: Option<&NamedLatents>, item: &Item<'_>, width: usize) -> Latent {
     let word = item.clone().read()?;
     let word = String::from_utf8_lossy(&word);
     let mut latent = vec![0.0; width];

@@ -42,7 +42,7 @@ impl Model {
             TowerSource::Encoders(_) => vec![Ok(Vec::new()); items.len()],
             source => {
                 let rows = if let TowerSource::Rows(rows) = source { Some(rows) } else { None };
-                let named = rows.map(|rows| self.session.named_latents(rows)).transpose()?;
+                let named = rows.map(|rows| self.towers().named_latents(index, rows)).transpose()?;
                 items.iter().map(|item| given_latent(&self.session, named.as_deref(), item, width)).collect()
             }
         };

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use super::encode::{complete, items};
 use super::{Error, Session, locked};
 use crate::cache::Key;
-use crate::config::{ConfigError, PairEnd, Recipe, TowerEntry, TowerSource};
+use crate::config::{ConfigError, LatentRows, PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, NamedLatents, Precomputed, PrecomputedLatents};
 use crate::encode::{Wanted, keys};
 use crate::latents::{Concatenated, Latents, Selected, magnitude};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
-use crate::run::{EncoderInfo, RunInfo, TowerInfo};
+use crate::run::{EncoderInfo, RunError, RunInfo, TowerInfo};
 use crate::wording::{count, short_path};
 
 /// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences,
@@ -107,7 +107,21 @@ impl<'a> Towers<'a> {
     pub(super) fn info(&self, tower: usize) -> Result<TowerInfo, Error> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
         let width = self.widths()[tower].expect("a tower's first items tell the width");
-        Ok(TowerInfo { name: self.entry(tower).name.clone(), width, encoders })
+        let rows = match &self.entry(tower).source {
+            TowerSource::Rows(rows) => Some(self.session.named_latents(rows)?.identity()),
+            _ => None,
+        };
+        Ok(TowerInfo { name: self.entry(tower).name.clone(), width, encoders, rows })
+    }
+
+    /// The file that a tower's latents are rows of, which must be that of the run.
+    pub(super) fn named_latents(&self, tower: usize, rows: &LatentRows) -> Result<Arc<NamedLatents>, Error> {
+        let all = self.session.named_latents(rows)?;
+        let trained = self.trained.and_then(|run| run.towers.get(tower)?.rows.as_ref());
+        match trained.is_some_and(|trained| *trained != all.identity()) {
+            true => Err(RunError::OtherLatents { file: rows.file.clone() }.into()),
+            false => Ok(all),
+        }
     }
 
     /// Values per latent, as far as the encoders know before they have encoded anything.
@@ -128,7 +142,7 @@ impl<'a> Towers<'a> {
             (TowerSource::Encoders(_), Dataset::Table(table)) => self.encoded(tower, table.column(column)?)?,
             (TowerSource::Precomputed | TowerSource::Rows(_), Dataset::Precomputed(file)) => precomputed(file, column)?,
             (TowerSource::Rows(rows), Dataset::Table(table)) => {
-                named(&*self.session.named_latents(rows)?, table.column(column)?)
+                named(&*self.named_latents(tower, rows)?, table.column(column)?)
             }
             (source, _) => {
                 let (path, tower) = (file.path().to_owned(), self.entry(tower).name.clone());
@@ -170,7 +184,7 @@ impl<'a> Towers<'a> {
         let of = |end: &PairEnd| match file {
             Dataset::Table(table) => {
                 if let TowerSource::Rows(rows) = &self.entry(end.tower).source {
-                    let all = self.session.named_latents(rows)?;
+                    let all = self.named_latents(end.tower, rows)?;
                     return Ok(row_keys(all.latents(), &named_rows(&all, table.column(&end.column)?)));
                 }
                 let encoders = self.encoders(end.tower)?;
@@ -243,7 +257,8 @@ fn named(all: &NamedLatents, column: Column<'_>) -> Side {
     let lost = rows.iter().filter(|row| row.is_err()).count();
     if let Some((row, Err(reason))) = (1..).zip(&rows).find(|(_, row)| row.is_err()) {
         let (path, name, lost) = (column.source().display(), column.name(), count(lost, "row"));
-        tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}");
+        let hint = if all.has_ids() { "" } else { "; to name rows by id, add `ids = FILE` to the tower" };
+        tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}{hint}");
     }
     let keys = row_keys(all.latents(), &rows);
     let present = rows.into_iter().flatten().collect();

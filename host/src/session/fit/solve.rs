@@ -77,9 +77,7 @@ impl Session {
             return Ok(Fitted { choice, ..fitted });
         }
         let (method, options) = resolved(&setting);
-        let recipe = folder.recipe();
-        let text = toml(plan, method, &options);
-        std::fs::write(&recipe, text).map_err(|cause| Error::Write { path: recipe, cause })?;
+        folder.write_recipe(&toml(plan, method, &options))?;
         let (name, demand) = (method.name(), setting.demand(&problem));
         let pairs = material.sets.iter().map(|set| set.len()).sum();
         self.see(Event::Fits { method: name, pairs, demand });

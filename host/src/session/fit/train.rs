@@ -60,9 +60,9 @@ impl Session {
             // Who stops it in the meantime resumes it with this seed.
             Checkpoints::announce(&folder.checkpoint(), seed).map_err(TrainError::from)?;
         }
-        let of_towers: Vec<_> = towers.iter().map(TowerInfo::identity).collect();
+        let of_towers = |towers: &[TowerInfo]| json(&towers.iter().map(TowerInfo::identity).collect::<Vec<_>>());
         let form = Form {
-            made_from: json(&(asked.start, asked.width, &identity, &of_towers)),
+            made_from: json(&(asked.start, asked.width, &identity, of_towers(&towers))),
             file: Checkpoints::start(&folder.checkpoint()),
             teaches: unpaired.iter().any(Option::is_some),
             resume,
@@ -110,8 +110,7 @@ impl Session {
         checkpoints.begin().map_err(TrainError::from)?;
         let (described, options) = (device.describe(), trainer.options());
         self.see(Event::Begins { device: &described, pairs, steps: planned, resumed, options });
-        let recipe = folder.recipe();
-        std::fs::write(&recipe, resolved).map_err(|cause| Error::Write { path: recipe, cause })?;
+        folder.write_recipe(&resolved)?;
         let (start, begun) = (Instant::now(), trainer.done().0);
         let mut watch = Watch::new(self, &folder, validation, planned, trainer.done().1)?;
         let outcome = trainer.run(&mut watch, Some(&checkpoints));
