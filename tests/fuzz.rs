@@ -93,7 +93,7 @@ fn fuzz_files_of_a_run() {
         Arc::new(Dense::new(values, width))
     };
     let towers = [("a", 3), ("b", 2)].map(|(name, width)| Inlet { name: name.to_owned(), width });
-    let pairs = PairSet { towers: [0, 1], latents: [side(3), side(2)], weight: 1.0 };
+    let pairs = PairSet { towers: [0, 1], latents: [side(3), side(2)], weight: 1.0, items: None };
     let problem = Problem { towers: &towers, fixed: &[false; 2], sets: &[pairs], stop: &|| false };
     let hubs = HubsOptions::default().resolve(0.25).unwrap();
     for method in [
