@@ -54,16 +54,16 @@ impl Http {
         let prefix: Option<String> = options.get("key_prefix")?;
         if let Some(key) = secret(&body) {
             return Err(Error::config(format!(
-                "`body` has a `{key}`; what plugins.toml says is noted in the cache and in runs, so put the key into an \
-                 environment variable, name that with `api_key_env`, and the header that it goes into with `key_header`"
+                "`body` has a `{key}`; what plugins.toml says is noted in the cache and in runs, so put the key into \
+                 an environment variable, name that with `api_key_env`, and the header for it with `key_header`"
             ))
             .key("body"));
         }
-        if prefix.as_ref().is_some_and(|prefix| prefix.split_whitespace().count() > 1 || prefix.len() > LONGEST_SCHEME)
-        {
+        let is_word = |prefix: &String| prefix.split_whitespace().count() <= 1 && prefix.len() <= LONGEST_SCHEME;
+        if !prefix.iter().all(is_word) {
             return Err(Error::config(
-                "`key_prefix` is the word before the key, such as \"Bearer \"; the key itself belongs into an environment \
-                 variable, which `api_key_env` names",
+                "`key_prefix` is the word before the key, such as \"Bearer \"; the key itself belongs into an \
+                 environment variable, which `api_key_env` names",
             )
             .key("key_prefix"));
         }
