@@ -20,6 +20,8 @@ use crate::whole_file::{PartFile, beside};
 pub enum ArrayFileError {
     #[error("{}: an output file must end in .safetensors, .npy or .parquet", path.display())]
     Format { path: PathBuf },
+    #[error("{}: the id of row {row} has a tab or a line end; write a .parquet file instead", path.display())]
+    Id { path: PathBuf, row: usize },
     #[error("cannot write {}: {cause}; check the folder and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
 }
@@ -89,6 +91,9 @@ impl<'a> ArrayFile<'a> {
         let table = match &ids {
             Some(ids) if format != Format::Parquet => {
                 let path = beside_ids(path);
+                if let Some(row) = ids.iter().position(|id| id.contains(['\t', '\n', '\r'])) {
+                    return Err(ArrayFileError::Id { path, row: row + 1 });
+                }
                 Some(ids_table(&path, ids).map_err(write_error(&path))?)
             }
             _ => None,
@@ -117,10 +122,6 @@ impl<'a> ArrayFile<'a> {
 
 /// A table with a column `id`, not yet in its place.
 fn ids_table(path: &Path, ids: &[&str]) -> io::Result<PartFile> {
-    if let Some(row) = ids.iter().position(|id| id.contains(['\t', '\n', '\r'])) {
-        let message = format!("the id of row {} has a tab or a line end; write a .parquet file instead", row + 1);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-    }
     let mut file = PartFile::create(path)?;
     file.write(b"id\n")?;
     for id in ids {

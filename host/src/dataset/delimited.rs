@@ -14,10 +14,15 @@ use crate::wording::{count, short_path};
 /// Reads the whole of `path`, which should have this form.
 pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
     let text = Text::open(path)?;
-    let malformed =
-        |at: usize, reason: String| DataError::Malformed { path: path.to_owned(), line: line(&text, at), reason };
-    let dialect = usual.of(&text).map_err(|reason| malformed(0, reason))?;
-    let mut records = Records::new(&text, dialect);
+    let (said, skipped) = Dialect::said(&text);
+    let malformed = |at: usize, reason: String| DataError::Malformed {
+        path: path.to_owned(),
+        line: line(&text, skipped + at),
+        reason,
+    };
+    let rows = &text[skipped..];
+    let dialect = said.map_or_else(|| usual.of(rows), Ok).map_err(|reason| malformed(0, reason))?;
+    let mut records = Records::new(rows, dialect);
     let mut header = ByteRecord::new();
     if records.next(&mut header).map_err(|(at, reason)| malformed(at, reason))?.is_none() {
         return Err(malformed(0, "the file is empty; the first line must name the columns".into()));
@@ -56,7 +61,7 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
              rename the file to .csv, where quotes are read and tabs are found",
             short_path(path).display(),
             if quoted.cells == 1 { "1 cell stands".into() } else { format!("{} cells stand", quoted.cells) },
-            line(&text, first),
+            line(&text, skipped + first),
         );
     }
     Ok(table)
@@ -138,6 +143,21 @@ mod tests {
         assert_eq!(cells(&table, "caption"), ["\"A\" and \"b", "a, b"]);
         let table = read("a.csv", b"file,caption\na.png,\"a, \"\"b\"\"\nand c\"\n").unwrap();
         assert_eq!(cells(&table, "caption"), ["a, \"b\"\nand c"]);
+    }
+
+    #[test]
+    fn a_first_line_may_say_what_is_between_cells() {
+        for (content, column) in [
+            (&b"sep=;\r\ncaption;x\r\na dog, or two;1\r\n"[..], "caption"),
+            (b"SEP=~\ncaption~x\na dog, or two~1\n", "caption"),
+            (b"sep=,\rcaption,x\r\"a dog, or two\",1\r", "caption"),
+            (b"\xef\xbb\xbfsep=;\ncaption\na dog, or two\n", "caption"),
+        ] {
+            assert_eq!(cells(&read("a.csv", content).unwrap(), column), ["a dog, or two"]);
+        }
+        let error = read("a.csv", b"sep=;\na;b\n1;2\n3\n").map(drop).unwrap_err();
+        assert_eq!(error, "a.csv:4: 1 field, but the header has 2");
+        assert!(read("a.csv", b"sep=;").map(drop).unwrap_err().contains("the file is empty"));
     }
 
     #[test]

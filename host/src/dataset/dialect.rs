@@ -22,6 +22,19 @@ impl Dialect {
     /// Tabs, and quotes that are ordinary characters.
     pub(super) const TSV: Self = Self { delimiter: b'\t', quotes: false };
 
+    /// What a first line such as `sep=;` says, as Excel understands and some programs write it, and its bytes; none and
+    /// 0 without one.
+    pub(super) fn said(text: &[u8]) -> (Option<Self>, usize) {
+        let end = text.iter().position(|byte| b"\r\n".contains(byte)).unwrap_or(text.len());
+        match text[..end] {
+            [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] => {
+                let breaks = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
+                (Some(Self { delimiter, quotes: true }), text.len().min(end + breaks))
+            }
+            _ => (None, 0),
+        }
+    }
+
     /// That of `text` in a file that should have `self`, or the reason why it cannot be told.
     pub(super) fn of(self, text: &[u8]) -> Result<Self, String> {
         let others = DELIMITERS.iter().filter(|(delimiter, _)| *delimiter != self.delimiter);
@@ -49,7 +62,10 @@ impl Dialect {
 
     /// The delimiter's name, in the plural.
     pub(super) fn name(self) -> &'static str {
-        DELIMITERS.iter().find(|(delimiter, _)| *delimiter == self.delimiter).map_or("", |(_, name)| name)
+        DELIMITERS
+            .iter()
+            .find(|(delimiter, _)| *delimiter == self.delimiter)
+            .map_or("what its first line says", |(_, name)| name)
     }
 
     /// Cells of the header, and of each row.

@@ -64,7 +64,7 @@ fn first_items(column: Column<'_>, encoder: &LoadedEncoder) -> Result<Samples, E
     let mut good: Vec<Vec<u8>> = Vec::new();
     for row in 0..items.len() {
         match items.read(row) {
-            Ok(item) if !item.is_empty() && !good.iter().any(|other| **other == *item) => good.push(item.into_owned()),
+            Ok(item) if !is_blank(&item) && !good.iter().any(|other| **other == *item) => good.push(item.into_owned()),
             _ => {}
         }
         if good.len() == TRIED {
@@ -75,6 +75,11 @@ fn first_items(column: Column<'_>, encoder: &LoadedEncoder) -> Result<Samples, E
         return Err(Error::FewSamples { path: column.source().to_owned(), column: column.name().to_owned() });
     }
     Ok(Samples { good, bad: NO_ITEM.to_vec() })
+}
+
+/// True for a cell of nothing but spaces.
+fn is_blank(item: &[u8]) -> bool {
+    std::str::from_utf8(item).is_ok_and(|text| text.trim().is_empty())
 }
 
 /// The answer to a call that is still affordable; what it costs is in the account, and allowed no more.

@@ -43,7 +43,11 @@ impl Client {
             Error::config(format!("`base_url`{shown} is not a URL such as https://host/v1; change it in plugins.toml"))
                 .key("base_url")
         })?;
-        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
+        if !base.username().is_empty()
+            || base.password().is_some()
+            || base.query().is_some()
+            || base.fragment().is_some()
+        {
             return Err(Error::config(
                 "`base_url` must not contain a password or a query; the key is sent in a header",
             )

@@ -45,6 +45,21 @@ fn answers() -> Vec<(Box<dyn Provider>, String)> {
 }
 
 #[test]
+fn a_key_in_plugins_toml_is_refused_wherever_it_stands() {
+    let open = |key: &str, value: Value| Api::open(&options("http").with(key, value), &Host::detached()).map(drop);
+    let bodies = [json!({"texts": "{inputs}", "api_key": "sk-1"}), json!({"a": [{"Secret": "sk-1"}], "b": "{inputs}"})];
+    for body in bodies {
+        let error = open("body", body).unwrap_err();
+        assert!(error.message.contains("api_key_env") && !error.message.contains("sk-1"), "{}", error.message);
+    }
+    assert!(open("key_prefix", "Bearer sk-1".into()).unwrap_err().message.contains("belongs into an environment"));
+    assert!(open("base_url", "http://localhost:1/a#sk-1".into()).unwrap_err().message.contains("password or a query"));
+    for (key, value) in [("key_prefix", json!("Api-Key ")), ("body", json!({"key": "{inputs}", "max_tokens": 9}))] {
+        open(key, value).unwrap();
+    }
+}
+
+#[test]
 fn a_whole_answer_reads() {
     for (provider, body) in answers() {
         let answer = provider.answer(body.as_bytes()).unwrap();

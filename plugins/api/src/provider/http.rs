@@ -16,6 +16,27 @@ use crate::vector::Vector;
 const ALL: &str = "{inputs}";
 const ONE: &str = "{input}";
 
+/// Keys of a body, without signs between their letters, whose texts are secrets.
+const SECRETS: [&str; 9] =
+    ["apikey", "xapikey", "key", "accesstoken", "authtoken", "secret", "secretkey", "password", "authorization"];
+/// The longest word before a key.
+const LONGEST_SCHEME: usize = 16;
+
+/// The first key of a body whose text is a secret.
+fn secret(body: &Value) -> Option<&str> {
+    match body {
+        Value::Array(values) => values.iter().find_map(secret),
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
+            let letters = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+            match value.as_str() {
+                Some(text) if SECRETS.contains(&&*letters) && ![ALL, ONE].contains(&text) => Some(key.as_str()),
+                _ => secret(value),
+            }
+        }),
+        _ => None,
+    }
+}
+
 pub(super) struct Http {
     path: String,
     key: (String, String),
@@ -30,6 +51,22 @@ pub(super) struct Http {
 impl Http {
     pub(super) fn open(settings: &Settings, options: &Options) -> Result<Self, Error> {
         let body: Value = options.need("body")?;
+        let prefix: Option<String> = options.get("key_prefix")?;
+        if let Some(key) = secret(&body) {
+            return Err(Error::config(format!(
+                "`body` has a `{key}`; what plugins.toml says is noted in the cache and in runs, so put the key into \
+                 an environment variable, name that with `api_key_env`, and the header for it with `key_header`"
+            ))
+            .key("body"));
+        }
+        let is_word = |prefix: &String| prefix.split_whitespace().count() <= 1 && prefix.len() <= LONGEST_SCHEME;
+        if !prefix.iter().all(is_word) {
+            return Err(Error::config(
+                "`key_prefix` is the word before the key, such as \"Bearer \"; the key itself belongs into an \
+                 environment variable, which `api_key_env` names",
+            )
+            .key("key_prefix"));
+        }
         let (all, one) = (count(&body, ALL), count(&body, ONE));
         let single = one == 1;
         if all + one != 1 {
@@ -53,10 +90,10 @@ impl Http {
             .key("vectors"));
         }
         let key_header = options.get_or("key_header", "authorization".to_owned())?;
-        let prefix = if key_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
+        let usual = if key_header.eq_ignore_ascii_case("authorization") { "Bearer " } else { "" };
         Ok(Self {
             path: options.get_or("path", String::new())?,
-            key: (key_header.to_lowercase(), options.get_or("key_prefix", prefix.to_owned())?),
+            key: (key_header.to_lowercase(), prefix.unwrap_or_else(|| usual.to_owned())),
             body,
             prompt: settings.prompt.clone().unwrap_or_default(),
             vectors,

@@ -133,10 +133,14 @@ impl Format {
         }
     }
 
-    /// Bytes of a sample, by the blocks or by the bits.
+    /// Bytes of a sample: by its bits, whatever the size of a block is said to be; but 17 to 24 bits may lie in four
+    /// bytes, and without bits the block tells.
     fn bytes(&self) -> u16 {
-        match self.block.checked_div(self.channels) {
-            Some(bytes @ 1..=8) if self.block.is_multiple_of(self.channels) => bytes,
+        let of_block = self.block.checked_div(self.channels).filter(|_| self.block.is_multiple_of(self.channels));
+        match (self.bits, of_block) {
+            (17..=24, Some(4)) => 4,
+            (1..=64, _) => self.bits.div_ceil(8),
+            (_, Some(bytes @ 1..=8)) => bytes,
             _ => self.bits.div_ceil(8),
         }
     }
