@@ -274,5 +274,5 @@ fn latents_are_exported_in_file_order_with_failed_rows_named() {
     assert!(place.path("latents.npy").is_file());
     place
         .run("cache export --data items.tsv --encoder mock --out latents.txt")
-        .fails(1, "must end in .safetensors or .npy");
+        .fails(1, "must end in .safetensors, .npy or .parquet");
 }

@@ -180,7 +180,7 @@ impl Rows<'_> {
             Rest::Values(file, None) => {
                 // Ids of an earlier file are not those of these rows.
                 match std::fs::remove_file(beside_ids(file.path())) {
-                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
                     _ => file.finish(),
                 }
             }

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COL")]
     column: Option<String>,
     /// The number of items to show per query
-    #[arg(short, long = "k", value_name = "K", default_value = "10", allow_negative_numbers = true)]
+    #[arg(short, value_name = "K", default_value = "10", allow_negative_numbers = true)]
     k: NonZeroUsize,
     /// A file with one query per line
     #[arg(long, value_name = "FILE")]
