@@ -26,6 +26,7 @@ mod python;
 mod recipe;
 mod refusals;
 mod resume;
+mod runs;
 mod seed;
 mod server;
 #[cfg(target_os = "linux")]

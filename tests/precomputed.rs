@@ -265,3 +265,23 @@ fn embeddings_that_are_not_finite_are_no_finds() {
     let ran = place.run("train fusion.toml --out other");
     assert!(ran.code != 0 && !place.path("other/run.json").exists(), "{}", ran.stderr);
 }
+
+#[test]
+fn embeddings_and_latents_carry_their_ids() {
+    let place = train::place();
+    place.write("fusion.toml", train::RECIPE.replace("epochs = 60", "epochs = 2"));
+    place.json("train fusion.toml --out run --device cpu");
+    place.write("items.csv", "a,key\nw1 v1,x\n,y\nw2 v2,\"z\n1\"\n");
+    let embed = "embed run --tower left --data items.csv --column a --id key --out";
+    assert_eq!(place.json_code(&format!("{embed} out.parquet"), 4)["failed_rows"], json!([2]));
+    assert!(std::fs::read(place.path("out.parquet")).unwrap().starts_with(b"PAR1"));
+    place.run(&format!("{embed} out.npy")).fails(1, "the id of row 3 has a tab or a line end; write a .parquet");
+    assert!(!place.path("out.npy").exists() && !place.path("out.npy.ids.tsv").exists());
+    place.write("items.csv", "a,key\nw1 v1,x\n,y\nw2 v2,z\n");
+    assert_eq!(place.run(&format!("{embed} out.npy")).code, 4);
+    assert_eq!(place.read("out.npy.ids.tsv"), "id\nx\ny\nz\n");
+    let export = "cache export --data items.csv --column a --encoder one --id key --out";
+    assert_eq!(place.run(&format!("{export} latents.safetensors")).code, 4);
+    assert_eq!(place.read("latents.safetensors.ids.tsv"), "id\nx\ny\nz\n");
+    place.run("cache export --data items.csv --column a --encoder one --id kay --out l.npy").fails(3, "`key`?");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::error::DataError;
 use super::matrix::PrecomputedLatents;
@@ -17,6 +17,7 @@ pub struct NamedLatents {
     present: Vec<bool>,
     /// The row of each id; without ids, rows go by their numbers, from 0.
     rows: Option<HashMap<Vec<u8>, usize>>,
+    identity: OnceLock<String>,
 }
 
 impl NamedLatents {
@@ -31,7 +32,7 @@ impl NamedLatents {
             Some(table) => Some(ids_of(table, id, (path, latents.len()))?),
             None => file.ids(id)?.map(|ids| places(path, ids)).transpose()?,
         };
-        Ok(Self { latents: Arc::new(latents), present, rows })
+        Ok(Self { latents: Arc::new(latents), present, rows, identity: OnceLock::new() })
     }
 
     /// The latents.
@@ -45,7 +46,11 @@ impl NamedLatents {
     }
 
     /// The digest of its size and of rows all over it, and of their ids.
-    pub fn identity(&self) -> String {
+    pub fn identity(&self) -> &str {
+        self.identity.get_or_init(|| self.digest())
+    }
+
+    fn digest(&self) -> String {
         const ROWS: usize = 256;
         let (latents, mut hasher) = (&self.latents, blake3::Hasher::new());
         let rows = latents.len();

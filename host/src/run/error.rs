@@ -18,7 +18,8 @@ pub enum RunError {
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
     #[error("{} already holds a run, and {} a training that was to replace it and was stopped; use --resume to \
-             continue that one, --overwrite to start again, or name another folder with --out", path.display(), made.display())]
+             continue that one, --overwrite to start again, or name another folder with --out",
+            path.display(), made.display())]
     ExistsTwice { path: PathBuf, made: PathBuf },
     #[error("{} holds an unfinished training; use --resume to continue it, or --overwrite to start again",
             path.display())]

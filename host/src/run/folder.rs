@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
-use super::names::{ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, RESOLVED, SEEN, is_own};
+use super::names::{self, ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, RESOLVED, SEEN};
 use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
@@ -39,7 +39,7 @@ impl RunFolder {
         if Checkpoints::exist(&path.join(CHECKPOINT)) && !overwrite {
             return Err(RunError::Unfinished { path });
         }
-        if !there && let Some(name) = of_user(&path) {
+        if !there && let Some(name) = names::of_user(&path) {
             return Err(RunError::OfUser { path, name });
         }
         Self::begin(path, there, lock)
@@ -50,8 +50,7 @@ impl RunFolder {
         if is_run(path) {
             return None;
         }
-        let mut names = fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
-        names.find(|name| !is_own(name)).map(|name| name.to_string_lossy().into_owned())
+        names::foreign(path)
     }
 
     /// The folder of an unfinished training, which may replace a finished run in the end.
@@ -187,17 +186,6 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
     replace::recover(&path, is_run).map_err(write)?;
     Ok((path, lock))
-}
-
-/// A file of a folder without a run that a training would write, and that none has written.
-fn of_user(folder: &Path) -> Option<&'static str> {
-    let is_resolved = |recipe: String| recipe.lines().take(3).any(|line| line == RESOLVED);
-    match regular::read_text(&folder.join(RECIPE), regular::BY_HAND).map(is_resolved) {
-        Ok(true) => None,
-        Ok(false) => Some(RECIPE),
-        // Training writes its recipe first.
-        Err(_) => [RECIPE, METRICS].into_iter().find(|name| folder.join(name).exists()),
-    }
 }
 
 #[cfg(test)]

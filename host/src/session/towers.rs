@@ -108,7 +108,7 @@ impl<'a> Towers<'a> {
         let encoders = self.encoders(tower)?.iter().map(|encoder| EncoderInfo::of(encoder)).collect();
         let width = self.widths()[tower].expect("a tower's first items tell the width");
         let rows = match &self.entry(tower).source {
-            TowerSource::Rows(rows) => Some(self.session.named_latents(rows)?.identity()),
+            TowerSource::Rows(rows) => Some(self.session.named_latents(rows)?.identity().to_owned()),
             _ => None,
         };
         Ok(TowerInfo { name: self.entry(tower).name.clone(), width, encoders, rows })

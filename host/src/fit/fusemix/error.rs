@@ -3,9 +3,18 @@
 use std::error::Error;
 
 use super::checkpoint::CheckpointError;
-use super::options::OptionError;
 use crate::bytes::Bytes;
 use crate::device::DeviceError;
+
+/// An invalid training option.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key} = {value}` in [train]: {reason}")]
+#[allow(missing_docs, reason = "the message says it")]
+pub struct OptionError {
+    pub key: &'static str,
+    pub value: String,
+    pub reason: String,
+}
 
 /// The reason why a training cannot begin or continue.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::error::OptionError;
 use super::objective::{Loss, TargetKind};
-use super::options::{MOST_BLOCKS, MOST_EPOCHS, OptionError, Options};
+use super::options::{MOST_BLOCKS, MOST_EPOCHS, Options};
 use super::tiles::TILE;
 
 /// The temperatures of what is no logit that is learned.

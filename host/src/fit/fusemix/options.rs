@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::OptionError;
 use super::objective::{Captions, Loss, TargetKind};
 use super::sizes::{LEAST_ALPHA, Size};
 use super::start::Start;
 use crate::bytes::Bytes;
 use crate::device::Device;
-use crate::fit::PairSet;
 use crate::kernels::{Format, Precision};
 use crate::nn::{AdapterKind, Keep, Shape};
 use crate::space::TowerSpec;
@@ -177,16 +177,6 @@ pub enum Mixup {
     Pair,
 }
 
-/// An invalid training option.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key} = {value}` in [train]: {reason}")]
-#[allow(missing_docs, reason = "the message says it")]
-pub struct OptionError {
-    pub key: &'static str,
-    pub value: String,
-    pub reason: String,
-}
-
 /// The number of pairs below which a data set is small: one shallow block, 50 to 100 epochs.
 const SMALL: usize = 5_000;
 /// Steps of the default number of epochs on large data, which is capped at the paper's 500 epochs.
@@ -204,15 +194,6 @@ pub const MOST_BLOCKS: usize = 1024;
 impl TrainOptions {
     /// The usual weight of the term over items without a pair.
     pub const UNPAIRED: f32 = 1.0;
-
-    /// The pairs of an epoch of each set, with the set's weight.
-    pub fn sizes(&self, sets: &[PairSet]) -> Vec<(usize, f32)> {
-        let pairs = |set: &PairSet| match self.captions.unwrap_or_default() {
-            Captions::All => set.len(),
-            Captions::One => set.groups().len(),
-        };
-        sets.iter().map(|set| (pairs(set), set.weight)).collect()
-    }
 
     /// The options for training on sets of so many pairs, with their weights; defaults scale with the largest set.
     pub fn resolve(&self, sets: &[(usize, f32)]) -> Result<Options, OptionError> {

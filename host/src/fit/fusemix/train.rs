@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use super::checkpoint::{Checkpoints, Position};
 use super::draws::{self, Deck};
-use super::error::TrainError;
+use super::error::{OptionError, TrainError};
 use super::feed::Feeds;
 use super::memory::{self, Most, Room};
 use super::objective::{Captions, Loss, TargetKind};
 use super::observer::{EpochMetrics, Observer, Outcome};
-use super::options::{GPU_MICRO_BATCH, OptionError, Options, TrainOptions};
+use super::options::{GPU_MICRO_BATCH, Options, TrainOptions};
 use super::pass::Batch;
 use super::rules::{FEWEST_PAIRS, Planned, check};
 use super::scaling::Scaling;
