@@ -27,7 +27,7 @@ const OF_TRAINING: [&str; 4] =
     ["checkpoint.previous.safetensors", "checkpoint.next.safetensors", "training.json", "start.safetensors"];
 
 /// True for a file of this program, whole or in the making.
-fn is_own(name: &OsStr) -> bool {
+pub(super) fn is_own(name: &OsStr) -> bool {
     let name = name.to_str().unwrap_or_default();
     let name = name.strip_suffix(".part").unwrap_or(name);
     [INFO, RECIPE, ADAPTERS, SEEN, METRICS, CHOICE, CHECKPOINT, MARK, GONE].contains(&name)
