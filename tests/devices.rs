@@ -49,5 +49,5 @@ fn a_bench_of_a_product_counts_its_operations() {
         assert_eq!((number("rounds"), bench["orders"].as_str()), (3.0, Some(orders)));
     }
     place.run("bench product --shape 4,4 --device cpu").fails(2, "--shape takes three numbers");
-    place.run("bench product --orders rb --device cpu").fails(1, "choose rc, rr or cr");
+    place.run("bench product --orders rb --device cpu").fails(2, "choose rc, rr or cr");
 }

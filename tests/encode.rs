@@ -72,7 +72,7 @@ fn nothing_is_sent_for_which_the_disk_has_no_room() {
     place.write("items.tsv", table(10));
     // 8 of 4 TB each.
     let ran = place.run("encode --data items.tsv --encoder mock");
-    ran.fails(1, "storing the results of pending requests needs 305");
+    ran.fails(1, "storing the results of pending requests needs 29803GiB");
     ran.fails(1, "free some space or use another folder");
     assert_eq!(place.read("calls"), "");
 }

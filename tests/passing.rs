@@ -53,7 +53,7 @@ fn an_item_whose_failure_passes_is_tried_again_in_the_same_run() {
 
 #[test]
 fn what_does_not_pass_in_time_is_told_and_tried_again_by_the_next_run() {
-    let keys = "flaky = 1000000\nretry_seconds = 1\n";
+    let keys = "flaky = 1000000\nretry_seconds = 4\n";
     let place = place("", keys, &texts(20));
     let ran = place.run(&format!("{ENCODE} --json"));
     let summary = ran.json_code(4);
@@ -85,7 +85,7 @@ fn what_does_not_pass_in_time_is_told_and_tried_again_by_the_next_run() {
 #[test]
 fn a_plugin_with_which_nothing_works_ends_the_run_and_is_not_sent_everything() {
     let table = (0..200).fold("text\n".to_owned(), |table, row| table + &format!("flaky {row}\n"));
-    let place = place("", "flaky = 1000000\nretry_seconds = 1\n", &table);
+    let place = place("", "flaky = 1000000\nretry_seconds = 4\n", &table);
     let ran = place.run(&format!("{ENCODE} --json"));
     ran.fails(20, ": the server restarts; run this again later");
     let sent = (0..200).filter(|row| tries(&place, &format!("flaky {row}")) > 0).count();
