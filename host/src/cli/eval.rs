@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
+use super::source::Rows;
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::{Health, Interval, Retrieval};
@@ -17,6 +18,8 @@ pub(super) struct Arguments {
     /// Pairs to evaluate on, instead of the recipe's test files
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    rows: Rows,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
@@ -27,10 +30,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&arguments.run, arguments.device)?;
+    let data = arguments.rows.of_given(arguments.data.as_deref())?;
     if arguments.dry_run {
-        return foretell::columns(cli, &model.forecast_evaluation(arguments.data.as_deref())?, None);
+        return foretell::columns(cli, &model.forecast_evaluation(data.as_ref())?, None);
     }
-    let evaluation = model.evaluate(arguments.data.as_deref())?;
+    let evaluation = model.evaluate(data.as_ref())?;
     if cli.json {
         print::json(&json!(evaluation));
     } else {
