@@ -2,6 +2,7 @@
 //!
 //! `FUSEMIX_FUZZ_SECONDS=600 cargo test --release --workspace fuzz` goes on for ten minutes with each.
 
+use fusemix::array_file::{ArrayFile, Matrix};
 use fusemix::cache::{Fingerprint, Key, Store, list};
 use fusemix::config::{Config, Recipe, TomlFile};
 use fusemix::dataset::{Dataset, read_table};
@@ -45,6 +46,48 @@ fn fuzz_tables() {
                 (0..column.len()).for_each(|row| drop((column.cell(row), column.file(row))));
             }
             let _ = table.usual_column("text");
+        });
+    }
+}
+
+#[test]
+fn fuzz_json_and_archives() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = texts(&[
+        r#"{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "id": 2, "caption": "a"}]}"#,
+        r#"{"images": [{"filename": "1.jpg", "split": "val", "sentences": [{"raw": "a dog", "sentid": 0}]}]}"#,
+        r#"[{"regions": [{"region_id": 1, "image_id": 1, "phrase": "a clock", "x": 0}]}]"#,
+        "{\"file\": \"a.png\", \"captions\": [\"a\", \"b\"], \"meta\": {\"w\": 1.5}}\n{\"file\": null}\n",
+        "1.jpg#0\ta dog\n1.jpg#1\ta cat\n",
+    ]);
+    let mut tar = Vec::new();
+    for (name, content) in [("0.jpg", "JPEG"), ("0.txt", "a dog"), ("0.json", "{\"n\": 1}"), ("1.jpg", "")] {
+        crate::formats::add(&mut tar, name, content);
+    }
+    tar.extend([0; 1024]);
+    let parquet = folder.path().join("seed.parquet");
+    let ids = Some((0..40).map(|_| "an id").collect());
+    let matrix = Matrix { name: "latents", width: 3, present: vec![true; 40] };
+    let mut file = ArrayFile::create(&parquet, ids).unwrap().begin(matrix).unwrap();
+    (0..40).for_each(|row| file.row(&[row as f32; 3]).unwrap());
+    file.finish().unwrap();
+    let parquet = vec![std::fs::read(&parquet).unwrap()];
+    for (name, seeds) in
+        [("a.json", &json), ("a.jsonl", &json), ("a.token", &json), ("a.tar", &vec![tar]), ("a.parquet", &parquet)]
+    {
+        let path = folder.path().join(name);
+        fuzz(name, seeds, &WORDS, 2000, |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            let Ok(table) = read_table(&path) else { return };
+            for name in table.names() {
+                let Ok(column) = table.column(name) else { continue };
+                for row in 0..column.len() {
+                    drop((column.cell(row), column.member(row).map(|_| column.item(row).read())));
+                }
+            }
+            if let Some(name) = table.names().first().cloned() {
+                let _ = table.captions(&name);
+            }
         });
     }
 }

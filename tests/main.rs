@@ -11,6 +11,7 @@ mod docs;
 mod encode;
 mod faults;
 mod folders;
+mod formats;
 mod fuzz;
 mod gallery;
 mod hub;

@@ -59,12 +59,15 @@ fn what_does_not_pass_in_time_is_told_and_tried_again_by_the_next_run() {
     let summary = ran.json_code(4);
     let counts = ["encoded", "failed", "passing", "remembered"].map(|key| summary[key].as_u64().unwrap());
     assert_eq!(counts, [18, 2, 2, 0], "{summary}");
-    // At once, after half a second, and at the end.
-    let reason = "the server restarts (tried 3 times in 1 s)";
-    assert_eq!(summary["failures"][0], json!({"row": 10, "item": "\"flaky 9\"", "reason": reason, "passing": true}));
-    assert_eq!(tries(&place, "flaky 9"), 3);
+    // At once, then after twice as long each time, and at the end: as often as a loaded machine comes to it.
+    let first = tries(&place, "flaky 9");
+    assert!((3..=5).contains(&first), "{first}");
+    let failure = &summary["failures"][0];
+    let reason = failure["reason"].as_str().unwrap();
+    assert!(reason.starts_with(&format!("the server restarts (tried {first} times in ")), "{reason}");
+    assert_eq!(*failure, json!({"row": 10, "item": "\"flaky 9\"", "reason": reason, "passing": true}));
     place.run(ENCODE).fails(4, "run this again for the 2 that failed for a passing reason");
-    assert_eq!(tries(&place, "flaky 9"), 6, "without --retry-failed");
+    assert!((first + 3..=first + 5).contains(&tries(&place, "flaky 9")), "without --retry-failed");
     place.write("plugins.toml", place.read("plugins.toml").replace("flaky = 1000000", "flaky = 0"));
     assert_eq!(place.json(ENCODE)["encoded"], 2);
 

@@ -16,7 +16,7 @@ fn an_impossible_recipe_costs_nothing() {
     let cases = [
         ("one", "one.toml:2: tower `left` has `adapter = \"identity\"` and its latents have 48 values"),
         ("both", "both.toml:7: the towers `left` and `right` both have `adapter = \"identity\"`"),
-        ("kind", "kind.toml:7: tower `left` has encoders: its pair files must be .tsv or .csv"),
+        ("kind", "kind.toml:7: tower `left` has encoders: its pair files must be tables"),
     ];
     for (recipe, message) in cases {
         place.run(&format!("train {recipe}.toml --out run --device cpu")).fails(3, message);
@@ -91,7 +91,10 @@ fn a_mistake_in_a_recipe_says_what_to_do() {
         (RECIPE.replace("left = 'a'\n", ""), "has only `right`: add one for `left`; "),
         (RECIPE.replace("left = 'a'\n", ""), "train.tsv has: a, b"),
         (RECIPE.replace("left = 'a'", "left = a"), "fusion.toml:9: text must stand in quotes: key = \"text\""),
-        (RECIPE.replace("left = 'a'", "left = 'a'\nlimit = 100"), "unknown key `limit` of [[pairs]] (available: train"),
+        (
+            RECIPE.replace("left = 'a'", "left = 'a'\nvolume = 100"),
+            "unknown key `volume` of [[pairs]] (available: train",
+        ),
         (RECIPE.replace("0.003", "'1e-3'"), "`lr` of [train]: wrong type: string \"1e-3\", expected a number; numbers"),
         (RECIPE.to_owned() + "batchsize = 100\n", "unknown key `batchsize`; did you mean `batch`?"),
         (RECIPE.to_owned() + "learning_rate = 1\n", "unknown key `learning_rate`; did you mean `lr`?"),
@@ -152,7 +155,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
         place.write("odd.toml", RECIPE.replace("'train.tsv'", &format!("'{odd}'")));
         place.run("train odd.toml --out run").fails(3, words);
     }
-    place.run("encode --data . --encoder one").fails(3, "must end in .tsv");
+    place.run("encode --data . --encoder one").fails(3, "it is not a regular file");
     place.run("train . --out run").fails(3, "it is a folder");
 }
 

@@ -11,6 +11,7 @@ pub mod device;
 pub mod encode;
 pub mod eval;
 mod file_lock;
+pub mod filter;
 pub mod fit;
 pub mod gallery;
 mod kernels;

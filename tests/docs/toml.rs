@@ -61,8 +61,18 @@ fn read(place: &Place, keys: &Keys, text: &str) -> Result<(), String> {
         // Cargo's own.
         return Ok(());
     }
-    if ["tower", "train", "fit", "unpaired"].into_iter().any(has) {
-        place.write("block.toml", if has("tower") { text.to_owned() } else { format!("{TOWERS}{text}") });
+    if ["tower", "train", "fit", "unpaired", "pairs"].into_iter().any(has) {
+        let towers = |name: &str| format!("[tower.{name}]\nencoder = 'a'\n");
+        let whole = match (has("tower"), document.get("pairs")) {
+            (true, _) => text.to_owned(),
+            (false, None) => format!("{TOWERS}{text}"),
+            // Of the pairs' own towers.
+            (false, Some(pairs)) => {
+                let of = |name: &&str| pairs[0].get(name).is_some();
+                ["image", "audio", "text"].into_iter().filter(|name| of(name)).map(towers).collect::<String>() + text
+            }
+        };
+        place.write("block.toml", whole);
         let recipe = Recipe::read(&path).map_err(|error| error.to_string())?;
         return fusemix::session::check_options(&recipe).map_err(|error| error.to_string());
     }

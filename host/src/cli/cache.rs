@@ -10,7 +10,6 @@ use super::source::Source;
 use super::wording::money;
 use super::{Cli, exit, foretell, print};
 use crate::cache::{Checked, Spent, list, spent};
-use crate::dataset::read_table;
 use crate::encode::Wanted;
 use crate::session::{Exported, Prune};
 use crate::wording::count;
@@ -112,11 +111,11 @@ fn prune(cli: &Cli, choice: &Prune, yes: bool) -> Result<u8> {
     Ok(if failed { exit::FAILED } else { 0 })
 }
 
-fn forget(cli: &Cli, Source { data, encoder, column }: &Source) -> Result<u8> {
-    let table = read_table(data)?;
-    let encoder = cli.session.encoder(encoder)?;
-    let column = cli.session.column(&table, column.as_deref(), &encoder)?;
-    let forgotten = cli.session.forget_column(column, &encoder)?;
+fn forget(cli: &Cli, source: &Source) -> Result<u8> {
+    let table = source.table()?;
+    let encoder = cli.session.encoder(&source.encoder)?;
+    let (table, column) = source.open(cli, table, &encoder)?;
+    let forgotten = cli.session.forget_column(table.column(&column)?, &encoder)?;
     match cli.json {
         true => print::json(&json!({"encoder": encoder.name, "forgotten": forgotten})),
         false => say!("{}: {} forgotten; the next run encodes them again", encoder.name, count(forgotten, "latent")),
@@ -239,10 +238,10 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
 }
 
 fn export(cli: &Cli, source: &Source, id: Option<&str>, out: &Path, dry_run: bool) -> Result<u8> {
-    let Source { data, encoder, column } = source;
-    let table = read_table(data)?;
-    let encoder = cli.session.encoder(encoder)?;
-    let column = cli.session.column(&table, column.as_deref(), &encoder)?;
+    let table = source.table()?;
+    let encoder = cli.session.encoder(&source.encoder)?;
+    let (table, column) = source.open(cli, table, &encoder)?;
+    let column = table.column(&column)?;
     if dry_run {
         return foretell::encoding(cli, column, &encoder, Wanted::default());
     }

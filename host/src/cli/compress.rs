@@ -5,6 +5,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 use super::{Cli, foretell, print};
+use crate::dataset::Source;
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
 use crate::session::{Compression, Existing};
@@ -38,7 +39,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, anchors, out, data, overwrite, dry_run, device } = arguments;
     let model = cli.session.model(&run, device)?;
     if dry_run {
-        return foretell::columns(cli, &model.forecast_evaluation(data.as_deref())?, None);
+        return foretell::columns(cli, &model.forecast_evaluation(data.as_ref().map(Source::from).as_ref())?, None);
     }
     let existing = if overwrite { Existing::Overwrite } else { Existing::Keep };
     let compression = model.compress(anchors as usize, &out, existing, data.as_deref())?;

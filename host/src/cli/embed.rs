@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
+use super::source::Rows;
 use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
@@ -20,6 +21,8 @@ pub(super) struct Arguments {
     /// The file with the items
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    rows: Rows,
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
@@ -41,8 +44,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, tower, data, column, id, out, without_hubness, dry_run, device } = arguments;
-    let model = cli.session.model(&run, device)?;
+    let Arguments { run, tower, data, rows, column, id, out, without_hubness, dry_run, device } = arguments;
+    let (model, data) = (cli.session.model(&run, device)?, rows.of(&data));
     if dry_run {
         return foretell::columns(cli, &model.forecast_column(&tower, &data, column.as_deref())?, None);
     }

@@ -5,7 +5,6 @@ use anyhow::Result;
 use super::source::Source;
 use super::wording::line;
 use super::{Cli, exit, foretell, print};
-use crate::dataset::read_table;
 use crate::encode::{Encoding, Wanted};
 
 /// Fill the latent cache.
@@ -25,9 +24,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let table = read_table(&arguments.source.data)?;
+    let table = arguments.source.table()?;
     let encoder = cli.session.encoder(&arguments.source.encoder)?;
-    let column = cli.session.column(&table, arguments.source.column.as_deref(), &encoder)?;
+    let (table, column) = arguments.source.open(cli, table, &encoder)?;
+    let column = table.column(&column)?;
     let Arguments { retry_failed, max_items, .. } = arguments;
     let wanted = Wanted { retry_failed, max_items, max_cost: None, places: false };
     if arguments.dry_run {

@@ -5,6 +5,7 @@ use serde_json::json;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::source::Rows;
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::{Health, Interval, Retrieval};
@@ -21,6 +22,8 @@ pub(super) struct Arguments {
     /// Parts of the test items, in file order, that are searched one by one: 5 is COCO's "1K" of its 5,000 pictures
     #[arg(long, value_name = "N", default_value = "1")]
     folds: NonZeroUsize,
+    #[command(flatten)]
+    rows: Rows,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
@@ -31,10 +34,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let model = cli.session.model(&arguments.run, arguments.device)?;
+    let data = arguments.rows.of_given(arguments.data.as_deref())?;
     if arguments.dry_run {
-        return foretell::columns(cli, &model.forecast_evaluation(arguments.data.as_deref())?, None);
+        return foretell::columns(cli, &model.forecast_evaluation(data.as_ref())?, None);
     }
-    let evaluation = model.evaluate(arguments.data.as_deref(), arguments.folds)?;
+    let evaluation = model.evaluate(data.as_ref(), arguments.folds)?;
     if cli.json {
         print::json(&json!(evaluation));
     } else {

@@ -63,7 +63,7 @@ pub(super) fn columns(cli: &Cli, columns: &[ColumnForecast], queries: Option<(us
         print::json(&json!({"columns": columns, "queries": queries, "cost": cost}));
         return Ok(0);
     }
-    for ColumnForecast { file, column, encoder, forecast } in columns {
+    for ColumnForecast { file, column, encoder, forecast, .. } in columns {
         let Forecast { rows, cached, items, requests, cost, .. } = forecast;
         let cost = cost.map_or(String::new(), |cost| format!(", cost about {}", money(cost)));
         say!(

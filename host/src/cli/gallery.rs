@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use super::lines::lines;
+use super::source::Rows;
 use super::{Cli, exit, foretell, print};
-use crate::dataset::Dataset;
+use crate::dataset;
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
 use crate::session::{Added, GalleryColumns};
@@ -61,6 +62,8 @@ struct Source {
     /// The file with the items
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    #[command(flatten)]
+    rows: Rows,
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     column: Option<String>,
@@ -110,6 +113,10 @@ fn trimmed(name: &str) -> Result<String, Infallible> {
 }
 
 impl Source {
+    fn rows(&self) -> dataset::Source {
+        self.rows.of(&self.data)
+    }
+
     fn columns(&self) -> GalleryColumns {
         GalleryColumns { items: self.column.clone(), id: self.id.clone() }
     }
@@ -120,10 +127,10 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::Build(Build { run, tower, source, metadata, precision, out }) => {
             let model = cli.session.model(&run, source.device)?;
             if source.dry_run {
-                let columns = model.forecast_column(&tower, &source.data, source.column.as_deref())?;
+                let columns = model.forecast_column(&tower, source.rows(), source.column.as_deref())?;
                 return foretell::columns(cli, &columns, None);
             }
-            let added = model.build_gallery(&tower, &source.data, &source.columns(), &metadata, precision, &out)?;
+            let added = model.build_gallery(&tower, source.rows(), &source.columns(), &metadata, precision, &out)?;
             print_added(cli, &out, added)
         }
         Command::Add(Add { run, gallery, source }) => {
@@ -131,13 +138,12 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             if source.dry_run {
                 let opened = Gallery::open(&gallery)?;
                 let info = opened.info();
-                let is_there =
-                    |column: &&String| Dataset::open(&source.data).is_ok_and(|file| file.rows(column).is_ok());
+                let is_there = |column: &&String| source.rows().open().is_ok_and(|file| file.rows(column).is_ok());
                 let column = source.column.as_ref().or(info.item_column.as_ref().filter(is_there));
-                let columns = model.forecast_column(&info.origin.tower, &source.data, column.map(String::as_str))?;
+                let columns = model.forecast_column(&info.origin.tower, source.rows(), column.map(String::as_str))?;
                 return foretell::columns(cli, &columns, None);
             }
-            let added = model.add_to_gallery(&gallery, &source.data, &source.columns())?;
+            let added = model.add_to_gallery(&gallery, source.rows(), &source.columns())?;
             print_added(cli, &gallery, added)
         }
         Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),

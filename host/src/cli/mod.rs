@@ -6,6 +6,7 @@ mod bench;
 mod cache;
 mod compare;
 mod compress;
+mod data;
 mod devices;
 mod embed;
 mod encode;
@@ -115,6 +116,8 @@ impl Cli {
 enum Command {
     /// List plugins and encoders, with any errors
     Plugins(plugins::Arguments),
+    /// Say what is in a file of pairs, what is wrong with it, and what another file has in common with it
+    Data(data::Arguments),
     /// Fill the latent cache
     Encode(encode::Arguments),
     /// Encode missing items, then train adapters into one shared space
@@ -165,6 +168,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Plugins(options) => plugins::run(&cli, options, &arguments.global.plugins),
+        Command::Data(arguments) => data::run(&cli, arguments),
         Command::Encode(arguments) => encode::run(&cli, arguments),
         Command::Train(arguments) => train::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),

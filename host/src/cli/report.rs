@@ -4,6 +4,7 @@ use anyhow::Result;
 use std::path::PathBuf;
 
 use super::{Cli, foretell, print};
+use crate::dataset::Source;
 use crate::device::DeviceChoice;
 use crate::report::Page;
 
@@ -28,11 +29,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, data, out, dry_run, device } = arguments;
+    let data = data.map(Source::from);
     if dry_run {
-        return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_deref())?, None);
+        return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_ref())?, None);
     }
     let page = Page::create(&out)?;
-    page.write(&cli.session.model(&run, device)?.report(data.as_deref())?)?;
+    page.write(&cli.session.model(&run, device)?.report(data.as_ref())?)?;
     match cli.json {
         true => print::json(&serde_json::json!({"page": out})),
         false => say!("{}", out.display()),

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::exit::Invalid;
 use super::lines::lines;
+use super::source::Rows;
 use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::gallery::{Filter, Gallery};
@@ -30,6 +31,8 @@ pub(super) struct Arguments {
     /// The file with the items, instead of a gallery; needs --to
     #[arg(long, value_name = "FILE", requires = "to")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    rows: Rows,
     /// The tower of the items in --data
     #[arg(long, value_name = "TOWER")]
     to: Option<String>,
@@ -71,10 +74,13 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         device => device,
     };
     let model = cli.session.model(&arguments.run, device)?;
+    arguments.rows.of_given(arguments.data.as_deref())?;
     if arguments.dry_run {
         let items = queries.iter().map(|query| model.item(&arguments.from, query)).collect::<Result<Vec<_>, _>>()?;
         let columns = match (&arguments.to, &arguments.data) {
-            (Some(to), Some(data)) => model.forecast_column(to, data, arguments.column.as_deref())?,
+            (Some(to), Some(data)) => {
+                model.forecast_column(to, arguments.rows.of(data), arguments.column.as_deref())?
+            }
             _ => Vec::new(),
         };
         return foretell::columns(cli, &columns, Some(model.forecast_items(&arguments.from, &items)?));
@@ -122,6 +128,7 @@ fn in_file(model: &Model, queries: &[Vec<f32>], arguments: &Arguments) -> Result
         let line = format!("{rank:>3}  {score:>6.3}  {name}");
         (line, json!({"rank": rank, "score": score, "row": row + 1, "item": item, "file": file}))
     };
+    let data = arguments.rows.of(data);
     let found = model.search_column(queries, to, data, arguments.column.as_deref(), arguments.k.get())?;
     Ok(found.into_iter().map(|hits| (1..).zip(hits).map(shown).collect()).collect())
 }

@@ -1,10 +1,51 @@
-//! The items of a table for an encoder, as commands name them.
+//! The rows of a file, and the items of a table for an encoder, as commands name them.
 
-use std::path::PathBuf;
+use anyhow::{Result, bail};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::Cli;
+use crate::dataset::{self, Table};
+use crate::plugin::LoadedEncoder;
+
+/// The rows of a file that are meant.
+#[derive(clap::Args)]
+pub(super) struct Rows {
+    /// The folder that the files in the table are relative to, instead of the table's own
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The rows of this split, or of several: `train+restval`
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// The first N rows
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+}
+
+impl Rows {
+    /// Those of the file `data`.
+    pub(super) fn of(&self, data: &Path) -> dataset::Source {
+        dataset::Source {
+            root: self.root.clone(),
+            split: self.split.clone(),
+            limit: self.limit.map(NonZeroUsize::get),
+            ..dataset::Source::new(data)
+        }
+    }
+
+    /// Those of a file that may be given; without one there are none to choose.
+    pub(super) fn of_given(&self, data: Option<&Path>) -> Result<Option<dataset::Source>> {
+        let keys = [("root", self.root.is_some()), ("split", self.split.is_some()), ("limit", self.limit.is_some())];
+        match (data, keys.iter().find(|(_, is_given)| *is_given)) {
+            (None, Some((key, _))) => bail!("--{key} chooses rows of --data FILE, which is not given"),
+            (data, _) => Ok(data.map(|data| self.of(data))),
+        }
+    }
+}
 
 #[derive(clap::Args)]
 pub(super) struct Source {
-    /// The table with the items: .tsv or .csv with a header
+    /// The table with the items, or a folder of them: .tsv, .csv, .jsonl, .json, .parquet or .tar
     #[arg(long, value_name = "FILE")]
     pub(super) data: PathBuf,
     /// The encoder's name in plugins.toml
@@ -13,4 +54,19 @@ pub(super) struct Source {
     /// The column with the items [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     pub(super) column: Option<String>,
+    #[command(flatten)]
+    pub(super) rows: Rows,
+}
+
+impl Source {
+    /// The table, and the name of the column with the items.
+    pub(super) fn open(&self, cli: &Cli, table: Table, encoder: &LoadedEncoder) -> Result<(Table, String)> {
+        let name = cli.session.column(&table, self.column.as_deref(), encoder)?.name().to_owned();
+        Ok((table.captions(&name)?, name))
+    }
+
+    /// The rows that are meant.
+    pub(super) fn table(&self) -> Result<Table> {
+        Ok(self.rows.of(&self.data).table()?)
+    }
 }

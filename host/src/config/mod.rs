@@ -2,6 +2,7 @@
 
 mod groups;
 mod method;
+mod pair_file;
 mod pairs;
 mod plugins;
 mod recipe;

@@ -112,6 +112,17 @@ impl TomlFile {
         format!("{}:{}", self.path.display(), self.line_of(keys))
     }
 
+    /// True if `keys` lead to a value.
+    pub(crate) fn has(&self, keys: &[&str]) -> bool {
+        let Ok(root) = self.text.parse::<toml::Table>() else { return false };
+        let step = |value: Option<toml::Value>, key: &&str| match value? {
+            toml::Value::Table(mut table) => table.remove(*key),
+            toml::Value::Array(list) => list.into_iter().nth(key.parse().ok()?),
+            _ => None,
+        };
+        keys.iter().fold(Some(toml::Value::Table(root)), step).is_some()
+    }
+
     fn at_line(&self, line: usize, message: String) -> ConfigError {
         ConfigError::At { path: self.path.clone(), line, message }
     }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
+use super::pair_file::CHOICES;
 use super::toml_file::{ConfigError, TomlFile, absolute, with_nearest_key};
 use crate::dataset::may_hold_latents;
 use crate::nn::AdapterKind;
@@ -95,7 +96,7 @@ impl TowerTable {
 impl TowerEntry {
     pub(super) fn parse(file: &TomlFile, name: String, table: toml::Value) -> Result<Self, ConfigError> {
         let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
-        if PAIR_FILES.contains(&name.as_str()) || name == WEIGHT {
+        if PAIR_FILES.contains(&name.as_str()) || CHOICES.contains(&name.as_str()) || name == WEIGHT {
             return Err(wrong("this name is reserved for a key of [[pairs]]; rename the tower".into()));
         }
         let table: TowerTable =

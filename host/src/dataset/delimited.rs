@@ -8,7 +8,8 @@ use super::dialect::Dialect;
 use super::error::DataError;
 use super::records::Records;
 use super::table::Table;
-use super::text::{Text, line};
+use super::text::{Lines, Text, line};
+use super::{audiocaps, headless};
 use crate::wording::{count, short_path};
 
 /// Reads the whole of `path`, which should have this form.
@@ -20,9 +21,13 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
         line: line(&text, skipped + at),
         reason,
     };
-    let rows = &text[skipped..];
-    let dialect = said.map_or_else(|| usual.of(rows), Ok).map_err(|reason| malformed(0, reason))?;
-    let mut records = Records::new(rows, dialect);
+    if let Some((format, names)) = headless::columns(&text) {
+        let table = Table::new(path, format, names.map(str::to_owned).to_vec());
+        return rows(table, &mut Records::new(&text, Dialect::TSV), (&text, 0));
+    }
+    let body = &text[skipped..];
+    let dialect = said.map_or_else(|| usual.of(body), Ok).map_err(|reason| malformed(0, reason))?;
+    let mut records = Records::new(body, dialect);
     let mut header = ByteRecord::new();
     if records.next(&mut header).map_err(|(at, reason)| malformed(at, reason))?.is_none() {
         return Err(malformed(0, "the file is empty; the first line must name the columns".into()));
@@ -31,40 +36,54 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
     for doubt in doubts(&names, [usual, dialect]) {
         tracing::warn!("{}: {doubt}", short_path(path).display());
     }
-    let mut table = Table::new(path, names);
+    let mut table = Table::new(path, if usual == Dialect::TSV { "TSV" } else { "CSV" }, names);
     // All of the file is this column.
     table.reserve(text.len());
+    rows(table, &mut records, (&text, skipped)).map(audiocaps::with_files)
+}
+
+/// The table with the rest of the records of a text, behind the bytes that are no rows. One that has another number of cells is a row that cannot be read.
+fn rows(mut table: Table, records: &mut Records<'_>, (text, skipped): (&[u8], usize)) -> Result<Table, DataError> {
+    let (dialect, mut lines) = (records.dialect(), Lines::of(text));
+    let malformed = |path: &Path, at: usize, reason: String| DataError::Malformed {
+        path: path.to_owned(),
+        line: line(text, skipped + at),
+        reason,
+    };
     let mut quoted = Quoted::default();
     let mut record = ByteRecord::new();
-    while let Some(start) = records.next(&mut record).map_err(|(at, reason)| malformed(at, reason))? {
+    loop {
+        let next = records.next(&mut record).map_err(|(at, reason)| malformed(&table.path, at, reason))?;
         // The reader passes over empty lines. In a single column they are empty cells; elsewhere they are nothing.
         if table.width() == 1 {
             table.add_empty(records.empty_before);
         }
+        let Some(start) = next else { break };
         // Spreadsheets end rows with empty cells.
         let spare = record.iter().skip(table.width());
         if record.len() < table.width() || spare.into_iter().any(|cell| !cell.is_empty()) {
             let reason = format!("{}, but the header has {}", count(record.len(), "field"), table.width());
-            return Err(malformed(start, reason + &advice(dialect, &record, table.width())));
+            table.add_broken(lines.at(skipped + start), reason + &advice(dialect, &record, table.width()));
+            continue;
         }
         if !dialect.quotes {
             quoted.look(&record, start);
         }
-        table.add(&record);
-    }
-    if table.width() == 1 {
-        table.add_empty(records.empty_before);
+        match dialect.trims {
+            true => table.add(record.iter().map(<[u8]>::trim_ascii)),
+            false => table.add(&record),
+        }
     }
     if let Some(first) = quoted.first {
         tracing::warn!(
             "{}: {} in quotes, the first in line {}; a .tsv keeps them as part of the text. If they only enclose it, \
              rename the file to .csv, where quotes are read and tabs are found",
-            short_path(path).display(),
+            short_path(&table.path).display(),
             if quoted.cells == 1 { "1 cell stands".into() } else { format!("{} cells stand", quoted.cells) },
-            line(&text, skipped + first),
+            line(text, skipped + first),
         );
     }
-    Ok(table)
+    table.settled()
 }
 
 /// What a reader should know about a header: a delimiter that is not the usual one, and columns that cannot be named.
@@ -166,7 +185,7 @@ mod tests {
         assert_eq!(error("a.tsv", b"a\tb\n1\t2\n3\n"), "a.tsv:3: 1 field, but the header has 2");
         assert!(error("a.tsv", b"").contains("the file is empty"));
         assert!(read("a.TSV", b"a\tb\n1\t2\n").is_ok());
-        assert!(error("a.json", b"{}").contains("a table must end in .tsv or .csv"));
+        assert!(error("a.doc", b"{}").contains("no format that is read"));
         let table = read("a.tsv", b"file\tcaption\n").unwrap();
         let error = table.column("captoin").err().unwrap().to_string();
         assert!(error.contains("no column `captoin`; did you mean `caption`? (available: file, caption)"), "{error}");
@@ -239,6 +258,19 @@ mod tests {
         assert!(error(&little[..21]).contains("the file is cut"));
         assert!(error(b"\xff\xfe\0\0a\0\0\0").contains("UTF-32"));
         assert!(error(&[0xff, 0xfe, 0x00, 0xd8, b'a', 0]).contains("byte 3 is not UTF-16"));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_costs_no_table() {
+        let mut lines = vec!["image_name| comment_number| comment".to_owned()];
+        lines.extend((0..30).map(|row| format!("{}.jpg| {}| A dog, number {row} .", row / 5, row % 5)));
+        lines[20] = "3.jpg| 4   A dog without a bar .".to_owned();
+        let table = read("results.csv", lines.join("\n").as_bytes()).unwrap();
+        assert_eq!((table.len(), table.names()[2].as_str()), (30, "comment"));
+        assert_eq!(cells(&table, "comment")[6], "A dog, number 6 .");
+        let broken: Vec<_> = table.broken().iter().collect();
+        assert_eq!(broken[0].0, &19);
+        assert!(broken[0].1.starts_with("line 21: 2 fields, but the header has 3") && broken.len() == 1, "{broken:?}");
     }
 
     #[test]

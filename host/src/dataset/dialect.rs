@@ -8,6 +8,8 @@ pub(super) struct Dialect {
     pub(super) delimiter: u8,
     /// True if quotes are those of RFC 4180, false if they are ordinary characters.
     pub(super) quotes: bool,
+    /// True if the spaces around a cell are none of it.
+    pub(super) trims: bool,
 }
 
 /// Rows that must agree with the header before another delimiter than the usual one is believed.
@@ -18,9 +20,9 @@ const DELIMITERS: [(u8, &str); 4] = [(b',', "commas"), (b'\t', "tabs"), (b';', "
 
 impl Dialect {
     /// Commas, and quotes around cells.
-    pub(super) const CSV: Self = Self { delimiter: b',', quotes: true };
+    pub(super) const CSV: Self = Self { delimiter: b',', quotes: true, trims: false };
     /// Tabs, and quotes that are ordinary characters.
-    pub(super) const TSV: Self = Self { delimiter: b'\t', quotes: false };
+    pub(super) const TSV: Self = Self { delimiter: b'\t', quotes: false, trims: false };
 
     /// What a first line such as `sep=;` says, as Excel understands and some programs write it, and its bytes; none and
     /// 0 without one.
@@ -29,7 +31,7 @@ impl Dialect {
         match text[..end] {
             [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] => {
                 let breaks = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
-                (Some(Self { delimiter, quotes: true }), text.len().min(end + breaks))
+                (Some(Self { delimiter, quotes: true, trims: false }), text.len().min(end + breaks))
             }
             _ => (None, 0),
         }
@@ -38,7 +40,13 @@ impl Dialect {
     /// That of `text` in a file that should have `self`, or the reason why it cannot be told.
     pub(super) fn of(self, text: &[u8]) -> Result<Self, String> {
         let others = DELIMITERS.iter().filter(|(delimiter, _)| *delimiter != self.delimiter);
-        let mut others = others.map(|&(delimiter, name)| (Self { delimiter, quotes: true }, name));
+        // As Flickr30k has them: `name| number| comment`, with quotes that enclose nothing.
+        let is_spaced =
+            text.split(|byte| *byte == b'\n').next().is_some_and(|line| line.windows(2).any(|two| two == b"| "));
+        let mut others = others.map(|&(delimiter, name)| {
+            let spaced = is_spaced && delimiter == b'|';
+            (Self { delimiter, quotes: !spaced, trims: spaced }, name)
+        });
         if self.widths(text).next().is_none_or(|header| header > 1) {
             return Ok(self);
         }
@@ -48,6 +56,9 @@ impl Dialect {
         };
         let mut widths = other.widths(text);
         let header = widths.next();
+        if other.trims {
+            return Ok(other);
+        }
         match widths.take(ROWS).find(|width| Some(*width) != header) {
             None => Ok(other),
             Some(width) => Err(format!(

@@ -9,10 +9,17 @@ use std::path::PathBuf;
 pub enum DataError {
     #[error("cannot read {}: {cause}; check the path (paths in a recipe are relative to its folder)", path.display())]
     Read { path: PathBuf, cause: io::Error },
-    #[error("{}: a table must end in .tsv or .csv, and a file of latents in .safetensors or .npy", path.display())]
-    Format { path: PathBuf },
+    #[error("{}: {reason}", path.display())]
+    Format { path: PathBuf, reason: String },
     #[error("{}:{line}: {reason}", path.display())]
     Malformed { path: PathBuf, line: u64, reason: String },
+    #[error("{}: {broken} of {rows} rows cannot be read, the first is row {row}: {reason}; is this the right file?",
+            path.display())]
+    Broken { path: PathBuf, broken: usize, rows: usize, row: usize, reason: String },
+    #[error("{}, byte {byte}: {reason}", path.display())]
+    Archive { path: PathBuf, byte: u64, reason: String },
+    #[error("{}: {reason}", path.display())]
+    Choice { path: PathBuf, key: &'static str, reason: String },
     #[error("{}: no column `{name}`{suggestion}", path.display())]
     Column { path: PathBuf, name: String, suggestion: String },
     #[error("{}: two columns are called `{name}`; rename the one that is not meant", path.display())]
@@ -32,7 +39,7 @@ pub enum DataError {
     #[error("{}: tower `{tower}` {}", path.display(), if *precomputed {
         "is precomputed: its files must be .safetensors or .npy"
     } else {
-        "has encoders: its files must be .tsv or .csv"
+        "has encoders: its files must be tables, such as .csv, .jsonl, .parquet or .tar"
     })]
     Kind { path: PathBuf, tower: String, precomputed: bool },
 }

@@ -1,8 +1,10 @@
 //! One item: the place of its bytes.
 
 use std::borrow::Cow;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
+use super::member::Member;
 use crate::regular;
 use crate::wording::short_path;
 
@@ -16,6 +18,8 @@ pub enum Item<'a> {
     Inline(Cow<'a, [u8]>),
     /// A file.
     File(PathBuf),
+    /// A part of an archive.
+    Member(Member<'a>),
 }
 
 impl<'a> Item<'a> {
@@ -38,7 +42,8 @@ impl<'a> Item<'a> {
     pub fn read(self) -> Result<Cow<'a, [u8]>, String> {
         match self {
             Self::Inline(bytes) => Ok(bytes),
-            Self::File(path) => read(&path).map(Cow::Owned),
+            Self::File(path) => read_file(&path).map(Cow::Owned),
+            Self::Member(member) => member.read().map(Cow::Owned),
         }
     }
 
@@ -47,7 +52,16 @@ impl<'a> Item<'a> {
         if let Self::File(path) = self { Some(path) } else { None }
     }
 
-    /// The item's name in messages: the start of a text, or the path of a file.
+    /// What a file, or a part of one, is known by, and the state of the file; none for what is in memory, or not there.
+    pub(crate) fn origin(&self) -> Option<(PathBuf, Metadata)> {
+        match self {
+            Self::Inline(_) => None,
+            Self::File(path) => Some((path.clone(), fs::metadata(path).ok()?)),
+            Self::Member(member) => member.origin(),
+        }
+    }
+
+    /// The item's name in messages: the start of a text, the path of a file, or the archive and the part of it.
     pub fn name(&self) -> String {
         match self {
             Self::Inline(bytes) => {
@@ -56,10 +70,12 @@ impl<'a> Item<'a> {
                 format!("{start:?}{}", if start.len() < text.len() { "..." } else { "" })
             }
             Self::File(path) => short_path(path).display().to_string(),
+            Self::Member(member) => member.name().into_owned(),
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// The content of a file, or the reason why it cannot be read.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     regular::read(path, LARGEST).map_err(|error| format!("cannot read {}: {error}", short_path(path).display()))
 }

@@ -34,6 +34,7 @@ impl<'a> Items<'a> {
     /// modalities the encoder decides; if it does not, cells name files if one of the first does.
     pub fn new(column: Column<'a>, modality: &'a Modality, kind: Option<ItemKind>) -> Self {
         let cells = match (modality, kind) {
+            _ if column.holds_members() => Cells::Files,
             (Modality::Text, _) => Cells::Texts,
             (Modality::Image | Modality::Audio, _) => Cells::Files,
             (Modality::Other(_), Some(ItemKind::Text)) => Cells::Texts,
@@ -71,7 +72,7 @@ impl<'a> Items<'a> {
     pub fn are_files(&self) -> bool {
         match self.source {
             Source::Column(_, cells) => cells == Cells::Files,
-            Source::List(items) => items.iter().any(|item| matches!(item, Item::File(_))),
+            Source::List(items) => items.iter().any(|item| !matches!(item, Item::Inline(_))),
         }
     }
 
@@ -79,7 +80,7 @@ impl<'a> Items<'a> {
     pub fn item(&self, index: usize) -> Item<'a> {
         match self.source {
             Source::Column(column, Cells::Texts) => Item::Inline(Cow::Borrowed(column.cell(index))),
-            Source::Column(column, Cells::Files) => Item::File(column.file(index)),
+            Source::Column(column, Cells::Files) => column.item(index),
             Source::List(items) => items[index].clone(),
         }
     }
@@ -87,13 +88,31 @@ impl<'a> Items<'a> {
     /// The bytes of item `index`, or the reason why they cannot be read.
     pub fn read(&self, index: usize) -> Result<Cow<'a, [u8]>, String> {
         match self.source {
-            Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
-                Err("the cell is empty; it should name a file".into())
+            Source::Column(column, _) if column.broken(index).is_some() => {
+                Err(column.broken(index).unwrap_or_default().to_owned())
             }
+            Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
+                Err(match column.holds_members() {
+                    true => format!("{} has no `{}`", column.sample(index), column.name()),
+                    false => "the cell is empty; it should name a file".into(),
+                })
+            }
+            Source::Column(column, Cells::Files) if column.holds_members() => match self.item(index).read()? {
+                bytes if bytes.is_empty() => Err(format!("{} has no bytes", self.name(index))),
+                bytes => Ok(bytes),
+            },
             Source::Column(column, Cells::Files) => {
                 self.item(index).read().map_err(|reason| reason + no_path(column.cell(index)))
             }
             _ => self.item(index).read(),
+        }
+    }
+
+    /// The number of item `index` in messages, from 1: its row in its file.
+    pub fn number(&self, index: usize) -> usize {
+        match self.source {
+            Source::Column(column, _) => column.number(index),
+            Source::List(_) => index + 1,
         }
     }
 
@@ -103,6 +122,7 @@ impl<'a> Items<'a> {
         let mut first = 0..column.len().min(FIRST);
         match (cells, self.is_empty()) {
             (_, true) => None,
+            _ if column.holds_members() => None,
             (Cells::Texts, _) if first.clone().all(|row| names_a_file(column, row)) => {
                 Some("names files, but the names themselves are taken for the texts")
             }
@@ -119,7 +139,10 @@ impl<'a> Items<'a> {
 
     /// The name of item `index` in messages.
     pub fn name(&self, index: usize) -> String {
-        self.item(index).name()
+        match self.source {
+            Source::Column(column, _) if column.lacks_member(index) => column.sample(index),
+            _ => self.item(index).name(),
+        }
     }
 }
 

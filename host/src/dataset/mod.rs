@@ -1,27 +1,56 @@
 //! Users' data: tables of items and files of latents, one file per format.
 
+mod audiocaps;
+mod bytes_column;
+mod captions;
+mod cells;
+mod choice;
+mod coco;
 mod delimited;
 mod dialect;
+mod draft;
 mod error;
+mod fields;
+mod folder;
+mod format;
+mod headless;
+mod img2dataset;
 mod item;
 mod items;
+mod json;
+mod json_file;
+mod jsonl;
+mod karpathy;
 mod matrix;
+mod member;
 mod named;
+mod near;
+mod parquet_file;
 mod precomputed;
 mod records;
+mod shards;
+mod source;
 mod table;
+mod tar;
 mod text;
+mod token;
 mod vectors;
+mod visual_genome;
+mod wavcaps;
+mod webdataset;
 
 use std::path::Path;
 
-use dialect::Dialect;
+pub use captions::together;
 pub use error::DataError;
 pub use item::Item;
 pub use items::Items;
 pub use matrix::{Missing, PrecomputedLatents};
+pub use member::Member;
 pub use named::NamedLatents;
+pub use near::NearTexts;
 pub use precomputed::{Precomputed, holds_latents, may_hold_latents};
+pub use source::Source;
 pub use table::{Column, Table};
 
 /// A data file, whose extension tells its kind.
@@ -32,23 +61,23 @@ pub enum Dataset {
     Precomputed(Precomputed),
 }
 
-/// Reads the table at `path` into memory; its extension tells the format.
+/// Reads the table at `path` into memory; its name and its content tell the format.
 pub fn read_table(path: &Path) -> Result<Table, DataError> {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    match ending.as_deref() {
-        Some("tsv") => delimited::read(path, Dialect::TSV),
-        Some("csv") => delimited::read(path, Dialect::CSV),
-        _ => Err(DataError::Format { path: path.to_owned() }),
-    }
+    format::read(path, None)
 }
 
 impl Dataset {
     /// Reads a table, or opens a file of latents.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        if holds_latents(path) {
-            return Precomputed::open(path).map(Self::Precomputed);
+        Source::new(path).open()
+    }
+
+    /// The same rows, a row for each caption where the cells of a column are lists of them.
+    pub fn spread(self, column: &str) -> Result<Self, DataError> {
+        match self {
+            Self::Table(table) => table.captions(column).map(Self::Table),
+            latents => Ok(latents),
         }
-        read_table(path).map(Self::Table)
     }
 
     /// The file.

@@ -19,6 +19,10 @@ impl<'a> Records<'a> {
         Self { text, dialect, reader: dialect.reader().from_reader(text), empty_before: 0 }
     }
 
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Reads the next record, and returns the byte where it begins; none at the end.
     ///
     /// # Errors

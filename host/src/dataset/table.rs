@@ -1,22 +1,32 @@
 //! A table in memory: rows under named columns, independent of the file format.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::cells::Cells;
 use super::error::DataError;
-use crate::wording::suggest;
+use super::item::Item;
+use super::member::Member;
+use crate::wording::{count, short_path, suggest};
 
 /// A table, column by column.
 pub struct Table {
-    path: PathBuf,
-    names: Vec<String>,
-    columns: Vec<Cells>,
-}
-
-/// The cells of a column, end to end.
-#[derive(Default)]
-struct Cells {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    pub(super) path: PathBuf,
+    /// The folder that the files in cells are relative to.
+    pub(super) root: PathBuf,
+    /// The format's name.
+    pub(super) format: &'static str,
+    pub(super) names: Vec<String>,
+    pub(super) columns: Vec<Cells>,
+    pub(super) rows: usize,
+    /// Rows that cannot be read, with the reasons: their cells are empty.
+    pub(super) broken: BTreeMap<usize, String>,
+    /// The first of them: its line, and the reason.
+    pub(super) first_broken: Option<(u64, String)>,
+    /// The row of the file that each row is of, from 0; none if the rows are those of the file.
+    pub(super) numbers: Option<Vec<usize>>,
+    /// What a reader of the file should know, as rows that were left out.
+    pub(super) notes: Vec<String>,
 }
 
 /// One column of a [`Table`].
@@ -27,11 +37,26 @@ pub struct Column<'a> {
     cells: &'a Cells,
 }
 
+/// The most rows that may be broken: one in so many. With more of them, the file is not what it seems.
+const BROKEN: usize = 10;
+
 impl Table {
     /// A table without rows, to be filled from the file at `path`.
-    pub(super) fn new(path: &Path, names: Vec<String>) -> Self {
+    pub(super) fn new(path: &Path, format: &'static str, names: Vec<String>) -> Self {
         let columns = names.iter().map(|_| Cells::default()).collect();
-        Self { path: path.to_owned(), names, columns }
+        let root = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self {
+            path: path.to_owned(),
+            root,
+            format,
+            names,
+            columns,
+            rows: 0,
+            broken: BTreeMap::new(),
+            first_broken: None,
+            numbers: None,
+            notes: Vec::new(),
+        }
     }
 
     /// Columns.
@@ -42,23 +67,59 @@ impl Table {
     /// Reserves so many bytes in a single column.
     pub(super) fn reserve(&mut self, bytes: usize) {
         if let [column] = &mut self.columns[..] {
-            column.bytes.reserve(bytes);
+            column.reserve(bytes);
         }
     }
 
     /// Adds a row with a cell for each column.
     pub(super) fn add<'a>(&mut self, cells: impl IntoIterator<Item = &'a [u8]>) {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
-            column.bytes.extend_from_slice(cell);
-            column.ends.push(column.bytes.len());
+            column.push(cell);
         }
+        self.rows += 1;
     }
 
     /// Adds rows of empty cells.
     pub(super) fn add_empty(&mut self, rows: u64) {
-        for column in &mut self.columns {
-            column.ends.extend(std::iter::repeat_n(column.bytes.len(), rows as usize));
+        self.rows += rows as usize;
+        self.columns.iter_mut().for_each(|column| column.pad(self.rows));
+    }
+
+    /// Adds a row that cannot be read, in this line of the file.
+    pub(super) fn add_broken(&mut self, line: u64, reason: String) {
+        self.broken.insert(self.rows, format!("line {line}: {reason}"));
+        self.first_broken.get_or_insert((line, reason));
+        self.add_empty(1);
+    }
+
+    /// The table at the end of its file, with a warning about rows that cannot be read.
+    ///
+    /// # Errors
+    /// Too many of them, with the first one's line.
+    pub(super) fn settled(self) -> Result<Self, DataError> {
+        let Some((&row, reason)) = self.broken.first_key_value() else { return Ok(self) };
+        let broken = self.broken.len();
+        if broken * BROKEN > self.rows {
+            let path = self.path.clone();
+            return Err(match self.first_broken {
+                Some((line, reason)) => DataError::Malformed { path, line, reason },
+                None => DataError::Broken { path, broken, rows: self.rows, row: row + 1, reason: reason.clone() },
+            });
         }
+        Ok(self.warned())
+    }
+
+    /// The table, with a warning about rows that cannot be read.
+    pub(super) fn warned(self) -> Self {
+        let Some((&row, reason)) = self.broken.first_key_value() else { return self };
+        tracing::warn!(
+            "{}: {} of {} cannot be read, the first is row {}: {reason}",
+            short_path(&self.path).display(),
+            self.broken.len(),
+            count(self.rows, "row"),
+            row + 1
+        );
+        self
     }
 
     /// The file's path.
@@ -66,13 +127,43 @@ impl Table {
         &self.path
     }
 
+    /// The name of the file's format.
+    pub fn format(&self) -> &'static str {
+        self.format
+    }
+
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// True if there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// What a reader of the file should know, as rows that were left out.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The rows that cannot be read, from 0, with the reasons.
+    pub fn broken(&self) -> &BTreeMap<usize, String> {
+        &self.broken
+    }
+
+    /// The number of a row in the file, from 1.
+    pub fn number(&self, row: usize) -> usize {
+        self.numbers.as_ref().map_or(row, |numbers| numbers[row]) + 1
+    }
+
     /// The names of the columns, in file order.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The column called `name`.
-    pub fn column(&self, name: &str) -> Result<Column<'_>, DataError> {
+    /// The place of the column called `name`.
+    pub(super) fn index(&self, name: &str) -> Result<usize, DataError> {
         let index = self.names.iter().position(|other| other == name).ok_or_else(|| DataError::Column {
             path: self.path.clone(),
             name: name.to_owned(),
@@ -81,19 +172,18 @@ impl Table {
         if self.names[index + 1..].iter().any(|other| other == name) {
             return Err(DataError::Twice { path: self.path.clone(), name: name.to_owned() });
         }
+        Ok(index)
+    }
+
+    /// The column called `name`.
+    pub fn column(&self, name: &str) -> Result<Column<'_>, DataError> {
+        let index = self.index(name)?;
         Ok(Column { table: self, name: &self.names[index], cells: &self.columns[index] })
     }
 
     /// The default column for items of a modality: one with a usual name, or the only one.
     pub fn usual_column(&self, modality: &str) -> Result<Column<'_>, DataError> {
-        let usual: &[&str] = match modality {
-            "text" => &["text", "caption"],
-            modality => &[modality, "file", "path"],
-        };
-        let name = usual.iter().find(|name| self.names.iter().any(|other| other == *name));
-        let mut named = self.names.iter().filter(|name| !name.is_empty());
-        let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
-        match name.copied().or(only) {
+        match self.usual_name(modality) {
             Some(name) => self.column(name),
             None => Err(DataError::Unsaid {
                 path: self.path.clone(),
@@ -101,6 +191,20 @@ impl Table {
                 columns: self.names.join(", "),
             }),
         }
+    }
+
+    /// The name of the default column for items of a modality.
+    pub(super) fn usual_name(&self, modality: &str) -> Option<&str> {
+        let usual: &[&str] = match modality {
+            "text" => &["text", "caption", "captions", "txt", "raw", "comment", "TEXT"],
+            "image" => &["image", "file", "path", "jpg", "png", "webp", "image_name", "file_name", "filename"],
+            "audio" => &["audio", "file", "path", "flac", "wav", "mp3", "ogg", "file_name", "filename"],
+            modality => &[modality, "file", "path"],
+        };
+        let name = usual.iter().find_map(|name| self.names.iter().find(|other| other == name));
+        let mut named = self.names.iter().filter(|name| !name.is_empty());
+        let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
+        name.map(String::as_str).or(only)
     }
 }
 
@@ -112,7 +216,7 @@ impl<'a> Column<'a> {
 
     /// Rows below the header.
     pub fn len(&self) -> usize {
-        self.cells.ends.len()
+        self.table.rows
     }
 
     /// True if there are no rows.
@@ -120,10 +224,9 @@ impl<'a> Column<'a> {
         self.len() == 0
     }
 
-    /// The cell of row `index`, from 0.
+    /// The cell of row `index`, from 0; that of a member of an archive is its name.
     pub fn cell(&self, index: usize) -> &'a [u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.cells.ends[before]);
-        &self.cells.bytes[start..self.cells.ends[index]]
+        self.cells.cell(index)
     }
 
     /// The cells as ids, which must be texts.
@@ -135,15 +238,59 @@ impl<'a> Column<'a> {
     pub fn text(&self, index: usize) -> Result<&'a str, DataError> {
         std::str::from_utf8(self.cell(index)).map_err(|error| DataError::NotUtf8 {
             path: self.table.path.clone(),
-            row: index + 1,
+            row: self.number(index),
             column: self.name.to_owned(),
             byte: error.valid_up_to() + 1,
         })
     }
 
-    /// The file that the cell of row `index` names, relative to the table.
+    /// The number of row `index` in the file, from 1.
+    pub fn number(&self, index: usize) -> usize {
+        self.table.number(index)
+    }
+
+    /// The reason why row `index` cannot be read, if it cannot.
+    pub fn broken(&self, index: usize) -> Option<&'a str> {
+        self.table.broken.get(&index).map(String::as_str)
+    }
+
+    /// The file that the cell of row `index` names, relative to the table or its `root`.
     pub fn file(&self, index: usize) -> PathBuf {
-        self.table.path.parent().unwrap_or(Path::new("")).join(path(self.cell(index)))
+        self.table.root.join(path(self.cell(index)))
+    }
+
+    /// True if the column holds members of archives, not cells.
+    pub fn holds_members(&self) -> bool {
+        self.cells.members.is_some()
+    }
+
+    /// The member of an archive in row `index`; none if the row has none.
+    pub fn member(&self, index: usize) -> Option<Member<'a>> {
+        let members = self.cells.members.as_ref()?;
+        let place = *members.places.get(index)?;
+        let archive = members.archives.get(place.archive as usize)?;
+        Some(Member { archive, place, name: self.cell(index), root: &self.table.root })
+    }
+
+    /// True if the column holds members, but row `index` has none.
+    pub(super) fn lacks_member(&self, index: usize) -> bool {
+        self.holds_members() && self.member(index).is_none()
+    }
+
+    /// What row `index` is called where its item is not there: by its key, if there is one.
+    pub(super) fn sample(&self, index: usize) -> String {
+        match self.table.column("key").map(|keys| keys.cell(index)) {
+            Ok(key) if !key.is_empty() => format!("sample {}", String::from_utf8_lossy(key)),
+            _ => format!("row {}", self.number(index)),
+        }
+    }
+
+    /// The item of row `index` in a column of files.
+    pub fn item(&self, index: usize) -> Item<'a> {
+        match self.member(index) {
+            Some(member) => Item::Member(member),
+            None => Item::File(self.file(index)),
+        }
     }
 
     /// The table's file.

@@ -73,6 +73,26 @@ pub(super) fn line(text: &[u8], at: usize) -> u64 {
     line
 }
 
+/// The numbers of lines of a text, asked for in order.
+pub(super) struct Lines<'a> {
+    text: &'a [u8],
+    /// A byte that was asked for, and its line.
+    known: (usize, u64),
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self { text, known: (0, 1) }
+    }
+
+    /// The number of the line that begins at this byte, which is no smaller than the last.
+    pub(super) fn at(&mut self, byte: usize) -> u64 {
+        let (start, line) = self.known;
+        self.known = (byte, line - 1 + self::line(&self.text[start..], byte - start));
+        self.known.1
+    }
+}
+
 /// What follows the end of a line, if a text begins with one.
 pub(super) fn without_end(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"\r\n").or_else(|| text.strip_prefix(b"\n")).or_else(|| text.strip_prefix(b"\r"))
@@ -88,6 +108,8 @@ mod tests {
             let at = |char: char| line(text.as_bytes(), text.find(char).unwrap());
             assert_eq!([at('a'), at('b'), at('c')], [1, 2, 3], "{text:?}");
             assert_eq!(line(text.as_bytes(), text.len()), 3);
+            let mut lines = Lines::of(text.as_bytes());
+            assert_eq!(["a", "b", "c"].map(|start| lines.at(text.find(start).unwrap())), [1, 2, 3]);
         }
     }
 }

@@ -174,7 +174,7 @@ impl<'a> ColumnRows<'a> {
 
     fn fail(&mut self, row: usize, Reason { text, passing }: Reason) {
         self.settled += 1;
-        self.failures.push(Failure { row: row + 1, item: self.items.name(row), reason: text, passing });
+        self.failures.push(Failure { row: self.items.number(row), item: self.items.name(row), reason: text, passing });
     }
 
     /// The failures in file order, and the places.

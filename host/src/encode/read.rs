@@ -2,13 +2,12 @@
 //! not read.
 
 use rayon::prelude::*;
-use std::fs;
 use std::sync::mpsc::SyncSender;
 use std::time::SystemTime;
 
 use super::column::is_enough;
 use crate::cache::{FileStamps, Key, Known, Shelf};
-use crate::dataset::{Item, Items};
+use crate::dataset::Items;
 use crate::stop::Stop;
 
 /// Rows per chunk, and bytes excluding the last items; two chunks wait at a time.
@@ -75,8 +74,8 @@ impl Reading<'_> {
             return none;
         }
         let key = |row| {
-            let Item::File(path) = self.items.item(row) else { return None };
-            self.files.stamps.get(self.items.modality(), &path, &fs::metadata(&path).ok()?)
+            let (path, metadata) = self.items.item(row).origin()?;
+            self.files.stamps.get(self.items.modality(), &path, &metadata)
         };
         let keys: Vec<Option<Key>> = rows.into_par_iter().map(key).collect();
         let present: Vec<Key> = keys.iter().flatten().copied().collect();
@@ -92,16 +91,12 @@ impl Reading<'_> {
 
     fn read(&self, row: usize) -> Read {
         let (modality, start) = (self.items.modality(), SystemTime::now());
-        let path = match self.items.item(row) {
-            Item::File(path) => Some(path),
-            Item::Inline(_) => None,
-        };
-        let file = path.and_then(|path| Some((fs::metadata(&path).ok()?, path)));
+        let file = self.items.item(row).origin();
         match self.items.read(row) {
             Err(reason) => Read::Failed { row, reason },
             Ok(bytes) => {
                 let key = Key::of(modality, &bytes);
-                if let Some((metadata, path)) = file {
+                if let Some((path, metadata)) = file {
                     self.files.stamps.put(modality, &path, &metadata, start, key);
                 }
                 Read::Whole { row, key, bytes: bytes.into_owned() }
@@ -117,13 +112,12 @@ pub fn keys(items: Items<'_>, files: Files<'_>, stop: &Stop) -> Vec<Option<Key>>
         if stop.is_asked() {
             return None;
         }
-        let (start, file) = (SystemTime::now(), items.item(row).into_file());
-        let file = file.and_then(|path| Some((fs::metadata(&path).ok()?, path)));
+        let (start, file) = (SystemTime::now(), items.item(row).origin());
         let known = file.as_ref().filter(|_| files.trusted);
-        let known = known.and_then(|(metadata, path)| files.stamps.get(modality, path, metadata));
+        let known = known.and_then(|(path, metadata)| files.stamps.get(modality, path, metadata));
         known.or_else(|| {
             let key = Key::of(modality, &items.read(row).ok()?);
-            if let Some((metadata, path)) = file {
+            if let Some((path, metadata)) = file {
                 files.stamps.put(modality, &path, &metadata, start, key);
             }
             Some(key)

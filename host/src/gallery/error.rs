@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::filter::FilterError;
 use crate::wording::suggest;
 
 /// An error of a gallery.
@@ -81,10 +82,8 @@ pub enum GalleryError {
     #[error("there is no row {row}: the gallery has {rows}; count from 0")]
     Row { row: usize, rows: usize },
 
-    #[error(
-        "the filter `{text}` needs {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`"
-    )]
-    Filter { text: String, wanted: &'static str, place: String },
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error("the gallery has no column `{column}`{}", suggest(column, columns.iter().map(String::as_str)))]
     NoColumn { column: String, columns: Vec<String> },
 }

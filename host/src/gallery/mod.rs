@@ -15,11 +15,9 @@
 //! never changes, so readers take no lock.
 
 mod building;
-mod condition;
 mod error;
 mod exhibit;
 mod file;
-mod filter;
 mod ids;
 mod info;
 mod lines;
@@ -35,10 +33,10 @@ mod vectors;
 mod verify;
 mod writer;
 
+pub use crate::filter::Filter;
 pub use building::{Building, check_place};
 pub use error::GalleryError;
 pub use exhibit::Exhibit;
-pub use filter::Filter;
 pub use info::{Dtype, GalleryInfo};
 pub use origin::Origin;
 pub use snapshot::Gallery;

@@ -104,8 +104,16 @@ impl Gallery {
     }
 
     fn kept(&self, filter: &Filter) -> Result<RowSet, GalleryError> {
-        let filter = filter.of(&self.info().columns)?;
-        self.live.filtered(|row| filter.keeps(&self.lines, row))
+        let columns = &self.info().columns;
+        let field = |name: &str| match columns.iter().position(|column| column == name) {
+            Some(index) => Some(index + 1),
+            None => (name == "id").then_some(0),
+        };
+        let filter = filter.of(field).map_err(|column| {
+            let columns = std::iter::once("id".to_owned()).chain(columns.iter().cloned()).collect();
+            GalleryError::NoColumn { column: column.to_owned(), columns }
+        })?;
+        self.live.filtered(|row| filter.keeps(|field| self.lines.cell(row, field)))
     }
 }
 

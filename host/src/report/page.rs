@@ -117,6 +117,7 @@ impl Display for Item<'_> {
         let (picture, name) = match self.0 {
             Shown::Text(text) => (None, text),
             Shown::Picture(path, name) => (Picture::read(path), name),
+            Shown::Bytes(bytes, name) => (Picture::of(bytes), name),
         };
         let name = Escaped(name);
         match picture {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{ImageFormat, ImageReader, Limits};
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 /// The longer side of a thumbnail, in pixels.
@@ -17,7 +17,16 @@ pub struct Picture(Vec<u8>);
 impl Picture {
     /// Reads and shrinks a picture; `None` if it cannot be read as one.
     pub fn read(path: &Path) -> Option<Self> {
-        let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+        Self::shrunk(ImageReader::open(path).ok()?)
+    }
+
+    /// Shrinks the picture in these bytes; `None` if they are none.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        Self::shrunk(ImageReader::new(Cursor::new(bytes)))
+    }
+
+    fn shrunk(reader: ImageReader<impl BufRead + Seek>) -> Option<Self> {
+        let mut reader = reader.with_guessed_format().ok()?;
         let mut limits = Limits::default();
         limits.max_alloc = Some(MEMORY);
         reader.limits(limits);

@@ -8,7 +8,7 @@ use super::evaluate::Tested;
 use super::model::Model;
 use super::{Error, Session};
 use crate::config::PairEnd;
-use crate::dataset::{DataError, Dataset};
+use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::eval::{Interval, Sample};
 
@@ -74,8 +74,12 @@ impl Session {
     pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
         check_distinct(runs)?;
         let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
-        let mut files: Vec<PathBuf> = Vec::new();
-        data.iter().for_each(|file| files.extend((!files.contains(file)).then(|| file.clone())));
+        let mut files: Vec<Source> = Vec::new();
+        data.iter().map(Source::from).for_each(|file| {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        });
         for run in runs {
             let model = self.model(run, device)?;
             if files.is_empty() {
@@ -126,9 +130,9 @@ pub(super) fn check_distinct(runs: &[PathBuf]) -> Result<(), Error> {
 
 impl Model {
     /// The test files of the recipe, each once.
-    pub(super) fn test_files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        for file in self.recipe.pairs.iter().filter_map(|entry| entry.test.clone()) {
+    pub(super) fn test_files(&self) -> Vec<Source> {
+        let mut files: Vec<Source> = Vec::new();
+        for file in self.recipe.pairs.iter().filter_map(|entry| Some(entry.test.as_ref()?.with_columns(Vec::new()))) {
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -158,13 +162,13 @@ impl Model {
     }
 
     /// Its queries between all towers, or those that the pairs of another run are `among`.
-    fn judge(&self, files: &[PathBuf], among: Option<&[([String; 2], String)]>) -> Result<Judged, Error> {
+    fn judge(&self, files: &[Source], among: Option<&[([String; 2], String)]>) -> Result<Judged, Error> {
         let mut tested: Vec<Tested> = Vec::new();
         match files {
             [] => tested = self.held_out(None)?,
             files => {
                 for file in files {
-                    tested.extend(self.held_out(Some(Path::new(file)))?);
+                    tested.extend(self.held_out(Some(file))?);
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::model::{Model, digest};
 use super::{Error, Existing};
+use crate::dataset::Source;
 use crate::eval::{Interval, Sample};
 use crate::fit::compressed;
 use crate::run::RunFolder;
@@ -46,7 +47,7 @@ impl Model {
             return Err(Error::NoPlace { path: out.to_owned(), name });
         }
         let folder = RunFolder::create(out, existing == Existing::Overwrite)?;
-        let tested = self.held_out(data)?;
+        let tested = self.held_out(data.map(Source::from).as_ref())?;
         let judged = |space: &Space| {
             let pairs = tested.iter().map(|tested| &tested.pairs);
             Sample::of(pairs, space, &self.session.stop)?.ok_or(Error::Stopped)

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Error;
 use super::model::Model;
 use crate::array_file::{ArrayFile, Matrix};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Source};
 
 /// A file of embeddings.
 #[derive(Clone, Debug)]
@@ -26,18 +26,17 @@ impl Model {
     pub fn embed_column(
         &self,
         tower: &str,
-        data: &Path,
+        data: impl Into<Source>,
         [column, id]: [Option<&str>; 2],
         (out, with_hubness): (&Path, bool),
     ) -> Result<EmbeddedColumn, Error> {
         let tower = self.tower(tower)?;
-        let file = Dataset::open(data)?;
-        let column = self.column(tower, &file, column)?;
+        let (file, column) = self.items_in(tower, &data.into(), column)?;
         let ids = match (id, &file) {
             (None, _) => None,
             (Some(id), Dataset::Table(table)) => Some(table.column(id)?.ids()?),
             (Some(id), Dataset::Precomputed(_)) => {
-                return Err(Error::NoColumn { path: data.to_owned(), column: id.to_owned() });
+                return Err(Error::NoColumn { path: file.path().to_owned(), column: id.to_owned() });
             }
         };
         let out = ArrayFile::create(out, ids)?;

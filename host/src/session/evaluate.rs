@@ -3,14 +3,13 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::model::{Model, digest};
 use super::towers::Towers;
 use super::{Error, Event, Session};
-use crate::config::PairEnd;
-use crate::dataset::{DataError, Dataset};
+use crate::config::{PairEnd, PairsEntry};
+use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
 use crate::run::{Overlap, RunError, Seen};
 use crate::stop::GoOn;
@@ -76,7 +75,7 @@ impl Tested {
 impl Model {
     /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`; each query is
     /// searched within its one of `folds` parts.
-    pub fn evaluate(&self, data: Option<&Path>, folds: NonZeroUsize) -> Result<Evaluation, Error> {
+    pub fn evaluate(&self, data: Option<&Source>, folds: NonZeroUsize) -> Result<Evaluation, Error> {
         let (tested, folds) = (self.held_out(data)?, folds.get());
         if let Some(small) = tested.iter().find(|tested| tested.pairs.fewer() < folds) {
             return Err(Error::Folds { path: small.file.path().to_owned(), items: small.pairs.fewer(), folds });
@@ -121,6 +120,21 @@ impl Model {
         done
     }
 
+    /// The rows that a pair set is tested on: of `data`, or of its own file; with a row for each caption of any set
+    /// that is tested on the same ones.
+    pub(super) fn tested(&self, data: Option<&Source>, entry: &PairsEntry) -> Option<Source> {
+        let rows = |entry: &PairsEntry| data.or(entry.test.as_ref()).map(|source| source.with_columns(Vec::new()));
+        let own = rows(entry)?;
+        let mut columns: Vec<Vec<String>> = Vec::new();
+        for end in self.recipe.pairs.iter().filter(|other| rows(other).as_ref() == Some(&own)).flat_map(|set| &set.ends)
+        {
+            if !columns.contains(&end.columns) {
+                columns.push(end.columns.clone());
+            }
+        }
+        Some(own.with_columns(columns))
+    }
+
     pub(super) fn retrieval(&self, tested: &[Tested]) -> Result<Vec<Retrieval>, Error> {
         let mut found = Vec::new();
         for tested in tested {
@@ -131,7 +145,7 @@ impl Model {
 
     /// The pairs to evaluate on, of the recipe's test files or of `data`: each pair set whose columns the file has,
     /// then every other two towers whose items are side by side in one file.
-    pub(super) fn held_out(&self, data: Option<&Path>) -> Result<Vec<Tested>, Error> {
+    pub(super) fn held_out(&self, data: Option<&Source>) -> Result<Vec<Tested>, Error> {
         // What is wrong with one of them must not show after others were paid for.
         for tower in 0..self.recipe.towers.len() {
             self.towers().encoders(tower)?;
@@ -143,14 +157,14 @@ impl Model {
             return Err(RunError::Changed { path }.into());
         }
         let seen = Seen::load(&path).map_err(|cause| Error::Read { path, cause })?;
-        let mut files: BTreeMap<PathBuf, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
+        let mut files: BTreeMap<Source, (Arc<Dataset>, Vec<PairEnd>)> = BTreeMap::new();
         let mut tested: Vec<Tested> = Vec::new();
         for entry in &self.recipe.pairs {
-            let Some(path) = data.or(entry.test.as_deref()) else { continue };
-            if !files.contains_key(path) {
-                files.insert(path.to_owned(), (Arc::new(Dataset::open(path)?), Vec::new()));
+            let Some(source) = self.tested(data, entry) else { continue };
+            if !files.contains_key(&source) {
+                files.insert(source.clone(), (Arc::new(source.open()?), Vec::new()));
             }
-            let (file, ends) = files.get_mut(path).expect("it was just put there");
+            let (file, ends) = files.get_mut(&source).expect("it was just put there");
             let columns = entry.ends.each_ref().map(|end| end.column.as_str());
             match file.paired_rows(columns) {
                 // Another set may have its columns in this file.
@@ -181,7 +195,7 @@ impl Model {
             }
         }
         match (tested.is_empty(), data) {
-            (true, Some(data)) => Err(Error::OtherColumns { path: data.to_owned() }),
+            (true, Some(data)) => Err(Error::OtherColumns { path: data.path.clone() }),
             (true, None) => Err(Error::NoTest),
             _ => Ok(tested),
         }

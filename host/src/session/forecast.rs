@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::compare::check_distinct;
 use super::fit::Plan;
@@ -10,7 +10,7 @@ use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
 use crate::config::{PairEnd, Recipe};
-use crate::dataset::{Dataset, Item};
+use crate::dataset::{Dataset, Item, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
 
@@ -23,6 +23,9 @@ pub struct ColumnForecast {
     pub column: String,
     /// The encoder's name in plugins.toml.
     pub encoder: String,
+    /// The rows of the table.
+    #[serde(skip)]
+    pub source: Source,
     /// The counts. Items that several columns hold are sent once, but counted in each.
     #[serde(flatten)]
     pub forecast: Forecast,
@@ -31,7 +34,7 @@ pub struct ColumnForecast {
 /// The columns that a use-case encodes, each once.
 struct Columns<'a> {
     towers: Towers<'a>,
-    known: BTreeSet<(PathBuf, String, String)>,
+    known: BTreeSet<(Source, String, String)>,
     all: Vec<ColumnForecast>,
 }
 
@@ -43,12 +46,12 @@ impl Session {
         plan.check(&towers)?;
         let mut columns = Columns::new(towers);
         for entry in &recipe.pairs {
-            for path in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
-                columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
+            for source in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
+                columns.add_pairs(source, &entry.ends)?;
             }
         }
         for entry in recipe.unpaired.iter().filter(|_| plan.takes_unpaired()) {
-            columns.add(&Dataset::open(&entry.train)?, entry.end.tower, &entry.end.column)?;
+            columns.add(&entry.train, &entry.train.open()?, entry.end.tower, &entry.end.column)?;
         }
         Ok(columns.all)
     }
@@ -63,7 +66,7 @@ impl Session {
         device: DeviceChoice,
     ) -> Result<Vec<ColumnForecast>, Error> {
         check_distinct(runs)?;
-        let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.to_vec());
+        let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.iter().map(Source::from).collect::<Vec<_>>());
         for run in runs {
             let model = self.model(run, device)?;
             if files.is_empty() {
@@ -71,7 +74,7 @@ impl Session {
             }
             for file in &files {
                 for column in model.forecast_evaluation(Some(file))? {
-                    let key = |of: &ColumnForecast| (of.file.clone(), of.column.clone(), of.encoder.clone());
+                    let key = |of: &ColumnForecast| (of.source.clone(), of.column.clone(), of.encoder.clone());
                     if !all.iter().any(|known| key(known) == key(&column)) {
                         all.push(column);
                     }
@@ -84,17 +87,17 @@ impl Session {
 
 impl Model {
     /// The forecast of [`Model::evaluate`].
-    pub fn forecast_evaluation(&self, data: Option<&Path>) -> Result<Vec<ColumnForecast>, Error> {
+    pub fn forecast_evaluation(&self, data: Option<&Source>) -> Result<Vec<ColumnForecast>, Error> {
         let mut columns = Columns::new(self.towers());
         let mut any = false;
         for entry in &self.recipe.pairs {
-            if let Some(path) = data.or(entry.test.as_deref()) {
-                any |= columns.add_pairs(&Dataset::open(path)?, &entry.ends)?;
+            if let Some(source) = self.tested(data, entry) {
+                any |= columns.add_pairs(&source, &entry.ends)?;
             }
         }
         match (any, data) {
             (true, _) => Ok(columns.all),
-            (false, Some(data)) => Err(Error::OtherColumns { path: data.to_owned() }),
+            (false, Some(data)) => Err(Error::OtherColumns { path: data.path.clone() }),
             (false, None) => Err(Error::NoTest),
         }
     }
@@ -103,13 +106,13 @@ impl Model {
     pub fn forecast_column(
         &self,
         tower: &str,
-        data: &Path,
+        data: impl Into<Source>,
         column: Option<&str>,
     ) -> Result<Vec<ColumnForecast>, Error> {
-        let (tower, file) = (self.tower(tower)?, Dataset::open(data)?);
-        let column = self.column(tower, &file, column)?;
+        let (tower, source) = (self.tower(tower)?, data.into());
+        let (file, column) = self.items_in(tower, &source, column)?;
         let mut columns = Columns::new(self.towers());
-        columns.add(&file, tower, &column)?;
+        columns.add(&source, &file, tower, &column)?;
         Ok(columns.all)
     }
 
@@ -133,25 +136,26 @@ impl<'a> Columns<'a> {
     }
 
     /// Both sides of a pair set; false if the file lacks one.
-    fn add_pairs(&mut self, file: &Dataset, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+    fn add_pairs(&mut self, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+        let file = source.open()?;
         let is_there = ends.iter().all(|end| file.rows(&end.column).is_ok());
         if is_there {
-            ends.iter().try_for_each(|end| self.add(file, end.tower, &end.column))?;
+            ends.iter().try_for_each(|end| self.add(source, &file, end.tower, &end.column))?;
         }
         Ok(is_there)
     }
 
-    fn add(&mut self, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {
+    fn add(&mut self, source: &Source, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {
         // Latents that are there cost nothing.
         let Dataset::Table(table) = file else { return Ok(()) };
         for encoder in self.towers.encoders(tower)? {
-            if !self.known.insert((file.path().to_owned(), column.to_owned(), encoder.name.clone())) {
+            if !self.known.insert((source.clone(), column.to_owned(), encoder.name.clone())) {
                 continue;
             }
             let forecast = self.towers.session().forecast(table.column(column)?, &encoder, Wanted::default())?;
             let forecast = forecast.ok_or(Error::Stopped)?;
             let (file, column, encoder) = (file.path().to_owned(), column.to_owned(), encoder.name.clone());
-            self.all.push(ColumnForecast { file, column, encoder, forecast });
+            self.all.push(ColumnForecast { file, column, encoder, source: source.clone(), forecast });
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod given;
 mod model;
 mod query;
 mod report;
+mod survey;
 mod towers;
 
 use std::collections::HashMap;
@@ -51,6 +52,7 @@ pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
+pub use survey::{Common, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
 
 /// Settings of a session.
 #[derive(Clone)]

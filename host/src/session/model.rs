@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::towers::Towers;
 use super::{Error, Session};
 use crate::config::Recipe;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Source};
 use crate::device::{self, DeviceChoice};
 use crate::run::{RunError, RunFolder, RunInfo};
 use crate::space::Space;
@@ -95,6 +95,21 @@ impl Model {
     /// Its towers, whose encoders must be those of the run.
     pub(super) fn towers(&self) -> Towers<'_> {
         Towers::new(&self.session, &self.recipe, Some(&self.info))
+    }
+
+    /// The rows of a file with a tower's items, and their column: the named one, the recipe's, or the default for the
+    /// modality. Where the cells are lists of captions, each has a row.
+    pub(super) fn items_in(
+        &self,
+        tower: usize,
+        source: &Source,
+        named: Option<&str>,
+    ) -> Result<(Dataset, String), Error> {
+        let ends = self.recipe.pairs.iter().flat_map(|pairs| &pairs.ends);
+        let several = ends.filter(|end| end.tower == tower && end.columns.len() > 1 && named.is_none());
+        let file = source.with_columns(several.map(|end| end.columns.clone()).take(1).collect()).open()?;
+        let column = self.column(tower, &file, named)?;
+        Ok((file.spread(&column)?, column))
     }
 
     /// The column with a tower's items: the named one, the recipe's, or the default for the modality.

@@ -10,7 +10,7 @@ use super::model::Model;
 use super::{Error, Session};
 use crate::cache::{Key, Known};
 use crate::config::TowerSource;
-use crate::dataset::{DataError, Dataset, Item, Items};
+use crate::dataset::{DataError, Item, Items, Source};
 use crate::encode::{EncodeError, Latent, Wanted, encode_once};
 use crate::eval::nearest;
 use crate::latents::{Dense, Latents};
@@ -103,14 +103,13 @@ impl Model {
         &self,
         queries: &[Vec<f32>],
         to: &str,
-        data: &Path,
+        data: impl Into<Source>,
         column: Option<&str>,
         k: usize,
     ) -> Result<Vec<Vec<Found>>, Error> {
         let to = self.tower(to)?;
         self.check_queries(queries)?;
-        let file = Dataset::open(data)?;
-        let column = self.column(to, &file, column)?;
+        let (file, column) = self.items_in(to, &data.into(), column)?;
         let towers = self.towers();
         let distinct = towers.side(to, &file, &column)?.distinct();
         let embeddings = self.embed_all(to, &*distinct.latents)?;

@@ -1,13 +1,13 @@
 //! The results of a run: curves, retrieval on held-out pairs, and what those find.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Error;
 use super::evaluate::Tested;
 use super::model::Model;
 use crate::config::Method;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Item, Source};
 use crate::eval::{Retrieval, nearest};
 use crate::run::{Metrics, Overlap, RunInfo, TowerInfo, read_metrics};
 
@@ -75,11 +75,13 @@ pub enum Shown {
     Text(String),
     /// The file of a picture, and its name.
     Picture(PathBuf, String),
+    /// The bytes of a picture in an archive, and its name.
+    Bytes(Vec<u8>, String),
 }
 
 impl Model {
     /// The run's curves, its retrieval on the recipe's test files or on `data`, and what those pairs find.
-    pub fn report(&self, data: Option<&Path>) -> Result<Report, Error> {
+    pub fn report(&self, data: Option<&Source>) -> Result<Report, Error> {
         let tested = self.held_out(data)?;
         let retrieval = self.retrieval(&tested)?;
         let (loss, recall) = self.curves()?;
@@ -212,6 +214,9 @@ impl Way<'_> {
         let (Some("image"), Dataset::Table(table)) = (self.modalities[side].as_deref(), file) else {
             return Ok(Shown::Text(name));
         };
-        Ok(Shown::Picture(table.column(column)?.file(row), name))
+        Ok(match table.column(column)?.item(row) {
+            Item::File(path) => Shown::Picture(path, name),
+            item => item.read().map_or(Shown::Text(name.clone()), |bytes| Shown::Bytes(bytes.into_owned(), name)),
+        })
     }
 }

@@ -1,15 +1,15 @@
 //! The plan of a training: the recipe's files, requirements and pairs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
 use super::super::{Error, Event};
+use super::near::warn_of_near;
 use super::options::MethodOptions;
 use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
-use crate::dataset::{DataError, Dataset};
+use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
 use crate::fit::{ClosedForm, Hubs, PairSet, Setting};
@@ -39,14 +39,14 @@ struct PairFiles {
 
 impl PairFiles {
     fn open(recipe: &Recipe, index: usize, entry: &PairsEntry) -> Result<Self, Error> {
-        let open = |path: &PathBuf, key: &str| {
-            let file = Dataset::open(path).map_err(|error| at(recipe, &["pairs", &index.to_string(), key], error))?;
+        let open = |source: &Source, key: &str| {
+            let file = source.open().map_err(|error| at(recipe, ["pairs", &index.to_string(), key], error))?;
             let rows = file.paired_rows(entry.ends.each_ref().map(|end| end.column.as_str()))?;
             Ok::<_, Error>((file, rows))
         };
         let (train, rows) = open(&entry.train, "train")?;
-        let other = |path: &Option<PathBuf>, key| {
-            Ok::<_, Error>(path.as_ref().map(|path| open(path, key)).transpose()?.map(|(file, _)| file))
+        let other = |source: &Option<Source>, key| {
+            Ok::<_, Error>(source.as_ref().map(|source| open(source, key)).transpose()?.map(|(file, _)| file))
         };
         let validation = other(&entry.validation, "validation")?;
         // Evaluation must not fail after hours of training for a mistake in the recipe.
@@ -55,10 +55,16 @@ impl PairFiles {
     }
 }
 
-/// An error of a file that a recipe names: one that is not there is a mistake in the recipe's line.
-fn at(recipe: &Recipe, keys: &[&str], error: DataError) -> Error {
+/// An error of a file that a recipe names: one that is not there, or lacks the rows, is a mistake in the recipe's line.
+fn at(recipe: &Recipe, keys: [&str; 3], error: DataError) -> Error {
     match error {
-        DataError::Read { .. } => recipe.file.error_at(keys, error.to_string()).into(),
+        DataError::Read { .. } => recipe.file.error_at(&keys, error.to_string()).into(),
+        DataError::Choice { key, .. } => {
+            let [list, index, file] = keys;
+            let places: [&[&str]; 2] = [&[list, index, file, key], &[list, index, key]];
+            let place = places.into_iter().find(|place| recipe.file.has(place)).unwrap_or(&keys);
+            recipe.file.error_at(place, error.to_string()).into()
+        }
         error => error.into(),
     }
 }
@@ -84,8 +90,7 @@ impl<'a> Plan<'a> {
         let files = recipe.pairs.iter().enumerate().map(|(index, entry)| PairFiles::open(recipe, index, entry));
         let files = files.collect::<Result<_, _>>()?;
         let unpaired = recipe.unpaired.iter().enumerate().map(|(index, UnpairedEntry { train, end })| {
-            let file =
-                Dataset::open(train).map_err(|error| at(recipe, &["unpaired", &index.to_string(), "train"], error))?;
+            let file = train.open().map_err(|error| at(recipe, ["unpaired", &index.to_string(), "train"], error))?;
             file.rows(&end.column)?;
             Ok::<_, Error>(file)
         });
@@ -264,7 +269,9 @@ impl<'a> Plan<'a> {
         let stacked = |parts: Vec<_>| (!parts.is_empty()).then(|| Arc::new(Stacked::new(parts)) as Arc<dyn Latents>);
         let unpaired = unpaired.into_iter().map(stacked).collect();
         for (entry, files) in self.recipe.pairs.iter().zip(&self.files) {
-            for file in files.validation.iter().chain(&files.test) {
+            let held_out: Vec<&Dataset> = files.validation.iter().chain(&files.test).collect();
+            warn_of_near(towers, &entry.ends, &files.train, &held_out)?;
+            for file in held_out {
                 let pairs = towers.keys(&entry.ends, file)?;
                 towers.session().warn_of_overlap(file.path(), &seen.shared(self.names(&entry.ends), &pairs));
             }

@@ -10,7 +10,7 @@ use labels::Labels;
 use super::encode::listed;
 use super::model::Model;
 use super::{Error, Event};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Source};
 use crate::gallery::{Building, Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer, check_place};
 use crate::latents::Latents;
 use crate::pairs::Side;
@@ -62,7 +62,7 @@ impl Model {
     pub fn build_gallery(
         &self,
         tower: &str,
-        data: &Path,
+        data: impl Into<Source>,
         columns: &GalleryColumns,
         metadata: &[String],
         dtype: Dtype,
@@ -73,7 +73,7 @@ impl Model {
             return Err(Error::Reserved { column: column.clone() });
         }
         let origin = self.origin(tower)?;
-        let additions = self.additions(tower, Dataset::open(data)?, columns, metadata)?;
+        let additions = self.additions(tower, &data.into(), columns, metadata)?;
         let info = GalleryInfo {
             width: self.space.width(),
             dtype,
@@ -90,19 +90,25 @@ impl Model {
 
     /// Adds the items in `data` to the gallery in `gallery`, replacing items with the same id. Columns that are not
     /// named are those that the gallery was built with.
-    pub fn add_to_gallery(&self, gallery: &Path, data: &Path, columns: &GalleryColumns) -> Result<Added, Error> {
+    pub fn add_to_gallery(
+        &self,
+        gallery: &Path,
+        data: impl Into<Source>,
+        columns: &GalleryColumns,
+    ) -> Result<Added, Error> {
         // Others may write while this encodes.
         let info = Gallery::open(gallery)?.info().clone();
         let GalleryInfo { origin, item_column, id_column, .. } = &info;
         origin.verify(&self.origin(&origin.tower)?)?;
         let metadata: Vec<String> = info.columns.iter().filter(|name| *name != ITEM).cloned().collect();
-        let file = Dataset::open(data)?;
+        let source = data.into();
+        let file = source.open()?;
         let is_there = |name: &&String| matches!(file, Dataset::Table(_)) && file.rows(name).is_ok();
         let columns = GalleryColumns {
             items: columns.items.clone().or_else(|| item_column.as_ref().filter(is_there).cloned()),
             id: columns.id.clone().or_else(|| id_column.clone()),
         };
-        let additions = self.additions(&origin.tower, file, &columns, &metadata)?;
+        let additions = self.additions(&origin.tower, &source, &columns, &metadata)?;
         let mut writer = Writer::open(gallery)?;
         writer.info().origin.verify(origin)?;
         self.add(&mut writer, additions)
@@ -152,12 +158,12 @@ impl Model {
     fn additions(
         &self,
         tower: &str,
-        file: Dataset,
+        source: &Source,
         columns: &GalleryColumns,
         metadata: &[String],
     ) -> Result<Additions, Error> {
         let tower = self.tower(tower)?;
-        let column = self.column(tower, &file, columns.items.as_deref())?;
+        let (file, column) = self.items_in(tower, source, columns.items.as_deref())?;
         for name in columns.id.iter().chain(metadata) {
             match &file {
                 Dataset::Table(_) => drop(file.rows(name)?),

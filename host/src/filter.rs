@@ -6,11 +6,21 @@
 //! neither is less. `~` looks for the value in the column's text, whatever the case. Null equals only `null`, and is
 //! neither less nor greater than anything.
 
+mod condition;
+
+use std::borrow::Cow;
 use std::str::FromStr;
 
-use super::GalleryError;
-use super::condition::{Condition, Number, OPERATORS, Operand};
-use super::lines::Lines;
+use condition::{Condition, Number, OPERATORS, Operand};
+
+/// A text that is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the filter `{text}` needs {wanted} {place}; write it like `price<20` or `kind = 'photo' and year >= 1990`")]
+pub struct FilterError {
+    text: String,
+    wanted: &'static str,
+    place: String,
+}
 
 /// Conditions on the metadata of items.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,55 +30,44 @@ pub struct Filter {
 }
 
 /// A filter whose columns have been found.
-pub(super) struct Bound<'a> {
+pub(crate) struct Bound<'a> {
     any: Vec<Vec<(usize, &'a Condition)>>,
 }
 
 impl Filter {
-    /// The filter for a gallery with these columns.
-    pub(super) fn of(&self, columns: &[String]) -> Result<Bound<'_>, GalleryError> {
-        let field = |name: &str| match columns.iter().position(|column| column == name) {
-            Some(index) => Ok(index + 1),
-            None if name == "id" => Ok(0),
-            None => {
-                let columns = std::iter::once("id".to_owned()).chain(columns.iter().cloned()).collect();
-                Err(GalleryError::NoColumn { column: name.to_owned(), columns })
-            }
-        };
+    /// The filter where `field` gives each column its number, or the name of a column that has none.
+    pub(crate) fn of(&self, field: impl Fn(&str) -> Option<usize>) -> Result<Bound<'_>, &str> {
         let mut any = Vec::new();
         for all in &self.any {
-            any.push(all.iter().map(|one| Ok((field(&one.column)?, one))).collect::<Result<_, _>>()?);
+            let found = all.iter().map(|one| match field(&one.column) {
+                Some(field) => Ok((field, one)),
+                None => Err(one.column.as_str()),
+            });
+            any.push(found.collect::<Result<_, _>>()?);
         }
         Ok(Bound { any })
     }
 }
 
 impl Bound<'_> {
-    /// True if the filter keeps a row.
-    pub(super) fn keeps(&self, lines: &Lines, row: usize) -> Result<bool, GalleryError> {
-        for all in &self.any {
-            if hold(all, lines, row)? {
-                return Ok(true);
+    /// True if the filter keeps a row, whose cells are the texts of numbered columns; none for null.
+    pub(crate) fn keeps<'a, E>(&self, cell: impl Fn(usize) -> Result<Option<Cow<'a, str>>, E>) -> Result<bool, E> {
+        'any: for all in &self.any {
+            for (field, condition) in all {
+                if !condition.holds(cell(*field)?.as_deref()) {
+                    continue 'any;
+                }
             }
+            return Ok(true);
         }
         Ok(false)
     }
 }
 
-/// True if all of these conditions hold for a row.
-fn hold(all: &[(usize, &Condition)], lines: &Lines, row: usize) -> Result<bool, GalleryError> {
-    for (field, condition) in all {
-        if !condition.holds(lines.cell(row, *field)?.as_deref()) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 impl FromStr for Filter {
-    type Err = GalleryError;
+    type Err = FilterError;
 
-    fn from_str(text: &str) -> Result<Self, GalleryError> {
+    fn from_str(text: &str) -> Result<Self, FilterError> {
         let mut reader = Reader { text, rest: text.trim_start() };
         let mut any = vec![vec![reader.condition()?]];
         while !reader.rest.is_empty() {
@@ -91,7 +90,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn condition(&mut self) -> Result<Condition, GalleryError> {
+    fn condition(&mut self) -> Result<Condition, FilterError> {
         if self.rest.starts_with('(') {
             return Err(self.lacks("a column, not a parenthesis (`and` binds closer than `or`),"));
         }
@@ -105,7 +104,7 @@ impl<'a> Reader<'a> {
         let (written, quoted) = self.name(char::is_whitespace, "a value")?;
         let number = Number::of(&written);
         if !quoted && number.is_none() && written.parse::<f64>().is_ok_and(f64::is_infinite) && is_digits(&written) {
-            return Err(GalleryError::Filter {
+            return Err(FilterError {
                 text: self.text.to_owned(),
                 wanted: "a number that f64 can hold, or quotes around it,",
                 place: format!("at `{written}`"),
@@ -121,7 +120,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A name or value that ends where `ends` says, or is in quotes; true if it was in quotes.
-    fn name(&mut self, ends: impl Fn(char) -> bool, wanted: &'static str) -> Result<(String, bool), GalleryError> {
+    fn name(&mut self, ends: impl Fn(char) -> bool, wanted: &'static str) -> Result<(String, bool), FilterError> {
         let Some(quote) = self.rest.chars().next().filter(|c| "'\"".contains(*c)) else {
             let name = &self.rest[..self.rest.find(ends).unwrap_or(self.rest.len())];
             if name.is_empty() {
@@ -157,9 +156,9 @@ impl<'a> Reader<'a> {
         self.rest = self.rest[bytes..].trim_start();
     }
 
-    fn lacks(&self, wanted: &'static str) -> GalleryError {
+    fn lacks(&self, wanted: &'static str) -> FilterError {
         let place = if self.rest.is_empty() { "at the end".to_owned() } else { format!("at `{}`", self.rest) };
-        GalleryError::Filter { text: self.text.to_owned(), wanted, place }
+        FilterError { text: self.text.to_owned(), wanted, place }
     }
 }
 
@@ -243,17 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_not_there_names_the_nearest() {
-        let columns = ["price".to_owned(), "kind".to_owned()];
-        let filter: Filter = "id = 1 and prize < 3".parse().unwrap();
-        let message = filter.of(&columns).err().unwrap().to_string();
-        assert!(message.contains("`prize`; did you mean `price`? (available: id, price, kind)"), "{message}");
-        let fields = |text: &str, columns: &[&str]| {
-            let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
-            let filter: Filter = text.parse().unwrap();
-            filter.of(&columns).unwrap().any.iter().flatten().map(|(field, _)| *field).collect::<Vec<_>>()
+    fn a_column_that_is_not_there_is_named() {
+        let field = |name: &str| ["price", "kind"].iter().position(|column| *column == name);
+        let filter: Filter = "kind = 1 and prize < 3".parse().unwrap();
+        assert_eq!(filter.of(field).err(), Some("prize"));
+        let filter: Filter = "kind = 1 or price = 2".parse().unwrap();
+        let cells = |price: &'static str| {
+            let bound = filter.of(field).unwrap();
+            bound.keeps(|field| Ok::<_, ()>([Some(price), None][field].map(Cow::from)))
         };
-        assert_eq!(fields("kind = 1 or id = 2", &["price", "kind"]), [2, 0]);
-        assert_eq!(fields("id = 2", &["price", "id"]), [2]);
+        assert_eq!([cells("2"), cells("3")], [Ok(true), Ok(false)]);
     }
 }

@@ -1,0 +1,104 @@
+//! A source of rows: a file, and which rows of it are meant.
+
+use std::path::{Path, PathBuf};
+
+use super::error::DataError;
+use super::{Dataset, Precomputed, Table, format, holds_latents};
+
+/// A file of rows, and which of them are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The file, a folder of files, or several with `{000..146}` in their name.
+    pub path: PathBuf,
+    /// The folder that files in cells are relative to, instead of the file's own.
+    pub root: Option<PathBuf>,
+    /// The rows whose column `split` has this value, or one of several: `train+restval`.
+    pub split: Option<String>,
+    /// The rows that a [`Filter`](crate::filter::Filter) keeps.
+    pub filter: Option<String>,
+    /// The first so many of them.
+    pub limit: Option<usize>,
+    /// So many of them at random, in file order.
+    pub sample: Option<usize>,
+    /// The seed of `sample`.
+    pub seed: u64,
+    /// Columns of captions: where one holds lists, or there are several in place of one, each caption has a row.
+    pub columns: Vec<Vec<String>>,
+}
+
+impl Source {
+    /// All rows of a file.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), ..Self::default() }
+    }
+
+    /// The same rows, a row for each caption in these columns.
+    pub fn with_columns(&self, columns: Vec<Vec<String>>) -> Self {
+        Self { columns, ..self.clone() }
+    }
+
+    /// The key of a recipe that chooses among the rows, if one does.
+    pub(crate) fn choice(&self) -> Option<&'static str> {
+        let keys = [
+            ("root", self.root.is_some()),
+            ("split", self.split.is_some()),
+            ("where", self.filter.is_some()),
+            ("limit", self.limit.is_some()),
+            ("sample", self.sample.is_some()),
+        ];
+        keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
+    /// Reads the rows into memory, or maps a file of latents.
+    pub fn open(&self) -> Result<Dataset, DataError> {
+        if !holds_latents(&self.path) {
+            return self.table().map(Dataset::Table);
+        }
+        if let Some(key) = self.choice() {
+            let reason = format!("`{key}` is about tables, and this is a file of latents; remove it");
+            return Err(DataError::Choice { path: self.path.clone(), key, reason });
+        }
+        Precomputed::open(&self.path).map(Dataset::Precomputed)
+    }
+
+    /// Reads the rows of a table into memory.
+    pub fn table(&self) -> Result<Table, DataError> {
+        if let Some(root) = self.root.as_ref().filter(|root| !root.is_dir()) {
+            let reason = format!("there is no folder {}, which `root` names", root.display());
+            return Err(DataError::Choice { path: self.path.clone(), key: "root", reason });
+        }
+        let mut table = format::read(&self.path, self.root.as_deref())?;
+        if let Some(root) = &self.root {
+            table.root.clone_from(root);
+        }
+        let mut table = table.chosen(self)?;
+        for columns in &self.columns {
+            table = table.spread(columns)?;
+        }
+        Ok(table)
+    }
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<&PathBuf> for Source {
+    fn from(path: &PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<&Source> for Source {
+    fn from(source: &Source) -> Self {
+        source.clone()
+    }
+}

@@ -1,0 +1,52 @@
+//! Captions to hold out that are nearly those trained on: by their words, where contents differ.
+
+use crate::config::PairEnd;
+use crate::dataset::{Column, Dataset, NearTexts};
+use crate::session::Error;
+use crate::session::towers::Towers;
+use crate::wording::{count, short_path};
+
+/// The most captions that are compared.
+const MOST: usize = 4_000_000;
+
+/// Warns of captions in `held_out` that are nearly ones of `train`, with the first of them.
+pub(super) fn warn_of_near(
+    towers: &Towers<'_>,
+    ends: &[PairEnd; 2],
+    train: &Dataset,
+    held_out: &[&Dataset],
+) -> Result<(), Error> {
+    let Dataset::Table(train) = train else { return Ok(()) };
+    for end in ends {
+        if held_out.is_empty() || train.len() > MOST || towers.modality(end.tower)?.as_deref() != Some("text") {
+            continue;
+        }
+        let known = texts(train.column(&end.column)?);
+        let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
+        for file in held_out {
+            let Dataset::Table(table) = file else { continue };
+            let held = texts(table.column(&end.column)?);
+            let mut near = held.iter().filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
+            let Some((row, text, like)) = near.next() else { continue };
+            let (path, all) = (short_path(table.path()), count(held.len(), "caption"));
+            tracing::warn!(
+                "{}: {} of {all} have nearly the words of one that is trained on, the first is row {}, {text:?}, like \
+                 row {} of {}; `fusemix data FILE --against FILE` names all",
+                path.display(),
+                1 + near.count(),
+                table.number(row),
+                train.number(like),
+                short_path(train.path()).display(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The texts of a column, with their rows.
+fn texts(column: Column<'_>) -> Vec<(usize, &str)> {
+    (0..column.len())
+        .filter_map(|row| Some((row, column.text(row).ok()?)))
+        .filter(|(_, text)| !text.is_empty())
+        .collect()
+}

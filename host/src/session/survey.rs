@@ -1,0 +1,327 @@
+//! What is in a file of pairs, and what of it is in another.
+
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Error, Event, Session};
+use crate::dataset::{Column, NearTexts, Source, Table};
+
+/// What is in a file of pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Survey {
+    /// The file, or the folder.
+    pub file: PathBuf,
+    /// Its format.
+    pub format: &'static str,
+    /// Rows, also those that cannot be read; a row for each caption where there are several an item.
+    pub rows: usize,
+    /// The columns, with the cells that are not empty.
+    pub columns: Vec<(String, usize)>,
+    /// What a reader should know, as rows that were left out.
+    pub notes: Vec<String>,
+    /// The column with the items, if there is one.
+    pub items: Option<SurveyedItems>,
+    /// The column with the captions, if there is one.
+    pub captions: Option<SurveyedCaptions>,
+    /// Rows that cannot be used, with the reasons.
+    pub problems: Vec<Problem>,
+    /// What it has in common with another file.
+    pub against: Option<Common>,
+}
+
+/// The pictures or sounds of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SurveyedItems {
+    /// The column.
+    pub column: String,
+    /// Different ones, by name.
+    pub distinct: usize,
+    /// Different ones, by content; none if they were not read.
+    pub contents: Option<usize>,
+    /// Those that are not there, or cannot be read.
+    pub missing: usize,
+    /// Those of zero bytes.
+    pub empty: usize,
+}
+
+/// The captions of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SurveyedCaptions {
+    /// The column, or several in its place.
+    pub column: String,
+    /// Captions that are not empty.
+    pub captions: usize,
+    /// Captions that an earlier row has too.
+    pub repeated: usize,
+    /// The fewest and the most captions of an item, and their mean.
+    pub per_item: Option<(usize, usize, f64)>,
+}
+
+/// A row that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The row in the file, from 1.
+    pub row: usize,
+    /// What is wrong, and where.
+    pub reason: String,
+}
+
+/// What two files have in common; rows are from 1, of this file and of the other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Common {
+    /// The other file.
+    pub file: PathBuf,
+    /// Rows with the same item, by content: the first of each item.
+    pub items: Vec<[usize; 2]>,
+    /// Rows with the same caption: the first of each.
+    pub captions: Vec<[usize; 2]>,
+    /// Rows with captions that are nearly the same, and not the same.
+    pub near: Vec<[usize; 2]>,
+}
+
+/// What to survey besides the file.
+#[derive(Clone, Debug, Default)]
+pub struct SurveyOptions {
+    /// The column with the items; guessed if none is named.
+    pub items: Option<String>,
+    /// The column with the captions; guessed if none is named.
+    pub captions: Option<String>,
+    /// True to read all items, to find those that cannot be read, and those of the same content.
+    pub read: bool,
+    /// A file to compare with.
+    pub against: Option<Source>,
+}
+
+/// A file with its columns.
+struct Opened {
+    table: Table,
+    items: Option<String>,
+    captions: Option<String>,
+}
+
+impl Opened {
+    fn new(source: &Source, options: &SurveyOptions) -> Result<Self, Error> {
+        let table = source.table()?;
+        let named = |name: &String| table.column(name).map(|column| column.name().to_owned());
+        let items = options.items.as_ref().map(named).transpose()?.or_else(|| table.guess_items());
+        let captions = match &options.captions {
+            Some(name) => vec![named(name)?],
+            None => table.guess_captions(),
+        };
+        let (table, captions) = table.with_captions(&captions)?;
+        Ok(Self { table, items, captions })
+    }
+
+    fn items(&self) -> Result<Option<Column<'_>>, Error> {
+        Ok(self.items.as_deref().map(|name| self.table.column(name)).transpose()?)
+    }
+
+    fn captions(&self) -> Result<Option<Column<'_>>, Error> {
+        Ok(self.captions.as_deref().map(|name| self.table.column(name)).transpose()?)
+    }
+}
+
+/// What is known of each row's item.
+enum Content {
+    Missing(String),
+    Empty(String),
+    /// The hash of its content, if it was read.
+    Whole(Option<blake3::Hash>),
+}
+
+impl Session {
+    /// Surveys a table, without an encoder.
+    pub fn survey(&self, source: &Source, options: &SurveyOptions) -> Result<Survey, Error> {
+        let opened = Opened::new(source, options)?;
+        let read = options.read || options.against.is_some();
+        let contents = self.contents(&opened, read)?;
+        let table = &opened.table;
+        let mut problems: Vec<Problem> = table
+            .broken()
+            .iter()
+            .map(|(row, reason)| Problem { row: table.number(*row), reason: reason.clone() })
+            .collect();
+        let first = first_rows(&opened)?;
+        let mut seen = HashSet::new();
+        let (mut missing, mut empty) = (0, 0);
+        for &row in first.values() {
+            if let Some(Content::Missing(reason) | Content::Empty(reason)) = contents.get(&row) {
+                missing += usize::from(matches!(contents.get(&row), Some(Content::Missing(_))));
+                empty += usize::from(matches!(contents.get(&row), Some(Content::Empty(_))));
+                problems.push(Problem { row: table.number(row), reason: reason.clone() });
+            }
+            if let Some(Content::Whole(Some(hash))) = contents.get(&row) {
+                seen.insert(*hash);
+            }
+        }
+        problems.sort();
+        problems.dedup();
+        let items = opened.items.as_ref().map(|column| SurveyedItems {
+            column: column.clone(),
+            distinct: first.len(),
+            contents: read.then_some(seen.len()),
+            missing,
+            empty,
+        });
+        let against =
+            options.against.as_ref().map(|other| self.common(&opened, &contents, other, options)).transpose()?;
+        let filled = |name: &String| {
+            let column = table.column(name).ok();
+            column.map_or(0, |column| (0..column.len()).filter(|&row| !column.cell(row).is_empty()).count())
+        };
+        Ok(Survey {
+            file: table.path().to_owned(),
+            format: table.format(),
+            rows: table.len(),
+            columns: table.names().iter().map(|name| (name.clone(), filled(name))).collect(),
+            notes: table.notes().to_vec(),
+            captions: captions_of(&opened)?,
+            items,
+            problems,
+            against,
+        })
+    }
+
+    /// What is known of the first row of each item.
+    fn contents(&self, opened: &Opened, read: bool) -> Result<HashMap<usize, Content>, Error> {
+        let Some(column) = opened.items()? else { return Ok(HashMap::new()) };
+        let rows: Vec<usize> = first_rows(opened)?.into_values().collect();
+        let (done, total, file) = (AtomicUsize::new(0), rows.len(), opened.table.path());
+        let contents = rows.into_par_iter().map(|row| {
+            if !self.should_stop() {
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if done.is_multiple_of(256) {
+                    self.see(Event::Looking { file, done, total });
+                }
+            }
+            (row, if self.should_stop() { Content::Whole(None) } else { content(column, row, read) })
+        });
+        let contents = contents.collect();
+        self.see(Event::Ended);
+        if self.should_stop() { Err(Error::Stopped) } else { Ok(contents) }
+    }
+
+    fn common(
+        &self,
+        opened: &Opened,
+        contents: &HashMap<usize, Content>,
+        source: &Source,
+        options: &SurveyOptions,
+    ) -> Result<Common, Error> {
+        // The columns of the other file may have other names.
+        let there = source.table()?;
+        let known = |name: &Option<String>| name.clone().filter(|name| there.column(name).is_ok());
+        let options = SurveyOptions {
+            items: known(&options.items),
+            captions: known(&options.captions),
+            ..SurveyOptions::default()
+        };
+        drop(there);
+        let other = Opened::new(source, &options)?;
+        let others = self.contents(&other, true)?;
+        let number = |row: usize, there: usize| [opened.table.number(row), other.table.number(there)];
+        let whole = |contents: &HashMap<usize, Content>| {
+            let mut hashes: HashMap<blake3::Hash, usize> = HashMap::new();
+            for (&row, content) in contents {
+                if let Content::Whole(Some(hash)) = content {
+                    let first = hashes.entry(*hash).or_insert(row);
+                    *first = row.min(*first);
+                }
+            }
+            hashes
+        };
+        let others = whole(&others);
+        let mut items: Vec<[usize; 2]> =
+            whole(contents).iter().filter_map(|(hash, &row)| Some(number(row, *others.get(hash)?))).collect();
+        items.sort_unstable();
+        let (mut same, mut near) = (Vec::new(), Vec::new());
+        if let (Some(captions), Some(known)) = (opened.captions()?, other.captions()?) {
+            let known = texts(known);
+            let mut rows: HashMap<&str, usize> = HashMap::new();
+            for (row, text) in &known {
+                rows.entry(text).or_insert(*row);
+            }
+            let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
+            let mut told = HashSet::new();
+            for (row, text) in texts(captions) {
+                if !told.insert(text) {
+                    continue;
+                }
+                if self.should_stop() {
+                    return Err(Error::Stopped);
+                }
+                match (rows.get(text), index.near(text)) {
+                    (Some(&there), _) => same.push(number(row, there)),
+                    (None, Some(at)) => near.push(number(row, known[at].0)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(Common { file: source.path.clone(), items, captions: same, near })
+    }
+}
+
+/// The cells of a column that are texts and not empty, with their rows.
+fn texts(column: Column<'_>) -> Vec<(usize, &str)> {
+    let text = |row| Some((row, column.text(row).ok().filter(|text| !text.is_empty())?));
+    (0..column.len()).filter_map(text).collect()
+}
+
+/// The first row of each item, by its name.
+fn first_rows(opened: &Opened) -> Result<BTreeMap<&[u8], usize>, Error> {
+    let mut first = BTreeMap::new();
+    if let Some(column) = opened.items()? {
+        for row in (0..column.len()).filter(|&row| column.broken(row).is_none()) {
+            first.entry(column.cell(row)).or_insert(row);
+        }
+    }
+    Ok(first)
+}
+
+/// What is known of an item: whether it is there, and if it is `read`, its content.
+fn content(column: Column<'_>, row: usize, read: bool) -> Content {
+    use crate::dataset::Item;
+    let empty = |name: String| Content::Empty(format!("{name} has no bytes"));
+    if column.cell(row).is_empty() {
+        return Content::Missing(format!("column `{}` is empty", column.name()));
+    }
+    let item = column.item(row);
+    let name = item.name();
+    match &item {
+        Item::Member(member) if member.length() == Some(0) => return empty(name),
+        Item::File(path) => match std::fs::metadata(path) {
+            Ok(file) if file.len() == 0 => return empty(name),
+            Ok(_) => {}
+            Err(error) => return Content::Missing(format!("cannot read {name}: {error}")),
+        },
+        _ => {}
+    }
+    if !read {
+        return Content::Whole(None);
+    }
+    match item.read() {
+        Ok(bytes) if bytes.is_empty() => empty(name),
+        Ok(bytes) => Content::Whole(Some(blake3::hash(&bytes))),
+        Err(reason) => Content::Missing(reason),
+    }
+}
+
+fn captions_of(opened: &Opened) -> Result<Option<SurveyedCaptions>, Error> {
+    let Some(column) = opened.captions()? else { return Ok(None) };
+    let items = opened.items()?;
+    let (mut captions, mut seen, mut of_items) = (0, HashSet::new(), HashMap::<&[u8], usize>::new());
+    for row in (0..column.len()).filter(|&row| !column.cell(row).is_empty()) {
+        captions += 1;
+        seen.insert(column.cell(row));
+        if let Some(items) = items.filter(|items| !items.cell(row).is_empty()) {
+            *of_items.entry(items.cell(row)).or_default() += 1;
+        }
+    }
+    let (fewest, most) = (of_items.values().min(), of_items.values().max());
+    let mean = of_items.values().sum::<usize>() as f64 / of_items.len().max(1) as f64;
+    let per_item = fewest.zip(most).map(|(fewest, most)| (*fewest, *most, mean));
+    Ok(Some(SurveyedCaptions { column: column.name().to_owned(), captions, repeated: captions - seen.len(), per_item }))
+}
