@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: library PLUGINS RECIPE FOLDER PICTURE TEXT...".into());
     };
     let (recipe, folder) = (Recipe::read(Path::new(recipe))?, Path::new(folder));
-    let test = recipe.pairs[0].test.as_deref().ok_or("the recipe needs a `test` file")?;
+    let test = recipe.pairs[0].test.as_ref().ok_or("the recipe needs a `test` file")?;
 
     let session = Session::open(plugins)?;
     session.fit(&recipe, &folder.join("run"), &FitOptions::default())?;
