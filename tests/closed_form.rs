@@ -285,7 +285,7 @@ fn a_smaller_form_of_a_run_tells_what_it_costs() {
     assert!(place.read("small/recipe.toml").starts_with(made), "{}", place.read("small/recipe.toml"));
     place.json("compress small --anchors 120 --out less");
     assert_eq!(place.read("less/recipe.toml").matches("--anchors").count(), 1);
-    place.run("compress nowhere --anchors 100 --out other").fails(1, "nowhere holds no finished run");
+    place.run("compress nowhere --anchors 100 --out other").fails(3, "nowhere is no run: there is no such folder");
     place.write("mine/notes.txt", "precious");
     let message = "mine is a folder with other things in it, such as notes.txt, and no run; name a new folder";
     place.run("compress run --anchors 100 --out mine").fails(1, message);

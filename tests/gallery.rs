@@ -79,7 +79,9 @@ fn several_queries_a_call_and_one_that_is_bad_fails_alone() {
     }
     let alone = found(&place, "--gallery gallery -k 2", &text(&place, 2));
     assert_eq!(ids(queries[3]["found"].as_array().unwrap()), ids(&alone));
-    place.run("search run --from left --gallery nowhere w1").fails(1, "nowhere holds no gallery");
+    place
+        .run("search run --from left --gallery nowhere w1")
+        .fails(3, "nowhere holds no gallery: there is no such folder");
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn filters_choose_by_metadata() {
     let hits = ran.json()["found"].as_array().unwrap().clone();
     assert_eq!(hits.len(), 5, "{hits:?}");
     assert!(hits.iter().all(|hit| hit["metadata"]["kind"] == "even" && hit["metadata"]["price"].as_f64() < Some(10.0)));
-    filtered("prise < 10").fails(1, "no column `prise`; did you mean `price`?");
+    filtered("prise < 10").fails(3, "no column `prise`; did you mean `price`?");
     filtered("price <").fails(2, "price");
     filtered("price < 1e400").fails(2, "a number that f64 can hold");
     filtered("kind <> 'odd'").fails(2, "quotes around the value");

@@ -18,6 +18,7 @@ mod hub;
 mod isolated;
 mod library;
 mod losses;
+mod mistakes;
 mod money;
 mod pace;
 mod passing;

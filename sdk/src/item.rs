@@ -78,8 +78,9 @@ impl<'a> Item<'a> {
 
     /// The bytes as text, or the error that fails only this item: invalid UTF-8, or nothing but white space.
     pub fn as_text(&self) -> Result<&'a str, ItemError> {
-        let text = std::str::from_utf8(self.bytes)
-            .map_err(|error| ItemError::new(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+        let text = std::str::from_utf8(self.bytes).map_err(|error| {
+            ItemError::new(format!("invalid UTF-8 at byte {}: save it as UTF-8", error.valid_up_to()))
+        })?;
         if text.trim().is_empty() {
             return Err(ItemError::new("empty text"));
         }

@@ -53,6 +53,8 @@ pub use store::{EntryInfo, Store};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CacheError {
+    #[error("{} is a file, and the cache is a folder; name another one with --cache", path.display())]
+    NoFolder { path: PathBuf },
     #[error("cannot {doing} {}: {cause}; check the free disk space and the folder's permissions, or use another \
              folder with --cache", path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },

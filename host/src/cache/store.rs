@@ -58,6 +58,9 @@ impl Store {
     /// Opens the store of `fingerprint` in the cache folder, creating it if necessary.
     pub fn open(cache: &Path, fingerprint: &Fingerprint, encoder: &str) -> Result<Self, CacheError> {
         let folder = cache.join(fingerprint.hex());
+        if cache.is_file() {
+            return Err(CacheError::NoFolder { path: cache.to_owned() });
+        }
         fs::create_dir_all(&folder).map_err(|cause| CacheError::io("make", &folder, cause))?;
         let store = Self::at(&folder)?;
         let path = folder.join("entry.json");

@@ -83,6 +83,7 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
         return ARGUMENTS;
     }
     let of_user = error.is::<ConfigError>() || error.is::<DataError>();
+    let of_user = of_user || error.downcast_ref().is_some_and(is_of_user);
     let of_encode = error.downcast_ref::<EncodeError>().map(encode);
     of_encode.unwrap_or(if of_user { CONFIG } else { FAILED })
 }
@@ -92,7 +93,7 @@ pub(super) fn session(error: &Error) -> u8 {
     match error {
         Error::Config(_) | Error::Data(_) => CONFIG,
         // What the recipe of a run, or the data, lacks for what was asked.
-        Error::NoTower { .. } | Error::NoTest | Error::NoRuns => CONFIG,
+        Error::NoTower { .. } | Error::NoTest | Error::TestElsewhere { .. } | Error::NoRuns => CONFIG,
         Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
             CONFIG
         }
@@ -107,6 +108,8 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
         Error::Run(RunError::OtherEncoder { .. } | RunError::OtherLatents { .. }) => OTHER_ENCODER,
+        Error::Run(RunError::NoRun { .. } | RunError::NoFolder { .. } | RunError::Gallery { .. }) => CONFIG,
+        Error::Gallery(error) if is_of_user(error) => CONFIG,
         Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::Retrained { .. }) => OTHER_ENCODER,
         Error::Gallery(
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },
@@ -115,6 +118,11 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Budget => BOUNDED,
         _ => FAILED,
     }
+}
+
+/// True if a gallery is not where it was looked for, or has not what was asked for.
+fn is_of_user(error: &GalleryError) -> bool {
+    matches!(error, GalleryError::Absent { .. } | GalleryError::NoColumn { .. } | GalleryError::Filter(_))
 }
 
 fn fit(error: &FitError) -> u8 {

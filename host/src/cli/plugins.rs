@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Cli, exit, print};
+use crate::config::EncoderEntry;
 use crate::dataset::read_table;
 use crate::plugin::{LoadError, LoadedEncoder, Plugin, scaffold};
 use crate::run::RunFolder;
@@ -89,44 +90,59 @@ fn init(path: &Path, run: Option<&Path>) -> Result<u8> {
 
 fn list(cli: &Cli) -> Result<u8> {
     let all = cli.session.plugins()?;
-    let plugins: Vec<_> = all.config.plugins.iter().map(|entry| (entry, all.load(entry))).collect();
-    let encoders: Vec<_> = all.config.encoders.iter().map(|entry| (entry, cli.session.encoder(&entry.name))).collect();
+    // Each is told at once: an encoder may take long to open, or to find that its hub does not answer.
+    let plugins = all.config.plugins.iter().map(|entry| {
+        let plugin = all.load(entry);
+        if !cli.json {
+            say_plugin(&entry.name, &plugin);
+        }
+        (entry, plugin)
+    });
+    let plugins: Vec<_> = plugins.collect();
+    let encoders = all.config.encoders.iter().map(|entry| {
+        let encoder = cli.session.encoder(&entry.name);
+        if !cli.json {
+            say_encoder(entry, &encoder);
+        }
+        (entry, encoder)
+    });
+    let encoders: Vec<_> = encoders.collect();
     if cli.json {
         let plugins: Vec<Value> = plugins.iter().map(|(entry, plugin)| plugin_json(&entry.name, plugin)).collect();
         let encoders: Vec<Value> =
             encoders.iter().map(|(entry, encoder)| encoder_json(&entry.name, &entry.host.plugin, encoder)).collect();
         print::json(&json!({"plugins": plugins, "encoders": encoders}));
-    } else {
-        for (entry, plugin) in &plugins {
-            match plugin {
-                Ok(plugin) => {
-                    let isolated = if plugin.is_isolated() { ", isolated" } else { "" };
-                    say!("plugin  {:<16} {:<8} {}{isolated}", entry.name, plugin.info.version, plugin.path.display())
-                }
-                Err(error) => say!("plugin  {:<16} error: {error}", entry.name),
-            }
-        }
-        for (entry, encoder) in &encoders {
-            match encoder {
-                Ok(encoder) => {
-                    let LoadedEncoder { description, fingerprint, .. } = &**encoder;
-                    let width =
-                        description.width.map_or("unknown until the first answer".into(), |width| width.to_string());
-                    say!(
-                        "encoder {:<16} {:<8} width {width}, by {}{}",
-                        entry.name,
-                        description.modality,
-                        entry.host.plugin,
-                        choices(fingerprint)
-                    );
-                }
-                Err(error) => say!("encoder {:<16} error: {error}", entry.name),
-            }
-        }
     }
     let of_plugins = plugins.iter().find_map(|(_, plugin)| plugin.as_ref().err().map(exit::plugin));
     let of_encoders = encoders.iter().find_map(|(_, encoder)| encoder.as_ref().err().map(exit::session));
     Ok(of_plugins.or(of_encoders).unwrap_or(0))
+}
+
+fn say_plugin(name: &str, plugin: &Result<Plugin, LoadError>) {
+    match plugin {
+        Ok(plugin) => {
+            let isolated = if plugin.is_isolated() { ", isolated" } else { "" };
+            say!("plugin  {name:<16} {:<8} {}{isolated}", plugin.info.version, plugin.path.display());
+        }
+        Err(error) => say!("plugin  {name:<16} error: {error}"),
+    }
+}
+
+fn say_encoder(entry: &EncoderEntry, encoder: &Result<Arc<LoadedEncoder>, Error>) {
+    match encoder {
+        Ok(encoder) => {
+            let LoadedEncoder { description, fingerprint, .. } = &**encoder;
+            let width = description.width.map_or("unknown until the first answer".into(), |width| width.to_string());
+            say!(
+                "encoder {:<16} {:<8} width {width}, by {}{}",
+                entry.name,
+                description.modality,
+                entry.host.plugin,
+                choices(fingerprint)
+            );
+        }
+        Err(error) => say!("encoder {:<16} error: {error}", entry.name),
+    }
 }
 
 /// The parts of a fingerprint besides the plugin and the digests of files.

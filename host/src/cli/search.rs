@@ -40,7 +40,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COL")]
     column: Option<String>,
     /// The number of items to show per query
-    #[arg(short, value_name = "K", default_value = "10", allow_negative_numbers = true)]
+    #[arg(short, long = "k", value_name = "K", default_value = "10", allow_negative_numbers = true)]
+    #[arg(value_parser = at_least_one)]
     k: NonZeroUsize,
     /// A file with one query per line
     #[arg(long, value_name = "FILE")]
@@ -57,6 +58,10 @@ pub(super) struct Arguments {
     /// The queries: texts for a text tower, files for other towers; for a precomputed one rows, FILE:ROW, or [values]
     #[arg(required_unless_present = "queries")]
     query: Vec<String>,
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a whole number of items, 1 or more")
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
@@ -84,6 +89,17 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             _ => Vec::new(),
         };
         return foretell::columns(cli, &columns, Some(model.forecast_items(&arguments.from, &items)?));
+    }
+    let words = &arguments.query;
+    if words.len() > 1
+        && !words.iter().any(|word| word.contains(char::is_whitespace))
+        && model.modality(&arguments.from)?.as_deref() == Some("text")
+    {
+        let all = words.join(" ");
+        note!(
+            "searching for {} words one by one; for all of them as one text, put them in quotes: {all:?}",
+            words.len()
+        );
     }
     let embeddings = embed(&model, &arguments, &queries)?;
     let good: Vec<Vec<f32>> = embeddings.iter().flatten().cloned().collect();

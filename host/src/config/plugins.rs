@@ -118,6 +118,11 @@ impl Config {
 
     /// The configuration in a text.
     pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
+        file.check_lists("plugins.toml", &["plugin"])?;
+        if let Some(key) = ["tower", "pairs"].into_iter().find(|key| file.has(&[key])) {
+            let message = format!("`{key}` belongs into a recipe; plugins.toml has [[plugin]] and [encoder.NAME]");
+            return Err(file.error_at(&[key], message));
+        }
         let document: Document = file.parse()?;
         let folder = file.folder().to_owned();
         let mut plugins = document.plugin;

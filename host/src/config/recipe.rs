@@ -185,14 +185,14 @@ impl Recipe {
 
 /// Refuses a recipe without towers or pairs, and lists that are written as tables.
 fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
+    file.check_lists("a recipe", &[PAIRS, UNPAIRED])?;
     let document: toml::Table = file.parse()?;
-    for name in [PAIRS, UNPAIRED] {
-        if document.get(name).is_some_and(toml::Value::is_table) {
-            let message = format!("a recipe may have several {name}: write [[{name}]], with two brackets");
-            return Err(file.error_at(&[name], message));
-        }
+    // What is another file of the program's says so itself.
+    if let Some(key) = ["plugin", "encoder"].into_iter().find(|key| document.contains_key(*key)) {
+        let message = format!("[{key}] belongs into plugins.toml; a recipe has [tower.NAME] and [[pairs]]");
+        return Err(file.error_at(&[key], message));
     }
-    let towers = document.get("tower").and_then(toml::Value::as_table);
+    let towers = document.get("tower").or(document.get("towers")).and_then(toml::Value::as_table);
     let Some(first) = towers.and_then(|towers| towers.keys().next()) else {
         return Err(file.error_at(&[], "there are no towers: add [tower.NAME] for each modality, with `encoder`"));
     };

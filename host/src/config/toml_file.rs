@@ -71,6 +71,9 @@ impl TomlFile {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(&self.text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
+            if error.message() == "duplicate key" {
+                return self.at_line(self.line_at(start), self.twice(start));
+            }
             let message = in_words(&with_nearest_key(error.message()));
             // Some messages tell of a value, and not whose it is.
             let of = self.keys_at(start).filter(|keys| !keys.iter().any(|key| message.contains(&format!("`{key}`"))));
@@ -80,6 +83,29 @@ impl TomlFile {
                 _ => message,
             };
             self.at_line(self.line_at(start), message)
+        })
+    }
+
+    /// The words for a key that is there a second time, at a byte.
+    fn twice(&self, byte: usize) -> String {
+        let start = self.text[..byte].rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text[start..].lines().next().unwrap_or_default().trim();
+        match line.starts_with('[') {
+            true => format!("{line} is here a second time; make one of the two, or give one another name"),
+            false => {
+                let key = line.split('=').next().unwrap_or_default().trim();
+                format!("`{key}` is set a second time in this table; remove one of the two")
+            }
+        }
+    }
+
+    /// An error if one of `names`, of which there may be several, is written as a table. `file` is what it is called.
+    pub(super) fn check_lists(&self, file: &str, names: &[&str]) -> Result<(), ConfigError> {
+        let document: toml::Table = self.parse()?;
+        let single = names.iter().find(|name| document.get(**name).is_some_and(toml::Value::is_table));
+        single.map_or(Ok(()), |name| {
+            let message = format!("{file} may have several {name}: write [[{name}]], with two brackets");
+            Err(self.error_at(&[name], message))
         })
     }
 
@@ -252,6 +278,17 @@ mod tests {
         assert!(value.contains("3: `precision` of [train]: unknown value \"fp16\"; did you mean `bf16`?"), "{value}");
         assert!(error("train = 1").contains("`train`: wrong type"), "{}", error("train = 1"));
         assert!(error("[train]\nlr = a\n").contains("text must stand in quotes"), "{}", error("[train]\nlr = a\n"));
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named() {
+        let error = |text: &str| file(text).parse::<toml::Table>().unwrap_err().to_string();
+        let table = error("[encoder.a]\nplugin = 'b'\n[encoder.a]\nplugin = 'b'\n");
+        assert!(table.starts_with("fusion.toml:3: [encoder.a] is here a second time"), "{table}");
+        let key = error("[encoder.a]\nplugin = 'b'\n plugin = 'b'\n");
+        assert!(key.starts_with("fusion.toml:3: `plugin` is set a second time in this table"), "{key}");
+        let inline = error("encoder = 1\n[encoder]\na = 1\n");
+        assert!(inline.contains("[encoder]"), "{inline}");
     }
 
     #[test]

@@ -18,6 +18,18 @@ const ROWS: usize = 20;
 /// All delimiters, with their names.
 const DELIMITERS: [(u8, &str); 4] = [(b',', "commas"), (b'\t', "tabs"), (b';', "semicolons"), (b'|', "bars")];
 
+/// The cells of each of the first lines if they are separated by several spaces: two or more, and in all the same.
+fn spaced(text: &[u8]) -> Option<usize> {
+    let lines = text.split(|byte| b"\r\n".contains(byte)).filter(|line| !line.is_empty());
+    let mut cells = lines.take(ROWS).map(|line| {
+        let line = String::from_utf8_lossy(line);
+        line.trim().split("  ").filter(|cell| !cell.trim().is_empty()).count()
+    });
+    let header = cells.next().filter(|count| *count > 1)?;
+    let mut rows = cells.peekable();
+    (rows.peek().is_some() && rows.all(|count| count == header)).then_some(header)
+}
+
 impl Dialect {
     /// Commas, and quotes around cells.
     pub(super) const CSV: Self = Self { delimiter: b',', quotes: true, trims: false };
@@ -52,7 +64,13 @@ impl Dialect {
         }
         let Some((other, name)) = others.find(|(other, _)| other.widths(text).next().is_some_and(|width| width > 1))
         else {
-            return Ok(self);
+            return match spaced(text) {
+                None => Ok(self),
+                Some(cells) => Err(format!(
+                    "{cells} cells a line are separated by spaces, which a caption has too; separate them by {}",
+                    self.name()
+                )),
+            };
         };
         let mut widths = other.widths(text);
         let header = widths.next();

@@ -20,7 +20,10 @@ pub enum DataError {
     Archive { path: PathBuf, byte: u64, reason: String },
     #[error("{}: {reason}", path.display())]
     Choice { path: PathBuf, key: &'static str, reason: String },
-    #[error("{}: no column `{name}`{suggestion}", path.display())]
+    #[error("{}: no column `{name}`{suggestion}{}", path.display(), match path.extension().and_then(|of| of.to_str()) {
+        Some("tsv" | "csv") => "; the first line of the file names the columns",
+        _ => "",
+    })]
     Column { path: PathBuf, name: String, suggestion: String },
     #[error("{}: two columns are called `{name}`; rename the one that is not meant", path.display())]
     Twice { path: PathBuf, name: String },

@@ -36,7 +36,13 @@ pub struct Missing {
     pub empty: Vec<usize>,
     /// Rows with some value that is not finite, and the column of their first one.
     pub broken: Vec<(usize, usize)>,
+    /// Rows whose values are [`FAR`] times those of the usual row: one of them decides the mean and the deviation of
+    /// all, and nothing can be learned from the others.
+    pub far: Vec<usize>,
 }
+
+/// The size of a row that is far from all others, in units of their median.
+const FAR: f64 = 1e6;
 
 impl Stored {
     /// Bytes of a number.
@@ -80,15 +86,23 @@ impl PrecomputedLatents {
         let look = |values: &mut Vec<f32>, row: usize| {
             values.resize(self.width, 0.0);
             self.copy_row(row, values);
-            let column = values.iter().position(|value| !value.is_finite())?;
-            Some((row, column, values.iter().all(|value| value.is_nan())))
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(values.iter().fold(0.0_f32, |most, value| most.max(value.abs()))),
+                Some(column) => Err((column, values.iter().all(|value| value.is_nan()))),
+            }
         };
-        let found: Vec<_> = (0..self.rows).into_par_iter().map_init(Vec::new, look).flatten().collect();
-        let (empty, broken): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, _, is_empty)| *is_empty);
-        Missing {
-            empty: empty.into_iter().map(|(row, ..)| row).collect(),
-            broken: broken.into_iter().map(|(row, column, _)| (row, column)).collect(),
+        let found: Vec<_> = (0..self.rows).into_par_iter().map_init(Vec::new, look).collect();
+        let usual = FAR * f64::from(median(found.iter().flatten().copied().filter(|size| *size > 0.0).collect()));
+        let mut missing = Missing::default();
+        for (row, found) in found.into_iter().enumerate() {
+            match found {
+                Err((_, true)) => missing.empty.push(row),
+                Err((column, false)) => missing.broken.push((row, column)),
+                Ok(size) if f64::from(size) > usual => missing.far.push(row),
+                Ok(_) => {}
+            }
         }
+        missing
     }
 
     /// The range of row `index` in the file.
@@ -102,10 +116,11 @@ impl PrecomputedLatents {
 impl Missing {
     /// All of them.
     pub fn rows(&self) -> impl Iterator<Item = usize> {
-        self.empty.iter().copied().chain(self.broken.iter().map(|(row, _)| *row))
+        let broken = self.broken.iter().map(|(row, _)| row);
+        self.empty.iter().chain(broken).chain(&self.far).copied()
     }
 
-    /// Both kinds in words, for a warning each; rows and columns are counted from 0, as arrays are.
+    /// Each kind in words, for a warning each; rows and columns are counted from 0, as arrays are.
     pub(super) fn doubts(&self) -> Vec<String> {
         let rows = |count: usize| if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
         let empty = self.empty.first().map(|first| {
@@ -118,8 +133,18 @@ impl Missing {
             let count = rows(self.broken.len());
             format!("{count} left out with values that are not finite, the first at index [{row}, {column}]")
         });
-        empty.into_iter().chain(broken).collect()
+        let far = self.far.first().map(|first| {
+            let count = rows(self.far.len());
+            format!("{count} left out with values a million times those of the others, the first at index {first}")
+        });
+        empty.into_iter().chain(broken).chain(far).collect()
     }
+}
+
+/// The median; infinite without values.
+fn median(mut values: Vec<f32>) -> f32 {
+    let middle = values.len() / 2;
+    if values.is_empty() { f32::INFINITY } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
 }
 
 impl Latents for PrecomputedLatents {

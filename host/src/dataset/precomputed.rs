@@ -319,7 +319,7 @@ mod tests {
                 check(&file, &name);
             } else {
                 let (latents, missing) = file.column(&name).unwrap();
-                assert_eq!(missing, Missing { empty: vec![0, 2, 4], broken: Vec::new() });
+                assert_eq!(missing, Missing { empty: vec![0, 2, 4], ..Missing::default() });
                 let mut row = [0.0; 3];
                 latents.copy_row(3, &mut row);
                 assert_eq!(row, VALUES[1]);
@@ -337,7 +337,7 @@ mod tests {
         let rows = [[1.0, 2.0, 3.0], [nan, nan, nan], [4.0, 5.0, f32::INFINITY], [6.0, 7.0, 8.0], [9.0, nan, 1.0]];
         let bytes = rows.as_flattened().iter().flat_map(|value| value.to_le_bytes()).collect();
         let (_, missing) = npy("<f4", "False", "(5, 3)", bytes).unwrap().column("a").unwrap();
-        assert_eq!(missing, Missing { empty: vec![1], broken: vec![(2, 2), (4, 1)] });
+        assert_eq!(missing, Missing { empty: vec![1], broken: vec![(2, 2), (4, 1)], far: Vec::new() });
         let doubts = missing.doubts();
         assert!(doubts[0].contains("1 row of NaN alone, the first at index 1"), "{doubts:?}");
         assert!(doubts[1].contains("2 rows left out") && doubts[1].contains("index [2, 2]"), "{doubts:?}");
@@ -345,5 +345,13 @@ mod tests {
         let bytes = [1e300_f64, 0.0, 0.0].iter().flat_map(|value| value.to_le_bytes()).collect();
         let (_, missing) = npy("<f8", "False", "(1, 3)", bytes).unwrap().column("a").unwrap();
         assert_eq!(missing.broken, [(0, 0)]);
+        // Far from all others, which may be far from 1 themselves, and some of which may be 0.
+        for size in [1e-20, 1.0, 1e20] {
+            let values = [size, 3.0 * size, 0.0, 1e9 * size, -2e8 * size, 1e4 * size, 2.0 * size, size, size];
+            let bytes = values.iter().flat_map(|value: &f64| value.to_le_bytes()).collect();
+            let (_, missing) = npy("<f8", "False", "(9, 1)", bytes).unwrap().column("a").unwrap();
+            assert_eq!(missing, Missing { far: vec![3, 4], ..Missing::default() }, "{size}");
+            assert!(missing.doubts()[0].contains("2 rows left out with values a million times"));
+        }
     }
 }

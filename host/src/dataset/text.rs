@@ -32,6 +32,14 @@ impl Text {
             [0xff, 0xfe, units @ ..] => utf_16(units, u16::from_le_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
             [0xfe, 0xff, units @ ..] => utf_16(units, u16::from_be_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
             [0xef, 0xbb, 0xbf, ..] => Ok(Self::Mapped { map, start: 3 }),
+            [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', ..] => {
+                Err(wrong("this is compressed; decompress it first (gunzip, zstd -d, bunzip2 or unxz)"))
+            }
+            [b'P', b'K', 3, 4, ..] => Err(wrong(
+                "this is a zip archive, as the files of spreadsheets (.xlsx, .ods) are; unpack it, or save the sheet as \
+                 CSV in UTF-8",
+            )),
+            [b'P', b'A', b'R', b'1', ..] => Err(wrong("this is a Parquet file; name it .parquet")),
             [0, _, ..] | [_, 0, ..] => Err(wrong(
                 "there are zero bytes in it: this is no text, or UTF-16 without a byte-order mark; save it as UTF-8",
             )),

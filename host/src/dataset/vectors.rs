@@ -179,3 +179,82 @@ fn copy(values: &ArrayRef, out: &mut [f32]) {
         (0..out.len()).filter(|index| values.is_null(*index)).for_each(|index| out[index] = f32::NAN);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::builder::{FixedSizeListBuilder, LargeListBuilder, ListBuilder, PrimitiveBuilder};
+    use arrow_array::types::ArrowPrimitiveType;
+    use arrow_array::{RecordBatch, StringArray};
+    use half::f16;
+    use parquet::arrow::ArrowWriter;
+
+    /// Rows of two values: one that is null, and one with a value that is null.
+    const ROWS: [Option<[Option<f32>; 2]>; 4] =
+        [None, Some([Some(1.5), Some(-2.0)]), Some([Some(0.25), None]), Some([Some(8.0), Some(0.0)])];
+
+    fn written(column: ArrayRef) -> Result<Vec<f32>, String> {
+        let batch = RecordBatch::try_from_iter([("vector", column)]).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let values = Vectors::open(file).unwrap().values("vector")?;
+        assert_eq!(values.width, 2);
+        Ok(bytemuck::cast_slice(&values.map[..]).to_vec())
+    }
+
+    /// The rows as lists of any kind, of values of any size.
+    fn all<T: ArrowPrimitiveType>(of: fn(f32) -> T::Native) -> Vec<ArrayRef> {
+        let values = PrimitiveBuilder::<T>::new;
+        let (mut fixed, mut list) = (FixedSizeListBuilder::new(values(), 2), ListBuilder::new(values()));
+        let mut large = LargeListBuilder::new(values());
+        for row in ROWS {
+            for value in row.unwrap_or_default() {
+                fixed.values().append_option(value.map(of));
+                if row.is_some() {
+                    list.values().append_option(value.map(of));
+                    large.values().append_option(value.map(of));
+                }
+            }
+            fixed.append(row.is_some());
+            list.append(row.is_some());
+            large.append(row.is_some());
+        }
+        vec![Arc::new(fixed.finish()), Arc::new(list.finish()), Arc::new(large.finish())]
+    }
+
+    #[test]
+    fn lists_of_any_kind_and_floats_of_any_size_are_the_same_rows() {
+        let expected = [f32::NAN, f32::NAN, 1.5, -2.0, 0.25, f32::NAN, 8.0, 0.0].map(f32::to_bits);
+        let columns = [all::<Float16Type>(f16::from_f32), all::<Float32Type>(|value| value)];
+        for column in columns.into_iter().flatten().chain(all::<Float64Type>(f64::from)) {
+            let kind = column.data_type().to_string();
+            let bits: Vec<u32> = written(column).unwrap().into_iter().map(f32::to_bits).collect();
+            assert_eq!(bits, expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn lists_of_other_lengths_and_without_any_are_refused() {
+        let mut uneven = ListBuilder::new(PrimitiveBuilder::<Float32Type>::new());
+        uneven.append_value([Some(1.0), Some(2.0)]);
+        uneven.append_value([Some(1.0)]);
+        assert_eq!(
+            written(Arc::new(uneven.finish())).unwrap_err(),
+            "column `vector`: the list of row 2 has 1 values, and the first has 2"
+        );
+        let mut none = ListBuilder::new(PrimitiveBuilder::<Float32Type>::new());
+        none.append(false);
+        let error = written(Arc::new(none.finish())).unwrap_err();
+        assert_eq!(error, "column `vector` has no list of floats that is not null");
+        let texts = RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["a"])) as ArrayRef)]).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let mut writer = ArrowWriter::try_new(&mut file, texts.schema(), None).unwrap();
+        writer.write(&texts).unwrap();
+        writer.close().unwrap();
+        let file = Vectors::open(file).unwrap();
+        assert!(file.names().is_empty());
+        assert_eq!(file.ids("id").unwrap(), Some(vec![b"a".to_vec()]));
+    }
+}

@@ -13,8 +13,15 @@ pub enum GalleryError {
     #[error("cannot {doing} {}: {cause}; check the folder's permissions and the free space on its disk",
             path.display())]
     Io { doing: &'static str, path: PathBuf, cause: io::Error },
-    #[error("{} holds no gallery: it has no gallery.json; build one, or name another folder", path.display())]
-    Absent { path: PathBuf },
+    #[error("{} holds no gallery: {}", path.display(), match (is_run, path.is_dir()) {
+        (true, _) => "it is a run; build a gallery of it with `fusemix gallery build`, and name that one",
+        (false, true) => "it has no gallery.json; build one, or name another folder",
+        (false, false) => "there is no such folder; build one with `fusemix gallery build`, or name another",
+    })]
+    Absent { path: PathBuf, is_run: bool },
+    #[error("{} has no commit, though its files have {bytes} bytes: it was stopped before its first commit, or its \
+             file `log` was cut; build the gallery again", path.display())]
+    NoCommit { path: PathBuf, bytes: u64 },
     #[error("{} already holds a gallery; add to it, or name another folder", path.display())]
     Exists { path: PathBuf },
     #[error("{} is not empty: it holds `{file}`; name another folder for the gallery", path.display())]

@@ -12,6 +12,8 @@ use crate::whole_file;
 
 /// The file's name.
 pub(super) const FILE: &str = "gallery.json";
+/// What a run has, and no gallery.
+const RUN: &str = "run.json";
 /// The format that the file declares.
 const FORMAT: &str = "fusemix gallery";
 /// The field with the checksum of all others.
@@ -108,7 +110,7 @@ impl Header {
     pub(super) fn read(folder: &Path) -> Result<Self, GalleryError> {
         let path = folder.join(FILE);
         let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {
-            ErrorKind::NotFound => GalleryError::Absent { path: folder.to_owned() },
+            ErrorKind::NotFound => GalleryError::Absent { path: folder.to_owned(), is_run: folder.join(RUN).exists() },
             _ => GalleryError::io("read", &path, cause),
         })?;
         // A newer format may have other keys, so its number is read first.

@@ -57,6 +57,20 @@ impl Gallery {
         self.len() == 0
     }
 
+    /// An error if it has no commit though its files are not empty; a warning if they have more than the log counts.
+    pub fn check_counted(&self) -> Result<(), GalleryError> {
+        match self.uncounted()? {
+            0 => {}
+            bytes if self.log.commits == 0 => return Err(GalleryError::NoCommit { path: self.folder.clone(), bytes }),
+            bytes => tracing::warn!(
+                "{}: {bytes} bytes after the last commit do not count: items are being added now, or a program was \
+                 stopped while it added them (add them again), or the file `log` was cut",
+                self.folder.display()
+            ),
+        }
+        Ok(())
+    }
+
     /// The rows of its items, in the order in which they were added; a row that was removed leaves a gap.
     pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.live.iter()

@@ -26,7 +26,8 @@ impl Gallery {
         faults.map_or_else(|| self.uncounted(), Err)
     }
 
-    fn uncounted(&self) -> Result<u64, GalleryError> {
+    /// Bytes of its files beyond the last commit.
+    pub(super) fn uncounted(&self) -> Result<u64, GalleryError> {
         let Counts { rows, items, removed } = self.log.counts;
         let segments = rows.div_ceil(self.header.segment).max(1);
         let vectors = (0..=segments).map(|segment| {

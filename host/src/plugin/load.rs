@@ -58,9 +58,13 @@ fn of_script(path: &Path) -> &'static str {
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
     #[error(
-        "plugin `{plugin}`: no {}{}; build it, or give its `path` in plugins.toml",
-        file.display(),
-        looked_in(plugin, folders)
+        "plugin `{plugin}`: {}",
+        match file.is_dir() {
+            true => format!("{} is a folder; `path` names the library in it, such as {DLL_PREFIX}{plugin}{DLL_SUFFIX}",
+                            file.display()),
+            false => format!("no {}{}; build it, or give its `path` in plugins.toml", file.display(),
+                             looked_in(plugin, folders)),
+        }
     )]
     Missing { plugin: String, file: PathBuf, folders: Vec<PathBuf> },
     #[error("plugin `{plugin}`: cannot read {}: {cause}", path.display())]

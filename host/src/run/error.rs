@@ -15,6 +15,9 @@ pub enum RunError {
         false => "name one that `fusemix train RECIPE --out RUN` has made",
     })]
     NoFolder { path: PathBuf, made: bool },
+    #[error("{} is a link to a folder that is not there; make that folder, or name another one with --out",
+            path.display())]
+    Dangling { path: PathBuf },
     #[error("{} already holds a run; name another folder with --out, or add --overwrite", path.display())]
     Exists { path: PathBuf },
     #[error("{} already holds a run, and {} a training that was to replace it and was stopped; use --resume to \
@@ -51,9 +54,17 @@ pub enum RunError {
     Changed { path: PathBuf },
     #[error("{} holds a finished run; there is nothing to resume", path.display())]
     Finished { path: PathBuf },
-    #[error("{} holds no finished run ({cause}); create one with `fusemix train RECIPE --out {}`, and add --resume to \
-             continue an unfinished one", path.display(), path.display())]
-    NoRun { path: PathBuf, cause: io::Error },
+    #[error("{} {}; create one with `fusemix train RECIPE --out {}`, and add --resume to continue an unfinished one",
+            path.display(),
+            if path.is_dir() { "holds no finished run: it has no run.json" } else { "is no run: there is no such folder" },
+            path.display())]
+    NoRun { path: PathBuf },
+    #[error("{} is a gallery, not a run; commands take the run first, and the gallery after it: `fusemix search RUN \
+             --gallery {} --from TOWER QUERY`", path.display(), path.display())]
+    Gallery { path: PathBuf },
+    #[error("{} has no {name}, which the training wrote; copy it from where the run was made, or train again",
+            path.display())]
+    Incomplete { path: PathBuf, name: &'static str },
     #[error("cannot write {}: {cause}; check the folder's permissions and the free space on its disk", path.display())]
     Write { path: PathBuf, cause: io::Error },
     #[error("cannot read {}: {cause}; the file was modified or truncated, so train again", path.display())]

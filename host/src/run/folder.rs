@@ -14,6 +14,9 @@ use crate::fit::fusemix::Checkpoints;
 use crate::regular;
 use crate::whole_file::{self, beside, holds_this_process, named};
 
+/// What a gallery has, and no run.
+const GALLERY: &str = "gallery.json";
+
 /// The paths of a run folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -86,10 +89,14 @@ impl RunFolder {
         let info = made.join(INFO);
         let bytes = regular::read(&info, regular::BY_HAND).map_err(|cause| match cause.kind() {
             _ if path.is_file() => RunError::NoFolder { path: path.to_owned(), made: false },
-            ErrorKind::NotFound => RunError::NoRun { path: path.to_owned(), cause },
+            ErrorKind::NotFound if path.join(GALLERY).exists() => RunError::Gallery { path: path.to_owned() },
+            ErrorKind::NotFound => RunError::NoRun { path: path.to_owned() },
             _ => RunError::Read { path: info.clone(), cause },
         })?;
         let read = serde_json::from_slice(&bytes).map_err(|cause| RunError::Corrupt { path: info, cause })?;
+        if let Some(name) = [RECIPE, ADAPTERS].into_iter().find(|name| !made.join(name).exists()) {
+            return Err(RunError::Incomplete { path: path.to_owned(), name });
+        }
         if let Some(new) = replace::unfinished(&named(path), is_run).filter(|_| !is_locked(&named(path))) {
             let (new, path) = (new.display(), path.display());
             tracing::warn!(
@@ -177,6 +184,9 @@ fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
     let path = named(path);
     if path.is_file() {
         return Err(RunError::NoFolder { path, made: true });
+    }
+    if path.is_symlink() && !path.exists() {
+        return Err(RunError::Dangling { path });
     }
     let write = |cause| RunError::Write { path: path.clone(), cause };
     if let Some(parent) = path.parent() {

@@ -117,6 +117,12 @@ pub enum Error {
     NoPlace { path: PathBuf, name: String },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
+    #[error(
+        "{}, which the run names as its test file, is not there: the run comes from another machine, or the file was \
+         moved; name the pairs with --data FILE",
+        path.display()
+    )]
+    TestElsewhere { path: PathBuf },
     #[error("{}: the towers are not those of the run; the file was modified, so train again", path.display())]
     OtherTowers { path: PathBuf },
     #[error("{}: no tower is called `{tower}`{suggestion}", run.display())]

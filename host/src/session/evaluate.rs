@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
 use crate::run::{Overlap, RunError, Seen};
 use crate::stop::GoOn;
+use crate::wording::{count, short_path};
 
 /// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,6 +74,9 @@ impl Tested {
     }
 }
 
+/// The items among which each is within the first that recall looks at.
+const FEW: usize = 10;
+
 impl Model {
     /// Retrieval in both directions between each two towers, on the recipe's test files or on `data`; each query is
     /// searched within its one of `folds` parts.
@@ -79,6 +84,15 @@ impl Model {
         let (tested, folds) = (self.held_out(data)?, folds.get());
         if let Some(small) = tested.iter().find(|tested| tested.pairs.fewer() < folds) {
             return Err(Error::Folds { path: small.file.path().to_owned(), items: small.pairs.fewer(), folds });
+        }
+        for Tested { pairs, file, .. } in &tested {
+            if pairs.fewer() <= FEW {
+                tracing::warn!(
+                    "{}: with {} to choose from, R@{FEW} is 100 % whatever the run; take more pairs",
+                    short_path(file.path()).display(),
+                    count(pairs.fewer(), "item")
+                );
+            }
         }
         let shared = tested.iter().filter_map(|tested| tested.shared.clone()).collect();
         let (mut retrieval, mut sample, mut between) = (Vec::new(), Sample::default(), Vec::new());
@@ -162,7 +176,13 @@ impl Model {
         for entry in &self.recipe.pairs {
             let Some(source) = self.tested(data, entry) else { continue };
             if !files.contains_key(&source) {
-                files.insert(source.clone(), (Arc::new(source.open()?), Vec::new()));
+                let file = source.open().map_err(|error| match error {
+                    DataError::Read { path, cause } if data.is_none() && cause.kind() == ErrorKind::NotFound => {
+                        Error::TestElsewhere { path }
+                    }
+                    error => error.into(),
+                })?;
+                files.insert(source.clone(), (Arc::new(file), Vec::new()));
             }
             let (file, ends) = files.get_mut(&source).expect("it was just put there");
             let columns = entry.ends.each_ref().map(|end| end.column.as_str());

@@ -23,6 +23,8 @@ pub(super) fn given_latent(session: &Session, named: Option<&NamedLatents>, item
         let row = file.row(row.as_bytes())?;
         latent.resize(file.latents().width(), 0.0);
         file.latents().copy_row(row, &mut latent);
+    } else if may_hold_latents(Path::new(&*word)) && Path::new(&*word).exists() {
+        return Err(format!("which row of the file? Name it as {word}:ROW, from 0 on"));
     } else if let Some(named) = named {
         named.latents().copy_row(named.row(word.as_bytes())?, &mut latent);
     } else {

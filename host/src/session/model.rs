@@ -27,6 +27,11 @@ impl Session {
     pub fn model(&self, path: &Path, device: DeviceChoice) -> Result<Model, Error> {
         let (folder, info) = RunFolder::open(path)?;
         let recipe = Recipe::read(&folder.recipe())?;
+        if let Some(written) = &info.adapters
+            && *written != digest_of(&folder)?
+        {
+            return Err(RunError::Changed { path: folder.adapters() }.into());
+        }
         let space = Space::load(device::open(device, false)?, &folder.adapters())?;
         let of_recipe = recipe.towers.iter().map(|tower| &tower.name);
         if !of_recipe.clone().eq(info.towers.iter().map(|tower| &tower.name))
@@ -34,13 +39,8 @@ impl Session {
         {
             return Err(Error::OtherTowers { path: folder.recipe() });
         }
-        let model = Model { session: self.clone(), folder, info, recipe, space, digest: OnceLock::new() };
-        match &model.info.adapters {
-            Some(written) if written != model.digest()? => {
-                Err(RunError::Changed { path: model.folder.adapters() }.into())
-            }
-            _ => Ok(model),
-        }
+        let digest = info.adapters.clone().map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Model { session: self.clone(), folder, info, recipe, space, digest })
     }
 }
 
@@ -49,6 +49,11 @@ pub(super) fn digest(path: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap_rayon(path)?;
     Ok(hasher.finalize().to_hex()[..32].to_owned())
+}
+
+fn digest_of(folder: &RunFolder) -> Result<String, Error> {
+    let path = folder.adapters();
+    digest(&path).map_err(|cause| Error::Read { path, cause })
 }
 
 impl Model {
@@ -87,8 +92,7 @@ impl Model {
         if let Some(digest) = self.digest.get() {
             return Ok(digest);
         }
-        let path = self.folder.adapters();
-        let digest = digest(&path).map_err(|cause| Error::Read { path, cause })?;
+        let digest = digest_of(&self.folder)?;
         Ok(self.digest.get_or_init(|| digest))
     }
 

@@ -76,8 +76,15 @@ impl Model {
         }
         let rows: Vec<f32> = latents.iter().flatten().flatten().copied().collect();
         let embeddings = self.space.embed(index, &Dense::new(rows, width))?;
-        let mut embeddings = embeddings.chunks(self.space.width()).map(<[f32]>::to_vec);
-        Ok(latents.into_iter().map(|latent| latent.map(|_| embeddings.next().expect("one for each latent"))).collect())
+        let mut embeddings = embeddings.chunks(self.space.width());
+        let embedding = |latent: Latent| {
+            let embedding = latent.map(|_| embeddings.next().expect("one for each latent"))?;
+            match embedding.iter().all(|value| *value == 0.0) {
+                true => Err("its embedding has no direction: all its values are 0".to_owned()),
+                false => Ok(embedding.to_vec()),
+            }
+        };
+        Ok(latents.into_iter().map(embedding).collect())
     }
 
     /// The embedding of one item.

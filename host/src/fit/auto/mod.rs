@@ -87,6 +87,8 @@ const FEWEST: usize = 60;
 const FIRST: usize = 150;
 /// The most pairs that are held out in all.
 const MOST: usize = 4000;
+/// The pairs that a budget does not go below.
+const LEAST: usize = 500;
 /// Settings that remain after each round, at most.
 const REMAIN: [usize; 2] = [8, 4];
 
@@ -99,7 +101,7 @@ pub fn choose(
     engine: &Engine,
     show: &mut dyn FnMut(usize, usize, &str),
 ) -> Result<Choice, FitError> {
-    let settings = match among {
+    let mut settings = match among {
         Some(settings) => settings,
         None => settings::usual(problem)?,
     };
@@ -109,13 +111,18 @@ pub fn choose(
     let of_rounds: [usize; ROUNDS] = [FIRST.div_ceil(held), 3, MOST / held].map(|count| count.clamp(1, folds.count));
     let of_rounds = [of_rounds[0], of_rounds[1].max(of_rounds[0]), of_rounds[2].max(of_rounds[1]).max(of_rounds[0])];
     let mut most = pairs;
-    // A first round takes at most a third of the budget.
-    let affordable = |most: usize| match folds.fold(0, most) {
-        None => true,
-        Some(fold) => of_rounds[0] as f64 * of_fold(&settings, problem, &fold) <= budget.0 / 3.0,
+    let first_round = |settings: &[Setting], most: usize| {
+        folds.fold(0, most).map_or(0.0, |fold| of_rounds[0] as f64 * of_fold(settings, problem, &fold))
     };
-    while most > 500 && !affordable(most) {
+    // A first round takes at most a third of the budget.
+    while most > LEAST && first_round(&settings, most) > budget.0 / 3.0 {
         most = most * 4 / 5;
+    }
+    // With so few pairs as that, the costliest settings go, but for the first: others are measured against it.
+    while settings.len() > 1 && first_round(&settings, most) > budget.0 {
+        let cost = |at: usize| first_round(&settings[at..=at], most);
+        let costliest = (1..settings.len()).max_by(|&a, &b| cost(a).total_cmp(&cost(b)));
+        settings.remove(costliest.expect("there is a second"));
     }
     let mut work = Work { problem, folds: &folds, most, hubs, engine, spent: 0.0, done: 0, show };
     let mut candidates: Vec<Candidate> =
@@ -181,7 +188,7 @@ fn finish(candidates: &[Candidate], running: &[usize], Sizes { folds, taken, ava
     let (pairs, held_out) = (taken * (folds - 1) / folds, taken / folds);
     let tried = |at: usize| !candidates[at].samples.is_empty();
     let best = running.iter().copied().find(|&at| tried(at)).unwrap_or(0);
-    let (mut chosen, mut reason) = (best, "the best in cross-validation".to_owned());
+    let (mut chosen, mut reason) = (best, "the best in cross-validation, of those tried on the most folds".to_owned());
     if !tried(best) {
         chosen = candidates.iter().position(|candidate| candidate.error.is_none()).unwrap_or(0);
         reason = "the default: with so few pairs, a choice would be chance".to_owned();

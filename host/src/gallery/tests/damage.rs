@@ -78,8 +78,12 @@ fn a_file_that_is_cut_or_gone_is_named() {
     assert_eq!(uncounted(), 0);
     fs::write(whole.path().join("log"), &log[..log.len() - 64]).unwrap();
     assert_eq!(uncounted(), 8);
+    let counted = || Gallery::open(whole.path()).unwrap().check_counted();
+    counted().unwrap();
     fs::write(whole.path().join("log"), "").unwrap();
     assert!(uncounted() > 6 * (8 + 8));
+    let message = counted().unwrap_err().to_string();
+    assert!(message.contains("has no commit") && message.contains("build the gallery again"), "{message}");
     fs::remove_file(whole.path().join("log")).unwrap();
     assert!(use_it(whole.path()).unwrap_err().to_string().contains("log"));
 }

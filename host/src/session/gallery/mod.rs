@@ -124,6 +124,7 @@ impl Model {
     ) -> Result<Vec<Vec<GalleryHit>>, Error> {
         let origin = &gallery.info().origin;
         origin.verify_run(&self.origin(&origin.tower)?)?;
+        gallery.check_counted()?;
         self.check_queries(queries)?;
         let tower = self.tower(&origin.tower)?;
         let queries: Vec<f32> = queries.iter().flat_map(|query| self.space.query(query, tower)).collect();
