@@ -202,6 +202,10 @@ fn finish(candidates: &[Candidate], running: &[usize], Sizes { folds, taken, ava
             reason = format!("the best in cross-validation, {mean:.1} +- {error:.1} ahead of the default");
         }
     }
+    let beside = candidates.iter().position(|candidate| matches!(candidate.setting, Setting::Joint(_)));
+    if beside.is_some_and(|joint| joint != chosen && !candidates[joint].samples.is_empty()) {
+        reason += "; methods side by side are not clearly better";
+    }
     let mut trials: Vec<(usize, Trial)> = candidates
         .iter()
         .enumerate()
