@@ -152,6 +152,32 @@ fn mistakes_in_fit_are_named_by_file_and_line() {
 }
 
 #[test]
+fn encoders_of_one_space_are_a_run_without_a_fit() {
+    let place = with("");
+    let recipe = place.read("fusion.toml");
+    let identity = |right: &str| {
+        let left = recipe.replace("encoder = 'one'", "encoder = 'one'\nadapter = 'identity'");
+        left.replace("encoder = 'two'", &format!("encoder = '{right}'\nadapter = 'identity'"))
+    };
+    place.write("aligned.toml", identity("one"));
+    place.run("train aligned.toml --out aligned").fails(0, "nothing to fit: the towers are in one space");
+    assert!(place.read("calls").is_empty(), "nothing is encoded for it");
+    let recall = place.json("eval aligned")["retrieval"][0]["recall"]["1"].as_f64().unwrap();
+    assert_eq!(recall, 100.0);
+    place.run("train aligned/recipe.toml --out again").fails(0, "nothing to fit");
+    // Beside a fusion on the same pairs.
+    place.run("train fusion.toml --out run").fails(0, "");
+    place.run("compare aligned run").fails(0, "aligned");
+    place.write("apart.toml", identity("two"));
+    place.run("train apart.toml --out apart").fails(3, "must have the same width: they are one space");
+    let hubs = identity("one") + "[fit]\nhubness = 0.2\n";
+    place.write("hubs.toml", hubs);
+    place.run("train hubs.toml --out hubs").fails(3, "counts training items");
+    place.write("none.toml", recipe + "[fit]\nmethod = 'identity'\n");
+    place.run("train none.toml --out none").fails(3, "give each tower `adapter = \"identity\"`");
+}
+
+#[test]
 fn every_method_makes_a_run_that_its_recipe_makes_again() {
     let part = "parts = [{ method = 'cca', width = 20 }, { method = 'ridge' }]\n";
     for (method, options) in

@@ -4,6 +4,7 @@
 
 mod api;
 mod author;
+mod classify;
 mod closed_form;
 mod common;
 mod devices;
@@ -35,4 +36,5 @@ mod server;
 mod signals;
 #[cfg(unix)]
 mod storm;
+mod sweep;
 mod train;

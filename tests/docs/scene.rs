@@ -49,6 +49,10 @@ pub(super) fn scene() -> Place {
         let file = format!("examples/stamps/{name}");
         place.write(&file, fs::read(repository().join(&file)).unwrap());
     }
+    // The stand-ins have no layers and poolings.
+    let sweep = fs::read_to_string(repository().join("examples/stamps/sweep.toml")).unwrap();
+    let (start, rest) = sweep.split_once("[encoder.").unwrap();
+    place.write("examples/stamps/sweep.toml", format!("{start}{}", &rest[rest.find("[[pairs]]").unwrap()..]));
     place.write("fusion.toml", RECIPE);
     place.write("fusion-mpnet.toml", RECIPE.replace("minilm", "mpnet"));
     for row in 0..48 {

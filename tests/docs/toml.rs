@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fusemix::config::{Config, Recipe, TomlFile};
+use fusemix::config::{Config, Recipe, Sweep, TomlFile};
 use serde_json::Value;
 
 use super::page::pages;
@@ -60,6 +60,9 @@ fn read(place: &Place, keys: &Keys, text: &str) -> Result<(), String> {
     if has("dependencies") {
         // Cargo's own.
         return Ok(());
+    }
+    if ["seeds", "variant"].into_iter().any(has) {
+        return Sweep::read(&path).map(drop).map_err(|error| error.to_string());
     }
     if ["tower", "train", "fit", "unpaired", "pairs"].into_iter().any(has) {
         let towers = |name: &str| format!("[tower.{name}]\nencoder = 'a'\n");

@@ -97,6 +97,11 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
             CONFIG
         }
+        Error::NoTestInSweep | Error::NoValidation | Error::FewProbed { .. } => CONFIG,
+        Error::FewClasses { .. } | Error::SameClass { .. } | Error::NamedClasses { .. } | Error::NoClass { .. } => {
+            CONFIG
+        }
+        Error::EmptyClass { .. } | Error::WhichTower { .. } => CONFIG,
         Error::Reserved { .. } | Error::EmptyId { .. } | Error::SameId { .. } => CONFIG,
         Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } | Error::Folds { .. } => {
             CONFIG

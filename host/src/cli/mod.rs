@@ -4,6 +4,7 @@
 mod print;
 mod bench;
 mod cache;
+mod classify;
 mod compare;
 mod compress;
 mod data;
@@ -16,6 +17,7 @@ mod foretell;
 mod gallery;
 mod lines;
 mod plugins;
+mod probe;
 mod profile;
 mod progress;
 mod report;
@@ -23,6 +25,7 @@ mod search;
 mod serve_plugin;
 mod signals;
 mod source;
+mod sweep;
 mod train;
 mod view;
 mod wording;
@@ -122,8 +125,14 @@ enum Command {
     Encode(encode::Arguments),
     /// Encode missing items, then train adapters into one shared space
     Train(train::Arguments),
+    /// Rank encoders on some pairs, before all items are encoded
+    Probe(probe::Arguments),
+    /// Fit a recipe with lists of values in all combinations, and put them into one table
+    Sweep(sweep::Arguments),
     /// Measure retrieval in both directions: R@1, R@5, R@10 and the median rank, next to chance
     Eval(eval::Arguments),
+    /// Classify items into classes that nothing was trained on
+    Classify(classify::Arguments),
     /// Compare runs on the same held-out pairs, query by query, with 95 % intervals
     Compare(compare::Arguments),
     /// Write a smaller, faster form of a run that compares items with fewer training items
@@ -171,7 +180,10 @@ pub fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&cli, arguments),
         Command::Encode(arguments) => encode::run(&cli, arguments),
         Command::Train(arguments) => train::run(&cli, arguments),
+        Command::Probe(arguments) => probe::run(&cli, arguments),
+        Command::Sweep(arguments) => sweep::run(&cli, arguments),
         Command::Eval(arguments) => eval::run(&cli, arguments),
+        Command::Classify(arguments) => classify::run(&cli, arguments),
         Command::Compare(arguments) => compare::run(&cli, arguments),
         Command::Compress(arguments) => compress::run(&cli, arguments),
         Command::Search(arguments) => search::run(&cli, arguments),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Cli, foretell, print};
 use crate::dataset::Source;
 use crate::device::DeviceChoice;
-use crate::report::Page;
+use crate::report::{Page, of_run};
 
 /// Write a run's curves, its retrieval on held-out pairs and example results as one HTML page.
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_ref())?, None);
     }
     let page = Page::create(&out)?;
-    page.write(&cli.session.model(&run, device)?.report(data.as_ref())?)?;
+    page.write(&of_run(&cli.session.model(&run, device)?.report(data.as_ref())?)?)?;
     match cli.json {
         true => print::json(&serde_json::json!({"page": out})),
         false => say!("{}", out.display()),

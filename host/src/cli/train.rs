@@ -5,7 +5,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 use super::{Cli, exit, foretell, print, profile};
-use crate::config::Recipe;
+use crate::config::{Method, Recipe};
 use crate::device::DeviceChoice;
 use crate::fit::auto::Budget;
 use crate::fit::fusemix::Outcome;
@@ -62,6 +62,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         if cli.json {
             print::json(&json!({"run": out, "method": info.method, "device": info.device, "pairs": info.pairs,
                     "dropped": dropped, "validation_mean_recall": recall, "seconds": seconds, "choice": choice}));
+        } else if info.method == Method::Identity {
+            say!("{}: nothing to fit: the towers are in one space", out.display());
         } else {
             let (run, pairs) = (out.display(), count(info.pairs, "pair"));
             say!("{run}: {} of {pairs} in {seconds:.1} s{on_validation}", info.method.name());

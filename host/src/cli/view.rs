@@ -144,6 +144,9 @@ impl Watcher for View {
             Event::Evaluating { what, unit, done, total } => {
                 meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, unit)).show(done, total, done, "")
             }
+            Event::Sweeping { done, total, variation, seed } => {
+                note!("fit {} of {total}: {variation}, seed {seed}", done + 1);
+            }
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),

@@ -27,6 +27,8 @@ pub enum Method {
     Joint,
     /// The method that does best in cross-validation.
     Auto,
+    /// None: the encoders' latents are in one space already, as those of CLIP are.
+    Identity,
 }
 
 impl Method {
@@ -36,8 +38,17 @@ impl Method {
     }
 
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Auto, Self::Fusemix, Self::KernelCca, Self::Cca, Self::Ridge, Self::Procrustes, Self::Asif, Self::Joint];
+    pub const ALL: [Self; 9] = [
+        Self::Auto,
+        Self::Fusemix,
+        Self::KernelCca,
+        Self::Cca,
+        Self::Ridge,
+        Self::Procrustes,
+        Self::Asif,
+        Self::Joint,
+        Self::Identity,
+    ];
 
     /// Its name in a recipe.
     pub fn name(self) -> &'static str {
@@ -50,6 +61,7 @@ impl Method {
             Self::Asif => "asif",
             Self::Joint => "joint",
             Self::Auto => "auto",
+            Self::Identity => "identity",
         }
     }
 
@@ -64,6 +76,7 @@ impl Method {
             Self::Asif => "ASIF",
             Self::Joint => "several methods side by side",
             Self::Auto => "the best method in cross-validation",
+            Self::Identity => "nothing: the encoders' own space",
         }
     }
 

@@ -6,6 +6,7 @@ mod pair_file;
 mod pairs;
 mod plugins;
 mod recipe;
+mod sweep;
 mod toml_file;
 mod tower;
 
@@ -14,5 +15,6 @@ pub use pairs::{PairEnd, PairsEntry, UnpairedEntry};
 pub(crate) use plugins::DEFAULT_CACHE;
 pub use plugins::{Config, EncoderEntry, HOST_KEYS, HostKeys, PluginEntry};
 pub use recipe::{Recipe, table_of, train_table};
+pub use sweep::{Axis, DerivedEncoder, Pairs, Sweep, Variation};
 pub use toml_file::{ConfigError, TomlFile};
 pub use tower::{LatentRows, TowerEntry, TowerSource};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::sweep::DerivedEncoder;
 use super::toml_file::{ConfigError, TomlFile};
 use crate::wording::suggest;
 
@@ -161,6 +162,18 @@ impl Config {
         }
         let cache = folder.join(document.cache.unwrap_or_else(|| DEFAULT_CACHE.into()));
         Ok(Self { plugin_folder, cache, encoders, plugins, file })
+    }
+
+    /// Adds an encoder that is another one with other values for some of its keys.
+    pub fn derive(&mut self, DerivedEncoder { base, name, changes }: &DerivedEncoder) -> Result<(), ConfigError> {
+        self.encoder(base)?;
+        let mut document: Document = self.file.parse()?;
+        let mut table = document.encoder.remove(base).unwrap_or_else(|| toml::Table::new().into());
+        if let toml::Value::Table(table) = &mut table {
+            table.extend(changes.clone());
+        }
+        self.encoders.push(encoder(&self.file, name.clone(), table)?);
+        Ok(())
     }
 
     /// The encoder called `name`.

@@ -14,7 +14,7 @@ use crate::nn::AdapterKind;
 use crate::wording::suggest;
 
 /// fusion.toml as read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// The file's path.
     pub file: TomlFile,
@@ -97,11 +97,22 @@ impl Recipe {
         let of_training = |tower: &TowerEntry| {
             tower.blocks.is_some() || matches!(tower.adapter, AdapterKind::Linear | AdapterKind::Glu)
         };
-        let default = match train.is_some() || !unpaired.is_empty() || towers.iter().any(of_training) {
+        let are_fixed = towers.iter().all(fixed);
+        let default = match are_fixed || train.is_some() || !unpaired.is_empty() || towers.iter().any(of_training) {
+            true if are_fixed => Method::Identity,
             true => Method::Fusemix,
             false => Method::Auto,
         };
         let (method, fit) = method(&file, fit, default, train.is_some())?;
+        if (method == Method::Identity) != are_fixed {
+            let message = match are_fixed {
+                true => {
+                    "all towers have `adapter = \"identity\"`, so nothing is left to fit: remove `method`, or one of them"
+                }
+                false => "`method = \"identity\"` fits nothing: give each tower `adapter = \"identity\"`",
+            };
+            return Err(file.error_at(&[FIT, METHOD], message));
+        }
         if method != Method::Fusemix && !unpaired.is_empty() {
             let message =
                 format!("[[unpaired]] is for `method = \"fusemix\"`, and `{}` takes pairs alone", method.name());

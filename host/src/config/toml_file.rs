@@ -33,11 +33,23 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// It with more at the end of its message.
+    pub(super) fn with(self, more: &str) -> Self {
+        match self {
+            Self::At { path, line, message } => Self::At { path, line, message: message + more },
+            read => read,
+        }
+    }
+}
+
 /// The text of a TOML file, kept for the line numbers.
 #[derive(Clone, Debug)]
 pub struct TomlFile {
     path: PathBuf,
     text: String,
+    /// The text that this one was made of, which the user has: lines are its own.
+    source: Option<String>,
 }
 
 impl TomlFile {
@@ -48,13 +60,18 @@ impl TomlFile {
             cause,
             hint,
         })?;
-        Ok(Self { path: path.to_owned(), text })
+        Ok(Self { path: path.to_owned(), text, source: None })
     }
 
     /// The text of a file that is not on a disk; `path` is what errors call it, and its folder where relative paths
     /// start.
     pub fn of(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text }
+        Self { path: path.to_owned(), text, source: None }
+    }
+
+    /// A text that was made of a file by changing values: errors are at the lines of that file.
+    pub(super) fn made_of(file: &Self, text: String) -> Self {
+        Self { path: file.path.clone(), text, source: Some(file.source.as_ref().unwrap_or(&file.text).clone()) }
     }
 
     /// The file.
@@ -82,7 +99,14 @@ impl TomlFile {
                 Some([key]) => format!("`{key}`: {message}"),
                 _ => message,
             };
-            self.at_line(self.line_at(start), message)
+            let line = match (&self.source, self.keys_at(start)) {
+                (None, _) => self.line_at(start),
+                (Some(_), keys) => {
+                    let keys = keys.unwrap_or_default();
+                    self.line_of(&keys.iter().map(String::as_str).collect::<Vec<_>>())
+                }
+            };
+            self.at_line(line, message)
         })
     }
 
@@ -115,6 +139,7 @@ impl TomlFile {
         fn back(table: &DeTable<'_>, byte: usize) -> Option<Vec<String>> {
             table.iter().find_map(|(key, value)| {
                 let mut keys = match value.get_ref().as_table() {
+                    _ if key.span().contains(&byte) => Vec::new(),
                     Some(table) => back(table, byte)?,
                     None => value.span().contains(&byte).then(Vec::new)?,
                 };
@@ -154,11 +179,12 @@ impl TomlFile {
     }
 
     fn line_at(&self, byte: usize) -> usize {
-        1 + self.text.as_bytes()[..byte].iter().filter(|&&b| b == b'\n').count()
+        line(&self.text, byte)
     }
 
     fn line_of(&self, keys: &[&str]) -> usize {
-        let Ok(root) = DeTable::parse(&self.text) else { return 1 };
+        let text = self.source.as_ref().unwrap_or(&self.text);
+        let Ok(root) = DeTable::parse(text) else { return 1 };
         let mut byte = 0;
         let mut value: Option<&Spanned<DeValue<'_>>> = None;
         for &key in keys {
@@ -178,8 +204,13 @@ impl TomlFile {
             let Some(next) = next else { break };
             value = Some(next);
         }
-        self.line_at(byte)
+        line(text, byte)
     }
+}
+
+/// The line of a byte of a text, from 1.
+fn line(text: &str, byte: usize) -> usize {
+    1 + text.as_bytes()[..byte].iter().filter(|&&b| b == b'\n').count()
 }
 
 /// serde's words for types, and the words of TOML.
@@ -248,7 +279,7 @@ mod tests {
     }
 
     fn file(text: &str) -> TomlFile {
-        TomlFile { path: "fusion.toml".into(), text: text.into() }
+        TomlFile::of(Path::new("fusion.toml"), text.into())
     }
 
     #[test]

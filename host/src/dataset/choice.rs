@@ -1,7 +1,7 @@
 //! The rows of a table that are meant: of a split, those that a filter keeps, the first ones, or some at random.
 
 use rand::SeedableRng;
-use rand::seq::index;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,7 +31,10 @@ impl Table {
             self = self.take(&rows);
         }
         if let Some(sample) = source.sample.filter(|sample| *sample < self.rows) {
-            let mut rows = index::sample(&mut ChaCha8Rng::seed_from_u64(source.seed), self.rows, sample).into_vec();
+            // The first of one order, so that a larger sample of the same seed holds a smaller one.
+            let mut rows: Vec<usize> = (0..self.rows).collect();
+            rows.shuffle(&mut ChaCha8Rng::seed_from_u64(source.seed));
+            rows.truncate(sample);
             rows.sort_unstable();
             self = self.take(&rows);
         }
@@ -142,6 +145,8 @@ mod tests {
         let sample = |seed| rows(Source { sample: Some(3), seed, ..Source::default() }).unwrap().1;
         assert!(sample(1) == sample(1) && sample(1) != sample(2) && sample(1).len() == 3);
         assert!(sample(1).is_sorted());
+        let larger = rows(Source { sample: Some(7), seed: 1, ..Source::default() }).unwrap().1;
+        assert!(sample(1).iter().all(|row| larger.contains(row)), "a larger sample holds a smaller one");
         assert_eq!(rows(Source { limit: Some(99), ..Source::default() }).unwrap().1.len(), 12);
     }
 

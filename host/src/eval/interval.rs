@@ -10,6 +10,9 @@ use crate::device::DeviceError;
 use crate::space::Space;
 use crate::stop::Stop;
 
+/// The square of the normal law's z of 95 %.
+const SQUARE: f64 = 1.96 * 1.96;
+
 /// A mean, and the interval that holds it with a confidence of 95 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -19,6 +22,16 @@ pub struct Interval {
     pub low: f64,
     /// Its upper end.
     pub high: f64,
+}
+
+impl Interval {
+    /// Wilson's interval (1927) of a share of `all`, in percent.
+    pub fn of_share(part: usize, all: usize) -> Self {
+        let (n, share) = (all.max(1) as f64, part as f64 / all.max(1) as f64);
+        let centre = (share + SQUARE / (2.0 * n)) / (1.0 + SQUARE / n);
+        let half = (share * (1.0 - share) / n + SQUARE / (4.0 * n * n)).sqrt() * SQUARE.sqrt() / (1.0 + SQUARE / n);
+        Self { mean: 100.0 * share, low: 100.0 * (centre - half).max(0.0), high: 100.0 * (centre + half).min(1.0) }
+    }
 }
 
 /// Queries in several directions with a score each, in clusters: what matches join is drawn as one.
@@ -84,6 +97,25 @@ impl Sample {
         Self { directions, chances: Vec::new(), clusters: self.clusters, apart: true }
     }
 
+    /// The scores of the same queries in several samples, averaged; none without any, or of other queries.
+    pub fn averaged(samples: &[&Self]) -> Option<Self> {
+        let (first, others) = samples.split_first()?;
+        let mut mean = (*first).clone();
+        for other in others {
+            let same = |(one, other): (&Direction, &Direction)| one.len() == other.len();
+            if mean.directions.len() != other.directions.len()
+                || !mean.directions.iter().zip(&other.directions).all(same)
+            {
+                return None;
+            }
+            for (sum, scores) in mean.directions.iter_mut().flatten().zip(other.directions.iter().flatten()) {
+                sum.1 += scores.1;
+            }
+        }
+        mean.directions.iter_mut().flatten().for_each(|(_, score)| *score /= samples.len() as f64);
+        Some(mean)
+    }
+
     /// The mean of a random order.
     pub fn chance(&self) -> f64 {
         self.chances.iter().sum::<f64>() / self.chances.len().max(1) as f64
@@ -100,8 +132,6 @@ impl Sample {
     /// ends are Wilson's (1927) for all hits and for none, so that of n clusters the mean may be lower by z^2 / (n +
     /// z^2) of itself, and higher by as much of what it lacks to 100. Differences of runs that find the same have none.
     pub fn interval(&self) -> Interval {
-        /// The square of the normal law's z of 95 %.
-        const SQUARE: f64 = 1.96 * 1.96;
         let mean = self.mean();
         if self.clusters < FEWEST {
             let least = if self.apart { -100.0 } else { 0.0 };

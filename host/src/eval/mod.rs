@@ -1,5 +1,7 @@
 //! Evaluation: retrieval between towers, and nearest items.
 
+mod alignment;
+mod classes;
 mod folds;
 mod health;
 mod held_out;
@@ -8,6 +10,8 @@ mod nearest;
 mod ranks;
 mod retrieval;
 
+pub use alignment::Alignment;
+pub use classes::{Accuracy, Nearest, TOP};
 pub use health::Health;
 pub(crate) use held_out::root;
 pub use held_out::{HeldOut, retrieval_of};

@@ -1,4 +1,4 @@
-//! Curves over the epochs, as SVG.
+//! Curves, as SVG.
 
 use plotters::prelude::*;
 
@@ -14,10 +14,31 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0x5d, 0x6d, 0x7e),
 ];
 
-/// Draws `series` over the epochs; the value axis starts at 0 and is called `unit`.
-pub(super) fn svg(unit: &str, series: &[Series]) -> Result<String, Box<dyn std::error::Error>> {
+/// What a curve goes over.
+pub(super) enum Over<'a> {
+    /// Epochs, from 0 on.
+    Epochs,
+    /// The values of a key; in powers of ten where they lie far apart.
+    Values(&'a str),
+}
+
+/// The share of the largest value below which the smallest one is far from it.
+const FAR: f64 = 0.05;
+
+/// Draws `series`; the value axis starts at 0 and is called `unit`.
+pub(super) fn svg(over: &Over<'_>, unit: &str, series: &[Series]) -> Result<String, Box<dyn std::error::Error>> {
     let points = || series.iter().flat_map(|series| &series.points);
-    let epochs = points().map(|point| point.0).fold(1.0, f64::max);
+    let (least, most) = points().fold((f64::MAX, f64::MIN), |(least, most), (x, _)| (least.min(*x), most.max(*x)));
+    let (name, first, last, in_powers) = match *over {
+        Over::Epochs => ("epoch", 0.0, most.max(1.0), false),
+        Over::Values(name) if least > 0.0 && least < FAR * most => (name, least.log10(), most.log10(), true),
+        Over::Values(name) => (name, least, if most > least { most } else { least + 1.0 }, false),
+    };
+    let place = |x: f64| if in_powers { x.log10() } else { x };
+    let label = |x: &f64| match in_powers {
+        true => format!("{:.1e}", 10_f64.powf(*x)),
+        false => format!("{}", (x * 1e6).round() / 1e6),
+    };
     let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.05 + f64::EPSILON;
     let mut picture = String::new();
     {
@@ -26,7 +47,7 @@ pub(super) fn svg(unit: &str, series: &[Series]) -> Result<String, Box<dyn std::
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..epochs, 0.0..top)?;
+            .build_cartesian_2d(first..last, 0.0..top)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -34,12 +55,13 @@ pub(super) fn svg(unit: &str, series: &[Series]) -> Result<String, Box<dyn std::
             .bold_line_style(RGBColor(0xdd, 0xdd, 0xdd))
             .axis_style(RGBColor(0x99, 0x99, 0x99))
             .label_style(("sans-serif", 12))
-            .x_desc("epoch")
+            .x_desc(name)
+            .x_label_formatter(&label)
             .y_desc(unit)
             .draw()?;
         for (line, &colour) in series.iter().zip(COLOURS.iter().cycle()) {
             chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?
+                .draw_series(LineSeries::new(line.points.iter().map(|(x, y)| (place(*x), *y)), colour.stroke_width(2)))?
                 .label(&line.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }

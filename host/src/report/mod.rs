@@ -1,7 +1,13 @@
-//! The page of a run: curves, a table, and what held-out items find, as one HTML file.
+//! Results as self-contained HTML pages: of a run, a classification, and a sweep.
 
+mod classes;
 mod curves;
 mod page;
+mod run;
+mod sweep;
 mod thumbnail;
 
+pub use classes::of_classes;
 pub use page::{Page, PageError};
+pub use run::of_run;
+pub use sweep::of_sweep;

@@ -48,6 +48,11 @@ impl RunFolder {
         Self::begin(path, there, lock)
     }
 
+    /// True if there is a finished run in `path`.
+    pub fn is_in(path: &Path) -> bool {
+        is_run(path)
+    }
+
     /// A file or folder at `path` that this program did not make, if `path` is a folder without a run.
     pub fn foreign(path: &Path) -> Option<String> {
         if is_run(path) {

@@ -10,7 +10,7 @@ use super::{Error, Session};
 use crate::config::PairEnd;
 use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
-use crate::eval::{Interval, Sample};
+use crate::eval::{Interval, Ranking, Retrieval, Sample};
 
 /// A run beside the others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,11 +35,13 @@ pub struct Comparison {
 }
 
 /// The queries of a run, and what they must have in common with the others.
-struct Judged {
-    sample: Sample,
-    pairs: usize,
+pub(super) struct Judged {
+    pub(super) sample: Sample,
+    /// Both directions between each two towers.
+    pub(super) retrieval: Vec<Retrieval>,
+    pub(super) pairs: usize,
     /// Names of towers, and digests of the pairs between them.
-    identity: Vec<([String; 2], String)>,
+    pub(super) identity: Vec<([String; 2], String)>,
 }
 
 impl Judged {
@@ -162,7 +164,7 @@ impl Model {
     }
 
     /// Its queries between all towers, or those that the pairs of another run are `among`.
-    fn judge(&self, files: &[Source], among: Option<&[([String; 2], String)]>) -> Result<Judged, Error> {
+    pub(super) fn judge(&self, files: &[Source], among: Option<&[([String; 2], String)]>) -> Result<Judged, Error> {
         let mut tested: Vec<Tested> = Vec::new();
         match files {
             [] => tested = self.held_out(None)?,
@@ -177,9 +179,14 @@ impl Model {
             tested.retain(|tested| among.iter().any(|(towers, _)| *towers == names(tested.pairs.towers)));
         }
         let sets = || tested.iter().map(|tested| &tested.pairs);
-        let sample = Sample::of(sets(), &self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
+        let (mut sample, mut retrieval) = (Sample::default(), Vec::new());
+        for pairs in sets() {
+            let rankings = pairs.rankings(&self.space, &self.session.stop)?.ok_or(Error::Stopped)?;
+            sample.add(pairs, &rankings);
+            retrieval.extend(rankings.iter().map(Ranking::retrieval));
+        }
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
-        Ok(Judged { sample, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
+        Ok(Judged { sample, retrieval, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
     }
 }
 

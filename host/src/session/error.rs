@@ -115,8 +115,29 @@ pub enum Error {
     #[error("{} is a folder with other things in it, such as {name}, and no run; name a new folder with --out",
             path.display())]
     NoPlace { path: PathBuf, name: String },
+    #[error("{labels}: a classification needs at least two classes, and it names {classes}")]
+    FewClasses { labels: String, classes: usize },
+    #[error("{labels}: `{class}` is there twice; each class needs a name of its own")]
+    SameClass { labels: String, class: String },
+    #[error(
+        "{labels} has names of classes, and the tower of the classes takes files: name a table with the columns `label` \
+         and `file`, or another tower with --to"
+    )]
+    NamedClasses { labels: String },
+    #[error("{}: row {row} is of class `{class}`, which {labels} does not have{suggestion}", path.display())]
+    NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String },
+    #[error("nothing that stands for class `{class}` has a latent: {reason}")]
+    EmptyClass { class: String, reason: String },
+    #[error("which tower? Name it with {option}; there are: {towers}")]
+    WhichTower { option: &'static str, towers: String },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
+    #[error("{}: a probe needs at least {fewest} pairs, and {pairs} are left", path.display())]
+    FewProbed { path: PathBuf, pairs: usize, fewest: usize },
+    #[error("the sweep names no `test` file to judge by; add one to [[pairs]], or write on = \"validation\" above it")]
+    NoTestInSweep,
+    #[error("the sweep is judged on validation pairs, but no [[pairs]] has `validation`; add it")]
+    NoValidation,
     #[error(
         "{}, which the run names as its test file, is not there: the run comes from another machine, or the file was \
          moved; name the pairs with --data FILE",

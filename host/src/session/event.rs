@@ -136,6 +136,17 @@ pub enum Event<'a> {
         /// All of it.
         total: usize,
     },
+    /// A fit of a sweep begins, or is looked at if it is done.
+    Sweeping {
+        /// Fits before it.
+        done: usize,
+        /// All fits.
+        total: usize,
+        /// Its variation.
+        variation: &'a str,
+        /// Its seed.
+        seed: u64,
+    },
     /// A gallery is growing.
     Building {
         /// Rows that are done.

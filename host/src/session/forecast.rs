@@ -58,6 +58,39 @@ impl Session {
 }
 
 impl Session {
+    /// The forecast of fitting and evaluating several recipes: of all their files, each column once for each encoder.
+    pub(super) fn forecast_recipes(&self, recipes: &[&Recipe]) -> Result<Vec<ColumnForecast>, Error> {
+        let (mut known, mut all) = (BTreeSet::new(), Vec::new());
+        for recipe in recipes {
+            let mut columns = Columns { towers: Towers::new(self, recipe, None), known, all };
+            for entry in &recipe.pairs {
+                let others = [entry.validation.as_ref(), entry.test.as_ref()];
+                for source in [Some(&entry.train)].into_iter().chain(others).flatten() {
+                    columns.add_pairs(source, &entry.ends)?;
+                }
+            }
+            for entry in &recipe.unpaired {
+                columns.add(&entry.train, &entry.train.open()?, entry.end.tower, &entry.end.column)?;
+            }
+            Columns { known, all, .. } = columns;
+        }
+        Ok(all)
+    }
+
+    /// The forecast of encoding the pairs of some files, each column once for each encoder.
+    pub(super) fn forecast_pairs<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a Recipe, &'a Source, &'a [PairEnd; 2])>,
+    ) -> Result<Vec<ColumnForecast>, Error> {
+        let (mut known, mut all) = (BTreeSet::new(), Vec::new());
+        for (recipe, source, ends) in pairs {
+            let mut columns = Columns { towers: Towers::new(self, recipe, None), known, all };
+            columns.add_pairs(source, ends)?;
+            Columns { known, all, .. } = columns;
+        }
+        Ok(all)
+    }
+
     /// The forecast of [`Session::compare`].
     pub fn forecast_comparison(
         &self,

@@ -7,6 +7,7 @@
 mod budget;
 mod cache;
 mod check;
+mod classify;
 mod compare;
 mod compress;
 mod embed;
@@ -19,9 +20,11 @@ mod forecast;
 mod gallery;
 mod given;
 mod model;
+mod probe;
 mod query;
 mod report;
 mod survey;
+mod sweep;
 mod towers;
 
 use std::collections::HashMap;
@@ -32,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use budget::Budget;
 
 use crate::cache::{FileStamps, Fingerprint, Ledger, Reader, Shelf};
-use crate::config::{Config, ConfigError, DEFAULT_CACHE, LatentRows};
+use crate::config::{Config, ConfigError, DEFAULT_CACHE, DerivedEncoder, LatentRows};
 use crate::dataset::NamedLatents;
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
@@ -40,6 +43,7 @@ use crate::run::Overlap;
 use crate::stop::Stop;
 
 pub use cache::{Exported, Prune};
+pub use classify::{Classified, ClassifiedItem, ClassifyOptions, Templates};
 pub use compare::{Compared, Comparison};
 pub use compress::Compression;
 pub use embed::EmbeddedColumn;
@@ -50,9 +54,11 @@ pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
 pub use forecast::ColumnForecast;
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
+pub use probe::{ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
 pub use survey::{Common, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
+pub use sweep::{SweepAxis, SweepDirection, SweepPlan, SweepRow, SweepRun, SweepTable};
 
 /// Settings of a session.
 #[derive(Clone)]
@@ -102,6 +108,8 @@ type Slot = Mutex<Option<Arc<LoadedEncoder>>>;
 /// The state that all handles of a session share.
 struct Shared {
     setup: Setup,
+    /// Encoders beside those of plugins.toml.
+    derived: Vec<DerivedEncoder>,
     budget: Budget,
     plugins: OnceLock<Plugins>,
     /// Files as they were when last read.
@@ -121,10 +129,16 @@ struct Shared {
 impl Session {
     /// A session that reads plugins.toml when it is first needed.
     pub fn new(setup: Setup) -> Self {
+        Self::with_encoders(setup, Vec::new())
+    }
+
+    /// A session with encoders beside those of plugins.toml.
+    fn with_encoders(setup: Setup, derived: Vec<DerivedEncoder>) -> Self {
         let (stop, watcher) = (setup.stop.clone(), setup.watcher.clone());
         let shared = Shared {
             budget: Budget::new(setup.max_cost),
             setup,
+            derived,
             plugins: OnceLock::new(),
             stamps: OnceLock::new(),
             encoders: Mutex::default(),
@@ -165,7 +179,8 @@ impl Session {
         if let Some(plugins) = self.shared.plugins.get() {
             return Ok(plugins);
         }
-        let config = Config::read(&self.shared.setup.plugins)?;
+        let mut config = Config::read(&self.shared.setup.plugins)?;
+        self.shared.derived.iter().try_for_each(|encoder| config.derive(encoder))?;
         let services = Services::new(self.shared.setup.stop.clone());
         Ok(self.shared.plugins.get_or_init(|| Plugins::new(config, services, self.shared.setup.program.clone())))
     }

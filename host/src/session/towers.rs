@@ -131,6 +131,15 @@ impl<'a> Towers<'a> {
         Ok(width.filter(|_| !encoders.is_empty()))
     }
 
+    /// Notes the width of a tower's latents if its encoders tell it, and says if they do.
+    pub(super) fn has_described(&self, tower: usize) -> Result<bool, Error> {
+        let width = self.described_width(tower)?;
+        if let Some(width) = width {
+            self.widths()[tower] = Some(width);
+        }
+        Ok(width.is_some())
+    }
+
     fn widths(&self) -> std::sync::MutexGuard<'_, Vec<Option<usize>>> {
         locked(&self.widths)
     }

@@ -62,7 +62,7 @@ impl Kept {
         let setting = match MethodOptions::of(&recipe).ok()?.0 {
             MethodOptions::Fusemix(options) => Setting::Fusemix(options),
             MethodOptions::Set(setting) => setting,
-            MethodOptions::Joint(_) | MethodOptions::Auto(_) => return None,
+            MethodOptions::Joint(_) | MethodOptions::Auto(_) | MethodOptions::Nothing => return None,
         };
         Some(Choice { setting, chosen, trials, reason, pairs, held_out, taken, available, chance })
     }

@@ -1,5 +1,6 @@
 //! Fitting a recipe: encode missing items, then make a space by the recipe's method.
 
+mod as_is;
 mod kept;
 mod near;
 mod options;
@@ -115,6 +116,9 @@ impl Session {
             let _ = std::fs::remove_file(folder.choice());
         }
         let begun = if resume { begun(&plan, &folder)? } else { None };
+        if recipe.method == Method::Identity {
+            return self.leave_as_is(&plan, &towers, folder);
+        }
         let trains = matches!(begun.as_ref().unwrap_or(&plan.options), MethodOptions::Fusemix(_));
         if resume && !trains && Checkpoints::exist(&folder.checkpoint()) {
             return Err(Error::OtherMethod { path: out.to_owned(), method: recipe.method.name() });

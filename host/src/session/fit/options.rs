@@ -25,6 +25,8 @@ pub(super) enum MethodOptions {
     Joint(Vec<Setting>),
     /// A choice among all methods.
     Auto(AutoOptions),
+    /// Nothing: the towers are in one space.
+    Nothing,
 }
 
 /// `[fit]` of a recipe with `method = "auto"`, without what all methods have.
@@ -42,6 +44,11 @@ struct JointOptions {
     /// The methods, with their options, and their weights or none.
     parts: Option<Vec<toml::Table>>,
 }
+
+/// `[fit]` of a recipe with `method = "identity"`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoOptions {}
 
 const METHOD: &str = "method";
 const WEIGHT: &str = "weight";
@@ -62,6 +69,15 @@ impl MethodOptions {
                 Self::Fusemix(Box::new(options))
             }
             Method::Auto => Self::Auto(recipe.options()?),
+            Method::Identity => {
+                recipe.options::<NoOptions>()?;
+                let hubs: HubsOptions = recipe.common_options()?;
+                if hubs.hubness.is_some_and(|hubness| hubness > 0.0) {
+                    let message = "`hubness` counts training items, and `method = \"identity\"` has none; remove it";
+                    return Err(recipe.error_at_option("hubness", message).into());
+                }
+                Self::Nothing
+            }
             Method::Joint => joint(recipe)?,
             method => Self::Set(setting(whole, method)?),
         };
@@ -156,7 +172,7 @@ fn setting(place: Place<'_>, method: Method) -> Result<Setting, Error> {
             }
         }),
         Method::Fusemix => return Ok(Setting::Fusemix(Box::new(trained_part(place)?))),
-        Method::Joint | Method::Auto => {
+        Method::Joint | Method::Auto | Method::Identity => {
             let message = format!("`method = \"{}\"` cannot be a part of a joint fit", method.name());
             return Err(place.wrong(METHOD, message));
         }

@@ -12,11 +12,11 @@ use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource
 use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
-use crate::fit::{ClosedForm, Hubs, PairSet, Setting};
+use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Problem, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
 use crate::run::{Seen, TowerInfo};
-use crate::space::AdapterKind;
+use crate::space::{AdapterKind, Inlet};
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
@@ -66,6 +66,26 @@ fn at(recipe: &Recipe, keys: [&str; 3], error: DataError) -> Error {
             recipe.file.error_at(place, error.to_string()).into()
         }
         error => error.into(),
+    }
+}
+
+/// Latents of which only the number is known yet.
+struct Counted {
+    rows: usize,
+    width: usize,
+}
+
+impl Latents for Counted {
+    fn len(&self) -> usize {
+        self.rows
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn copy_row(&self, _: usize, out: &mut [f32]) {
+        out.fill(0.0);
     }
 }
 
@@ -129,16 +149,66 @@ impl<'a> Plan<'a> {
     pub(in crate::session) fn check(&self, towers: &Towers<'_>) -> Result<(), Error> {
         match &self.options {
             MethodOptions::Fusemix(options) => self.check_training(options, towers),
+            MethodOptions::Nothing => self.check_one_space(towers),
             _ => self.check_closed_form(towers),
         }
     }
 
+    /// The seconds that a fit takes on two cores, or its budget if the method is chosen; none while an encoder does not
+    /// tell the width of its latents.
+    pub(in crate::session) fn seconds(&self, towers: &Towers<'_>) -> Result<Option<f64>, Error> {
+        let mut inlets = Vec::new();
+        for (at, tower) in self.recipe.towers.iter().enumerate() {
+            let Some(width) = towers.described_width(at)? else { return Ok(None) };
+            inlets.push(Inlet { name: tower.name.clone(), width });
+        }
+        let sets = self.recipe.pairs.iter().zip(&self.files).map(|(entry, files)| {
+            let towers = entry.ends.each_ref().map(|end| end.tower);
+            let latents = towers
+                .map(|tower| Arc::new(Counted { rows: files.rows, width: inlets[tower].width }) as Arc<dyn Latents>);
+            PairSet {
+                towers,
+                latents,
+                weight: entry.weight,
+                items: Some([0, 1].map(|_| (0..files.rows as u32).collect())),
+            }
+        });
+        let sets: Vec<PairSet> = sets.collect();
+        let problem = Problem { towers: &inlets, fixed: &self.fixed(), sets: &sets, stop: &|| false };
+        let of = |setting: &Setting| setting.demand(&problem).seconds;
+        Ok(Some(match &self.options {
+            MethodOptions::Fusemix(options) => of(&Setting::Fusemix(options.clone())),
+            MethodOptions::Set(setting) => of(setting),
+            MethodOptions::Joint(parts) => parts.iter().map(of).sum(),
+            MethodOptions::Auto(options) => options.budget.unwrap_or_default().0,
+            MethodOptions::Nothing => 0.0,
+        }))
+    }
+
+    /// Checks that all towers' latents are of one width, as far as encoders tell it.
+    fn check_one_space(&self, towers: &Towers<'_>) -> Result<(), Error> {
+        let mut known: Option<(&str, usize)> = None;
+        for (at, tower) in self.recipe.towers.iter().enumerate() {
+            towers.modality(at)?;
+            let Some(width) = towers.described_width(at)? else { continue };
+            match known {
+                Some((first, other)) if other != width => {
+                    let (first, second) = (first.to_owned(), tower.name.clone());
+                    let error = FitError::Widths { first, second, width: other, other: width };
+                    return Err(self
+                        .recipe
+                        .file
+                        .error_at(&["tower", &tower.name, "adapter"], error.to_string())
+                        .into());
+                }
+                _ => known = Some((&tower.name, width)),
+            }
+        }
+        Ok(())
+    }
+
     fn check_closed_form(&self, towers: &Towers<'_>) -> Result<(), Error> {
         let Recipe { file, method, .. } = self.recipe;
-        if let Some(tower) = self.recipe.towers.first().filter(|_| self.fixed().iter().all(|fixed| *fixed)) {
-            let message = "all towers have `adapter = \"identity\"`, so nothing is left to fit; remove one of them";
-            return Err(file.error_at(&["tower", &tower.name, "adapter"], message).into());
-        }
         for (index, tower) in self.recipe.towers.iter().enumerate() {
             let key = match (tower.adapter, tower.blocks) {
                 (AdapterKind::Identity, _) if *method == Method::Joint => Some("adapter"),
@@ -231,6 +301,21 @@ impl<'a> Plan<'a> {
             planned.push(Planned { name: &tower.name, adapter: tower.adapter, width });
         }
         check(&planned, &sets, options.width).map_err(|error| self.located(error))
+    }
+
+    /// The towers' entries in a run folder, without their items where encoders tell the width of their latents.
+    pub(super) fn infos(&self, towers: &Towers<'_>) -> Result<Vec<TowerInfo>, Error> {
+        let info = |tower: usize| {
+            if !towers.has_described(tower)? {
+                let of = |entry: &'a PairsEntry| entry.ends.iter().find(|end| end.tower == tower);
+                let first =
+                    self.recipe.pairs.iter().zip(&self.files).find_map(|(entry, files)| Some((of(entry)?, files)));
+                let (end, files) = first.expect("each tower is in a pair set");
+                towers.side(tower, &files.train, &end.column)?;
+            }
+            towers.info(tower)
+        };
+        (0..self.recipe.towers.len()).map(info).collect()
     }
 
     /// Encodes missing items, and pairs them.

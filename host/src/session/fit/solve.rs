@@ -154,6 +154,7 @@ impl Session {
                 let mut parts: Vec<(f32, Setting)> = parts.collect();
                 (if parts.len() == 1 { parts.swap_remove(0).1 } else { Setting::Joint(parts) }, None)
             }),
+            MethodOptions::Nothing => unreachable!("a recipe with nothing to fit is not fitted"),
             MethodOptions::Auto(auto) => {
                 let budget = how.budget.or(auto.budget).unwrap_or_default();
                 choose(problem, None, plan.hubs, budget, engine, &mut show)

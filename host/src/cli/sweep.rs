@@ -1,0 +1,154 @@
+//! `fusemix sweep`: many recipes in one table.
+
+use anyhow::Result;
+use indicatif::HumanDuration;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Cli, exit, foretell, print};
+use crate::config::Sweep;
+use crate::device::DeviceChoice;
+use crate::eval::Interval;
+use crate::report::{Page, of_sweep};
+use crate::session::{Error, SweepPlan, SweepRow, SweepTable};
+use crate::whole_file;
+use crate::wording::count;
+
+/// Fit a recipe with lists of values in all combinations, with several seeds, and put them into one table.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The sweep: a recipe in which values may be lists
+    sweep: PathBuf,
+    /// The folder for the runs and the table; what is finished there is not fitted again
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Show what would be encoded, fitted and paid, without doing it
+    #[arg(long)]
+    dry_run: bool,
+    /// The device to compute on: auto, cpu or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    let Arguments { sweep, out, dry_run, device } = arguments;
+    let sweep = Sweep::read(&sweep)?;
+    let plan = cli.session.plan_sweep(&sweep, &out)?;
+    if dry_run {
+        if cli.json {
+            let SweepPlan { columns, fits, done, seconds, .. } = &plan;
+            print::json(&json!({
+                "variations": sweep.variations.len(), "fits": fits, "done": done, "seconds": seconds,
+                "columns": columns,
+            }));
+            return Ok(0);
+        }
+        say!("{}", planned(&sweep, &plan));
+        return foretell::columns(cli, &plan.columns, None);
+    }
+    note!("{}", planned(&sweep, &plan));
+    let mut keep = |table: &SweepTable| {
+        for (name, content) in [
+            ("sweep.json", serde_json::to_string_pretty(table).expect("a table is JSON") + "\n"),
+            ("sweep.csv", csv(table)),
+        ] {
+            let path = out.join(name);
+            whole_file::write(&path, content.as_bytes()).map_err(|cause| Error::Write { path, cause })?;
+        }
+        Ok(())
+    };
+    let table = plan.run(&sweep, (&out, device), &mut keep)?;
+    let page = out.join("index.html");
+    Page::create(&page)?.write(&of_sweep(&table)?)?;
+    match cli.json {
+        true => print::json(&json!(table)),
+        false => say!("{}\n{}", words(&table), page.display()),
+    }
+    Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
+}
+
+fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, .. }: &SweepPlan) -> String {
+    let mut line = format!("{}: {}", count(sweep.variations.len(), "variation"), count(*fits, "fit"));
+    if *done > 0 {
+        _ = write!(line, ", {done} of them done");
+    }
+    match seconds {
+        Some(seconds) if *seconds >= 1.0 => {
+            let time = HumanDuration(Duration::from_secs_f64(seconds.min(1e9)));
+            _ = write!(line, "; the others take about {time} on two cores");
+        }
+        _ => {}
+    }
+    line
+}
+
+/// Columns of a row: name, recall, deviation, difference.
+fn cells(row: &SweepRow) -> [String; 4] {
+    let recall = row.recall.map_or("failed".to_owned(), |Interval { mean, .. }| format!("{mean:.1}"));
+    let deviation = row.deviation.map_or(String::new(), |deviation| format!("{deviation:.1}"));
+    let apart =
+        row.apart.map_or(String::new(), |Interval { mean, low, high }| format!("{mean:+.1} ({low:+.1} to {high:+.1})"));
+    [row.name.clone(), recall, deviation, apart]
+}
+
+/// The table for people, the best first.
+fn words(table: &SweepTable) -> String {
+    let mut rows: Vec<&SweepRow> = table.rows.iter().collect();
+    let recall = |row: &SweepRow| row.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
+    rows.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
+    let heads = ["", "mean R@1, 5, 10 %", "sd of seeds", "less the baseline's (95 %)"].map(str::to_owned);
+    let lines: Vec<[String; 4]> = [heads].into_iter().chain(rows.into_iter().map(cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let mut words = String::new();
+    for [name, recall, deviation, apart] in &lines {
+        _ = writeln!(
+            words,
+            "{name:a$}  {recall:>b$}  {deviation:>c$}  {apart:>d$}",
+            a = widths[0],
+            b = widths[1],
+            c = widths[2],
+            d = widths[3]
+        );
+    }
+    let pairs = table.pairs.map_or("their pairs, which differ".to_owned(), |pairs| count(pairs, "pair"));
+    _ = write!(words, "on {pairs} ({}); the baseline is {}", table.on, table.baseline);
+    for row in table.rows.iter().filter(|row| row.error.is_some()) {
+        _ = write!(words, "\n{}: {}", row.name, row.error.as_deref().unwrap_or_default());
+    }
+    words
+}
+
+/// The table as CSV: a line a variation, a column an axis, then what was found.
+fn csv(table: &SweepTable) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let ways = table.rows.iter().map(|row| &row.directions).find(|directions| !directions.is_empty());
+    let ways: Vec<(String, usize)> = ways
+        .into_iter()
+        .flatten()
+        .flat_map(|way| way.recall.keys().map(|k| (format!("R@{k} {} to {}", way.from, way.to), *k)))
+        .collect();
+    let fixed =
+        ["methods", "seeds", "mean_recall", "low", "high", "deviation", "apart", "apart_low", "apart_high", "error"];
+    let axes = table.axes.iter().map(|axis| axis.name.as_str());
+    let heads = ["variation"].into_iter().chain(axes).chain(fixed).chain(ways.iter().map(|(way, _)| way.as_str()));
+    let mut write = |cells: Vec<String>| writer.write_record(cells).expect("memory takes what there is room for");
+    write(heads.map(str::to_owned).collect());
+    for row in &table.rows {
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+        let interval = |of: Option<Interval>| {
+            [number(of.map(|of| of.mean)), number(of.map(|of| of.low)), number(of.map(|of| of.high))]
+        };
+        let seeds = row.runs.iter().map(|run| run.seed.to_string()).collect::<Vec<_>>().join(" ");
+        let values = table.axes.iter().zip(&row.at).map(|(axis, at)| axis.values[*at].clone());
+        let cells = [row.name.clone()].into_iter().chain(values).chain([row.methods.join(" "), seeds]);
+        let cells = cells.chain(interval(row.recall)).chain([number(row.deviation)]).chain(interval(row.apart));
+        let found = row.directions.iter().flat_map(|way| way.recall.values()).map(ToString::to_string);
+        let found: Vec<String> =
+            if row.directions.is_empty() { vec![String::new(); ways.len()] } else { found.collect() };
+        write(cells.chain([row.error.clone().unwrap_or_default()]).chain(found).collect());
+    }
+    String::from_utf8(writer.into_inner().expect("memory takes what there is room for")).expect("cells are text")
+}

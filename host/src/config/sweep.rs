@@ -1,0 +1,512 @@
+//! A sweep: a recipe in which values may be lists, each of which is varied, and the recipes that come of it.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::recipe::Recipe;
+use super::toml_file::{ConfigError, TomlFile};
+
+/// A sweep as read.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The keys that are varied.
+    pub axes: Vec<Axis>,
+    /// What is fitted, in the order of the axes' values, the last axis first.
+    pub variations: Vec<Variation>,
+    /// The seeds of each.
+    pub seeds: Vec<u64>,
+    /// The variation that others are compared with: the first, unless `baseline` names another.
+    pub baseline: usize,
+    /// The pairs that they are judged on.
+    pub on: Pairs,
+}
+
+/// The pairs that variations are judged on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pairs {
+    /// The `test` files.
+    #[default]
+    Test,
+    /// The `validation` files.
+    Validation,
+}
+
+/// A key whose values are varied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// The key in a word or two, such as `image` for the encoder of that tower.
+    pub name: String,
+    /// Its values, as they are shown.
+    pub values: Vec<String>,
+    /// True if they are numbers.
+    pub are_numbers: bool,
+}
+
+/// One recipe of a sweep.
+#[derive(Clone, Debug)]
+pub struct Variation {
+    /// The name of its `[[variant]]`, if the sweep has some, and its values.
+    pub name: String,
+    /// The name of its `[[variant]]`.
+    pub variant: Option<String>,
+    /// Its place among the values of each axis.
+    pub at: Vec<usize>,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The recipe's text, with all that tells it from others.
+    pub text: String,
+    /// The encoders that are set up in another way than plugins.toml has them.
+    pub encoders: Vec<DerivedEncoder>,
+}
+
+/// An encoder of plugins.toml with other values for some of its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DerivedEncoder {
+    /// The encoder in plugins.toml.
+    pub base: String,
+    /// Its own name, with the values.
+    pub name: String,
+    /// The values.
+    pub changes: toml::Table,
+}
+
+/// The most variations of a sweep.
+const MOST: usize = 10_000;
+
+/// The keys that a sweep has beside those of a recipe.
+const SEEDS: &str = "seeds";
+const BASELINE: &str = "baseline";
+const ON: &str = "on";
+const VARIANT: &str = "variant";
+const NAME: &str = "name";
+const ENCODER: &str = "encoder";
+
+impl Sweep {
+    /// Reads `path`, and checks each recipe as far as that needs no data or encoders.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(TomlFile::read(path, "check the path of the sweep")?)
+    }
+
+    /// The sweep in a text.
+    pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
+        let mut document: toml::Table = file.parse()?;
+        let seeds = seeds(&file, document.remove(SEEDS))?;
+        let baseline = document.remove(BASELINE);
+        let on = match document.remove(ON) {
+            None => Pairs::default(),
+            Some(value) => match value.as_str() {
+                Some("test") => Pairs::Test,
+                Some("validation") => Pairs::Validation,
+                _ => return Err(file.error_at(&[ON], format!("`on = {value}` must be \"test\" or \"validation\""))),
+            },
+        };
+        let variants = variants(&file, document.remove(VARIANT))?;
+        let mut wholes = Vec::new();
+        for (name, changes) in variants {
+            let mut whole = toml::Value::Table(document.clone());
+            merge(&mut whole, toml::Value::Table(changes));
+            wholes.push((name, whole));
+        }
+        // All variants have the same axes: one that sets a key for itself has a single value there.
+        let mut keys: Vec<Vec<String>> = Vec::new();
+        for (_, whole) in &wholes {
+            for varied in found(whole) {
+                if !keys.contains(&varied) {
+                    keys.push(varied);
+                }
+            }
+        }
+        let mut axes: Vec<(Vec<String>, Vec<toml::Value>)> = keys.into_iter().map(|keys| (keys, Vec::new())).collect();
+        let mut variations = Vec::new();
+        for (variant, whole) in wholes {
+            for (at, document) in product(&file, &whole, &mut axes)? {
+                variations.push((variant.clone(), at, document));
+            }
+        }
+        if variations.len() * seeds.len() > MOST {
+            let message = format!("this makes {} fits; a sweep has at most {MOST}", variations.len() * seeds.len());
+            return Err(file.error_at(&[], message));
+        }
+        let names = names(axes.iter().map(|(keys, _)| &keys[..]).collect());
+        let axes: Vec<Axis> = names
+            .into_iter()
+            .zip(axes)
+            .map(|(name, (_, values))| Axis {
+                name,
+                are_numbers: values.iter().all(|value| value.is_integer() || value.is_float()),
+                values: values.iter().map(shown).collect(),
+            })
+            .collect();
+        let mut known = HashSet::new();
+        let variations = variations.into_iter().filter_map(|(variant, at, mut document)| {
+            let encoders = derived(&file, &mut document);
+            let values = axes.iter().zip(&at).map(|(axis, at)| match axis.are_numbers || axis.values[*at].len() < 6 {
+                true => format!("{} {}", axis.name, axis.values[*at]),
+                false => axis.values[*at].clone(),
+            });
+            let name = variant.iter().cloned().chain(values).collect::<Vec<_>>().join(", ");
+            let name = if name.is_empty() { "as it is".to_owned() } else { name };
+            let text = toml::to_string(&document).expect("what was TOML is TOML");
+            // What changes an encoder that no tower has changes nothing.
+            if !known.insert(text.clone()) {
+                return None;
+            }
+            let recipe = Recipe::parse(TomlFile::made_of(&file, text.clone()))
+                .map_err(|error| error.with(&format!(" (variation: {name})")));
+            let made = |encoders| Ok(Variation { name, variant, at, recipe: recipe?, text, encoders });
+            Some(encoders.and_then(made))
+        });
+        let variations: Vec<Variation> = variations.collect::<Result<_, ConfigError>>()?;
+        let baseline = of_name(&file, baseline, &variations)?;
+        Ok(Self { axes, variations, seeds, baseline, on })
+    }
+}
+
+/// The encoders that `[encoder.NAME]` of a recipe's document changes; towers that have them get the changed ones.
+fn derived(file: &TomlFile, document: &mut toml::Value) -> Result<Vec<DerivedEncoder>, ConfigError> {
+    let Some(document) = document.as_table_mut() else { return Ok(Vec::new()) };
+    let Some(changes) = document.remove(ENCODER) else { return Ok(Vec::new()) };
+    let wrong = |name: &str| {
+        let message = format!("`encoder.{name}` of a sweep must be a table with keys of that encoder");
+        file.error_at(&[ENCODER, name], message)
+    };
+    let toml::Value::Table(changes) = changes else { return Err(wrong("NAME")) };
+    let mut all = Vec::new();
+    for (base, changes) in changes {
+        let toml::Value::Table(changes) = changes else { return Err(wrong(&base)) };
+        let values = changes.iter().map(|(key, value)| format!("{key}={}", shown(value)));
+        let name = [base.clone()].into_iter().chain(values).collect::<Vec<_>>().join(" ");
+        let mut is_used = false;
+        let towers = document.get_mut("tower").and_then(toml::Value::as_table_mut);
+        for (_, tower) in towers.into_iter().flatten() {
+            let Some(tower) = tower.as_table_mut() else { continue };
+            for (_, value) in tower.iter_mut().filter(|(key, _)| key.starts_with(ENCODER)) {
+                let places = match value {
+                    toml::Value::Array(list) => list.iter_mut().collect(),
+                    value => vec![value],
+                };
+                for place in places.into_iter().filter(|place| place.as_str() == Some(&base)) {
+                    *place = name.clone().into();
+                    is_used = true;
+                }
+            }
+        }
+        if is_used && !changes.is_empty() {
+            all.push(DerivedEncoder { base, name, changes });
+        }
+    }
+    Ok(all)
+}
+
+/// `seeds`: a list, or the number of seeds from 0 on.
+fn seeds(file: &TomlFile, value: Option<toml::Value>) -> Result<Vec<u64>, ConfigError> {
+    let number = |value: &toml::Value| value.as_integer().and_then(|seed| u64::try_from(seed).ok());
+    let seeds: Option<Vec<u64>> = match &value {
+        None => Some(vec![0]),
+        Some(toml::Value::Array(list)) => list.iter().map(number).collect(),
+        Some(value) => number(value).map(|count| (0..count.min(MOST as u64)).collect()),
+    };
+    let distinct = |seeds: &Vec<u64>| seeds.iter().enumerate().all(|(at, seed)| !seeds[..at].contains(seed));
+    seeds.filter(|seeds| !seeds.is_empty() && distinct(seeds)).ok_or_else(|| {
+        let message = "`seeds` must be a number of seeds, 1 or more, or a list of different ones: seeds = [0, 1, 2]";
+        file.error_at(&[SEEDS], message)
+    })
+}
+
+/// `[[variant]]`: changes to the recipe, with a name; without any, the recipe as it is.
+fn variants(file: &TomlFile, value: Option<toml::Value>) -> Result<Vec<(Option<String>, toml::Table)>, ConfigError> {
+    let Some(value) = value else { return Ok(vec![(None, toml::Table::new())]) };
+    let wrong = |at: usize, message: &str| file.error_at(&[VARIANT, &at.to_string()], message);
+    let toml::Value::Array(list) = value else {
+        return Err(wrong(0, "a sweep may have several variants: write [[variant]], with two brackets"));
+    };
+    let mut variants: Vec<(Option<String>, toml::Table)> = Vec::new();
+    for (at, value) in list.into_iter().enumerate() {
+        let toml::Value::Table(mut table) = value else { return Err(wrong(at, "[[variant]] must be a table")) };
+        let Some(toml::Value::String(name)) = table.remove(NAME) else {
+            return Err(wrong(at, "[[variant]] needs a `name`, in quotes"));
+        };
+        if variants.iter().any(|(known, _)| known.as_ref() == Some(&name)) {
+            return Err(wrong(at, &format!("two variants are called `{name}`; give each its own name")));
+        }
+        variants.push((Some(name), table));
+    }
+    Ok(variants)
+}
+
+/// Puts the values of `changes` in the place of those in `whole`; tables are merged.
+fn merge(whole: &mut toml::Value, changes: toml::Value) {
+    match (whole, changes) {
+        (toml::Value::Table(whole), toml::Value::Table(changes)) => {
+            for (key, change) in changes {
+                match whole.get_mut(&key) {
+                    Some(value) => merge(value, change),
+                    None => drop(whole.insert(key, change)),
+                }
+            }
+        }
+        // `pairs = [{ ... }]` of a variant changes the pair sets of the recipe one by one.
+        (toml::Value::Array(whole), toml::Value::Array(changes))
+            if whole.iter().chain(&changes).all(toml::Value::is_table) =>
+        {
+            for (at, change) in changes.into_iter().enumerate() {
+                match whole.get_mut(at) {
+                    Some(value) => merge(value, change),
+                    None => whole.push(change),
+                }
+            }
+        }
+        (whole, change) => *whole = change,
+    }
+}
+
+/// The keys of a recipe whose value is a list of values to vary.
+fn found(whole: &toml::Value) -> Vec<Vec<String>> {
+    fn walk(value: &toml::Value, keys: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    keys.push(key.clone());
+                    walk(value, keys, found);
+                    keys.pop();
+                }
+            }
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                // [[pairs]], [[unpaired]] and `parts`.
+                for (at, value) in list.iter().enumerate() {
+                    keys.push(at.to_string());
+                    walk(value, keys, found);
+                    keys.pop();
+                }
+            }
+            toml::Value::Array(list) if is_varied(keys, list) => found.push(keys.clone()),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    walk(whole, &mut Vec::new(), &mut all);
+    all
+}
+
+/// True if a list at these keys is one of values, and not itself a value: a tower's `encoders`, and the columns of
+/// captions in a pair set, are lists in any recipe.
+fn is_varied(keys: &[String], list: &[toml::Value]) -> bool {
+    let of_lists = list.iter().any(toml::Value::is_array);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    match &keys[..] {
+        ["tower", _, "encoders"] => of_lists,
+        ["pairs" | "unpaired", _, "root" | "split" | "where" | "limit" | "sample" | "seed" | "weight"] => true,
+        ["pairs" | "unpaired", _, "train" | "validation" | "test"] => true,
+        ["pairs" | "unpaired", _, _] => of_lists,
+        _ => true,
+    }
+}
+
+/// A recipe of a sweep: its place on each axis, and its document.
+type Place = (Vec<usize>, toml::Value);
+
+/// All combinations of a document's lists; values that no axis has yet are added to it.
+fn product(
+    file: &TomlFile,
+    whole: &toml::Value,
+    axes: &mut [(Vec<String>, Vec<toml::Value>)],
+) -> Result<Vec<Place>, ConfigError> {
+    let mut all: Vec<Place> = vec![(Vec::new(), whole.clone())];
+    for (keys, known) in axes {
+        let way: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let values = match at(whole, keys) {
+            Some(toml::Value::Array(list)) if is_varied(keys, list) => list.clone(),
+            // A variant that leaves the key out has its default.
+            value => vec![value.cloned().unwrap_or_else(|| DEFAULT.into())],
+        };
+        if values.is_empty() {
+            let message = format!("`{}` has no values to vary", keys.join("."));
+            return Err(file.error_at(&way, message));
+        }
+        let mut next = Vec::with_capacity(all.len() * values.len());
+        if all.len() * values.len() > MOST {
+            let message = format!("this makes more than {MOST} variations; vary fewer keys, or fewer values");
+            return Err(file.error_at(&way, message));
+        }
+        for (places, document) in all {
+            for value in &values {
+                let place = known.iter().position(|known| known == value).unwrap_or_else(|| {
+                    known.push(value.clone());
+                    known.len() - 1
+                });
+                let mut document = document.clone();
+                if value.as_str() != Some(DEFAULT) {
+                    set(&mut document, keys, value.clone());
+                }
+                let places = places.iter().copied().chain([place]).collect();
+                next.push((places, document));
+            }
+        }
+        all = next;
+    }
+    Ok(all)
+}
+
+/// The value of a key that a variant leaves out.
+const DEFAULT: &str = "(default)";
+
+fn at<'a>(value: &'a toml::Value, keys: &[String]) -> Option<&'a toml::Value> {
+    keys.iter().try_fold(value, |value, key| match value {
+        toml::Value::Table(table) => table.get(key),
+        toml::Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn set(value: &mut toml::Value, keys: &[String], new: toml::Value) {
+    let place = keys.iter().try_fold(value, |value, key| match value {
+        toml::Value::Table(table) => table.get_mut(key),
+        toml::Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    });
+    if let Some(place) = place {
+        *place = new;
+    }
+}
+
+/// A name for each axis: the tower of an encoder, or the last key, with those before it where two are the same.
+fn names(axes: Vec<&[String]>) -> Vec<String> {
+    let name = |keys: &[String], length: usize| {
+        let keys: Vec<&str> = match keys {
+            [tower, name, encoder] if tower == "tower" && encoder.starts_with("encoder") => vec![name],
+            keys => keys.iter().map(String::as_str).filter(|key| key.parse::<usize>().is_err()).collect(),
+        };
+        keys[keys.len().saturating_sub(length)..].join(".")
+    };
+    let with = |length: usize| axes.iter().map(|keys| name(keys, length)).collect::<Vec<_>>();
+    let are_distinct = |names: &[String]| names.iter().enumerate().all(|(at, name)| !names[..at].contains(name));
+    (1..=3)
+        .map(with)
+        .find(|names| are_distinct(names))
+        .unwrap_or_else(|| axes.iter().map(|keys| keys.join(".")).collect())
+}
+
+/// A value as a table shows it.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(list) => list.iter().map(shown).collect::<Vec<_>>().join("+"),
+        toml::Value::Table(table) => {
+            table.iter().map(|(key, value)| format!("{key} {}", shown(value))).collect::<Vec<_>>().join(" ")
+        }
+        value => value.to_string(),
+    }
+}
+
+/// The variation that `baseline` names: by its name, or by one of its variant or values.
+fn of_name(file: &TomlFile, baseline: Option<toml::Value>, variations: &[Variation]) -> Result<usize, ConfigError> {
+    let Some(value) = baseline else { return Ok(0) };
+    let name = value.as_str();
+    let found = name.and_then(|name| {
+        let exact = variations.iter().position(|variation| variation.name == name);
+        exact.or_else(|| variations.iter().position(|variation| variation.variant.as_deref() == Some(name)))
+    });
+    found.ok_or_else(|| {
+        let names = variations.iter().take(20).map(|variation| format!("\"{}\"", variation.name));
+        let message =
+            format!("`baseline = {value}` is no variation; there are {}", names.collect::<Vec<_>>().join(", "));
+        file.error_at(&[BASELINE], message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = "\
+[tower.image]
+encoder = ['a', 'b']
+[tower.text]
+encoder = ['c', 'd']
+[[pairs]]
+train = { file = 'train.tsv', sample = [100, 200] }
+test = 'test.tsv'
+image = 'file'
+text = ['caption_1', 'caption_2']
+[fit]
+method = 'fusemix'
+[train]
+lr = 0.01
+";
+
+    fn sweep(text: &str) -> Result<Sweep, String> {
+        Sweep::parse(TomlFile::of(Path::new("sweep.toml"), text.to_owned())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_combinations_of_lists_are_recipes() {
+        let all = sweep(&format!("seeds = 3\n{BASE}")).unwrap();
+        assert_eq!(all.seeds, [0, 1, 2]);
+        let axes: Vec<_> =
+            all.axes.iter().map(|axis| (axis.name.as_str(), axis.values.clone(), axis.are_numbers)).collect();
+        let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            axes,
+            [
+                ("image", texts(&["a", "b"]), false),
+                ("text", texts(&["c", "d"]), false),
+                ("sample", texts(&["100", "200"]), true)
+            ]
+        );
+        assert_eq!(all.variations.len(), 8);
+        assert_eq!(all.variations[0].at, [0, 0, 0]);
+        assert_eq!(all.variations[5].name, "image b, text c, sample 200");
+        let recipe = &all.variations[5].recipe;
+        assert_eq!(recipe.pairs[0].train.sample, Some(200));
+        assert_eq!(recipe.pairs[0].ends[1].columns, ["caption_1", "caption_2"]);
+        assert_eq!(all.baseline, 0);
+    }
+
+    #[test]
+    fn variants_change_the_recipe_and_have_the_axes_in_common() {
+        let text = format!(
+            "baseline = 'plain'\non = 'validation'\n{}[[variant]]\nname = 'plain'\ntrain.mixup_alpha = 0.0\n\
+             [[variant]]\nname = 'slow'\ntrain.lr = [0.001, 0.002]\n",
+            BASE.replace("['a', 'b']", "'a'").replace("['c', 'd']", "'c'").replace(", sample = [100, 200]", "")
+        );
+        let all = sweep(&text).unwrap();
+        let names: Vec<&str> = all.variations.iter().map(|variation| variation.name.as_str()).collect();
+        assert_eq!(names, ["plain, lr 0.01", "slow, lr 0.001", "slow, lr 0.002"]);
+        assert_eq!((all.baseline, all.on), (0, Pairs::Validation));
+        assert!(
+            all.variations[0].text.contains("mixup_alpha = 0.0") && !all.variations[1].text.contains("mixup_alpha")
+        );
+    }
+
+    #[test]
+    fn encoders_are_set_up_in_several_ways() {
+        let all = sweep(&format!(
+            "{BASE}[encoder.a]\nlayer = ['last', 'penultimate']\n[encoder.x]\nlayer = ['last', 'first']\n"
+        ));
+        let all = all.unwrap();
+        // Of tower image a in two ways and b in one, of text two, and two sizes; x is nobody's.
+        assert_eq!(all.variations.len(), 12);
+        let of_a = &all.variations[0];
+        assert_eq!(of_a.encoders.len(), 1);
+        assert_eq!((of_a.encoders[0].base.as_str(), of_a.encoders[0].name.as_str()), ("a", "a layer=last"));
+        assert!(of_a.text.contains("encoder = \"a layer=last\""), "{}", of_a.text);
+        let of_b = all.variations.iter().find(|variation| variation.name.starts_with("image b")).unwrap();
+        assert!(of_b.encoders.is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_named_at_their_line() {
+        let error = |text: &str| sweep(text).unwrap_err();
+        let misspelt = error(&BASE.replace("lr = 0.01", "lr = [0.01, 0.1]\n[trane]\n"));
+        assert!(misspelt.starts_with("sweep.toml:14: unknown key `trane`"), "{misspelt}");
+        let wrong = error(&BASE.replace("sample = [100, 200]", "sample = [100, 'all']"));
+        assert!(wrong.starts_with("sweep.toml:6: `sample = \"all\"`") && wrong.contains("variation: "), "{wrong}");
+        let none = error(&BASE.replace("['a', 'b']", "[]"));
+        assert!(none.contains("sweep.toml:2: `tower.image.encoder` has no values to vary"), "{none}");
+        for seeds in ["0", "[]", "[1, 1]", "'a'", "[-1]"] {
+            assert!(error(&format!("seeds = {seeds}\n{BASE}")).starts_with("sweep.toml:1: `seeds` must be"));
+        }
+        let baseline = error(&format!("baseline = 'x'\n{BASE}"));
+        assert!(baseline.starts_with("sweep.toml:1: `baseline = \"x\"` is no variation; there are"), "{baseline}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The page of a sweep: maps of two keys, curves over numbers, and the whole table.
+
+use std::fmt::Write;
+
+use super::curves::{Over, svg};
+use super::page::{Escaped, PageError};
+use crate::eval::Interval;
+use crate::session::{Series, SweepRow, SweepTable};
+use crate::wording::count;
+
+/// Maps, and curves, that are drawn.
+const DRAWN: usize = 12;
+/// Lines in a drawing.
+const LINES: usize = 6;
+
+/// The page of a sweep.
+pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
+    let on = match table.pairs {
+        Some(pairs) => format!("on {} ({})", count(pairs, "pair"), table.on),
+        None => format!("on their own pairs, which differ ({})", table.on),
+    };
+    let fits: usize = table.rows.iter().map(|row| row.runs.len()).sum();
+    let summary = format!(
+        "{} from {}: the mean of R@1, R@5 and R@10 over all directions and seeds, {on}. Differences are to \"{}\", query \
+         by query.",
+        count(table.rows.len(), "variation"),
+        count(fits, "fit"),
+        table.baseline
+    );
+    let (maps, curves) = (maps(table), curves(table).map_err(|error| PageError::Drawing(error.to_string()))?);
+    Ok(format!(
+        include_str!("sweep.html"),
+        summary = Escaped(&summary),
+        maps = maps,
+        curves = curves,
+        table = rows(table)
+    ))
+}
+
+/// The values of a row on all axes but these, and its variant.
+fn others(table: &SweepTable, row: &SweepRow, but: &[usize]) -> String {
+    let axes = table.axes.iter().zip(&row.at).enumerate().filter(|(at, _)| !but.contains(at));
+    let values = axes.map(|(_, (axis, at))| format!("{} {}", axis.name, axis.values[*at]));
+    row.variant.iter().cloned().chain(values).collect::<Vec<_>>().join(", ")
+}
+
+/// The rows that are alike but for these axes, with what they have in common.
+fn alike<'a>(table: &'a SweepTable, but: &[usize]) -> Vec<(String, Vec<&'a SweepRow>)> {
+    let mut groups: Vec<(String, Vec<&SweepRow>)> = Vec::new();
+    for row in &table.rows {
+        let name = others(table, row, but);
+        match groups.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((name, vec![row])),
+        }
+    }
+    groups
+}
+
+/// A map of each two values of the first two keys that are no numbers, for all that the other keys can be.
+fn maps(table: &SweepTable) -> String {
+    let words = (0..table.axes.len()).filter(|&at| !table.axes[at].are_numbers && table.axes[at].values.len() > 1);
+    let words: Vec<usize> = words.take(2).collect();
+    let [down, across] = words[..] else { return String::new() };
+    let means = table.rows.iter().filter_map(|row| row.recall).map(|recall| recall.mean);
+    let (least, most) = means.fold((f64::MAX, f64::MIN), |(least, most), mean| (least.min(mean), most.max(mean)));
+    let mut maps = String::new();
+    for (name, rows) in alike(table, &[down, across]).into_iter().take(DRAWN) {
+        _ = write!(maps, "<figure><figcaption>{}</figcaption><table><tr><th></th>", Escaped(&name));
+        for value in &table.axes[across].values {
+            _ = write!(maps, "<th scope=\"col\">{}</th>", Escaped(value));
+        }
+        maps += "</tr>";
+        for (y, value) in table.axes[down].values.iter().enumerate() {
+            _ = write!(maps, "<tr><th class=\"row\" scope=\"row\">{}</th>", Escaped(value));
+            for x in 0..table.axes[across].values.len() {
+                let row = rows.iter().find(|row| row.at[down] == y && row.at[across] == x);
+                match row.and_then(|row| Some((row, row.recall?))) {
+                    Some((row, Interval { mean, low, high })) => {
+                        let shade = if most > least { 0.1 + 0.8 * (mean - least) / (most - least) } else { 0.5 };
+                        let spread = row.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.1}"));
+                        _ = write!(
+                            maps,
+                            "<td style=\"background: rgb(42 111 219 / {shade:.2})\" title=\"{low:.1} to {high:.1}\">\
+                             {mean:.1}<small>{spread}</small></td>"
+                        );
+                    }
+                    None => maps += "<td></td>",
+                }
+            }
+            maps += "</tr>";
+        }
+        maps += "</table></figure>";
+    }
+    maps
+}
+
+/// A curve over each key with numbers, a line for all that the others can be.
+fn curves(table: &SweepTable) -> Result<String, Box<dyn std::error::Error>> {
+    let mut curves = String::new();
+    let numbers = (0..table.axes.len()).filter(|&at| table.axes[at].are_numbers && table.axes[at].values.len() > 1);
+    for at in numbers.take(DRAWN) {
+        let axis = &table.axes[at];
+        let series = alike(table, &[at]).into_iter().map(|(name, rows)| {
+            let point = |row: &&SweepRow| Some((axis.values[row.at[at]].parse().ok()?, row.recall?.mean));
+            let mut points: Vec<(f64, f64)> = rows.iter().filter_map(point).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Series { name, points }
+        });
+        let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
+        let shown = &series[..series.len().min(LINES)];
+        let more = match series.len() - shown.len() {
+            0 => String::new(),
+            more => format!(", without {more} more lines"),
+        };
+        let drawing = svg(&Over::Values(&axis.name), "%", shown)?;
+        let name = Escaped(&axis.name);
+        _ = write!(curves, "<figure><figcaption>Recall over {name}{more}</figcaption>{drawing}</figure>");
+    }
+    Ok(curves)
+}
+
+/// All variations, the best first.
+fn rows(table: &SweepTable) -> String {
+    let mut rows: Vec<&SweepRow> = table.rows.iter().collect();
+    let recall = |row: &SweepRow| row.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
+    rows.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
+    let mut html = "<table><tr><th class=\"row\">variation</th><th>method</th><th>mean R@1, 5, 10 %</th><th>sd of \
+                    seeds</th><th>less the baseline's</th>"
+        .to_owned();
+    let ways = table.rows.iter().map(|row| &row.directions).find(|directions| !directions.is_empty());
+    for way in ways.into_iter().flatten() {
+        let name = format!("R@1 {} to {}", way.from, way.to);
+        _ = write!(html, "<th>{}</th>", Escaped(&name));
+    }
+    html += "</tr>";
+    for row in rows {
+        _ = write!(html, "<tr><th class=\"row\" scope=\"row\">{}</th>", Escaped(&row.name));
+        if let Some(error) = &row.error {
+            _ = write!(html, "<td colspan=\"4\">{}</td></tr>", Escaped(error));
+            continue;
+        }
+        let interval = |of: Option<Interval>, sign: bool| match of {
+            Some(Interval { mean, low, high }) if sign => {
+                format!("{mean:+.1} <small>({low:+.1} to {high:+.1})</small>")
+            }
+            Some(Interval { mean, low, high }) => format!("{mean:.1} <small>({low:.1} to {high:.1})</small>"),
+            None => String::new(),
+        };
+        let deviation = row.deviation.map_or(String::new(), |deviation| format!("{deviation:.1}"));
+        let (recall, apart) = (interval(row.recall, false), interval(row.apart, true));
+        let methods = row.methods.join(", ");
+        _ = write!(html, "<td>{methods}</td><td>{recall}</td><td>{deviation}</td><td>{apart}</td>");
+        for way in &row.directions {
+            _ = write!(html, "<td>{:.1}</td>", way.recall.get(&1).copied().unwrap_or(0.0));
+        }
+        html += "</tr>";
+    }
+    html + "</table>"
+}

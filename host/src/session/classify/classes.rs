@@ -1,0 +1,212 @@
+//! The classes of a classification, and the items that stand for each: names in sentences, or files.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::dataset::{Column, DataError, Item, Table, read_table};
+use crate::regular;
+use crate::session::Error;
+use crate::wording::suggest;
+
+/// The 80 sentences of CLIP for ImageNet (Radford et al., ICML 2021).
+const IMAGENET: &str = include_str!("templates.imagenet.txt");
+
+/// The sentences that a class name is put into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Templates {
+    /// None: the name is the text.
+    #[default]
+    None,
+    /// Those of CLIP for ImageNet.
+    Imagenet,
+    /// The lines of a file, each with `{}` in the name's place.
+    File(PathBuf),
+}
+
+/// A class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    /// Its name.
+    pub(super) name: String,
+    /// What it is called in the data, if not by its name.
+    id: Option<String>,
+    /// The items that stand for it: texts, or the paths of files.
+    pub(super) items: Vec<String>,
+}
+
+impl Templates {
+    /// The sentences, each with `{}` in it.
+    fn sentences(&self) -> Result<Vec<String>, Error> {
+        match self {
+            Self::None => Ok(vec!["{}".to_owned()]),
+            Self::Imagenet => Ok(IMAGENET.lines().map(str::to_owned).collect()),
+            Self::File(path) => {
+                let text = read(path)?;
+                let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+                if let Some(at) = lines.iter().position(|line| !line.contains("{}")) {
+                    let reason = format!("`{}` has no {{}} for the class's name", lines[at]);
+                    return Err(DataError::Format { path: path.clone(), reason }.into());
+                }
+                if lines.is_empty() {
+                    let reason =
+                        "there are no templates: write one on each line, such as `a photo of a {}.`".to_owned();
+                    return Err(DataError::Format { path: path.clone(), reason }.into());
+                }
+                Ok(lines.into_iter().map(str::to_owned).collect())
+            }
+        }
+    }
+}
+
+/// A line of a list of classes: its name, or what the data call it, a tab, and its name.
+fn listed(path: &Path) -> Result<Vec<(Option<String>, String)>, Error> {
+    let text = read(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines
+        .map(|line| match line.split_once('\t') {
+            Some((id, name)) => (Some(id.trim().to_owned()), name.trim().to_owned()),
+            None => (None, line.to_owned()),
+        })
+        .collect())
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let text = regular::read_text(path, regular::BY_HAND);
+    let text = text.map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+}
+
+/// The classes that `labels` tells: a list of names, a table with a column `label` and an item of each class in each
+/// row, or the column of `data` with each item's class.
+pub(super) fn classes(
+    labels: &str,
+    data: &Table,
+    (modality, holds_files): (&str, bool),
+    templates: &Templates,
+) -> Result<Vec<Class>, Error> {
+    let path = Path::new(labels);
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+    let classes = match ending.as_deref() {
+        _ if data.column(labels).is_ok() => {
+            let names = distinct(data.column(labels)?)?.into_iter().map(|name| (None, name));
+            named(labels, names.collect(), holds_files, templates)?
+        }
+        Some("tsv" | "csv" | "jsonl" | "json" | "parquet") => shown(&read_table(path)?, modality, holds_files)?,
+        _ if path.is_dir() => shown(&read_table(path)?, modality, holds_files)?,
+        _ if path.exists() || ending.is_some() => named(labels, listed(path)?, holds_files, templates)?,
+        // It is neither.
+        _ => data.column(labels).map(|_| Vec::new())?,
+    };
+    if classes.len() < 2 {
+        return Err(Error::FewClasses { labels: labels.to_owned(), classes: classes.len() });
+    }
+    let mut seen = HashMap::new();
+    for (at, class) in classes.iter().enumerate() {
+        for name in [Some(&class.name), class.id.as_ref()].into_iter().flatten() {
+            if seen.insert(name, at).is_some_and(|other| other != at) {
+                return Err(Error::SameClass { labels: labels.to_owned(), class: name.clone() });
+            }
+        }
+    }
+    Ok(classes)
+}
+
+/// Classes by name, as texts in sentences.
+fn named(
+    labels: &str,
+    names: Vec<(Option<String>, String)>,
+    holds_files: bool,
+    templates: &Templates,
+) -> Result<Vec<Class>, Error> {
+    if holds_files {
+        return Err(Error::NamedClasses { labels: labels.to_owned() });
+    }
+    let sentences = templates.sentences()?;
+    let class = |(id, name): (Option<String>, String)| {
+        let items = sentences.iter().map(|sentence| sentence.replace("{}", &name)).collect();
+        Class { name, id, items }
+    };
+    Ok(names.into_iter().map(class).collect())
+}
+
+/// Classes by items in a table: several of a class stand for it together.
+fn shown(table: &Table, modality: &str, holds_files: bool) -> Result<Vec<Class>, Error> {
+    let (names, items) = (table.column(LABEL)?, table.usual_column(modality)?);
+    let mut classes: Vec<Class> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for row in 0..names.len() {
+        let name = names.text(row)?.trim().to_owned();
+        let at = *known.entry(name.clone()).or_insert(classes.len());
+        if at == classes.len() {
+            classes.push(Class { name, id: None, items: Vec::new() });
+        }
+        classes[at].items.push(match holds_files {
+            true => items.file(row).display().to_string(),
+            false => items.text(row)?.to_owned(),
+        });
+    }
+    Ok(classes)
+}
+
+/// The column with the class of each row, in tables of classes and usually in data.
+const LABEL: &str = "label";
+/// Usual names of that column in data.
+const USUAL: [&str; 4] = [LABEL, "class", "category", "target"];
+
+/// The cells of a column, each once, in order.
+fn distinct(column: Column<'_>) -> Result<Vec<String>, Error> {
+    let mut names = BTreeMap::new();
+    for row in 0..column.len() {
+        let name = column.text(row)?.trim();
+        if !name.is_empty() {
+            names.insert(name.to_owned(), ());
+        }
+    }
+    Ok(names.into_keys().collect())
+}
+
+/// The column of `data` with each item's class: the named one, the one that the classes are from, or a usual one.
+pub(super) fn truth<'a>(data: &'a Table, named: Option<&str>, labels: &str) -> Result<Option<Column<'a>>, Error> {
+    if let Some(name) = named {
+        return Ok(Some(data.column(name)?));
+    }
+    let usual = [labels].into_iter().chain(USUAL).find_map(|name| data.column(name).ok());
+    Ok(usual)
+}
+
+/// The class of each row, by what the data call it; none where the cell is empty.
+pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) -> Result<Vec<Option<usize>>, Error> {
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (at, class) in classes.iter().enumerate() {
+        by_name.insert(&class.name, at);
+        by_name.extend(class.id.as_deref().map(|id| (id, at)));
+    }
+    let of = |row: usize| {
+        let cell = column.text(row)?.trim();
+        // A number that is no class's name counts them, from 0.
+        let by_number = || cell.parse().ok().filter(|at: &usize| *at < classes.len());
+        let spaced = || by_name.get(cell.replace('_', " ").as_str()).copied();
+        match by_name.get(cell).copied().or_else(by_number).or_else(spaced) {
+            Some(class) => Ok(Some(class)),
+            None if cell.is_empty() => Ok(None),
+            None => Err(Error::NoClass {
+                path: column.source().to_owned(),
+                row: column.number(row),
+                class: cell.to_owned(),
+                suggestion: suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
+                labels: labels.to_owned(),
+            }),
+        }
+    };
+    (0..column.len()).map(of).collect()
+}
+
+/// Classes that an error names at most.
+const SHOWN: usize = 40;
+
+impl Class {
+    /// Its items as queries of a tower.
+    pub(super) fn queries(&self, holds_files: bool) -> impl Iterator<Item = Item<'_>> {
+        self.items.iter().map(move |item| if holds_files { Item::file(item) } else { Item::text(item) })
+    }
+}

@@ -1,0 +1,167 @@
+//! `fusemix sweep`: many fits, one table.
+
+use serde_json::Value;
+use std::time::Duration;
+
+use crate::common::Place;
+use crate::train::{ENCODERS, table};
+
+const SWEEP: &str = "\
+seeds = 2
+[tower.left]
+encoder = ['one', 'three']
+[tower.right]
+encoder = 'two'
+[[pairs]]
+train = { file = 'train.tsv', sample = [100, 200] }
+test = 'test.tsv'
+left = 'a'
+right = 'b'
+[train]
+epochs = 40
+width = 32
+";
+
+fn place() -> Place {
+    let place = Place::new(&format!(
+        "{ENCODERS}[encoder.three]\nplugin = 'mock'\nsalt = 'three'\nwidth = 24\ncalls = 'calls'\n"
+    ));
+    place.write("sweep.toml", SWEEP);
+    place.write("train.tsv", table(0, 300));
+    place.write("test.tsv", table(340, 40));
+    place
+}
+
+#[test]
+fn a_sweep_is_what_its_trainings_are_by_hand() {
+    let place = place();
+    let planned = place.json("sweep sweep.toml --out swept --dry-run");
+    assert_eq!([&planned["variations"], &planned["fits"], &planned["done"]], [4, 8, 0]);
+    assert!(planned["seconds"].as_f64().unwrap() > 0.0);
+    // Each encoder once for each of its columns: two of the left tower at two sizes, one of the right.
+    let columns = planned["columns"].as_array().unwrap();
+    assert_eq!(columns.len(), 9, "{planned}");
+    assert!(!place.path("swept").exists());
+
+    let swept = place.json("sweep sweep.toml --out swept");
+    let rows = swept["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let runs = row["runs"].as_array().unwrap();
+        let means: Vec<f64> = runs.iter().map(|run| run["recall"].as_f64().unwrap()).collect();
+        assert!((row["recall"]["mean"].as_f64().unwrap() - (means[0] + means[1]) / 2.0).abs() < 1e-9);
+        assert!((row["deviation"].as_f64().unwrap() - (means[0] - means[1]).abs() / 2.0_f64.sqrt()).abs() < 1e-9);
+        assert_eq!(row["apart"].is_null(), row["name"] == swept["baseline"]);
+    }
+    // No item was encoded twice.
+    let calls = place.read("calls");
+    let mut seen: Vec<&str> = calls.lines().collect();
+    let all = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(all <= 3 * seen.len(), "{all} of {}", seen.len());
+
+    let by_hand = SWEEP.replace("seeds = 2\n", "").replace("['one', 'three']", "'three'").replace("[100, 200]", "200");
+    place.write("fusion.toml", by_hand);
+    place.run("train fusion.toml --out run --seed 1").fails(0, "");
+    let run = &rows.iter().find(|row| row["name"] == "left three, sample 200").unwrap()["runs"][1];
+    let swept_run = place.path(run["run"].as_str().unwrap());
+    let adapters = |folder: std::path::PathBuf| std::fs::read(folder.join("adapters.safetensors")).unwrap();
+    assert!(adapters(swept_run) == adapters(place.path("run")), "bit for bit");
+    let alone = place.json("eval run")["mean"]["mean"].as_f64().unwrap();
+    assert!((run["recall"].as_f64().unwrap() - alone).abs() < 1e-9);
+
+    // What is done is not done again, and the page and the table are there.
+    let again = place.run("sweep sweep.toml --out swept");
+    again.fails(0, "4 variations: 8 fits, 8 of them done");
+    again.fails(0, "less the baseline's (95 %)");
+    assert_eq!(calls, place.read("calls"));
+    let lines = place.read("swept/sweep.csv");
+    assert!(lines.starts_with("variation,left,sample,methods,seeds,mean_recall,low,high,deviation,"), "{lines}");
+    assert_eq!(lines.lines().count(), 5);
+    let page = place.read("swept/index.html");
+    assert!(page.contains("Recall over sample") && page.contains("left three, sample 200"));
+    assert_eq!(serde_json::from_str::<Value>(&place.read("swept/sweep.json")).unwrap(), swept);
+}
+
+#[test]
+fn a_sweep_that_is_killed_ends_with_the_same_table() {
+    let place = place();
+    let whole = place.json("sweep sweep.toml --out whole");
+    let cache = place.path(".fusemix");
+    std::fs::remove_dir_all(&cache).unwrap();
+    for wait in [150, 300, 450, 600, 900] {
+        place.kill_after("sweep sweep.toml --out swept", Duration::from_millis(wait));
+    }
+    let resumed = place.json("sweep sweep.toml --out swept");
+    let rows = |table: &Value| table["rows"].to_string().replace("whole", "swept");
+    assert_eq!(rows(&whole), rows(&resumed));
+}
+
+#[test]
+fn variants_methods_and_failures_stand_in_one_table() {
+    let place = place();
+    let base = SWEEP.replace("['one', 'three']", "'one'").replace(", sample = [100, 200]", "");
+    let variants = "\
+[[variant]]
+name = 'plain'
+train = { mixup_alpha = 0.0, epochs = 20 }
+[[variant]]
+name = 'mixed'
+[[variant]]
+name = 'diverges'
+train = { lr = 1e30 }
+";
+    place.write("sweep.toml", format!("baseline = 'mixed'\n{base}{variants}"));
+    let swept = place.json_code("sweep sweep.toml --out swept", 4);
+    let rows = swept["rows"].as_array().unwrap();
+    assert_eq!(swept["baseline"], rows[1]["name"]);
+    assert!(rows[2]["error"].is_string() && rows[2]["recall"].is_null() && rows[0]["error"].is_null(), "{swept}");
+
+    // A closed form needs no seed.
+    let closed = base.replace("[train]\nepochs = 40\nwidth = 32\n", "[fit]\nmethod = ['ridge', 'procrustes']\n");
+    place.write("closed.toml", closed);
+    let closed = place.json("sweep closed.toml --out closed");
+    let runs: Vec<usize> =
+        closed["rows"].as_array().unwrap().iter().map(|row| row["runs"].as_array().unwrap().len()).collect();
+    assert_eq!(runs, [1, 1]);
+
+    // Mistakes come before any work.
+    place.write("wrong.toml", base.replace("epochs = 40", "epochs = [40, 'many']"));
+    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:11: `epochs` of [train]: wrong type");
+    place.write("wrong.toml", base.replace("test = 'test.tsv'\n", ""));
+    place.run("sweep wrong.toml --out wrong").fails(3, "names no `test` file to judge by");
+    place.write("wrong.toml", base.replace("encoder = 'one'", "encoder = ['one', 'ten']"));
+    place.run("sweep wrong.toml --out wrong").fails(3, "no encoder is called `ten`");
+    assert!(!place.path("wrong").exists());
+}
+
+#[test]
+fn a_probe_ranks_encoders_on_some_pairs() {
+    let place = place();
+    // An encoder that knows nothing of the others: each of its items is another word.
+    place.write(
+        "train.tsv",
+        table(0, 400).lines().enumerate().fold(String::new(), |all, (row, line)| match row {
+            0 => format!("{line}\tc\n"),
+            row => format!("{all}{line}\titem number {row}\n"),
+        }),
+    );
+    let sweep = SWEEP.replace("right = 'b'", "right = 'b'\n[[pairs]]\ntrain = 'train.tsv'\nleft = 'a'\nright = 'c'");
+    place.write("sweep.toml", sweep.replace(", sample = [100, 200]", ""));
+    let planned = place.json("probe sweep.toml --pairs 200 --dry-run");
+    assert!(planned["columns"].as_array().unwrap().iter().all(|of| of["rows"] == 200), "{planned}");
+    assert!(!place.path("calls").exists(), "nothing is sent");
+    let probed = place.json("probe sweep.toml --pairs 200");
+    let rows = probed["probed"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    let mean = |row: &Value| row["recall"]["mean"].as_f64().unwrap();
+    // Words beside the same words come first, beside numbers last: near chance.
+    let chance = rows[0]["chance"].as_f64().unwrap();
+    assert!(mean(&rows[1]) > mean(&rows[2]) + 20.0, "{probed}");
+    assert!(rows[2..].iter().all(|row| row["recall"]["low"].as_f64().unwrap() < chance + 10.0), "{probed}");
+    let neighbours = |row: &Value| row["alignment"]["neighbours"]["mean"].as_f64().unwrap();
+    assert!(neighbours(&rows[0]) > 2.0 * neighbours(&rows[3]), "{probed}");
+    place.run("probe sweep.toml --pairs 200").fails(0, "left one (48), right two (40)");
+    place.run("probe sweep.toml --pairs 20").fails(2, "20 is not in 60..=20000");
+}
