@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![allow(missing_docs, reason = "a test's name says what it is for")]
 
+mod answers;
 mod api;
 mod author;
 mod classify;

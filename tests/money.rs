@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::time::Duration;
 
-use crate::api::{json as api_json, run};
+use crate::api::{json as api_json, place as api_place, run, table};
 use crate::common::Place;
 use crate::server::{Fault, KEY, Server, Wire};
 use crate::train::place;
@@ -80,6 +80,27 @@ fn every_command_that_sends_can_be_priced_and_bounded() {
     assert_eq!(of_api["spent"]["items"], answered);
     assert!((of_api["spent"]["cost"].as_f64().unwrap() - 0.01 * answered as f64).abs() < 1e-9, "{of_api}");
     assert!(run(&place, "cache").stdout.contains("spent: cost 3.87"), "{}", run(&place, "cache").stdout);
+}
+
+/// What is tried again for `retry_seconds` costs again, and the bound holds for all tries together.
+#[test]
+fn items_that_are_tried_again_count_against_the_bound() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n % 2 == 1).then_some(Fault::Reset));
+    let options = "batch = 1\nconcurrency = 1\nretries = 0\nretry_seconds = 60\nprice_per_million_tokens = 1000000\n";
+    let place = api_place(&server, Wire::OpenAi, options);
+    place.write("data.tsv", table(20));
+    let command = "encode --data data.tsv --encoder api";
+    let once = api_json(&place, &format!("{command} --dry-run"), 0)["cost"].as_f64().unwrap();
+    let bounded = api_json(&place, &format!("{command} --max-cost {once}"), 6);
+    let (spent, encoded) = (bounded["cost"].as_f64().unwrap(), bounded["encoded"].as_u64().unwrap());
+    assert!(spent <= once && spent > once * 0.8, "{spent} of {once}");
+    assert!((5..20).contains(&encoded), "half of it went into tries that failed: {bounded}");
+    // Those that waited when the money was spent are neither lost nor to blame.
+    assert_eq!(bounded["failed"], 0, "{bounded}");
+    let rest = api_json(&place, &format!("{command} --max-cost {}", 10.0 * once), 0);
+    assert_eq!((&rest["encoded"], &rest["cached"]), (&json!(20 - encoded), &json!(encoded)));
+    assert!(spent + rest["cost"].as_f64().unwrap() > 1.5 * once, "{rest}");
+    assert!(server.answered().values().all(|&times| times == 1));
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn what_is_no_vector_stops_the_run_with_its_name() {
 
 #[test]
 fn an_answer_that_spoils_late_is_soon_no_longer_asked_for() {
-    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 2).then_some(Fault::Few));
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n >= 2).then_some(Fault::Nested));
     let place = place(&server, Wire::OpenAi, "batch = 10\nconcurrency = 2\nbackoff = 0.001\n");
     place.write("data.tsv", table(1000));
     run(&place, ENCODE).fails(20, "answers in a row cannot be used, and");
@@ -88,7 +88,7 @@ fn an_error_that_is_called_a_success_is_said_in_the_servers_words() {
     for (body, words) in [
         (r#"{"error": "model not loaded"}"#, "model not loaded"),
         (r#"{"error": {"message": "no such deployment", "type": "x"}}"#, "no such deployment"),
-        (r#"{"error": {"message": "no such model", "code": 404}}"#, "no such model"),
+        (r#"{"error": {"message": "no such page", "code": 404}}"#, "no such page"),
         (r#"{"detail": [{"loc": ["body", "input"], "msg": "not a list"}]}"#, "input: not a list"),
         (r#"{"success": false, "errors": [{"code": 7003, "message": "no route"}]}"#, "no route"),
         (r#"{"base_resp": {"status_code": 1004, "status_msg": "login fail"}, "data": null}"#, "login fail"),

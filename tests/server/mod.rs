@@ -14,6 +14,8 @@ pub use wire::Wire;
 
 /// The key that every server requires.
 pub const KEY: &str = "sk-test-c0ffee";
+/// The text whose vector proves that a server works.
+pub const SAMPLE: &str = "a red flower";
 /// Values of a vector.
 pub const WIDTH: usize = 24;
 
@@ -76,6 +78,19 @@ pub enum Fault {
     Nested,
     /// Only the vector of the first item.
     First,
+    /// Base64 in the other alphabet without padding, that is none, of f64, and of big-endian f32.
+    UrlSafe,
+    NoBase64,
+    Doubles,
+    BigEndian,
+    /// A byte-order mark before the JSON, and a usage in words.
+    Marked,
+    Worded,
+    /// Indices from this number, and on from one request to the next.
+    From(i64),
+    On,
+    /// 400 in these words if there are more inputs than that.
+    AtMost(usize, &'static str),
     /// This status with this body.
     Says(u16, &'static str),
 }
@@ -272,14 +287,25 @@ impl Served {
             log(inputs, false);
             return answer(stream, 500, "", self.wire.complaint("internal error").to_string().as_bytes());
         }
-        let whole = |fault| self.wire.answer(&asked, fault);
+        let whole = |fault| {
+            let fault = if fault == Some(Fault::On) { Some(Fault::From(100 * number as i64)) } else { fault };
+            self.wire.answer(&asked, fault)
+        };
         let say = |reason: &str| self.wire.complaint(reason).to_string().into_bytes();
         // One item is never too many.
         let many = |fault: &Fault| inputs.len() > 1 || !matches!(fault, Fault::TooLarge | Fault::Unprocessable);
         let fault = (self.script)(number).filter(many);
+        if let Some(Fault::AtMost(most, words)) = fault
+            && inputs.len() > most
+        {
+            log(inputs, false);
+            return answer(stream, 400, "", &say(words));
+        }
         let few = |fault: &Option<Fault>| fault == &Some(Fault::First) && inputs.len() == 1;
         let right = few(&fault)
-            || matches!(fault, None | Some(Fault::Shuffled | Fault::Refund | Fault::NoZero | Fault::AllZero));
+            || matches!(fault, None | Some(Fault::Shuffled | Fault::Refund | Fault::NoZero | Fault::AllZero))
+            || matches!(fault, Some(Fault::UrlSafe | Fault::Marked | Fault::Worded | Fault::From(_) | Fault::On))
+            || matches!(fault, Some(Fault::AtMost(..)));
         let (status, headers, body) = match fault {
             None => (200, String::new(), whole(None)),
             Some(Fault::Says(status, body)) => (status, String::new(), body.as_bytes().to_vec()),

@@ -1,7 +1,7 @@
 //! The formats: the exact requests of each, and its answers.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Fault, KEY, Request, WIDTH, vector};
@@ -316,8 +316,15 @@ impl Wire {
             Some(Fault::Huge) => rows[0].1[3] = f32::INFINITY,
             _ => {}
         }
+        let bytes = |row: &[f32]| match fault {
+            Some(Fault::Doubles) => row.iter().flat_map(|value| f64::from(*value).to_le_bytes()).collect::<Vec<u8>>(),
+            Some(Fault::BigEndian) => row.iter().flat_map(|value| value.to_be_bytes()).collect(),
+            _ => row.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
         let embedding = |row: &[f32]| match base64 {
-            true => Value::from(STANDARD.encode(row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())),
+            true if fault == Some(Fault::NoBase64) => Value::from("0.1 0.2 *"),
+            true if fault == Some(Fault::UrlSafe) => Value::from(URL_SAFE_NO_PAD.encode(bytes(row))),
+            true => Value::from(STANDARD.encode(bytes(row))),
             // JSON has no NaN: null is what some servers make of it.
             false => {
                 row.iter().map(|&value| if value.is_infinite() { Value::from(HUGE) } else { value.into() }).collect()
@@ -354,17 +361,39 @@ impl Wire {
                 json!({"result": {"items": items}, "used": tokens})
             }
             _ => {
-                let data = rows.iter().map(|(index, row)| match (fault, *index) {
+                let rows = rows.iter().filter(|(index, _)| !inputs[*index].ends_with("absent"));
+                let data = rows.map(|(index, row)| match (fault, *index) {
+                    (_, index) if inputs[index].ends_with("void") => json!({"index": index, "embedding": null}),
+                    (_, index) if inputs[index].ends_with("narrow") => {
+                        json!({"index": index, "embedding": embedding(&row[..WIDTH / 3])})
+                    }
+                    (_, index) if inputs[index].ends_with("stated") => {
+                        json!({"index": index, "error": {"message": "too long for the model"}})
+                    }
+                    (_, index) if inputs[index].ends_with("nameless") => {
+                        json!({"object": "error", "message": "too short for the model"})
+                    }
+                    (Some(Fault::From(first)), index) => {
+                        json!({"object": "embedding", "index": first + index as i64, "embedding": embedding(row)})
+                    }
                     (Some(Fault::NoZero), 0) => json!({"object": "embedding", "embedding": embedding(row)}),
                     (Some(Fault::AllZero), _) => json!({"index": 0, "embedding": embedding(row)}),
                     (_, index) => json!({"object": "embedding", "index": index, "embedding": embedding(row)}),
                 });
-                json!({"object": "list", "data": data.collect::<Vec<_>>(), "model": "m",
-                    "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+                let data = data.collect::<Vec<_>>();
+                let usage = match fault {
+                    Some(Fault::Worded) => json!("3 tokens"),
+                    _ => json!({"prompt_tokens": tokens, "total_tokens": tokens}),
+                };
+                match data.len() < inputs.len() && fault.is_none() {
+                    true => json!({"object": "list", "data": data, "usage": usage, "errors": ["a text was refused"]}),
+                    false => json!({"object": "list", "data": data, "model": "m", "usage": usage}),
+                }
             }
         };
         // What no JSON of Rust's can hold.
-        answer.to_string().replace(&format!("\"{HUGE}\""), "1e400").into_bytes()
+        let mark = if fault == Some(Fault::Marked) { "\u{feff}" } else { "" };
+        format!("{mark}{answer}").replace(&format!("\"{HUGE}\""), "1e400").into_bytes()
     }
 }
 

@@ -1,15 +1,21 @@
 //! Checks that an answer must pass: as many vectors as inputs, in their order, of one width.
 
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use crate::vector::{Fault, Judged, Vector};
+use crate::order;
+use crate::said::refusal_in;
+use crate::vector::{Fault, Judged, Kind, Vector};
 
-/// The vectors of a request, in the order of its inputs, and its usage by unit.
+/// The vectors of an answer, with their indices where it has any, and its usage by unit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) vectors: Vec<Vector>,
+    /// As many as vectors, or none.
+    pub(crate) indices: Vec<Option<i64>>,
+    /// The server's words beside the vectors.
+    pub(crate) said: Option<String>,
     pub(crate) usage: BTreeMap<String, f64>,
     /// The model that the server reports.
     pub(crate) model: Option<String>,
@@ -19,63 +25,114 @@ pub(crate) struct Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BadAnswer {
     pub(crate) reason: String,
-    /// True if the answer to any request of this kind would be as bad.
-    pub(crate) of_form: bool,
+    /// Other than of values if the answer to any request of this kind would be as bad.
+    pub(crate) kind: Kind,
     pub(crate) usage: BTreeMap<String, f64>,
 }
 
 impl From<String> for BadAnswer {
     fn from(reason: String) -> Self {
-        Self { reason, of_form: false, usage: BTreeMap::new() }
+        Self { reason, kind: Kind::Values, usage: BTreeMap::new() }
     }
 }
 
 impl BadAnswer {
     /// An answer of another form.
     pub(crate) fn form(reason: String) -> Self {
-        Self { of_form: true, ..Self::from(reason) }
+        Self { kind: Kind::Form, ..Self::from(reason) }
     }
 }
 
-/// A vector and the index that its answer gives it, if any.
+/// A vector or an error, and the index that its answer gives it, if any.
 #[derive(Deserialize)]
-pub(crate) struct Indexed {
+pub(crate) struct Row {
     #[serde(default)]
-    index: serde_json::Value,
-    embedding: Vector,
+    index: Value,
+    #[serde(default, alias = "values", deserialize_with = "given")]
+    embedding: Option<Vector>,
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    detail: Value,
+    #[serde(default)]
+    code: Value,
+}
+
+impl Row {
+    /// Its vector, or what the row says in place of it.
+    pub(crate) fn vector(self) -> Vector {
+        let Self { embedding, error, message, detail, code, .. } = self;
+        let embedding = match embedding {
+            Some(vector) if vector.is_read() => return vector,
+            embedding => embedding.unwrap_or_else(|| Vector::fault(Fault::missing(None))),
+        };
+        let said = refusal_in(&json!({"error": error, "message": message, "detail": detail, "code": code}));
+        said.map_or(embedding, |refusal| Vector::fault(Fault::stated(refusal)))
+    }
+}
+
+/// The vectors of rows, of which at least one has a vector or an error.
+pub(crate) fn vectors(rows: Vec<Row>) -> Result<Vec<Vector>, BadAnswer> {
+    let vectors: Vec<Vector> = rows.into_iter().map(Row::vector).collect();
+    match vectors.first() {
+        Some(_) if vectors.iter().all(Vector::is_missing) => {
+            Err(BadAnswer::form("the rows of the answer have neither a vector nor an error".to_owned()))
+        }
+        _ => Ok(vectors),
+    }
+}
+
+/// A field that is there, if only as null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vector>, D::Error> {
+    Vector::deserialize(deserializer).map(Some)
 }
 
 /// The answer of OpenAI and compatible servers.
 #[derive(Deserialize)]
 pub(crate) struct OpenAiAnswer {
-    data: Vec<Indexed>,
+    data: Vec<Row>,
     #[serde(default)]
-    model: Option<String>,
+    model: Value,
     #[serde(default, deserialize_with = "numbers")]
     usage: BTreeMap<String, f64>,
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    errors: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    detail: Value,
 }
 
 impl OpenAiAnswer {
     pub(crate) fn read(body: &[u8]) -> Result<Answer, BadAnswer> {
-        let Self { data, model, usage } = json(body)?;
+        let Self { data, model, usage, error, errors, message, detail } = json(body)?;
         let tokens = usage.get("prompt_tokens").or_else(|| usage.get("total_tokens"));
-        let usage = tokens.map(|tokens| ("tokens".to_owned(), *tokens)).into_iter().collect();
-        match in_order(data) {
-            Ok(vectors) => Ok(Answer { vectors, usage, model }),
-            Err(reason) => Err(BadAnswer { usage, ..reason.into() }),
+        let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), *tokens)).into_iter().collect();
+        let said = refusal_in(&json!({"error": error, "errors": errors, "message": message, "detail": detail}));
+        let said = said.map(|refusal| refusal.words);
+        let indices: Result<Vec<_>, _> = data.iter().map(|row| order::number(&row.index)).collect();
+        match indices.map_err(BadAnswer::from).and_then(|indices| Ok((indices, vectors(data)?))) {
+            Ok((indices, vectors)) => {
+                Ok(Answer { vectors, indices, said, usage, model: model.as_str().map(str::to_owned) })
+            }
+            Err(bad) => Err(BadAnswer { usage, ..bad }),
         }
     }
 }
 
-/// The numbers of an object, ignoring everything else in it.
+/// The numbers of an object, ignoring everything else in it; none of what is no object.
 pub(crate) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
-    let object = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)
-        .map_err(|error| D::Error::custom(error.to_string()))?;
-    Ok(object.into_iter().flatten().filter_map(|(key, value)| Some((key, amount(&value)?))).collect())
+    let value = Value::deserialize(deserializer)?;
+    let numbers = value.as_object().into_iter().flatten();
+    Ok(numbers.filter_map(|(key, value)| Some((key.clone(), amount(value)?))).collect())
 }
 
 /// An amount of usage: a finite number of 0 or more.
-pub(crate) fn amount(value: &serde_json::Value) -> Option<f64> {
+pub(crate) fn amount(value: &Value) -> Option<f64> {
     value.as_f64().filter(|amount| amount.is_finite() && *amount >= 0.0)
 }
 
@@ -137,128 +194,77 @@ fn huge(text: &[u8]) -> Option<usize> {
     value.is_infinite().then_some(length)
 }
 
-/// The position that an index names; none if it is left out.
-fn position(index: &serde_json::Value) -> Result<Option<usize>, String> {
-    let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0 && number < 1e9).then_some(number as usize);
-    let position = match index {
-        serde_json::Value::Null => return Ok(None),
-        serde_json::Value::String(text) => text.trim().parse().ok(),
-        number => number.as_f64().and_then(whole),
-    };
-    position.map(Some).ok_or_else(|| format!("index {index} is no position"))
-}
-
-/// Vectors in the order of their indices, or as they come where these say nothing.
-fn in_order(data: Vec<Indexed>) -> Result<Vec<Vector>, String> {
-    let indices: Vec<Option<usize>> = data.iter().map(|row| position(&row.index)).collect::<Result<_, _>>()?;
-    let order = order(&indices)?;
-    let mut places: Vec<Option<Vector>> = vec![None; data.len()];
-    for (place, Indexed { embedding, .. }) in order.into_iter().zip(data) {
-        places[place] = Some(embedding);
-    }
-    Ok(places.into_iter().flatten().collect())
-}
-
-/// The place of each vector: a permutation.
-fn order(indices: &[Option<usize>]) -> Result<Vec<usize>, String> {
-    let count = indices.len();
-    let as_they_come = || Ok((0..count).collect());
-    let given: Vec<usize> = indices.iter().flatten().copied().collect();
-    // None says anything, or there is nothing to say; or all say what is said of the only vector of a request.
-    if given.is_empty() || count == 1 || given.len() == count && given.iter().all(|index| *index == 0) {
-        return as_they_come();
-    }
-    // JSON writers that leave out what is 0.
-    if indices.iter().enumerate().all(|(place, index)| index.is_none_or(|index| index == place)) {
-        return as_they_come();
-    }
-    // Some count from 1.
-    let first = usize::from(!given.contains(&0) && given.len() == count && given.contains(&count));
-    let mut taken = vec![false; count];
-    for index in &given {
-        let taken = index.checked_sub(first).and_then(|place| taken.get_mut(place));
-        match taken {
-            None => return Err(format!("index {index} is out of range for {count} vectors")),
-            Some(true) => return Err(format!("index {index} appears twice")),
-            Some(taken) => *taken = true,
-        }
-    }
-    // A position that nobody else claims is the missing one's.
-    let mut free = (0..count).filter(|place| !taken[*place]);
-    let only = free.next().filter(|_| free.next().is_none());
-    let place = |index: &Option<usize>| index.map(|index| index - first).or(only);
-    let places: Option<Vec<usize>> = indices.iter().map(place).collect();
-    places.ok_or_else(|| "some vectors in the answer have an index and some do not".to_owned())
-}
-
 impl Answer {
-    /// Checks each vector of an answer for `inputs` inputs: the good ones have one width.
-    pub(crate) fn judge(self, inputs: usize) -> Result<Vec<Judged>, BadAnswer> {
-        let Self { vectors, .. } = self;
+    /// The index of the first input, if this is the whole answer for so many.
+    pub(crate) fn first(&self, inputs: usize) -> Option<i64> {
+        order::first(&self.indices).filter(|_| inputs > 1 && self.vectors.len() == inputs)
+    }
+
+    /// Checks each vector of an answer for `inputs` inputs: the good ones have one width. `first` is the index that
+    /// other answers give to the first input, if that is known.
+    pub(crate) fn judge(self, inputs: usize, first: Option<i64>) -> Result<Vec<Judged>, BadAnswer> {
+        let Self { vectors, indices, said, .. } = self;
         let judged: Vec<Judged> = vectors.into_iter().map(Vector::judge).collect();
-        let all_of_form = judged.iter().all(|vector| vector.as_ref().is_err_and(|fault| fault.of_form));
+        let all_of_form = judged.iter().all(|vector| vector.as_ref().is_err_and(Fault::is_of_form));
         if let Some(Err(fault)) = judged.first().filter(|_| all_of_form) {
-            return Err(BadAnswer::form(format!("each vector {}", fault.reason)));
+            let reason = format!("each vector {}", fault.reason);
+            return Err(BadAnswer { kind: fault.kind, ..BadAnswer::from(reason) });
         }
-        if judged.len() != inputs {
-            return Err(format!("wrong number of vectors: {} instead of {inputs}", judged.len()).into());
-        }
-        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
-        judged.iter().flatten().for_each(|vector| *widths.entry(vector.len()).or_default() += 1);
-        let Some((&width, &most)) = widths.iter().max_by_key(|(_, count)| **count) else { return Ok(judged) };
-        if let Some((other, _)) = widths.iter().find(|(other, count)| **other != width && **count == most) {
-            return Err(format!("vectors of {width} and of {other} values in one answer").into());
-        }
-        let of_one_width = |vector: Vec<f32>| match vector.len() == width {
-            true => Ok(vector),
-            false => {
-                let got = vector.len();
-                Err(Fault::from(format!("has {got} values, but the others in its answer have {width}")))
-            }
-        };
-        Ok(judged.into_iter().map(|vector| vector.and_then(of_one_width)).collect())
+        of_one_width(in_order(judged, &indices, inputs, first, said.as_deref())?)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn indices_say_the_order_as_far_as_they_say_anything() {
-        let of = |indices: &str| {
-            let data: Vec<serde_json::Value> = serde_json::from_str(indices).unwrap();
-            let indices: Result<Vec<_>, _> = data.iter().map(position).collect();
-            indices.and_then(|indices| order(&indices))
-        };
-        let good = [
-            ("[0, 1, 2]", [0, 1, 2]),
-            ("[2, 0, 1]", [2, 0, 1]),
-            ("[null, null, null]", [0, 1, 2]),
-            // 0 is left out, in its place and in another one; and another than 0.
-            ("[null, 1, 2]", [0, 1, 2]),
-            ("[2, null, 1]", [2, 0, 1]),
-            ("[0, null, 1]", [0, 2, 1]),
-            ("[null, null, 2]", [0, 1, 2]),
-            ("[\"1\", \"0\", \"2\"]", [1, 0, 2]),
-            ("[0.0, 2.0, 1.0]", [0, 2, 1]),
-            ("[1, 2, 3]", [0, 1, 2]),
-            ("[3, 1, 2]", [2, 0, 1]),
-            ("[0, 0, 0]", [0, 1, 2]),
-        ];
-        for (indices, wanted) in good {
-            assert_eq!(of(indices), Ok(wanted.to_vec()), "{indices}");
+/// The vectors of an answer in the order of its inputs.
+fn in_order(
+    judged: Vec<Judged>,
+    indices: &[Option<i64>],
+    inputs: usize,
+    first: Option<i64>,
+    said: Option<&str>,
+) -> Result<Vec<Judged>, String> {
+    let is_whole = judged.len() == inputs;
+    let wrong = format!("wrong number of vectors: {} instead of {inputs}", judged.len());
+    if indices.is_empty() || judged.len() > inputs {
+        return if is_whole { Ok(judged) } else { Err(wrong) };
+    }
+    let places: Vec<(usize, usize)> = match if is_whole { order::places(indices) } else { Err(wrong) } {
+        Ok(places) => places.into_iter().enumerate().collect(),
+        Err(reason) => {
+            // An error without an index stands for one of the inputs that have no vector.
+            let rows = judged.iter().zip(indices).enumerate();
+            let rows =
+                rows.filter(|(_, (vector, index))| index.is_some() || !vector.as_ref().is_err_and(Fault::is_stated));
+            let rows: Option<Vec<(usize, i64)>> = rows.map(|(row, (_, index))| Some((row, (*index)?))).collect();
+            let rows = rows.ok_or_else(|| reason.clone())?;
+            let numbers: Vec<i64> = rows.iter().map(|(_, index)| *index).collect();
+            let places = order::places_of_some(&numbers, inputs, first).ok_or(reason)?;
+            rows.into_iter().map(|(row, _)| row).zip(places).collect()
         }
-        let bad = [
-            ("[0, 0, 1]", "index 0 appears twice"),
-            ("[0, 1, 3]", "index 3 is out of range for 3 vectors"),
-            ("[2, null, null]", "some vectors in the answer have an index and some do not"),
-            ("[1, 1, null]", "index 1 appears twice"),
-            ("[-1, 0, 1]", "index -1 is no position"),
-            ("[\"a\", 0, 1]", "index \"a\" is no position"),
-        ];
-        for (indices, reason) in bad {
-            assert_eq!(of(indices), Err(reason.to_owned()), "{indices}");
+    };
+    let mut rows: Vec<Option<Judged>> = judged.into_iter().map(Some).collect();
+    let mut ordered: Vec<Judged> = (0..inputs).map(|_| Err(Fault::missing(said))).collect();
+    for (row, place) in places {
+        if let Some(vector) = rows[row].take() {
+            ordered[place] = vector;
         }
     }
+    Ok(ordered)
+}
+
+/// The same vectors, with a fault in place of each of another width than most have.
+fn of_one_width(judged: Vec<Judged>) -> Result<Vec<Judged>, BadAnswer> {
+    let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+    judged.iter().flatten().for_each(|vector| *widths.entry(vector.len()).or_default() += 1);
+    let Some((&width, &most)) = widths.iter().max_by_key(|(_, count)| **count) else { return Ok(judged) };
+    if let Some((other, _)) = widths.iter().find(|(other, count)| **other != width && **count == most) {
+        return Err(format!("vectors of {width} and of {other} values in one answer").into());
+    }
+    let of_one_width = |vector: Vec<f32>| match vector.len() == width {
+        true => Ok(vector),
+        false => {
+            let got = vector.len();
+            Err(Fault::from(format!("has {got} values, but the others in its answer have {width}")))
+        }
+    };
+    Ok(judged.into_iter().map(|vector| vector.and_then(of_one_width)).collect())
 }

@@ -50,7 +50,7 @@ pub(crate) fn read(mut response: Response, most: Most, address: &str) -> Result<
         take(&mut response, &mut body, most.bytes - first, address)?;
     }
     match body.len() as u64 > most.bytes {
-        false => Ok(body),
+        false => Ok(without_mark(body)),
         true => Err(Failure::Fatal(format!(
             "the answer of {address} is longer than {} MiB, more than its vectors need; is `base_url` right?",
             most.bytes >> 20
@@ -63,6 +63,15 @@ pub(crate) fn beginning(response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     // What came before an error is said.
     let _ = response.take(WORDS).read_to_end(&mut body);
+    without_mark(body)
+}
+
+/// A text without the byte-order mark that some servers put before it.
+fn without_mark(mut body: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if body.starts_with(MARK) {
+        body.drain(..MARK.len());
+    }
     body
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::body::{self, FACTS, Most, chain};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::said::{Allowance, PATIENCE, Refusal, asked, is_used_up, refusal, words};
+use crate::said::{Allowance, PATIENCE, Refusal, asked, is_of_model, is_used_up, refusal, words};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::tls;
@@ -207,7 +207,7 @@ impl Client {
         let said = format!("200 OK, but with an error: {words}");
         let after = asked(&HeaderMap::new(), body, SystemTime::now());
         Some(match status {
-            Some(status @ (400 | 413 | 422)) => Failure::Stated(format!("{said} ({status})")),
+            Some(status @ (400 | 413 | 422)) if !is_of_model(body) => Failure::Stated(format!("{said} ({status})")),
             Some(status) => self.meaning(status, format!("{said} ({status})"), body, after),
             None if is_used_up(body, after) => Failure::Fatal(format!("{said}; the quota is used up")),
             None if after.is_some_and(|after| after <= PATIENCE) => Failure::Later { reason: said, after },
@@ -225,6 +225,9 @@ impl Client {
                     None => format!("{said}; name the environment variable with the key in `api_key_env`"),
                 };
                 if code == 401 { Failure::Fatal(said) } else { Failure::Forbidden(said) }
+            }
+            400 | 404 | 422 if is_of_model(body) => {
+                Failure::Key("model", format!("{said}; change `model` in plugins.toml"))
             }
             404 | 405 => Failure::Fatal(format!("{said}; are `base_url` ({}) and `model` right?", self.base)),
             402 | 407 => Failure::Fatal(said),

@@ -10,7 +10,7 @@ pub(crate) const SLOW: &str = "no answer within `request_timeout`";
 #[error("{}", match self {
     Self::Slow(_) => SLOW,
     Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
-    Self::Stated(reason) => reason,
+    Self::Stated(reason) | Self::Key(_, reason) => reason,
     Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
 })]
 pub(crate) enum Failure {
@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// An error in an answer that HTTP calls a success: nobody knows what causes it.
     Stated(String),
+    /// This key of plugins.toml is wrong.
+    Key(&'static str, String),
     /// Either the key is not permitted, or the server rejects something in the request.
     Forbidden(String),
     /// No other request would succeed either.

@@ -44,13 +44,14 @@ fn short(text: &str) -> String {
 
 /// The message in an answer that is an error, wherever the server puts it, with the key that it is about.
 fn said(json: &Value) -> Option<String> {
-    const PLACES: [&str; 12] = [
+    const PLACES: [&str; 13] = [
         "/error/message",
         "/error",
         "/message",
         "/detail",
         "/errors/0/message",
         "/errors/0",
+        "/errors",
         "/error_msg",
         "/error_message",
         "/errmsg",
@@ -88,6 +89,7 @@ fn complaint(wrong: &Value) -> Option<String> {
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.trim().is_empty(),
         Value::Array(list) => list.is_empty(),
         Value::Object(object) => object.is_empty(),
@@ -107,6 +109,12 @@ pub(crate) struct Refusal {
 
 /// The error that an answer without vectors holds in place of them, if it does.
 pub(crate) fn refusal(body: &[u8]) -> Option<Refusal> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    refusal_in(json.as_array().and_then(|list| list.first()).unwrap_or(&json))
+}
+
+/// The error that a value holds in place of a vector, if it does.
+pub(crate) fn refusal_in(json: &Value) -> Option<Refusal> {
     const CODES: [&str; 11] = [
         "/error/code",
         "/error/status",
@@ -136,8 +144,6 @@ pub(crate) fn refusal(body: &[u8]) -> Option<Refusal> {
         "loading",
         "capacity",
     ];
-    let json: Value = serde_json::from_slice(body).ok()?;
-    let json = json.as_array().and_then(|list| list.first()).unwrap_or(&json);
     let words = short(&said(json).filter(|words| !matches!(&*words.to_lowercase(), "ok" | "success"))?);
     let number = |code: &Value| code.as_u64().or_else(|| code.as_str()?.trim().parse().ok());
     let status = CODES.iter().find_map(|place| number(json.pointer(place)?).filter(|code| (400..600).contains(code)));
@@ -148,6 +154,34 @@ pub(crate) fn refusal(body: &[u8]) -> Option<Refusal> {
     Some(Refusal { words, status: status.map(|code| code as u16), passes })
 }
 
+/// True if an error is that there is no such model.
+pub(crate) fn is_of_model(body: &[u8]) -> bool {
+    const CODES: [&str; 3] = ["model_not_found", "model_not_exist", "invalid_model"];
+    const WHOLE: [&str; 8] = [
+        "unknown model",
+        "no such model",
+        "invalid model",
+        "unsupported model",
+        "is not a valid model",
+        "not a known model",
+        "unrecognized model",
+        "model is not supported",
+    ];
+    const BEHIND: [&str; 5] = [" not found", " does not exist", " doesn't exist", " not exist", " is unknown"];
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let kinds = ["/error/code", "/error/type", "/code", "/type", "/error_type"].map(|place| json.pointer(place));
+    if kinds.into_iter().flatten().filter_map(Value::as_str).any(|kind| CODES.contains(&&*kind.to_lowercase())) {
+        return true;
+    }
+    let words = words(body).to_lowercase();
+    // The name stands between the two: no sentence ends there.
+    let missing = |(at, _): (usize, &str)| {
+        let rest = &words[at..];
+        BEHIND.iter().filter_map(|behind| rest.find(behind)).any(|end| end <= 120 && !rest[..end].contains(". "))
+    };
+    WHOLE.iter().any(|whole| words.contains(whole)) || words.match_indices("model").any(missing)
+}
+
 /// True if waiting will not help.
 pub(crate) fn is_used_up(body: &[u8], after: Option<Duration>) -> bool {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -155,16 +189,12 @@ pub(crate) fn is_used_up(body: &[u8], after: Option<Duration>) -> bool {
     codes.contains(&Some("insufficient_quota")) || after.is_some_and(|after| after > PATIENCE)
 }
 
-/// `Retry-After`: seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let milliseconds = headers.get("retry-after-ms").and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
-    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
-    let seconds = milliseconds.map(|ms| ms / 1000.0).or_else(|| text?.parse::<f64>().ok());
-    if let Some(seconds) = seconds.filter(|seconds| (0.0..1e9).contains(seconds)) {
-        return Some(Duration::from_secs_f64(seconds));
-    }
-    let date = httpdate::parse_http_date(text?).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+/// `Retry-After`, or in milliseconds, as OpenAI has it.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let milliseconds = text("retry-after-ms").and_then(|value| value.trim().parse::<f64>().ok());
+    let wait = milliseconds.and_then(|milliseconds| retry_after::seconds_of(milliseconds / 1000.0));
+    wait.or_else(|| retry_after::wait(text(RETRY_AFTER.as_str())?, now))
 }
 
 /// The time that a server asks to wait: in a header, in its details, or in its words.
@@ -206,8 +236,8 @@ pub(crate) fn retry_info(body: &[u8]) -> Option<Duration> {
 /// "1s", "6m0s", "120ms", "1h2m3.5s", or seconds.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
-    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| (0.0..1e9).contains(seconds)) {
-        return Some(Duration::from_secs_f64(seconds));
+    if let Some(wait) = text.parse().ok().and_then(retry_after::seconds_of) {
+        return Some(wait);
     }
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() {
@@ -234,19 +264,15 @@ mod tests {
     use reqwest::header::HeaderName;
 
     #[test]
-    fn retry_after_comes_as_seconds_or_as_a_date() {
+    fn retry_after_may_come_in_milliseconds() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let after = |name: &'static str, value: &str| {
             retry_after(&HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())]), now)
         };
         assert_eq!(after("retry-after", "3"), Some(Duration::from_secs(3)));
-        assert_eq!(after("retry-after", " 0.25 "), Some(Duration::from_millis(250)));
         assert_eq!(after("retry-after-ms", "120"), Some(Duration::from_millis(120)));
         assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
-        assert_eq!(after("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        for nonsense in ["soon", "-1", "NaN", "1e99"] {
-            assert_eq!(after("retry-after", nonsense), None, "{nonsense}");
-        }
+        assert_eq!(after("retry-after-ms", "soon"), None);
     }
 
     #[test]
@@ -278,6 +304,8 @@ mod tests {
             ),
             (r#"{"error": {"message": "not supported", "param": "dimensions"}}"#, "not supported (`dimensions`)"),
             (r#"{"errors": [{"code": 7003, "message": "no such route"}]}"#, "no such route"),
+            (r#"{"data": [], "errors": ["text 3 is too long"]}"#, "text 3 is too long"),
+            (r#"{"errors": "text 3 is too long", "error": 0}"#, "text 3 is too long"),
             (r#"[{"error": {"code": 400, "message": "no such task"}}]"#, "no such task"),
             (r#"{"error": "", "message": "out of memory"}"#, "out of memory"),
             ("<html>\n  Bad gateway </html>", "<html> Bad gateway </html>"),
@@ -287,6 +315,32 @@ mod tests {
             assert_eq!(words(body.as_bytes()), said);
         }
         assert_eq!(words("é".repeat(1000).as_bytes()).chars().count(), 303);
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_known_by_its_words() {
+        let of = |words: &str| is_of_model(format!(r#"{{"error": {{"message": "{words}"}}}}"#).as_bytes());
+        for words in [
+            "The model `m` does not exist or you do not have access to it.",
+            "model 'm' not found, try pulling it first",
+            "models/m is not found for API version v1beta",
+            "Model Not Exist",
+            "unknown model: m",
+            "Invalid model name passed in model=m",
+            "m is not a valid model",
+        ] {
+            assert!(of(words), "{words}");
+        }
+        for words in [
+            "This model does not support dimensions",
+            "This model's maximum context length is 8192 tokens",
+            "no such deployment",
+            "the model is loading. Route not found",
+            "an input is not allowed",
+        ] {
+            assert!(!of(words), "{words}");
+        }
+        assert!(is_of_model(br#"{"error": {"message": "no", "code": "model_not_found"}}"#));
     }
 
     #[test]

@@ -15,6 +15,8 @@ struct Seen {
     bad: Option<usize>,
     /// The most items to send, once an answer could not be used.
     most: Option<usize>,
+    /// The most items that the server takes, by its own words.
+    limit: Option<usize>,
 }
 
 impl Sizes {
@@ -24,7 +26,18 @@ impl Sizes {
 
     /// The most items to send at once.
     pub(crate) fn most(&self) -> usize {
-        self.seen().most.unwrap_or(usize::MAX)
+        let seen = self.seen();
+        [seen.most, seen.limit].into_iter().flatten().min().unwrap_or(usize::MAX)
+    }
+
+    /// Records that the server takes no more than `most` items. True if this was not known.
+    pub(crate) fn limit(&self, most: usize) -> bool {
+        let mut seen = self.seen();
+        let is_new = seen.limit.is_none_or(|limit| most < limit);
+        if is_new {
+            seen.limit = Some(most);
+        }
+        is_new
     }
 
     /// True if so many have been answered.
@@ -88,5 +101,7 @@ mod tests {
         let sizes = Sizes::default();
         assert_eq!(sent(&sizes, 64, 64), [64]);
         assert!(!sizes.fails(64) && sizes.most() == usize::MAX, "so many have worked");
+        assert!(sizes.limit(32) && !sizes.limit(32) && !sizes.limit(40));
+        assert_eq!(sent(&sizes, 80, 64), [32, 32, 16], "what the server says holds for good");
     }
 }

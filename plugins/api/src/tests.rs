@@ -64,8 +64,8 @@ fn a_whole_answer_reads() {
     for (provider, body) in answers() {
         let answer = provider.answer(body.as_bytes()).unwrap();
         assert!(answer.usage.values().all(|&tokens| tokens == 7.0), "{body}");
-        assert!(answer.clone().judge(2).unwrap_err().reason.contains("wrong number of vectors: 3 instead of 2"));
-        let vectors = answer.judge(3).unwrap();
+        assert!(answer.clone().judge(2, None).unwrap_err().reason.contains("wrong number of vectors: 3 instead of 2"));
+        let vectors = answer.judge(3, None).unwrap();
         assert_eq!(vectors[0], Ok(vec![0.1, -0.2]), "{body}");
         assert!(vectors.iter().all(Result::is_ok), "{body}");
     }
@@ -81,7 +81,7 @@ fn fuzz_answers() {
     // Every provider reads every answer.
     fuzz("answers", &bodies, &pieces, 13_000, |bytes| {
         for provider in &providers {
-            match provider.answer(bytes).and_then(|answer| answer.judge(3)) {
+            match provider.answer(bytes).and_then(|answer| answer.judge(3, None)) {
                 Ok(vectors) => {
                     let good: Vec<&Vec<f32>> = vectors.iter().flatten().collect();
                     whole += usize::from(good.len() == 3);
@@ -107,7 +107,7 @@ fn a_bad_vector_costs_the_others_nothing() {
         let rows =
             embeddings.split(';').enumerate().map(|(at, row)| format!(r#"{{"index": {at}, "embedding": {row}}}"#));
         let body = format!(r#"{{"data": [{}], "usage": {{}}}}"#, rows.collect::<Vec<_>>().join(","));
-        openai.answer(body.as_bytes()).unwrap().judge(embeddings.split(';').count())
+        openai.answer(body.as_bytes()).unwrap().judge(embeddings.split(';').count(), None)
     };
     let good = Ok(vec![1.0, 2.0]);
     for (bad, reason) in [
@@ -131,6 +131,48 @@ fn a_bad_vector_costs_the_others_nothing() {
 }
 
 #[test]
+fn what_is_said_of_one_item_costs_the_others_nothing() {
+    let good = Ok(vec![1.0, 2.0]);
+    let judge = |provider: &str, body: &str, inputs, first| {
+        let answer = open(&options(provider)).unwrap().answer(body.as_bytes()).unwrap();
+        let judged = answer.judge(inputs, first).unwrap();
+        judged.into_iter().map(|vector| vector.map_err(|fault| fault.reason)).collect::<Vec<_>>()
+    };
+    let row = |index: usize| format!(r#"{{"index": {index}, "embedding": [1, 2]}}"#);
+    let (zero, two) = (row(0), row(2));
+    for error in [
+        r#"{"index": 1, "error": {"message": "too long"}}"#,
+        r#"{"index": 1, "embedding": null, "error": "too long"}"#,
+        r#"{"index": 1, "embedding": [], "detail": "too long"}"#,
+        r#"{"object": "error", "message": "too long", "code": 400}"#,
+        r#"{"index": 1, "embedding": {"error": {"message": "too long"}}}"#,
+    ] {
+        for data in [format!("{zero},{error},{two}"), format!("{two},{zero},{error}")] {
+            let body = format!(r#"{{"data": [{data}], "usage": "3 tokens", "model": 7}}"#);
+            assert_eq!(judge("openai", &body, 3, None), [good.clone(), Err("too long".into()), good.clone()], "{body}");
+        }
+    }
+    for (provider, body) in [
+        ("gemini", r#"{"embeddings": [{"values": [1, 2]}, {"error": {"message": "too long"}}]}"#),
+        ("cohere", r#"{"embeddings": {"float": [[1, 2], {"message": "too long"}]}, "meta": null}"#),
+        ("tei", r#"[[1, 2], {"error": "too long", "error_type": "validation"}]"#),
+        ("ollama", r#"{"embeddings": [[1, 2], {"error": "too long"}], "prompt_eval_count": "?"}"#),
+        ("http", r#"{"data": [{"embedding": [1, 2]}, {"error": "too long"}]}"#),
+    ] {
+        assert_eq!(judge(provider, body, 2, None), [good.clone(), Err("too long".into())], "{provider}");
+    }
+    // What is left out is known by the indices of the others.
+    let body = format!(r#"{{"data": [{two}, {zero}], "errors": ["1 is too long"]}}"#);
+    let missing = Err("is missing; the server says: 1 is too long".to_owned());
+    assert_eq!(judge("openai", &body, 3, None), [good.clone(), missing, good.clone()]);
+    let body = format!(r#"{{"data": [{two}, {}]}}"#, row(1));
+    assert_eq!(judge("openai", &body, 3, Some(1)), [good.clone(), good.clone(), Err("is missing".into())]);
+    assert_eq!(judge("openai", &body, 3, Some(0)), [Err("is missing".into()), good.clone(), good]);
+    let answer = open(&options("openai")).unwrap().answer(body.as_bytes()).unwrap();
+    assert_eq!(answer.judge(3, None).unwrap_err().reason, "wrong number of vectors: 2 instead of 3");
+}
+
+#[test]
 fn what_is_no_vector_is_named_for_what_it_is() {
     let openai = open(&options("openai")).unwrap();
     for (shape, words) in [
@@ -147,19 +189,19 @@ fn what_is_no_vector_is_named_for_what_it_is() {
         (r#"[{"value": 1}]"#, "each vector has an object at position 0"),
     ] {
         let body = format!(r#"{{"data": [{{"embedding": {shape}}}, {{"embedding": {shape}}}]}}"#);
-        let bad = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(2)).unwrap_err();
-        assert!(bad.of_form && bad.reason.starts_with(words), "{shape}: {}", bad.reason);
+        let bad = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(2, None)).unwrap_err();
+        assert!(bad.kind == crate::vector::Kind::Form && bad.reason.starts_with(words), "{shape}: {}", bad.reason);
     }
     // Nothing in the form of one says that another answer has it too.
-    for (shape, words) in [("null", "is null"), ("[]", "is empty"), ("\"[0.1, 0.2]\"", "is not base64")] {
+    for (shape, words) in [("null", "is null"), ("[]", "is empty"), ("[0, 0]", "is all zeros")] {
         let body = format!(r#"{{"data": [{{"embedding": {shape}}}]}}"#);
-        let judged = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(1)).unwrap();
+        let judged = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(1, None)).unwrap();
         assert!(judged[0].as_ref().unwrap_err().reason.starts_with(words), "{shape}: {judged:?}");
     }
     // A flat list, as some servers answer to a single input.
     let tei = open(&options("tei")).unwrap();
-    let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1)).unwrap_err();
-    assert!(bad.of_form && bad.reason.contains("is the number 0.1"), "{}", bad.reason);
+    let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1, None)).unwrap_err();
+    assert!(bad.kind == crate::vector::Kind::Form && bad.reason.contains("is the number 0.1"), "{}", bad.reason);
 }
 
 #[test]

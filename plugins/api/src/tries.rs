@@ -22,10 +22,16 @@ const UNPROVEN: u32 = 2;
 pub(crate) enum Trouble {
     /// The server refuses one of them.
     Refused(String),
+    /// They are too many for one request; fewer will be sent from now on.
+    Many(String),
     /// One of them may be the cause.
     Unsure(String),
     /// The same, and answers came that cannot be used.
     Unusable(String),
+    /// None of them got a usable vector in an answer that can be read.
+    Each(String),
+    /// The same of a single item, with its vector if only the width of that is wrong.
+    Bad(String, Option<Vec<f32>>),
     /// The same, but it may pass by itself: no answer came.
     Passing(String),
     /// None of them is the cause: a server that worked is gone, and may come back.
@@ -37,7 +43,8 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Refused(reason) | Self::Unsure(reason) | Self::Unusable(reason) => reason,
+            Self::Refused(reason) | Self::Many(reason) | Self::Unsure(reason) | Self::Unusable(reason) => reason,
+            Self::Each(reason) | Self::Bad(reason, _) => reason,
             Self::Passing(reason) | Self::Gone(reason) => reason,
             Self::Stop(error) => &error.message,
         }
@@ -125,6 +132,7 @@ impl Tries {
         let stop = |reason: String| Trouble::Stop(Error::new(reason));
         let (trouble, tries) = match failure {
             Failure::Refused(reason) => return Next::GiveUp(Trouble::Refused(reason)),
+            Failure::Key(key, reason) => return Next::GiveUp(Trouble::Stop(Error::config(reason).key(key))),
             Failure::Later { reason, after } => return self.later(reason, after),
             Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned()), answers),
             Failure::Slow(address) => {
@@ -264,6 +272,8 @@ mod tests {
         for server in [NEW, WORKS] {
             assert_eq!(sent(5, false, server, &refused("413".into())), (1, Trouble::Refused("413".into())));
             assert_eq!(sent(5, false, server, &fatal("401".into())), (1, stop("401")));
+            let model = Trouble::Stop(Error::config("404").key("model"));
+            assert_eq!(sent(5, false, server, &Failure::Key("model", "404".into())), (1, model));
         }
         // An error that is called a success: of one item, if others have worked.
         let stated = Failure::Stated("200".into());

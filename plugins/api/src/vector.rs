@@ -1,10 +1,12 @@
 //! One vector of an answer: numbers, or what stands in their place.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use std::fmt;
+
+use crate::packed;
+use crate::said::{Refusal, refusal_in};
 
 /// A vector, or the fault in it.
 pub(crate) type Judged = Result<Vec<f32>, Fault>;
@@ -14,20 +16,56 @@ pub(crate) type Judged = Result<Vec<f32>, Fault>;
 pub(crate) struct Fault {
     /// What it is, to be read after "the vector".
     pub(crate) reason: String,
-    /// True if it has another form than a vector: then another answer will have it too.
-    pub(crate) of_form: bool,
+    pub(crate) kind: Kind,
+}
+
+/// The kind of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// In the values, which another answer may not have.
+    Values,
+    /// Another form than that of a vector: then another answer will have it too.
+    Form,
+    /// The same, and of what is in base64.
+    Packed,
+    /// The answer leaves this vector out.
+    Missing,
+    /// The server's own words instead of a vector; true if they are those of something that passes.
+    Stated(bool),
 }
 
 impl Fault {
     fn form(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), of_form: true }
+        Self { reason: reason.into(), kind: Kind::Form }
+    }
+
+    /// No vector at its place, beside which the answer has these words.
+    pub(crate) fn missing(said: Option<&str>) -> Self {
+        let said = said.map(|words| format!("; the server says: {words}")).unwrap_or_default();
+        Self { reason: format!("is missing{said}"), kind: Kind::Missing }
+    }
+
+    /// The error that the server puts in its place.
+    pub(crate) fn stated(Refusal { words, status, passes }: Refusal) -> Self {
+        let passes = passes || status.is_some_and(|status| status == 429 || status >= 500);
+        Self { reason: words, kind: Kind::Stated(passes) }
+    }
+
+    /// True if the server says why.
+    pub(crate) fn is_stated(&self) -> bool {
+        matches!(self.kind, Kind::Stated(_))
+    }
+
+    /// True if any answer of this server would have it.
+    pub(crate) fn is_of_form(&self) -> bool {
+        matches!(self.kind, Kind::Form | Kind::Packed)
     }
 }
 
 impl From<String> for Fault {
-    /// A fault in the values, which another answer may not have.
+    /// A fault in the values.
     fn from(reason: String) -> Self {
-        Self { reason, of_form: false }
+        Self { reason, kind: Kind::Values }
     }
 }
 
@@ -40,6 +78,9 @@ impl<'de> Deserialize<'de> for Vector {
         deserializer.deserialize_any(Whole).map(Vector)
     }
 }
+
+/// The keys of an object that is an error in place of a vector.
+const WORDS: [&str; 8] = ["error", "errors", "message", "detail", "error_msg", "code", "status", "type"];
 
 /// Reads anything as a vector or a fault.
 struct Whole;
@@ -69,19 +110,20 @@ impl<'de> Visitor<'de> for Whole {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Judged, E> {
-        Ok(match STANDARD.decode(text) {
-            Ok(bytes) => match bytes.as_chunks::<4>() {
-                (values, []) => Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-                _ => Err(format!("has {} bytes, not a whole number of f32 values", bytes.len()).into()),
-            },
-            Err(error) => Err(format!("is not base64: {error}; it is the text {}", quoted(text)).into()),
-        })
+        Ok(packed::values(text).map_err(|reason| Fault { reason, kind: Kind::Packed }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Judged, A::Error> {
-        let mut keys = Vec::new();
-        while let Some((key, IgnoredAny)) = entries.next_entry::<String, _>()? {
+        let (mut keys, mut said) = (Vec::new(), serde_json::Map::new());
+        while let Some(key) = entries.next_key::<String>()? {
             keys.push(format!("`{}`", key.chars().take(30).collect::<String>()));
+            match WORDS.contains(&&*key) {
+                true => drop(said.insert(key, entries.next_value()?)),
+                false => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        if let Some(refusal) = refusal_in(&Value::Object(said)) {
+            return Ok(Err(Fault::stated(refusal)));
         }
         keys.truncate(4);
         let (keys, instead) = (keys.join(", "), "`provider = \"http\"` can lead to the numbers in it");
@@ -202,6 +244,21 @@ impl<'de> Visitor<'de> for Anything {
 }
 
 impl Vector {
+    /// What stands for one that an answer does not have.
+    pub(crate) fn fault(fault: Fault) -> Self {
+        Self(Err(fault))
+    }
+
+    /// True if it was read as one.
+    pub(crate) fn is_read(&self) -> bool {
+        self.0.is_ok()
+    }
+
+    /// True if it is left out.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.0.as_ref().is_err_and(|fault| fault.kind == Kind::Missing)
+    }
+
     /// Its values, if they are finite and not all zero.
     pub(crate) fn judge(self) -> Judged {
         let values = self.0?;

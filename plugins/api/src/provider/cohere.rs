@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::contract::{Most, Provider, Spare, set};
-use crate::answer::{Answer, BadAnswer, json, numbers};
+use crate::answer::{Answer, BadAnswer, amount, json};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
@@ -49,18 +49,12 @@ impl Cohere {
 struct Reply {
     embeddings: Embeddings,
     #[serde(default)]
-    meta: Meta,
+    meta: Value,
 }
 
 #[derive(Deserialize)]
 struct Embeddings {
     float: Vec<Vector>,
-}
-
-#[derive(Default, Deserialize)]
-struct Meta {
-    #[serde(default, deserialize_with = "numbers")]
-    billed_units: BTreeMap<String, f64>,
 }
 
 impl Provider for Cohere {
@@ -106,10 +100,10 @@ impl Provider for Cohere {
         let units = [("input_tokens", "tokens"), ("image_tokens", "tokens"), ("images", "images")];
         let mut usage = BTreeMap::new();
         for (theirs, ours) in units {
-            if let Some(amount) = meta.billed_units.get(theirs) {
+            if let Some(amount) = meta.pointer(&format!("/billed_units/{theirs}")).and_then(amount) {
                 *usage.entry(ours.to_owned()).or_default() += amount;
             }
         }
-        Ok(Answer { vectors: embeddings.float, usage, model: None })
+        Ok(Answer { vectors: embeddings.float, usage, ..Answer::default() })
     }
 }

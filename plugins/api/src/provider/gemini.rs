@@ -5,11 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::contract::{Most, Provider, Spare, set};
-use crate::answer::{Answer, BadAnswer, json};
+use crate::answer::{Answer, BadAnswer, Row, json, vectors};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
 use crate::settings::Settings;
-use crate::vector::Vector;
 
 pub(super) struct Gemini {
     model: String,
@@ -31,12 +30,7 @@ impl Gemini {
 
 #[derive(Deserialize)]
 struct Reply {
-    embeddings: Vec<Embedding>,
-}
-
-#[derive(Deserialize)]
-struct Embedding {
-    values: Vector,
+    embeddings: Vec<Row>,
 }
 
 impl Provider for Gemini {
@@ -72,7 +66,6 @@ impl Provider for Gemini {
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings } = json(body)?;
-        let vectors = embeddings.into_iter().map(|embedding| embedding.values).collect();
-        Ok(Answer { vectors, ..Answer::default() })
+        Ok(Answer { vectors: vectors(embeddings)?, ..Answer::default() })
     }
 }

@@ -9,8 +9,9 @@ use super::contract::{Most, Provider};
 use crate::answer::{Answer, BadAnswer, amount, json};
 use crate::endpoint::Endpoint;
 use crate::input::Input;
+use crate::said::refusal_in;
 use crate::settings::Settings;
-use crate::vector::Vector;
+use crate::vector::{Fault, Vector};
 
 /// The placeholders for all inputs of a request, and for the only one.
 const ALL: &str = "{inputs}";
@@ -131,11 +132,19 @@ fn fill(value: &mut Value, inputs: &[Value]) {
     }
 }
 
-/// All values that a path matches.
-fn follow<'a>(value: &'a Value, path: &[String], found: &mut Vec<&'a Value>) {
-    let Some((key, rest)) = path.split_first() else { return found.push(value) };
+/// All values that a path matches, and the items that it does not lead on from as an `Err`.
+fn follow<'a>(value: &'a Value, path: &[String], found: &mut Vec<Result<&'a Value, &'a Value>>) {
+    let Some((key, rest)) = path.split_first() else { return found.push(Ok(value)) };
     match value {
-        Value::Array(values) if key == "*" => values.iter().for_each(|value| follow(value, rest, found)),
+        Value::Array(values) if key == "*" => {
+            for value in values {
+                let before = found.len();
+                follow(value, rest, found);
+                if found.len() == before {
+                    found.push(Err(value));
+                }
+            }
+        }
         Value::Array(values) => {
             if let Some(value) = key.parse().ok().and_then(|index: usize| values.get(index)) {
                 follow(value, rest, found);
@@ -176,7 +185,8 @@ impl Provider for Http {
         let answer: Value = json(body)?;
         let mut found = Vec::new();
         follow(&answer, &self.vectors, &mut found);
-        if found.is_empty() {
+        let says_nothing = |found: &Result<_, &Value>| found.is_err_and(|item| refusal_in(item).is_none());
+        if found.iter().all(says_nothing) {
             let start: String = answer.to_string().chars().take(80).collect();
             let vectors = self.vectors.join("/");
             return Err(BadAnswer::form(format!(
@@ -185,8 +195,12 @@ impl Provider for Http {
         }
         let tokens = self.tokens.as_ref().and_then(|pointer| amount(answer.pointer(pointer)?));
         let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
-        match found.into_iter().map(Vector::deserialize).collect::<Result<_, _>>() {
-            Ok(vectors) => Ok(Answer { vectors, usage, model: None }),
+        let vector = |found: Result<&Value, &Value>| match found {
+            Ok(value) => Vector::deserialize(value),
+            Err(item) => Ok(Vector::fault(refusal_in(item).map_or_else(|| Fault::missing(None), Fault::stated))),
+        };
+        match found.into_iter().map(vector).collect::<Result<_, _>>() {
+            Ok(vectors) => Ok(Answer { vectors, usage, ..Answer::default() }),
             Err(error) => {
                 let reason = format!("`vectors` does not lead to a vector: {error}");
                 Err(BadAnswer { usage, ..BadAnswer::form(reason) })

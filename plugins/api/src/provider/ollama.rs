@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use super::contract::{Most, Provider, Spare, set};
-use crate::answer::{Answer, BadAnswer, json};
+use crate::answer::{Answer, BadAnswer, amount, json};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::input::Input;
@@ -49,7 +49,8 @@ struct Tag {
 #[derive(Deserialize)]
 struct Reply {
     embeddings: Vec<Vector>,
-    prompt_eval_count: Option<f64>,
+    #[serde(default)]
+    prompt_eval_count: Value,
 }
 
 impl Provider for Ollama {
@@ -79,8 +80,9 @@ impl Provider for Ollama {
 
     fn answer(&self, body: &[u8]) -> Result<Answer, BadAnswer> {
         let Reply { embeddings, prompt_eval_count } = json(body)?;
-        let usage: BTreeMap<_, _> = prompt_eval_count.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
-        Ok(Answer { vectors: embeddings, usage, model: None })
+        let tokens = amount(&prompt_eval_count);
+        let usage: BTreeMap<_, _> = tokens.map(|tokens| ("tokens".to_owned(), tokens)).into_iter().collect();
+        Ok(Answer { vectors: embeddings, usage, ..Answer::default() })
     }
 
     fn greet(&mut self, client: &Client) -> Result<(), Error> {

@@ -1,25 +1,30 @@
 //! The sending of a batch: retried if that may help, and halved down to the item at fault if it is refused. `request`
-//! sends one part of it, `reading` judges the answer.
+//! sends one part of it, `reading` judges the answer, `proof` says whether the server or an item is to blame.
 //!
 //! An answer with vectors has been paid for, so it goes to the host's disk before the rest of its batch is sent. Until
 //! the first good answer one request is sent at a time: what can never be right is not asked for eight times at once.
 
+mod proof;
 mod reading;
 mod request;
 
-use fusemix_sdk::{Error, Host, ItemError, Outcome, Sink, tracing};
+use fusemix_sdk::check::Samples;
+use fusemix_sdk::{Error, Host, Item, ItemError, Outcome, Sink, tracing};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use crate::client::Client;
 use crate::input::Input;
+use crate::order::First;
 use crate::pace::Pace;
 use crate::provider::Provider;
 use crate::settings::{Encoding, Settings};
 use crate::sizes::Sizes;
 use crate::tries::Trouble;
+use crate::vector::{Fault, Kind};
+use proof::{Doubt, Failed};
 
 /// The wait for another call's first answer between checks for the wish to stop.
 const TICK: Duration = Duration::from_millis(20);
@@ -45,9 +50,17 @@ pub(crate) struct Sender {
     failing: AtomicU32,
     /// Answers with good vectors: before the first, failures may not be the items' fault.
     answers: AtomicU32,
-    /// The model of the first of these answers, and the values of its vectors.
+    /// The model of the first of these answers.
     answered: OnceLock<String>,
-    width: OnceLock<usize>,
+    /// The values of a vector, by the last answer that shows it; 0 if none has.
+    width: AtomicUsize,
+    first_index: First,
+    /// An item whose vector proves that the server works, if there is one of the modality.
+    sample: Option<Input>,
+    /// Held by the call that sends it.
+    proving: Mutex<()>,
+    /// Samples in a row without a vector.
+    unproven: AtomicU32,
     /// True once the user was told that batches are sent in halves.
     told_of_halves: AtomicBool,
     /// True once the user was told that the server postpones requests, and that answers cannot be used.
@@ -71,6 +84,8 @@ struct Job<'a, 'b> {
     sink: &'a mut Sink<'b>,
     /// Tokens used since the last good answer.
     wasted: f64,
+    /// Items that are to blame if the server works.
+    doubts: Vec<Doubt>,
 }
 
 /// Some of a batch's parcels.
@@ -79,6 +94,8 @@ struct Part {
     parcels: Range<usize>,
     /// True if a larger part was refused before.
     halved: bool,
+    /// For an item without a vector in an answer with good ones: the fault there.
+    beside: Option<Kind>,
 }
 
 impl Sender {
@@ -105,7 +122,11 @@ impl Sender {
             failing: AtomicU32::new(0),
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
-            width: OnceLock::new(),
+            width: AtomicUsize::new(0),
+            first_index: First::default(),
+            sample: sample(settings),
+            proving: Mutex::default(),
+            unproven: AtomicU32::new(0),
             told_of_halves: AtomicBool::new(false),
             told_of_waits: AtomicBool::new(false),
             told_of_waste: AtomicBool::new(false),
@@ -127,9 +148,9 @@ impl Sender {
             return Ok(());
         }
         self.client.need_key()?;
-        let mut job = Job { parcels, sink, wasted: 0.0 };
+        let mut job = Job { parcels, sink, wasted: 0.0, doubts: Vec::new() };
         // The last is sent next.
-        let mut parts = vec![Part { parcels: 0..parcels.len(), halved: false }];
+        let mut parts = vec![Part { parcels: 0..parcels.len(), halved: false, beside: None }];
         while let Some(mut part) = parts.pop() {
             let _alone = self.alone(job.sink.host())?;
             let most = self.sizes.most();
@@ -138,6 +159,11 @@ impl Sender {
                 parts.push(Part { parcels: middle..part.parcels.end, ..part.clone() });
                 part.parcels.end = middle;
             }
+            let answers = self.answers.load(Ordering::Relaxed);
+            let failed = |error, most| {
+                let (at, is_proven) = (part.parcels.start, part.beside.is_some());
+                Failed { at, error, vector: None, answers, is_proven, most }
+            };
             match self.request(&part, &mut job) {
                 Ok(vectors) => {
                     self.failing.store(0, Ordering::Relaxed);
@@ -146,8 +172,11 @@ impl Sender {
                     for (at, vector) in part.parcels.zip(vectors) {
                         match vector {
                             Ok(vector) => job.sink.put(parcels[at].place, Ok(vector)),
+                            Err(Fault { reason, kind: Kind::Stated(false) }) => {
+                                job.sink.put(parcels[at].place, Outcome::Err(ItemError::new(reason)));
+                            }
                             // Once more, alone, after all others.
-                            Err(_) => parts.insert(0, Part { parcels: at..at + 1, halved: false }),
+                            Err(fault) => parts.insert(0, Part::alone(at, Some(fault.kind))),
                         }
                     }
                     if !parts.is_empty() {
@@ -161,11 +190,15 @@ impl Sender {
                     rest.for_each(|at| job.sink.put(parcels[at].place, Outcome::Err(ItemError::passing(&*reason))));
                 }
                 Err(trouble) if part.parcels.len() > 1 => self.split(part, &trouble, &mut parts),
-                Err(Trouble::Refused(reason)) => {
-                    self.fail(part.parcels.start, ItemError::new(reason), 256, &mut job)?;
+                Err(Trouble::Refused(reason) | Trouble::Many(reason)) => {
+                    let is_proven = part.beside.is_some() || answers > 0;
+                    self.fail(Failed { is_proven, ..failed(ItemError::new(reason), (256, 16)) }, &mut job)?;
                 }
-                Err(Trouble::Unsure(reason) | Trouble::Unusable(reason)) => {
-                    self.fail(part.parcels.start, ItemError::transient(reason), 16, &mut job)?;
+                Err(Trouble::Bad(reason, vector)) => {
+                    self.fail(Failed { vector, ..failed(ItemError::new(reason), (16, 4)) }, &mut job)?;
+                }
+                Err(Trouble::Unsure(reason) | Trouble::Unusable(reason) | Trouble::Each(reason)) => {
+                    self.fail(failed(ItemError::transient(reason), (16, 4)), &mut job)?;
                 }
                 // Not by this: the host tries it again, beside others.
                 Err(Trouble::Passing(reason)) if self.works() => {
@@ -173,11 +206,11 @@ impl Sender {
                     job.sink.put(place, Outcome::Err(ItemError::passing(reason)));
                 }
                 Err(Trouble::Passing(reason)) => {
-                    self.fail(part.parcels.start, ItemError::passing(reason), 16, &mut job)?;
+                    self.fail(failed(ItemError::passing(reason), (16, 4)), &mut job)?;
                 }
             }
         }
-        Ok(())
+        self.settle(&mut job)
     }
 
     /// Waits until a request may be sent: alone before the first good answer.
@@ -196,9 +229,16 @@ impl Sender {
     /// Splits a part whose items are in trouble together.
     fn split(&self, part: Part, trouble: &Trouble, parts: &mut Vec<Part>) {
         let (items, reason) = (part.parcels.len(), trouble.reason());
-        if matches!(trouble, Trouble::Unusable(_)) && self.sizes.fails(items) {
+        if matches!(trouble, Trouble::Many(_)) {
+            return parts.push(part);
+        }
+        if matches!(trouble, Trouble::Unusable(_) | Trouble::Each(_)) && self.sizes.fails(items) {
             // No answer for so many could be used yet: fewer are sent.
             return parts.push(Part { halved: true, ..part });
+        }
+        if matches!(trouble, Trouble::Each(_)) {
+            // Each may be to blame: half of them would be in no other answer.
+            return part.parcels.rev().for_each(|at| parts.insert(0, Part::alone(at, None)));
         }
         if !self.told_of_halves.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -208,26 +248,24 @@ impl Sender {
         let Range { start, end } = part.parcels;
         // Before anything has worked, one item says whether anything does.
         let middle = if self.works() { start + (end - start) / 2 } else { start + 1 };
-        parts.extend([middle..end, start..middle].map(|parcels| Part { parcels, halved: true }));
+        parts.extend([middle..end, start..middle].map(|parcels| Part { parcels, halved: true, beside: None }));
     }
 
     fn works(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
     }
+}
 
-    /// Records that an item has no vector. After `most` of them in a row, and much earlier if nothing has worked yet,
-    /// it stops blaming the items and fails the batch.
-    fn fail(&self, at: usize, mut error: ItemError, most: u32, job: &mut Job<'_, '_>) -> Result<(), Error> {
-        let failing = self.failing.fetch_add(1, Ordering::Relaxed) + 1;
-        let most = if self.works() { most } else { most.min(if error.transient { 4 } else { 16 }) };
-        if failing >= most {
-            let reason = error.message;
-            let error = format!("{failing} items in a row have failed, the last with: {reason}");
-            return Err(job.told(Error::new(error)));
-        }
-        error.transient |= !self.works();
-        job.sink.put(job.parcels[at].place, Outcome::Err(error));
-        Ok(())
+/// An item of the modality that any server has a vector for.
+fn sample(settings: &Settings) -> Option<Input> {
+    let samples = Samples::of(&settings.modality)?;
+    Input::of(&Item::new(&settings.modality, samples.good.first()?)).ok()
+}
+
+impl Part {
+    /// One parcel, whose vector in an answer with others had this fault.
+    fn alone(at: usize, beside: Option<Kind>) -> Self {
+        Self { parcels: at..at + 1, halved: false, beside }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Job, Sender};
 use crate::answer::BadAnswer;
 use crate::failure::Failure;
 use crate::tries::Trouble;
-use crate::vector::Judged;
+use crate::vector::{Fault, Judged, Kind};
 
 /// Answers in a row that cannot be used, after which no more are asked for.
 const UNUSABLE: u32 = 16;
@@ -34,70 +34,128 @@ impl Sender {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
                 self.compare(answer.model.take())?;
-                (Ok(answer), usage)
+                let stated = if answer.vectors.is_empty() { self.client.stated(body) } else { None };
+                match stated {
+                    // The words are about these items: others may have vectors.
+                    Some(Failure::Stated(reason)) => (Err(Unread::Failure(Failure::Refused(reason))), usage),
+                    Some(failure) => (Err(Unread::Failure(failure)), usage),
+                    None => (Ok(Ok(answer)), usage),
+                }
             }
             Err(bad) => match self.client.stated(body) {
                 Some(failure) => return Err(Unread::Failure(failure)),
-                None => (Err(BadAnswer { usage: BTreeMap::new(), ..bad.clone() }), bad.usage),
+                None => (Ok(Err(BadAnswer { usage: BTreeMap::new(), ..bad.clone() })), bad.usage),
             },
         };
         job.wasted += usage.get("tokens").copied().unwrap_or(0.0);
         usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
+        let answer = answer?;
         job.sink.used("items", inputs as f64);
-        let judged = answer.and_then(|answer| answer.judge(inputs));
-        let judged = judged.map_err(|bad| self.unusable(bad, inputs, job))?;
-        match judged.iter().all(Result::is_err) {
-            // The model has no vector for it.
-            true if inputs == 1 => {
-                let reason = judged.into_iter().find_map(Result::err).map(|fault| fault.reason).unwrap_or_default();
-                Err(Unread::Trouble(Trouble::Refused(format!("its vector {reason}"))))
+        if let Some(first) = answer.as_ref().ok().and_then(|answer| answer.first(inputs)) {
+            self.first_index.learn(first);
+        }
+        let is_read = answer.is_ok();
+        let judged = answer.and_then(|answer| answer.judge(inputs, self.first_index.known()));
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(bad) => {
+                let is_whole = is_read || bad.kind == Kind::Form;
+                return Err(match self.unusable(bad, inputs, job)? {
+                    // What it holds is no vector, or not one.
+                    Trouble::Unusable(reason) if inputs == 1 && is_whole => Unread::Trouble(Trouble::Bad(reason, None)),
+                    trouble => Unread::Trouble(trouble),
+                });
             }
-            true => {
-                let bad = BadAnswer::from("none of its vectors is usable".to_owned());
-                Err(self.unusable(bad, inputs, job))
-            }
-            false => {
-                self.unusable.store(0, Ordering::Relaxed);
-                self.sizes.works(inputs);
-                match (self.dimensions, judged.iter().flatten().map(Vec::len).next()) {
-                    (Some(wanted), Some(got)) if wanted != got => Err(Unread::Trouble(Trouble::Stop(
-                        Error::config(format!(
-                            "the vectors have {got} values, not the {wanted} of `dimensions`: the model does not \
-                             support the setting, or not that value"
-                        ))
-                        .key("dimensions"),
-                    ))),
-                    (_, width) => {
-                        if let Some(width) = width {
-                            self.width.get_or_init(|| width);
-                        }
-                        Ok(judged)
-                    }
-                }
-            }
+        };
+        match judged.iter().flatten().map(Vec::len).next() {
+            Some(width) => self.accept(judged, width, job),
+            None => Err(self.without_vectors(judged, job)?),
         }
     }
 
+    /// The vectors of an answer of which at least one is good, and has so many values.
+    fn accept(&self, judged: Vec<Judged>, width: usize, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Unread> {
+        let inputs = judged.len();
+        if let Some(wanted) = self.dimensions.filter(|wanted| *wanted != width) {
+            let other = if width == 2 * wanted || 2 * width == wanted {
+                "; or it sends another kind of number in base64: try `encoding = \"float\"`"
+            } else {
+                ""
+            };
+            let error = Error::config(format!(
+                "the vectors have {width} values, not the {wanted} of `dimensions`: the model does not support the \
+                 setting, or not that value{other}"
+            ));
+            return Err(error.key("dimensions").into());
+        }
+        let known = self.width.load(Ordering::Relaxed);
+        if inputs == 1 && known != 0 && known != width {
+            let reason = format!("its vector has {width} values, but others have {known}");
+            let vector = judged.into_iter().find_map(Result::ok);
+            return Err(Unread::Trouble(Trouble::Bad(reason, vector)));
+        }
+        // Else the host has the last word, which knows the width of all others.
+        if known != 0 && known != width && self.prove(job)? && self.width.load(Ordering::Relaxed) == known {
+            return Err(Unread::Trouble(Trouble::Each(format!("vectors of {width} values, but others have {known}"))));
+        }
+        self.width.store(width, Ordering::Relaxed);
+        self.unusable.store(0, Ordering::Relaxed);
+        if judged.iter().all(|vector| !vector.as_ref().is_err_and(|fault| fault.kind == Kind::Missing)) {
+            self.sizes.works(inputs);
+        }
+        Ok(judged)
+    }
+
+    /// The trouble with an answer none of whose vectors is good.
+    fn without_vectors(&self, judged: Vec<Judged>, job: &mut Job<'_, '_>) -> Result<Unread, Unread> {
+        let inputs = judged.len();
+        let all_stated = judged.iter().flat_map(|vector| vector.as_ref().err()).all(Fault::is_stated);
+        let Some(fault) = judged.into_iter().find_map(Result::err) else {
+            return Ok(Unread::Trouble(Trouble::Unusable("no vectors".to_owned())));
+        };
+        Ok(match (inputs, fault.kind) {
+            (1, Kind::Stated(true)) => Unread::Failure(Failure::Again { reason: fault.reason, after: None }),
+            (1, Kind::Stated(false)) => Unread::Failure(Failure::Refused(fault.reason)),
+            // The model has no vector for it.
+            (1, _) => Unread::Trouble(Trouble::Bad(format!("its vector {}", fault.reason), None)),
+            _ => {
+                let of_first = format!("none of its vectors is usable; the first: {}", fault.reason);
+                match self.unusable(BadAnswer::from(of_first), inputs, job)? {
+                    Trouble::Unusable(reason) if all_stated => Unread::Trouble(Trouble::Refused(reason)),
+                    Trouble::Unusable(reason) => Unread::Trouble(Trouble::Each(reason)),
+                    trouble => Unread::Trouble(trouble),
+                }
+            }
+        })
+    }
+
     /// The trouble with an answer that cannot be used, and may have to be paid for.
-    fn unusable(&self, bad: BadAnswer, inputs: usize, job: &mut Job<'_, '_>) -> Unread {
-        let fatal = |reason| Unread::Failure(Failure::Fatal(reason));
+    fn unusable(&self, bad: BadAnswer, inputs: usize, job: &mut Job<'_, '_>) -> Result<Trouble, Unread> {
+        let fatal = |reason| Err(Unread::Failure(Failure::Fatal(reason)));
         let reason: String = bad.reason.chars().take(300).collect();
         job.sink.used("unusable", inputs as f64);
         let spoilt = self.spoilt.fetch_add(inputs as u64, Ordering::Relaxed) + inputs as u64;
         let answers = self.unusable.fetch_add(1, Ordering::Relaxed) + 1;
-        if bad.of_form && !self.works() {
-            return fatal(format!("{reason}; are `provider` and `base_url` right?"));
+        match bad.kind {
+            Kind::Packed if !self.works() => return Err(Unread::Failure(Failure::Key("encoding", reason))),
+            Kind::Form if !self.works() => return fatal(format!("{reason}; are `provider` and `base_url` right?")),
+            _ => {}
         }
         if answers >= UNUSABLE {
-            return fatal(format!(
-                "{answers} answers in a row cannot be used, and {spoilt} items of this run were in such answers, which \
-                 may have to be paid for; the last: {reason}"
-            ));
+            match self.prove(job)? {
+                true => self.unusable.store(0, Ordering::Relaxed),
+                false => {
+                    return fatal(format!(
+                        "{answers} answers in a row cannot be used, and {spoilt} items of this run were in such \
+                         answers, which may have to be paid for; the last: {reason}"
+                    ));
+                }
+            }
         }
         if !self.told_of_waste.swap(true, Ordering::Relaxed) {
             tracing::warn!("an answer for {inputs} items cannot be used, and may have to be paid for: {reason}");
         }
-        Unread::Trouble(Trouble::Unusable(reason))
+        Ok(Trouble::Unusable(reason))
     }
 
     /// Warns if the first answer is from another model than the requested one, and fails if the model changes.

@@ -12,9 +12,10 @@ use crate::body::Most;
 use crate::diagnosis::probes;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::limit;
 use crate::pace;
 use crate::tries::{Next, Server, Tries, Trouble};
-use crate::vector::Judged;
+use crate::vector::{Judged, Kind};
 
 /// The longest pause that the server did not ask for.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -30,7 +31,9 @@ impl Sender {
         let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
         let body = self.provider.body(&inputs);
         let unproven = !self.sizes.is_proven(inputs.len());
-        let mut tries = Tries::new(inputs.len(), part.halved, self.retries).unproven(unproven);
+        // What an answer with others leaves out is asked for once.
+        let retries = if part.beside == Some(Kind::Missing) { 0 } else { self.retries };
+        let mut tries = Tries::new(inputs.len(), part.halved, retries).unproven(unproven);
         let before = self.answers.load(Ordering::Relaxed);
         loop {
             self.pace.take(tokens, host)?;
@@ -54,6 +57,7 @@ impl Sender {
                 }
                 Err(Unread::Trouble(trouble)) => tries.after_answer(trouble, server()),
                 Err(Unread::Failure(failure)) => {
+                    let failure = self.understood(failure, inputs.len(), job)?;
                     let may_be_a_key = matches!(failure, Failure::Refused(_) | Failure::Broken(_));
                     if may_be_a_key
                         && inputs.len() == 1
@@ -92,9 +96,9 @@ impl Sender {
 
     /// Makes one try of a request with so many `items` and `tokens`, and returns the answer's body. Limits reported by
     /// the server are respected.
-    fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
+    pub(super) fn exchange(&self, body: &Value, items: usize, tokens: u64) -> Result<Vec<u8>, Failure> {
         let start = Instant::now();
-        let width = self.width.get().copied().or(self.dimensions);
+        let width = Some(self.width.load(Ordering::Relaxed)).filter(|width| *width > 0).or(self.dimensions);
         let most = |request| Most::of_vectors(items, width, request);
         let replied = self.client.post(&self.provider.endpoint(), body, most);
         let came = replied.as_ref().map_or_else(ToString::to_string, |reply| format!("{} bytes", reply.body.len()));
@@ -110,6 +114,27 @@ impl Sender {
                 }
                 Err(failure)
             }
+        }
+    }
+
+    /// The failure of a request of so many `items`, by what its words say, and by what the server says of others.
+    fn understood(&self, failure: Failure, items: usize, job: &mut Job<'_, '_>) -> Result<Failure, Trouble> {
+        match failure {
+            Failure::Refused(reason) if items > 1 => {
+                // The number before the words is that of HTTP.
+                let words = reason.split_once(": ").map_or(&*reason, |(_, words)| words);
+                let Some(most) = limit::inputs(words, items) else { return Ok(Failure::Refused(reason)) };
+                if self.sizes.limit(most) {
+                    tracing::warn!(
+                        "the server takes no more than {most} items at once, so no more are sent; `batch = {most}` \
+                         saves such a request: {reason}"
+                    );
+                }
+                Err(Trouble::Many(reason))
+            }
+            // It may be the text of an item that says so.
+            Failure::Key("model", reason) if self.prove(job)? => Ok(Failure::Refused(reason)),
+            failure => Ok(failure),
         }
     }
 
@@ -129,7 +154,7 @@ impl Sender {
                 answer.usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
                 job.sink.used("items", 1.0);
             }
-            Ok::<_, Error>(answer.and_then(|answer| answer.judge(1).ok()).is_some_and(|judged| judged[0].is_ok()))
+            Ok::<_, Error>(answer.and_then(|answer| answer.judge(1, None).ok()).is_some_and(|judged| judged[0].is_ok()))
         };
         for probe in probes(body, self.provider.spare(), self.encoding, words) {
             if answers(&probe.body)? {
@@ -141,7 +166,7 @@ impl Sender {
     }
 
     /// The pause of this number: it doubles, with jitter between calls; 0 is none.
-    fn pause(&self, number: u32) -> Duration {
+    pub(super) fn pause(&self, number: u32) -> Duration {
         if number == 0 {
             return Duration::ZERO;
         }

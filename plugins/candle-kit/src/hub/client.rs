@@ -147,13 +147,7 @@ pub(crate) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a
 
 /// The wait that a busy hub asks for: seconds or a date in `Retry-After`, or the seconds in `RateLimit`.
 fn asked(response: &Response<Body>) -> Option<Duration> {
-    let after = header(response, "retry-after").and_then(|after| match after.trim().parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Err(_) => {
-            let date = httpdate::parse_http_date(after.trim()).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-        }
-    });
+    let after = header(response, "retry-after").and_then(|after| retry_after::wait(after, SystemTime::now()));
     after.or_else(|| {
         let limit = header(response, "ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
         limit.parse().ok().map(Duration::from_secs)
