@@ -249,9 +249,9 @@ impl Vector {
         Self(Err(fault))
     }
 
-    /// True if it was read as one.
+    /// True if it was read as one that has values.
     pub(crate) fn is_read(&self) -> bool {
-        self.0.is_ok()
+        self.0.as_ref().is_ok_and(|values| !values.is_empty())
     }
 
     /// True if it is left out.

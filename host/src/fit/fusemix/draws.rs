@@ -1,8 +1,8 @@
 //! The draws of an epoch's steps: pairs in random order, and their mixing weights.
 
-use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
@@ -19,6 +19,10 @@ pub(super) struct Draw {
     pub(super) pairs: Vec<usize>,
     /// The weights of the first pairs; none without mixing.
     pub(super) lambdas: Vec<f32>,
+    /// Those of the second side, where it has weights of its own.
+    pub(super) others: Vec<f32>,
+    /// The seed of the change of single latents; none where they stay as they are.
+    pub(super) changed: Option<u64>,
     /// Items without a pair of either side; none of a set without any.
     pub(super) unpaired: Option<Box<[Self; 2]>>,
 }
@@ -26,7 +30,12 @@ pub(super) struct Draw {
 impl Draw {
     /// Rows as they are.
     fn plain(set: usize, pairs: Vec<usize>) -> Self {
-        Self { set, pairs, lambdas: Vec::new(), unpaired: None }
+        Self { set, pairs, lambdas: Vec::new(), others: Vec::new(), changed: None, unpaired: None }
+    }
+
+    /// The weights of a side's first items.
+    pub(super) fn weights(&self, side: usize) -> &[f32] {
+        if side == 1 && !self.others.is_empty() { &self.others } else { &self.lambdas }
     }
 
     /// The rows of either side.
@@ -83,12 +92,15 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
             }
             let pairs = order[next..next + drawn].to_vec();
             next += drawn;
-            let lambdas = match (mixes, options.mixup) {
+            let mut weights = || match (mixes, options.mixup) {
                 (false, _) => Vec::new(),
                 (true, Mixup::Batch) => vec![mixing.sample(&mut rng); size.batch],
                 (true, Mixup::Pair) => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
             };
-            draws.push(Draw { lambdas, ..Draw::plain(set, pairs) });
+            let lambdas = weights();
+            let others = if options.shares_weights() { Vec::new() } else { weights() };
+            let changed = options.augment.changes().then(|| rng.random());
+            draws.push(Draw { lambdas, others, changed, ..Draw::plain(set, pairs) });
         }
     }
     if sets.len() > 1 {
@@ -111,6 +123,7 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
 mod tests {
     use super::*;
     use crate::fit::fusemix::TrainOptions;
+    use crate::fit::fusemix::augment::Augment;
 
     fn draw(seed: u64, number: usize, sets: &[Size], options: TrainOptions) -> Vec<Draw> {
         let decks: Vec<_> = sets.iter().map(|size| Deck { size: *size, groups: None }).collect();
@@ -163,6 +176,19 @@ mod tests {
             }
         }
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn sides_may_have_weights_of_their_own_and_changed_latents_a_seed() {
+        let sets = [Size { pairs: 40, batch: 5, weight: 1.0, unpaired: None }];
+        let of = |options| draw(1, 0, &sets, options).remove(0);
+        let unshared = of(TrainOptions { mixup_shared: Some(false), ..TrainOptions::default() });
+        assert!(unshared.others.len() == 5 && unshared.weights(0) != unshared.weights(1));
+        let shared = of(TrainOptions::default());
+        assert_eq!((shared.weights(0), shared.changed), (shared.weights(1), None));
+        let noisy = draw(1, 0, &sets, TrainOptions { augment: Some(Augment::Noise), ..TrainOptions::default() });
+        // Nothing is mixed, so a pass has twice the steps; each has a seed of its own.
+        assert!(noisy.len() == 8 && noisy[0].lambdas.is_empty() && noisy[0].changed != noisy[1].changed);
     }
 
     #[test]

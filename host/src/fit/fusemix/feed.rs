@@ -5,8 +5,10 @@ use rayon::prelude::*;
 use std::sync::Arc;
 use std::thread;
 
+use super::augment::Change;
 use super::draws::Draw;
 use super::memory::Plan;
+use super::options::Options;
 use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{Mix, mixed};
 use crate::latents::Latents;
@@ -19,12 +21,13 @@ pub(super) struct Feeds<'a> {
     micro: usize,
     /// Values that there is room for.
     room: usize,
+    options: &'a Options,
     known: Vec<Arc<Feed>>,
 }
 
 impl<'a> Feeds<'a> {
-    pub(super) fn new(device: &'a dyn Device, Plan { micro, left: room, .. }: Plan) -> Self {
-        Self { device, micro, room, known: Vec::new() }
+    pub(super) fn new(device: &'a dyn Device, Plan { micro, left: room, .. }: Plan, options: &'a Options) -> Self {
+        Self { device, micro, room, options, known: Vec::new() }
     }
 
     /// The feed of latents; of the same ones there is one.
@@ -32,7 +35,8 @@ impl<'a> Feeds<'a> {
         if let Some(known) = self.known.iter().find(|feed| Arc::ptr_eq(&feed.latents, latents)) {
             return Ok(known.clone());
         }
-        let feed = Arc::new(Feed::new(self.device, latents.clone(), self.micro, self.room)?);
+        let change = Change::of(self.options, &**latents);
+        let feed = Arc::new(Feed::new(self.device, (latents.clone(), change), self.micro, self.room)?);
         self.room -= feed.resident();
         self.known.push(feed.clone());
         Ok(feed)
@@ -47,6 +51,8 @@ impl<'a> Feeds<'a> {
 /// The latents of one tower in one pair set, or without a pair.
 pub(super) struct Feed {
     latents: Arc<dyn Latents>,
+    /// What is done to each, on the way to the device.
+    change: Option<Change>,
     resident: Option<Resident>,
 }
 
@@ -62,17 +68,22 @@ struct Resident {
 impl Feed {
     /// Latents that are fed in micro-batches of `micro` rows. They are resident if `device` has memory of its own with
     /// room for them, and they have at most `room` values.
-    fn new(device: &dyn Device, latents: Arc<dyn Latents>, micro: usize, room: usize) -> Result<Self, DeviceError> {
-        if device.shares_memory() || latents.len() * latents.width() > room {
-            return Ok(Self { latents, resident: None });
+    fn new(
+        device: &dyn Device,
+        (latents, change): (Arc<dyn Latents>, Option<Change>),
+        micro: usize,
+        room: usize,
+    ) -> Result<Self, DeviceError> {
+        if device.shares_memory() || change.is_some() || latents.len() * latents.width() > room {
+            return Ok(Self { latents, change, resident: None });
         }
         match Resident::new(device, &*latents, micro) {
-            Ok(resident) => Ok(Self { latents, resident: Some(resident) }),
+            Ok(resident) => Ok(Self { latents, change, resident: Some(resident) }),
             Err(DeviceError::Memory { device, reason }) => {
                 tracing::warn!(
                     "{device} has no memory for the latents ({reason}); copying them from the host in each step"
                 );
-                Ok(Self { latents, resident: None })
+                Ok(Self { latents, change, resident: None })
             }
             Err(error) => Err(error),
         }
@@ -100,12 +111,14 @@ impl Feed {
         }
     }
 
-    /// Writes the mixed latents of some rows of a draw to `out (count x width)`.
-    pub(super) fn write(&self, device: &dyn Device, draw: &Draw, rows: Rows, out: Slice<'_>) {
+    /// Writes the mixed or changed latents of some rows of a draw's side to `out (count x width)`.
+    pub(super) fn write(&self, device: &dyn Device, (draw, side): (&Draw, usize), rows: Rows, out: Slice<'_>) {
         let Rows { first, count } = rows;
         let (width, all) = (self.latents.width(), draw.rows());
         let (pairs, others) = (&draw.pairs[first..][..count], draw.pairs.get(all + first..all + first + count));
-        let lambdas = draw.lambdas.get(first..first + count);
+        let lambdas = draw.weights(side).get(first..first + count);
+        // Of either side another change.
+        let changed = self.change.as_ref().zip(draw.changed).map(|(change, seed)| change.begin(seed ^ side as u64));
         let Some(resident) = &self.resident else {
             return device.fill(out, &mut |values| {
                 let rows = values.par_chunks_mut(width).enumerate().with_min_len(16);
@@ -116,6 +129,9 @@ impl Feed {
                         if let (Some(others), Some(lambdas)) = (others, lambdas) {
                             self.latents.copy_row(others[at], other);
                             out.iter_mut().zip(&*other).for_each(|(out, b)| *out = mixed(lambdas[at], *out, *b));
+                        }
+                        if let Some(changed) = &changed {
+                            changed.apply(first + at, out);
                         }
                     },
                 );

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::augment::Augment;
 use super::error::OptionError;
 use super::objective::{Loss, TargetKind};
 use super::options::{MOST_BLOCKS, MOST_EPOCHS, Options};
@@ -22,7 +23,7 @@ impl Options {
         let wrong = |key, value: &dyn ToString, reason: &str| {
             Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
         };
-        if let Some(error) = self.wrong_terms() {
+        if let Some(error) = self.wrong_terms().or_else(|| self.wrong_changes()) {
             return Err(error);
         }
         match &self {
@@ -66,6 +67,32 @@ impl Options {
                 wrong("checkpoint_minutes", &o.checkpoint_minutes, "must be between 0 and a million")
             }
             _ => Ok(self),
+        }
+    }
+
+    /// An error of an option about the change of latents.
+    fn wrong_changes(&self) -> Option<OptionError> {
+        let wrong = |key, value: String, reason: &str| Some(OptionError { key, value, reason: reason.to_owned() });
+        let Self { augment, noise, regions, removed, mixup_shared, .. } = *self;
+        match (augment, noise, regions, removed) {
+            (of, Some(noise), ..) if of != Augment::Noise || !(0.0..=10.0).contains(&noise) => {
+                wrong("noise", noise.to_string(), "must be between 0 and 10, and `augment = \"noise\"`")
+            }
+            (of, _, Some(regions), _) if of != Augment::Quantise || !(1..=10_000).contains(&regions) => {
+                wrong("regions", regions.to_string(), "must be between 1 and 10000, and `augment = \"quantise\"`")
+            }
+            (of, _, _, Some(removed)) if of != Augment::Project || !(0.0..1.0).contains(&removed) => {
+                wrong("removed", removed.to_string(), "must be at least 0 and below 1, and `augment = \"project\"`")
+            }
+            (of, ..) if mixup_shared.is_some() && of != Augment::Fusemix => {
+                let shared = mixup_shared.unwrap_or_default().to_string();
+                wrong("mixup_shared", shared, "is about `augment = \"fusemix\"`; remove it")
+            }
+            _ if mixup_shared == Some(false) && !self.targets.is_own() => {
+                let reason = "a mixed pair has one weight in `targets`; remove one of the two";
+                wrong("mixup_shared", "false".to_owned(), reason)
+            }
+            _ => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! FuseMix: adapters trained on mixed pairs with a symmetric InfoNCE (Vouitsis et al., arXiv 2312.10144).
 
+mod augment;
 mod bench;
 mod centred;
 mod checkpoint;
@@ -31,6 +32,7 @@ mod transport;
 mod unpaired;
 
 pub use crate::kernels::Precision;
+pub use augment::Augment;
 pub use bench::time_product;
 pub use checkpoint::{CheckpointError, Checkpoints};
 pub use error::{OptionError, TrainError};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::augment::Augment;
 use super::error::OptionError;
 use super::objective::{Captions, Loss, TargetKind};
 use super::sizes::{LEAST_ALPHA, Size};
@@ -62,12 +63,22 @@ pub struct TrainOptions {
     pub memory: Option<Bytes>,
     /// The precision of matrix products: "f32" or "bf16".
     pub precision: Option<Precision>,
+    /// The change of latents: "fusemix" mixes pairs; "noise", "quantise" and "project" change single ones; or "none".
+    pub augment: Option<Augment>,
+    /// The deviation of the noise, in units of the latents' root mean square.
+    pub noise: Option<f32>,
+    /// The regions of a latent's range.
+    pub regions: Option<usize>,
+    /// The share of directions that are left out in a step.
+    pub removed: Option<f32>,
     /// The alpha of Beta(alpha, alpha), from which the mixing weight is drawn; 0 for no mixing.
     pub mixup_alpha: Option<f32>,
     /// The value that `mixup_alpha` reaches linearly in the last epoch.
     pub mixup_alpha_end: Option<f32>,
     /// The unit with its own mixing weight: each "pair", or each "batch".
     pub mixup: Option<Mixup>,
+    /// True if both sides of a mixed pair have the same weight.
+    pub mixup_shared: Option<bool>,
     /// The learning rate after warm-up.
     pub lr: Option<f32>,
     /// The learning rate before the first step and after the last.
@@ -143,9 +154,19 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
     pub precision: Precision,
+    #[serde(skip_serializing_if = "Augment::mixes")]
+    pub augment: Augment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regions: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<f32>,
     pub mixup_alpha: f32,
     pub mixup_alpha_end: f32,
     pub mixup: Mixup,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_shared: Option<bool>,
     pub lr: f32,
     pub lr_end: f32,
     pub warmup: usize,
@@ -200,7 +221,8 @@ impl TrainOptions {
         let pairs = sets.iter().map(|(pairs, _)| *pairs).max().unwrap_or(0);
         let small = pairs < SMALL;
         let batch = self.batch.unwrap_or(if small { 256 } else { 20_480.min(pairs / 8) }).min(pairs / 2);
-        let mixes = self.mixup_alpha.is_none_or(|alpha| alpha >= LEAST_ALPHA);
+        let augment = self.augment.unwrap_or_default();
+        let mixes = augment.mixes() && self.mixup_alpha.is_none_or(|alpha| alpha >= LEAST_ALPHA);
         let size = |&(pairs, weight)| Size { pairs, batch: batch.min(pairs / 2).max(1), weight, unpaired: None };
         let epoch = sets.iter().map(|set| size(set).steps(mixes)).sum::<usize>().max(1);
         let few = (50.0 * (pairs as f64 / 600.0).sqrt()).clamp(50.0, 100.0) as usize;
@@ -251,9 +273,14 @@ impl TrainOptions {
             micro_batch: self.micro_batch.unwrap_or(MICRO_BATCH),
             memory: self.memory,
             precision: self.precision.unwrap_or_default(),
+            augment,
+            noise: self.noise.or((augment == Augment::Noise).then_some(0.1)),
+            regions: self.regions.or((augment == Augment::Quantise).then_some(16)),
+            removed: self.removed.or((augment == Augment::Project).then_some(0.1)),
             mixup_alpha,
             mixup_alpha_end: self.mixup_alpha_end.unwrap_or(mixup_alpha),
             mixup: self.mixup.unwrap_or_default(),
+            mixup_shared: self.mixup_shared,
             lr: self.lr.unwrap_or(lr),
             lr_end: self.lr_end.unwrap_or(1e-6_f32.min(self.lr.unwrap_or(1.0)).max(0.0)),
             warmup: self.warmup.unwrap_or((steps / 10).min(100)),
@@ -317,7 +344,12 @@ impl Options {
 
     /// True if epoch `epoch`, from 0, mixes pairs.
     pub(super) fn mixes(&self, epoch: usize) -> bool {
-        self.alpha(epoch) >= LEAST_ALPHA
+        self.augment.mixes() && self.alpha(epoch) >= LEAST_ALPHA
+    }
+
+    /// True if both sides of a mixed pair have the same weight.
+    pub(super) fn shares_weights(&self) -> bool {
+        self.mixup_shared.unwrap_or(true)
     }
 
     /// The mixing's alpha in epoch `epoch`, from 0.

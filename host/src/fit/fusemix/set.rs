@@ -97,12 +97,12 @@ impl TrainedSet {
                 let first = rows.first - draw.batches()[side].first_unpaired();
                 pools[side].write(device, &items[side], Rows { first, ..rows }, out);
             }
-            _ => self.sides[side].write(device, draw, rows, out),
+            _ => self.sides[side].write(device, (draw, side), rows, out),
         }
     }
 
     /// Writes the latents of some pairs of a draw's batch on one side, as the encoder gave them.
     pub(super) fn write_latents(&self, device: &dyn Device, draw: &Draw, side: usize, rows: Rows, out: Slice<'_>) {
-        self.latents.as_ref().unwrap_or(&self.sides)[side].write(device, draw, rows, out);
+        self.latents.as_ref().unwrap_or(&self.sides)[side].write(device, (draw, side), rows, out);
     }
 }

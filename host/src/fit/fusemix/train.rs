@@ -136,7 +136,7 @@ impl Trainer {
         let batch = Batch { pairs: of_pairs, unpaired: items.min(options.unpaired_batch.unwrap_or(items)) };
         let most = Most { batch, taught: unpaired.map_or(0, Unpaired::width) };
         let (plan, room) = memory::room(&*device, &network, &mut options, (most, least_micro))?;
-        let mut feeds = Feeds::new(&*device, plan);
+        let mut feeds = Feeds::new(&*device, plan, &options);
         let trained = |((set, number), size): ((PairSet, usize), &Size)| {
             let seen = begun.as_ref().map(|begun| &begun.seen()[number]);
             TrainedSet::new(&mut feeds, &options, (set, seen), *size)

@@ -86,7 +86,7 @@ impl Pool {
     /// Writes what the adapter takes of some of the drawn items.
     pub(super) fn write(&self, device: &dyn Device, items: &Draw, rows: Rows, out: Slice<'_>) {
         match &self.source {
-            Source::Feed(feed) => feed.write(device, items, rows, out),
+            Source::Feed(feed) => feed.write(device, (items, 0), rows, out),
             Source::Front(front) => {
                 let taken = front.map(&self.gathered(&items.pairs[rows.first..][..rows.count]));
                 device.fill(out, &mut |out| out.copy_from_slice(&taken));

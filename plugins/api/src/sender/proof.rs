@@ -1,5 +1,5 @@
-//! The proof that a server works: the vector of a sample. Only then are items to blame whose answers are bad, so that no
-//! other run pays for these again; and none is to blame while the server answers nothing well.
+//! The proof that a server works: the vector of a sample. Only then are items to blame whose answers are bad, so that
+//! no other run pays for these again; and none is to blame while the server answers nothing well.
 
 use fusemix_sdk::{Error, ItemError, Outcome};
 use std::sync::TryLockError;

@@ -74,7 +74,8 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
     let (lambdas, expected) = (golden.values("lambdas"), golden.values(&format!("losses{ending}")));
     let items = ["image", "text"].map(|name| golden.orders(&format!("unpaired.orders.{name}")));
     for (step, (pairs, &lambda)) in golden.orders("orders").into_iter().zip(&lambdas).enumerate() {
-        let plain = |pairs| Draw { set: 0, pairs, lambdas: Vec::new(), unpaired: None };
+        let plain =
+            |pairs| Draw { set: 0, pairs, lambdas: Vec::new(), others: Vec::new(), changed: None, unpaired: None };
         let unpaired = options.unpaired.map(|_| Box::new(items.each_ref().map(|items| plain(items[step].clone()))));
         let batch = Draw { lambdas: vec![lambda; 33], unpaired, ..plain(pairs) };
         trainer.position.at = 0;
