@@ -30,6 +30,11 @@ fn every_loss_and_term_trains() {
         (unpaired, "unpaired_batch = 64"),
         (unpaired, "start = 'cca'\nunpaired = 0.2"),
         (unpaired, "unpaired = 0"),
+        ("", "augment = 'none'"),
+        ("", "augment = 'noise'\nnoise = 0.05"),
+        ("", "augment = 'quantise'\nregions = 64"),
+        ("", "augment = 'project'\nremoved = 0.1"),
+        ("", "mixup_shared = false"),
     ];
     for (tables, options) in cases {
         let train = format!("{tables}[train]\nwidth = 16\ndropout = 0.0\nlr = 0.01\nepochs = 60\n{options}\n");
@@ -41,6 +46,18 @@ fn every_loss_and_term_trains() {
         let adapters = std::fs::read(place.path("run/adapters.safetensors")).unwrap();
         place.json("train run/recipe.toml --out again --overwrite --device cpu");
         assert_eq!(std::fs::read(place.path("again/adapters.safetensors")).unwrap(), adapters, "{options}");
+    }
+    for (options, words) in [
+        (
+            "augment = 'noise'\nregions = 3",
+            "`regions = 3` in [train]: must be between 1 and 10000, and `augment = \"quantise\"`",
+        ),
+        ("noise = 0.1", "`augment = \"noise\"`"),
+        ("augment = 'none'\nmixup_shared = false", "is about `augment = \"fusemix\"`"),
+        ("mixup_shared = false\ntargets = 'items'", "a mixed pair has one weight in `targets`"),
+    ] {
+        place.write("fusion.toml", of_latents(&format!("[train]\n{options}\n")));
+        place.run("train fusion.toml --out wrong").fails(3, words);
     }
     let gated =
         of_latents("[train]\nepochs = 2\n").replace("precomputed = true\n", "precomputed = true\nadapter = 'glu'\n");
