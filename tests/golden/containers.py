@@ -6,7 +6,8 @@
 
 Makes containers/: half a second of noise under a chirp as original.flac (16 kHz), and with encoder's delay and padding that
 the container announces, as edits.m4a and edits.mp4 (AAC and MP3, edit lists), gap.m4a (AAC, iTunes' note), delay.mka and
-delay_mp3.mka (CodecDelay; DiscardPadding); and as ADPCM, each FILE with FILE.flac, the samples that libsndfile reads:
+delay_mp3.mka and delay_vorbis.webm (CodecDelay; DiscardPadding); its first quarter of a second as packets.caf (ALAC, whose
+packet table has room behind its last entry); and as ADPCM, each FILE with FILE.flac, the samples that libsndfile reads:
 ima.wav, ima_stereo.wav, ima.aifc, ms.wav, ms_stereo.wav. And in24.mov, PCM as QuickTime has it.
 """
 import pathlib
@@ -69,6 +70,8 @@ def main():
     gap.write_bytes(with_gap(gap.read_bytes(), 1024, packets * 1024 - 1024 - len(t), len(t)))
     matroska(HERE / "delay.mka", "aac", sound)
     matroska(HERE / "delay_mp3.mka", "libmp3lame", sound)
+    ffmpeg(original, HERE / "delay_vorbis.webm", "-c:a", "libvorbis", "-q:a", "0")
+    soundfile.write(HERE / "packets.caf", sound[:RATE // 4], RATE, format="CAF", subtype="ALAC_16")
     stereo = HERE / "stereo.wav"
     soundfile.write(stereo, numpy.stack([sound, 0.7 * sound[::-1]], 1), RATE, subtype="PCM_16")
     for name, source, codec in (("ima.wav", original, "adpcm_ima_wav"), ("ima_stereo.wav", stereo, "adpcm_ima_wav"),

@@ -41,6 +41,20 @@ def deep_png(values):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def gif(indices, palette, left, top, canvas, transparent=None):
+    """A film of one frame, smaller than its canvas or beyond it, without compression."""
+    height, width = indices.shape
+    bits, codes = 4, []
+    for at, index in enumerate(indices.reshape(-1).tolist()):
+        codes += ([1 << bits] if at % 8 == 0 else []) + [index]  # a table that stays short
+    stream = sum(code << (bits + 1) * at for at, code in enumerate(codes + [(1 << bits) + 1]))
+    data = stream.to_bytes(-(-(len(codes) + 1) * (bits + 1) // 8), "little")
+    blocks = b"".join(bytes([len(data[at:at + 255])]) + data[at:at + 255] for at in range(0, len(data), 255))
+    control = b"" if transparent is None else b"!\xf9\x04\x01\0\0" + bytes([transparent, 0])
+    screen = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0x80 | bits - 1 if palette else 0, 2, 0) + palette
+    return screen + control + b"," + struct.pack("<HHHHB", left, top, width, height, 0) + bytes([bits]) + blocks + b"\0;"
+
+
 def ycck(picture):
     """Y, Cb and Cr of the colours, and K, stored as Adobe does."""
     cmyk = picture.convert("CMYK")
@@ -77,11 +91,37 @@ def main():
     # Opaque, of an alpha whose lower bits say otherwise.
     (HERE / "deep_alpha.png").write_bytes(deep_png(np.dstack([deep, np.full((40, 56), 0xff00)])))
     picture.save(HERE / "lossy.webp", quality=60)
+    indices, palette = np.asarray(picture.quantize(16))[4:12, 4:16], bytes(picture.quantize(16).getpalette()[:48])
+    (HERE / "smaller.gif").write_bytes(gif(indices, palette, 3, 5, (20, 18)))
+    (HERE / "beyond.gif").write_bytes(gif(indices, palette, 3, 5, (9, 9)))
+    (HERE / "hole.gif").write_bytes(gif(indices, palette, 3, 5, (20, 18), 6))
+    (HERE / "greys.gif").write_bytes(gif(indices, b"", 3, 5, (20, 18)))
+    small, alpha = picture.crop((0, 0, 24, 16)), Image.fromarray((np.mgrid[0:16, 0:24][1] * 9 + 30).astype(np.uint8))
+    for mode in ("P", "L", "YCbCr"):
+        (small.quantize(16) if mode == "P" else small.convert(mode)).save(HERE / f"{mode.lower()}.tiff")
+    grey = small.convert("LA")
+    grey.putalpha(alpha)
+    grey.save(HERE / "la.tiff")
+    both = small.quantize(16).convert("PA")
+    both.putalpha(alpha)
+    both.save(HERE / "pa.tiff")
+    for bits in (2, 4):
+        values = bytes(np.packbits(np.unpackbits((np.mgrid[0:6, 0:11][1] % (1 << bits)).astype(np.uint8)[..., None], axis=2)[..., 8 - bits:]
+                                   .reshape(6, -1), axis=1).reshape(-1))
+        tags = [(256, 3, 11), (257, 3, 6), (258, 3, bits), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 6), (279, 4, len(values))]
+        rows = b"".join(struct.pack("<HHLL", tag, kind, 1, value) for tag, kind, value in tags)
+        (HERE / f"grey{bits}.tiff").write_bytes(b"II*\0" + struct.pack("<L", 8 + len(values)) + values + struct.pack("<H", len(tags)) + rows + bytes(4))
+    small.save(HERE / "jpeg.tiff", compression="jpeg", quality=90)
     for path in sorted(HERE.iterdir()):
-        if path.suffixes[-2:] in ([".jpg", ".png"], [".webp", ".png"], [".png", ".png"], [".bmp", ".png"], [".tiff", ".png"]):
+        if path.suffixes[-2:] in ([".jpg", ".png"], [".webp", ".png"], [".png", ".png"], [".bmp", ".png"], [".tiff", ".png"], [".gif", ".png"]):
             continue
         with Image.open(path) as image:
             seen = image.convert("RGB")
+            if image.has_transparency_data:
+                # On white, where the plugin shows what is behind a picture.
+                picture = image.convert("RGBA")
+                rgb, alpha = np.asarray(picture).astype(int)[..., :3], np.asarray(picture).astype(int)[..., 3:]
+                seen = Image.fromarray(((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
             if path.name == "turned.jpg":
                 seen = seen.transpose(Image.Transpose.ROTATE_270)
         seen.save(HERE / f"{path.name}.png")

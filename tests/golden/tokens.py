@@ -4,7 +4,8 @@
     python3 tokens.py
 
 Makes tokens.json: a list of the family in checkpoints/ whose tokenizer.json and config.json it is, the contents of
-tokenizer_config.json (null: no such file), and the tokens of each of TEXTS.
+tokenizer_config.json (null: no such file), and the tokens of each of TEXTS. And `files`, a list of the family, the contents of
+several files, and the tokens of each of TEXTS that has special tokens in it.
 """
 import json
 import logging
@@ -17,6 +18,7 @@ import transformers
 HERE = pathlib.Path(__file__).parent
 TEXTS = ["a red flower", "A RED Flower.", "été à Noël, ÜBER", "北京 and 東京", "<muss> [MASK] [CLS] x", "  two  spaces,\tand\na line  ",
          "a new token: ZEBRA zebra ab"]
+SPECIAL = [TEXTS[4], TEXTS[6]]
 ADDED = {"content": "ZEBRA", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": False}
 
 
@@ -50,14 +52,38 @@ def cases():
             yield family, config
 
 
-def tokens(family, config):
+def files():
+    manners = {"content": "ZEBRA", "lstrip": True, "rstrip": True, "normalized": False, "single_word": False}
+    config, roles, added_tokens = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+    for family, known in (("bert", "red"), ("roberta", "\u0120red"), ("xlm_roberta", "lo"), ("modernbert", "\u0120red")):
+        last = int(next(iter(added(family)["added_tokens_decoder"])))
+        for role in ("cls_token", "sep_token", "mask_token", "unk_token", "bos_token", "eos_token", "pad_token"):
+            yield family, {config: {role: known}}
+            yield family, {config: {role: "ZEBRA"}}
+            yield family, {roles: {role: manners}, config: {role: known}}
+            yield family, {roles: {role: "ZEBRA"}, config: {role: known} | added(family, content="ab")}
+        yield family, {added_tokens: {"ZEBRA": last}}
+        yield family, {added_tokens: {"ZEBRA": last + 4, "ab": last}}
+        yield family, {added_tokens: {"ZEBRA": 3}}
+        yield family, {added_tokens: {"ZEBRA": last}, config: {"added_tokens_decoder": {}}}
+        yield family, {added_tokens: {"ZEBRA": last}, roles: {"additional_special_tokens": ["ZEBRA"]}}
+        yield family, {added_tokens: {"ZEBRA": last}, config: {"extra_special_tokens": ["ZEBRA"]}}
+        yield family, {roles: {"additional_special_tokens": ["ZEBRA", "ab"]}}
+        yield family, {roles: {"extra_special_tokens": ["ZEBRA"]}, config: {"extra_special_tokens": ["ab"]}}
+        yield family, {config: {"image_token": "ZEBRA"}}
+        yield family, {config: {"extra_special_tokens": {"image_token": "ZEBRA"}}}
+
+
+def tokens(family, config, others=None):
     with tempfile.TemporaryDirectory() as folder:
         for name in ("config.json", "tokenizer.json"):
             shutil.copy(HERE / "checkpoints" / family / name, folder)
         if config is not None:
             pathlib.Path(folder, "tokenizer_config.json").write_text(json.dumps(config))
+        for name, content in (others or {}).items():
+            pathlib.Path(folder, name).write_text(json.dumps(content))
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        return [tokenizer(text)["input_ids"] for text in TEXTS]
+        return [tokenizer(text)["input_ids"] for text in (SPECIAL if others else TEXTS)]
 
 
 def main():
@@ -68,7 +94,13 @@ def main():
             found.append([family, config, tokens(family, config)])
         except Exception as error:
             print("REFUSED", family, config, repr(error)[:150])
-    (HERE / "tokens.json").write_text(json.dumps({"texts": TEXTS, "cases": found}))
+    several = []
+    for family, contents in files():
+        try:
+            several.append([family, contents, tokens(family, None, contents)])
+        except Exception as error:
+            print("REFUSED", family, contents, repr(error)[:150])
+    (HERE / "tokens.json").write_text(json.dumps({"texts": TEXTS, "cases": found, "special": SPECIAL, "files": several}))
     return found
 
 

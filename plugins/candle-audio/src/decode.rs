@@ -13,7 +13,7 @@ use symphonia::core::io::MediaSourceStream;
 use symphonia::core::packet::Packet;
 
 use crate::adpcm;
-use crate::container::{self, Blocks, Content, Span, Trim, mpeg, ogg, unsupported};
+use crate::container::{self, Blocks, Content, Span, Table, Trim, mpeg, ogg, unsupported};
 
 /// Samples a second that a sound may have.
 pub(crate) const RATES: std::ops::RangeInclusive<usize> = 1_000..=768_000;
@@ -55,6 +55,7 @@ struct Packets {
 /// Where packets come from.
 enum Source<'a> {
     Blocks(Blocks<'a>),
+    Table(Table<'a>),
     /// A reader, with the file that it reads.
     Reader(Box<dyn FormatReader + 'a>, &'a [u8]),
 }
@@ -63,20 +64,17 @@ impl Source<'_> {
     fn next(&mut self) -> Result<Option<Packet>, Error> {
         match self {
             Self::Blocks(blocks) => Ok(blocks.next()),
+            Self::Table(table) => Ok(table.next()),
             Self::Reader(format, _) => format.next_packet(),
         }
     }
 
     /// The span that is the sound, at `rate` samples a second.
     fn span(&self, track: u32, rate: u32) -> Span {
-        let Self::Reader(format, file) = self else { return Span::default() };
-        let announced = || format.tracks().iter().find(|candidate| candidate.id == track);
-        match (format.format_info().short_name, announced()) {
-            // Its reader leaves the delay to whoever decodes.
-            ("caf", Some(Track { delay: Some(delay), num_frames, .. })) => {
-                Span { skip: (*delay).into(), keep: *num_frames, tail: 0 }
-            }
-            _ => container::span(file, track, rate),
+        match self {
+            Self::Blocks(_) => Span::default(),
+            Self::Table(table) => table.span(),
+            Self::Reader(_, file) => container::span(file, track, rate),
         }
     }
 }
@@ -89,6 +87,7 @@ impl<'a> Decoder<'a> {
         }
         let mut decoder = match container::read(bytes)? {
             Content::Blocks(blocks) => Self::of_blocks(blocks)?,
+            Content::Table(table) => Self::of_table(table)?,
             Content::Packets(bytes) => Self::of_packets(bytes)?,
         };
         let mut first = Vec::new();
@@ -106,8 +105,16 @@ impl<'a> Decoder<'a> {
         Ok(Self::new(Source::Blocks(blocks), make(&params).map_err(undecodable)?, 0, None, 0))
     }
 
+    fn of_table(table: Table<'a>) -> Result<Self, ItemError> {
+        if room(table.params()) > ROOM {
+            return Err(undecodable("a packet claims an impossible length"));
+        }
+        let codec = make(table.params()).map_err(undecodable)?;
+        Ok(Self::new(Source::Table(table), codec, 0, None, 0))
+    }
+
     fn of_packets(bytes: &'a [u8]) -> Result<Self, ItemError> {
-        let bytes = mpeg::untagged(bytes);
+        let bytes = container::bare(bytes);
         if let Some(codec) = container::unknown_codec(bytes) {
             return Err(unsupported(&codec));
         }
@@ -261,7 +268,10 @@ fn room(params: &AudioCodecParameters) -> u64 {
 
 /// Samples per channel, if the header gives an exact number.
 fn announced(format: &dyn FormatReader, track: &Track, bytes: &[u8]) -> Option<u64> {
-    let guessed = format.format_info().short_name.starts_with("mp") && !mpeg::is_counted(bytes);
+    let guessed = match format.format_info().short_name {
+        "aac" => true,
+        name => name.starts_with("mp") && !mpeg::is_counted(bytes),
+    };
     track.num_frames.filter(|_| !guessed)
 }
 

@@ -6,6 +6,7 @@ mod channels;
 mod conv;
 mod depthwise;
 mod filter;
+mod gif;
 mod input;
 mod isobmff;
 mod jpeg;
@@ -19,6 +20,7 @@ mod reach;
 mod refusal;
 mod resample;
 mod svg;
+mod tiff;
 
 use candle_core::{DType, Device, Tensor};
 use candle_kit::{Layer, Pinned, Pooling, Source, in_halves};

@@ -56,9 +56,9 @@ fn of_xmp(packet: &[u8]) -> Option<u8> {
 }
 
 /// A directory of tags of TIFF or EXIF, of which `file` is all.
-struct Directory<'a> {
+pub(crate) struct Directory<'a> {
     file: &'a [u8],
-    big_endian: bool,
+    pub(crate) big_endian: bool,
     /// BigTIFF has numbers of 64 bits.
     big: bool,
     start: usize,
@@ -66,7 +66,7 @@ struct Directory<'a> {
 
 impl<'a> Directory<'a> {
     /// `None` if the file has another beginning than these have. Pillow takes some damaged ones, too.
-    fn first(file: &'a [u8]) -> Option<Self> {
+    pub(crate) fn first(file: &'a [u8]) -> Option<Self> {
         let (big_endian, big) = match file.get(..4)? {
             b"II\x2a\0" | b"II\0\x2a" => (false, false),
             b"MM\0\x2a" | b"MM\x2a\0" => (true, false),
@@ -84,13 +84,13 @@ impl<'a> Directory<'a> {
         Some(self.unsigned(self.file.get(range)?))
     }
 
-    fn unsigned(&self, bytes: &[u8]) -> u64 {
+    pub(crate) fn unsigned(&self, bytes: &[u8]) -> u64 {
         let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
         if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
     }
 
     /// The type and the bytes of the first such tag whose value is whole. What ends the file ends the directory.
-    fn value(&self, wanted: u16) -> Option<(u16, &'a [u8])> {
+    pub(crate) fn value(&self, wanted: u16) -> Option<(u16, &'a [u8])> {
         let (counted, entry, inline) = if self.big { (8, 20, 8) } else { (2, 12, 4) };
         let mut at = self.start.checked_add(counted)?;
         let mut used = 0;
@@ -118,6 +118,11 @@ impl<'a> Directory<'a> {
             }
         }
         None
+    }
+
+    /// The place of a tag's value in the file.
+    pub(crate) fn place(&self, wanted: u16) -> Option<usize> {
+        self.value(wanted).map(|(_, value)| value.as_ptr().addr() - self.file.as_ptr().addr())
     }
 
     /// The first of a tag's values, if it is a whole number of one digit; 0 if not. Bytes and text are none.

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use crate::orientation::Notes;
 use crate::refusal::{check_size, undecodable};
-use crate::{isobmff, jpeg, png, svg};
+use crate::{gif, isobmff, jpeg, png, svg, tiff};
 
 /// Bytes that a decoder may use for a pixel: 16-bit RGBA and a copy of it.
 const BYTES_A_PIXEL: u64 = 16;
@@ -23,15 +23,26 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     if let Some(format) = isobmff::format(bytes) {
         return Err(ItemError::new(format!("the picture is {format}: convert it to JPEG or PNG first")));
     }
+    // Its larger form has another number at its beginning.
+    if bytes.starts_with(b"II\x2b\0") || bytes.starts_with(b"MM\0\x2b") {
+        reader.set_format(ImageFormat::Tiff);
+    }
     let format = reader.format();
     match format {
         Some(ImageFormat::Jpeg) => return Ok(on_white(jpeg::decode(bytes, max_pixels)?)),
+        Some(ImageFormat::Gif) => return Ok(on_white(gif::decode(bytes, max_pixels)?)),
         Some(_) => {}
         None if svg::is_svg(bytes) => return svg::draw(bytes, short_side, max_pixels),
         None => return Err(ItemError::new("not a picture: neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG")),
     }
+    let room = BYTES_BESIDES.saturating_add(max_pixels.saturating_mul(BYTES_A_PIXEL));
+    let special = if format == Some(ImageFormat::Tiff) { tiff::decode(bytes, max_pixels, room)? } else { None };
+    if let Some(mut picture) = special {
+        picture.apply_orientation(Notes::of_tiff(bytes).orientation());
+        return Ok(on_white(picture));
+    }
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(BYTES_BESIDES.saturating_add(max_pixels.saturating_mul(BYTES_A_PIXEL)));
+    limits.max_alloc = Some(room);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();

@@ -7,14 +7,15 @@ pub(crate) fn check_size(width: u32, height: u32, most: u64) -> Result<(), ItemE
     check_pixels(u64::from(width) * u64::from(height), most, &format!("{width}x{height} is")).map(|_| ())
 }
 
-/// A transient error: another limit may allow the picture, and the limit is not part of the fingerprint.
+/// An error for good: no other try changes the size. The limit is not part of the fingerprint, so a larger one needs to
+/// be told to look again.
 pub(crate) fn check_pixels(pixels: u64, most: u64, what: &str) -> Result<u64, ItemError> {
     if pixels <= most {
         return Ok(pixels);
     }
-    Err(ItemError::transient(format!(
+    Err(ItemError::new(format!(
         "{what} {pixels} pixels, more than `max_pixels = {most}`; shrink the picture, or raise the limit in \
-         plugins.toml"
+         plugins.toml and encode with --retry-failed"
     )))
 }
 

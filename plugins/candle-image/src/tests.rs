@@ -175,14 +175,20 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 
 #[test]
 fn large_pictures_are_refused_by_their_headers() {
-    let refused = |options: &Options, file: Vec<u8>| encode(&open(options), &[file]).remove(0).unwrap_err().message;
+    let refused = |options: &Options, file: Vec<u8>| {
+        let error = encode(&open(options), &[file]).remove(0).unwrap_err();
+        assert!(!error.transient && error.retry_ms.is_none(), "{error} would be tried again");
+        error.message
+    };
     assert_eq!(
         refused(&efficientnet(), png_header(30_000, 20_000)),
         "30000x20000 is 600000000 pixels, more than `max_pixels = 100000000`; shrink the picture, or raise the limit \
-         in plugins.toml"
+         in plugins.toml and encode with --retry-failed"
     );
     let strict = efficientnet().with("max_pixels", 1000);
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif] {
+    for format in
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Bmp, ImageFormat::Tiff]
+    {
         assert!(refused(&strict, file(gradient(77, 13), format)).contains("77x13 is 1001 pixels"), "{format:?}");
         assert!(encode(&open(&strict), &[file(gradient(40, 25), format)])[0].is_ok(), "{format:?}");
     }

@@ -1,5 +1,5 @@
-//! The tokenizer: tokenizer.json with what tokenizer_config.json changes of it, as transformers' `AutoTokenizer` reads
-//! both. Its classes build most parts anew from their settings, whatever tokenizer.json says.
+//! The tokenizer: tokenizer.json with what tokenizer_config.json and older files change of it, as transformers'
+//! `AutoTokenizer` reads them. Its classes build most parts anew from their settings, whatever tokenizer.json says.
 
 use candle_kit::{Source, checkpoint::unreadable};
 use fusemix_sdk::Error;
@@ -13,6 +13,10 @@ use tokenizers::{
 
 const FILE: &str = "tokenizer.json";
 pub(crate) const CONFIG: &str = "tokenizer_config.json";
+/// Older files with what the settings say now.
+const ROLES_FILE: &str = "special_tokens_map.json";
+const ADDED_FILE: &str = "added_tokens.json";
+const DECODER: &str = "added_tokens_decoder";
 /// The keys of tokens with a role.
 const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
@@ -53,7 +57,7 @@ impl Class {
             "modernbert" => return Ok(Self::Plain),
             _ => Self::Plain,
         };
-        let Some(name) = settings.0["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str()) else {
+        let Some(name) = settings.settings["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str()) else {
             return Ok(own);
         };
         let known = Self::NAMES.iter().find(|(known, _)| *known == name.strip_suffix("Fast").unwrap_or(name));
@@ -108,17 +112,55 @@ impl Class {
     }
 }
 
-/// The content of tokenizer_config.json.
-struct Settings(Value);
+/// The content of tokenizer_config.json, and of the older files where it leaves room for them.
+struct Settings {
+    settings: Value,
+    /// True if they list all added tokens, so that tokenizer.json's do not count.
+    whole: bool,
+}
 
 impl Settings {
+    /// Settings that list the added tokens are whole. Others are overruled by special_tokens_map.json, and completed by
+    /// added_tokens.json, whose numbers `known` may have given to other tokens.
+    fn read(source: &Source, known: &BTreeMap<u32, AddedToken>) -> Result<Self, Error> {
+        let mut settings = source.json(CONFIG)?.unwrap_or_default();
+        if !settings.is_object() {
+            settings = json!({});
+        }
+        if settings.get(DECODER).is_some() {
+            return Ok(Self { settings, whole: true });
+        }
+        for (key, value) in source.json(ROLES_FILE)?.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            match (settings[key].as_array_mut(), value.as_array()) {
+                (Some(own), Some(more)) if key == "extra_special_tokens" => own.extend(more.iter().cloned()),
+                _ => settings[key] = value.clone(),
+            }
+        }
+        let mut settings = Self { settings, whole: false };
+        let added = source.json(ADDED_FILE)?;
+        let added = added.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let named = ROLES.iter().map(|role| &settings.settings[*role]);
+        let named = named.chain(settings.settings["extra_special_tokens"].as_array().into_iter().flatten());
+        let special: Vec<String> = named.filter_map(|value| Some(token(value, true)?.content)).collect();
+        let decoder: serde_json::Map<String, Value> = added
+            .filter_map(|(content, id)| Some((content, id.as_u64()?)))
+            .filter(|(_, id)| !u32::try_from(*id).is_ok_and(|id| known.contains_key(&id)))
+            .map(|(content, id)| {
+                let special = special.contains(content);
+                (id.to_string(), json!({"content": content, "special": special, "normalized": !special}))
+            })
+            .collect();
+        settings.settings[DECODER] = decoder.into();
+        Ok(settings)
+    }
+
     fn is_on(&self, key: &str, default: bool) -> bool {
-        self.0[key].as_bool().unwrap_or(default)
+        self.settings[key].as_bool().unwrap_or(default)
     }
 
     /// The token of a role, with its manners: a text, or an object with its content.
     fn token(&self, role: &str, class: Class) -> Option<AddedToken> {
-        match self.0.get(role) {
+        match self.settings.get(role) {
             Some(value) => token(value, true),
             None => {
                 let own = class.tokens().iter().find(|(known, _)| *known == role);
@@ -127,20 +169,26 @@ impl Settings {
         }
     }
 
-    /// Tokens that are special without a role.
+    /// Tokens that are special without one of the roles, or with one that only their model knows.
     fn others(&self) -> Vec<AddedToken> {
-        let several = ["additional_special_tokens", "extra_special_tokens"].map(|key| &self.0[key]);
+        let own = self.settings.as_object().into_iter().flatten();
+        let own = own.filter(|(key, value)| {
+            key.ends_with("_token")
+                && !ROLES.contains(&key.as_str())
+                && (value.is_string() || value["__type"].is_string())
+        });
+        let several = ["additional_special_tokens", "extra_special_tokens"].map(|key| &self.settings[key]);
         let values = several.into_iter().flat_map(|value| match value {
             Value::Array(tokens) => tokens.iter().collect(),
             Value::Object(tokens) => tokens.values().collect(),
             _ => Vec::new(),
         });
-        values.filter_map(|value| token(value, true)).collect()
+        own.map(|(_, value)| value).chain(values).filter_map(|value| token(value, true)).collect()
     }
 
     /// `added_tokens_decoder`, by number.
     fn added(&self) -> Vec<AddedToken> {
-        let tokens = self.0["added_tokens_decoder"].as_object().into_iter().flatten();
+        let tokens = self.settings[DECODER].as_object().into_iter().flatten();
         let mut tokens: Vec<(u32, AddedToken)> =
             tokens.filter_map(|(id, value)| Some((id.parse().ok()?, token(value, false)?))).collect();
         tokens.sort_by_key(|(id, _)| *id);
@@ -175,12 +223,13 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     let path = source.optional(FILE)?.ok_or_else(|| no_tokenizer(source.name()))?;
     let unread = |error: tokenizers::Error| unreadable(&path, error);
     let mut tokenizer = Tokenizer::from_file(&path).map_err(unread)?;
-    let settings = Settings(source.json(CONFIG)?.unwrap_or_default());
+    let known = tokenizer.get_added_tokens_decoder().clone().into_iter().collect();
+    let settings = Settings::read(source, &known)?;
     let model = source.json("config.json")?.unwrap_or_default();
     let class = Class::choose(&settings, &model, source)?;
     let class = if class.fits(tokenizer.get_model()) { class } else { Class::Plain };
     tokenizer.with_padding(None);
-    let side = match (settings.0["truncation_side"].as_str(), tokenizer.get_truncation()) {
+    let side = match (settings.settings["truncation_side"].as_str(), tokenizer.get_truncation()) {
         (None, Some(own)) => own.direction,
         (None | Some("right"), _) => TruncationDirection::Right,
         (Some("left"), _) => TruncationDirection::Left,
@@ -190,10 +239,23 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     };
     tokenizer.with_truncation(None).map_err(unread)?;
     let filed = rules(&tokenizer).map_err(unread)?;
+    if settings.whole && class != Class::Plain {
+        tokenizer = without_added(&tokenizer).map_err(unread)?;
+    }
     apply(&settings, class, &mut tokenizer).map_err(unread)?;
     let built = rules(&tokenizer).map_err(unread)?;
     let rules = (built != filed).then(|| candle_kit::digest_of(built.to_string().as_bytes()));
     Ok(Opened { tokenizer, side, rules })
+}
+
+/// A tokenizer of the same parts that has no added tokens yet.
+fn without_added(tokenizer: &Tokenizer) -> tokenizers::Result<Tokenizer> {
+    let mut bare = Tokenizer::new(tokenizer.get_model().clone());
+    bare.with_normalizer(tokenizer.get_normalizer().cloned())?;
+    bare.with_pre_tokenizer(tokenizer.get_pre_tokenizer().cloned());
+    bare.with_post_processor(tokenizer.get_post_processor().cloned());
+    bare.with_decoder(tokenizer.get_decoder().cloned());
+    Ok(bare)
 }
 
 /// What a tokenizer makes tokens by, besides its vocabulary.
@@ -221,7 +283,7 @@ fn apply(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokeni
                 "type": "BertNormalizer",
                 "clean_text": true,
                 "handle_chinese_chars": settings.is_on("tokenize_chinese_chars", true),
-                "strip_accents": settings.0["strip_accents"].as_bool(),
+                "strip_accents": settings.settings["strip_accents"].as_bool(),
                 "lowercase": settings.is_on("do_lower_case", true),
             });
             tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;

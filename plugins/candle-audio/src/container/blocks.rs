@@ -41,11 +41,27 @@ pub(crate) struct Coding {
     channels: u16,
 }
 
-/// The order of a sample's bytes.
+/// The order of a number's bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Order {
     Little,
     Big,
+}
+
+impl Order {
+    pub(crate) fn u16(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    pub(crate) fn u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Self::Little => u32::from_le_bytes(bytes),
+            Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
 }
 
 /// A way to write a sample in whole bytes.

@@ -57,6 +57,21 @@ fn unsigned(content: &[u8]) -> u64 {
     content.iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
+/// `file` up to the end of its segment, if the size of that is known.
+pub(crate) fn whole(file: &[u8]) -> &[u8] {
+    let end = || {
+        let (HEADER, header) = elements(file).next()? else { return None };
+        let segment = header.as_ptr_range().end as usize - file.as_ptr() as usize;
+        let rest = file.get(segment..)?.strip_prefix(&SEGMENT.to_be_bytes())?;
+        let (size, used) = variable(rest)?;
+        let start = segment + 4 + used;
+        // All ones: unknown.
+        let known = size != (1 << (7 * used)) - 1;
+        usize::try_from(size).ok().filter(|_| known).and_then(|size| start.checked_add(size))
+    };
+    end().and_then(|end| file.get(..end)).unwrap_or(file)
+}
+
 /// The elements of each track of sound.
 fn tracks(file: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     if elements(file).next()?.0 != HEADER {
@@ -93,7 +108,10 @@ pub(crate) fn unknown_codec(file: &[u8]) -> Option<String> {
 /// What the track's delay and its last block say, for samples of `rate`; `None` of other files.
 pub(crate) fn span(file: &[u8], track: u32, rate: u32) -> Option<Span> {
     let number = |entry: &&[u8]| child(entry, TRACK_NUMBER).map(unsigned) == Some(track.into());
-    let delay = child(tracks(file)?.find(number)?, CODEC_DELAY).map_or(0, unsigned);
+    let entry = tracks(file)?.find(number)?;
+    // The first packet of Vorbis is decoded to nothing, and its length is the delay.
+    let is_vorbis = child(entry, CODEC).is_some_and(|codec| codec.starts_with(b"A_VORBIS"));
+    let delay = child(entry, CODEC_DELAY).filter(|_| !is_vorbis).map_or(0, unsigned);
     let samples = |time: u64| (u128::from(time) * u128::from(rate) + NANOSECONDS / 2) / NANOSECONDS;
     // More than a second is no padding, but damage.
     let tail = last_padding(file, track.into()).map_or(0, samples).min(rate.into());

@@ -6,10 +6,13 @@ mod au;
 mod blocks;
 mod caf;
 mod codec;
+mod flac;
 mod matroska;
 mod mp4;
 pub(crate) mod mpeg;
 pub(crate) mod ogg;
+mod table;
+mod tags;
 mod trim;
 mod wave;
 
@@ -18,11 +21,13 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 
 pub(crate) use blocks::Blocks;
 pub(crate) use codec::unsupported;
+pub(crate) use table::Table;
 pub(crate) use trim::{Span, Trim};
 
 /// What a file has inside.
 pub(crate) enum Content<'a> {
     Blocks(Blocks<'a>),
+    Table(Table<'a>),
     /// A container of packets, or a stream of them: the file itself, or what it wraps.
     Packets(&'a [u8]),
 }
@@ -31,6 +36,11 @@ pub(crate) enum Content<'a> {
 pub(crate) fn read(file: &[u8]) -> Result<Content<'_>, ItemError> {
     let read = wave::read(file).or_else(|| aiff::read(file)).or_else(|| au::read(file)).or_else(|| caf::read(file));
     read.unwrap_or(Ok(Content::Packets(file)))
+}
+
+/// `file` without what is before and behind the sound, and that readers of packets trip over.
+pub(crate) fn bare(file: &[u8]) -> &[u8] {
+    matroska::whole(flac::whole(tags::untagged(file)))
 }
 
 /// The name of the file's codec, if it is one that is not supported.

@@ -154,6 +154,34 @@ fn gap(movie: &[u8]) -> Option<Span> {
     (delay < LONGEST).then_some(Span { skip: delay, keep: Some(samples).filter(|&samples| samples > 0), tail: 0 })
 }
 
+/// The settings of a decoder inside the descriptor of an elementary stream, as AAC's cookie has it.
+pub(crate) fn decoder_specific(descriptor: &[u8]) -> Option<&[u8]> {
+    const STREAM: u8 = 3;
+    const DECODER: u8 = 4;
+    const SETTINGS: u8 = 5;
+    let (&tag, rest) = descriptor.split_first()?;
+    // Four groups of seven bits at most.
+    let used = 1 + rest.iter().take(4).position(|byte| byte & 0x80 == 0)?;
+    let size = rest[..used].iter().fold(0, |size, &byte| size << 7 | usize::from(byte & 0x7f));
+    let content = rest.get(used..)?.get(..size)?;
+    match tag {
+        // The stream's number and flags; the kind of object, of stream, the buffer and the rates.
+        STREAM => decoder_specific(content.get(3..)?),
+        DECODER => decoder_specific(content.get(13..)?),
+        SETTINGS => Some(content),
+        _ => None,
+    }
+}
+
+/// The stream's header inside a `dfLa` atom, or on its own.
+pub(crate) fn stream_info(cookie: &[u8]) -> Option<&[u8]> {
+    const SIZE: usize = 34;
+    let blocks = at(cookie, &[b"dfLa"]).and_then(|atom| atom.get(4..)).unwrap_or(cookie);
+    let blocks = blocks.strip_prefix(b"fLaC").unwrap_or(blocks);
+    let info = blocks.strip_prefix(&[0, 0, 0, SIZE as u8]).or_else(|| blocks.strip_prefix(&[0x80, 0, 0, SIZE as u8]));
+    info.unwrap_or(blocks).get(..SIZE)
+}
+
 /// QuickTime's PCM has its first byte first unless an `enda` atom says otherwise; the reader takes the last one first.
 pub(crate) fn mend(file: &[u8], track: u32, params: &mut AudioCodecParameters) {
     let Some(track) = movie(file).and_then(|movie| tracks(movie).find(|candidate| candidate.id == track)) else {

@@ -1,4 +1,4 @@
-//! The pages of Ogg files: a check that the last one is there, since decoders do not detect truncation, and the first
+//! The pages of Ogg files: a check that the last one is whole, since decoders do not detect truncation, and the first
 //! packet, which names the codec.
 
 /// The header of a page is 27 bytes long, and a table of sizes.
@@ -11,22 +11,22 @@ pub(crate) fn first_packet(file: &[u8]) -> Option<&[u8]> {
     page.get(HEADER - 4 + usize::from(entries)..)
 }
 
-/// True if `bytes` are an Ogg file that ends before its last page, or within it.
+/// True if `bytes` are an Ogg file that ends within a page or a packet.
 pub(crate) fn is_cut(bytes: &[u8]) -> bool {
     if !bytes.starts_with(b"OggS") {
         return false;
     }
-    let (mut rest, mut ended) = (bytes, false);
+    let (mut rest, mut goes_on) = (bytes, false);
     while rest.starts_with(b"OggS") {
         let Some(&entries) = rest.get(HEADER - 1) else { return true };
         let Some(sizes) = rest.get(HEADER..HEADER + usize::from(entries)) else { return true };
         let body: usize = sizes.iter().map(|&size| usize::from(size)).sum();
-        // The flag 4: the last page of a stream.
-        ended = rest[5] & 4 != 0;
+        // A packet that fills its last piece goes on in the next page. Some writers never mark a last page.
+        goes_on = sizes.last() == Some(&255);
         match rest.get(HEADER + sizes.len() + body..) {
             Some(next) => rest = next,
             None => return true,
         }
     }
-    !ended
+    goes_on
 }

@@ -1,5 +1,6 @@
-//! WAV files and their larger kin (RF64, BW64, Sony's Wave64), read as libsndfile and FFmpeg read them: by their
-//! chunks, up to the file's end, whatever the header says of the whole.
+//! WAV files and their kin (RIFX, whose numbers have the highest byte first; the larger RF64, BW64 and Sony's Wave64),
+//! read as libsndfile and FFmpeg read them: by their chunks, up to the file's end, whatever the header says of the
+//! whole.
 
 use fusemix_sdk::ItemError;
 
@@ -19,6 +20,7 @@ const STREAMS: [u16; 5] = [0x50, 0x55, 0xff, 0x1600, 0x706d];
 
 /// What a `fmt ` chunk says.
 struct Format {
+    order: Order,
     tag: u16,
     channels: u16,
     rate: u32,
@@ -30,7 +32,8 @@ struct Format {
 /// The content of a file that begins as one of these does.
 pub(crate) fn read(file: &[u8]) -> Option<Result<Content<'_>, ItemError>> {
     let read = match (file.get(..4)?, file.get(8..12)?) {
-        (b"RIFF" | b"RF64" | b"BW64", b"WAVE") => chunks(file),
+        (b"RIFF" | b"RF64" | b"BW64", b"WAVE") => chunks(file, Order::Little),
+        (b"RIFX", b"WAVE") => chunks(file, Order::Big),
         (b"riff", _) if file.get(24..28)? == b"wave" && file.get(28..40)? == WAVE64 => chunks64(file),
         _ => return None,
     };
@@ -38,13 +41,13 @@ pub(crate) fn read(file: &[u8]) -> Option<Result<Content<'_>, ItemError>> {
 }
 
 /// The format and the data of a file whose chunks have a name of four bytes and a size of 32 bits.
-fn chunks(file: &[u8]) -> Result<(Format, &[u8]), ItemError> {
+fn chunks(file: &[u8], order: Order) -> Result<(Format, &[u8]), ItemError> {
     let (mut at, mut format, mut size64) = (12, None, None);
-    while let Some((name, size)) = header(file, at) {
+    while let Some((name, size)) = header(file, at, order) {
         let start = at + 8;
         let body = &file[start..];
         match &name {
-            b"fmt " => format = Some(Format::read(body.get(..size as usize).ok_or_else(cut)?)?),
+            b"fmt " => format = Some(Format::read(body.get(..size as usize).ok_or_else(cut)?, order)?),
             // The sizes of the whole and of the data.
             b"ds64" => size64 = array(body, 8).map(u64::from_le_bytes),
             b"data" => {
@@ -55,7 +58,7 @@ fn chunks(file: &[u8]) -> Result<(Format, &[u8]), ItemError> {
         }
         at = start + size as usize;
         // Some writers leave the byte out that a chunk of an odd size ends with.
-        if size % 2 == 1 && !header(file, at).is_some_and(|(name, _)| is_name(name)) {
+        if size % 2 == 1 && !header(file, at, order).is_some_and(|(name, _)| is_name(name)) {
             at += 1;
         }
     }
@@ -71,7 +74,7 @@ fn chunks64(file: &[u8]) -> Result<(Format, &[u8]), ItemError> {
         let body = file.get(start..).unwrap_or_default();
         let inside = size.saturating_sub(HEADER);
         match &name {
-            b"fmt " => format = Some(Format::read(body.get(..inside as usize).ok_or_else(cut)?)?),
+            b"fmt " => format = Some(Format::read(body.get(..inside as usize).ok_or_else(cut)?, Order::Little)?),
             b"data" => return Ok((format.ok_or_else(no_format)?, extent(body, inside, start)?)),
             _ => {}
         }
@@ -84,8 +87,8 @@ fn chunks64(file: &[u8]) -> Result<(Format, &[u8]), ItemError> {
 }
 
 /// The name and the size of the chunk at `at`.
-fn header(file: &[u8], at: usize) -> Option<([u8; 4], u32)> {
-    Some((array(file, at)?, array(file, at.checked_add(4)?).map(u32::from_le_bytes)?))
+fn header(file: &[u8], at: usize, order: Order) -> Option<([u8; 4], u32)> {
+    Some((array(file, at)?, order.u32(array(file, at.checked_add(4)?)?)))
 }
 
 /// True of the names that are in use before and behind the data.
@@ -110,9 +113,9 @@ fn no_data(file: &[u8], at: usize) -> ItemError {
 }
 
 impl Format {
-    fn read(chunk: &[u8]) -> Result<Self, ItemError> {
-        let number = |at| array(chunk, at).map(u16::from_le_bytes);
-        let rate = array(chunk, 4).map(u32::from_le_bytes);
+    fn read(chunk: &[u8], order: Order) -> Result<Self, ItemError> {
+        let number = |at| array(chunk, at).map(|bytes| order.u16(bytes));
+        let rate = array(chunk, 4).map(|bytes| order.u32(bytes));
         let (Some(tag), Some(channels), Some(rate), Some(block)) = (number(0), number(2), rate, number(12)) else {
             return Err(undecodable("its `fmt ` chunk is too short"));
         };
@@ -121,7 +124,7 @@ impl Format {
             Some(inner) if SUBFORMAT.contains(&inner) => number(24).unwrap_or(tag),
             _ => tag,
         };
-        Ok(Self { tag, channels, rate, block, bits: number(14).unwrap_or(0) })
+        Ok(Self { order, tag, channels, rate, block, bits: number(14).unwrap_or(0) })
     }
 
     fn name(&self) -> String {
@@ -148,11 +151,11 @@ impl Format {
 
 /// The name of the codec of a `fmt ` chunk, for a container that wraps one.
 pub(crate) fn codec(chunk: &[u8]) -> String {
-    Format::read(chunk).map_or_else(|_| "one of WAV's".to_owned(), |format| format.name())
+    Format::read(chunk, Order::Little).map_or_else(|_| "one of WAV's".to_owned(), |format| format.name())
 }
 
 fn content<'a>(format: &Format, data: &'a [u8]) -> Result<Content<'a>, ItemError> {
-    let Format { tag, channels, rate, block, bits } = *format;
+    let Format { order, tag, channels, rate, block, bits } = *format;
     if STREAMS.contains(&tag) {
         return Ok(Content::Packets(data));
     }
@@ -165,7 +168,7 @@ fn content<'a>(format: &Format, data: &'a [u8]) -> Result<Content<'a>, ItemError
         _ => None,
     };
     let coding = match (tag, pcm) {
-        (_, Some(pcm)) => Coding::pcm(pcm, Order::Little, rate, channels),
+        (_, Some(pcm)) => Coding::pcm(pcm, order, rate, channels),
         (0x02, _) if bits == 4 => Some(Coding::ms(block.into(), rate, channels)),
         (0x11, _) if bits == 4 => Some(Coding::ima(block.into(), rate, channels)),
         _ => None,

@@ -96,7 +96,15 @@ fn other_containers_of_pcm_hold_the_same() {
         let format = [b"caff\0\x01\0\0desc", &32u64.to_be_bytes()[..], &16_000f64.to_be_bytes(), &rest].concat();
         [&format[..], b"data", &claimed.to_be_bytes(), &[0; 4], &data].concat()
     };
+    let rifx = |claimed: u32| {
+        let part = |name: &[u8], size: u32, body: &[u8]| [name, &size.to_be_bytes()[..], body].concat();
+        let format = [[0, 1, 0, 1], 16_000u32.to_be_bytes(), 32_000u32.to_be_bytes(), [0, 2, 0, 16]].concat();
+        let inside = [b"WAVE", &part(b"fmt ", 16, &format)[..], &part(b"data", claimed, &swapped)].concat();
+        part(b"RIFX", inside.len() as u32, &inside)
+    };
     for (name, file) in [
+        ("RIFX", rifx(size as u32)),
+        ("RIFX of a pipe", rifx(u32::MAX)),
         ("RF64", rf64(b"RF64", size)),
         ("RF64 of a pipe", rf64(b"RF64", 0)),
         ("RF64 of another", rf64(b"RF64", u64::MAX)),
@@ -114,8 +122,12 @@ fn other_containers_of_pcm_hold_the_same() {
     ] {
         assert!(samples(&file, 16_000).map_err(|error| error.message).as_ref() == Ok(&expected), "{name}");
     }
-    for (name, file) in [("RF64", rf64(b"RF64", size)), ("AIFF", aiff(0, 16_000, size as u32 + 8)), ("AU", au(32_000))]
-    {
+    for (name, file) in [
+        ("RIFX", rifx(32_000)),
+        ("RF64", rf64(b"RF64", size)),
+        ("AIFF", aiff(0, 16_000, size as u32 + 8)),
+        ("AU", au(32_000)),
+    ] {
         let message = samples(&file[..file.len() - 100], 16_000).unwrap_err().message;
         assert!(message.starts_with("the file is truncated"), "{name}: {message}");
     }
@@ -134,7 +146,7 @@ fn adpcm_has_the_samples_of_libsndfile() {
 #[test]
 fn delay_and_padding_that_a_container_announces_are_dropped() {
     let original = samples(&container("original.flac"), 16_000).unwrap();
-    for name in ["edits.m4a", "edits.mp4", "gap.m4a", "delay.mka", "delay_mp3.mka"] {
+    for name in ["edits.m4a", "edits.mp4", "gap.m4a", "delay.mka", "delay_mp3.mka", "delay_vorbis.webm"] {
         let decoded = samples(&container(name), 16_000).unwrap();
         // Nobody announces the padding of AAC in Matroska.
         let expected = if name == "delay.mka" { 8192 } else { 8000 };
@@ -253,4 +265,60 @@ fn what_wraps_another_kind_of_file_is_read_as_that() {
     let wrapped =
         [chunk(b"RIFF", 100, b"WAVE"), chunk(b"fmt ", 16, &format), chunk(b"data", mp3.len() as u32, &mp3)].concat();
     assert!(samples(&wrapped, 16_000) == samples(&mp3, 16_000));
+}
+
+/// ALAC in CAF, whose table of packets has room behind its last entry.
+#[test]
+fn packets_of_a_table_are_read_whole_and_cut_files_named() {
+    let whole = container("packets.caf");
+    let original = samples(&container("original.flac"), 16_000).unwrap();
+    let decoded = samples(&whole, 16_000).unwrap();
+    let apart = decoded.iter().zip(&original).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // They were rounded differently.
+    assert!(decoded.len() == 4000 && apart < 1e-4, "{} samples, {apart}", decoded.len());
+    let again = |file: &[u8]| samples(file, 16_000).map_err(|error| error.message);
+    assert_eq!(again(&[&whole[..], b"free\0\0\0\0\0\0\0\x04abcd and more"].concat()), Ok(decoded));
+    for end in [60, 100, whole.len() / 2, whole.len() - 1] {
+        assert!(again(&whole[..end]).unwrap_err().starts_with("the file is truncated"), "{end}");
+    }
+}
+
+/// What is behind a whole sound neither cuts nor changes it, whatever it is; and a cut file says so still.
+#[test]
+fn what_follows_a_sound_is_no_part_of_it() {
+    let tag = [&b"TAG"[..], &[b'x'; 125]].concat();
+    let footer = [&b"APETAGEX"[..], &[0xd0, 7, 0, 0, 52, 0, 0, 0, 1, 0, 0, 0], &[0; 12]].concat();
+    let ape = [&b"\xff\xf8 looks like a frame"[..20], &footer].concat();
+    let lyrics = [&b"LYRICSBEGIN words"[..], b"000017LYRICS200", &tag].concat();
+    let tails = [tag, ape, lyrics, vec![0; 3000], b"what nobody knows".repeat(200)];
+    let mut unknown = container("original.flac");
+    // Its number of samples.
+    unknown[21] &= 0xf0;
+    unknown[22..26].fill(0);
+    let ogg = sound("tune.ogg");
+    for (name, file) in [
+        ("FLAC", container("original.flac")),
+        ("FLAC of a pipe", unknown),
+        ("MP3", sound("sine.mp3")),
+        ("M4A", container("edits.m4a")),
+        ("Matroska", container("delay_vorbis.webm")),
+        ("CAF", container("packets.caf")),
+        ("Ogg", ogg.clone()),
+    ] {
+        let alone = samples(&file, 16_000).unwrap();
+        for tail in &tails {
+            let found = samples(&[&file[..], tail].concat(), 16_000).map_err(|error| error.message);
+            assert!(found.as_ref() == Ok(&alone), "{name}, {}: {:?}", tail[..9].escape_ascii(), found.map(|f| f.len()));
+        }
+        let cut = samples(&file[..file.len() * 9 / 10], 16_000);
+        assert!(name == "FLAC of a pipe" || cut.is_err(), "{name} cut");
+    }
+    let adts = sound("sine.aac");
+    for tail in &tails[..3] {
+        assert!(samples(&[&adts[..], tail].concat(), 16_000) == samples(&adts, 16_000));
+    }
+    // A last page that is not marked as such.
+    let last = ogg.windows(4).rposition(|name| name == b"OggS").unwrap();
+    let pages = &ogg[..last];
+    assert!(samples(pages, 16_000).is_ok(), "{} bytes", pages.len());
 }

@@ -37,6 +37,18 @@ fn files_read_as_pillow_reads_them() {
         ("palette.bmp", 0.0),
         ("film.webp", 0.0),
         ("film.png", 0.0),
+        ("smaller.gif", 0.0),
+        ("beyond.gif", 0.0),
+        ("hole.gif", 0.0),
+        ("greys.gif", 0.0),
+        ("p.tiff", 0.0),
+        ("pa.tiff", 0.0),
+        ("l.tiff", 0.0),
+        ("la.tiff", 0.0),
+        ("grey2.tiff", 0.0),
+        ("grey4.tiff", 0.0),
+        ("ycbcr.tiff", 1.0),
+        ("jpeg.tiff", 3.0),
     ] {
         let (seen, expected) = (pixels(&read(name)), pixels(&read(&format!("{name}.png"))));
         let apart = seen.iter().zip(&expected).map(|(a, b)| (a - b).abs() * 127.5).fold(0.0, f32::max);
@@ -57,6 +69,50 @@ fn the_same_picture_in_formats_without_loss() {
     for (kind, file) in others {
         assert_eq!(pixels(&file), expected, "{kind}");
     }
+}
+
+/// A TIFF of 3 x 2 whole or floating-point numbers of `bits`.
+fn tiff(bits: u32, format: u32, photometric: u32) -> Vec<u8> {
+    let size = 6 * bits / 8;
+    let tags: [[u32; 3]; 10] = [
+        [256, 3, 3],
+        [257, 3, 2],
+        [258, 3, bits],
+        [259, 3, 1],
+        [262, 3, photometric],
+        [273, 4, 8],
+        [277, 3, 1],
+        [278, 3, 2],
+        [279, 4, size],
+        [339, 3, format],
+    ];
+    let mut file = [b"II*\0", &(8 + size).to_le_bytes()[..], &vec![0; size as usize], &[10, 0]].concat();
+    for [tag, kind, value] in tags {
+        file.extend([&(tag as u16).to_le_bytes()[..], &(kind as u16).to_le_bytes(), &[1, 0, 0, 0]].concat());
+        file.extend(value.to_le_bytes());
+    }
+    [file, vec![0; 4]].concat()
+}
+
+#[test]
+fn samples_without_black_and_white_are_named() {
+    for (bits, format, says) in [
+        (32, 3, "floating-point numbers of 32 bits"),
+        (64, 3, "floating-point numbers of 64 bits"),
+        (16, 3, "floating-point numbers of 16 bits"),
+        (32, 2, "signed whole numbers of 32 bits"),
+        (16, 2, "signed whole numbers of 16 bits"),
+        (8, 2, "signed whole numbers of 8 bits"),
+        (32, 1, "whole numbers of 32 bits"),
+    ] {
+        let message = refused(&tiff(bits, format, 1));
+        let expected = format!("the picture's samples are {says}, and nothing says which are black and white: convert");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    // CIELAB.
+    let message = refused(&tiff(8, 1, 8));
+    assert!(message.contains("CIELab") && message.contains("convert it to PNG"), "{message}");
+    assert!(!pixels(&tiff(8, 1, 1)).is_empty());
 }
 
 #[test]
