@@ -11,6 +11,9 @@ use super::families::folder;
 use super::files::{copy, read, refused};
 use crate::tokenizer;
 
+/// Contents by name.
+type Files = BTreeMap<String, Value>;
+
 #[derive(Deserialize)]
 struct Golden {
     texts: Vec<String>,
@@ -19,7 +22,7 @@ struct Golden {
     /// Texts with special tokens in them.
     special: Vec<String>,
     /// The family, the contents of several files, and the tokens of each of those texts.
-    files: Vec<(String, BTreeMap<String, Value>, Vec<Vec<u32>>)>,
+    files: Vec<(String, Files, Vec<Vec<u32>>)>,
 }
 
 impl Golden {
@@ -29,7 +32,7 @@ impl Golden {
 }
 
 /// What differs of the tokens that a family has with these files.
-fn wrong(family: &str, files: &BTreeMap<String, Value>, texts: &[String], expected: &[Vec<u32>]) -> Vec<String> {
+fn wrong(family: &str, files: &Files, texts: &[String], expected: &[Vec<u32>]) -> Vec<String> {
     let copy = tempfile::tempdir().unwrap();
     for name in ["config.json", "tokenizer.json"] {
         fs::copy(folder(family).join(name), copy.path().join(name)).unwrap();
