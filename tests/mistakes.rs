@@ -47,8 +47,9 @@ fn a_run_that_is_not_whole_or_came_from_elsewhere_says_so() {
     std::fs::rename(place.path("test.tsv"), place.path("moved.tsv")).unwrap();
     place.run("eval run").fails(3, "which the run names as its test file, is not there");
     place.run("eval run --data moved.tsv").fails(0, "mean of R@1, 5, 10");
+    std::fs::rename(place.path("moved.tsv"), place.path("test.tsv")).unwrap();
     std::fs::remove_file(place.path("run/recipe.toml")).unwrap();
-    place.run("eval run --data moved.tsv").fails(1, "run has no recipe.toml, which the training wrote");
+    place.run("eval run --data test.tsv").fails(1, "run has no recipe.toml, which the training wrote");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("absent", place.path("link")).unwrap();

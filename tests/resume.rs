@@ -203,6 +203,6 @@ fn ctrl_c_stops_a_training() {
     }
     interrupt(&running);
     assert_eq!(running.wait().unwrap().code(), Some(130));
-    place.run("eval run").fails(1, "holds no finished run");
+    place.run("eval run").fails(3, "holds no finished run");
     place.run("train fusion.toml --out run --device cpu").fails(1, "use --resume to continue it");
 }

@@ -11,7 +11,7 @@ fn a_run_is_not_overwritten_by_accident() {
     place.json("train fusion.toml --out run --device cpu");
     place.run("train fusion.toml --out run --device cpu").fails(1, "already holds a run");
     place.json("train fusion.toml --out run --device cpu --overwrite");
-    place.run("eval nowhere").fails(1, "nowhere holds no finished run");
+    place.run("eval nowhere").fails(3, "nowhere is no run: there is no such folder");
 }
 
 #[test]

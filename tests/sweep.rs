@@ -128,7 +128,7 @@ train = { lr = 1e30 }
 
     // Mistakes come before any work.
     place.write("wrong.toml", base.replace("epochs = 40", "epochs = [40, 'many']"));
-    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:11: `epochs` of [train]: wrong type");
+    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:12: `epochs` of [train]: wrong type");
     place.write("wrong.toml", base.replace("test = 'test.tsv'\n", ""));
     place.run("sweep wrong.toml --out wrong").fails(3, "names no `test` file to judge by");
     place.write("wrong.toml", base.replace("encoder = 'one'", "encoder = ['one', 'ten']"));

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use super::exit::Invalid;
 use super::source::Rows;
 use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
@@ -71,7 +70,16 @@ const LISTED: usize = 10;
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, data, rows, labels, templates, truth, from, to, column, out, page, dry_run, device } =
         arguments;
-    let options = ClassifyOptions { data: rows.of(&data), from, column, to, labels, truth, templates };
+    let options = ClassifyOptions {
+        data: rows.of(&data),
+        from,
+        column,
+        to,
+        labels,
+        truth,
+        templates,
+        needs_truth: page.is_some(),
+    };
     let model = cli.session.model(&run, device)?;
     if dry_run {
         let (columns, of_classes) = model.forecast_classification(&options)?;
@@ -87,12 +95,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         true => print::json(&to_json(&classified)),
         false => say!("{}", words(&classified, out.as_deref())),
     }
-    if let Some(page) = page {
-        let accuracy = classified.accuracy.as_ref().ok_or_else(|| {
-            Invalid(
-                "--page shows which classes are mistaken for one another: name those of the items with --truth".into(),
-            )
-        })?;
+    if let (Some(page), Some(accuracy)) = (page, &classified.accuracy) {
         page.write(&of_classes(&classified, accuracy))?;
     }
     Ok(if classified.failed == 0 { 0 } else { exit::SOME_FAILED })

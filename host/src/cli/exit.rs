@@ -101,7 +101,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::FewClasses { .. } | Error::SameClass { .. } | Error::NamedClasses { .. } | Error::NoClass { .. } => {
             CONFIG
         }
-        Error::EmptyClass { .. } | Error::WhichTower { .. } => CONFIG,
+        Error::EmptyClass { .. } | Error::NoTruth { .. } | Error::WhichTower { .. } => CONFIG,
         Error::Reserved { .. } | Error::EmptyId { .. } | Error::SameId { .. } => CONFIG,
         Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } | Error::Folds { .. } => {
             CONFIG
@@ -113,7 +113,9 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Encoder(error) => encoder(error),
         Error::Encode(error) => encode(error),
         Error::Run(RunError::OtherEncoder { .. } | RunError::OtherLatents { .. }) => OTHER_ENCODER,
-        Error::Run(RunError::NoRun { .. } | RunError::NoFolder { .. } | RunError::Gallery { .. }) => CONFIG,
+        Error::Run(RunError::NoRun { .. } | RunError::NoFolder { made: false, .. } | RunError::Gallery { .. }) => {
+            CONFIG
+        }
         Error::Gallery(error) if is_of_user(error) => CONFIG,
         Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::Retrained { .. }) => OTHER_ENCODER,
         Error::Gallery(

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use indicatif::HumanDuration;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,11 +96,8 @@ fn cells(row: &SweepRow) -> [String; 4] {
 
 /// The table for people, the best first.
 fn words(table: &SweepTable) -> String {
-    let mut rows: Vec<&SweepRow> = table.rows.iter().collect();
-    let recall = |row: &SweepRow| row.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
-    rows.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
     let heads = ["", "mean R@1, 5, 10 %", "sd of seeds", "less the baseline's (95 %)"].map(str::to_owned);
-    let lines: Vec<[String; 4]> = [heads].into_iter().chain(rows.into_iter().map(cells)).collect();
+    let lines: Vec<[String; 4]> = [heads].into_iter().chain(table.best_first().into_iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
     let mut words = String::new();
@@ -124,16 +122,17 @@ fn words(table: &SweepTable) -> String {
 /// The table as CSV: a line a variation, a column an axis, then what was found.
 fn csv(table: &SweepTable) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let ways = table.rows.iter().map(|row| &row.directions).find(|directions| !directions.is_empty());
-    let ways: Vec<(String, usize)> = ways
-        .into_iter()
-        .flatten()
-        .flat_map(|way| way.recall.keys().map(|k| (format!("R@{k} {} to {}", way.from, way.to), *k)))
-        .collect();
+    let mut ways: Vec<([String; 2], usize)> = Vec::new();
+    for way in table.ways() {
+        let of_rows = table.rows.iter().filter_map(|row| row.direction(&way));
+        let all: BTreeSet<usize> = of_rows.flat_map(|way| way.recall.keys().copied()).collect();
+        ways.extend(all.into_iter().map(|k| (way.clone(), k)));
+    }
+    let names: Vec<String> = ways.iter().map(|([from, to], k)| format!("R@{k} {from} to {to}")).collect();
     let fixed =
         ["methods", "seeds", "mean_recall", "low", "high", "deviation", "apart", "apart_low", "apart_high", "error"];
     let axes = table.axes.iter().map(|axis| axis.name.as_str());
-    let heads = ["variation"].into_iter().chain(axes).chain(fixed).chain(ways.iter().map(|(way, _)| way.as_str()));
+    let heads = ["variation"].into_iter().chain(axes).chain(fixed).chain(names.iter().map(String::as_str));
     let mut write = |cells: Vec<String>| writer.write_record(cells).expect("memory takes what there is room for");
     write(heads.map(str::to_owned).collect());
     for row in &table.rows {
@@ -145,9 +144,7 @@ fn csv(table: &SweepTable) -> String {
         let values = table.axes.iter().zip(&row.at).map(|(axis, at)| axis.values[*at].clone());
         let cells = [row.name.clone()].into_iter().chain(values).chain([row.methods.join(" "), seeds]);
         let cells = cells.chain(interval(row.recall)).chain([number(row.deviation)]).chain(interval(row.apart));
-        let found = row.directions.iter().flat_map(|way| way.recall.values()).map(ToString::to_string);
-        let found: Vec<String> =
-            if row.directions.is_empty() { vec![String::new(); ways.len()] } else { found.collect() };
+        let found = ways.iter().map(|(way, k)| number(row.direction(way).and_then(|way| way.recall.get(k).copied())));
         write(cells.chain([row.error.clone().unwrap_or_default()]).chain(found).collect());
     }
     String::from_utf8(writer.into_inner().expect("memory takes what there is room for")).expect("cells are text")

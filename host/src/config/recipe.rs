@@ -98,13 +98,14 @@ impl Recipe {
             tower.blocks.is_some() || matches!(tower.adapter, AdapterKind::Linear | AdapterKind::Glu)
         };
         let are_fixed = towers.iter().all(fixed);
-        let default = match are_fixed || train.is_some() || !unpaired.is_empty() || towers.iter().any(of_training) {
-            true if are_fixed => Method::Identity,
+        let is_plain = are_fixed && train.is_none();
+        let default = match is_plain || train.is_some() || !unpaired.is_empty() || towers.iter().any(of_training) {
+            true if is_plain => Method::Identity,
             true => Method::Fusemix,
             false => Method::Auto,
         };
         let (method, fit) = method(&file, fit, default, train.is_some())?;
-        if (method == Method::Identity) != are_fixed {
+        if (method == Method::Identity) != are_fixed && !(are_fixed && train.is_some()) {
             let message = match are_fixed {
                 true => {
                     "all towers have `adapter = \"identity\"`, so nothing is left to fit: remove `method`, or one of them"

@@ -1,10 +1,12 @@
 //! A sweep: a recipe in which values may be lists, each of which is varied, and the recipes that come of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::recipe::Recipe;
 use super::toml_file::{ConfigError, TomlFile};
+use super::tower::TowerEntry;
+use crate::wording::suggest;
 
 /// A sweep as read.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Axis {
     pub values: Vec<String>,
     /// True if they are numbers.
     pub are_numbers: bool,
+    /// The encoder that the key is one of, if it is.
+    pub encoder: Option<String>,
 }
 
 /// One recipe of a sweep.
@@ -92,6 +96,8 @@ impl Sweep {
         let mut document: toml::Table = file.parse()?;
         let seeds = seeds(&file, document.remove(SEEDS))?;
         let baseline = document.remove(BASELINE);
+        let changed = document.get(ENCODER).and_then(toml::Value::as_table);
+        let changed: Vec<String> = changed.into_iter().flat_map(toml::Table::keys).cloned().collect();
         let on = match document.remove(ON) {
             None => Pairs::default(),
             Some(value) => match value.as_str() {
@@ -131,8 +137,9 @@ impl Sweep {
         let axes: Vec<Axis> = names
             .into_iter()
             .zip(axes)
-            .map(|(name, (_, values))| Axis {
+            .map(|(name, (keys, values))| Axis {
                 name,
+                encoder: keys.get(1).filter(|_| keys[0] == ENCODER).cloned(),
                 are_numbers: values.iter().all(|value| value.is_integer() || value.is_float()),
                 values: values.iter().map(shown).collect(),
             })
@@ -140,9 +147,13 @@ impl Sweep {
         let mut known = HashSet::new();
         let variations = variations.into_iter().filter_map(|(variant, at, mut document)| {
             let encoders = derived(&file, &mut document);
-            let values = axes.iter().zip(&at).map(|(axis, at)| match axis.are_numbers || axis.values[*at].len() < 6 {
-                true => format!("{} {}", axis.name, axis.values[*at]),
-                false => axis.values[*at].clone(),
+            // What is said of an encoder that this one does not have is not said of it.
+            let is_its = |(axis, _): &(&Axis, &usize)| axis.encoder.as_ref().is_none_or(|name| has(&encoders, name));
+            let values = axes.iter().zip(&at).filter(is_its).map(|(axis, at)| {
+                match axis.are_numbers || axis.values[*at].len() < 6 {
+                    true => format!("{} {}", axis.name, axis.values[*at]),
+                    false => axis.values[*at].clone(),
+                }
             });
             let name = variant.iter().cloned().chain(values).collect::<Vec<_>>().join(", ");
             let name = if name.is_empty() { "as it is".to_owned() } else { name };
@@ -157,6 +168,16 @@ impl Sweep {
             Some(encoders.and_then(made))
         });
         let variations: Vec<Variation> = variations.collect::<Result<_, ConfigError>>()?;
+        // A change of an encoder that no tower has is a mistake.
+        let bases: Vec<&String> =
+            variations.iter().flat_map(|variation| &variation.encoders).map(|of| &of.base).collect();
+        if let Some(name) = changed.iter().find(|name| !bases.contains(name)) {
+            let towers = variations.iter().flat_map(|variation| &variation.recipe.towers);
+            let known: BTreeSet<&str> =
+                towers.flat_map(TowerEntry::encoders).filter(|name| !name.contains(' ')).collect();
+            let message = format!("no tower has the encoder `{name}`{}", suggest(name, known));
+            return Err(file.error_at(&[ENCODER, name], message));
+        }
         let baseline = of_name(&file, baseline, &variations)?;
         Ok(Self { axes, variations, seeds, baseline, on })
     }
@@ -196,6 +217,11 @@ fn derived(file: &TomlFile, document: &mut toml::Value) -> Result<Vec<DerivedEnc
         }
     }
     Ok(all)
+}
+
+/// True if one of the changed encoders is this one in plugins.toml.
+fn has(encoders: &Result<Vec<DerivedEncoder>, ConfigError>, name: &str) -> bool {
+    encoders.as_ref().is_ok_and(|encoders| encoders.iter().any(|encoder| encoder.base == name))
 }
 
 /// `seeds`: a list, or the number of seeds from 0 on.
@@ -271,7 +297,7 @@ fn found(whole: &toml::Value) -> Vec<Vec<String>> {
                     keys.pop();
                 }
             }
-            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+            toml::Value::Array(list) if !list.is_empty() && list.iter().all(toml::Value::is_table) => {
                 // [[pairs]], [[unpaired]] and `parts`.
                 for (at, value) in list.iter().enumerate() {
                     keys.push(at.to_string());
@@ -398,7 +424,7 @@ fn shown(value: &toml::Value) -> String {
     }
 }
 
-/// The variation that `baseline` names: by its name, or by one of its variant or values.
+/// The variation that `baseline` names, by its own name or by that of its variant.
 fn of_name(file: &TomlFile, baseline: Option<toml::Value>, variations: &[Variation]) -> Result<usize, ConfigError> {
     let Some(value) = baseline else { return Ok(0) };
     let name = value.as_str();
@@ -480,18 +506,17 @@ lr = 0.01
 
     #[test]
     fn encoders_are_set_up_in_several_ways() {
-        let all = sweep(&format!(
-            "{BASE}[encoder.a]\nlayer = ['last', 'penultimate']\n[encoder.x]\nlayer = ['last', 'first']\n"
-        ));
-        let all = all.unwrap();
-        // Of tower image a in two ways and b in one, of text two, and two sizes; x is nobody's.
+        let all = sweep(&format!("{BASE}[encoder.a]\nlayer = ['last', 'penultimate']\n")).unwrap();
+        // Of tower image a in two ways and b in one, of text two, and two sizes.
         assert_eq!(all.variations.len(), 12);
         let of_a = &all.variations[0];
         assert_eq!(of_a.encoders.len(), 1);
         assert_eq!((of_a.encoders[0].base.as_str(), of_a.encoders[0].name.as_str()), ("a", "a layer=last"));
         assert!(of_a.text.contains("encoder = \"a layer=last\""), "{}", of_a.text);
         let of_b = all.variations.iter().find(|variation| variation.name.starts_with("image b")).unwrap();
-        assert!(of_b.encoders.is_empty());
+        assert!(of_b.encoders.is_empty() && !of_b.name.contains("layer"), "{}", of_b.name);
+        let error = sweep(&format!("{BASE}[encoder.aa]\nlayer = ['last', 'first']\n")).unwrap_err();
+        assert!(error.contains("no tower has the encoder `aa`; did you mean `a`?"), "{error}");
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl TowerTable {
 }
 
 impl TowerEntry {
+    /// The names of its encoders; none if it is precomputed.
+    pub(super) fn encoders(&self) -> impl Iterator<Item = &str> {
+        let names = if let TowerSource::Encoders(names) = &self.source { &names[..] } else { &[] };
+        names.iter().map(String::as_str)
+    }
+
     pub(super) fn parse(file: &TomlFile, name: String, table: toml::Value) -> Result<Self, ConfigError> {
         let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
         if PAIR_FILES.contains(&name.as_str()) || CHOICES.contains(&name.as_str()) || name == WEIGHT {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::{Dataset, Precomputed, Table, format, holds_latents};
+use super::{Dataset, Precomputed, Table, format, holds_latents, shards};
 
 /// A file of rows, and which of them are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,15 @@ impl Source {
             ("sample", self.sample.is_some()),
         ];
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
+    /// The files that its rows are in: itself, the shards that it names, or what is in the folder.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        if let Ok(Some(shards)) = shards::named(&self.path) {
+            return shards;
+        }
+        let inside = if self.path.is_dir() { format::entries(&self.path).unwrap_or_default() } else { Vec::new() };
+        [self.path.clone()].into_iter().chain(inside).collect()
     }
 
     /// Reads the rows into memory, or maps a file of latents.

@@ -122,21 +122,16 @@ fn curves(table: &SweepTable) -> Result<String, Box<dyn std::error::Error>> {
 
 /// All variations, the best first.
 fn rows(table: &SweepTable) -> String {
-    let mut rows: Vec<&SweepRow> = table.rows.iter().collect();
-    let recall = |row: &SweepRow| row.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
-    rows.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
     let mut html = "<table><tr><th class=\"row\">variation</th><th>method</th><th>mean R@1, 5, 10 %</th><th>sd of \
                     seeds</th><th>less the baseline's</th>"
         .to_owned();
-    let ways = table.rows.iter().map(|row| &row.directions).find(|directions| !directions.is_empty());
-    for way in ways.into_iter().flatten() {
-        let name = format!("R@1 {} to {}", way.from, way.to);
-        _ = write!(html, "<th>{}</th>", Escaped(&name));
+    for [from, to] in table.ways() {
+        _ = write!(html, "<th>{}</th>", Escaped(&format!("R@1 {from} to {to}")));
     }
     html += "</tr>";
-    for row in rows {
+    for row in table.best_first() {
         _ = write!(html, "<tr><th class=\"row\" scope=\"row\">{}</th>", Escaped(&row.name));
-        if let Some(error) = &row.error {
+        if let (None, Some(error)) = (row.recall, &row.error) {
             _ = write!(html, "<td colspan=\"4\">{}</td></tr>", Escaped(error));
             continue;
         }
@@ -151,8 +146,12 @@ fn rows(table: &SweepTable) -> String {
         let (recall, apart) = (interval(row.recall, false), interval(row.apart, true));
         let methods = row.methods.join(", ");
         _ = write!(html, "<td>{methods}</td><td>{recall}</td><td>{deviation}</td><td>{apart}</td>");
-        for way in &row.directions {
-            _ = write!(html, "<td>{:.1}</td>", way.recall.get(&1).copied().unwrap_or(0.0));
+        for way in table.ways() {
+            let found = row.direction(&way).and_then(|way| way.recall.get(&1));
+            _ = write!(html, "<td>{}</td>", found.map_or(String::new(), |found| format!("{found:.1}")));
+        }
+        if let Some(error) = &row.error {
+            _ = write!(html, "<td>without a seed that failed: {}</td>", Escaped(error));
         }
         html += "</tr>";
     }

@@ -126,6 +126,12 @@ pub enum Error {
     NamedClasses { labels: String },
     #[error("{}: row {row} is of class `{class}`, which {labels} does not have{suggestion}", path.display())]
     NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String },
+    #[error(
+        "{}: no column says which class an item is of, so nothing tells which are mistaken for one another; name one \
+         with --truth",
+        path.display()
+    )]
+    NoTruth { path: PathBuf },
     #[error("nothing that stands for class `{class}` has a latent: {reason}")]
     EmptyClass { class: String, reason: String },
     #[error("which tower? Name it with {option}; there are: {towers}")]

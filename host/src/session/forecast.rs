@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::compare::check_distinct;
-use super::fit::Plan;
+use super::fit::{Plan, takes_unpaired};
 use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::{PairEnd, Recipe};
+use crate::config::{PairEnd, Pairs, Recipe};
 use crate::dataset::{Dataset, Item, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
@@ -58,18 +58,18 @@ impl Session {
 }
 
 impl Session {
-    /// The forecast of fitting and evaluating several recipes: of all their files, each column once for each encoder.
-    pub(super) fn forecast_recipes(&self, recipes: &[&Recipe]) -> Result<Vec<ColumnForecast>, Error> {
+    /// The forecast of fitting several recipes and evaluating them on these pairs, each column once for each encoder.
+    pub(super) fn forecast_recipes(&self, recipes: &[&Recipe], on: Pairs) -> Result<Vec<ColumnForecast>, Error> {
         let (mut known, mut all) = (BTreeSet::new(), Vec::new());
         for recipe in recipes {
             let mut columns = Columns { towers: Towers::new(self, recipe, None), known, all };
             for entry in &recipe.pairs {
-                let others = [entry.validation.as_ref(), entry.test.as_ref()];
+                let others = [entry.validation.as_ref(), entry.test.as_ref().filter(|_| on == Pairs::Test)];
                 for source in [Some(&entry.train)].into_iter().chain(others).flatten() {
                     columns.add_pairs(source, &entry.ends)?;
                 }
             }
-            for entry in &recipe.unpaired {
+            for entry in recipe.unpaired.iter().filter(|_| takes_unpaired(recipe)) {
                 columns.add(&entry.train, &entry.train.open()?, entry.end.tower, &entry.end.column)?;
             }
             Columns { known, all, .. } = columns;
@@ -170,12 +170,27 @@ impl<'a> Columns<'a> {
 
     /// Both sides of a pair set; false if the file lacks one.
     fn add_pairs(&mut self, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+        if self.knows(source, ends)? {
+            return Ok(true);
+        }
         let file = source.open()?;
         let is_there = ends.iter().all(|end| file.rows(&end.column).is_ok());
         if is_there {
             ends.iter().try_for_each(|end| self.add(source, &file, end.tower, &end.column))?;
         }
         Ok(is_there)
+    }
+
+    /// True if all that a pair set encodes of a file is there.
+    fn knows(&self, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+        for end in ends {
+            let encoders = self.towers.encoders(end.tower)?;
+            let of = |name: &str| (source.clone(), end.column.clone(), name.to_owned());
+            if encoders.is_empty() || !encoders.iter().all(|encoder| self.known.contains(&of(&encoder.name))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn add(&mut self, source: &Source, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Encoders ranked on some pairs, before all items are encoded.
 
 use serde::Serialize;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::forecast::ColumnForecast;
@@ -83,7 +84,7 @@ impl Session {
             self.see(Event::Ended);
             probed.push(found?);
         }
-        let recall = |of: &Probed| of.recall.map_or(of.alignment.neighbours.mean, |recall| recall.mean);
+        let recall = |of: &Probed| of.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
         probed.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
         Ok(probed)
     }
@@ -97,13 +98,26 @@ impl Session {
             return Err(Error::FewProbed { path: file.path().to_owned(), pairs, fewest: FEWEST });
         }
         let latents: [Arc<dyn Latents>; 2] = paired.latents.map(Arc::from);
+        // An item that is in several pairs would be its own neighbour.
+        let mut known = [HashSet::new(), HashSet::new()];
+        let mut is_new = |pair: usize| {
+            let is_known = [0, 1].map(|side| known[side].contains(&items[side][pair]));
+            if is_known == [false; 2] {
+                known.iter_mut().zip(&items).for_each(|(known, items)| _ = known.insert(items[pair]));
+            }
+            is_known == [false; 2]
+        };
+        let once: Vec<usize> = (0..pairs).filter(|pair| is_new(*pair)).collect();
         let rows = latents.each_ref().map(|latents| {
             let width = latents.width();
-            let mut rows = vec![0.0; pairs * width];
-            rows.chunks_exact_mut(width).enumerate().for_each(|(row, out)| latents.copy_row(row, out));
+            let mut rows = vec![0.0; once.len() * width];
+            rows.chunks_exact_mut(width).zip(&once).for_each(|(out, row)| latents.copy_row(*row, out));
             rows
         });
-        let alignment = Alignment::of(rows.each_ref().map(Vec::as_slice), pairs);
+        if once.len() < FEWEST {
+            return Err(Error::FewProbed { path: file.path().to_owned(), pairs: once.len(), fewest: FEWEST });
+        }
+        let alignment = Alignment::of(rows.each_ref().map(Vec::as_slice), once.len());
         let inlet =
             |side: usize| Inlet { name: recipe.towers[ends[side].tower].name.clone(), width: latents[side].width() };
         let inlets = [inlet(0), inlet(1)];

@@ -131,8 +131,8 @@ impl<'a> Towers<'a> {
         Ok(width.filter(|_| !encoders.is_empty()))
     }
 
-    /// Notes the width of a tower's latents if its encoders tell it, and says if they do.
-    pub(super) fn has_described(&self, tower: usize) -> Result<bool, Error> {
+    /// Takes the width of a tower's latents from its encoders; false if they do not tell it.
+    pub(super) fn take_described(&self, tower: usize) -> Result<bool, Error> {
         let width = self.described_width(tower)?;
         if let Some(width) = width {
             self.widths()[tower] = Some(width);

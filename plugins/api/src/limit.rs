@@ -89,8 +89,11 @@ fn numbers(words: &str) -> Vec<(usize, usize, usize)> {
         let end = words[start..].find(|c| !is_of_number(c)).map_or(words.len(), |end| start + end);
         let text = words[start..end].trim_end_matches([',', '.', '_']);
         let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
-        let apart =
-            !is_word(words[..start].chars().next_back()) && !is_word(words[start + text.len()..].chars().next());
+        // That of an item is no limit.
+        let is_place = words[..start].ends_with(['/', '[', '#']) || words[..start].ends_with("index ");
+        let apart = !is_place
+            && !is_word(words[..start].chars().next_back())
+            && !is_word(words[start + text.len()..].chars().next());
         // Thousands may be set apart.
         let digits: String = text.chars().filter(|c| *c != ',' && *c != '_').collect();
         if let (true, Ok(number)) = (apart, digits.parse()) {
@@ -140,6 +143,9 @@ mod tests {
             "the input must have at most 1000 characters",
             "requests must be smaller than 2 MB",
             "input 7 is not allowed",
+            "Malformed input request: #/texts/3: expected maxLength: 2048, actual: 2321",
+            "exceeds the limit at input[3]",
+            "the text at index 4 exceeds the maximum",
             "at most 60 requests per minute",
             "the model takes at most 99999 inputs",
             "input 3 must be a text",

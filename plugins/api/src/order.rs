@@ -98,6 +98,10 @@ pub(crate) fn places_of_some(indices: &[i64], inputs: usize, known: Option<i64>)
         (false, true) => Some(1),
         _ => None,
     })?;
+    // A server that leaves an input out and counts the others anew gives these as well.
+    if self::first(&indices.iter().copied().map(Some).collect::<Vec<_>>()) == Some(first) {
+        return None;
+    }
     let is_distinct = indices.iter().collect::<HashSet<_>>().len() == indices.len();
     let place = |index: &i64| usize::try_from(index - first).ok().filter(|place| *place < inputs);
     let places: Vec<usize> = indices.iter().map(place).collect::<Option<_>>()?;
@@ -158,7 +162,9 @@ mod tests {
             (&[5, 1, 3], 5, None, Some(vec![4, 0, 2])),
             (&[1, 2, 3], 5, None, None),
             (&[1, 2, 3], 5, Some(0), Some(vec![1, 2, 3])),
-            (&[1, 2, 3], 5, Some(1), Some(vec![0, 1, 2])),
+            (&[1, 2, 3], 5, Some(1), None),
+            (&[3, 2, 0, 1], 5, None, None),
+            (&[1, 2, 4], 5, Some(1), Some(vec![0, 1, 3])),
             (&[0, 2, 2], 5, None, None),
             (&[0, 5, 2], 5, None, None),
             (&[0, 1], 4, None, None),

@@ -166,7 +166,9 @@ fn what_is_said_of_one_item_costs_the_others_nothing() {
     let missing = Err("is missing; the server says: 1 is too long".to_owned());
     assert_eq!(judge("openai", &body, 3, None), [good.clone(), missing, good.clone()]);
     let body = format!(r#"{{"data": [{two}, {}]}}"#, row(1));
-    assert_eq!(judge("openai", &body, 3, Some(1)), [good.clone(), good.clone(), Err("is missing".into())]);
+    let answer = open(&options("openai")).unwrap().answer(body.as_bytes()).unwrap();
+    // It may be that of a server that counts anew without the one that it leaves out.
+    assert!(answer.judge(3, Some(1)).is_err());
     assert_eq!(judge("openai", &body, 3, Some(0)), [Err("is missing".into()), good.clone(), good]);
     let answer = open(&options("openai")).unwrap().answer(body.as_bytes()).unwrap();
     assert_eq!(answer.judge(3, None).unwrap_err().reason, "wrong number of vectors: 2 instead of 3");

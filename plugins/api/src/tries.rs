@@ -14,8 +14,9 @@ const PATIENCE: u32 = 8;
 const ANSWERS: [u32; 2] = [3, 5];
 /// The retries of a request to a server that worked and is gone.
 const GONE: u32 = 3;
-/// The tries of an answer that cannot be used while no request of that many items has been answered well.
-const UNPROVEN: u32 = 2;
+/// The tries of an answer that cannot be used while no request of that many items has been answered well: of several
+/// items, and of one, which would be blamed for it.
+const UNPROVEN: [u32; 2] = [2, 4];
 
 /// The reason why some inputs have no vectors.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +123,8 @@ impl Tries {
 
     /// After an answer without good vectors.
     pub(crate) fn after_answer(&mut self, trouble: Trouble, server: Server) -> Next {
-        let tries = if self.unproven { self.answers().min(UNPROVEN) } else { self.answers() };
+        let tries =
+            if self.unproven { self.answers().min(UNPROVEN[usize::from(!self.several)]) } else { self.answers() };
         self.again(trouble, tries, server)
     }
 

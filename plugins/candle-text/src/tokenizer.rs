@@ -2,7 +2,7 @@
 //! `AutoTokenizer` reads them. Its classes build most parts anew from their settings, whatever tokenizer.json says.
 
 use candle_kit::{Source, checkpoint::unreadable};
-use fusemix_sdk::Error;
+use fusemix_sdk::{Error, tracing};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -119,6 +119,15 @@ struct Settings {
     whole: bool,
 }
 
+/// The content of a file that newer checkpoints do without, and that older programs did not cache.
+fn older(source: &Source, name: &str) -> Result<Option<Value>, Error> {
+    if source.knows(name)? {
+        return source.json(name);
+    }
+    tracing::warn!("{}: {name} is not cached; it may name other tokens", source.name());
+    Ok(None)
+}
+
 impl Settings {
     /// Settings that list the added tokens are whole. Others are overruled by special_tokens_map.json, and completed by
     /// added_tokens.json, whose numbers `known` may have given to other tokens.
@@ -130,14 +139,14 @@ impl Settings {
         if settings.get(DECODER).is_some() {
             return Ok(Self { settings, whole: true });
         }
-        for (key, value) in source.json(ROLES_FILE)?.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in older(source, ROLES_FILE)?.as_ref().and_then(Value::as_object).into_iter().flatten() {
             match (settings[key].as_array_mut(), value.as_array()) {
                 (Some(own), Some(more)) if key == "extra_special_tokens" => own.extend(more.iter().cloned()),
                 _ => settings[key] = value.clone(),
             }
         }
         let mut settings = Self { settings, whole: false };
-        let added = source.json(ADDED_FILE)?;
+        let added = older(source, ADDED_FILE)?;
         let added = added.as_ref().and_then(Value::as_object).into_iter().flatten();
         let named = ROLES.iter().map(|role| &settings.settings[*role]);
         let named = named.chain(settings.settings["extra_special_tokens"].as_array().into_iter().flatten());

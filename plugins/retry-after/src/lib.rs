@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The time from `now` that a value of `Retry-After` says: seconds, or a date; none of a date that is past.
+/// The time from `now` that a value of `Retry-After` says: seconds, or a date; zero of a date that is past.
 pub fn wait(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     match value.parse::<f64>() {

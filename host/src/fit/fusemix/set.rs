@@ -101,7 +101,7 @@ impl TrainedSet {
         }
     }
 
-    /// Writes the latents of some pairs of a draw's batch on one side, as the encoder gave them.
+    /// Writes the latents of some pairs of a draw's batch on one side, mixed or changed, but not brought on by a closed form.
     pub(super) fn write_latents(&self, device: &dyn Device, draw: &Draw, side: usize, rows: Rows, out: Slice<'_>) {
         self.latents.as_ref().unwrap_or(&self.sides)[side].write(device, (draw, side), rows, out);
     }

@@ -136,6 +136,9 @@ fn shown(table: &Table, modality: &str, holds_files: bool) -> Result<Vec<Class>,
     let mut known: HashMap<String, usize> = HashMap::new();
     for row in 0..names.len() {
         let name = names.text(row)?.trim().to_owned();
+        if name.is_empty() {
+            continue;
+        }
         let at = *known.entry(name.clone()).or_insert(classes.len());
         if at == classes.len() {
             classes.push(Class { name, id: None, items: Vec::new() });
@@ -181,14 +184,15 @@ pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) 
         by_name.insert(&class.name, at);
         by_name.extend(class.id.as_deref().map(|id| (id, at)));
     }
+    let are_numbers = by_name.keys().any(|name| name.parse::<f64>().is_ok());
     let of = |row: usize| {
         let cell = column.text(row)?.trim();
-        // A number that is no class's name counts them, from 0.
-        let by_number = || cell.parse().ok().filter(|at: &usize| *at < classes.len());
+        // Where no class is called by a number, a number counts them, from 0.
+        let by_number = || cell.parse().ok().filter(|at: &usize| !are_numbers && *at < classes.len());
         let spaced = || by_name.get(cell.replace('_', " ").as_str()).copied();
         match by_name.get(cell).copied().or_else(by_number).or_else(spaced) {
+            _ if cell.is_empty() => Ok(None),
             Some(class) => Ok(Some(class)),
-            None if cell.is_empty() => Ok(None),
             None => Err(Error::NoClass {
                 path: column.source().to_owned(),
                 row: column.number(row),

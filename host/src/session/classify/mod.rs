@@ -34,6 +34,8 @@ pub struct ClassifyOptions {
     pub truth: Option<String>,
     /// The sentences around the classes' names.
     pub templates: Templates,
+    /// True if it is for nothing where the items' classes are not known.
+    pub needs_truth: bool,
 }
 
 /// Classified items.
@@ -137,6 +139,9 @@ impl Model {
         let holds_files = self.towers().holds_files(to)? == Some(true);
         let classes = classes(&options.labels, table, (&modality, holds_files), &options.templates)?;
         let truth = truth(table, options.truth.as_deref(), &options.labels)?;
+        if options.needs_truth && truth.is_none() {
+            return Err(Error::NoTruth { path: file.path().to_owned() });
+        }
         let truth = truth.map(|column| true_classes(column, &classes, &options.labels)).transpose()?;
         Ok(Setup { from, to, holds_files, file, column, classes, truth })
     }

@@ -8,7 +8,7 @@ use super::{Fitted, leave, toml};
 use crate::config::Method;
 use crate::device::{Cpu, Device};
 use crate::fit::procrustes::ProcrustesOptions;
-use crate::fit::{ClosedForm, Problem, Setting};
+use crate::fit::{ClosedForm, Problem};
 use crate::run::{RunFolder, RunInfo, Seen, TowerInfo};
 use crate::session::towers::Towers;
 use crate::session::{Error, Session};
@@ -24,10 +24,7 @@ impl Session {
         let fixed = plan.fixed();
         let problem = Problem { towers: &inlets, fixed: &fixed, sets: &[], stop: &|| self.should_stop() };
         // Where all towers are there, none is brought to them.
-        let map = match Setting::ClosedForm(ClosedForm::Procrustes(ProcrustesOptions::default().resolve()?)) {
-            Setting::ClosedForm(method) => method.map(&problem)?,
-            _ => unreachable!("it is a closed form"),
-        };
+        let map = ClosedForm::Procrustes(ProcrustesOptions::default().resolve()?).map(&problem)?;
         folder.write_recipe(&toml(plan, Method::Identity, &NoOptions {}))?;
         let mut info = RunInfo {
             fusemix: crate::VERSION.to_owned(),

@@ -24,6 +24,7 @@ use crate::run::{RunFolder, RunInfo, Seen};
 use crate::space::Space;
 
 pub use options::check_options;
+pub(super) use options::takes_unpaired;
 pub(super) use plan::Plan;
 
 use kept::Kept;

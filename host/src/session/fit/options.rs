@@ -91,6 +91,18 @@ impl MethodOptions {
     }
 }
 
+impl MethodOptions {
+    /// True if items without a pair take part.
+    pub(super) fn take_unpaired(&self) -> bool {
+        matches!(self, Self::Fusemix(options) if options.unpaired.is_some_and(|weight| weight > 0.0))
+    }
+}
+
+/// True if a recipe's items without a pair take part in its training.
+pub(in crate::session) fn takes_unpaired(recipe: &Recipe) -> bool {
+    MethodOptions::of(recipe).is_ok_and(|(options, _)| options.take_unpaired())
+}
+
 /// Checks the options of the recipe's method, as far as that needs no data.
 pub fn check_options(recipe: &Recipe) -> Result<(), Error> {
     match MethodOptions::of(recipe)?.0 {

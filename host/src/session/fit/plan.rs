@@ -306,7 +306,7 @@ impl<'a> Plan<'a> {
     /// The towers' entries in a run folder, without their items where encoders tell the width of their latents.
     pub(super) fn infos(&self, towers: &Towers<'_>) -> Result<Vec<TowerInfo>, Error> {
         let info = |tower: usize| {
-            if !towers.has_described(tower)? {
+            if !towers.take_described(tower)? {
                 let of = |entry: &'a PairsEntry| entry.ends.iter().find(|end| end.tower == tower);
                 let first =
                     self.recipe.pairs.iter().zip(&self.files).find_map(|(entry, files)| Some((of(entry)?, files)));
@@ -367,7 +367,7 @@ impl<'a> Plan<'a> {
 
     /// True if items without a pair take part.
     pub(in crate::session) fn takes_unpaired(&self) -> bool {
-        matches!(&self.options, MethodOptions::Fusemix(options) if options.unpaired.is_some_and(|weight| weight > 0.0))
+        self.options.take_unpaired()
     }
 
     /// Of each tower, true if its latents are the shared space as they are.

@@ -6,7 +6,6 @@ use std::time::UNIX_EPOCH;
 
 use super::super::Error;
 use crate::config::{Method, Recipe, Sweep, Variation};
-use crate::dataset::Source;
 use crate::run::RunFolder;
 
 /// A fit of a sweep.
@@ -58,17 +57,18 @@ fn is_seeded(recipe: &Recipe) -> bool {
     matches!(recipe.method, Method::Auto | Method::Fusemix | Method::Joint)
 }
 
-/// The variation's name as that of a file, and a digest of the recipe and of the state of its files: what was fitted to
-/// other data is another run.
+/// The variation's name as that of a file, and a digest of the recipe and of the state of its tables and archives: what
+/// was fitted to others is another run. Items that cells name are not looked at.
 fn folder(variation: &Variation) -> String {
     let mut digest = blake3::Hasher::new();
     digest.update(variation.text.as_bytes());
     let recipe = &variation.recipe;
     let sources = recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
-    for Source { path, .. } in sources.chain(recipe.unpaired.iter().map(|entry| &entry.train)) {
-        if let Ok(metadata) = fs::metadata(path) {
+    for source in sources.chain(recipe.unpaired.iter().map(|entry| &entry.train)) {
+        for path in source.files() {
+            let Ok(metadata) = fs::metadata(&path) else { continue };
             let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            digest.update(format!("{} {:?}", metadata.len(), modified).as_bytes());
+            digest.update(format!("{} {} {modified:?}", path.display(), metadata.len()).as_bytes());
         }
     }
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || ".+".contains(letter) { letter } else { '-' };

@@ -14,12 +14,13 @@ use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep};
 use crate::dataset::{Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::encode::Wanted;
+use crate::fit::fusemix::{CheckpointError, TrainError};
 use crate::run::RunError;
 
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
 
 use job::{Job, State};
-use table::{Judgement, table};
+use table::{Board, Judgement};
 
 /// What a sweep will do.
 pub struct SweepPlan {
@@ -58,7 +59,7 @@ impl Session {
             seconds = seconds.zip(each).map(|(seconds, each)| seconds + left as f64 * each);
             recipes.push(&variation.recipe);
         }
-        let columns = session.forecast_recipes(&recipes)?;
+        let columns = session.forecast_recipes(&recipes, sweep.on)?;
         let done = jobs.iter().filter(|job| job.state() == State::Finished).count();
         Ok(SweepPlan { session, columns, fits: jobs.len(), done, seconds })
     }
@@ -73,7 +74,11 @@ impl Session {
         }
         match derived.is_empty() {
             true => self.clone(),
-            false => Self::with_encoders(self.shared.setup.clone(), derived),
+            false => Self {
+                stop: self.stop.clone(),
+                watcher: self.watcher.clone(),
+                ..Self::with_encoders(self.shared.setup.clone(), derived)
+            },
         }
     }
 
@@ -87,7 +92,13 @@ impl Session {
         };
         match job.state() {
             State::Absent => drop(fit(Existing::Keep)?),
-            State::Unfinished => drop(fit(Existing::Resume)?),
+            State::Unfinished => match fit(Existing::Resume) {
+                // Begun with what is no longer there.
+                Err(Error::Train(TrainError::Checkpoint(CheckpointError::Refused { .. }))) => {
+                    drop(fit(Existing::Overwrite)?);
+                }
+                fitted => drop(fitted?),
+            },
             State::Finished => {}
         }
         match self.judge_run(job, recipe, on, device) {
@@ -136,7 +147,7 @@ impl SweepPlan {
             encode::complete(session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed())?)?;
         }
         let jobs = job::jobs(sweep, out)?;
-        let (mut judged, total): (Vec<Judgement>, _) = (Vec::new(), jobs.len());
+        let (mut board, total) = (Board::new(sweep), jobs.len());
         for (done, job) in jobs.iter().enumerate() {
             let variation = &sweep.variations[job.variation];
             session.see(Event::Sweeping { done, total, variation: &variation.name, seed: job.seed });
@@ -148,15 +159,10 @@ impl SweepPlan {
                 }
                 Err(error) => return Err(error),
             };
-            judged.push(Judgement {
-                variation: job.variation,
-                seed: job.seed,
-                run: job.run.clone(),
-                judged: judgement,
-            });
-            show(&table(sweep, &judged))?;
+            board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged: judgement });
+            show(&board.table())?;
         }
-        Ok(table(sweep, &judged))
+        Ok(board.table())
     }
 }
 

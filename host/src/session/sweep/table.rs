@@ -81,6 +81,35 @@ pub struct SweepDirection {
     pub recall: BTreeMap<usize, f64>,
 }
 
+impl SweepTable {
+    /// The rows, the best first.
+    pub fn best_first(&self) -> Vec<&SweepRow> {
+        let mut rows: Vec<&SweepRow> = self.rows.iter().collect();
+        let recall = |row: &SweepRow| row.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
+        rows.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
+        rows
+    }
+
+    /// The directions of any row, by the towers from which and to which they go.
+    pub fn ways(&self) -> Vec<[String; 2]> {
+        let mut ways: Vec<[String; 2]> = Vec::new();
+        for way in self.rows.iter().flat_map(|row| &row.directions) {
+            let way = [way.from.clone(), way.to.clone()];
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        ways
+    }
+}
+
+impl SweepRow {
+    /// Its direction between these towers, if it has that.
+    pub fn direction(&self, [from, to]: &[String; 2]) -> Option<&SweepDirection> {
+        self.directions.iter().find(|way| way.from == *from && way.to == *to)
+    }
+}
+
 /// A run that was judged.
 pub(super) struct Judged {
     pub(super) method: String,
@@ -89,73 +118,100 @@ pub(super) struct Judged {
 
 /// A run with its judgement, or what kept it from its end.
 pub(super) struct Judgement {
-    pub(super) variation: usize,
     pub(super) seed: u64,
     pub(super) run: PathBuf,
     pub(super) judged: Result<Judged, String>,
 }
 
-/// The table of what has been judged so far.
-pub(super) fn table(sweep: &Sweep, all: &[Judgement]) -> SweepTable {
-    let of = |variation: usize| all.iter().filter(move |judgement| judgement.variation == variation);
-    let good = |variation: usize| of(variation).filter_map(|judgement| judgement.judged.as_ref().ok());
-    let sample = |variation: usize| {
-        let samples: Vec<&Sample> = good(variation).map(|judged| &judged.judged.sample).collect();
+/// The table of what has been judged so far. A row is made anew only where a run of its own, or of the baseline, has come.
+pub(super) struct Board<'a> {
+    sweep: &'a Sweep,
+    /// Of each variation.
+    judged: Vec<Vec<Judgement>>,
+    rows: Vec<Option<SweepRow>>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn new(sweep: &'a Sweep) -> Self {
+        let count = sweep.variations.len();
+        Self { sweep, judged: (0..count).map(|_| Vec::new()).collect(), rows: vec![None; count] }
+    }
+
+    /// Adds a run of a variation.
+    pub(super) fn add(&mut self, variation: usize, judgement: Judgement) {
+        self.judged[variation].push(judgement);
+        let all = 0..self.judged.len();
+        for number in all.filter(|&number| number == variation || variation == self.sweep.baseline) {
+            self.rows[number] = (!self.judged[number].is_empty()).then(|| self.row(number));
+        }
+    }
+
+    fn good(&self, variation: usize) -> impl Iterator<Item = &Judged> {
+        self.judged[variation].iter().filter_map(|judgement| judgement.judged.as_ref().ok())
+    }
+
+    fn sample(&self, variation: usize) -> Option<Sample> {
+        let samples: Vec<&Sample> = self.good(variation).map(|judged| &judged.judged.sample).collect();
         Sample::averaged(&samples)
-    };
-    let base = sample(sweep.baseline);
-    let identity = |variation: usize| good(variation).next().map(|judged| &judged.judged.identity);
-    let row = |(number, variation): (usize, &crate::config::Variation)| {
-        let own = sample(number);
-        let means: Vec<f64> = good(number).map(|judged| judged.judged.sample.mean()).collect();
-        let same = identity(number) == identity(sweep.baseline);
-        let apart = own.as_ref().zip(base.as_ref()).filter(|_| number != sweep.baseline && same);
-        let mut methods: Vec<String> = good(number).map(|judged| judged.method.clone()).collect();
+    }
+
+    fn identity(&self, variation: usize) -> Option<&Identity> {
+        self.good(variation).next().map(|judged| &judged.judged.identity)
+    }
+
+    fn row(&self, number: usize) -> SweepRow {
+        let (variation, baseline) = (&self.sweep.variations[number], self.sweep.baseline);
+        let own = self.sample(number);
+        let means: Vec<f64> = self.good(number).map(|judged| judged.judged.sample.mean()).collect();
+        let comparable = number != baseline && self.identity(number) == self.identity(baseline);
+        let base = comparable.then(|| self.sample(baseline)).flatten();
+        let mut methods: Vec<String> = self.good(number).map(|judged| judged.method.clone()).collect();
         methods.sort_unstable();
         methods.dedup();
+        let run = |Judgement { seed, run, judged }: &Judgement| SweepRun {
+            seed: *seed,
+            run: run.clone(),
+            recall: judged.as_ref().ok().map(|judged| judged.judged.sample.mean()),
+        };
         SweepRow {
             name: variation.name.clone(),
             variant: variation.variant.clone(),
             at: variation.at.clone(),
             methods,
-            runs: of(number)
-                .map(|Judgement { seed, run, judged, .. }| SweepRun {
-                    seed: *seed,
-                    run: run.clone(),
-                    recall: judged.as_ref().ok().map(|judged| judged.judged.sample.mean()),
-                })
-                .collect(),
+            runs: self.judged[number].iter().map(run).collect(),
             recall: own.as_ref().map(Sample::interval),
             deviation: deviation(&means),
-            apart: apart.map(|(own, base)| own.less(base).interval()),
-            directions: directions(&good(number).map(|judged| &judged.judged.retrieval[..]).collect::<Vec<_>>()),
-            error: of(number).find_map(|judgement| judgement.judged.as_ref().err().cloned()),
+            apart: own.as_ref().zip(base.as_ref()).map(|(own, base)| own.less(base).interval()),
+            directions: directions(&self.good(number).map(|judged| &judged.judged.retrieval[..]).collect::<Vec<_>>()),
+            error: self.judged[number].iter().find_map(|judgement| judgement.judged.as_ref().err().cloned()),
         }
-    };
-    let rows: Vec<SweepRow> =
-        sweep.variations.iter().enumerate().filter(|(number, _)| of(*number).next().is_some()).map(row).collect();
-    let known: Vec<_> = (0..sweep.variations.len()).filter_map(identity).collect();
-    let same = known.windows(2).all(|two| two[0] == two[1]);
-    let pairs = all.iter().filter_map(|judgement| judgement.judged.as_ref().ok()).map(|judged| judged.judged.pairs);
-    SweepTable {
-        axes: sweep
-            .axes
-            .iter()
-            .map(|Axis { name, values, are_numbers }| SweepAxis {
-                name: name.clone(),
-                values: values.clone(),
-                are_numbers: *are_numbers,
-            })
-            .collect(),
-        baseline: sweep.variations[sweep.baseline].name.clone(),
-        on: match sweep.on {
-            Pairs::Test => "test",
-            Pairs::Validation => "validation",
-        },
-        pairs: pairs.clone().next().filter(|_| same),
-        rows,
+    }
+
+    /// The table.
+    pub(super) fn table(&self) -> SweepTable {
+        let known: Vec<_> = (0..self.judged.len()).filter_map(|number| self.identity(number)).collect();
+        let same = known.windows(2).all(|two| two[0] == two[1]);
+        let pairs = (0..self.judged.len()).find_map(|number| Some(self.good(number).next()?.judged.pairs));
+        let axis = |Axis { name, values, are_numbers, .. }: &Axis| SweepAxis {
+            name: name.clone(),
+            values: values.clone(),
+            are_numbers: *are_numbers,
+        };
+        SweepTable {
+            axes: self.sweep.axes.iter().map(axis).collect(),
+            baseline: self.sweep.variations[self.sweep.baseline].name.clone(),
+            on: match self.sweep.on {
+                Pairs::Test => "test",
+                Pairs::Validation => "validation",
+            },
+            pairs: pairs.filter(|_| same),
+            rows: self.rows.iter().flatten().cloned().collect(),
+        }
     }
 }
+
+/// The pairs of a run: names of towers, and a digest of the pairs between them.
+type Identity = Vec<([String; 2], String)>;
 
 /// The standard deviation of values, as of a sample.
 fn deviation(values: &[f64]) -> Option<f64> {

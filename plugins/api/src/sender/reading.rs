@@ -30,25 +30,27 @@ impl From<Error> for Unread {
 impl Sender {
     /// The vectors of an answer that has at least one good one.
     pub(super) fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Unread> {
-        let (answer, usage) = match self.provider.answer(body) {
+        let (answer, usage, model) = match self.provider.answer(body) {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
-                self.compare(answer.model.take())?;
+                let model = answer.model.take();
                 let stated = if answer.vectors.is_empty() { self.client.stated(body) } else { None };
                 match stated {
                     // The words are about these items: others may have vectors.
-                    Some(Failure::Stated(reason)) => (Err(Unread::Failure(Failure::Refused(reason))), usage),
-                    Some(failure) => (Err(Unread::Failure(failure)), usage),
-                    None => (Ok(Ok(answer)), usage),
+                    Some(Failure::Stated(reason)) => (Err(Unread::Failure(Failure::Refused(reason))), usage, model),
+                    Some(failure) => (Err(Unread::Failure(failure)), usage, model),
+                    None => (Ok(Ok(answer)), usage, model),
                 }
             }
             Err(bad) => match self.client.stated(body) {
                 Some(failure) => return Err(Unread::Failure(failure)),
-                None => (Ok(Err(BadAnswer { usage: BTreeMap::new(), ..bad.clone() })), bad.usage),
+                None => (Ok(Err(BadAnswer { usage: BTreeMap::new(), ..bad.clone() })), bad.usage, None),
             },
         };
         job.wasted += usage.get("tokens").copied().unwrap_or(0.0);
         usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
+        // What it was asked for is paid, whoever answered.
+        self.compare(model)?;
         let answer = answer?;
         job.sink.used("items", inputs as f64);
         if let Some(first) = answer.as_ref().ok().and_then(|answer| answer.first(inputs)) {
@@ -82,11 +84,11 @@ impl Sender {
             } else {
                 ""
             };
-            let error = Error::config(format!(
+            let reason = format!(
                 "the vectors have {width} values, not the {wanted} of `dimensions`: the model does not support the \
                  setting, or not that value{other}"
-            ));
-            return Err(error.key("dimensions").into());
+            );
+            return Err(Unread::Failure(Failure::Key("dimensions", reason)));
         }
         let known = self.width.load(Ordering::Relaxed);
         if inputs == 1 && known != 0 && known != width {
@@ -159,14 +161,14 @@ impl Sender {
     }
 
     /// Warns if the first answer is from another model than the requested one, and fails if the model changes.
-    fn compare(&self, model: Option<String>) -> Result<(), Error> {
+    fn compare(&self, model: Option<String>) -> Result<(), Unread> {
         let Some(model) = model else { return Ok(()) };
         if let Some(first) = self.answered.get() {
             return match *first == model {
                 true => Ok(()),
-                false => Err(Error::new(format!(
+                false => Err(Unread::Failure(Failure::Fatal(format!(
                     "the server answers with model `{model}`, but answered with `{first}` before"
-                ))),
+                )))),
             };
         }
         let [theirs, ours] = [&model, &self.model].map(|name| name.to_lowercase());
