@@ -19,7 +19,7 @@ text = 'caption'
 method = 'ridge'
 ";
 
-/// Files that hold two words, beside the same words; a run that has seen others; and items with the first word as class.
+/// Files that hold two words, beside the same words; a run that has seen others; and items whose class is a word.
 fn place() -> Place {
     let place = Place::new(&ENCODERS.replace("salt = 'two'", "salt = 'two'\nmodality = 'image'"));
     place.write("fusion.toml", RECIPE);

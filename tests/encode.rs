@@ -87,7 +87,8 @@ fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
     assert_eq!((&summary["encoded"], &summary["failed"]), (&json!(2), &json!(2)));
     assert_eq!(
         summary["failures"][1],
-        json!({"row": 3, "item": "\"\u{fffd}\u{fffd}\"", "reason": "invalid UTF-8 at byte 0: save it as UTF-8", "passing": false})
+        json!({"row": 3, "item": "\"\u{fffd}\u{fffd}\"", "reason": "invalid UTF-8 at byte 0: save it as UTF-8",
+               "passing": false})
     );
 
     let again = place.run("encode --data items.tsv --encoder mock --json");

@@ -107,9 +107,7 @@ impl Recipe {
         let (method, fit) = method(&file, fit, default, train.is_some())?;
         if (method == Method::Identity) != are_fixed && !(are_fixed && train.is_some()) {
             let message = match are_fixed {
-                true => {
-                    "all towers have `adapter = \"identity\"`, so nothing is left to fit: remove `method`, or one of them"
-                }
+                true => "all towers have `adapter = \"identity\"`, so nothing is left to fit: remove `method`, or one",
                 false => "`method = \"identity\"` fits nothing: give each tower `adapter = \"identity\"`",
             };
             return Err(file.error_at(&[FIT, METHOD], message));

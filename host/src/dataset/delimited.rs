@@ -42,7 +42,8 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
     rows(table, &mut records, (&text, skipped)).map(audiocaps::with_files)
 }
 
-/// The table with the rest of the records of a text, behind the bytes that are no rows. One that has another number of cells is a row that cannot be read.
+/// The table with the rest of the records of a text, behind the bytes that are no rows. One that has another
+/// number of cells is a row that cannot be read.
 fn rows(mut table: Table, records: &mut Records<'_>, (text, skipped): (&[u8], usize)) -> Result<Table, DataError> {
     let (dialect, mut lines) = (records.dialect(), Lines::of(text));
     let malformed = |path: &Path, at: usize, reason: String| DataError::Malformed {

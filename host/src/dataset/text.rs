@@ -36,8 +36,8 @@ impl Text {
                 Err(wrong("this is compressed; decompress it first (gunzip, zstd -d, bunzip2 or unxz)"))
             }
             [b'P', b'K', 3, 4, ..] => Err(wrong(
-                "this is a zip archive, as the files of spreadsheets (.xlsx, .ods) are; unpack it, or save the sheet as \
-                 CSV in UTF-8",
+                "this is a zip archive, as the files of spreadsheets (.xlsx, .ods) are; unpack it, or save the sheet \
+                 as CSV in UTF-8",
             )),
             [b'P', b'A', b'R', b'1', ..] => Err(wrong("this is a Parquet file; name it .parquet")),
             [0, _, ..] | [_, 0, ..] => Err(wrong(

@@ -1,4 +1,4 @@
-//! How alike two encoders see the same items, before anything is fitted: by their neighbourhoods, and by their products.
+//! How alike two encoders see the same items, before anything is fitted: by neighbourhoods, and by products.
 
 use rayon::prelude::*;
 use serde::Serialize;

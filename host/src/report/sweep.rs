@@ -21,8 +21,8 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
     };
     let fits: usize = table.rows.iter().map(|row| row.runs.len()).sum();
     let summary = format!(
-        "{} from {}: the mean of R@1, R@5 and R@10 over all directions and seeds, {on}. Differences are to \"{}\", query \
-         by query.",
+        "{} from {}: the mean of R@1, R@5 and R@10 over all directions and seeds, {on}. Differences are to \"{}\", \
+         query by query.",
         count(table.rows.len(), "variation"),
         count(fits, "fit"),
         table.baseline

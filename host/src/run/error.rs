@@ -56,7 +56,10 @@ pub enum RunError {
     Finished { path: PathBuf },
     #[error("{} {}; create one with `fusemix train RECIPE --out {}`, and add --resume to continue an unfinished one",
             path.display(),
-            if path.is_dir() { "holds no finished run: it has no run.json" } else { "is no run: there is no such folder" },
+            match path.is_dir() {
+                true => "holds no finished run: it has no run.json",
+                false => "is no run: there is no such folder",
+            },
             path.display())]
     NoRun { path: PathBuf },
     #[error("{} is a gallery, not a run; commands take the run first, and the gallery after it: `fusemix search RUN \

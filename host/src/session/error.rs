@@ -120,8 +120,8 @@ pub enum Error {
     #[error("{labels}: `{class}` is there twice; each class needs a name of its own")]
     SameClass { labels: String, class: String },
     #[error(
-        "{labels} has names of classes, and the tower of the classes takes files: name a table with the columns `label` \
-         and `file`, or another tower with --to"
+        "{labels} has names of classes, and the tower of the classes takes files: name a table with the columns \
+         `label` and `file`, or another tower with --to"
     )]
     NamedClasses { labels: String },
     #[error("{}: row {row} is of class `{class}`, which {labels} does not have{suggestion}", path.display())]

@@ -36,7 +36,7 @@ pub struct Probed {
     pub pairs: usize,
     /// How alike they see the same pairs.
     pub alignment: Alignment,
-    /// The mean of R@1, R@5 and R@10 of kernel CCA on pairs that it was not fitted to, in percent; none of too few pairs.
+    /// The mean of R@1, R@5 and R@10 of kernel CCA on pairs that it was not fitted to, in percent; none of too few.
     pub recall: Option<Interval>,
     /// The same of a random order.
     pub chance: f64,

@@ -126,8 +126,8 @@ fn noise(row: &mut [f32], deviation: f32, normal: &[f32]) {
     row.iter_mut().zip(normal).for_each(|(value, normal)| *value += deviation * normal);
 }
 
-/// Each value becomes that of its region: the range from the smallest value to the largest is cut at shares `cuts` of it,
-/// and a region stands for its value at a share `places` of itself.
+/// Each value becomes that of its region: the range from the smallest value to the largest is cut at shares `cuts` of
+/// it, and a region stands for its value at a share `places` of itself.
 fn quantise(row: &mut [f32], mut cuts: Vec<f32>, places: &[f32]) {
     let (least, most) = row.iter().fold((f32::MAX, f32::MIN), |(least, most), &z| (least.min(z), most.max(z)));
     cuts.sort_unstable_by(f32::total_cmp);

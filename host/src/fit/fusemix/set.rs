@@ -101,7 +101,8 @@ impl TrainedSet {
         }
     }
 
-    /// Writes the latents of some pairs of a draw's batch on one side, mixed or changed, but not brought on by a closed form.
+    /// Writes the latents of some pairs of a draw's batch on one side, mixed or changed, but not as a closed form
+    /// brings them on.
     pub(super) fn write_latents(&self, device: &dyn Device, draw: &Draw, side: usize, rows: Rows, out: Slice<'_>) {
         self.latents.as_ref().unwrap_or(&self.sides)[side].write(device, (draw, side), rows, out);
     }

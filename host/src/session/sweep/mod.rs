@@ -1,5 +1,5 @@
-//! A sweep: many recipes, fitted with several seeds each and judged on the same pairs. What is finished stays, so that a
-//! sweep that was stopped goes on.
+//! A sweep: many recipes, fitted with several seeds each and judged on the same pairs. What is finished stays, so
+//! that a sweep that was stopped goes on.
 
 mod job;
 mod table;
@@ -32,8 +32,8 @@ pub struct SweepPlan {
     pub fits: usize,
     /// Those that an earlier run has done.
     pub done: usize,
-    /// Seconds that the others take on two cores, as far as encoders tell the widths of their latents; no method that is
-    /// chosen takes more than its budget for the choice.
+    /// Seconds that the others take on two cores, as far as encoders tell the widths of their latents; a choice of
+    /// the method takes its budget.
     pub seconds: Option<f64>,
 }
 
@@ -134,7 +134,7 @@ impl Session {
 }
 
 impl SweepPlan {
-    /// Encodes what all variations need, fits them, and judges them on the same pairs; `show` gets the table after each.
+    /// Encodes what all variations need, fits them, and judges them on the same pairs; `show` gets the table of each.
     pub fn run(
         &self,
         sweep: &Sweep,

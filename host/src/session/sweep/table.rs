@@ -123,7 +123,7 @@ pub(super) struct Judgement {
     pub(super) judged: Result<Judged, String>,
 }
 
-/// The table of what has been judged so far. A row is made anew only where a run of its own, or of the baseline, has come.
+/// The table of what has been judged so far. A row is made anew only where a run of its own, or of the baseline, came.
 pub(super) struct Board<'a> {
     sweep: &'a Sweep,
     /// Of each variation.

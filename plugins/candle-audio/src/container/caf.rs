@@ -97,10 +97,16 @@ fn packets(file: &[u8], mut params: AudioCodecParameters) -> Result<Content<'_>,
     };
     let data = data(file)?;
     let no_table = || if data.len() < 4 { ItemError::new("no samples in it") } else { cut() };
-    let (span, packets) = match (chunk(b"pakt"), bytes) {
-        (Some(table), _) => entries(table, bytes, samples).ok_or_else(cut)?,
+    let table = chunk(b"pakt").map(|table| entries(table, bytes, samples).ok_or_else(cut)).transpose()?;
+    let (span, packets) = match (table, bytes) {
+        // Packets of one size have no entries, only what of them is the sound.
+        (Some((span, packets)), _) if !packets.is_empty() => (span, packets),
+        (Some((span, packets)), 0) => (span, packets),
         (None, 0) => return Err(no_table()),
-        (None, bytes) => (Span::default(), vec![(bytes as usize, samples.into()); data.len() / bytes as usize]),
+        (table, bytes) => {
+            let span = table.map(|(span, _)| span).unwrap_or_default();
+            (span, vec![(bytes as usize, samples.into()); data.len() / bytes as usize])
+        }
     };
     let (rate, channels) = (rate(file)?, channels(file)?);
     if !(1..=32).contains(&channels) {
