@@ -30,6 +30,21 @@ fn what_a_command_is_given_in_the_wrong_place_is_told() {
     let header = place.read("test.tsv").lines().take(2).collect::<Vec<_>>().join("\n");
     place.write("single.tsv", header + "\n");
     place.run("eval run --data single.tsv").fails(0, "with 1 item to choose from, R@10 is 100 % whatever the run");
+    // What is read, and what a run has, is not written over.
+    let classify = "classify run --data test.tsv --from right --to left --column b --labels a";
+    for out in ["--out test.tsv", "--page test.tsv", "--out run/run.json"] {
+        place.run(&format!("{classify} {out}")).fails(2, "would replace");
+    }
+    place.run("report run --out run/adapters.safetensors").fails(2, "would replace a file of the run run");
+    place.write("sheet.xlsx", "PK");
+    place.run("data sheet.xlsx").fails(3, "this is a spreadsheet: save the sheet as CSV");
+    place.write("swept.toml", format!("seeds = 2\n{RECIPE}"));
+    place.run("train swept.toml --out other").fails(3, "swept.toml:1: `seeds` is a key of a sweep: `fusemix sweep");
+    // A gallery without its log.
+    place.write("gallery/log", "");
+    for command in ["gallery list gallery", "gallery verify gallery", "gallery add run gallery --data test.tsv"] {
+        place.run(command).fails(1, "gallery has no commit, though its files have");
+    }
     // Nothing of all this made a run.
     assert!(!place.path("other").exists());
 }

@@ -126,6 +126,13 @@ train = { lr = 1e30 }
         closed["rows"].as_array().unwrap().iter().map(|row| row["runs"].as_array().unwrap().len()).collect();
     assert_eq!(runs, [1, 1]);
 
+    // A run that is damaged stands in its row, and the others are judged.
+    let run = rows[0]["runs"][0]["run"].as_str().unwrap();
+    place.write(&format!("{run}/run.json"), "{");
+    let damaged = place.json_code("sweep sweep.toml --out swept", 4);
+    let rows = damaged["rows"].as_array().unwrap();
+    assert!(rows[0]["error"].is_string() && rows[1]["error"].is_null(), "{damaged}");
+
     // Mistakes come before any work.
     place.write("wrong.toml", base.replace("epochs = 40", "epochs = [40, 'many']"));
     place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:12: `epochs` of [train]: wrong type");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::source::Source;
 use super::wording::money;
-use super::{Cli, exit, foretell, print};
+use super::{Cli, exit, foretell, output, print};
 use crate::cache::{Checked, Spent, list, spent};
 use crate::encode::Wanted;
 use crate::session::{Exported, Prune};
@@ -238,6 +238,7 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
 }
 
 fn export(cli: &Cli, source: &Source, id: Option<&str>, out: &Path, dry_run: bool) -> Result<u8> {
+    output::check("--out", out, &[&source.data])?;
     let table = source.table()?;
     let encoder = cli.session.encoder(&source.encoder)?;
     let (table, column) = source.open(cli, table, &encoder)?;

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use super::source::Rows;
-use super::{Cli, exit, foretell, print};
+use super::{Cli, exit, foretell, output, print};
 use crate::device::DeviceChoice;
 use crate::eval::Accuracy;
 use crate::report::{Page, of_classes};
@@ -70,6 +70,11 @@ const LISTED: usize = 10;
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, data, rows, labels, templates, truth, from, to, column, out, page, dry_run, device } =
         arguments;
+    let mut inputs = vec![data.as_path(), Path::new(&labels)];
+    inputs.extend(if let Templates::File(path) = &templates { Some(path.as_path()) } else { None });
+    for (option, path) in [("--out", &out), ("--page", &page)] {
+        path.iter().try_for_each(|path| output::check(option, path, &inputs))?;
+    }
     let options = ClassifyOptions {
         data: rows.of(&data),
         from,

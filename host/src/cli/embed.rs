@@ -5,7 +5,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 use super::source::Rows;
-use super::{Cli, exit, foretell, print};
+use super::{Cli, exit, foretell, output, print};
 use crate::device::DeviceChoice;
 use crate::session::EmbeddedColumn;
 use crate::wording::count;
@@ -45,6 +45,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, tower, data, rows, column, id, out, without_hubness, dry_run, device } = arguments;
+    output::check("--out", &out, &[&data])?;
     let (model, data) = (cli.session.model(&run, device)?, rows.of(&data));
     if dry_run {
         return foretell::columns(cli, &model.forecast_column(&tower, &data, column.as_deref())?, None);

@@ -150,6 +150,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::List { gallery, filter, k } => list(cli, &gallery, filter.as_ref(), k),
         Command::Verify { gallery } => {
             let opened = Gallery::open(&gallery)?;
+            opened.check_counted()?;
             let uncounted = opened.verify()?;
             let items = opened.len();
             if cli.json {
@@ -208,6 +209,7 @@ fn remove(cli: &Cli, gallery: &Path, mut ids: Vec<String>, file: Option<&Path>) 
 
 fn list(cli: &Cli, path: &Path, filter: Option<&Filter>, k: usize) -> Result<u8> {
     let gallery = Gallery::open(path)?;
+    gallery.check_counted()?;
     let info = gallery.info();
     let rows: Vec<usize> = match filter {
         Some(filter) => gallery.filtered(filter)?,

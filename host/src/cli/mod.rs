@@ -16,6 +16,7 @@ mod exit;
 mod foretell;
 mod gallery;
 mod lines;
+mod output;
 mod plugins;
 mod probe;
 mod profile;

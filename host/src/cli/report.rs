@@ -3,7 +3,7 @@
 use anyhow::Result;
 use std::path::PathBuf;
 
-use super::{Cli, foretell, print};
+use super::{Cli, foretell, output, print};
 use crate::dataset::Source;
 use crate::device::DeviceChoice;
 use crate::report::{Page, of_run};
@@ -29,6 +29,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { run, data, out, dry_run, device } = arguments;
+    output::check("--out", &out, &data.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let data = data.map(Source::from);
     if dry_run {
         return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_ref())?, None);

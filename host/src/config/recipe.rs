@@ -198,6 +198,10 @@ fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
     file.check_lists("a recipe", &[PAIRS, UNPAIRED])?;
     let document: toml::Table = file.parse()?;
     // What is another file of the program's says so itself.
+    if let Some(key) = ["seeds", "variant", "baseline"].into_iter().find(|key| document.contains_key(*key)) {
+        let message = format!("`{key}` is a key of a sweep: `fusemix sweep FILE --out DIR` takes this file");
+        return Err(file.error_at(&[key], message));
+    }
     if let Some(key) = ["plugin", "encoder"].into_iter().find(|key| document.contains_key(*key)) {
         let message = format!("[{key}] belongs into plugins.toml; a recipe has [tower.NAME] and [[pairs]]");
         return Err(file.error_at(&[key], message));

@@ -11,6 +11,8 @@ use crate::wording::suggest;
 /// A sweep as read.
 #[derive(Clone, Debug)]
 pub struct Sweep {
+    /// The file.
+    pub file: TomlFile,
     /// The keys that are varied.
     pub axes: Vec<Axis>,
     /// What is fitted, in the order of the axes' values, the last axis first.
@@ -179,7 +181,7 @@ impl Sweep {
             return Err(file.error_at(&[ENCODER, name], message));
         }
         let baseline = of_name(&file, baseline, &variations)?;
-        Ok(Self { axes, variations, seeds, baseline, on })
+        Ok(Self { file, axes, variations, seeds, baseline, on })
     }
 }
 

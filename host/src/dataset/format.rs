@@ -34,6 +34,9 @@ pub(super) fn read(path: &Path, root: Option<&Path>) -> Result<Table, DataError>
              unxz or unzip), and name what comes out of it"
                 .to_owned(),
         )),
+        Some("xlsx" | "xls" | "ods") => {
+            Err(unknown("this is a spreadsheet: save the sheet as CSV in UTF-8, and name that file".to_owned()))
+        }
         Some("txt") if token::is_token(&Text::open(path)?) => token::read(path),
         // One that is not there is told so.
         _ => match Text::open(path) {

@@ -1,7 +1,7 @@
 //! The log: a record of 64 bytes per commit, so that no record straddles a sector and the last is easy to find.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::{GalleryError, file};
@@ -97,7 +97,10 @@ impl Log {
     pub(super) fn open(folder: &Path) -> Result<Self, GalleryError> {
         let path = folder.join(FILE);
         let mut log = Self { path, commits: 0, counts: Counts::default() };
-        let mut file = File::open(&log.path).map_err(|cause| GalleryError::io("open", &log.path, cause))?;
+        let mut file = File::open(&log.path).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => GalleryError::damaged(&log.path, "it is missing"),
+            _ => GalleryError::io("open", &log.path, cause),
+        })?;
         let read = |cause| GalleryError::io("read", &log.path, cause);
         // A record that is not whole is of a commit that was killed.
         let mut commits = file.metadata().map_err(read)?.len() / RECORD as u64;

@@ -67,6 +67,7 @@ impl Session {
     /// What [`Session::probe`] would send.
     pub fn forecast_probe(&self, sweep: &Sweep, options: ProbeOptions) -> Result<Vec<ColumnForecast>, Error> {
         let session = self.deriving(sweep);
+        session.check_derived(sweep)?;
         let joined = joined(sweep, options);
         session.forecast_pairs(joined.iter().map(|of| (&of.variation.recipe, &of.source, of.ends)))
     }
@@ -74,6 +75,7 @@ impl Session {
     /// Encodes some pairs with all encoders of a sweep, and says how much of each other they know; the best first.
     pub fn probe(&self, sweep: &Sweep, options: ProbeOptions, device: DeviceChoice) -> Result<Vec<Probed>, Error> {
         let session = self.deriving(sweep);
+        session.check_derived(sweep)?;
         let device = device::open(device, false)?;
         let engine = Engine { device, seed: options.seed, stop: self.stop.clone() };
         let joined = joined(sweep, options);

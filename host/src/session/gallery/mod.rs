@@ -97,7 +97,9 @@ impl Model {
         columns: &GalleryColumns,
     ) -> Result<Added, Error> {
         // Others may write while this encodes.
-        let info = Gallery::open(gallery)?.info().clone();
+        let there = Gallery::open(gallery)?;
+        there.check_counted()?;
+        let info = there.info().clone();
         let GalleryInfo { origin, item_column, id_column, .. } = &info;
         origin.verify(&self.origin(&origin.tower)?)?;
         let metadata: Vec<String> = info.columns.iter().filter(|name| *name != ITEM).cloned().collect();

@@ -40,7 +40,11 @@ pub struct SweepPlan {
 impl Session {
     /// What a sweep into `out` will do. All recipes are checked against data and encoders before anything is sent.
     pub fn plan_sweep(&self, sweep: &Sweep, out: &Path) -> Result<SweepPlan, Error> {
+        if out.is_file() {
+            return Err(RunError::NoFolder { path: out.to_owned(), made: true }.into());
+        }
         let session = self.deriving(sweep);
+        session.check_derived(sweep)?;
         let mut seconds = Some(0.0);
         let mut recipes: Vec<&Recipe> = Vec::new();
         let jobs = job::jobs(sweep, out)?;
@@ -80,6 +84,26 @@ impl Session {
                 ..Self::with_encoders(self.shared.setup.clone(), derived)
             },
         }
+    }
+
+    /// Refuses secrets among what is varied: values stand in names of runs and in tables.
+    pub(super) fn check_derived(&self, sweep: &Sweep) -> Result<(), Error> {
+        let plugins = self.plugins()?;
+        for DerivedEncoder { base, changes, .. } in sweep.variations.iter().flat_map(|variation| &variation.encoders) {
+            let Ok(entry) = plugins.config.encoder(base) else { continue };
+            let of = plugins.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);
+            let Some(Ok(plugin)) = of.map(|plugin| plugins.load(plugin)) else { continue };
+            let is_secret =
+                |key: &&String| plugin.info.options.iter().any(|option| option.secret && option.key == **key);
+            if let Some(key) = changes.keys().find(is_secret) {
+                let message = format!(
+                    "`{key}` of encoder `{base}` is a secret, and what a sweep varies stands in its tables: write an \
+                     encoder for each in plugins.toml, and vary those"
+                );
+                return Err(sweep.file.error_at(&["encoder", base, key], message).into());
+            }
+        }
+        Ok(())
     }
 
     /// Fits a job unless it is done, and judges it.
@@ -170,7 +194,8 @@ impl SweepPlan {
 fn is_of_fit(error: &Error) -> bool {
     match error {
         Error::Fit(_) | Error::Train(_) | Error::Resumable(_) | Error::Size { .. } => true,
-        Error::NoPair { .. } | Error::Device(_) => true,
+        Error::NoPair { .. } | Error::Device(_) | Error::Data(_) | Error::TestElsewhere { .. } => true,
+        Error::Run(RunError::Corrupt { .. } | RunError::Incomplete { .. } | RunError::Changed { .. }) => true,
         _ => false,
     }
 }
