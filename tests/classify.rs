@@ -77,7 +77,7 @@ fn items_are_of_the_nearest_class() {
 
     // The other way: texts, by files that stand for the classes.
     let mut shown = "label\tfile\n".to_owned();
-    (14..20)
+    (0..20)
         .for_each(|class| writeln!(shown, "w{class}\tfiles/{class}.png\nw{class}\tfiles/{}.png", class + 20).unwrap());
     place.write("shown.tsv", shown);
     place.write(

@@ -114,7 +114,7 @@ fn a_mistake_in_a_recipe_says_what_to_do() {
     place.run("train fusion.toml --out file").fails(1, "file is a file, and a run is a folder; name another one");
     place
         .run("eval fusion.toml")
-        .fails(1, "fusion.toml is a file, and a run is a folder; name one that `fusemix train");
+        .fails(3, "fusion.toml is a file, and a run is a folder; name one that `fusemix train");
     place.run("plugins --plugins none.toml").fails(3, "`fusemix plugins init` makes one");
     assert_eq!(place.run("plugins init --plugins new.toml").code, 0);
     assert!(place.run("plugins --plugins new.toml").stdout.contains("candle-text"));

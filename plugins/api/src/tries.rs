@@ -16,7 +16,7 @@ const ANSWERS: [u32; 2] = [3, 5];
 const GONE: u32 = 3;
 /// The tries of an answer that cannot be used while no request of that many items has been answered well: of several
 /// items, and of one, which would be blamed for it.
-const UNPROVEN: [u32; 2] = [2, 4];
+const UNPROVEN: [u32; 2] = [2, 3];
 
 /// The reason why some inputs have no vectors.
 #[derive(Clone, Debug, PartialEq)]
