@@ -13,7 +13,7 @@ pub(super) enum Archive {
     /// A tar archive: a member is a file in it.
     Tar(Shard),
     /// A column of bytes in a Parquet file: a member is a row.
-    Parquet(BytesColumn),
+    Parquet(Box<BytesColumn>),
 }
 
 /// The place of a member.

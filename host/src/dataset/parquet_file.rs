@@ -59,7 +59,7 @@ fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, Da
             // The path of a struct is a text.
             projected.extend(of().filter(|&leaf| schema.column(leaf).name() == "path"));
             let column = BytesColumn::new(path, name, metadata.clone(), of().collect());
-            uses.push((name.clone(), Use::Members(Arc::new(Archive::Parquet(column)))));
+            uses.push((name.clone(), Use::Members(Arc::new(Archive::Parquet(Box::new(column))))));
         } else {
             left_out.push(format!("`{name}`"));
         }

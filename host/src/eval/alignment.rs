@@ -149,10 +149,7 @@ mod tests {
         // Wide latents of few items are alike in the biased form.
         assert!(unrelated.cka.abs() < 0.02, "{unrelated:?}");
         assert!((unrelated.chance - 100.0 * 10.0 / 600.0).abs() < 1e-9);
-        assert!(
-            unrelated.neighbours.low < unrelated.chance && unrelated.chance < unrelated.neighbours.high,
-            "{unrelated:?}"
-        );
+        assert!((unrelated.neighbours.mean - unrelated.chance).abs() < 1.0, "{unrelated:?}");
     }
 
     #[test]

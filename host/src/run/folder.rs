@@ -99,9 +99,6 @@ impl RunFolder {
             _ => RunError::Read { path: info.clone(), cause },
         })?;
         let read = serde_json::from_slice(&bytes).map_err(|cause| RunError::Corrupt { path: info, cause })?;
-        if let Some(name) = [RECIPE, ADAPTERS].into_iter().find(|name| !made.join(name).exists()) {
-            return Err(RunError::Incomplete { path: path.to_owned(), name });
-        }
         if let Some(new) = replace::unfinished(&named(path), is_run).filter(|_| !is_locked(&named(path))) {
             let (new, path) = (new.display(), path.display());
             tracing::warn!(
@@ -110,6 +107,14 @@ impl RunFolder {
             );
         }
         Ok((Self { path: path.to_owned(), made, _lock: None }, read))
+    }
+
+    /// An error if a file is missing that every finished run has.
+    pub fn check_whole(&self) -> Result<(), RunError> {
+        match [RECIPE, ADAPTERS].into_iter().find(|name| !self.made.join(name).exists()) {
+            Some(name) => Err(RunError::Incomplete { path: self.path.clone(), name }),
+            None => Ok(()),
+        }
     }
 
     /// Marks the run as finished, and replaces the previous run.

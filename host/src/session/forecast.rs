@@ -31,6 +31,9 @@ pub struct ColumnForecast {
     pub forecast: Forecast,
 }
 
+/// Items that are sent, and their cost where the encoders have prices.
+pub type ItemsForecast = (usize, Option<f64>);
+
 /// The columns that a use-case encodes, each once.
 struct Columns<'a> {
     towers: Towers<'a>,
@@ -150,7 +153,7 @@ impl Model {
     }
 
     /// The number of items that [`Model::embed`] would send, and their cost where the encoders have prices.
-    pub fn forecast_items(&self, tower: &str, items: &[Item<'_>]) -> Result<(usize, Option<f64>), Error> {
+    pub fn forecast_items(&self, tower: &str, items: &[Item<'_>]) -> Result<ItemsForecast, Error> {
         let (mut sent, mut cost) = (0, None);
         for encoder in self.towers().encoders(self.tower(tower)?)? {
             let (new, price) = self.session.unknown(&encoder, items)?;

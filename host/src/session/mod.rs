@@ -51,7 +51,7 @@ pub use error::Error;
 pub use evaluate::{BetweenTowers, Evaluation};
 pub use event::{Blind, Event, Watcher};
 pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
-pub use forecast::ColumnForecast;
+pub use forecast::{ColumnForecast, ItemsForecast};
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
 pub use probe::{ProbeOptions, Probed, ProbedTower};

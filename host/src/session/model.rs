@@ -26,6 +26,7 @@ impl Session {
     /// Opens the run in `path`, to compute on `device`.
     pub fn model(&self, path: &Path, device: DeviceChoice) -> Result<Model, Error> {
         let (folder, info) = RunFolder::open(path)?;
+        folder.check_whole()?;
         let recipe = Recipe::read(&folder.recipe())?;
         if let Some(written) = &info.adapters
             && *written != digest_of(&folder)?

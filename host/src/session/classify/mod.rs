@@ -9,7 +9,7 @@ use super::{Error, Event};
 use crate::dataset::{DataError, Dataset, Item, Source};
 use crate::eval::{Accuracy, Nearest, TOP};
 use crate::pairs::Side;
-use crate::session::forecast::ColumnForecast;
+use crate::session::forecast::{ColumnForecast, ItemsForecast};
 use crate::session::model::Model;
 use crate::space::unit;
 use crate::wording::count;
@@ -121,7 +121,7 @@ impl Model {
     pub fn forecast_classification(
         &self,
         options: &ClassifyOptions,
-    ) -> Result<(Vec<ColumnForecast>, (usize, Option<f64>)), Error> {
+    ) -> Result<(Vec<ColumnForecast>, ItemsForecast), Error> {
         let Setup { from, to, holds_files, column, classes, .. } = self.setup(options)?;
         let of_items = self.forecast_column(&self.recipe.towers[from].name, &options.data, Some(&column))?;
         let queries: Vec<Item<'_>> = classes.iter().flat_map(|class| class.queries(holds_files)).collect();

@@ -192,10 +192,16 @@ impl SweepPlan {
 
 /// True for an error of one fit, which says nothing about others.
 fn is_of_fit(error: &Error) -> bool {
-    match error {
-        Error::Fit(_) | Error::Train(_) | Error::Resumable(_) | Error::Size { .. } => true,
-        Error::NoPair { .. } | Error::Device(_) | Error::Data(_) | Error::TestElsewhere { .. } => true,
-        Error::Run(RunError::Corrupt { .. } | RunError::Incomplete { .. } | RunError::Changed { .. }) => true,
-        _ => false,
-    }
+    matches!(
+        error,
+        Error::Fit(_)
+            | Error::Train(_)
+            | Error::Resumable(_)
+            | Error::Size { .. }
+            | Error::NoPair { .. }
+            | Error::Device(_)
+            | Error::Data(_)
+            | Error::TestElsewhere { .. }
+            | Error::Run(RunError::Corrupt { .. } | RunError::Incomplete { .. } | RunError::Changed { .. })
+    )
 }
