@@ -38,7 +38,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
-/// Writes `path` whole, or not at all; a file that is there already is an error.
+/// Writes `path` whole, or not at all; a file that is there already is an error. The command line makes such files.
+#[cfg(feature = "cli")]
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
