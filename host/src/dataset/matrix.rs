@@ -36,7 +36,7 @@ pub struct Missing {
     pub empty: Vec<usize>,
     /// Rows with some value that is not finite, and the column of their first one.
     pub broken: Vec<(usize, usize)>,
-    /// Rows whose values are [`FAR`] times those of the usual row: one of them decides the mean and the deviation of
+    /// Rows whose values are a million times those of the usual row: one of them decides the mean and the deviation of
     /// all, and nothing can be learned from the others.
     pub far: Vec<usize>,
 }
