@@ -234,6 +234,12 @@ impl<'a> Column<'a> {
         (0..self.len()).map(|row| self.text(row)).collect()
     }
 
+    /// The cells that are text and not empty, with their rows from 0.
+    pub fn texts(&self) -> Vec<(usize, &'a str)> {
+        let text = |row| Some((row, self.text(row).ok().filter(|text| !text.is_empty())?));
+        (0..self.len()).filter_map(text).collect()
+    }
+
     /// The cell of row `index` as text.
     pub fn text(&self, index: usize) -> Result<&'a str, DataError> {
         std::str::from_utf8(self.cell(index)).map_err(|error| DataError::NotUtf8 {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::error::RunError;
 use super::info::RunInfo;
+use super::lock::{is_locked, locked};
 use super::names::{self, ADAPTERS, CHECKPOINT, CHOICE, INFO, METRICS, RECIPE, RESOLVED, SEEN};
 use super::replace;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::Checkpoints;
 use crate::regular;
-use crate::whole_file::{self, beside, holds_this_process, named};
+use crate::whole_file::{self, holds_this_process, named};
 
 /// What a gallery has, and no run.
 const GALLERY: &str = "gallery.json";
@@ -176,41 +177,14 @@ impl RunFolder {
     }
 }
 
-/// What the name of a lock has after that of its run.
-const LOCK: &str = ".lock";
-
-fn is_run(folder: &Path) -> bool {
+pub(super) fn is_run(folder: &Path) -> bool {
     folder.join(INFO).exists()
-}
-
-/// True if a process trains into `path`.
-fn is_locked(path: &Path) -> bool {
-    let lock = fs::File::open(beside(path, LOCK));
-    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
-}
-
-/// The right to train into `path`: what was stopped there before is completed, or taken back.
-fn locked(path: &Path) -> Result<(PathBuf, PathLock), RunError> {
-    let path = named(path);
-    if path.is_file() {
-        return Err(RunError::NoFolder { path, made: true });
-    }
-    if path.is_symlink() && !path.exists() {
-        return Err(RunError::Dangling { path });
-    }
-    let write = |cause| RunError::Write { path: path.clone(), cause };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(write)?;
-    }
-    let lock = PathLock::take(beside(&path, LOCK)).map_err(write)?;
-    let lock = lock.ok_or_else(|| RunError::InUse { path: path.clone() })?;
-    replace::recover(&path, is_run).map_err(write)?;
-    Ok((path, lock))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::whole_file::beside;
 
     fn info(seed: u64) -> RunInfo {
         RunInfo {

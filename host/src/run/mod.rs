@@ -11,6 +11,7 @@
 mod error;
 mod folder;
 mod info;
+mod lock;
 mod metrics;
 mod names;
 mod replace;

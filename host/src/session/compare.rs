@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::evaluate::Tested;
 use super::model::Model;
 use super::{Error, Session};
-use crate::config::PairEnd;
+use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::eval::{Interval, Ranking, Retrieval, Sample};
@@ -131,15 +131,20 @@ pub(super) fn check_distinct(runs: &[PathBuf]) -> Result<(), Error> {
 }
 
 impl Model {
-    /// The test files of the recipe, each once.
-    pub(super) fn test_files(&self) -> Vec<Source> {
+    /// The files of the recipe's pair sets that `of` picks, each once.
+    pub(super) fn files<'a>(&'a self, of: impl Fn(&'a PairsEntry) -> Option<&'a Source>) -> Vec<Source> {
         let mut files: Vec<Source> = Vec::new();
-        for file in self.recipe.pairs.iter().filter_map(|entry| Some(entry.test.as_ref()?.with_columns(Vec::new()))) {
+        for file in self.recipe.pairs.iter().filter_map(|entry| Some(of(entry)?.with_columns(Vec::new()))) {
             if !files.contains(&file) {
                 files.push(file);
             }
         }
         files
+    }
+
+    /// The test files of the recipe, each once.
+    pub(super) fn test_files(&self) -> Vec<Source> {
+        self.files(|entry| entry.test.as_ref())
     }
 
     fn has_tower(&self, name: &str) -> bool {

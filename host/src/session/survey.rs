@@ -239,14 +239,14 @@ impl Session {
         items.sort_unstable();
         let (mut same, mut near) = (Vec::new(), Vec::new());
         if let (Some(captions), Some(known)) = (opened.captions()?, other.captions()?) {
-            let known = texts(known);
+            let known = known.texts();
             let mut rows: HashMap<&str, usize> = HashMap::new();
             for (row, text) in &known {
                 rows.entry(text).or_insert(*row);
             }
             let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
             let mut told = HashSet::new();
-            for (row, text) in texts(captions) {
+            for (row, text) in captions.texts() {
                 if !told.insert(text) {
                     continue;
                 }
@@ -262,12 +262,6 @@ impl Session {
         }
         Ok(Common { file: source.path.clone(), items, captions: same, near })
     }
-}
-
-/// The cells of a column that are texts and not empty, with their rows.
-fn texts(column: Column<'_>) -> Vec<(usize, &str)> {
-    let text = |row| Some((row, column.text(row).ok().filter(|text| !text.is_empty())?));
-    (0..column.len()).filter_map(text).collect()
 }
 
 /// The first row of each item, by its name.

@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 use crate::body::{self, FACTS, Most, chain};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::said::{Allowance, PATIENCE, Refusal, asked, is_of_model, is_used_up, refusal, words};
+use crate::said::{Allowance, PATIENCE, Refusal, asked, is_used_up, refusal, words};
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::tls;
+use crate::unknown_model::is_of_model;
 
 /// The response.
 pub(crate) struct Reply {

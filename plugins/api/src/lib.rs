@@ -146,3 +146,4 @@ impl Api {
 
 #[cfg(test)]
 mod tests;
+mod unknown_model;

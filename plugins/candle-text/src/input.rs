@@ -10,6 +10,7 @@ use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
+use crate::settings;
 use crate::tokenizer::{self, Opened};
 
 /// Tokens of a batch on the CPU: a batch's hidden states stay in a core's cache, and its products are large enough.
@@ -134,7 +135,7 @@ fn max_length(
             .key("max_length")),
         };
     }
-    let tokenizer = source.json(tokenizer::CONFIG)?.unwrap_or_default();
+    let tokenizer = source.json(settings::CONFIG)?.unwrap_or_default();
     // Tokenizers without a limit say 1e30, which is no whole number.
     let limits = [checkpoint.max_seq_length, tokenizer["model_max_length"].as_u64()];
     let limit = limits.into_iter().flatten().find(|&length| length > special as u64);

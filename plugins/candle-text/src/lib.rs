@@ -5,6 +5,7 @@ mod model;
 mod pooling;
 mod prompt;
 mod sentence_transformers;
+mod settings;
 mod tokenizer;
 
 use candle_core::{DType, Device, Tensor, bail};
@@ -77,7 +78,7 @@ impl Encoder for CandleText {
             ("config", candle_kit::digest(&[source.file("config.json")?])?),
             ("tokenizer", candle_kit::digest(&[source.file("tokenizer.json")?])?),
         ];
-        if let Some(settings) = source.optional(tokenizer::CONFIG)? {
+        if let Some(settings) = source.optional(settings::CONFIG)? {
             digests.push(("tokenizer_config", candle_kit::digest(&[settings])?));
         }
         let (name, cut) = (source.name().to_owned(), input.max_length());

@@ -2,7 +2,7 @@
 //! `AutoTokenizer` reads them. Its classes build most parts anew from their settings, whatever tokenizer.json says.
 
 use candle_kit::{Source, checkpoint::unreadable};
-use fusemix_sdk::{Error, tracing};
+use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -11,14 +11,9 @@ use tokenizers::{
     AddedToken, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TruncationDirection,
 };
 
+use crate::settings::{CONFIG, ROLES, Settings};
+
 const FILE: &str = "tokenizer.json";
-pub(crate) const CONFIG: &str = "tokenizer_config.json";
-/// Older files with what the settings say now.
-const ROLES_FILE: &str = "special_tokens_map.json";
-const ADDED_FILE: &str = "added_tokens.json";
-const DECODER: &str = "added_tokens_decoder";
-/// The keys of tokens with a role.
-const ROLES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The classes of transformers that are followed.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,7 +52,7 @@ impl Class {
             "modernbert" => return Ok(Self::Plain),
             _ => Self::Plain,
         };
-        let Some(name) = settings.settings["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str()) else {
+        let Some(name) = settings.values["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str()) else {
             return Ok(own);
         };
         let known = Self::NAMES.iter().find(|(known, _)| *known == name.strip_suffix("Fast").unwrap_or(name));
@@ -112,113 +107,6 @@ impl Class {
     }
 }
 
-/// The content of tokenizer_config.json, and of the older files where it leaves room for them.
-struct Settings {
-    settings: Value,
-    /// True if they list all added tokens, so that tokenizer.json's do not count.
-    whole: bool,
-}
-
-/// The content of a file that newer checkpoints do without, and that older programs did not cache.
-fn older(source: &Source, name: &str) -> Result<Option<Value>, Error> {
-    if source.knows(name)? {
-        return source.json(name);
-    }
-    tracing::warn!("{}: {name} is not cached; it may name other tokens", source.name());
-    Ok(None)
-}
-
-impl Settings {
-    /// Settings that list the added tokens are whole. Others are overruled by special_tokens_map.json, and completed by
-    /// added_tokens.json, whose numbers `known` may have given to other tokens.
-    fn read(source: &Source, known: &BTreeMap<u32, AddedToken>) -> Result<Self, Error> {
-        let mut settings = source.json(CONFIG)?.unwrap_or_default();
-        if !settings.is_object() {
-            settings = json!({});
-        }
-        if settings.get(DECODER).is_some() {
-            return Ok(Self { settings, whole: true });
-        }
-        for (key, value) in older(source, ROLES_FILE)?.as_ref().and_then(Value::as_object).into_iter().flatten() {
-            match (settings[key].as_array_mut(), value.as_array()) {
-                (Some(own), Some(more)) if key == "extra_special_tokens" => own.extend(more.iter().cloned()),
-                _ => settings[key] = value.clone(),
-            }
-        }
-        let mut settings = Self { settings, whole: false };
-        let added = older(source, ADDED_FILE)?;
-        let added = added.as_ref().and_then(Value::as_object).into_iter().flatten();
-        let named = ROLES.iter().map(|role| &settings.settings[*role]);
-        let named = named.chain(settings.settings["extra_special_tokens"].as_array().into_iter().flatten());
-        let special: Vec<String> = named.filter_map(|value| Some(token(value, true)?.content)).collect();
-        let decoder: serde_json::Map<String, Value> = added
-            .filter_map(|(content, id)| Some((content, id.as_u64()?)))
-            .filter(|(_, id)| !u32::try_from(*id).is_ok_and(|id| known.contains_key(&id)))
-            .map(|(content, id)| {
-                let special = special.contains(content);
-                (id.to_string(), json!({"content": content, "special": special, "normalized": !special}))
-            })
-            .collect();
-        settings.settings[DECODER] = decoder.into();
-        Ok(settings)
-    }
-
-    fn is_on(&self, key: &str, default: bool) -> bool {
-        self.settings[key].as_bool().unwrap_or(default)
-    }
-
-    /// The token of a role, with its manners: a text, or an object with its content.
-    fn token(&self, role: &str, class: Class) -> Option<AddedToken> {
-        match self.settings.get(role) {
-            Some(value) => token(value, true),
-            None => {
-                let own = class.tokens().iter().find(|(known, _)| *known == role);
-                own.map(|(_, content)| AddedToken::from(*content, true))
-            }
-        }
-    }
-
-    /// Tokens that are special without one of the roles, or with one that only their model knows.
-    fn others(&self) -> Vec<AddedToken> {
-        let own = self.settings.as_object().into_iter().flatten();
-        let own = own.filter(|(key, value)| {
-            key.ends_with("_token")
-                && !ROLES.contains(&key.as_str())
-                && (value.is_string() || value["__type"].is_string())
-        });
-        let several = ["additional_special_tokens", "extra_special_tokens"].map(|key| &self.settings[key]);
-        let values = several.into_iter().flat_map(|value| match value {
-            Value::Array(tokens) => tokens.iter().collect(),
-            Value::Object(tokens) => tokens.values().collect(),
-            _ => Vec::new(),
-        });
-        own.map(|(_, value)| value).chain(values).filter_map(|value| token(value, true)).collect()
-    }
-
-    /// `added_tokens_decoder`, by number.
-    fn added(&self) -> Vec<AddedToken> {
-        let tokens = self.settings[DECODER].as_object().into_iter().flatten();
-        let mut tokens: Vec<(u32, AddedToken)> =
-            tokens.filter_map(|(id, value)| Some((id.parse().ok()?, token(value, false)?))).collect();
-        tokens.sort_by_key(|(id, _)| *id);
-        tokens.into_iter().map(|(_, token)| token).collect()
-    }
-}
-
-/// A token as these files have it.
-fn token(value: &Value, special: bool) -> Option<AddedToken> {
-    if let Some(content) = value.as_str() {
-        return Some(AddedToken::from(content, special));
-    }
-    let is = |key: &str| value[key].as_bool().unwrap_or(false);
-    let token = AddedToken::from(value["content"].as_str()?, special || is("special"));
-    let token = token.single_word(is("single_word")).lstrip(is("lstrip")).rstrip(is("rstrip"));
-    Some(match value["normalized"].as_bool() {
-        Some(normalized) => token.normalized(normalized),
-        None => token,
-    })
-}
-
 /// A tokenizer without padding and truncation.
 pub(crate) struct Opened {
     pub(crate) tokenizer: Tokenizer,
@@ -238,7 +126,7 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     let class = Class::choose(&settings, &model, source)?;
     let class = if class.fits(tokenizer.get_model()) { class } else { Class::Plain };
     tokenizer.with_padding(None);
-    let side = match (settings.settings["truncation_side"].as_str(), tokenizer.get_truncation()) {
+    let side = match (settings.values["truncation_side"].as_str(), tokenizer.get_truncation()) {
         (None, Some(own)) => own.direction,
         (None | Some("right"), _) => TruncationDirection::Right,
         (Some("left"), _) => TruncationDirection::Left,
@@ -292,7 +180,7 @@ fn apply(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokeni
                 "type": "BertNormalizer",
                 "clean_text": true,
                 "handle_chinese_chars": settings.is_on("tokenize_chinese_chars", true),
-                "strip_accents": settings.settings["strip_accents"].as_bool(),
+                "strip_accents": settings.values["strip_accents"].as_bool(),
                 "lowercase": settings.is_on("do_lower_case", true),
             });
             tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;
@@ -332,7 +220,7 @@ fn apply(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokeni
 
 /// Adds the tokens that tokenizer.json lacks, and those that it has with other manners.
 fn add(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
-    let unknown = settings.token("unk_token", class).map(|token| token.content);
+    let unknown = settings.token("unk_token", class.tokens()).map(|token| token.content);
     let rebuilt = match (tokenizer.get_model(), unknown) {
         (ModelWrapper::WordPiece(model), Some(unknown)) if class != Class::Plain && model.unk_token != unknown => {
             let mut model = model.clone();
@@ -350,7 +238,7 @@ fn add(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenize
             false => tokenizer.add_tokens([token])?,
         };
     }
-    let named = ROLES.iter().filter_map(|role| settings.token(role, class)).chain(settings.others());
+    let named = ROLES.iter().filter_map(|role| settings.token(role, class.tokens())).chain(settings.others());
     for token in named {
         let known = tokenizer.get_added_tokens_decoder();
         if !known.values().any(|known| known.content == token.content) {
@@ -368,7 +256,7 @@ fn frame(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokeni
         Class::Qwen2 | Class::Plain => return Ok(()),
     };
     let token = |role: &str| {
-        let content = settings.token(role, class)?.content;
+        let content = settings.token(role, class.tokens())?.content;
         Some((tokenizer.token_to_id(&content)?, content))
     };
     let (Some((first_id, first)), Some((last_id, last))) = (token(first), token(last)) else { return Ok(()) };

@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::options::Options;
+use super::resolved::Options;
 use crate::latents::{Latents, magnitude};
 
 /// The change of latents in training.
@@ -25,6 +25,17 @@ pub enum Augment {
     Quantise,
     /// A random subspace is left out, another one in each step.
     Project,
+}
+
+/// The unit with its own mixing weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixup {
+    /// Each step, as in the reference implementation.
+    Batch,
+    /// Each mixed pair: equally good in our measurements.
+    #[default]
+    Pair,
 }
 
 impl Augment {

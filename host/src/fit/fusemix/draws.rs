@@ -6,8 +6,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
-use super::options::{Mixup, Options};
+use super::augment::Mixup;
 use super::pass::Batch;
+use super::resolved::Options;
 use super::sizes::{LEAST_ALPHA, Size};
 
 /// The pairs of one step.

@@ -8,7 +8,7 @@ use std::thread;
 use super::augment::Change;
 use super::draws::Draw;
 use super::memory::Plan;
-use super::options::Options;
+use super::resolved::Options;
 use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{Mix, mixed};
 use crate::latents::Latents;

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use super::augment::Augment;
 use super::error::OptionError;
 use super::objective::{Loss, TargetKind};
-use super::options::{MOST_BLOCKS, MOST_EPOCHS, Options};
+use super::options::{MOST_BLOCKS, MOST_EPOCHS};
+use super::resolved::Options;
 use super::tiles::TILE;
 
 /// The temperatures of what is no logit that is learned.

@@ -2,7 +2,7 @@
 
 use super::draws::Draw;
 use super::objective::TargetKind;
-use super::options::Options;
+use super::resolved::Options;
 use super::targets::Items;
 use super::tiles::Part;
 use crate::device::{Buffer, Device, Slice};

@@ -1,6 +1,6 @@
 //! The factor of all gradients: the scale that brings those of f16 into its range, and clipping.
 
-use super::options::Options;
+use super::resolved::Options;
 use crate::device::{Buffer, Device, DeviceError, Slice};
 use crate::kernels::{ClipFactor, Format, LossScale, SquareSums};
 use crate::nn::Parameter;

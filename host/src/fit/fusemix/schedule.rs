@@ -1,6 +1,6 @@
 //! The learning rate: linear warm-up over the first steps, then a half-cosine decay, epoch by epoch.
 
-use super::options::Options;
+use super::resolved::Options;
 
 /// The learning rate of step `step` in epoch `epoch`, both from 0.
 pub(super) fn learning_rate(options: &Options, step: usize, epoch: usize) -> f32 {

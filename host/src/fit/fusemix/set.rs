@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::draws::{Deck, Draw};
 use super::feed::{Feed, Feeds};
 use super::objective::Captions;
-use super::options::Options;
+use super::resolved::Options;
 use super::sizes::Size;
 use super::start::Begun;
 use super::targets::Items;

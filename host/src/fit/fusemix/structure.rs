@@ -5,8 +5,8 @@
 //! neighbourhood among the latents and that among the embeddings; rows are centred within the batch, and of length 1.
 
 use super::centred::CentredRows;
-use super::options::Options;
 use super::pass::Pass;
+use super::resolved::Options;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::kernels::{AddLoss, Divergence, DivergenceGradient, LogSums, Precision, RowSums, WithoutOwn};

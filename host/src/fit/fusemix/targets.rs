@@ -7,7 +7,7 @@ use super::centred::CentredRows;
 use super::draws::Draw;
 use super::mask::Mask;
 use super::objective::{Loss, TargetKind};
-use super::options::Options;
+use super::resolved::Options;
 use super::tiles::{Part, parts};
 use crate::device::{Buffer, Device, Slice};
 use crate::fit::PairSet;

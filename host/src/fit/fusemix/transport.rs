@@ -2,8 +2,8 @@
 //! of a teacher (KLOT of SOTAlign, arXiv 2602.23353; see `kernels/transport.rs`).
 
 use super::draws::Draw;
-use super::options::Options;
 use super::pass::{Batch, Pass};
+use super::resolved::Options;
 use super::tiles::Part;
 use super::unpaired::Pool;
 use crate::device::{Buffer, Device, Slice};

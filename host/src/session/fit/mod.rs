@@ -1,6 +1,7 @@
 //! Fitting a recipe: encode missing items, then make a space by the recipe's method.
 
 mod as_is;
+mod estimate;
 mod kept;
 mod near;
 mod options;

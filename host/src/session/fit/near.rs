@@ -1,7 +1,7 @@
 //! Captions to hold out that are nearly those trained on: by their words, where contents differ.
 
 use crate::config::PairEnd;
-use crate::dataset::{Column, Dataset, NearTexts};
+use crate::dataset::{Dataset, NearTexts};
 use crate::session::Error;
 use crate::session::towers::Towers;
 use crate::wording::{count, short_path};
@@ -21,11 +21,11 @@ pub(super) fn warn_of_near(
         if held_out.is_empty() || train.len() > MOST || towers.modality(end.tower)?.as_deref() != Some("text") {
             continue;
         }
-        let known = texts(train.column(&end.column)?);
+        let known = train.column(&end.column)?.texts();
         let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
         for file in held_out {
             let Dataset::Table(table) = file else { continue };
-            let held = texts(table.column(&end.column)?);
+            let held = table.column(&end.column)?.texts();
             let mut near = held.iter().filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
             let Some((row, text, like)) = near.next() else { continue };
             let (path, all) = (short_path(table.path()), count(held.len(), "caption"));
@@ -41,12 +41,4 @@ pub(super) fn warn_of_near(
         }
     }
     Ok(())
-}
-
-/// The texts of a column, with their rows.
-fn texts(column: Column<'_>) -> Vec<(usize, &str)> {
-    (0..column.len())
-        .filter_map(|row| Some((row, column.text(row).ok()?)))
-        .filter(|(_, text)| !text.is_empty())
-        .collect()
 }

@@ -12,27 +12,27 @@ use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource
 use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
-use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Problem, Setting};
+use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
 use crate::run::{Seen, TowerInfo};
-use crate::space::{AdapterKind, Inlet};
+use crate::space::AdapterKind;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
     pub(super) recipe: &'a Recipe,
     pub(super) options: MethodOptions,
     pub(super) hubs: Hubs,
-    files: Vec<PairFiles>,
+    pub(super) files: Vec<PairFiles>,
     /// Of each `[[unpaired]]`.
     unpaired: Vec<Dataset>,
 }
 
 /// The files of a pair set, with the columns that they must have.
-struct PairFiles {
+pub(super) struct PairFiles {
     train: Dataset,
     /// Rows of `train`.
-    rows: usize,
+    pub(super) rows: usize,
     validation: Option<Dataset>,
     test: Option<Dataset>,
 }
@@ -66,26 +66,6 @@ fn at(recipe: &Recipe, keys: [&str; 3], error: DataError) -> Error {
             recipe.file.error_at(place, error.to_string()).into()
         }
         error => error.into(),
-    }
-}
-
-/// Latents of which only the number is known yet.
-struct Counted {
-    rows: usize,
-    width: usize,
-}
-
-impl Latents for Counted {
-    fn len(&self) -> usize {
-        self.rows
-    }
-
-    fn width(&self) -> usize {
-        self.width
-    }
-
-    fn copy_row(&self, _: usize, out: &mut [f32]) {
-        out.fill(0.0);
     }
 }
 
@@ -154,37 +134,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The seconds that a fit takes on two cores, or its budget if the method is chosen; none while an encoder does not
-    /// tell the width of its latents.
-    pub(in crate::session) fn seconds(&self, towers: &Towers<'_>) -> Result<Option<f64>, Error> {
-        let mut inlets = Vec::new();
-        for (at, tower) in self.recipe.towers.iter().enumerate() {
-            let Some(width) = towers.described_width(at)? else { return Ok(None) };
-            inlets.push(Inlet { name: tower.name.clone(), width });
-        }
-        let sets = self.recipe.pairs.iter().zip(&self.files).map(|(entry, files)| {
-            let towers = entry.ends.each_ref().map(|end| end.tower);
-            let latents = towers
-                .map(|tower| Arc::new(Counted { rows: files.rows, width: inlets[tower].width }) as Arc<dyn Latents>);
-            PairSet {
-                towers,
-                latents,
-                weight: entry.weight,
-                items: Some([0, 1].map(|_| (0..files.rows as u32).collect())),
-            }
-        });
-        let sets: Vec<PairSet> = sets.collect();
-        let problem = Problem { towers: &inlets, fixed: &self.fixed(), sets: &sets, stop: &|| false };
-        let of = |setting: &Setting| setting.demand(&problem).seconds;
-        Ok(Some(match &self.options {
-            MethodOptions::Fusemix(options) => of(&Setting::Fusemix(options.clone())),
-            MethodOptions::Set(setting) => of(setting),
-            MethodOptions::Joint(parts) => parts.iter().map(of).sum(),
-            MethodOptions::Auto(options) => options.budget.unwrap_or_default().0,
-            MethodOptions::Nothing => 0.0,
-        }))
-    }
-
     /// Checks that all towers' latents are of one width, as far as encoders tell it.
     fn check_one_space(&self, towers: &Towers<'_>) -> Result<(), Error> {
         let mut known: Option<(&str, usize)> = None;
@@ -195,11 +144,8 @@ impl<'a> Plan<'a> {
                 Some((first, other)) if other != width => {
                     let (first, second) = (first.to_owned(), tower.name.clone());
                     let error = FitError::Widths { first, second, width: other, other: width };
-                    return Err(self
-                        .recipe
-                        .file
-                        .error_at(&["tower", &tower.name, "adapter"], error.to_string())
-                        .into());
+                    let file = &self.recipe.file;
+                    return Err(file.error_at(&["tower", &tower.name, "adapter"], error.to_string()).into());
                 }
                 _ => known = Some((&tower.name, width)),
             }

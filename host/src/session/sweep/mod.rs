@@ -11,7 +11,7 @@ use super::forecast::ColumnForecast;
 use super::towers::Towers;
 use super::{Error, Event, Session, encode};
 use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep};
-use crate::dataset::{Dataset, Source};
+use crate::dataset::Dataset;
 use crate::device::DeviceChoice;
 use crate::encode::Wanted;
 use crate::fit::fusemix::{CheckpointError, TrainError};
@@ -125,31 +125,21 @@ impl Session {
             },
             State::Finished => {}
         }
-        match self.judge_run(job, recipe, on, device) {
+        match self.judge_run(job, on, device) {
             // Made with an encoder that plugins.toml now sets up otherwise.
             Err(Error::Run(RunError::OtherEncoder { .. } | RunError::OtherLatents { .. })) => {
                 fit(Existing::Overwrite)?;
-                self.judge_run(job, recipe, on, device)
+                self.judge_run(job, on, device)
             }
             judged => judged,
         }
     }
 
-    fn judge_run(&self, job: &Job, recipe: &Recipe, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
+    fn judge_run(&self, job: &Job, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
         let model = self.model(&job.run, device)?;
-        let files: Vec<Source> = match on {
+        let files = match on {
             Pairs::Test => Vec::new(),
-            Pairs::Validation => {
-                let mut files = Vec::new();
-                for file in
-                    recipe.pairs.iter().filter_map(|entry| Some(entry.validation.as_ref()?.with_columns(vec![])))
-                {
-                    if !files.contains(&file) {
-                        files.push(file);
-                    }
-                }
-                files
-            }
+            Pairs::Validation => model.files(|entry| entry.validation.as_ref()),
         };
         let judged = model.judge(&files, None)?;
         let method = model.info().method.name().to_owned();

@@ -1,5 +1,9 @@
 //! A sweep: a recipe in which values may be lists, each of which is varied, and the recipes that come of it.
 
+mod axes;
+mod derived;
+mod variants;
+
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
@@ -7,6 +11,12 @@ use super::recipe::Recipe;
 use super::toml_file::{ConfigError, TomlFile};
 use super::tower::TowerEntry;
 use crate::wording::suggest;
+
+pub use derived::DerivedEncoder;
+
+use axes::{found, names, product, shown};
+use derived::{derived, has};
+use variants::{VARIANT, merge, variants};
 
 /// A sweep as read.
 #[derive(Clone, Debug)]
@@ -65,17 +75,6 @@ pub struct Variation {
     pub encoders: Vec<DerivedEncoder>,
 }
 
-/// An encoder of plugins.toml with other values for some of its keys.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DerivedEncoder {
-    /// The encoder in plugins.toml.
-    pub base: String,
-    /// Its own name, with the values.
-    pub name: String,
-    /// The values.
-    pub changes: toml::Table,
-}
-
 /// The most variations of a sweep.
 const MOST: usize = 10_000;
 
@@ -83,8 +82,6 @@ const MOST: usize = 10_000;
 const SEEDS: &str = "seeds";
 const BASELINE: &str = "baseline";
 const ON: &str = "on";
-const VARIANT: &str = "variant";
-const NAME: &str = "name";
 const ENCODER: &str = "encoder";
 
 impl Sweep {
@@ -185,47 +182,6 @@ impl Sweep {
     }
 }
 
-/// The encoders that `[encoder.NAME]` of a recipe's document changes; towers that have them get the changed ones.
-fn derived(file: &TomlFile, document: &mut toml::Value) -> Result<Vec<DerivedEncoder>, ConfigError> {
-    let Some(document) = document.as_table_mut() else { return Ok(Vec::new()) };
-    let Some(changes) = document.remove(ENCODER) else { return Ok(Vec::new()) };
-    let wrong = |name: &str| {
-        let message = format!("`encoder.{name}` of a sweep must be a table with keys of that encoder");
-        file.error_at(&[ENCODER, name], message)
-    };
-    let toml::Value::Table(changes) = changes else { return Err(wrong("NAME")) };
-    let mut all = Vec::new();
-    for (base, changes) in changes {
-        let toml::Value::Table(changes) = changes else { return Err(wrong(&base)) };
-        let values = changes.iter().map(|(key, value)| format!("{key}={}", shown(value)));
-        let name = [base.clone()].into_iter().chain(values).collect::<Vec<_>>().join(" ");
-        let mut is_used = false;
-        let towers = document.get_mut("tower").and_then(toml::Value::as_table_mut);
-        for (_, tower) in towers.into_iter().flatten() {
-            let Some(tower) = tower.as_table_mut() else { continue };
-            for (_, value) in tower.iter_mut().filter(|(key, _)| key.starts_with(ENCODER)) {
-                let places = match value {
-                    toml::Value::Array(list) => list.iter_mut().collect(),
-                    value => vec![value],
-                };
-                for place in places.into_iter().filter(|place| place.as_str() == Some(&base)) {
-                    *place = name.clone().into();
-                    is_used = true;
-                }
-            }
-        }
-        if is_used && !changes.is_empty() {
-            all.push(DerivedEncoder { base, name, changes });
-        }
-    }
-    Ok(all)
-}
-
-/// True if one of the changed encoders is this one in plugins.toml.
-fn has(encoders: &Result<Vec<DerivedEncoder>, ConfigError>, name: &str) -> bool {
-    encoders.as_ref().is_ok_and(|encoders| encoders.iter().any(|encoder| encoder.base == name))
-}
-
 /// `seeds`: a list, or the number of seeds from 0 on.
 fn seeds(file: &TomlFile, value: Option<toml::Value>) -> Result<Vec<u64>, ConfigError> {
     let number = |value: &toml::Value| value.as_integer().and_then(|seed| u64::try_from(seed).ok());
@@ -239,191 +195,6 @@ fn seeds(file: &TomlFile, value: Option<toml::Value>) -> Result<Vec<u64>, Config
         let message = "`seeds` must be a number of seeds, 1 or more, or a list of different ones: seeds = [0, 1, 2]";
         file.error_at(&[SEEDS], message)
     })
-}
-
-/// `[[variant]]`: changes to the recipe, with a name; without any, the recipe as it is.
-fn variants(file: &TomlFile, value: Option<toml::Value>) -> Result<Vec<(Option<String>, toml::Table)>, ConfigError> {
-    let Some(value) = value else { return Ok(vec![(None, toml::Table::new())]) };
-    let wrong = |at: usize, message: &str| file.error_at(&[VARIANT, &at.to_string()], message);
-    let toml::Value::Array(list) = value else {
-        return Err(wrong(0, "a sweep may have several variants: write [[variant]], with two brackets"));
-    };
-    let mut variants: Vec<(Option<String>, toml::Table)> = Vec::new();
-    for (at, value) in list.into_iter().enumerate() {
-        let toml::Value::Table(mut table) = value else { return Err(wrong(at, "[[variant]] must be a table")) };
-        let Some(toml::Value::String(name)) = table.remove(NAME) else {
-            return Err(wrong(at, "[[variant]] needs a `name`, in quotes"));
-        };
-        if variants.iter().any(|(known, _)| known.as_ref() == Some(&name)) {
-            return Err(wrong(at, &format!("two variants are called `{name}`; give each its own name")));
-        }
-        variants.push((Some(name), table));
-    }
-    Ok(variants)
-}
-
-/// Puts the values of `changes` in the place of those in `whole`; tables are merged.
-fn merge(whole: &mut toml::Value, changes: toml::Value) {
-    match (whole, changes) {
-        (toml::Value::Table(whole), toml::Value::Table(changes)) => {
-            for (key, change) in changes {
-                match whole.get_mut(&key) {
-                    Some(value) => merge(value, change),
-                    None => drop(whole.insert(key, change)),
-                }
-            }
-        }
-        // `pairs = [{ ... }]` of a variant changes the pair sets of the recipe one by one.
-        (toml::Value::Array(whole), toml::Value::Array(changes))
-            if whole.iter().chain(&changes).all(toml::Value::is_table) =>
-        {
-            for (at, change) in changes.into_iter().enumerate() {
-                match whole.get_mut(at) {
-                    Some(value) => merge(value, change),
-                    None => whole.push(change),
-                }
-            }
-        }
-        (whole, change) => *whole = change,
-    }
-}
-
-/// The keys of a recipe whose value is a list of values to vary.
-fn found(whole: &toml::Value) -> Vec<Vec<String>> {
-    fn walk(value: &toml::Value, keys: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
-        match value {
-            toml::Value::Table(table) => {
-                for (key, value) in table {
-                    keys.push(key.clone());
-                    walk(value, keys, found);
-                    keys.pop();
-                }
-            }
-            toml::Value::Array(list) if !list.is_empty() && list.iter().all(toml::Value::is_table) => {
-                // [[pairs]], [[unpaired]] and `parts`.
-                for (at, value) in list.iter().enumerate() {
-                    keys.push(at.to_string());
-                    walk(value, keys, found);
-                    keys.pop();
-                }
-            }
-            toml::Value::Array(list) if is_varied(keys, list) => found.push(keys.clone()),
-            _ => {}
-        }
-    }
-    let mut all = Vec::new();
-    walk(whole, &mut Vec::new(), &mut all);
-    all
-}
-
-/// True if a list at these keys is one of values, and not itself a value: a tower's `encoders`, and the columns of
-/// captions in a pair set, are lists in any recipe.
-fn is_varied(keys: &[String], list: &[toml::Value]) -> bool {
-    let of_lists = list.iter().any(toml::Value::is_array);
-    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    match &keys[..] {
-        ["tower", _, "encoders"] => of_lists,
-        ["pairs" | "unpaired", _, "root" | "split" | "where" | "limit" | "sample" | "seed" | "weight"] => true,
-        ["pairs" | "unpaired", _, "train" | "validation" | "test"] => true,
-        ["pairs" | "unpaired", _, _] => of_lists,
-        _ => true,
-    }
-}
-
-/// A recipe of a sweep: its place on each axis, and its document.
-type Place = (Vec<usize>, toml::Value);
-
-/// All combinations of a document's lists; values that no axis has yet are added to it.
-fn product(
-    file: &TomlFile,
-    whole: &toml::Value,
-    axes: &mut [(Vec<String>, Vec<toml::Value>)],
-) -> Result<Vec<Place>, ConfigError> {
-    let mut all: Vec<Place> = vec![(Vec::new(), whole.clone())];
-    for (keys, known) in axes {
-        let way: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let values = match at(whole, keys) {
-            Some(toml::Value::Array(list)) if is_varied(keys, list) => list.clone(),
-            // A variant that leaves the key out has its default.
-            value => vec![value.cloned().unwrap_or_else(|| DEFAULT.into())],
-        };
-        if values.is_empty() {
-            let message = format!("`{}` has no values to vary", keys.join("."));
-            return Err(file.error_at(&way, message));
-        }
-        let mut next = Vec::with_capacity(all.len() * values.len());
-        if all.len() * values.len() > MOST {
-            let message = format!("this makes more than {MOST} variations; vary fewer keys, or fewer values");
-            return Err(file.error_at(&way, message));
-        }
-        for (places, document) in all {
-            for value in &values {
-                let place = known.iter().position(|known| known == value).unwrap_or_else(|| {
-                    known.push(value.clone());
-                    known.len() - 1
-                });
-                let mut document = document.clone();
-                if value.as_str() != Some(DEFAULT) {
-                    set(&mut document, keys, value.clone());
-                }
-                let places = places.iter().copied().chain([place]).collect();
-                next.push((places, document));
-            }
-        }
-        all = next;
-    }
-    Ok(all)
-}
-
-/// The value of a key that a variant leaves out.
-const DEFAULT: &str = "(default)";
-
-fn at<'a>(value: &'a toml::Value, keys: &[String]) -> Option<&'a toml::Value> {
-    keys.iter().try_fold(value, |value, key| match value {
-        toml::Value::Table(table) => table.get(key),
-        toml::Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-fn set(value: &mut toml::Value, keys: &[String], new: toml::Value) {
-    let place = keys.iter().try_fold(value, |value, key| match value {
-        toml::Value::Table(table) => table.get_mut(key),
-        toml::Value::Array(list) => list.get_mut(key.parse::<usize>().ok()?),
-        _ => None,
-    });
-    if let Some(place) = place {
-        *place = new;
-    }
-}
-
-/// A name for each axis: the tower of an encoder, or the last key, with those before it where two are the same.
-fn names(axes: Vec<&[String]>) -> Vec<String> {
-    let name = |keys: &[String], length: usize| {
-        let keys: Vec<&str> = match keys {
-            [tower, name, encoder] if tower == "tower" && encoder.starts_with("encoder") => vec![name],
-            keys => keys.iter().map(String::as_str).filter(|key| key.parse::<usize>().is_err()).collect(),
-        };
-        keys[keys.len().saturating_sub(length)..].join(".")
-    };
-    let with = |length: usize| axes.iter().map(|keys| name(keys, length)).collect::<Vec<_>>();
-    let are_distinct = |names: &[String]| names.iter().enumerate().all(|(at, name)| !names[..at].contains(name));
-    (1..=3)
-        .map(with)
-        .find(|names| are_distinct(names))
-        .unwrap_or_else(|| axes.iter().map(|keys| keys.join(".")).collect())
-}
-
-/// A value as a table shows it.
-fn shown(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        toml::Value::Array(list) => list.iter().map(shown).collect::<Vec<_>>().join("+"),
-        toml::Value::Table(table) => {
-            table.iter().map(|(key, value)| format!("{key} {}", shown(value))).collect::<Vec<_>>().join(" ")
-        }
-        value => value.to_string(),
-    }
 }
 
 /// The variation that `baseline` names, by its own name or by that of its variant.
