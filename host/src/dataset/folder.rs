@@ -87,8 +87,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Dat
 
 /// The tables of metadata, one after the other; `file` is the path of each row's file from the folder.
 fn described(path: &Path, tables: Vec<(Option<String>, PathBuf)>) -> Result<Table, DataError> {
-    let mut whole: Option<Table> = None;
-    for (folder, file) in tables {
+    let tables = tables.into_iter().map(|(folder, file)| {
         let mut table = format::read(&file, None)?;
         let names = table.index("file_name").map_err(|_| DataError::Format {
             path: file.clone(),
@@ -110,12 +109,9 @@ fn described(path: &Path, tables: Vec<(Option<String>, PathBuf)>) -> Result<Tabl
             with_split(&mut table, folder);
         }
         table.root = path.to_owned();
-        match &mut whole {
-            None => whole = Some(table),
-            Some(whole) => whole.append(&table),
-        }
-    }
-    let mut whole = whole.expect("there is at least one");
+        Ok(table)
+    });
+    let mut whole = shards::joined(tables)?.expect("there is at least one");
     (whole.path, whole.format) = (path.to_owned(), "folder with metadata");
     Ok(whole)
 }
@@ -141,16 +137,12 @@ fn split_shards(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
     let Some(splits) = files.iter().map(split).collect::<Option<Vec<_>>>().filter(|splits| !splits.is_empty()) else {
         return shards::read(path, files);
     };
-    let mut whole: Option<Table> = None;
-    for (file, split) in files.iter().zip(splits) {
+    let tables = files.iter().zip(splits).map(|(file, split)| {
         let mut table = format::read(file, None)?;
         with_split(&mut table, &split);
-        match &mut whole {
-            None => whole = Some(table),
-            Some(whole) => whole.append(&table),
-        }
-    }
-    Ok(whole.expect("there is at least one"))
+        Ok(table)
+    });
+    Ok(shards::joined(tables)?.expect("there is at least one"))
 }
 
 /// A file's path from the folder.

@@ -60,16 +60,23 @@ fn words(braced: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// Tables one after the other; none if there are none.
+pub(super) fn joined(tables: impl IntoIterator<Item = Result<Table, DataError>>) -> Result<Option<Table>, DataError> {
+    tables.into_iter().try_fold(None, |whole: Option<Table>, table| {
+        let table = table?;
+        Ok(Some(match whole {
+            None => table,
+            Some(mut whole) => {
+                whole.append(&table);
+                whole
+            }
+        }))
+    })
+}
+
 /// The table that several files make, one after the other; `path` is what it is called.
 pub(super) fn read(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
-    let mut whole: Option<Table> = None;
-    for file in files {
-        let table = format::read(file, None)?;
-        match &mut whole {
-            None => whole = Some(table),
-            Some(whole) => whole.append(&table),
-        }
-    }
+    let whole = joined(files.iter().map(|file| format::read(file, None)))?;
     let mut whole = whole.ok_or_else(|| DataError::Format {
         path: path.to_owned(),
         reason: format!("there is nothing in it that is read: it should hold {}", format::KNOWN),
