@@ -126,12 +126,11 @@ train = { lr = 1e30 }
         closed["rows"].as_array().unwrap().iter().map(|row| row["runs"].as_array().unwrap().len()).collect();
     assert_eq!(runs, [1, 1]);
 
-    // A run that is damaged stands in its row, and the others are judged.
+    // A run that is damaged is fitted again.
     let run = rows[0]["runs"][0]["run"].as_str().unwrap();
     place.write(&format!("{run}/run.json"), "{");
-    let damaged = place.json_code("sweep sweep.toml --out swept", 4);
-    let rows = damaged["rows"].as_array().unwrap();
-    assert!(rows[0]["error"].is_string() && rows[1]["error"].is_null(), "{damaged}");
+    place.run("sweep sweep.toml --out swept").fails(4, "run.json: EOF while parsing an object at line 1 column 1; the");
+    assert_eq!(place.json_code("sweep sweep.toml --out swept", 4), swept);
 
     // Mistakes come before any work.
     place.write("wrong.toml", base.replace("epochs = 40", "epochs = [40, 'many']"));
@@ -141,6 +140,67 @@ train = { lr = 1e30 }
     place.write("wrong.toml", base.replace("encoder = 'one'", "encoder = ['one', 'ten']"));
     place.run("sweep wrong.toml --out wrong").fails(3, "no encoder is called `ten`");
     assert!(!place.path("wrong").exists());
+    // Each at its own line: in a variant, and in what a sweep changes of an encoder.
+    place.write("wrong.toml", format!("{base}[[variant]]\nname = 'x'\n[variant.train]\nmixup = 1\n"));
+    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:17: unknown key `mixup`");
+    place.write("wrong.toml", format!("{base}[encoder.one]\nwidth = [16, 'wide']\n"));
+    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:15: `width = \"wide\"` of encoder `one width=wide`");
+    place.write("wrong.toml", format!("seed = [1, 2]\n{base}"));
+    place
+        .run("sweep wrong.toml --out wrong")
+        .fails(3, "wrong.toml:1: unknown key `seed` of a sweep; did you mean `seeds`?");
+}
+
+#[test]
+fn an_encoder_that_does_not_work_costs_its_own_rows_alone() {
+    let place = place();
+    let bad = |name: &str, fault: &str| format!("[encoder.{name}]\nplugin = 'broken'\nfault = '{fault}'\n");
+    let broken = format!("[[plugin]]\nname = 'broken'\n{}{}", bad("opens", "open"), bad("fails", "fail"));
+    place.write("plugins.toml", place.read("plugins.toml") + &broken);
+    place.write(
+        "sweep.toml",
+        SWEEP.replace("['one', 'three']", "['opens', 'fails', 'one']").replace("[100, 200]", "100"),
+    );
+    let planned = place.json("sweep sweep.toml --out swept --dry-run");
+    assert_eq!(planned["failing"].as_array().unwrap().len(), 1, "{planned}");
+    place.run("sweep sweep.toml --out swept --dry-run").fails(0, "cannot be fitted: left opens");
+    let swept = place.json_code("sweep sweep.toml --out swept", 4);
+    let rows = swept["rows"].as_array().unwrap();
+    assert!(rows[0]["error"].is_string() && rows[1]["error"].is_string(), "{swept}");
+    assert!(rows[2]["error"].is_null() && rows[2]["recall"]["mean"].is_number(), "{swept}");
+    // Alone, it is an error.
+    place.write("sweep.toml", SWEEP.replace("['one', 'three']", "['opens']"));
+    place.run("sweep sweep.toml --out none").fails(3, "cannot open encoder `opens`");
+}
+
+#[test]
+fn what_is_fitted_to_other_items_is_another_fit() {
+    let place = place();
+    let sweep = SWEEP.replace("['one', 'three']", "'one'").replace("[100, 200]", "100");
+    place.write("sweep.toml", sweep.replace("epochs = 40", "epochs = [1, 2]"));
+    place.json("sweep sweep.toml --out swept");
+    // The same content at another time is the same.
+    place.write("train.tsv", table(0, 300));
+    assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 4);
+    place.write("train.tsv", table(5, 300));
+    assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 0);
+    place.write("train.tsv", table(0, 300));
+    place.write("plugins.toml", place.read("plugins.toml").replace("salt = 'one'", "salt = 'other'"));
+    assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 0);
+}
+
+#[test]
+fn methods_of_a_sweep_have_their_own_options_alone() {
+    let place = place();
+    let sweep = SWEEP.replace("['one', 'three']", "'one'").replace("[100, 200]", "100");
+    place.write(
+        "sweep.toml",
+        format!("{sweep}lr = [0.001, 0.002]\n[fit]\nmethod = ['fusemix', 'ridge', 'kernel-cca']\nlandmarks = 50\n"),
+    );
+    let swept = place.json("sweep sweep.toml --out swept");
+    let names: Vec<&str> = swept["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fusemix, lr 0.001", "fusemix, lr 0.002", "ridge", "kernel-cca"]);
+    assert!(place.read("swept/sweep.csv").contains("\nridge,ridge,,"), "{}", place.read("swept/sweep.csv"));
 }
 
 #[test]

@@ -4,11 +4,11 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::{Cli, foretell, print};
+use super::{Cli, exit, foretell, print};
 use crate::config::Sweep;
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
-use crate::session::{ProbeOptions, Probed, ProbedTower};
+use crate::session::{Probe, ProbeOptions, Probed, ProbedTower};
 
 /// Rank the encoders of a sweep, or of a recipe, on some pairs, before all items are encoded.
 #[derive(clap::Args)]
@@ -35,12 +35,15 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     if dry_run {
         return foretell::columns(cli, &cli.session.forecast_probe(&sweep, options)?, None);
     }
-    let probed = cli.session.probe(&sweep, options, device)?;
+    let Probe { probed, failing } = cli.session.probe(&sweep, options, device)?;
     match cli.json {
-        true => print::json(&json!({"pairs": pairs, "probed": probed})),
-        false => say!("{}", table(&probed)),
+        true => print::json(&json!({"pairs": pairs, "probed": probed, "failing": failing})),
+        false => {
+            say!("{}", table(&probed));
+            failing.values().for_each(|reason| say!("left out: {reason}"));
+        }
     }
-    Ok(0)
+    Ok(if failing.is_empty() { 0 } else { exit::SOME_FAILED })
 }
 
 fn table(probed: &[Probed]) -> String {

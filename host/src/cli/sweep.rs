@@ -13,7 +13,7 @@ use crate::config::Sweep;
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
 use crate::report::{Page, of_sweep};
-use crate::session::{Error, SweepPlan, SweepRow, SweepTable};
+use crate::session::{Error, FailingVariation, SweepPlan, SweepRow, SweepTable};
 use crate::whole_file;
 use crate::wording::count;
 
@@ -39,10 +39,10 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let plan = cli.session.plan_sweep(&sweep, &out)?;
     if dry_run {
         if cli.json {
-            let SweepPlan { columns, fits, done, seconds, .. } = &plan;
+            let SweepPlan { columns, fits, done, seconds, failing, .. } = &plan;
             print::json(&json!({
                 "variations": sweep.variations.len(), "fits": fits, "done": done, "seconds": seconds,
-                "columns": columns,
+                "columns": columns, "failing": failing,
             }));
             return Ok(0);
         }
@@ -70,7 +70,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
 }
 
-fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, .. }: &SweepPlan) -> String {
+fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, failing, .. }: &SweepPlan) -> String {
     let mut line = format!("{}: {}", count(sweep.variations.len(), "variation"), count(*fits, "fit"));
     if *done > 0 {
         _ = write!(line, ", {done} of them done");
@@ -81,6 +81,9 @@ fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, .. }: &SweepPlan) -> 
             _ = write!(line, "; the others take about {time} on two cores");
         }
         _ => {}
+    }
+    for FailingVariation { variation, error } in failing {
+        _ = write!(line, "\ncannot be fitted: {variation}: {error}");
     }
     line
 }
@@ -141,7 +144,8 @@ fn csv(table: &SweepTable) -> String {
             [number(of.map(|of| of.mean)), number(of.map(|of| of.low)), number(of.map(|of| of.high))]
         };
         let seeds = row.runs.iter().map(|run| run.seed.to_string()).collect::<Vec<_>>().join(" ");
-        let values = table.axes.iter().zip(&row.at).map(|(axis, at)| axis.values[*at].clone());
+        let values = table.axes.iter().zip(&row.at);
+        let values = values.map(|(axis, at)| at.map_or(String::new(), |at| axis.values[at].clone()));
         let cells = [row.name.clone()].into_iter().chain(values).chain([row.methods.join(" "), seeds]);
         let cells = cells.chain(interval(row.recall)).chain([number(row.deviation)]).chain(interval(row.apart));
         let found = ways.iter().map(|(way, k)| number(row.direction(way).and_then(|way| way.recall.get(k).copied())));

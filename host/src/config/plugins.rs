@@ -62,6 +62,33 @@ pub struct EncoderEntry {
     pub host: HostKeys,
     /// All other keys: the plugin's.
     pub options: toml::Table,
+    /// The encoder that it differs from in some keys, if a sweep made it.
+    derived: Option<DerivedEncoder>,
+}
+
+impl EncoderEntry {
+    /// The file and the keys where one of its keys stands, as far as it does; `file` is plugins.toml.
+    fn keys<'a>(&'a self, file: &'a TomlFile, key: &'a str) -> (&'a TomlFile, [&'a str; 3]) {
+        match &self.derived {
+            Some(DerivedEncoder { file, base, changes, .. }) if changes.contains_key(key) => {
+                (file, ["encoder", base, key])
+            }
+            Some(DerivedEncoder { base, .. }) => (file, ["encoder", base, key]),
+            None => (file, ["encoder", &self.name, key]),
+        }
+    }
+
+    /// An error at one of its keys.
+    pub(crate) fn error_at(&self, file: &TomlFile, key: &str, message: impl Into<String>) -> ConfigError {
+        let (file, keys) = self.keys(file, key);
+        file.error_at(&keys, message)
+    }
+
+    /// File and line of one of its keys.
+    pub(crate) fn place(&self, file: &TomlFile, key: &str) -> String {
+        let (file, keys) = self.keys(file, key);
+        file.place(&keys)
+    }
 }
 
 /// The keys of an encoder that the host reads itself.
@@ -165,14 +192,29 @@ impl Config {
     }
 
     /// Adds an encoder that is another one with other values for some of its keys.
-    pub fn derive(&mut self, DerivedEncoder { base, name, changes }: &DerivedEncoder) -> Result<(), ConfigError> {
-        self.encoder(base)?;
+    pub fn derive(&mut self, derived: &DerivedEncoder) -> Result<(), ConfigError> {
+        let DerivedEncoder { base, name, changes, .. } = derived;
+        self.encoder(base).map_err(|error| match error {
+            ConfigError::At { path, message, .. } => {
+                let message = format!("{message} in {}", path.display());
+                derived.file.error_at(&["encoder", base], message)
+            }
+            error => error,
+        })?;
         let mut document: Document = self.file.parse()?;
         let mut table = document.encoder.remove(base).unwrap_or_else(|| toml::Table::new().into());
         if let toml::Value::Table(table) = &mut table {
             table.extend(changes.clone());
         }
-        self.encoders.push(encoder(&self.file, name.clone(), table)?);
+        // A mistake in a key of the host's is at that key.
+        let entry = encoder(&self.file, name.clone(), table).map_err(|error| match (error, changes.keys().next()) {
+            (ConfigError::At { message, .. }, Some(first)) => {
+                let key = changes.keys().find(|key| message.contains(&format!("`{key} = "))).unwrap_or(first);
+                derived.file.error_at(&["encoder", base, key], message)
+            }
+            (error, _) => error,
+        })?;
+        self.encoders.push(EncoderEntry { derived: Some(derived.clone()), ..entry });
         Ok(())
     }
 
@@ -216,7 +258,7 @@ fn encoder(file: &TomlFile, name: String, table: toml::Value) -> Result<EncoderE
         }
     }
     let host: HostKeys = own.try_into().map_err(|error: toml::de::Error| at("", error.message().to_owned()))?;
-    Ok(EncoderEntry { name, host, options })
+    Ok(EncoderEntry { name, host, options, derived: None })
 }
 
 #[cfg(test)]

@@ -51,10 +51,13 @@ struct WithOptions<T> {
     train: Option<T>,
 }
 
-const METHOD: &str = "method";
+/// The key of `[fit]` that names the method.
+pub(super) const METHOD: &str = "method";
+/// The tables and lists of a recipe.
+pub(super) const KEYS: [&str; 5] = ["tower", PAIRS, UNPAIRED, FIT, TRAIN];
 const PARTS: &str = "parts";
 /// The keys of `[fit]` that all methods have.
-const COMMON: [&str; 2] = ["hubness", "neighbours"];
+pub(super) const COMMON: [&str; 2] = ["hubness", "neighbours"];
 
 impl Recipe {
     /// Reads `path` and checks everything that needs no data or encoders.

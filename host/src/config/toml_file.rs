@@ -50,6 +50,8 @@ pub struct TomlFile {
     text: String,
     /// The text that this one was made of, which the user has: lines are its own.
     source: Option<String>,
+    /// The keys of a table whose own keys are looked at before those of the document.
+    first: Vec<String>,
 }
 
 impl TomlFile {
@@ -60,18 +62,24 @@ impl TomlFile {
             cause,
             hint,
         })?;
-        Ok(Self { path: path.to_owned(), text, source: None })
+        Ok(Self { path: path.to_owned(), text, source: None, first: Vec::new() })
     }
 
     /// The text of a file that is not on a disk; `path` is what errors call it, and its folder where relative paths
     /// start.
     pub fn of(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, source: None }
+        Self { path: path.to_owned(), text, source: None, first: Vec::new() }
     }
 
     /// A text that was made of a file by changing values: errors are at the lines of that file.
     pub(super) fn made_of(file: &Self, text: String) -> Self {
-        Self { path: file.path.clone(), text, source: Some(file.source.as_ref().unwrap_or(&file.text).clone()) }
+        let source = Some(file.source.as_ref().unwrap_or(&file.text).clone());
+        Self { path: file.path.clone(), text, source, first: file.first.clone() }
+    }
+
+    /// The file where the keys of one of its tables stand for those of the document, as in a variant of a sweep.
+    pub(super) fn with_first(&self, table: &[&str]) -> Self {
+        Self { first: table.iter().map(|key| (*key).to_owned()).collect(), ..self.clone() }
     }
 
     /// The file.
@@ -185,27 +193,37 @@ impl TomlFile {
     fn line_of(&self, keys: &[&str]) -> usize {
         let text = self.source.as_ref().unwrap_or(&self.text);
         let Ok(root) = DeTable::parse(text) else { return 1 };
-        let mut byte = 0;
-        let mut value: Option<&Spanned<DeValue<'_>>> = None;
-        for &key in keys {
-            let table = match value {
-                None => Some(root.get_ref()),
-                Some(value) => value.get_ref().as_table(),
-            };
-            let next = match table {
-                Some(table) => table.iter().find(|(name, _)| name.get_ref() == key).map(|(name, value)| {
-                    byte = name.span().start;
-                    value
-                }),
-                None => value.and_then(|array| array.get_ref().get(key.parse::<usize>().ok()?)).inspect(|element| {
-                    byte = element.span().start;
-                }),
-            };
-            let Some(next) = next else { break };
-            value = Some(next);
-        }
-        line(text, byte)
+        let (depth, byte) = found(root.get_ref(), keys);
+        let own: Vec<&str> = self.first.iter().map(String::as_str).chain(keys.iter().copied()).collect();
+        let (own_depth, own_byte) = found(root.get_ref(), &own);
+        let own_depth = own_depth.saturating_sub(self.first.len());
+        line(text, if own_depth > 0 && own_depth >= depth { own_byte } else { byte })
     }
+}
+
+/// How many of `keys` lead on in a document, and the byte where the last of those is.
+fn found(root: &DeTable<'_>, keys: &[&str]) -> (usize, usize) {
+    let (mut byte, mut depth) = (0, 0);
+    let mut value: Option<&Spanned<DeValue<'_>>> = None;
+    for &key in keys {
+        let table = match value {
+            None => Some(root),
+            Some(value) => value.get_ref().as_table(),
+        };
+        let next = match table {
+            Some(table) => table.iter().find(|(name, _)| name.get_ref() == key).map(|(name, value)| {
+                byte = name.span().start;
+                value
+            }),
+            None => value.and_then(|array| array.get_ref().get(key.parse::<usize>().ok()?)).inspect(|element| {
+                byte = element.span().start;
+            }),
+        };
+        let Some(next) = next else { break };
+        value = Some(next);
+        depth += 1;
+    }
+    (depth, byte)
 }
 
 /// The line of a byte of a text, from 1.

@@ -95,7 +95,7 @@ impl TowerTable {
 
 impl TowerEntry {
     /// The names of its encoders; none if it is precomputed.
-    pub(super) fn encoders(&self) -> impl Iterator<Item = &str> {
+    pub fn encoders(&self) -> impl Iterator<Item = &str> {
         let names = if let TowerSource::Encoders(names) = &self.source { &names[..] } else { &[] };
         names.iter().map(String::as_str)
     }
@@ -104,6 +104,12 @@ impl TowerEntry {
         let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
         if PAIR_FILES.contains(&name.as_str()) || CHOICES.contains(&name.as_str()) || name == WEIGHT {
             return Err(wrong("this name is reserved for a key of [[pairs]]; rename the tower".into()));
+        }
+        if let Some(several) = table.get("encoder").filter(|value| value.is_array()) {
+            let message = format!(
+                "`encoder` names one; several, whose latents are concatenated, go into `encoders`: encoders = {several}"
+            );
+            return Err(file.error_at(&["tower", &name, "encoder"], format!("tower `{name}`: {message}")));
         }
         let table: TowerTable =
             table.try_into().map_err(|error: toml::de::Error| wrong(with_nearest_key(error.message())))?;

@@ -99,12 +99,28 @@ fn doubts(names: &[String], [usual, dialect]: [Dialect; 2]) -> Vec<String> {
             doubts.push(format!("two columns are called `{name}`; neither can be used before one is renamed"));
         }
     }
+    if names.iter().any(|name| is_item(name)) {
+        doubts.push(
+            "the first line seems to be a row and not a header, so that row is not used and columns are called by its \
+             cells; put a line with the columns' names above it"
+                .to_owned(),
+        );
+    }
     match names.iter().filter(|name| name.is_empty()).count() {
         0 => {}
         1 => doubts.push("a column has no name and is not used".to_owned()),
         unnamed => doubts.push(format!("{unnamed} columns have no name and are not used")),
     }
     doubts
+}
+
+/// True if the name of a column is that of a picture or sound, or an address.
+fn is_item(name: &str) -> bool {
+    /// Usual endings.
+    const ENDINGS: [&str; 14] =
+        ["png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "svg", "wav", "mp3", "flac", "ogg", "m4a"];
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+    name.contains("://") || ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
 /// Cells in quotes where quotes are ordinary characters.

@@ -9,6 +9,12 @@ use super::table::Column;
 /// Cells that are examined to guess the content of a column.
 const FIRST: usize = 5;
 
+/// The reason why bytes are no text, if they are none.
+pub(crate) fn no_text(bytes: &[u8]) -> Option<String> {
+    let error = std::str::from_utf8(bytes).err()?;
+    Some(format!("invalid UTF-8 at byte {}: save it as UTF-8", error.valid_up_to()))
+}
+
 /// Items of a modality, each read on demand.
 #[derive(Clone, Copy)]
 pub struct Items<'a> {
@@ -103,6 +109,10 @@ impl<'a> Items<'a> {
             },
             Source::Column(column, Cells::Files) => {
                 self.item(index).read().map_err(|reason| reason + no_path(column.cell(index)))
+            }
+            Source::Column(column, Cells::Texts) if *self.modality == Modality::Text => {
+                let cell = column.cell(index);
+                no_text(cell).map_or(Ok(Cow::Borrowed(cell)), Err)
             }
             _ => self.item(index).read(),
         }

@@ -45,6 +45,7 @@ pub use captions::together;
 pub use error::DataError;
 pub use item::Item;
 pub use items::Items;
+pub(crate) use items::no_text;
 pub use matrix::{Missing, PrecomputedLatents};
 pub use member::Member;
 pub use named::NamedLatents;

@@ -40,11 +40,6 @@ impl NamedLatents {
         &self.latents
     }
 
-    /// True if its rows have ids.
-    pub fn has_ids(&self) -> bool {
-        self.rows.is_some()
-    }
-
     /// The digest of its size and of rows all over it, and of their ids.
     pub fn identity(&self) -> &str {
         self.identity.get_or_init(|| self.digest())
@@ -72,10 +67,12 @@ impl NamedLatents {
         let row = match &self.rows {
             Some(rows) => *rows.get(cell).ok_or_else(|| format!("no latent has the id {:?}", name()))?,
             None => {
-                let number = std::str::from_utf8(cell).ok().and_then(|cell| cell.trim().parse().ok());
-                let rows = self.present.len();
-                number.filter(|row| *row < rows).ok_or_else(|| {
-                    format!("{:?} is no row of the latents: a number from 0 to {}", name(), rows.saturating_sub(1))
+                let number = std::str::from_utf8(cell).ok().and_then(|cell| cell.trim().parse::<i64>().ok());
+                let (rows, row) = (self.present.len(), number.and_then(|number| usize::try_from(number).ok()));
+                let hint = if number.is_none() { "; to name rows by id, add `ids = FILE` to the tower" } else { "" };
+                row.filter(|row| *row < rows).ok_or_else(|| {
+                    let last = rows.saturating_sub(1);
+                    format!("{:?} is no row of the latents: a number from 0 to {last}{hint}", name())
                 })?
             }
         };
@@ -126,7 +123,9 @@ mod tests {
         assert_eq!(numbered.row(b" 2"), Ok(2));
         assert!(numbered.row(b"1").unwrap_err().contains("row 1 of the latents is no latent"));
         for cell in ["3", "-1", "x", ""] {
-            assert!(numbered.row(cell.as_bytes()).unwrap_err().contains("a number from 0 to 2"), "{cell}");
+            let error = numbered.row(cell.as_bytes()).unwrap_err();
+            assert!(error.contains("a number from 0 to 2"), "{cell}");
+            assert_eq!(error.contains("add `ids = FILE`"), cell.parse::<i64>().is_err(), "{cell}");
         }
         let open = |ids: &str| {
             std::fs::write(at("ids.tsv"), ids).unwrap();

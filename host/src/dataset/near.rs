@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 use std::collections::HashSet;
 
+use crate::stop::Stop;
+
 /// The least share of words, of all that either text has, that two texts nearly the same have in common.
 const LEAST: f64 = 0.8;
 /// Bands of a signature, and hashes a band: two texts with 80 % of their words in common share a band in 98 of 100
@@ -20,9 +22,12 @@ pub struct NearTexts<'a> {
 }
 
 impl<'a> NearTexts<'a> {
-    /// Those of these texts, in time that grows as their number.
-    pub fn of(texts: Vec<&'a str>) -> Self {
-        let of = |(index, text): (usize, &&str)| bands(&words(text)).into_iter().map(move |band| (band, index as u32));
+    /// Those of these texts, in time that grows as their number; once `stop` is asked, those that are done.
+    pub fn of(texts: Vec<&'a str>, stop: &Stop) -> Self {
+        let of = |(index, text): (usize, &&str)| {
+            let bands = if stop.is_asked() { Vec::new() } else { bands(&words(text)) };
+            bands.into_iter().map(move |band| (band, index as u32))
+        };
         let mut bands: Vec<(u64, u32)> = texts.par_iter().enumerate().flat_map_iter(of).collect();
         bands.par_sort_unstable();
         Self { texts, bands }
@@ -103,7 +108,7 @@ mod tests {
             "",
             "A man in a red shirt rides a big wave on a surfboard.",
         ];
-        let near = NearTexts::of(texts.to_vec());
+        let near = NearTexts::of(texts.to_vec(), &Stop::default());
         assert_eq!(near.near("a man in a red shirt, riding a wave on a surfboard"), Some(0));
         assert_eq!(near.near("A man in a red shirt rides a big wave on a surfboard."), Some(0));
         assert_eq!(near.near("TWO DOGS play in the snow!"), Some(1));
@@ -117,7 +122,7 @@ mod tests {
     fn many_texts_are_compared_in_little_time() {
         let texts: Vec<String> =
             (0..20_000).map(|n| format!("this is number {n} of {} texts in a row", n * n)).collect();
-        let near = NearTexts::of(texts.iter().map(String::as_str).collect());
+        let near = NearTexts::of(texts.iter().map(String::as_str).collect(), &Stop::default());
         let found = (0..texts.len()).filter(|&n| near.near(&format!("{}!", texts[n])) == Some(n)).count();
         // Of a band that many share, only the first are compared.
         assert!(found > 19_500, "{found}");

@@ -10,6 +10,7 @@ use super::read::{Files, Reading};
 use super::{EncodeError, READ_AHEAD};
 use crate::cache::{Key, Shelf};
 use crate::dataset::Items;
+use crate::pairs::digest;
 use crate::plugin::LoadedEncoder;
 use crate::stop::Stop;
 
@@ -18,6 +19,9 @@ use crate::stop::Stop;
 pub struct Forecast {
     /// Rows of the column.
     pub rows: usize,
+    /// The digest of the items, in their order.
+    #[serde(skip)]
+    pub digest: String,
     /// Distinct items.
     pub distinct: usize,
     /// Items whose latent is cached.
@@ -72,6 +76,7 @@ pub fn forecast(
     })?;
     (forecast.remembered, forecast.unreadable) = (rows.remembered, rows.unreadable);
     let Places { keys, rows } = rows.end().1;
+    forecast.digest = digest(&keys);
     let mut distinct: Vec<(Key, bool)> =
         keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key?, row.is_some()))).collect();
     distinct.par_sort_unstable();

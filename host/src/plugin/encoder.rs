@@ -38,8 +38,8 @@ pub struct LoadedEncoder {
     /// The time for which items that fail for a passing reason are tried again.
     pub retry_limit: Duration,
     plugin: Plugin,
-    /// plugins.toml.
-    file: TomlFile,
+    /// plugins.toml, and its entry there.
+    written: (TomlFile, EncoderEntry),
     lacks_price: bool,
     services: Services,
     permits: Permits,
@@ -89,6 +89,21 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
+    /// The encoder, if the error is not about its plugin or plugins.toml.
+    pub fn encoder(&self) -> Option<&str> {
+        match self {
+            Self::Config(_) | Self::Plugin(_) => None,
+            Self::Open { encoder, .. }
+            | Self::OpenHang { encoder, .. }
+            | Self::Hang { encoder, .. }
+            | Self::Width { encoder, .. }
+            | Self::FirstWidth { encoder, .. }
+            | Self::Passing { encoder, .. }
+            | Self::Call { encoder, .. }
+            | Self::Protocol { encoder, .. } => Some(encoder),
+        }
+    }
+
     /// The kind of the plugin's own error, if it returned one.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {
@@ -123,7 +138,7 @@ impl LoadedEncoder {
         let opening = plugin.clone();
         std::thread::spawn(move || answer.send(opening.open(&request, host, limit)));
         let failed = |cause: Error| {
-            let place = file.place(&["encoder", &entry.name, cause.key.as_deref().unwrap_or_default()]);
+            let place = entry.place(file, cause.key.as_deref().unwrap_or_default());
             EncoderError::Open { place, encoder: entry.name.clone(), cause }
         };
         let (mut deadline, mut status) = (Instant::now() + limit, String::new());
@@ -175,7 +190,7 @@ impl LoadedEncoder {
             description,
             fingerprint,
             plugin: plugin.clone(),
-            file: file.clone(),
+            written: (file.clone(), entry.clone()),
             lacks_price,
             time_limit,
             retry_limit: entry.host.retry_limit(),
@@ -300,7 +315,8 @@ impl LoadedEncoder {
     /// The error of a call, with the place of the key of plugins.toml that is at fault.
     fn call_error(&self, json: &str) -> EncoderError {
         let cause = sdk_error(json);
-        let place = cause.key.as_ref().map(|key| self.file.place(&["encoder", &self.name, key]));
+        let (file, entry) = &self.written;
+        let place = cause.key.as_ref().map(|key| entry.place(file, key));
         EncoderError::Call { place, encoder: self.name.clone(), cause }
     }
 }
@@ -329,7 +345,7 @@ fn recorded(entry: &EncoderEntry, specs: &[OptionSpec], description: &Descriptio
 fn check_options(entry: &EncoderEntry, specs: &[OptionSpec], file: &TomlFile) -> Result<(), ConfigError> {
     let encoder = &entry.name;
     let plugin = &entry.host.plugin;
-    let at = |key: &str, message: String| Err(file.error_at(&["encoder", encoder, key], message));
+    let at = |key: &str, message: String| Err(entry.error_at(file, key, message));
     for (key, value) in &entry.options {
         let Some(spec) = specs.iter().find(|spec| spec.key == *key) else {
             let known = specs.iter().map(|spec| spec.key.as_str()).chain(HOST_KEYS);

@@ -40,7 +40,7 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
 /// The values of a row on all axes but these, and its variant.
 fn others(table: &SweepTable, row: &SweepRow, but: &[usize]) -> String {
     let axes = table.axes.iter().zip(&row.at).enumerate().filter(|(at, _)| !but.contains(at));
-    let values = axes.map(|(_, (axis, at))| format!("{} {}", axis.name, axis.values[*at]));
+    let values = axes.filter_map(|(_, (axis, at))| Some(format!("{} {}", axis.name, axis.values[(*at)?])));
     row.variant.iter().cloned().chain(values).collect::<Vec<_>>().join(", ")
 }
 
@@ -74,7 +74,7 @@ fn maps(table: &SweepTable) -> String {
         for (y, value) in table.axes[down].values.iter().enumerate() {
             _ = write!(maps, "<tr><th class=\"row\" scope=\"row\">{}</th>", Escaped(value));
             for x in 0..table.axes[across].values.len() {
-                let row = rows.iter().find(|row| row.at[down] == y && row.at[across] == x);
+                let row = rows.iter().find(|row| row.at[down] == Some(y) && row.at[across] == Some(x));
                 match row.and_then(|row| Some((row, row.recall?))) {
                     Some((row, Interval { mean, low, high })) => {
                         let shade = if most > least { 0.1 + 0.8 * (mean - least) / (most - least) } else { 0.5 };
@@ -102,7 +102,7 @@ fn curves(table: &SweepTable) -> Result<String, Box<dyn std::error::Error>> {
     for at in numbers.take(DRAWN) {
         let axis = &table.axes[at];
         let series = alike(table, &[at]).into_iter().map(|(name, rows)| {
-            let point = |row: &&SweepRow| Some((axis.values[row.at[at]].parse().ok()?, row.recall?.mean));
+            let point = |row: &&SweepRow| Some((axis.values[row.at[at]?].parse().ok()?, row.recall?.mean));
             let mut points: Vec<(f64, f64)> = rows.iter().filter_map(point).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             Series { name, points }

@@ -176,13 +176,13 @@ impl Model {
         for entry in &self.recipe.pairs {
             let Some(source) = self.tested(data, entry) else { continue };
             if !files.contains_key(&source) {
-                let file = source.open().map_err(|error| match error {
+                let file = self.session.data(&source).map_err(|error| match error {
                     DataError::Read { path, cause } if data.is_none() && cause.kind() == ErrorKind::NotFound => {
                         Error::TestElsewhere { path }
                     }
                     error => error.into(),
                 })?;
-                files.insert(source.clone(), (Arc::new(file), Vec::new()));
+                files.insert(source.clone(), (file, Vec::new()));
             }
             let (file, ends) = files.get_mut(&source).expect("it was just put there");
             let columns = entry.ends.each_ref().map(|end| end.column.as_str());

@@ -9,7 +9,7 @@ use super::fit::{Plan, takes_unpaired};
 use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::{PairEnd, Pairs, Recipe};
+use crate::config::{PairEnd, Pairs, Recipe, UnpairedEntry};
 use crate::dataset::{Dataset, Item, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
@@ -34,50 +34,21 @@ pub struct ColumnForecast {
 /// Items that are sent, and their cost where the encoders have prices.
 pub type ItemsForecast = (usize, Option<f64>);
 
-/// The columns that a use-case encodes, each once.
-struct Columns<'a> {
-    towers: Towers<'a>,
+/// The columns that a use-case encodes, each once for each encoder.
+#[derive(Default)]
+pub(super) struct Columns {
     known: BTreeSet<(Source, String, String)>,
-    all: Vec<ColumnForecast>,
+    pub(super) all: Vec<ColumnForecast>,
 }
 
 impl Session {
     /// The forecast of fitting a recipe: of its training and validation files.
     pub fn forecast_fit(&self, recipe: &Recipe) -> Result<Vec<ColumnForecast>, Error> {
         let towers = Towers::new(self, recipe, None);
-        let plan = Plan::new(recipe)?;
-        plan.check(&towers)?;
-        let mut columns = Columns::new(towers);
-        for entry in &recipe.pairs {
-            for source in [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten() {
-                columns.add_pairs(source, &entry.ends)?;
-            }
-        }
-        for entry in recipe.unpaired.iter().filter(|_| plan.takes_unpaired()) {
-            columns.add(&entry.train, &entry.train.open()?, entry.end.tower, &entry.end.column)?;
-        }
+        Plan::new(self, recipe)?.check(&towers)?;
+        let mut columns = Columns::default();
+        columns.add_recipe(&towers, recipe, Pairs::Validation)?;
         Ok(columns.all)
-    }
-}
-
-impl Session {
-    /// The forecast of fitting several recipes and evaluating them on these pairs, each column once for each encoder.
-    pub(super) fn forecast_recipes(&self, recipes: &[&Recipe], on: Pairs) -> Result<Vec<ColumnForecast>, Error> {
-        let (mut known, mut all) = (BTreeSet::new(), Vec::new());
-        for recipe in recipes {
-            let mut columns = Columns { towers: Towers::new(self, recipe, None), known, all };
-            for entry in &recipe.pairs {
-                let others = [entry.validation.as_ref(), entry.test.as_ref().filter(|_| on == Pairs::Test)];
-                for source in [Some(&entry.train)].into_iter().chain(others).flatten() {
-                    columns.add_pairs(source, &entry.ends)?;
-                }
-            }
-            for entry in recipe.unpaired.iter().filter(|_| takes_unpaired(recipe)) {
-                columns.add(&entry.train, &entry.train.open()?, entry.end.tower, &entry.end.column)?;
-            }
-            Columns { known, all, .. } = columns;
-        }
-        Ok(all)
     }
 
     /// The forecast of encoding the pairs of some files, each column once for each encoder.
@@ -85,13 +56,11 @@ impl Session {
         &self,
         pairs: impl Iterator<Item = (&'a Recipe, &'a Source, &'a [PairEnd; 2])>,
     ) -> Result<Vec<ColumnForecast>, Error> {
-        let (mut known, mut all) = (BTreeSet::new(), Vec::new());
+        let mut columns = Columns::default();
         for (recipe, source, ends) in pairs {
-            let mut columns = Columns { towers: Towers::new(self, recipe, None), known, all };
-            columns.add_pairs(source, ends)?;
-            Columns { known, all, .. } = columns;
+            columns.add_pairs(&Towers::new(self, recipe, None), source, ends)?;
         }
-        Ok(all)
+        Ok(columns.all)
     }
 
     /// The forecast of [`Session::compare`].
@@ -124,11 +93,10 @@ impl Session {
 impl Model {
     /// The forecast of [`Model::evaluate`].
     pub fn forecast_evaluation(&self, data: Option<&Source>) -> Result<Vec<ColumnForecast>, Error> {
-        let mut columns = Columns::new(self.towers());
-        let mut any = false;
+        let (towers, mut columns, mut any) = (self.towers(), Columns::default(), false);
         for entry in &self.recipe.pairs {
             if let Some(source) = self.tested(data, entry) {
-                any |= columns.add_pairs(&source, &entry.ends)?;
+                any |= columns.add_pairs(&towers, &source, &entry.ends)?;
             }
         }
         match (any, data) {
@@ -147,8 +115,8 @@ impl Model {
     ) -> Result<Vec<ColumnForecast>, Error> {
         let (tower, source) = (self.tower(tower)?, data.into());
         let (file, column) = self.items_in(tower, &source, column)?;
-        let mut columns = Columns::new(self.towers());
-        columns.add(&source, &file, tower, &column)?;
+        let mut columns = Columns::default();
+        columns.add(&self.towers(), &source, &file, (tower, &column))?;
         Ok(columns.all)
     }
 
@@ -166,28 +134,39 @@ impl Model {
     }
 }
 
-impl<'a> Columns<'a> {
-    fn new(towers: Towers<'a>) -> Self {
-        Self { towers, known: BTreeSet::new(), all: Vec::new() }
+impl Columns {
+    /// What fitting a recipe encodes, and judging it on these pairs.
+    pub(super) fn add_recipe(&mut self, towers: &Towers<'_>, recipe: &Recipe, on: Pairs) -> Result<(), Error> {
+        for entry in &recipe.pairs {
+            let others = [entry.validation.as_ref(), entry.test.as_ref().filter(|_| on == Pairs::Test)];
+            for source in [Some(&entry.train)].into_iter().chain(others).flatten() {
+                self.add_pairs(towers, source, &entry.ends)?;
+            }
+        }
+        for UnpairedEntry { train, end } in recipe.unpaired.iter().filter(|_| takes_unpaired(recipe)) {
+            let file = towers.session().data(train)?;
+            self.add(towers, train, &file, (end.tower, &end.column))?;
+        }
+        Ok(())
     }
 
     /// Both sides of a pair set; false if the file lacks one.
-    fn add_pairs(&mut self, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
-        if self.knows(source, ends)? {
+    fn add_pairs(&mut self, towers: &Towers<'_>, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+        if self.knows(towers, source, ends)? {
             return Ok(true);
         }
-        let file = source.open()?;
+        let file = towers.session().data(source)?;
         let is_there = ends.iter().all(|end| file.rows(&end.column).is_ok());
         if is_there {
-            ends.iter().try_for_each(|end| self.add(source, &file, end.tower, &end.column))?;
+            ends.iter().try_for_each(|end| self.add(towers, source, &file, (end.tower, &end.column)))?;
         }
         Ok(is_there)
     }
 
     /// True if all that a pair set encodes of a file is there.
-    fn knows(&self, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
+    fn knows(&self, towers: &Towers<'_>, source: &Source, ends: &[PairEnd; 2]) -> Result<bool, Error> {
         for end in ends {
-            let encoders = self.towers.encoders(end.tower)?;
+            let encoders = towers.encoders(end.tower)?;
             let of = |name: &str| (source.clone(), end.column.clone(), name.to_owned());
             if encoders.is_empty() || !encoders.iter().all(|encoder| self.known.contains(&of(&encoder.name))) {
                 return Ok(false);
@@ -196,17 +175,26 @@ impl<'a> Columns<'a> {
         Ok(true)
     }
 
-    fn add(&mut self, source: &Source, file: &Dataset, tower: usize, column: &str) -> Result<(), Error> {
+    /// A tower's column of a file.
+    fn add(
+        &mut self,
+        towers: &Towers<'_>,
+        source: &Source,
+        file: &Dataset,
+        (tower, column): (usize, &str),
+    ) -> Result<(), Error> {
         // Latents that are there cost nothing.
         let Dataset::Table(table) = file else { return Ok(()) };
-        for encoder in self.towers.encoders(tower)? {
-            if !self.known.insert((source.clone(), column.to_owned(), encoder.name.clone())) {
+        for encoder in towers.encoders(tower)? {
+            let key = (source.clone(), column.to_owned(), encoder.name.clone());
+            if self.known.contains(&key) {
                 continue;
             }
-            let forecast = self.towers.session().forecast(table.column(column)?, &encoder, Wanted::default())?;
+            let forecast = towers.session().forecast(table.column(column)?, &encoder, Wanted::default())?;
             let forecast = forecast.ok_or(Error::Stopped)?;
-            let (file, column, encoder) = (file.path().to_owned(), column.to_owned(), encoder.name.clone());
-            self.all.push(ColumnForecast { file, column, encoder, source: source.clone(), forecast });
+            let (source, column, encoder) = key.clone();
+            self.all.push(ColumnForecast { file: file.path().to_owned(), column, encoder, source, forecast });
+            self.known.insert(key);
         }
         Ok(())
     }

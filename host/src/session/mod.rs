@@ -4,6 +4,7 @@
 //! A [`Session`] is a handle that is cheap to clone; it and the [`Model`]s opened in it can be used from several
 //! threads at once.
 
+mod broken;
 mod budget;
 mod cache;
 mod check;
@@ -27,7 +28,7 @@ mod survey;
 mod sweep;
 mod towers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -36,7 +37,7 @@ use budget::Budget;
 
 use crate::cache::{FileStamps, Fingerprint, Ledger, Reader, Shelf};
 use crate::config::{Config, ConfigError, DEFAULT_CACHE, DerivedEncoder, LatentRows};
-use crate::dataset::NamedLatents;
+use crate::dataset::{DataError, Dataset, NamedLatents, Source};
 use crate::encode::Files;
 use crate::plugin::{LoadedEncoder, Plugins, Services};
 use crate::run::Overlap;
@@ -54,11 +55,11 @@ pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
 pub use forecast::{ColumnForecast, ItemsForecast};
 pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM};
 pub use model::Model;
-pub use probe::{ProbeOptions, Probed, ProbedTower};
+pub use probe::{Probe, ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
 pub use survey::{Common, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
-pub use sweep::{SweepAxis, SweepDirection, SweepPlan, SweepRow, SweepRun, SweepTable};
+pub use sweep::{FailingVariation, SweepAxis, SweepDirection, SweepPlan, SweepRow, SweepRun, SweepTable};
 
 /// Settings of a session.
 #[derive(Clone)]
@@ -122,6 +123,10 @@ struct Shared {
     named: Mutex<HashMap<LatentRows, Arc<NamedLatents>>>,
     /// Latents that are only read, by fingerprint.
     readers: Mutex<HashMap<String, Arc<Reader>>>,
+    /// Files of rows that are in use.
+    data: Mutex<HashMap<Source, Weak<Dataset>>>,
+    /// What has been said, and is not said again.
+    said: Mutex<HashSet<String>>,
     /// True once latents were encoded and stored.
     encoded: AtomicBool,
 }
@@ -145,6 +150,8 @@ impl Session {
             shelves: Mutex::default(),
             named: Mutex::default(),
             readers: Mutex::default(),
+            data: Mutex::default(),
+            said: Mutex::default(),
             encoded: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), stop, watcher }
@@ -154,6 +161,19 @@ impl Session {
     /// learns only of the wish of the session that opened it.
     pub fn with(&self, stop: Stop, watcher: Arc<dyn Watcher>) -> Self {
         Self { shared: self.shared.clone(), stop, watcher }
+    }
+
+    /// The rows of a file; all who use them at once have the same.
+    fn data(&self, source: &Source) -> Result<Arc<Dataset>, DataError> {
+        let known = locked(&self.shared.data).get(source).and_then(Weak::upgrade);
+        if let Some(data) = known {
+            return Ok(data);
+        }
+        let data = Arc::new(source.open()?);
+        let mut all = locked(&self.shared.data);
+        all.retain(|_, data| data.strong_count() > 0);
+        all.insert(source.clone(), Arc::downgrade(&data));
+        Ok(data)
     }
 
     /// A file of latents whose rows are named, which is opened once.
@@ -270,9 +290,14 @@ impl Session {
         self.shared.encoded.load(Ordering::Relaxed)
     }
 
+    /// True if this has not been said yet; from now on, it has.
+    fn is_news(&self, what: String) -> bool {
+        locked(&self.shared.said).insert(what)
+    }
+
     /// Tells of held-out pairs that a training has seen.
     fn warn_of_overlap(&self, file: &Path, shared: &Overlap) {
-        if !shared.is_nothing() {
+        if !shared.is_nothing() && self.is_news(format!("overlap {} {shared:?}", file.display())) {
             self.see(Event::Overlap { file, shared });
         }
     }

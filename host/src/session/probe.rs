@@ -1,9 +1,10 @@
 //! Encoders ranked on some pairs, before all items are encoded.
 
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::broken::Broken;
 use super::forecast::ColumnForecast;
 use super::towers::Towers;
 use super::{Error, Event, Session};
@@ -25,6 +26,15 @@ pub struct ProbeOptions {
     pub pairs: usize,
     /// The seed of what is random.
     pub seed: u64,
+}
+
+/// What a probe has found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probe {
+    /// Each two towers' encoders, the best first.
+    pub probed: Vec<Probed>,
+    /// Encoders that do not work, with the reasons.
+    pub failing: BTreeMap<String, String>,
 }
 
 /// Two towers' encoders beside one another.
@@ -68,31 +78,58 @@ impl Session {
     pub fn forecast_probe(&self, sweep: &Sweep, options: ProbeOptions) -> Result<Vec<ColumnForecast>, Error> {
         let session = self.deriving(sweep);
         session.check_derived(sweep)?;
-        let joined = joined(sweep, options);
-        session.forecast_pairs(joined.iter().map(|of| (&of.variation.recipe, &of.source, of.ends)))
+        let (mut broken, mut joined) = (Broken::default(), joined(sweep, options));
+        let error = session.open_probed(&mut broken, sweep, &joined)?;
+        joined.retain(|of| broken.reason(&of.variation.recipe).is_none());
+        match error {
+            Some(error) if joined.is_empty() => Err(error),
+            _ => session.forecast_pairs(joined.iter().map(|of| (&of.variation.recipe, &of.source, of.ends))),
+        }
     }
 
     /// Encodes some pairs with all encoders of a sweep, and says how much of each other they know; the best first.
-    pub fn probe(&self, sweep: &Sweep, options: ProbeOptions, device: DeviceChoice) -> Result<Vec<Probed>, Error> {
+    /// What needs an encoder that does not work is left out.
+    pub fn probe(&self, sweep: &Sweep, options: ProbeOptions, device: DeviceChoice) -> Result<Probe, Error> {
         let session = self.deriving(sweep);
         session.check_derived(sweep)?;
         let device = device::open(device, false)?;
         let engine = Engine { device, seed: options.seed, stop: self.stop.clone() };
         let joined = joined(sweep, options);
+        let mut broken = Broken::default();
+        let mut error = session.open_probed(&mut broken, sweep, &joined)?;
         let mut probed = Vec::with_capacity(joined.len());
         for (done, of) in joined.iter().enumerate() {
+            if broken.reason(&of.variation.recipe).is_some() {
+                continue;
+            }
             self.see(Event::Evaluating { what: "probing", unit: "encoders", done, total: joined.len() });
             let found = session.look(of, &engine);
             self.see(Event::Ended);
-            probed.push(found?);
+            match found {
+                Ok(found) => probed.push(found),
+                Err(of) => error = Some(broken.note(of)?),
+            }
+        }
+        if let Some(error) = error.filter(|_| probed.is_empty()) {
+            return Err(error);
         }
         let recall = |of: &Probed| of.recall.map_or(f64::NEG_INFINITY, |recall| recall.mean);
         probed.sort_by(|a, b| recall(b).total_cmp(&recall(a)));
-        Ok(probed)
+        Ok(Probe { probed, failing: broken.all() })
+    }
+
+    /// Opens all encoders of a probe, and returns the first error of those that do not work.
+    fn open_probed(&self, broken: &mut Broken, sweep: &Sweep, joined: &[Joined<'_>]) -> Result<Option<Error>, Error> {
+        let mut first = None;
+        for of in joined {
+            let error = broken.open(self, sweep, &of.variation.recipe)?;
+            first = first.or(error);
+        }
+        Ok(first)
     }
 
     fn look(&self, Joined { variation, ends, source }: &Joined<'_>, engine: &Engine) -> Result<Probed, Error> {
-        let (recipe, file) = (&variation.recipe, source.open()?);
+        let (recipe, file) = (&variation.recipe, self.data(source)?);
         let towers = Towers::new(self, recipe, None);
         let paired = pair(towers.sides(ends, &file)?);
         let (items, pairs) = (paired.items(), paired.keys.len());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Error, Event, Session};
-use crate::dataset::{Column, NearTexts, Source, Table};
+use crate::dataset::{Column, NearTexts, Source, Table, no_text};
 
 /// What is in a file of pairs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -157,6 +157,7 @@ impl Session {
                 seen.insert(*hash);
             }
         }
+        problems.extend(no_texts(&opened)?);
         problems.sort();
         problems.dedup();
         let items = opened.items.as_ref().map(|column| SurveyedItems {
@@ -244,7 +245,7 @@ impl Session {
             for (row, text) in &known {
                 rows.entry(text).or_insert(*row);
             }
-            let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
+            let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect(), &self.stop);
             let mut told = HashSet::new();
             for (row, text) in captions.texts() {
                 if !told.insert(text) {
@@ -301,6 +302,16 @@ fn content(column: Column<'_>, row: usize, read: bool) -> Content {
         Ok(bytes) => Content::Whole(Some(blake3::hash(&bytes))),
         Err(reason) => Content::Missing(reason),
     }
+}
+
+/// The captions that are no text.
+fn no_texts(opened: &Opened) -> Result<Vec<Problem>, Error> {
+    let Some(column) = opened.captions()? else { return Ok(Vec::new()) };
+    let of = |row: usize| {
+        let reason = format!("column `{}`: {}", column.name(), no_text(column.cell(row))?);
+        Some(Problem { row: column.number(row), reason })
+    };
+    Ok((0..column.len()).filter_map(of).collect())
 }
 
 fn captions_of(opened: &Opened) -> Result<Option<SurveyedCaptions>, Error> {

@@ -266,8 +266,7 @@ fn named(all: &NamedLatents, column: Column<'_>) -> Side {
     let lost = rows.iter().filter(|row| row.is_err()).count();
     if let Some((row, Err(reason))) = (1..).zip(&rows).find(|(_, row)| row.is_err()) {
         let (path, name, lost) = (column.source().display(), column.name(), count(lost, "row"));
-        let hint = if all.has_ids() { "" } else { "; to name rows by id, add `ids = FILE` to the tower" };
-        tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}{hint}");
+        tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}");
     }
     let keys = row_keys(all.latents(), &rows);
     let present = rows.into_iter().flatten().collect();

@@ -93,7 +93,8 @@ pub(super) fn product(
 /// The value of a key that a variant leaves out.
 const DEFAULT: &str = "(default)";
 
-fn at<'a>(value: &'a toml::Value, keys: &[String]) -> Option<&'a toml::Value> {
+/// The value that keys lead to.
+pub(super) fn at<'a>(value: &'a toml::Value, keys: &[String]) -> Option<&'a toml::Value> {
     keys.iter().try_fold(value, |value, key| match value {
         toml::Value::Table(table) => table.get(key),
         toml::Value::Array(list) => list.get(key.parse::<usize>().ok()?),

@@ -5,8 +5,10 @@ use super::axes::shown;
 use crate::config::toml_file::{ConfigError, TomlFile};
 
 /// An encoder of plugins.toml with other values for some of its keys.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct DerivedEncoder {
+    /// The sweep.
+    pub file: TomlFile,
     /// The encoder in plugins.toml.
     pub base: String,
     /// Its own name, with the values.
@@ -45,13 +47,8 @@ pub(super) fn derived(file: &TomlFile, document: &mut toml::Value) -> Result<Vec
             }
         }
         if is_used && !changes.is_empty() {
-            all.push(DerivedEncoder { base, name, changes });
+            all.push(DerivedEncoder { file: file.clone(), base, name, changes });
         }
     }
     Ok(all)
-}
-
-/// True if one of the changed encoders is this one in plugins.toml.
-pub(super) fn has(encoders: &Result<Vec<DerivedEncoder>, ConfigError>, name: &str) -> bool {
-    encoders.as_ref().is_ok_and(|encoders| encoders.iter().any(|encoder| encoder.base == name))
 }

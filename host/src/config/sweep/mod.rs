@@ -2,20 +2,23 @@
 
 mod axes;
 mod derived;
+mod methods;
 mod variants;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use super::recipe::Recipe;
+use super::method::{FIT, TRAIN};
+use super::recipe::{KEYS, Recipe};
 use super::toml_file::{ConfigError, TomlFile};
 use super::tower::TowerEntry;
 use crate::wording::suggest;
 
 pub use derived::DerivedEncoder;
 
-use axes::{found, names, product, shown};
-use derived::{derived, has};
+use axes::{Place, found, names, product, shown};
+use derived::derived;
+use methods::keep_own;
 use variants::{VARIANT, merge, variants};
 
 /// A sweep as read.
@@ -50,12 +53,12 @@ pub enum Pairs {
 pub struct Axis {
     /// The key in a word or two, such as `image` for the encoder of that tower.
     pub name: String,
+    /// The keys that lead to it.
+    pub keys: Vec<String>,
     /// Its values, as they are shown.
     pub values: Vec<String>,
     /// True if they are numbers.
     pub are_numbers: bool,
-    /// The encoder that the key is one of, if it is.
-    pub encoder: Option<String>,
 }
 
 /// One recipe of a sweep.
@@ -65,8 +68,8 @@ pub struct Variation {
     pub name: String,
     /// The name of its `[[variant]]`.
     pub variant: Option<String>,
-    /// Its place among the values of each axis.
-    pub at: Vec<usize>,
+    /// Its place among the values of each axis; none on one of an encoder, or of a method, that it does not have.
+    pub at: Vec<Option<usize>>,
     /// The recipe.
     pub recipe: Recipe,
     /// The recipe's text, with all that tells it from others.
@@ -93,92 +96,134 @@ impl Sweep {
     /// The sweep in a text.
     pub fn parse(file: TomlFile) -> Result<Self, ConfigError> {
         let mut document: toml::Table = file.parse()?;
+        check_keys(&file, &document)?;
         let seeds = seeds(&file, document.remove(SEEDS))?;
         let baseline = document.remove(BASELINE);
-        let changed = document.get(ENCODER).and_then(toml::Value::as_table);
-        let changed: Vec<String> = changed.into_iter().flat_map(toml::Table::keys).cloned().collect();
-        let on = match document.remove(ON) {
-            None => Pairs::default(),
-            Some(value) => match value.as_str() {
-                Some("test") => Pairs::Test,
-                Some("validation") => Pairs::Validation,
-                _ => return Err(file.error_at(&[ON], format!("`on = {value}` must be \"test\" or \"validation\""))),
-            },
-        };
-        let variants = variants(&file, document.remove(VARIANT))?;
+        let on = on(&file, document.remove(ON))?;
         let mut wholes = Vec::new();
-        for (name, changes) in variants {
+        for (at, (name, changes)) in variants(&file, document.remove(VARIANT))?.into_iter().enumerate() {
             let mut whole = toml::Value::Table(document.clone());
             merge(&mut whole, toml::Value::Table(changes));
-            wholes.push((name, whole));
+            let file = if name.is_some() { file.with_first(&[VARIANT, &at.to_string()]) } else { file.clone() };
+            wholes.push((file, name, whole));
         }
-        // All variants have the same axes: one that sets a key for itself has a single value there.
-        let mut keys: Vec<Vec<String>> = Vec::new();
-        for (_, whole) in &wholes {
-            for varied in found(whole) {
-                if !keys.contains(&varied) {
-                    keys.push(varied);
-                }
-            }
-        }
-        let mut axes: Vec<(Vec<String>, Vec<toml::Value>)> = keys.into_iter().map(|keys| (keys, Vec::new())).collect();
-        let mut variations = Vec::new();
-        for (variant, whole) in wholes {
-            for (at, document) in product(&file, &whole, &mut axes)? {
-                variations.push((variant.clone(), at, document));
-            }
-        }
-        if variations.len() * seeds.len() > MOST {
-            let message = format!("this makes {} fits; a sweep has at most {MOST}", variations.len() * seeds.len());
+        let (axes, places) = places(&wholes)?;
+        if places.len() * seeds.len() > MOST {
+            let message = format!("this makes {} fits; a sweep has at most {MOST}", places.len() * seeds.len());
             return Err(file.error_at(&[], message));
         }
-        let names = names(axes.iter().map(|(keys, _)| &keys[..]).collect());
-        let axes: Vec<Axis> = names
-            .into_iter()
-            .zip(axes)
-            .map(|(name, (keys, values))| Axis {
-                name,
-                encoder: keys.get(1).filter(|_| keys[0] == ENCODER).cloned(),
-                are_numbers: values.iter().all(|value| value.is_integer() || value.is_float()),
-                values: values.iter().map(shown).collect(),
-            })
-            .collect();
+        let has_methods = methods::are_several(wholes.iter().map(|(_, _, whole)| whole));
         let mut known = HashSet::new();
-        let variations = variations.into_iter().filter_map(|(variant, at, mut document)| {
-            let encoders = derived(&file, &mut document);
-            // What is said of an encoder that this one does not have is not said of it.
-            let is_its = |(axis, _): &(&Axis, &usize)| axis.encoder.as_ref().is_none_or(|name| has(&encoders, name));
-            let values = axes.iter().zip(&at).filter(is_its).map(|(axis, at)| {
-                match axis.are_numbers || axis.values[*at].len() < 6 {
-                    true => format!("{} {}", axis.name, axis.values[*at]),
-                    false => axis.values[*at].clone(),
-                }
-            });
-            let name = variant.iter().cloned().chain(values).collect::<Vec<_>>().join(", ");
-            let name = if name.is_empty() { "as it is".to_owned() } else { name };
-            let text = toml::to_string(&document).expect("what was TOML is TOML");
+        let mut variations: Vec<Variation> = Vec::new();
+        for (variant, place) in places {
+            let (file, name, _) = &wholes[variant];
+            let variation = variation(file, name.as_ref(), &axes, place, has_methods)?;
             // What changes an encoder that no tower has changes nothing.
-            if !known.insert(text.clone()) {
-                return None;
+            if known.insert(variation.text.clone()) {
+                variations.push(variation);
             }
-            let recipe = Recipe::parse(TomlFile::made_of(&file, text.clone()))
-                .map_err(|error| error.with(&format!(" (variation: {name})")));
-            let made = |encoders| Ok(Variation { name, variant, at, recipe: recipe?, text, encoders });
-            Some(encoders.and_then(made))
-        });
-        let variations: Vec<Variation> = variations.collect::<Result<_, ConfigError>>()?;
-        // A change of an encoder that no tower has is a mistake.
-        let bases: Vec<&String> =
-            variations.iter().flat_map(|variation| &variation.encoders).map(|of| &of.base).collect();
-        if let Some(name) = changed.iter().find(|name| !bases.contains(name)) {
-            let towers = variations.iter().flat_map(|variation| &variation.recipe.towers);
-            let known: BTreeSet<&str> =
-                towers.flat_map(TowerEntry::encoders).filter(|name| !name.contains(' ')).collect();
-            let message = format!("no tower has the encoder `{name}`{}", suggest(name, known));
-            return Err(file.error_at(&[ENCODER, name], message));
         }
+        check_changed(&file, &wholes, &variations)?;
         let baseline = of_name(&file, baseline, &variations)?;
         Ok(Self { file, axes, variations, seeds, baseline, on })
+    }
+}
+
+/// Refuses keys that neither a sweep nor a recipe has.
+fn check_keys(file: &TomlFile, document: &toml::Table) -> Result<(), ConfigError> {
+    let known = || [SEEDS, BASELINE, ON, VARIANT, ENCODER].into_iter().chain(KEYS);
+    // Of what belongs into plugins.toml, the recipe tells.
+    match document.keys().find(|key| !known().any(|known| known == *key) && *key != "plugin") {
+        Some(key) => Err(file.error_at(&[key], format!("unknown key `{key}` of a sweep{}", suggest(key, known())))),
+        None => Ok(()),
+    }
+}
+
+/// The keys that any of the variants varies, and the place of each recipe on them, with the number of its variant.
+fn places(wholes: &[(TomlFile, Option<String>, toml::Value)]) -> Result<(Vec<Axis>, Vec<(usize, Place)>), ConfigError> {
+    // All variants have the same axes: one that sets a key for itself has a single value there.
+    let mut keys: Vec<Vec<String>> = Vec::new();
+    for (_, _, whole) in wholes {
+        for varied in found(whole) {
+            if !keys.contains(&varied) {
+                keys.push(varied);
+            }
+        }
+    }
+    let mut axes: Vec<(Vec<String>, Vec<toml::Value>)> = keys.into_iter().map(|keys| (keys, Vec::new())).collect();
+    let mut places = Vec::new();
+    for (variant, (file, _, whole)) in wholes.iter().enumerate() {
+        places.extend(product(file, whole, &mut axes)?.into_iter().map(|place| (variant, place)));
+    }
+    let names = names(axes.iter().map(|(keys, _)| &keys[..]).collect());
+    let axis = |(name, (keys, values)): (String, (Vec<String>, Vec<toml::Value>))| Axis {
+        name,
+        keys,
+        are_numbers: values.iter().all(|value| value.is_integer() || value.is_float()),
+        values: values.iter().map(shown).collect(),
+    };
+    Ok((names.into_iter().zip(axes).map(axis).collect(), places))
+}
+
+/// The recipe at a place.
+fn variation(
+    file: &TomlFile,
+    variant: Option<&String>,
+    axes: &[Axis],
+    (at, mut document): Place,
+    has_methods: bool,
+) -> Result<Variation, ConfigError> {
+    if has_methods {
+        keep_own(&mut document);
+    }
+    let whole = document.clone();
+    let encoders = derived(file, &mut document)?;
+    // What is said of an encoder, or of a method, that this one does not have is not said of it.
+    let is_its = |axis: &Axis| match &axis.keys[..] {
+        [key, name, ..] if key == ENCODER => encoders.iter().any(|encoder| encoder.base == *name),
+        [table, ..] if table == TRAIN || table == FIT => !has_methods || axes::at(&whole, &axis.keys).is_some(),
+        _ => true,
+    };
+    let at: Vec<Option<usize>> = axes.iter().zip(at).map(|(axis, at)| is_its(axis).then_some(at)).collect();
+    let values = axes.iter().zip(&at).filter_map(|(axis, at)| {
+        let value = &axis.values[(*at)?];
+        let is_short = axis.are_numbers || value.len() < 6;
+        Some(if is_short { format!("{} {value}", axis.name) } else { value.clone() })
+    });
+    let name = variant.cloned().into_iter().chain(values).collect::<Vec<_>>().join(", ");
+    let name = if name.is_empty() { "as it is".to_owned() } else { name };
+    let text = toml::to_string(&document).expect("what was TOML is TOML");
+    let recipe = Recipe::parse(TomlFile::made_of(file, text.clone()));
+    let recipe = recipe.map_err(|error| error.with(&format!(" (variation: {name})")))?;
+    Ok(Variation { name, variant: variant.cloned(), at, recipe, text, encoders })
+}
+
+/// Refuses a change of an encoder that no tower has.
+fn check_changed(
+    file: &TomlFile,
+    wholes: &[(TomlFile, Option<String>, toml::Value)],
+    variations: &[Variation],
+) -> Result<(), ConfigError> {
+    let bases: Vec<&String> = variations.iter().flat_map(|variation| &variation.encoders).map(|of| &of.base).collect();
+    let tables = wholes.iter().filter_map(|(own, _, whole)| Some((own, whole.get(ENCODER)?.as_table()?)));
+    let mut names = tables.flat_map(|(own, table)| table.keys().map(move |name| (own, name)));
+    let Some((own, name)) = names.find(|(_, name)| !bases.contains(name)) else { return Ok(()) };
+    let towers = variations.iter().flat_map(|variation| &variation.recipe.towers);
+    let known: BTreeSet<&str> = towers.flat_map(TowerEntry::encoders).filter(|name| !name.contains(' ')).collect();
+    let file = if file.has(&[ENCODER, name]) { file } else { own };
+    Err(file.error_at(&[ENCODER, name], format!("no tower has the encoder `{name}`{}", suggest(name, known))))
+}
+
+/// `on`: the pairs to judge by.
+fn on(file: &TomlFile, value: Option<toml::Value>) -> Result<Pairs, ConfigError> {
+    match value.as_ref().map(toml::Value::as_str) {
+        None => Ok(Pairs::default()),
+        Some(Some("test")) => Ok(Pairs::Test),
+        Some(Some("validation")) => Ok(Pairs::Validation),
+        _ => {
+            let value = value.unwrap_or_else(|| "".into());
+            Err(file.error_at(&[ON], format!("`on = {value}` must be \"test\" or \"validation\"")))
+        }
     }
 }
 
@@ -253,7 +298,7 @@ lr = 0.01
             ]
         );
         assert_eq!(all.variations.len(), 8);
-        assert_eq!(all.variations[0].at, [0, 0, 0]);
+        assert_eq!(all.variations[0].at, [Some(0); 3]);
         assert_eq!(all.variations[5].name, "image b, text c, sample 200");
         let recipe = &all.variations[5].recipe;
         assert_eq!(recipe.pairs[0].train.sample, Some(200));
@@ -288,6 +333,7 @@ lr = 0.01
         assert!(of_a.text.contains("encoder = \"a layer=last\""), "{}", of_a.text);
         let of_b = all.variations.iter().find(|variation| variation.name.starts_with("image b")).unwrap();
         assert!(of_b.encoders.is_empty() && !of_b.name.contains("layer"), "{}", of_b.name);
+        assert_eq!(of_b.at.last(), Some(&None));
         let error = sweep(&format!("{BASE}[encoder.aa]\nlayer = ['last', 'first']\n")).unwrap_err();
         assert!(error.contains("no tower has the encoder `aa`; did you mean `a`?"), "{error}");
     }

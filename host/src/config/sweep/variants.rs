@@ -1,5 +1,6 @@
 //! `[[variant]]` of a sweep: named changes to its recipe.
 
+use super::{BASELINE, ON, SEEDS};
 use crate::config::toml_file::{ConfigError, TomlFile};
 
 /// The name of the list.
@@ -19,9 +20,14 @@ pub(super) fn variants(
     let mut variants: Vec<(Option<String>, toml::Table)> = Vec::new();
     for (at, value) in list.into_iter().enumerate() {
         let toml::Value::Table(mut table) = value else { return Err(wrong(at, "[[variant]] must be a table")) };
-        let Some(toml::Value::String(name)) = table.remove(NAME) else {
+        let name = table.remove(NAME).and_then(|name| Some(name.as_str()?.trim().to_owned()));
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
             return Err(wrong(at, "[[variant]] needs a `name`, in quotes"));
         };
+        if let Some(key) = [SEEDS, BASELINE, ON].into_iter().find(|key| table.contains_key(*key)) {
+            let message = format!("`{key}` is for all variants: write it at the top of the sweep");
+            return Err(file.error_at(&[VARIANT, &at.to_string(), key], message));
+        }
         if variants.iter().any(|(known, _)| known.as_ref() == Some(&name)) {
             return Err(wrong(at, &format!("two variants are called `{name}`; give each its own name")));
         }

@@ -185,24 +185,46 @@ pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) 
         by_name.extend(class.id.as_deref().map(|id| (id, at)));
     }
     let are_numbers = by_name.keys().any(|name| name.parse::<f64>().is_ok());
-    let of = |row: usize| {
+    // The least of the numbers that count classes.
+    let mut least: Option<usize> = None;
+    let mut of = |row: usize| {
         let cell = column.text(row)?.trim();
         // Where no class is called by a number, a number counts them, from 0.
-        let by_number = || cell.parse().ok().filter(|at: &usize| !are_numbers && *at < classes.len());
+        let number = cell.parse().ok().filter(|_| !are_numbers);
+        let by_number = number.filter(|at| *at < classes.len());
         let spaced = || by_name.get(cell.replace('_', " ").as_str()).copied();
-        match by_name.get(cell).copied().or_else(by_number).or_else(spaced) {
+        match by_name.get(cell).copied().or(by_number).or_else(spaced) {
             _ if cell.is_empty() => Ok(None),
-            Some(class) => Ok(Some(class)),
+            Some(class) => {
+                least = by_number.into_iter().chain(least).min();
+                Ok(Some(class))
+            }
             None => Err(Error::NoClass {
                 path: column.source().to_owned(),
                 row: column.number(row),
                 class: cell.to_owned(),
-                suggestion: suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
+                suggestion: match number {
+                    Some(_) => counted_from(labels),
+                    None => suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
+                },
                 labels: labels.to_owned(),
             }),
         }
     };
-    (0..column.len()).map(of).collect()
+    let all = (0..column.len()).map(&mut of).collect::<Result<_, Error>>()?;
+    if least.is_some_and(|least| least > 0) {
+        let (path, name) = (column.source().display(), column.name());
+        tracing::warn!("{path}, column `{name}`: no item is of class 0{}", counted_from(labels));
+    }
+    Ok(all)
+}
+
+/// The rule for numbers of classes.
+fn counted_from(labels: &str) -> String {
+    format!(
+        "; numbers count the classes of {labels} from 0, so if these count from 1, begin each of its lines with the \
+         class's number and a tab"
+    )
 }
 
 /// Classes that an error names at most.

@@ -101,7 +101,7 @@ pub struct Trained {
 impl Session {
     /// Fits a recipe and leaves the run in `out`.
     pub fn fit(&self, recipe: &Recipe, out: &Path, how: &FitOptions) -> Result<Fitted, Error> {
-        let plan = Plan::new(recipe)?;
+        let plan = Plan::new(self, recipe)?;
         let towers = Towers::new(self, recipe, None);
         plan.check(&towers)?;
         if how.budget.is_some() && recipe.method != Method::Auto {

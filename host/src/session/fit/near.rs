@@ -1,7 +1,7 @@
 //! Captions to hold out that are nearly those trained on: by their words, where contents differ.
 
 use crate::config::PairEnd;
-use crate::dataset::{Dataset, NearTexts};
+use crate::dataset::{Dataset, NearTexts, Table};
 use crate::session::Error;
 use crate::session::towers::Towers;
 use crate::wording::{count, short_path};
@@ -21,19 +21,34 @@ pub(super) fn warn_of_near(
         if held_out.is_empty() || train.len() > MOST || towers.modality(end.tower)?.as_deref() != Some("text") {
             continue;
         }
+        let session = towers.session();
+        // Files that a session has compared need not be again: a sweep fits to the same ones many times.
+        let of = |table: &Table| format!("{} {} {}", table.path().display(), table.len(), end.column);
+        let is_new = |table: &&Table| session.is_news(format!("near {} {}", of(train), of(table)));
+        let tables = held_out.iter().filter_map(|file| match file {
+            Dataset::Table(table) => Some(table),
+            Dataset::Precomputed(_) => None,
+        });
+        let tables: Vec<&Table> = tables.filter(is_new).collect();
+        if tables.is_empty() {
+            continue;
+        }
         let known = train.column(&end.column)?.texts();
-        let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect());
-        for file in held_out {
-            let Dataset::Table(table) = file else { continue };
+        let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect(), &session.stop);
+        for table in tables {
             let held = table.column(&end.column)?.texts();
-            let mut near = held.iter().filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
+            let going = held.iter().take_while(|_| !session.should_stop());
+            let mut near = going.filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
             let Some((row, text, like)) = near.next() else { continue };
-            let (path, all) = (short_path(table.path()), count(held.len(), "caption"));
+            let (path, all, found) = (short_path(table.path()), count(held.len(), "caption"), 1 + near.count());
+            if session.should_stop() {
+                return Err(Error::Stopped);
+            }
             tracing::warn!(
                 "{}: {} of {all} have nearly the words of one that is trained on, the first is row {}, {text:?}, like \
                  row {} of {}; `fusemix data FILE --against FILE` names all",
                 path.display(),
-                1 + near.count(),
+                found,
                 table.number(row),
                 train.number(like),
                 short_path(train.path()).display(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
-use super::super::{Error, Event};
+use super::super::{Error, Event, Session};
 use super::near::warn_of_near;
 use super::options::MethodOptions;
 use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
@@ -25,22 +25,22 @@ pub(in crate::session) struct Plan<'a> {
     pub(super) hubs: Hubs,
     pub(super) files: Vec<PairFiles>,
     /// Of each `[[unpaired]]`.
-    unpaired: Vec<Dataset>,
+    unpaired: Vec<Arc<Dataset>>,
 }
 
 /// The files of a pair set, with the columns that they must have.
 pub(super) struct PairFiles {
-    train: Dataset,
+    train: Arc<Dataset>,
     /// Rows of `train`.
     pub(super) rows: usize,
-    validation: Option<Dataset>,
-    test: Option<Dataset>,
+    validation: Option<Arc<Dataset>>,
+    test: Option<Arc<Dataset>>,
 }
 
 impl PairFiles {
-    fn open(recipe: &Recipe, index: usize, entry: &PairsEntry) -> Result<Self, Error> {
+    fn open(session: &Session, recipe: &Recipe, index: usize, entry: &PairsEntry) -> Result<Self, Error> {
         let open = |source: &Source, key: &str| {
-            let file = source.open().map_err(|error| at(recipe, ["pairs", &index.to_string(), key], error))?;
+            let file = session.data(source).map_err(|error| at(recipe, ["pairs", &index.to_string(), key], error))?;
             let rows = file.paired_rows(entry.ends.each_ref().map(|end| end.column.as_str()))?;
             Ok::<_, Error>((file, rows))
         };
@@ -85,12 +85,14 @@ pub(super) struct Material {
 }
 
 impl<'a> Plan<'a> {
-    pub(in crate::session) fn new(recipe: &'a Recipe) -> Result<Self, Error> {
+    pub(in crate::session) fn new(session: &Session, recipe: &'a Recipe) -> Result<Self, Error> {
         let (options, hubs) = MethodOptions::of(recipe)?;
-        let files = recipe.pairs.iter().enumerate().map(|(index, entry)| PairFiles::open(recipe, index, entry));
+        let files = recipe.pairs.iter().enumerate();
+        let files = files.map(|(index, entry)| PairFiles::open(session, recipe, index, entry));
         let files = files.collect::<Result<_, _>>()?;
         let unpaired = recipe.unpaired.iter().enumerate().map(|(index, UnpairedEntry { train, end })| {
-            let file = train.open().map_err(|error| at(recipe, ["unpaired", &index.to_string(), "train"], error))?;
+            let file =
+                session.data(train).map_err(|error| at(recipe, ["unpaired", &index.to_string(), "train"], error))?;
             file.rows(&end.column)?;
             Ok::<_, Error>(file)
         });
@@ -113,7 +115,7 @@ impl<'a> Plan<'a> {
                 continue;
             }
             let (path, tower) = (file.path().to_owned(), name.clone());
-            let Dataset::Precomputed(latents) = file else {
+            let Dataset::Precomputed(latents) = &**file else {
                 return Err(DataError::Kind { path, tower, precomputed: true }.into());
             };
             let width = latents.width(&end.column)?;
@@ -300,7 +302,7 @@ impl<'a> Plan<'a> {
         let stacked = |parts: Vec<_>| (!parts.is_empty()).then(|| Arc::new(Stacked::new(parts)) as Arc<dyn Latents>);
         let unpaired = unpaired.into_iter().map(stacked).collect();
         for (entry, files) in self.recipe.pairs.iter().zip(&self.files) {
-            let held_out: Vec<&Dataset> = files.validation.iter().chain(&files.test).collect();
+            let held_out: Vec<&Dataset> = files.validation.iter().chain(&files.test).map(|file| &**file).collect();
             warn_of_near(towers, &entry.ends, &files.train, &held_out)?;
             for file in held_out {
                 let pairs = towers.keys(&entry.ends, file)?;

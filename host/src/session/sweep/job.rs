@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::super::Error;
-use crate::config::{Method, Recipe, Sweep, Variation};
+use super::super::forecast::ColumnForecast;
+use super::super::{Error, Session};
+use crate::config::{Method, Recipe, Sweep, TowerSource, Variation};
+use crate::dataset::Source;
 use crate::run::RunFolder;
 
 /// A fit of a sweep.
@@ -39,42 +41,74 @@ impl Job {
 /// The most letters of a folder's name that come from the variation's.
 const LETTERS: usize = 80;
 
-/// All fits of a sweep, in order. A closed form does not depend on the seed, and is fitted once.
-pub(super) fn jobs(sweep: &Sweep, out: &Path) -> Result<Vec<Job>, Error> {
+/// All fits of a sweep, in order; `of` is a digest of what each variation is fitted to. A closed form does not depend
+/// on the seed, and is fitted once.
+pub(super) fn jobs(sweep: &Sweep, out: &Path, of: &[String]) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for (number, variation) in sweep.variations.iter().enumerate() {
-        let folder = folder(variation);
+    for (number, (variation, digest)) in sweep.variations.iter().zip(of).enumerate() {
+        let folder = format!("{}-{}", plain(&variation.name), &digest[..8]);
         let seeds = if is_seeded(&variation.recipe) { &sweep.seeds[..] } else { &sweep.seeds[..1] };
         jobs.extend(seeds.iter().map(|&seed| {
             let run = out.join("runs").join(format!("{folder}-seed-{seed}"));
             Job { variation: number, seed, run }
         }));
     }
-    Ok(jobs)
+    jobs
 }
 
 fn is_seeded(recipe: &Recipe) -> bool {
     matches!(recipe.method, Method::Auto | Method::Fusemix | Method::Joint)
 }
 
-/// The variation's name as that of a file, and a digest of the recipe and of the state of its tables and archives: what
-/// was fitted to others is another run. Items that cells name are not looked at.
-fn folder(variation: &Variation) -> String {
-    let mut digest = blake3::Hasher::new();
-    digest.update(variation.text.as_bytes());
-    let recipe = &variation.recipe;
-    let sources = recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref()]).flatten();
-    for source in sources.chain(recipe.unpaired.iter().map(|entry| &entry.train)) {
-        for path in source.files() {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            digest.update(format!("{} {} {modified:?}", path.display(), metadata.len()).as_bytes());
-        }
-    }
+/// A variation's name as that of a file.
+fn plain(name: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || ".+".contains(letter) { letter } else { '-' };
-    let mut name: String = variation.name.chars().map(plain).take(LETTERS).collect();
+    let mut name: String = name.chars().map(plain).take(LETTERS).collect();
     while name.contains("--") {
         name = name.replace("--", "-");
     }
-    format!("{}-{}", name.trim_matches(['-', '.']), &digest.finalize().to_hex()[..8])
+    name.trim_matches(['-', '.']).to_owned()
+}
+
+/// A digest of what a variation is fitted to: its recipe, and the items of its pairs with their encoders, so that what
+/// was fitted to others is another run. Files of latents count by size and time.
+pub(super) fn digest(session: &Session, variation: &Variation, columns: &[ColumnForecast]) -> Result<String, Error> {
+    let mut digest = blake3::Hasher::new();
+    digest.update(variation.text.as_bytes());
+    let recipe = &variation.recipe;
+    let pairs = recipe.pairs.iter().flat_map(|entry| {
+        let files = [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten();
+        files.flat_map(|source| entry.ends.iter().map(move |end| (source, end)))
+    });
+    let ends = pairs.chain(recipe.unpaired.iter().map(|entry| (&entry.train, &entry.end)));
+    for (source, end) in ends {
+        match &recipe.towers[end.tower].source {
+            TowerSource::Encoders(names) => {
+                for name in names {
+                    let is_its =
+                        |of: &&ColumnForecast| of.source == *source && of.column == end.column && of.encoder == *name;
+                    let items = columns.iter().find(is_its).map(|of| &of.forecast.digest);
+                    let encoder = &session.encoder(name)?.fingerprint;
+                    digest.update(format!("{items:?} {encoder:?}").as_bytes());
+                }
+            }
+            TowerSource::Precomputed => stamp(source, &mut digest),
+            TowerSource::Rows(rows) => {
+                stamp(source, &mut digest);
+                [Some(&rows.file), rows.ids.as_ref()].into_iter().flatten().for_each(|file| {
+                    stamp(&Source::new(file), &mut digest);
+                });
+            }
+        }
+    }
+    Ok(digest.finalize().to_hex().to_string())
+}
+
+/// Adds sizes and times of the files that rows are in.
+fn stamp(source: &Source, digest: &mut blake3::Hasher) {
+    for path in source.files() {
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        digest.update(format!("{} {} {modified:?}", path.display(), metadata.len()).as_bytes());
+    }
 }

@@ -4,18 +4,24 @@
 mod job;
 mod table;
 
+use serde::Serialize;
+use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::broken::Broken;
 use super::fit::{Existing, FitOptions, Plan};
-use super::forecast::ColumnForecast;
+use super::forecast::{ColumnForecast, Columns};
 use super::towers::Towers;
 use super::{Error, Event, Session, encode};
-use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep};
+use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep, Variation};
 use crate::dataset::Dataset;
 use crate::device::DeviceChoice;
 use crate::encode::Wanted;
+use crate::file_lock::PathLock;
 use crate::fit::fusemix::{CheckpointError, TrainError};
 use crate::run::RunError;
+use crate::whole_file;
 
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
 
@@ -26,6 +32,8 @@ use table::{Board, Judgement};
 pub struct SweepPlan {
     /// The session with the sweep's own encoders.
     session: Session,
+    jobs: Vec<Job>,
+    broken: Broken,
     /// The columns that are encoded, each once for each encoder.
     pub columns: Vec<ColumnForecast>,
     /// Fits, of all variations and seeds; what no seed changes is fitted once.
@@ -35,37 +43,71 @@ pub struct SweepPlan {
     /// Seconds that the others take on two cores, as far as encoders tell the widths of their latents; a choice of
     /// the method takes its budget.
     pub seconds: Option<f64>,
+    /// Variations that cannot be fitted, because an encoder does not work.
+    pub failing: Vec<FailingVariation>,
+}
+
+/// A variation that cannot be fitted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailingVariation {
+    /// Its name.
+    pub variation: String,
+    /// The reason.
+    pub error: String,
 }
 
 impl Session {
-    /// What a sweep into `out` will do. All recipes are checked against data and encoders before anything is sent.
+    /// What a sweep into `out` will do. All recipes are checked against data and encoders before anything is sent; what
+    /// needs an encoder that does not open fails, and the others do not.
     pub fn plan_sweep(&self, sweep: &Sweep, out: &Path) -> Result<SweepPlan, Error> {
         if out.is_file() {
             return Err(RunError::NoFolder { path: out.to_owned(), made: true }.into());
         }
         let session = self.deriving(sweep);
         session.check_derived(sweep)?;
-        let mut seconds = Some(0.0);
-        let mut recipes: Vec<&Recipe> = Vec::new();
-        let jobs = job::jobs(sweep, out)?;
-        for (at, variation) in sweep.variations.iter().enumerate() {
-            let plan = Plan::new(&variation.recipe)?;
-            let towers = Towers::new(&session, &variation.recipe, None);
+        let (mut broken, mut columns, mut failing) = (Broken::default(), Columns::default(), Vec::new());
+        let (mut first, mut each) = (None, Vec::new());
+        // One plan is kept beside the next, so that files which both have are read once.
+        let mut _earlier = None;
+        for Variation { name, recipe, .. } in &sweep.variations {
+            let opened = broken.open(&session, sweep, recipe)?;
+            first = first.or(opened);
+            if let Some(error) = broken.reason(recipe) {
+                failing.push(FailingVariation { variation: name.clone(), error: error.clone() });
+                each.push(Some(0.0));
+                continue;
+            }
+            let plan = Plan::new(&session, recipe)?;
+            let towers = Towers::new(&session, recipe, None);
             plan.check(&towers)?;
-            if sweep.on == Pairs::Validation && variation.recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
+            if sweep.on == Pairs::Validation && recipe.pairs.iter().all(|entry| entry.validation.is_none()) {
                 return Err(Error::NoValidation);
             }
-            if sweep.on == Pairs::Test && variation.recipe.pairs.iter().all(|entry| entry.test.is_none()) {
+            if sweep.on == Pairs::Test && recipe.pairs.iter().all(|entry| entry.test.is_none()) {
                 return Err(Error::NoTestInSweep);
             }
-            let left = jobs.iter().filter(|job| job.variation == at && job.state() != State::Finished).count();
-            let each = if left > 0 { plan.seconds(&towers)? } else { Some(0.0) };
-            seconds = seconds.zip(each).map(|(seconds, each)| seconds + left as f64 * each);
-            recipes.push(&variation.recipe);
+            each.push(plan.seconds(&towers)?);
+            if let Err(error) = columns.add_recipe(&towers, recipe, sweep.on) {
+                let error = broken.note(error)?.to_string();
+                failing.push(FailingVariation { variation: name.clone(), error });
+            }
+            _earlier = Some(plan);
         }
-        let columns = session.forecast_recipes(&recipes, sweep.on)?;
-        let done = jobs.iter().filter(|job| job.state() == State::Finished).count();
-        Ok(SweepPlan { session, columns, fits: jobs.len(), done, seconds })
+        if let Some(error) = first.filter(|_| failing.len() == sweep.variations.len()) {
+            return Err(error);
+        }
+        let columns: Vec<ColumnForecast> =
+            columns.all.into_iter().filter(|column| !broken.has(&column.encoder)).collect();
+        let digest = |variation: &Variation| match broken.reason(&variation.recipe) {
+            None => job::digest(&session, variation, &columns),
+            Some(_) => Ok(blake3::hash(variation.text.as_bytes()).to_hex().to_string()),
+        };
+        let digests = sweep.variations.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
+        let jobs = job::jobs(sweep, out, &digests);
+        let left = |job: &&Job| job.state() != State::Finished;
+        let seconds = jobs.iter().filter(left).map(|job| each[job.variation]).sum();
+        let (fits, done) = (jobs.len(), jobs.iter().filter(|job| !left(job)).count());
+        Ok(SweepPlan { session, jobs, broken, columns, fits, done, seconds, failing })
     }
 
     /// A session that has the encoders which a sweep sets up in its own way.
@@ -89,7 +131,9 @@ impl Session {
     /// Refuses secrets among what is varied: values stand in names of runs and in tables.
     pub(super) fn check_derived(&self, sweep: &Sweep) -> Result<(), Error> {
         let plugins = self.plugins()?;
-        for DerivedEncoder { base, changes, .. } in sweep.variations.iter().flat_map(|variation| &variation.encoders) {
+        for DerivedEncoder { file, base, changes, .. } in
+            sweep.variations.iter().flat_map(|variation| &variation.encoders)
+        {
             let Ok(entry) = plugins.config.encoder(base) else { continue };
             let of = plugins.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);
             let Some(Ok(plugin)) = of.map(|plugin| plugins.load(plugin)) else { continue };
@@ -100,7 +144,7 @@ impl Session {
                     "`{key}` of encoder `{base}` is a secret, and what a sweep varies stands in its tables: write an \
                      encoder for each in plugins.toml, and vary those"
                 );
-                return Err(sweep.file.error_at(&["encoder", base, key], message).into());
+                return Err(file.error_at(&["encoder", base, key], message).into());
             }
         }
         Ok(())
@@ -108,31 +152,38 @@ impl Session {
 
     /// Fits a job unless it is done, and judges it.
     fn judged(&self, job: &Job, recipe: &Recipe, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
-        let fit = |existing| {
-            let how = FitOptions { device, seed: Some(job.seed), existing, ..FitOptions::default() };
-            let fitted = self.fit(recipe, &job.run, &how)?;
-            // A training that is stopped leaves a checkpoint and no run.
-            if self.should_stop() && job.state() != State::Finished { Err(Error::Stopped) } else { Ok(fitted) }
-        };
         match job.state() {
-            State::Absent => drop(fit(Existing::Keep)?),
-            State::Unfinished => match fit(Existing::Resume) {
-                // Begun with what is no longer there.
-                Err(Error::Train(TrainError::Checkpoint(CheckpointError::Refused { .. }))) => {
-                    drop(fit(Existing::Overwrite)?);
-                }
-                fitted => drop(fitted?),
-            },
+            State::Absent => self.fit_job(job, recipe, device, Existing::Keep)?,
+            State::Unfinished => self.go_on(job, recipe, device)?,
             State::Finished => {}
         }
         match self.judge_run(job, on, device) {
-            // Made with an encoder that plugins.toml now sets up otherwise.
-            Err(Error::Run(RunError::OtherEncoder { .. } | RunError::OtherLatents { .. })) => {
-                fit(Existing::Overwrite)?;
+            Err(error) if is_of_run(&error) => {
+                tracing::warn!("{}: {error}; the sweep fits it again", job.run.display());
+                self.go_on(job, recipe, device)?;
                 self.judge_run(job, on, device)
             }
             judged => judged,
         }
+    }
+
+    /// Goes on with a fit that was stopped, or begins it anew.
+    fn go_on(&self, job: &Job, recipe: &Recipe, device: DeviceChoice) -> Result<(), Error> {
+        match self.fit_job(job, recipe, device, Existing::Resume) {
+            // Nothing was begun, or with what is no longer there.
+            Err(
+                Error::Run(RunError::Finished { .. })
+                | Error::Train(TrainError::Checkpoint(CheckpointError::Refused { .. })),
+            ) => self.fit_job(job, recipe, device, Existing::Overwrite),
+            fitted => fitted,
+        }
+    }
+
+    fn fit_job(&self, job: &Job, recipe: &Recipe, device: DeviceChoice, existing: Existing) -> Result<(), Error> {
+        let how = FitOptions { device, seed: Some(job.seed), existing, ..FitOptions::default() };
+        self.fit(recipe, &job.run, &how)?;
+        // A training that is stopped leaves a checkpoint and no run.
+        if self.should_stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     fn judge_run(&self, job: &Job, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
@@ -155,43 +206,100 @@ impl SweepPlan {
         (out, device): (&Path, DeviceChoice),
         show: &mut dyn FnMut(&SweepTable) -> Result<(), Error>,
     ) -> Result<SweepTable, Error> {
-        let session = &self.session;
-        for ColumnForecast { source, column, encoder, .. } in self.columns.iter().filter(|of| of.forecast.items > 0) {
-            let Dataset::Table(table) = source.open()? else { continue };
-            encode::complete(session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed())?)?;
-        }
-        let jobs = job::jobs(sweep, out)?;
-        let (mut board, total) = (Board::new(sweep), jobs.len());
-        for (done, job) in jobs.iter().enumerate() {
-            let variation = &sweep.variations[job.variation];
-            session.see(Event::Sweeping { done, total, variation: &variation.name, seed: job.seed });
-            let judgement = match session.judged(job, &variation.recipe, sweep.on, device) {
-                Ok(judged) => Ok(judged),
-                Err(error) if is_of_fit(&error) => {
-                    tracing::warn!("{}, seed {}: {error}", variation.name, job.seed);
-                    Err(error.to_string())
-                }
-                Err(error) => return Err(error),
+        let (session, total) = (&self.session, self.jobs.len());
+        let _lock = lock(out)?;
+        let mut broken = self.broken.clone();
+        self.encode(&mut broken)?;
+        let mut board = Board::new(sweep);
+        // Files of a variation stay open from one of its fits to the next, and to the next variation.
+        let mut in_use: (Option<usize>, Vec<Arc<Dataset>>) = (None, Vec::new());
+        for (done, job) in self.jobs.iter().enumerate() {
+            let Variation { name, recipe, .. } = &sweep.variations[job.variation];
+            session.see(Event::Sweeping { done, total, variation: name, seed: job.seed });
+            if in_use.0 != Some(job.variation) {
+                in_use = (Some(job.variation), files(session, recipe));
+            }
+            let judged = match broken.reason(recipe) {
+                Some(reason) => Err(reason.clone()),
+                None => match session.judged(job, recipe, sweep.on, device) {
+                    Ok(judged) => Ok(judged),
+                    Err(error) if is_of_fit(&error) => Err(error.to_string()),
+                    Err(error) => Err(broken.note(error)?.to_string()),
+                },
             };
-            board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged: judgement });
+            if let Err(reason) = &judged
+                && !broken.reason(recipe).is_some_and(|known| known == reason)
+            {
+                tracing::warn!("{name}, seed {}: {reason}", job.seed);
+            }
+            board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
             show(&board.table())?;
         }
         Ok(board.table())
     }
+
+    /// Encodes all columns; encoders that fail are noted, and the others go on.
+    fn encode(&self, broken: &mut Broken) -> Result<(), Error> {
+        let session = &self.session;
+        let mut _in_use = None;
+        for ColumnForecast { source, column, encoder, .. } in self.columns.iter().filter(|of| of.forecast.items > 0) {
+            if broken.has(encoder) {
+                continue;
+            }
+            // A file that is gone by now is missed where it is fitted to.
+            let Ok(file) = session.data(source) else { continue };
+            let Dataset::Table(table) = &*file else { continue };
+            let encoded = session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed());
+            if let Err(error) = encoded.and_then(encode::complete) {
+                let error = broken.note(error)?;
+                tracing::warn!("{error}; the sweep goes on with what does not need this encoder");
+            }
+            _in_use = Some(file);
+        }
+        Ok(())
+    }
+}
+
+/// The right to sweep into `out`, which one process has.
+fn lock(out: &Path) -> Result<PathLock, Error> {
+    let write = |cause| Error::Write { path: out.to_owned(), cause };
+    let path = whole_file::named(out);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(write)?;
+    }
+    let lock = PathLock::take(whole_file::beside(&path, ".lock")).map_err(write)?;
+    Ok(lock.ok_or_else(|| RunError::InUse { path: out.to_owned() })?)
+}
+
+/// The files of a recipe that can be read.
+fn files(session: &Session, recipe: &Recipe) -> Vec<Arc<Dataset>> {
+    let pairs =
+        recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref(), entry.test.as_ref()]);
+    let sources = pairs.flatten().chain(recipe.unpaired.iter().map(|entry| &entry.train));
+    sources.filter_map(|source| session.data(source).ok()).collect()
+}
+
+/// True for an error of a run that another fit mends: it is damaged, or was made with what is no longer there.
+fn is_of_run(error: &Error) -> bool {
+    use RunError::{Changed, Corrupt, Incomplete, OtherEncoder, OtherLatents};
+    let is_of_file = matches!(
+        error,
+        Error::Run(Changed { .. } | Corrupt { .. } | Incomplete { .. } | OtherEncoder { .. } | OtherLatents { .. })
+    );
+    is_of_file || matches!(error, Error::Space(_))
 }
 
 /// True for an error of one fit, which says nothing about others.
 fn is_of_fit(error: &Error) -> bool {
-    matches!(
+    let is_of_data = matches!(
         error,
-        Error::Fit(_)
-            | Error::Train(_)
-            | Error::Resumable(_)
-            | Error::Size { .. }
+        Error::Size { .. }
             | Error::NoPair { .. }
+            | Error::NoLatent { .. }
             | Error::Device(_)
             | Error::Data(_)
+            | Error::Config(_)
             | Error::TestElsewhere { .. }
-            | Error::Run(RunError::Corrupt { .. } | RunError::Incomplete { .. } | RunError::Changed { .. })
-    )
+    );
+    is_of_data || is_of_run(error) || matches!(error, Error::Fit(_) | Error::Train(_) | Error::Resumable(_))
 }

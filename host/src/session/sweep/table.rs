@@ -41,8 +41,8 @@ pub struct SweepRow {
     pub name: String,
     /// The name of its `[[variant]]`, if there are some.
     pub variant: Option<String>,
-    /// The place of its value on each axis.
-    pub at: Vec<usize>,
+    /// The place of its value on each axis; none on one of an encoder, or of a method, that it does not have.
+    pub at: Vec<Option<usize>>,
     /// The method that it was fitted with; several where a choice differs between seeds.
     pub methods: Vec<String>,
     /// Its runs.
