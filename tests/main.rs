@@ -37,5 +37,6 @@ mod server;
 mod signals;
 #[cfg(unix)]
 mod storm;
+mod subset;
 mod sweep;
 mod train;

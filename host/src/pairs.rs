@@ -30,6 +30,23 @@ pub struct Paired {
 }
 
 impl Paired {
+    /// Some of them, by their places in order.
+    pub fn only(self, places: &[usize]) -> Self {
+        let keys: Vec<(Key, Key)> = places.iter().map(|at| self.keys[*at]).collect();
+        let mut digest = blake3::Hasher::new();
+        keys.iter().for_each(|(a, b)| _ = digest.update(&a.0).update(&b.0));
+        let some = |latents: Box<dyn Latents>| {
+            Box::new(Selected::new(Arc::from(latents), places.to_vec())) as Box<dyn Latents>
+        };
+        Self {
+            latents: self.latents.map(some),
+            rows: places.iter().map(|at| self.rows[*at]).collect(),
+            digest: digest.finalize().to_hex()[..16].to_owned(),
+            keys,
+            ..self
+        }
+    }
+
     /// The items of either side by number: rows of the same number are of the same item.
     pub fn items(&self) -> [Arc<[u32]>; 2] {
         [numbers(self.keys.iter().map(|(first, _)| first)), numbers(self.keys.iter().map(|(_, second)| second))]

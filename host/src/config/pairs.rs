@@ -1,6 +1,7 @@
 //! `[[pairs]]` of a recipe, and `[[unpaired]]`: items of a tower that belong to no pair.
 
 use super::pair_file::{self, CHOICES};
+use super::subset::{SUBSET, Subset};
 use super::toml_file::{ConfigError, TomlFile, shortest};
 use super::tower::{PAIR_FILES, TowerEntry, TowerSource, WEIGHT};
 use crate::dataset::{Dataset, Source, holds_latents, together};
@@ -25,6 +26,8 @@ pub struct PairsEntry {
     pub ends: [PairEnd; 2],
     /// The number of passes over the pairs in an epoch.
     pub weight: f32,
+    /// The part of the training pairs that is taken; all if there is none.
+    pub subset: Option<Subset>,
 }
 
 /// One side of a pair set.
@@ -97,8 +100,8 @@ impl PairsEntry {
                     .map_err(|reason| at(key, format!("{reason} (in [[pairs]])")))?;
             } else if let Some(tower) = towers.iter().position(|tower| tower.name == *key) {
                 ends.push(PairEnd::parse(tower, key, PAIRS, value).map_err(|message| at(key, message))?);
-            } else if !PAIR_FILES.contains(&key.as_str()) {
-                let of_files = PAIR_FILES.into_iter().chain(CHOICES).chain([WEIGHT]);
+            } else if !PAIR_FILES.contains(&key.as_str()) && !SUBSET.contains(&key.as_str()) {
+                let of_files = PAIR_FILES.into_iter().chain(CHOICES).chain(SUBSET).chain([WEIGHT]);
                 let known = of_files.chain(towers.iter().map(|tower| tower.name.as_str()));
                 return Err(at(key, format!("unknown key `{key}` of [[pairs]]{}", suggest(key, known))));
             }
@@ -126,7 +129,10 @@ impl PairsEntry {
                 check_columns(end, source).map_err(|message| at(&towers[end.tower].name, message))?;
             }
         }
-        Ok(Self { train, validation, test, ends, weight })
+        let towers_of = ends.each_ref().map(|end| end.tower);
+        let subset = Subset::parse(table, towers, towers_of, file.folder());
+        let subset = subset.map_err(|(key, reason)| at(key, reason))?;
+        Ok(Self { train, validation, test, ends, weight, subset })
     }
 
     /// It as TOML, with absolute paths.
@@ -141,6 +147,7 @@ impl PairsEntry {
             table.insert(WEIGHT.into(), shortest(self.weight).into());
         }
         table.extend(self.ends.iter().map(|end| end.to_toml(towers)));
+        table.extend(self.subset.iter().flat_map(|subset| subset.to_toml(towers)));
         table
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 use super::pair_file::CHOICES;
+use super::subset::SUBSET;
 use super::toml_file::{ConfigError, TomlFile, absolute, with_nearest_key};
 use crate::dataset::may_hold_latents;
 use crate::nn::AdapterKind;
@@ -102,7 +103,8 @@ impl TowerEntry {
 
     pub(super) fn parse(file: &TomlFile, name: String, table: toml::Value) -> Result<Self, ConfigError> {
         let wrong = |message: String| file.error_at(&["tower", &name], format!("tower `{name}`: {message}"));
-        if PAIR_FILES.contains(&name.as_str()) || CHOICES.contains(&name.as_str()) || name == WEIGHT {
+        let reserved = PAIR_FILES.into_iter().chain(CHOICES).chain(SUBSET).chain([WEIGHT]);
+        if reserved.into_iter().any(|key| key == name) {
             return Err(wrong("this name is reserved for a key of [[pairs]]; rename the tower".into()));
         }
         if let Some(several) = table.get("encoder").filter(|value| value.is_array()) {

@@ -9,7 +9,7 @@ use super::fit::{Plan, takes_unpaired};
 use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::{PairEnd, Pairs, Recipe, UnpairedEntry};
+use crate::config::{ChosenBy, PairEnd, Pairs, Recipe, Subset, UnpairedEntry};
 use crate::dataset::{Dataset, Item, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
@@ -139,6 +139,10 @@ impl Columns {
     pub(super) fn add_recipe(&mut self, towers: &Towers<'_>, recipe: &Recipe, on: Pairs) -> Result<(), Error> {
         for entry in &recipe.pairs {
             let others = [entry.validation.as_ref(), entry.test.as_ref().filter(|_| on == Pairs::Test)];
+            if let Some(Subset { by: ChosenBy::Run(run), .. }) = &entry.subset {
+                let (model, ends) = towers.session().judge(run, recipe, &entry.ends)?;
+                self.add_pairs(&model.towers(), &entry.train, &ends)?;
+            }
             for source in [Some(&entry.train)].into_iter().chain(others).flatten() {
                 self.add_pairs(towers, source, &entry.ends)?;
             }

@@ -42,6 +42,10 @@ impl<'a> Towers<'a> {
         self.session
     }
 
+    pub(super) fn recipe(&self) -> &'a Recipe {
+        self.recipe
+    }
+
     fn entry(&self, tower: usize) -> &'a TowerEntry {
         &self.recipe.towers[tower]
     }

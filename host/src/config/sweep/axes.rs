@@ -1,6 +1,7 @@
 //! The keys of a sweep whose values are varied, and the documents that come of it.
 
 use super::MOST;
+use crate::config::subset::SUBSET;
 use crate::config::toml_file::{ConfigError, TomlFile};
 
 /// The keys of a recipe whose value is a list of values to vary.
@@ -40,6 +41,7 @@ fn is_varied(keys: &[String], list: &[toml::Value]) -> bool {
         ["tower", _, "encoders"] => of_lists,
         ["pairs" | "unpaired", _, "root" | "split" | "where" | "limit" | "sample" | "seed" | "weight"] => true,
         ["pairs" | "unpaired", _, "train" | "validation" | "test"] => true,
+        ["pairs", _, key] if SUBSET.contains(key) => true,
         ["pairs" | "unpaired", _, _] => of_lists,
         _ => true,
     }

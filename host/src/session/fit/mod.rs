@@ -7,6 +7,7 @@ mod near;
 mod options;
 mod plan;
 mod solve;
+mod subset;
 mod train;
 mod watch;
 

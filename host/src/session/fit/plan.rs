@@ -8,14 +8,14 @@ use super::super::towers::Towers;
 use super::super::{Error, Event, Session};
 use super::near::warn_of_near;
 use super::options::MethodOptions;
-use crate::config::{Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
+use crate::config::{ChosenBy, Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::HeldOut;
 use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start, TrainError, TrainOptions, check};
 use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
-use crate::run::{Seen, TowerInfo};
+use crate::run::{RunFolder, Seen, TowerInfo};
 use crate::space::AdapterKind;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
@@ -31,7 +31,7 @@ pub(in crate::session) struct Plan<'a> {
 /// The files of a pair set, with the columns that they must have.
 pub(super) struct PairFiles {
     train: Arc<Dataset>,
-    /// Rows of `train`.
+    /// Rows of `train` that are taken.
     pub(super) rows: usize,
     validation: Option<Arc<Dataset>>,
     test: Option<Arc<Dataset>>,
@@ -45,6 +45,13 @@ impl PairFiles {
             Ok::<_, Error>((file, rows))
         };
         let (train, rows) = open(&entry.train, "train")?;
+        let rows = entry.subset.as_ref().map_or(rows, |subset| rows.min(subset.pairs));
+        // What tells which pairs are taken must not be missed after all are encoded.
+        match entry.subset.as_ref().map(|subset| &subset.by) {
+            Some(ChosenBy::Score(column)) => drop(train.rows(column)?),
+            Some(ChosenBy::Run(run)) => drop(RunFolder::open(run)?),
+            _ => {}
+        }
         let other = |source: &Option<Source>, key| {
             Ok::<_, Error>(source.as_ref().map(|source| open(source, key)).transpose()?.map(|(file, _)| file))
         };
@@ -275,7 +282,7 @@ impl<'a> Plan<'a> {
         let (mut sets, mut validation, mut dropped) = (Vec::new(), Vec::new(), 0);
         let (mut identity, mut seen) = (BTreeMap::new(), Seen::default());
         for (number, (entry, files)) in (1..).zip(self.recipe.pairs.iter().zip(&self.files)) {
-            let paired = towers.training_pairs(entry, &files.train)?;
+            let paired = towers.taken(entry, &files.train, towers.training_pairs(entry, &files.train)?)?;
             dropped += paired.dropped;
             let items = Some(paired.items());
             identity.insert(format!("pairs {number}"), paired.digest);

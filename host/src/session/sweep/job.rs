@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use super::super::forecast::ColumnForecast;
 use super::super::{Error, Session};
-use crate::config::{Method, Recipe, Sweep, TowerSource, Variation};
+use crate::config::{ChosenBy, Method, Recipe, Sweep, TowerSource, Variation};
 use crate::dataset::Source;
 use crate::run::RunFolder;
 
@@ -80,6 +80,11 @@ pub(super) fn digest(session: &Session, variation: &Variation, columns: &[Column
         let files = [Some(&entry.train), entry.validation.as_ref()].into_iter().flatten();
         files.flat_map(|source| entry.ends.iter().map(move |end| (source, end)))
     });
+    for subset in recipe.pairs.iter().filter_map(|entry| entry.subset.as_ref()) {
+        if let ChosenBy::Run(run) = &subset.by {
+            digest.update(format!("{:?}", RunFolder::open(run)?.1.adapters).as_bytes());
+        }
+    }
     let ends = pairs.chain(recipe.unpaired.iter().map(|entry| (&entry.train, &entry.end)));
     for (source, end) in ends {
         match &recipe.towers[end.tower].source {
