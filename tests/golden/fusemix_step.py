@@ -5,7 +5,7 @@
 The tensors of the adapters are those of an adapters.safetensors before the first step; `image` and `text` are the latents,
 `orders` the rows that each step draws (the first half mixed with the second), `lambdas` and `losses` one a step, and
 `gradient.NAME` the gradients of the first. Of another loss, from the same beginning, they are `losses.ENDING` and
-`gradient.ENDING.NAME`: `sigmoid`; `masked` and `sigmoid.masked`, where pairs that share an item are no negatives; `items` and `sigmoid.items`, with several positives a row; `similar` and
+`gradient.ENDING.NAME`: `sigmoid`; `i-mix` and `sigmoid.i-mix`, with virtual labels; `masked` and `sigmoid.masked`, where pairs that share an item are no negatives; `items` and `sigmoid.items`, with several positives a row; `similar` and
 `sigmoid.similar`, with soft targets; `structure`, the loss and the term over neighbourhoods; and `unpaired`, the loss and
 the term over items without a pair, `unpaired.image` and `unpaired.text`, of which a step draws `unpaired.orders.image` and
 `unpaired.orders.text`, with `teacher.image` and `teacher.text`. `glu` has gated blocks that begin as `glu.NAME`.
@@ -160,6 +160,22 @@ def masked(logits, step):
     return logits.masked_fill(shared & ~torch.eye(BATCH, dtype=bool), -1e30)
 
 
+def labels(step):
+    """Of a row that is mixed with the next one, its own label and the next one's; the sides take turns."""
+    lam = lambdas[step]
+    rows = lam * torch.eye(BATCH) + (1 - lam) * torch.eye(BATCH).roll(1, dims=1)
+    return rows if step % 2 == 0 else rows.T
+
+
+def rows_of(ending, step, order, lam):
+    if ending.endswith(".i-mix"):
+        of = {name: latents[name][order[:BATCH]] for name in WIDTHS}
+        name = list(WIDTHS)[step % 2]
+        of[name] = lam * of[name] + (1 - lam) * of[name].roll(-1, dims=0)
+        return list(of.values())
+    return [lam * latents[name][order[:BATCH]] + (1 - lam) * latents[name][order[BATCH:]] for name in WIDTHS]
+
+
 LOSSES = {
     "": lambda logits, **_: info_nce(logits),
     ".sigmoid": lambda logits, **_: sigmoid(logits),
@@ -173,6 +189,8 @@ LOSSES = {
         info_nce(logits) + STRUCTURE / 2 * sum(map(divergence, latents, embeddings)),
     ".unpaired": lambda logits, towers, step, **_: info_nce(logits) + KLOT * transported(towers, step),
     ".glu": lambda logits, **_: info_nce(logits),
+    ".i-mix": lambda logits, step, **_: info_nce(logits, labels(step), labels(step).T),
+    ".sigmoid.i-mix": lambda logits, step, **_: sigmoid(logits, labels(step)),
 }
 for ending, loss_of in LOSSES.items():
     model = gated if ending == ".glu" else towers
@@ -185,7 +203,7 @@ for ending, loss_of in LOSSES.items():
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}])
     losses = []
     for step, (order, lam) in enumerate(zip(orders, lambdas)):
-        mixed = [lam * latents[name][order[:BATCH]] + (1 - lam) * latents[name][order[BATCH:]] for name in WIDTHS]
+        mixed = rows_of(ending, step, order, lam)
         x, y = (tower(rows) for tower, rows in zip(model.values(), mixed))
         loss = loss_of(x @ y.T / log_tau.exp(), latents=mixed, embeddings=(x, y), towers=model, step=step)
         for group in optimizer.param_groups:

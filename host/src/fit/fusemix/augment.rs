@@ -19,6 +19,9 @@ pub enum Augment {
     Fusemix,
     /// None.
     None,
+    /// One side mixed, and the other items of both pairs as its virtual labels: i-Mix (Lee et al., ICLR 2021).
+    #[serde(rename = "i-mix")]
+    IMix,
     /// Gaussian noise on each value.
     Noise,
     /// Values replaced by one of their region, where the regions of a latent's range are random (Wu et al., ICCV 2023).
@@ -79,7 +82,7 @@ impl Change {
     pub(super) fn of(options: &Options, latents: &dyn Latents) -> Option<Self> {
         let width = latents.width();
         let kind = match options.augment {
-            Augment::Fusemix | Augment::None => return None,
+            Augment::Fusemix | Augment::IMix | Augment::None => return None,
             Augment::Noise => {
                 let size = magnitude(latents).unwrap_or(0.0) as f32;
                 Kind::Noise(options.noise.unwrap_or(0.0) * size)

@@ -78,7 +78,7 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // The adapters began with stream 0.
     rng.set_stream(1 + epoch as u64);
-    let mixes = options.mixes(epoch);
+    let (mixes, labels) = (options.mixes(epoch), options.labels(epoch));
     let mixing = Beta::new(options.alpha(epoch).max(LEAST_ALPHA), options.alpha(epoch).max(LEAST_ALPHA));
     let mixing = mixing.expect("alpha is above 0");
     let mut draws = Vec::new();
@@ -91,15 +91,23 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
                 deck.shuffle(&mut rng, &mut order);
                 next = 0;
             }
-            let pairs = order[next..next + drawn].to_vec();
+            let mut pairs = order[next..next + drawn].to_vec();
             next += drawn;
-            let mut weights = || match (mixes, options.mixup) {
-                (false, _) => Vec::new(),
-                (true, Mixup::Batch) => vec![mixing.sample(&mut rng); size.batch],
-                (true, Mixup::Pair) => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
+            let mut weights = || match options.mixup {
+                _ if !mixes && !labels => Vec::new(),
+                Mixup::Batch => vec![mixing.sample(&mut rng); size.batch],
+                Mixup::Pair => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
             };
-            let lambdas = weights();
-            let others = if options.shares_weights() { Vec::new() } else { weights() };
+            let mut lambdas = weights();
+            let mut others = if options.shares_weights() { Vec::new() } else { weights() };
+            if labels {
+                // One side, with the next pair of the step, which is a random one.
+                pairs.extend((0..drawn).map(|row| order[next - drawn + (row + 1) % drawn]));
+                others = vec![1.0; drawn];
+                if rng.random() {
+                    std::mem::swap(&mut lambdas, &mut others);
+                }
+            }
             let changed = options.augment.changes().then(|| rng.random());
             draws.push(Draw { lambdas, others, changed, ..Draw::plain(set, pairs) });
         }
@@ -188,6 +196,15 @@ mod tests {
         let shared = of(TrainOptions::default());
         assert_eq!((shared.weights(0), shared.changed), (shared.weights(1), None));
         let noisy = draw(1, 0, &sets, TrainOptions { augment: Some(Augment::Noise), ..TrainOptions::default() });
+        let labelled = draw(1, 0, &sets, TrainOptions { augment: Some(Augment::IMix), ..TrainOptions::default() });
+        assert_eq!(labelled.len(), 8);
+        let sides: Vec<usize> = labelled.iter().map(|draw| usize::from(draw.lambdas == [1.0; 5])).collect();
+        assert!(sides.contains(&0) && sides.contains(&1), "{sides:?}");
+        for (draw, side) in labelled.iter().zip(sides) {
+            assert!(draw.weights(1 - side) == [1.0; 5] && draw.weights(side) != [1.0; 5]);
+            assert_eq!(draw.pairs[5..9], draw.pairs[1..5]);
+            assert_eq!((draw.pairs[9], draw.rows()), (draw.pairs[0], 5));
+        }
         // Nothing is mixed, so a pass has twice the steps; each has a seed of its own.
         assert!(noisy.len() == 8 && noisy[0].lambdas.is_empty() && noisy[0].changed != noisy[1].changed);
     }

@@ -85,6 +85,10 @@ impl Options {
             (of, _, _, Some(removed)) if of != Augment::Project || !(0.0..1.0).contains(&removed) => {
                 wrong("removed", removed.to_string(), "must be at least 0 and below 1, and `augment = \"project\"`")
             }
+            (Augment::IMix, ..) if !self.targets.is_own() => {
+                let reason = "`augment = \"i-mix\"` has labels of its own; remove one of the two";
+                wrong("targets", format!("{:?}", self.targets).to_lowercase(), reason)
+            }
             (of, ..) if mixup_shared.is_some() && of != Augment::Fusemix => {
                 let shared = mixup_shared.unwrap_or_default().to_string();
                 wrong("mixup_shared", shared, "is about `augment = \"fusemix\"`; remove it")

@@ -1,5 +1,6 @@
 //! The mask of a loss: pairs of a batch that share an item are no negatives of each other (see `kernels/mask.rs`).
 
+use super::augment::Augment;
 use super::draws::Draw;
 use super::objective::TargetKind;
 use super::resolved::Options;
@@ -23,7 +24,7 @@ pub(super) struct Masked<'a> {
 impl Mask {
     /// True if a training needs one, should items repeat: other targets have places for pairs that share an item.
     pub(super) fn is_meant(options: &Options) -> bool {
-        options.mask_items && options.targets == TargetKind::Pairs
+        options.mask_items && options.targets == TargetKind::Pairs && options.augment != Augment::IMix
     }
 
     /// Values that it needs for `pairs` pairs.

@@ -126,6 +126,11 @@ impl Options {
         self.augment.mixes() && self.alpha(epoch) >= LEAST_ALPHA
     }
 
+    /// True if epoch `epoch`, from 0, mixes one side, whose labels the other items are.
+    pub(super) fn labels(&self, epoch: usize) -> bool {
+        self.augment == Augment::IMix && self.alpha(epoch) >= LEAST_ALPHA
+    }
+
     /// True if both sides of a mixed pair have the same weight.
     pub(super) fn shares_weights(&self) -> bool {
         self.mixup_shared.unwrap_or(true)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::augment::Augment;
 use super::centred::CentredRows;
 use super::draws::Draw;
 use super::mask::Mask;
@@ -24,19 +25,35 @@ pub(super) struct Targets {
 }
 
 enum Kind {
-    Items { facts: Buffer },
-    Similar { share: f32, log_tau: Buffer },
+    /// Virtual labels: facts of the rows, and of the columns.
+    Labels {
+        facts: [Buffer; 2],
+    },
+    Items {
+        facts: Buffer,
+    },
+    Similar {
+        share: f32,
+        log_tau: Buffer,
+    },
 }
 
 impl Targets {
     /// Values that they need for `pairs` pairs and tiles of `side` rows and columns.
     pub(super) fn values(options: &Options, pairs: usize, side: usize) -> usize {
-        if options.targets == TargetKind::Pairs { 0 } else { side * side + (2 + FACTS) * pairs }
+        match (options.targets, options.augment) {
+            (_, Augment::IMix) => side * side + (2 + 2 * FACTS) * pairs,
+            (TargetKind::Pairs, _) => 0,
+            _ => side * side + (2 + FACTS) * pairs,
+        }
     }
 
     /// None if each pair is all that its row belongs to.
     pub(super) fn new(device: &dyn Device, options: &Options, pairs: usize, side: usize) -> Option<Self> {
         let kind = match options.targets {
+            _ if options.augment == Augment::IMix => {
+                Kind::Labels { facts: [(); 2].map(|()| device.zeros(FACTS * pairs)) }
+            }
             TargetKind::Pairs => return None,
             TargetKind::Items => Kind::Items { facts: device.zeros(FACTS * pairs) },
             TargetKind::Similar => {
@@ -61,10 +78,19 @@ impl Targets {
         if let Kind::Items { facts } = &self.kind {
             device.fill(facts.part(0, FACTS * pairs), &mut |out| items.facts(draw, out));
         }
+        if let Kind::Labels { facts } = &self.kind {
+            let [of_rows, of_columns] = labels(draw);
+            for ((facts, sums), labels) in facts.iter().zip(&self.sums).zip([&of_rows, &of_columns]) {
+                device.fill(facts.part(0, FACTS * pairs), &mut |out| labels.facts(out));
+                device.fill(sums.part(0, pairs), &mut |out| out.copy_from_slice(&labels.sums));
+            }
+            return;
+        }
         for part in parts(pairs, self.side) {
             let tile = self.similarities(device, part, precision, latents);
             let sums = self.sums.each_ref().map(|sums| sums.part(part.row, part.rows));
             match &self.kind {
+                Kind::Labels { .. } => {}
                 Kind::Items { .. } => device.launch(&RowTotals(part.tile()), &[tile], &sums[1..]),
                 Kind::Similar { log_tau, .. } => {
                     device.launch(&RowSums(part.tile()), &[tile, log_tau.all()], &sums);
@@ -85,16 +111,24 @@ impl Targets {
         (pairs, precision): (usize, Precision),
         latents: Option<[&CentredRows; 2]>,
     ) -> Slice<'_> {
+        let are_labels = matches!(self.kind, Kind::Labels { .. });
         let tile = match parts(pairs, self.side).len() {
             // It is still there.
-            1 => part.within(&self.tile),
+            1 if !are_labels => part.within(&self.tile),
             _ => self.similarities(device, part, precision, latents),
         };
-        let at = usize::from(matches!(self.kind, Kind::Items { .. }));
-        let sums = [self.sums[at].part(part.row, part.rows), self.sums[at].part(part.column, part.columns)];
+        // What rows have in common is the same of columns; labels are those of either.
+        let [of_rows, of_columns] = match &self.kind {
+            Kind::Labels { .. } => [&self.sums[0], &self.sums[1]],
+            Kind::Items { .. } => [&self.sums[1]; 2],
+            Kind::Similar { .. } => [&self.sums[0]; 2],
+        };
+        let sums = [of_rows.part(part.row, part.rows), of_columns.part(part.column, part.columns)];
         match (&self.kind, self.loss) {
-            (Kind::Items { .. }, Loss::Sigmoid) => {}
-            (Kind::Items { .. }, Loss::InfoNce) => device.launch(&Spread(part.tile()), &sums, &[tile]),
+            (Kind::Labels { .. } | Kind::Items { .. }, Loss::Sigmoid) => {}
+            (Kind::Labels { .. } | Kind::Items { .. }, Loss::InfoNce) => {
+                device.launch(&Spread(part.tile()), &sums, &[tile])
+            }
             (Kind::Similar { share, log_tau }, loss) => {
                 let whole = if loss == Loss::InfoNce { 2.0 } else { 1.0 };
                 let soften = Soften { tile: part.tile(), diagonal: part.diagonal(), share: *share, whole };
@@ -114,6 +148,11 @@ impl Targets {
     ) -> Slice<'_> {
         let tile = part.within(&self.tile);
         match &self.kind {
+            Kind::Labels { facts } => {
+                let [of_rows, of_columns] = part.of(FACTS);
+                let facts = [facts[0].part(of_rows.0, of_rows.1), facts[1].part(of_columns.0, of_columns.1)];
+                device.launch(&Overlaps(part.tile()), &facts, &[tile]);
+            }
             Kind::Items { facts } => {
                 let [rows, columns] = part.of(FACTS).map(|(first, count)| facts.part(first, count));
                 device.launch(&Overlaps(part.tile()), &[rows, columns], &[tile]);
@@ -128,6 +167,38 @@ impl Targets {
             }
         }
         tile
+    }
+}
+
+/// The virtual labels of a side: of each row, the weight of its own label; the rest is that of the next row's.
+struct Labels {
+    weights: Vec<f32>,
+    /// The sums of the labels that each row has in common with all rows of the other side.
+    sums: Vec<f32>,
+}
+
+/// The labels of both sides of a draw.
+fn labels(draw: &Draw) -> [Labels; 2] {
+    let rows = draw.rows();
+    let weights = [0, 1].map(|side| match draw.weights(side) {
+        [] => vec![1.0; rows],
+        weights => weights.to_vec(),
+    });
+    // A side has its own label, and is the next one of the row before; one of them has labels of one kind alone.
+    let sums = |other: &[f32]| (0..rows).map(|row| other[row] + 1.0 - other[(row + rows - 1) % rows]).collect();
+    let sums = [sums(&weights[1]), sums(&weights[0])];
+    let mut both = weights.into_iter().zip(sums).map(|(weights, sums)| Labels { weights, sums });
+    [(); 2].map(|()| both.next().expect("there are two"))
+}
+
+impl Labels {
+    /// The facts of its rows, as the kernels take them.
+    fn facts(&self, out: &mut [f32]) {
+        let rows = self.weights.len();
+        for ((row, facts), weight) in out.chunks_exact_mut(FACTS).enumerate().zip(&self.weights) {
+            let [own, next] = [row, (row + 1) % rows].map(|label| f32::from_bits(label as u32));
+            facts.copy_from_slice(&[own, next, own, next, *weight]);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use safetensors::SafeTensors;
 
 use super::*;
 use crate::fit::Problem;
-use crate::fit::fusemix::{Loss, Start, TargetKind};
+use crate::fit::fusemix::{Augment, Loss, Start, TargetKind};
 use crate::space::{Head, Inlet, Input, Projection};
 
 /// `tests/golden/fusemix_step.safetensors`, within the tests: they also run where there is no repository.
@@ -77,7 +77,16 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
         let plain =
             |pairs| Draw { set: 0, pairs, lambdas: Vec::new(), others: Vec::new(), changed: None, unpaired: None };
         let unpaired = options.unpaired.map(|_| Box::new(items.each_ref().map(|items| plain(items[step].clone()))));
-        let batch = Draw { lambdas: vec![lambda; 33], unpaired, ..plain(pairs) };
+        let mixed = vec![lambda; 33];
+        let batch = match options.augment {
+            // The sides take turns, each row with the next one.
+            Some(Augment::IMix) => {
+                let pairs = (0..66).map(|at| pairs[(at + at / 33) % 33]).collect();
+                let [lambdas, others] = if step % 2 == 0 { [mixed, vec![1.0; 33]] } else { [vec![1.0; 33], mixed] };
+                Draw { lambdas, others, ..plain(pairs) }
+            }
+            _ => Draw { lambdas: mixed, unpaired, ..plain(pairs) },
+        };
         trainer.position.at = 0;
         if step == 0 {
             let names = trainer.network.parameters().into_iter().map(|(name, _)| name);
@@ -128,6 +137,13 @@ fn soft_targets_are_pytorchs() {
     let soft = TrainOptions { targets: Some(TargetKind::Similar), ..soft };
     on_both(".similar", soft.clone());
     on_both(".sigmoid.similar", TrainOptions { loss: Some(Loss::Sigmoid), ..soft });
+}
+
+#[test]
+fn virtual_labels_are_pytorchs() {
+    let mixed = TrainOptions { augment: Some(Augment::IMix), mask_items: Some(true), ..options() };
+    on_both(".i-mix", mixed.clone());
+    on_both(".sigmoid.i-mix", TrainOptions { loss: Some(Loss::Sigmoid), ..mixed });
 }
 
 #[test]
