@@ -5,7 +5,7 @@
 The tensors of the adapters are those of an adapters.safetensors before the first step; `image` and `text` are the latents,
 `orders` the rows that each step draws (the first half mixed with the second), `lambdas` and `losses` one a step, and
 `gradient.NAME` the gradients of the first. Of another loss, from the same beginning, they are `losses.ENDING` and
-`gradient.ENDING.NAME`: `sigmoid`; `i-mix` and `sigmoid.i-mix`, with virtual labels; `masked` and `sigmoid.masked`, where pairs that share an item are no negatives; `items` and `sigmoid.items`, with several positives a row; `similar` and
+`gradient.ENDING.NAME`: `sigmoid`; `i-mix` and `sigmoid.i-mix`, with virtual labels; `m2-mix`, with negatives on the arc between embeddings; `masked` and `sigmoid.masked`, where pairs that share an item are no negatives; `items` and `sigmoid.items`, with several positives a row; `similar` and
 `sigmoid.similar`, with soft targets; `structure`, the loss and the term over neighbourhoods; and `unpaired`, the loss and
 the term over items without a pair, `unpaired.image` and `unpaired.text`, of which a step draws `unpaired.orders.image` and
 `unpaired.orders.text`, with `teacher.image` and `teacher.text`. `glu` has gated blocks that begin as `glu.NAME`.
@@ -167,10 +167,26 @@ def labels(step):
     return rows if step % 2 == 0 else rows.T
 
 
+def geodesic(x, y, lam):
+    angle = torch.acos((x * y).sum(1, keepdim=True))
+    return (torch.sin(lam * angle) * x + torch.sin((1 - lam) * angle) * y) / torch.sin(angle)
+
+
+def m2_mix(embeddings, step):
+    """Other pairs' mixed embeddings as negatives, of either side."""
+    x, y = embeddings
+    mixed, own = geodesic(x, y, lambdas[step]), torch.diag((x * y).sum(1))
+    eye = torch.eye(BATCH)
+    logits = [(side @ mixed.T * (1 - eye) + own) / log_tau.exp() for side in (x, y)]
+    return sum(F.cross_entropy(of, torch.arange(BATCH)) for of in logits) / 2
+
+
 def rows_of(ending, step, order, lam):
-    if ending.endswith(".i-mix"):
+    if ending.endswith("-mix"):
         of = {name: latents[name][order[:BATCH]] for name in WIDTHS}
         name = list(WIDTHS)[step % 2]
+        if ending == ".m2-mix":
+            return list(of.values())
         of[name] = lam * of[name] + (1 - lam) * of[name].roll(-1, dims=0)
         return list(of.values())
     return [lam * latents[name][order[:BATCH]] + (1 - lam) * latents[name][order[BATCH:]] for name in WIDTHS]
@@ -190,6 +206,7 @@ LOSSES = {
     ".unpaired": lambda logits, towers, step, **_: info_nce(logits) + KLOT * transported(towers, step),
     ".glu": lambda logits, **_: info_nce(logits),
     ".i-mix": lambda logits, step, **_: info_nce(logits, labels(step), labels(step).T),
+    ".m2-mix": lambda logits, embeddings, step, **_: info_nce(logits) + m2_mix(embeddings, step),
     ".sigmoid.i-mix": lambda logits, step, **_: sigmoid(logits, labels(step)),
 }
 for ending, loss_of in LOSSES.items():

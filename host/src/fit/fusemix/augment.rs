@@ -22,6 +22,9 @@ pub enum Augment {
     /// One side mixed, and the other items of both pairs as its virtual labels: i-Mix (Lee et al., ICLR 2021).
     #[serde(rename = "i-mix")]
     IMix,
+    /// Pairs mixed along the arc between their embeddings, as more negatives: m2-Mix (Oh et al., NeurIPS 2023).
+    #[serde(rename = "m2-mix")]
+    M2Mix,
     /// Gaussian noise on each value.
     Noise,
     /// Values replaced by one of their region, where the regions of a latent's range are random (Wu et al., ICCV 2023).
@@ -82,7 +85,7 @@ impl Change {
     pub(super) fn of(options: &Options, latents: &dyn Latents) -> Option<Self> {
         let width = latents.width();
         let kind = match options.augment {
-            Augment::Fusemix | Augment::IMix | Augment::None => return None,
+            Augment::Fusemix | Augment::IMix | Augment::M2Mix | Augment::None => return None,
             Augment::Noise => {
                 let size = magnitude(latents).unwrap_or(0.0) as f32;
                 Kind::Noise(options.noise.unwrap_or(0.0) * size)

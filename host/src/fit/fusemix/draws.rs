@@ -22,6 +22,8 @@ pub(super) struct Draw {
     pub(super) lambdas: Vec<f32>,
     /// Those of the second side, where it has weights of its own.
     pub(super) others: Vec<f32>,
+    /// The weights of the first side where the embeddings of pairs are mixed, as negatives.
+    pub(super) arcs: Vec<f32>,
     /// The seed of the change of single latents; none where they stay as they are.
     pub(super) changed: Option<u64>,
     /// Items without a pair of either side; none of a set without any.
@@ -30,8 +32,9 @@ pub(super) struct Draw {
 
 impl Draw {
     /// Rows as they are.
-    fn plain(set: usize, pairs: Vec<usize>) -> Self {
-        Self { set, pairs, lambdas: Vec::new(), others: Vec::new(), changed: None, unpaired: None }
+    pub(super) fn plain(set: usize, pairs: Vec<usize>) -> Self {
+        let (lambdas, others, arcs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { set, pairs, lambdas, others, arcs, changed: None, unpaired: None }
     }
 
     /// The weights of a side's first items.
@@ -93,13 +96,14 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
             }
             let mut pairs = order[next..next + drawn].to_vec();
             next += drawn;
-            let mut weights = || match options.mixup {
-                _ if !mixes && !labels => Vec::new(),
+            let mut weights = |are_meant: bool| match options.mixup {
+                _ if !are_meant => Vec::new(),
                 Mixup::Batch => vec![mixing.sample(&mut rng); size.batch],
                 Mixup::Pair => (0..size.batch).map(|_| mixing.sample(&mut rng)).collect(),
             };
-            let mut lambdas = weights();
-            let mut others = if options.shares_weights() { Vec::new() } else { weights() };
+            let mut lambdas = weights(mixes || labels);
+            let mut others = weights(mixes && !options.shares_weights());
+            let arcs = weights(options.bends(epoch));
             if labels {
                 // One side, with the next pair of the step, which is a random one.
                 pairs.extend((0..drawn).map(|row| order[next - drawn + (row + 1) % drawn]));
@@ -109,7 +113,7 @@ pub(super) fn epoch(seed: u64, epoch: usize, sets: &[Deck<'_>], options: &Option
                 }
             }
             let changed = options.augment.changes().then(|| rng.random());
-            draws.push(Draw { lambdas, others, changed, ..Draw::plain(set, pairs) });
+            draws.push(Draw { lambdas, others, arcs, changed, ..Draw::plain(set, pairs) });
         }
     }
     if sets.len() > 1 {
@@ -205,6 +209,8 @@ mod tests {
             assert_eq!(draw.pairs[5..9], draw.pairs[1..5]);
             assert_eq!((draw.pairs[9], draw.rows()), (draw.pairs[0], 5));
         }
+        let bent = of(TrainOptions { augment: Some(Augment::M2Mix), ..TrainOptions::default() });
+        assert!(bent.arcs.len() == 5 && bent.lambdas.is_empty() && bent.pairs.len() == 5);
         // Nothing is mixed, so a pass has twice the steps; each has a seed of its own.
         assert!(noisy.len() == 8 && noisy[0].lambdas.is_empty() && noisy[0].changed != noisy[1].changed);
     }

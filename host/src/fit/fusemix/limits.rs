@@ -85,10 +85,16 @@ impl Options {
             (of, _, _, Some(removed)) if of != Augment::Project || !(0.0..1.0).contains(&removed) => {
                 wrong("removed", removed.to_string(), "must be at least 0 and below 1, and `augment = \"project\"`")
             }
-            (Augment::IMix, ..) if !self.targets.is_own() => {
-                let reason = "`augment = \"i-mix\"` has labels of its own; remove one of the two";
-                wrong("targets", format!("{:?}", self.targets).to_lowercase(), reason)
+            (of @ (Augment::IMix | Augment::M2Mix), ..) if !self.targets.is_own() => {
+                let name = if of == Augment::IMix { "i-mix" } else { "m2-mix" };
+                let reason = format!("`augment = \"{name}\"` has targets of its own; remove one of the two");
+                wrong("targets", format!("\"{:?}\"", self.targets).to_lowercase(), &reason)
             }
+            (Augment::M2Mix, ..) if self.loss != Loss::InfoNce => wrong(
+                "loss",
+                "\"sigmoid\"".to_owned(),
+                "`augment = \"m2-mix\"` is a term of InfoNCE; remove one of the two",
+            ),
             (of, ..) if mixup_shared.is_some() && of != Augment::Fusemix => {
                 let shared = mixup_shared.unwrap_or_default().to_string();
                 wrong("mixup_shared", shared, "is about `augment = \"fusemix\"`; remove it")

@@ -2,6 +2,7 @@
 
 use super::centred::CentredRows;
 use super::error::TrainError;
+use super::geodesic::Geodesic;
 use super::loss::PairLoss;
 use super::mask::Mask;
 use super::objective::Loss;
@@ -79,6 +80,7 @@ fn terms(network: &Network, options: &Options, Most { batch, taught }: Most, til
         + Mask::values(options, pairs)
         + Targets::values(options, pairs, tile)
         + Structure::values(options, pairs, tile)
+        + Geodesic::values(options, pairs, tile)
         + transport
 }
 
@@ -138,6 +140,7 @@ pub(super) struct Room {
     pub(super) mask: Option<Mask>,
     pub(super) targets: Option<Targets>,
     pub(super) structure: Option<Structure>,
+    pub(super) geodesic: Option<Geodesic>,
     pub(super) transport: Option<Transport>,
     /// Of each tower, where it is needed.
     pub(super) latents: Vec<CentredRows>,
@@ -163,6 +166,7 @@ impl Room {
             mask: Mask::is_meant(options).then(|| Mask::new(device, pairs)),
             targets: Targets::new(device, options, pairs, tile),
             structure: Structure::new(device, options, pairs, tile),
+            geodesic: Geodesic::new(device, options, pairs, tile),
             transport: (batch.unpaired > 0).then(|| Transport::new(device, options, batch.unpaired, taught)),
             latents: (0..needing).map(centred).collect(),
         }
@@ -177,6 +181,7 @@ impl Room {
         self.loss = PairLoss::new(device, (pairs, options.width), (side, 1), kind);
         self.targets = Targets::new(device, options, pairs, side);
         self.structure = Structure::new(device, options, pairs, side);
+        self.geodesic = Geodesic::new(device, options, pairs, side);
     }
 }
 

@@ -7,6 +7,7 @@ mod checkpoint;
 mod draws;
 mod error;
 mod feed;
+mod geodesic;
 mod limits;
 mod loss;
 mod mask;

@@ -131,6 +131,11 @@ impl Options {
         self.augment == Augment::IMix && self.alpha(epoch) >= LEAST_ALPHA
     }
 
+    /// True if epoch `epoch`, from 0, has negatives that are mixed from embeddings.
+    pub(super) fn bends(&self, epoch: usize) -> bool {
+        self.augment == Augment::M2Mix && self.alpha(epoch) >= LEAST_ALPHA
+    }
+
     /// True if both sides of a mixed pair have the same weight.
     pub(super) fn shares_weights(&self) -> bool {
         self.mixup_shared.unwrap_or(true)

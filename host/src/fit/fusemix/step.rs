@@ -121,6 +121,9 @@ impl Trainer {
         if !room.loss.launch(device, shape, (Sides { passes, masked }, wanted), taus, (losses, go_on)) {
             return false;
         }
+        if let (Some(geodesic), [_, ..]) = (&room.geodesic, &draw.arcs[..]) {
+            geodesic.launch(device, terms.1, (Sides { passes, masked }, &draw.arcs), taus, losses);
+        }
         if let (Some(structure), Some(latents)) = (&room.structure, latents) {
             for (pass, (tower, latents)) in passes.into_iter().zip(set.towers.into_iter().zip(latents)) {
                 // An identity tower has its neighbourhoods as they are.

@@ -189,7 +189,8 @@ impl Trainer {
     pub fn chance_loss(&self) -> Option<f32> {
         let several = self.options.loss == Loss::Sigmoid && self.options.targets == TargetKind::Items;
         let masked = self.room.mask.is_some() && self.sets.iter().any(|set| set.items().repeat());
-        if self.room.structure.is_some() || self.room.transport.is_some() || several || masked {
+        let terms = self.room.structure.is_some() || self.room.transport.is_some() || self.room.geodesic.is_some();
+        if terms || several || masked {
             return None;
         }
         let sizes = self.sizes();

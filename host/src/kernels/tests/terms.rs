@@ -249,3 +249,57 @@ fn a_gate_is_the_product_of_its_halves() {
         }
     }
 }
+
+#[test]
+fn pairs_are_mixed_along_the_arc_between_them() {
+    for (rows, width) in SIZES {
+        let unit = |seed: u64| {
+            let mut values = random(rows * width, seed);
+            values.chunks_mut(width).for_each(crate::space::unit);
+            values
+        };
+        let (x, y) = (unit(1), unit(2));
+        let weights: Vec<f32> = random(rows, 3).iter().map(|value| 0.5 + 0.5 * value).collect();
+        let kernel = Geodesic { rows, width };
+        let nothing = vec![f32::NAN; rows * width];
+        let mixed = both(&kernel, &[&x, &y, &weights], &[&nothing, &nothing[..rows]], 1e-5);
+        let arc = |at: usize| {
+            let of = at * width..(at + 1) * width;
+            let cosine: f64 = x[of.clone()].iter().zip(&y[of]).map(|(x, y)| f64::from(x * y)).sum();
+            (cosine.clamp(-0.999, 0.999).acos(), cosine)
+        };
+        for at in 0..rows {
+            let ((angle, cosine), w) = (arc(at), f64::from(weights[at]));
+            assert!((f64::from(mixed[1][at]) - cosine).abs() < 1e-5);
+            for of in at * width..(at + 1) * width {
+                let sides = [(w * angle).sin() * f64::from(x[of]), ((1.0 - w) * angle).sin() * f64::from(y[of])];
+                let expected = (sides[0] + sides[1]) / angle.sin();
+                assert!((f64::from(mixed[0][of]) - expected).abs() < 2e-4, "{angle}: {} {expected}", mixed[0][of]);
+            }
+        }
+        let (to_mixed, to_own) = (random(rows * width, 4), random(rows, 5));
+        let reads: [&[f32]; 6] = [&x, &y, &weights, &mixed[1], &to_mixed, &to_own];
+        both(&GeodesicGradient(kernel), &reads, &[&random(rows * width, 6), &random(rows * width, 7)], 1e-3);
+    }
+}
+
+#[test]
+fn anchors_have_their_own_pairs_among_mixed_ones() {
+    for (rows, columns) in SIZES {
+        let (log_tau, cosines, row) = ([-1.0], random(rows * columns, 1), random(rows, 2));
+        let some = random(rows, 3);
+        for (begin, add) in [(true, false), (false, true)] {
+            let tile = Tile { rows, columns, begin };
+            let kernel = NegativesGradient { tile, factor: 0.1, diagonal: rows == columns, add };
+            let found = both(&kernel, &[&log_tau, &row], &[&cosines, &some, &some, &some], 1e-5);
+            if rows == columns {
+                assert!(found[0].iter().step_by(rows + 1).all(|own| *own == 0.0));
+            }
+        }
+    }
+    for (side, _) in SIZES {
+        let (own, cosines) = (random(side, 1), random(side * side, 2));
+        let set = both(&SetOwn { count: side }, &[&own], &[&cosines], 0.0).remove(0);
+        assert!(set.iter().step_by(side + 1).eq(&own));
+    }
+}

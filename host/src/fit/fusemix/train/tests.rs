@@ -141,8 +141,7 @@ fn gradients_are_those_of_finite_differences() {
         let trainer = Trainer::new(device, towers, vec![linear(70, widths)], &options, 3).unwrap();
         let device = &*trainer.device;
         let lambdas: Vec<f32> = random(33, 4).iter().map(|x| 0.5 + 0.5 * x).collect();
-        let batch =
-            Draw { set: 0, pairs: (0..66).rev().collect(), lambdas, others: Vec::new(), changed: None, unpaired: None };
+        let batch = Draw { lambdas, ..Draw::plain(0, (0..66).rev().collect()) };
         let loss = || f64::from(evaluated(&trainer, &batch).0);
         assert_eq!(trainer.network.parameters().iter().any(|(name, _)| name.ends_with("up.bias")), bias);
         for (seed, (name, parameter)) in (0..).zip(trainer.network.parameters()) {
@@ -170,14 +169,8 @@ fn large(device: Arc<dyn Device>, options: TrainOptions) -> (Trainer, Draw) {
     let options = TrainOptions { batch: Some(257), ..options };
     let widths = [19, 35];
     let trainer = Trainer::new(device, towers(widths), vec![linear(600, widths)], &options, 3).unwrap();
-    let batch = Draw {
-        set: 0,
-        pairs: (0..514).map(|pair| pair * 7 % 600).collect(),
-        lambdas: vec![0.7; 257],
-        others: Vec::new(),
-        changed: None,
-        unpaired: None,
-    };
+    let pairs = (0..514).map(|pair| pair * 7 % 600).collect();
+    let batch = Draw { lambdas: vec![0.7; 257], ..Draw::plain(0, pairs) };
     (trainer, batch)
 }
 

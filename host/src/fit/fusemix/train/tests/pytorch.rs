@@ -74,8 +74,7 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
     let (lambdas, expected) = (golden.values("lambdas"), golden.values(&format!("losses{ending}")));
     let items = ["image", "text"].map(|name| golden.orders(&format!("unpaired.orders.{name}")));
     for (step, (pairs, &lambda)) in golden.orders("orders").into_iter().zip(&lambdas).enumerate() {
-        let plain =
-            |pairs| Draw { set: 0, pairs, lambdas: Vec::new(), others: Vec::new(), changed: None, unpaired: None };
+        let plain = |pairs| Draw::plain(0, pairs);
         let unpaired = options.unpaired.map(|_| Box::new(items.each_ref().map(|items| plain(items[step].clone()))));
         let mixed = vec![lambda; 33];
         let batch = match options.augment {
@@ -85,6 +84,7 @@ fn steps_are_pytorchs(device: Arc<dyn Device>, ending: &str, options: TrainOptio
                 let [lambdas, others] = if step % 2 == 0 { [mixed, vec![1.0; 33]] } else { [vec![1.0; 33], mixed] };
                 Draw { lambdas, others, ..plain(pairs) }
             }
+            Some(Augment::M2Mix) => Draw { arcs: mixed, ..plain(pairs[..33].to_vec()) },
             _ => Draw { lambdas: mixed, unpaired, ..plain(pairs) },
         };
         trainer.position.at = 0;
@@ -144,6 +144,11 @@ fn virtual_labels_are_pytorchs() {
     let mixed = TrainOptions { augment: Some(Augment::IMix), mask_items: Some(true), ..options() };
     on_both(".i-mix", mixed.clone());
     on_both(".sigmoid.i-mix", TrainOptions { loss: Some(Loss::Sigmoid), ..mixed });
+}
+
+#[test]
+fn negatives_on_the_arc_between_embeddings_are_pytorchs() {
+    on_both(".m2-mix", TrainOptions { augment: Some(Augment::M2Mix), ..options() });
 }
 
 #[test]
