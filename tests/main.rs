@@ -26,6 +26,7 @@ mod pace;
 mod passing;
 mod plugins;
 mod precomputed;
+mod protocol;
 mod python;
 mod recipe;
 mod refusals;
