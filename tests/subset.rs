@@ -18,13 +18,13 @@ left = 'a'
 right = 'b'
 ";
 
-/// Of each two rows, the first has its own words on both sides and a high score; the second has others' and a low one.
+/// Of each four rows, the first has its own words on both sides and a high score; the others have others' and a low one.
 fn scored() -> String {
     let good = table(0, 300);
     let rows: Vec<&str> = good.lines().skip(1).map(|row| row.split('\t').next().unwrap()).collect();
     let mut lines = "a\tb\tscore\n".to_owned();
     for (at, words) in rows.iter().enumerate() {
-        match at % 2 {
+        match at % 4 {
             0 => writeln!(lines, "{words}\t{words}\t{}", 1000 - at),
             _ => writeln!(lines, "{words}\t{}\t{}", rows[(at * 7 + 31) % rows.len()], 300 - at),
         }
@@ -48,13 +48,13 @@ fn the_best_pairs_by_a_score_or_a_run_train_better_than_all() {
         mean(&place, name)
     };
     let all = fit("all", "");
-    let best = fit("best", "quality = 150\nquality_by = 'score'\n");
+    let best = fit("best", "quality = 75\nquality_by = 'score'\n");
     assert!(best > all, "{best} {all}");
     let pairs =
         |name: &str| serde_json::from_str::<Value>(&place.read(&format!("{name}/run.json"))).unwrap()["pairs"].clone();
-    assert_eq!((pairs("all"), pairs("best")), (300.into(), 150.into()));
+    assert_eq!((pairs("all"), pairs("best")), (300.into(), 75.into()));
     // A run that was fitted to good pairs finds the bad ones.
-    let judged = fit("judged", "quality = 150\nquality_run = 'best'\n");
+    let judged = fit("judged", "quality = 75\nquality_run = 'best'\n");
     assert!(judged > all, "{judged} {all}");
     // What the run was made with, it says.
     assert!(place.read("judged/recipe.toml").contains("quality_run = \"/"), "{}", place.read("judged/recipe.toml"));

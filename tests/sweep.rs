@@ -141,8 +141,10 @@ train = { lr = 1e30 }
     place.run("sweep wrong.toml --out wrong").fails(3, "no encoder is called `ten`");
     assert!(!place.path("wrong").exists());
     // Each at its own line: in a variant, and in what a sweep changes of an encoder.
-    place.write("wrong.toml", format!("{base}[[variant]]\nname = 'x'\n[variant.train]\nmixup = 1\n"));
-    place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:17: unknown key `mixup`");
+    place.write("wrong.toml", format!("{base}[[variant]]\nname = 'x'\n[variant.train]\nmixup_alfa = 1\n"));
+    place
+        .run("sweep wrong.toml --out wrong")
+        .fails(3, "wrong.toml:17: unknown key `mixup_alfa`; did you mean `mixup_alpha`?");
     place.write("wrong.toml", format!("{base}[encoder.one]\nwidth = [16, 'wide']\n"));
     place.run("sweep wrong.toml --out wrong").fails(3, "wrong.toml:15: `width = \"wide\"` of encoder `one width=wide`");
     place.write("wrong.toml", format!("seed = [1, 2]\n{base}"));
@@ -193,14 +195,12 @@ fn what_is_fitted_to_other_items_is_another_fit() {
 fn methods_of_a_sweep_have_their_own_options_alone() {
     let place = place();
     let sweep = SWEEP.replace("['one', 'three']", "'one'").replace("[100, 200]", "100");
-    place.write(
-        "sweep.toml",
-        format!("{sweep}lr = [0.001, 0.002]\n[fit]\nmethod = ['fusemix', 'ridge', 'kernel-cca']\nlandmarks = 50\n"),
-    );
+    let fit = "[fit]\nmethod = ['fusemix', 'ridge', 'kernel-cca']\nlandmarks = 50\n[train]\nlr = [0.001, 0.002]\n";
+    place.write("sweep.toml", sweep.replace("[train]\n", fit));
     let swept = place.json("sweep sweep.toml --out swept");
     let names: Vec<&str> = swept["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["fusemix, lr 0.001", "fusemix, lr 0.002", "ridge", "kernel-cca"]);
-    assert!(place.read("swept/sweep.csv").contains("\nridge,ridge,,"), "{}", place.read("swept/sweep.csv"));
+    assert_eq!(names, ["fusemix, lr 0.001", "fusemix, lr 0.002", "method ridge", "kernel-cca"]);
+    assert!(place.read("swept/sweep.csv").contains("\nmethod ridge,ridge,,"), "{}", place.read("swept/sweep.csv"));
 }
 
 #[test]

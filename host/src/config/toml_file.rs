@@ -146,10 +146,11 @@ impl TomlFile {
         /// The keys from the value on, backwards: a table's span is that of its header alone.
         fn back(table: &DeTable<'_>, byte: usize) -> Option<Vec<String>> {
             table.iter().find_map(|(key, value)| {
+                let inside = || value.span().contains(&byte).then(Vec::new);
                 let mut keys = match value.get_ref().as_table() {
                     _ if key.span().contains(&byte) => Vec::new(),
-                    Some(table) => back(table, byte)?,
-                    None => value.span().contains(&byte).then(Vec::new)?,
+                    Some(table) => back(table, byte).or_else(inside)?,
+                    None => inside()?,
                 };
                 keys.push(key.get_ref().to_string());
                 Some(keys)
@@ -234,6 +235,8 @@ fn line(text: &str, byte: usize) -> usize {
 /// serde's words for types, and the words of TOML.
 pub(super) fn in_words(message: &str) -> String {
     let words = [
+        ("invalid type: ", "wrong type: "),
+        ("expected path string", "expected a path, in quotes"),
         ("expected usize", "expected a whole number, 0 or more"),
         ("expected u64", "expected a whole number, 0 or more"),
         ("expected f32", "expected a number"),
@@ -245,7 +248,6 @@ pub(super) fn in_words(message: &str) -> String {
         ("wrong type: sequence", "wrong type: a list"),
         ("expected a boolean", "expected true or false"),
         ("floating point `", "number `"),
-        ("invalid type: ", "wrong type: "),
         ("invalid value: ", "invalid value for this key: "),
     ];
     let message = words.iter().fold(message.to_owned(), |message, (serde, toml)| message.replace(serde, toml));

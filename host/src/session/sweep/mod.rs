@@ -264,9 +264,7 @@ impl SweepPlan {
 fn lock(out: &Path) -> Result<PathLock, Error> {
     let write = |cause| Error::Write { path: out.to_owned(), cause };
     let path = whole_file::named(out);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(write)?;
-    }
+    fs::create_dir_all(&path).map_err(write)?;
     let lock = PathLock::take(whole_file::beside(&path, ".lock")).map_err(write)?;
     Ok(lock.ok_or_else(|| RunError::InUse { path: out.to_owned() })?)
 }
