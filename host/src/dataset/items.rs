@@ -99,12 +99,12 @@ impl<'a> Items<'a> {
             }
             Source::Column(column, Cells::Files) if column.cell(index).is_empty() => {
                 Err(match column.holds_members() {
-                    true => format!("{} has no `{}`", column.sample(index), column.name()),
+                    true => format!("it has no `{}`", column.name()),
                     false => "the cell is empty; it should name a file".into(),
                 })
             }
             Source::Column(column, Cells::Files) if column.holds_members() => match self.item(index).read()? {
-                bytes if bytes.is_empty() => Err(format!("{} has no bytes", self.name(index))),
+                bytes if bytes.is_empty() => Err("it has no bytes".to_owned()),
                 bytes => Ok(bytes),
             },
             Source::Column(column, Cells::Files) => {
