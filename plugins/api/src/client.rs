@@ -204,7 +204,7 @@ impl Client {
 
     /// The failure that an answer without vectors states, though HTTP calls it a success.
     pub(crate) fn stated(&self, body: &[u8]) -> Option<Failure> {
-        let Refusal { words, status, passes } = refusal(body)?;
+        let Refusal { words, status, passes, .. } = refusal(body)?;
         let said = format!("200 OK, but with an error: {words}");
         let after = asked(&HeaderMap::new(), body, SystemTime::now());
         Some(match status {

@@ -33,8 +33,8 @@ pub(crate) enum Trouble {
     Each(String),
     /// The same of a single item, with its vector if only the width of that is wrong.
     Bad(String, Option<Vec<f32>>),
-    /// The same, but it may pass by itself: no answer came.
-    Passing(String),
+    /// The same, but it may pass by itself, after this time: no answer came, or the server says so of the item.
+    Passing(String, Option<Duration>),
     /// None of them is the cause: a server that worked is gone, and may come back.
     Gone(String),
     /// None of them is the cause.
@@ -46,7 +46,7 @@ impl Trouble {
         match self {
             Self::Refused(reason) | Self::Many(reason) | Self::Unsure(reason) | Self::Unusable(reason) => reason,
             Self::Each(reason) | Self::Bad(reason, _) => reason,
-            Self::Passing(reason) | Self::Gone(reason) => reason,
+            Self::Passing(reason, _) | Self::Gone(reason) => reason,
             Self::Stop(error) => &error.message,
         }
     }
@@ -123,6 +123,10 @@ impl Tries {
 
     /// After an answer without good vectors.
     pub(crate) fn after_answer(&mut self, trouble: Trouble, server: Server) -> Next {
+        // The server says when the item may be sent again: the host does so, and others go on meanwhile.
+        if matches!(trouble, Trouble::Passing(..)) {
+            return Next::GiveUp(trouble);
+        }
         let tries =
             if self.unproven { self.answers().min(UNPROVEN[usize::from(!self.several)]) } else { self.answers() };
         self.again(trouble, tries, server)
@@ -136,7 +140,7 @@ impl Tries {
             Failure::Refused(reason) => return Next::GiveUp(Trouble::Refused(reason)),
             Failure::Key(key, reason) => return Next::GiveUp(Trouble::Stop(Error::config(reason).key(key))),
             Failure::Later { reason, after } => return self.later(reason, after),
-            Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned()), answers),
+            Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned(), None), answers),
             Failure::Slow(address) => {
                 let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
                 (stop(format!("{SLOW} from {address}, {answers} times; {advice}")), answers)
@@ -147,8 +151,8 @@ impl Tries {
                 let tries = 1 + self.retries.min(2);
                 (stop(format!("{reason}; tried {tries} times")), tries)
             }
-            Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason), answers),
-            Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason), most),
+            Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason, None), answers),
+            Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason, None), most),
             Failure::Stated(reason) if server.works => return Next::GiveUp(Trouble::Refused(reason)),
             // Some servers fall over what is too large for them, some over an item.
             Failure::Broken(reason) if self.halved || self.several || server.works => {
@@ -240,7 +244,7 @@ mod tests {
     }
 
     fn passing(reason: &str) -> Trouble {
-        Trouble::Passing(reason.to_owned())
+        Trouble::Passing(reason.to_owned(), None)
     }
 
     #[test]
