@@ -3,11 +3,10 @@
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::order::{self, Counting};
-use crate::packed;
 use crate::said::refusal_in;
 use crate::scalar::Scalar;
 use crate::vector::{Fault, Judged, Kind, Vector, Whole, is_of_error};
@@ -261,7 +260,8 @@ impl Answer {
 
     /// True if it could be used, were it known where the server counts from.
     pub(crate) fn wants_first(&self, inputs: usize) -> bool {
-        order::want_first(&self.indices_of_vectors(), inputs)
+        let is_in_order = self.indices.len() == inputs && order::are_in_place(&self.indices);
+        !is_in_order && order::want_first(&self.indices_of_vectors(), inputs)
     }
 
     /// What its vectors in base64 are, and how many values each has as f32; none if it has no such vectors.
@@ -274,8 +274,7 @@ impl Answer {
     /// Checks each vector of an answer for `inputs` inputs: the good ones have one width.
     pub(crate) fn judge(self, inputs: usize, known: Counting) -> Result<Vec<Judged>, BadAnswer> {
         if let Some((Scalar::Other(name), _)) = self.scalar() {
-            let reason =
-                format!("each vector has {name} values in base64, not little-endian f32 values; {}", packed::ADVICE);
+            let reason = format!("each vector has {name} values in base64, not little-endian f32 values");
             return Err(BadAnswer { kind: Kind::Packed, ..BadAnswer::from(reason) });
         }
         let Self { vectors, indices, said, .. } = self;
@@ -284,6 +283,9 @@ impl Answer {
         if let Some(Err(fault)) = judged.first().filter(|_| all_of_form) {
             let reason = format!("each vector {}", fault.reason);
             return Err(BadAnswer { kind: fault.kind, ..BadAnswer::from(reason) });
+        }
+        if inputs == 1 && judged.len() > 1 {
+            return Err(BadAnswer::form(format!("{} vectors for one item, where there must be one", judged.len())));
         }
         of_one_width(in_order(judged, &indices, inputs, known, said.as_deref())?)
     }
@@ -319,15 +321,16 @@ fn in_order(
     };
     let mut rows: Vec<Option<Judged>> = judged.into_iter().map(Some).collect();
     let mut ordered: Vec<Judged> = (0..inputs).map(|_| Err(Fault::missing(said))).collect();
-    let mut free: Vec<usize> = (0..inputs).filter(|place| places.iter().all(|(_, taken)| taken != place)).collect();
+    let mut free: BTreeSet<usize> = (0..inputs).collect();
     for (row, place) in places {
+        free.remove(&place);
         if let Some(vector) = rows[row].take() {
             ordered[place] = vector;
         }
     }
     // What is said of one, where one is left.
     let mut rest = rows.into_iter().flatten();
-    if let (Some(place), [], Some(said), None) = (free.pop(), &free[..], rest.next(), rest.next()) {
+    if let (Some(place), true, Some(said), None) = (free.pop_first(), free.is_empty(), rest.next(), rest.next()) {
         ordered[place] = said;
     }
     Ok(ordered)

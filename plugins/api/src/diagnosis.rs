@@ -39,6 +39,11 @@ pub(crate) fn probes(body: &Value, spare: &[Spare], encoding: Encoding, words: &
     probes
 }
 
+/// True if a request can say how vectors are encoded.
+pub(crate) fn has_encoding(spare: &[Spare]) -> bool {
+    spare.iter().any(|(_, toml)| *toml == ENCODING)
+}
+
 /// The same request for numbers instead of base64: said, and left unsaid; none if that is how it is.
 pub(crate) fn as_numbers(body: &Value, spare: &[Spare]) -> Vec<Value> {
     let keys: Vec<Spare> = spare.iter().copied().filter(|(_, toml)| *toml == ENCODING).collect();

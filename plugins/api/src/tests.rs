@@ -129,10 +129,7 @@ fn a_bad_vector_costs_the_others_nothing() {
         ("[]", "is empty"),
         ("[0, -0.0]", "is all zeros"),
         ("[1, 2, 3]", "has 3 values, but the others in its answer have 2"),
-        (
-            "\"AAA=\"",
-            "has 2 bytes in base64, not a whole number of f32 values; `encoding = \"float\"` in plugins.toml asks for numbers instead",
-        ),
+        ("\"AAA=\"", "has 2 bytes in base64, not a whole number of f32 values"),
     ] {
         let judged = judge(&format!("[1, 2];{bad};[1, 2]")).unwrap();
         let judged: Vec<_> = judged.into_iter().map(|vector| vector.map_err(|fault| fault.reason)).collect();
@@ -236,6 +233,10 @@ fn what_is_no_vector_is_named_for_what_it_is() {
     let tei = open(&options("tei")).unwrap();
     let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1, Counting::default())).unwrap_err();
     assert!(bad.kind == crate::vector::Kind::Form && bad.reason.contains("is the number 0.1"), "{}", bad.reason);
+    // More than one for a single item.
+    let bad = tei.answer(b"[[1, 2], [1, 2]]").and_then(|answer| answer.judge(1, Counting::default())).unwrap_err();
+    assert_eq!(bad.reason, "2 vectors for one item, where there must be one");
+    assert!(bad.kind == crate::vector::Kind::Form);
 }
 
 #[test]

@@ -12,6 +12,8 @@ const PATIENCE: u32 = 8;
 /// The tries of a request of several items, and of one, whose answers cannot be used: they may cost as much as good
 /// ones.
 const ANSWERS: [u32; 2] = [3, 5];
+/// The tries of an item whose vector has another width than others.
+const WIDTHS: u32 = 2;
 /// The retries of a request to a server that worked and is gone.
 const GONE: u32 = 3;
 /// The tries of an answer that cannot be used while no request of that many items has been answered well: of several
@@ -127,9 +129,11 @@ impl Tries {
         if matches!(trouble, Trouble::Passing(..)) {
             return Next::GiveUp(trouble);
         }
+        // The same item has the same width, but for a server of several minds.
+        let width = matches!(trouble, Trouble::Bad(_, Some(_)));
         let tries =
             if self.unproven { self.answers().min(UNPROVEN[usize::from(!self.several)]) } else { self.answers() };
-        self.again(trouble, tries, server)
+        self.again(trouble, if width { tries.min(WIDTHS) } else { tries }, server)
     }
 
     /// After no answer.
@@ -153,6 +157,11 @@ impl Tries {
             }
             Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason, None), answers),
             Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason, None), most),
+            Failure::Cut(reason) if self.halved || server.works => (Trouble::Passing(reason, None), answers),
+            Failure::Cut(reason) => {
+                let advice = "a smaller `batch` may help";
+                (stop(format!("{reason}; the answer broke off {answers} times; {advice}")), answers)
+            }
             Failure::Stated(reason) if server.works => return Next::GiveUp(Trouble::Refused(reason)),
             // Some servers fall over what is too large for them, some over an item.
             Failure::Broken(reason) if self.halved || self.several || server.works => {
@@ -266,6 +275,14 @@ mod tests {
         assert_eq!(sent(5, false, NEW, &broken), (3, unsure("500")));
         // Where others are answered meanwhile, it is not the server.
         assert_eq!(sent(5, false, BUSY, &again("reset")), (3, passing("reset")));
+        // What breaks off may be paid for.
+        let cut = Failure::Cut("cut".into());
+        assert_eq!(
+            sent(5, false, NEW, &cut),
+            (3, stop("cut; the answer broke off 3 times; a smaller `batch` may help"))
+        );
+        assert_eq!(sent(5, false, WORKS, &cut), (3, passing("cut")));
+        assert_eq!(sent(5, true, NEW, &cut), (1, passing("cut")));
         // Halves were tried before, but not the single item.
         assert_eq!(sent(5, true, NEW, &again("reset")), (1, passing("reset")));
         assert_eq!(sent(1, true, NEW, &again("reset")), (5, passing("reset")));
@@ -300,6 +317,13 @@ mod tests {
         }
         let mut tries = Tries::new(5, false, 0);
         assert_eq!(tries.after_answer(unsure("few"), WORKS), Next::GiveUp(unsure("few")));
+        let mut tries = Tries::new(1, false, 8);
+        let narrow = || Trouble::Bad("narrow".to_owned(), Some(vec![1.0]));
+        assert!(matches!(tries.after_answer(narrow(), WORKS), Next::Again { number: 1, .. }));
+        assert_eq!(tries.after_answer(narrow(), WORKS), Next::GiveUp(narrow()));
+        // What the server postpones, the host sends again.
+        let later = || Trouble::Passing("busy".to_owned(), Some(Duration::from_secs(1)));
+        assert_eq!(Tries::new(5, false, 8).after_answer(later(), NEW), Next::GiveUp(later()));
         // What has never worked with so many is tried once more, and no oftener.
         let mut tries = Tries::new(5, false, 8).unproven(true);
         assert!(matches!(tries.after_answer(unsure("few"), NEW), Next::Again { number: 1, .. }));

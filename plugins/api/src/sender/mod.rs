@@ -195,6 +195,16 @@ impl Sender {
                     let rest = parts.drain(..).chain([part]).flat_map(|part| part.parcels);
                     rest.for_each(|at| job.sink.put(parcels[at].place, Outcome::Err(ItemError::passing(&*reason))));
                 }
+                // The server says when.
+                Err(Trouble::Passing(reason, Some(after))) => {
+                    for at in part.parcels.clone() {
+                        let error = stated(reason.clone(), true, Some(after));
+                        match part.parcels.len() {
+                            1 if !self.works() => self.fail(failed(error, (16, 4)), &mut job)?,
+                            _ => job.sink.put(parcels[at].place, Outcome::Err(error)),
+                        }
+                    }
+                }
                 Err(trouble) if part.parcels.len() > 1 => self.split(part, &trouble, &mut parts),
                 Err(Trouble::Refused(reason) | Trouble::Many(reason)) => {
                     let is_proven = part.beside.is_some() || answers > 0;
@@ -207,12 +217,12 @@ impl Sender {
                     self.fail(failed(ItemError::transient(reason), (16, 4)), &mut job)?;
                 }
                 // Not by this: the host tries it again, beside others.
-                Err(Trouble::Passing(reason, after)) if self.works() => {
+                Err(Trouble::Passing(reason, None)) if self.works() => {
                     let place = parcels[part.parcels.start].place;
-                    job.sink.put(place, Outcome::Err(stated(reason, true, after)));
+                    job.sink.put(place, Outcome::Err(ItemError::passing(reason)));
                 }
-                Err(Trouble::Passing(reason, after)) => {
-                    self.fail(failed(stated(reason, true, after), (16, 4)), &mut job)?;
+                Err(Trouble::Passing(reason, None)) => {
+                    self.fail(failed(ItemError::passing(reason), (16, 4)), &mut job)?;
                 }
             }
         }

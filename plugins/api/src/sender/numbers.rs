@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use super::reading::Unread;
 use super::{Job, Sender};
-use crate::diagnosis::as_numbers;
+use crate::diagnosis::{as_numbers, has_encoding};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::pace;
-use crate::packed::ADVICE;
 use crate::scalar::Scalar;
+use crate::settings::Encoding;
 use crate::vector::{Judged, Vector};
 
 /// The tries of the question; only no answer is tried again.
@@ -61,17 +61,30 @@ impl Sender {
                     );
                     return Ok(());
                 }
-                Some(other) => (format!("{other}; {ADVICE}"), "encoding"),
+                Some(other) => (other, "encoding"),
             },
             Err(reason) => (
                 format!(
-                    "the vectors in base64 do not look like f32 values, and {reason}; if they are, `dimensions = {width}` \
-                     in plugins.toml says so; otherwise {ADVICE}"
+                    "the vectors in base64 do not look like f32 values, and {reason}; if they are, \
+                     `dimensions = {width}` in plugins.toml says so"
                 ),
                 "dimensions",
             ),
         };
-        Err(Failure::Key(key, fault))
+        Err(Failure::Key(key, format!("{fault}; {}", self.advice())))
+    }
+
+    /// What to try where base64 cannot be read.
+    pub(super) fn advice(&self) -> &'static str {
+        match self.can_ask_for_numbers() {
+            true => "`encoding = \"float\"` in plugins.toml asks for numbers instead",
+            false => "the server must send numbers instead, and has not been asked for base64",
+        }
+    }
+
+    /// True if plugins.toml can ask for numbers, and does not yet.
+    pub(super) fn can_ask_for_numbers(&self) -> bool {
+        self.encoding != Encoding::Float && has_encoding(self.provider.spare())
     }
 
     /// The vector of an item in numbers, NaN where there is none, or the reason why it is not known.
@@ -106,7 +119,7 @@ impl Sender {
                     self.pace.pause(after.unwrap_or_default().max(self.pause(number)), "before numbers are asked for");
                     failed = reason;
                 }
-                Err(Failure::Broken(reason)) => {
+                Err(Failure::Broken(reason) | Failure::Cut(reason)) => {
                     let until = Instant::now() + self.pause(number);
                     pace::wait(until, "before numbers are asked for", host).map_err(|error| error.message)?;
                     failed = reason;

@@ -135,7 +135,7 @@ impl Sender {
                     let pause = after.unwrap_or_default().max(self.pause(number));
                     self.pace.pause(pause, "before another sample is sent");
                 }
-                Err(Failure::Broken(_)) => {
+                Err(Failure::Broken(_) | Failure::Cut(_)) => {
                     let until = Instant::now() + self.pause(number);
                     pace::wait(until, "before another sample is sent", job.sink.host())?;
                 }

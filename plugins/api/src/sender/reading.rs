@@ -134,16 +134,18 @@ impl Sender {
             return Ok(Unread::Trouble(Trouble::Unusable("no vectors".to_owned())));
         };
         Ok(match (inputs, fault.kind) {
-            (1, Kind::Stated { passes: true, after }) if self.works() => {
+            // The host sends it again when the server says, or soon, and others meanwhile.
+            (1, Kind::Stated { passes: true, after }) if after.is_some() || self.works() => {
                 Unread::Trouble(Trouble::Passing(fault.reason, after))
             }
             (1, Kind::Stated { passes: false, .. }) => Unread::Failure(Failure::Refused(fault.reason)),
             // It says so of each.
-            _ if wait.is_some_and(|wait| !wait.is_zero()) => {
-                Unread::Failure(Failure::Later { reason: fault.reason, after: wait })
-            }
+            _ if wait.is_some_and(|wait| !wait.is_zero()) => Unread::Trouble(Trouble::Passing(fault.reason, wait)),
             _ if wait.is_some() => Unread::Failure(Failure::Again { reason: fault.reason, after: None }),
             // The model has no vector for it.
+            (1, Kind::Packed) => {
+                Unread::Trouble(Trouble::Bad(format!("its vector {}; {}", fault.reason, self.advice()), None))
+            }
             (1, _) => Unread::Trouble(Trouble::Bad(format!("its vector {}", fault.reason), None)),
             _ => {
                 let of_first = format!("none of its vectors is usable; the first: {}", fault.reason);
@@ -159,12 +161,18 @@ impl Sender {
     /// The trouble with an answer that cannot be used, and may have to be paid for.
     fn unusable(&self, bad: BadAnswer, inputs: usize, job: &mut Job<'_, '_>) -> Result<Trouble, Unread> {
         let fatal = |reason| Err(Unread::Failure(Failure::Fatal(reason)));
-        let reason: String = bad.reason.chars().take(300).collect();
+        let mut reason: String = bad.reason.chars().take(300).collect();
+        if bad.kind == Kind::Packed {
+            reason = format!("{reason}; {}", self.advice());
+        }
         job.sink.used("unusable", inputs as f64);
         let spoilt = self.spoilt.fetch_add(inputs as u64, Ordering::Relaxed) + inputs as u64;
         let answers = self.unusable.fetch_add(1, Ordering::Relaxed) + 1;
         match bad.kind {
-            Kind::Packed if !self.works() => return Err(Unread::Failure(Failure::Key("encoding", reason))),
+            Kind::Packed if !self.works() && self.can_ask_for_numbers() => {
+                return Err(Unread::Failure(Failure::Key("encoding", reason)));
+            }
+            Kind::Packed if !self.works() => return fatal(reason),
             Kind::Form if !self.works() => return fatal(format!("{reason}; are `provider` and `base_url` right?")),
             _ => {}
         }
