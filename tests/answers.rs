@@ -39,10 +39,14 @@ fn odd_forms_of_right_answers_are_read() {
 
 #[test]
 fn what_is_no_base64_of_f32_stops_the_run_with_the_key_to_change() {
-    for (fault, words) in [
-        (Fault::NoBase64, "each vector is no base64"),
-        (Fault::Doubles, "each vector has f64 values in base64"),
-        (Fault::BigEndian, "each vector has big-endian f32 values in base64"),
+    for (fault, words, items) in [
+        (Fault::NoBase64, "each vector is no base64", 50),
+        (Fault::Hex, "each vector is in hexadecimal digits, not in base64", 50),
+        (Fault::Doubles, "each vector has f64 values in base64", 50),
+        (Fault::Halves, "each vector has f16 values in base64", 50),
+        (Fault::BigEndian, "each vector has big-endian f32 values in base64", 50),
+        // One of them once more, in numbers, whose width says it.
+        (Fault::Bytes, "has 24 bytes in base64, but the same item has 24 values in numbers: one byte each", 51),
     ] {
         let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| Some(fault));
         let place = place(&server, Wire::OpenAi, "batch = 50\n");
@@ -50,8 +54,91 @@ fn what_is_no_base64_of_f32_stops_the_run_with_the_key_to_change() {
         let ran = run(&place, ENCODE);
         ran.fails(3, words);
         ran.fails(3, "`encoding = \"float\"` in plugins.toml asks for numbers instead");
-        assert_eq!(server.requests().len(), 1, "{fault:?}");
+        assert_eq!(server.requests().iter().map(|request| request.inputs.len()).sum::<usize>(), items, "{fault:?}");
+        assert_eq!(json(&place, &format!("{ENCODE} --dry-run"), 0)["cached"], 0, "{fault:?}");
     }
+}
+
+/// Should one of several machines behind an address pack otherwise, its answers are asked for again.
+#[test]
+fn an_answer_of_other_numbers_among_good_ones_is_not_stored() {
+    for fault in [Fault::Halves, Fault::Doubles, Fault::BigEndian, Fault::Hex] {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |n| (n % 3 == 1).then_some(fault));
+        let place = place(&server, Wire::OpenAi, "batch = 10\nconcurrency = 1\n");
+        place.write("data.tsv", table(40));
+        assert_eq!(json(&place, ENCODE, 0)["encoded"], 40, "{fault:?}");
+        stored_right(&place, &lines(&table(40)));
+    }
+}
+
+#[test]
+fn what_can_never_be_right_is_not_asked_for_again_and_again() {
+    for (fault, words, most) in [
+        (Fault::Many, "2 vectors for one item, where there must be one", 17),
+        (Fault::Deflated, "is packed with deflate, which was not asked for", 8),
+        (Fault::Reset, "the answer broke off 3 times", 24),
+    ] {
+        let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| Some(fault));
+        let place = place(&server, Wire::OpenAi, "batch = 8\n");
+        place.write("data.tsv", table(200));
+        run(&place, ENCODE).fails(20, words);
+        let items: usize = server.requests().iter().map(|request| request.inputs.len()).sum();
+        assert!(items <= most, "{fault:?}: {items}");
+    }
+}
+
+/// Whether the first of a batch is left out, or the last of one that is counted from 1, a sample says.
+#[test]
+fn the_first_of_a_batch_that_is_left_out_costs_the_others_nothing() {
+    let server = Server::faultless(Wire::OpenAi);
+    let place = place(&server, Wire::OpenAi, "batch = 20\nconcurrency = 1\n");
+    let mut texts = lines(&table(38));
+    texts.insert(0, "one absent".to_owned());
+    texts.insert(20, "another absent".to_owned());
+    place.write("data.tsv", format!("text\n{}\n", texts.join("\n")));
+    let summary = json(&place, ENCODE, 4);
+    assert_eq!((&summary["encoded"], &summary["failed"]), (&38.into(), &2.into()));
+    assert_eq!((&summary["failures"][0]["row"], &summary["failures"][1]["row"]), (&1.into(), &21.into()));
+    // Two batches, a sample, and each of the two alone.
+    let sent: Vec<usize> = server.requests().iter().map(|request| request.inputs.len()).collect();
+    assert_eq!(sent, [20, 1, 1, 20, 1]);
+    place.write("data.tsv", table(38));
+    stored_right(&place, &lines(&table(38)));
+}
+
+#[test]
+fn an_item_that_the_server_postpones_comes_when_it_says() {
+    let server = Server::start(Wire::OpenAi, Duration::ZERO, |n| (n == 0).then_some(Fault::Postponed));
+    let place = place(&server, Wire::OpenAi, "batch = 20\nconcurrency = 1\n");
+    place.write("data.tsv", table(18) + "one later\nanother later\n");
+    let start = std::time::Instant::now();
+    let summary = json(&place, ENCODE, 0);
+    assert_eq!((&summary["encoded"], server.requests().len()), (&20.into(), 2), "both together: {summary}");
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    stored_right(&place, &lines(&place.read("data.tsv")));
+}
+
+/// Batches of nothing but items of another width are not the end while others come right.
+#[test]
+fn items_of_another_width_than_the_cache_fail_by_name_while_others_come_right() {
+    for concurrency in [1, 8] {
+        let server = Server::faultless(Wire::OpenAi);
+        let others = ending("narrow", 8) + &ending("fine", 16);
+        let place = after_good_ones(&server, &format!("concurrency = {concurrency}\n"), &others);
+        let summary = json(&place, ENCODE, 4);
+        let counts = ["cached", "encoded", "failed", "passing"].map(|key| summary[key].as_u64().unwrap());
+        assert_eq!(counts, [40, 16, 8, 0], "{summary}");
+        let told = summary["failures"][0]["reason"].as_str().unwrap();
+        assert!(told.contains(" has 8 values, but others have 24"), "{told}");
+        assert_eq!(json(&place, ENCODE, 4)["remembered"], 8);
+    }
+    // Nothing shows whether these are to blame, or the model.
+    let server = Server::faultless(Wire::OpenAi);
+    let place = after_good_ones(&server, "concurrency = 1\n", &ending("narrow", 8));
+    let summary = json(&place, ENCODE, 4);
+    assert_eq!((&summary["failed"], &summary["passing"]), (&8.into(), &8.into()), "{summary}");
+    place.write("data.tsv", table(40) + &ending("narrow", 40));
+    run(&place, ENCODE).fails(17, "its model is not the one that made the latents in the cache");
 }
 
 /// Only bad items are left, and nothing has worked in this run: a sample shows that the server works.
@@ -59,6 +146,7 @@ fn what_is_no_base64_of_f32_stops_the_run_with_the_key_to_change() {
 fn items_whose_answers_are_bad_are_paid_for_once() {
     for (word, options, reason) in [
         ("void", "", "its vector is null"),
+        ("vacant", "", "its vector is null"),
         ("hollow", "encoding = 'float'\n", "its vector has no finite value at position 3"),
         ("absent", "", "200 OK, but with an error: a text was refused"),
         ("stated", "", "too long for the model"),

@@ -78,11 +78,21 @@ pub enum Fault {
     Nested,
     /// Only the vector of the first item.
     First,
-    /// Base64 in the other alphabet without padding, that is none, of f64, and of big-endian f32.
+    /// Base64 in the other alphabet without padding, that is none, of f64, f16, int8 and big-endian f32; and hexadecimal
+    /// digits.
     UrlSafe,
     NoBase64,
     Doubles,
+    Halves,
+    Bytes,
     BigEndian,
+    Hex,
+    /// In place of the vector of each item that ends with "later", an error that asks for a second.
+    Postponed,
+    /// A vector too many.
+    Many,
+    /// The right answer packed with deflate, which nobody asked for.
+    Deflated,
     /// A byte-order mark before the JSON, and a usage in words.
     Marked,
     Worded,
@@ -338,6 +348,11 @@ impl Served {
                 loop {
                     stream.write_all(&more)?;
                 }
+            }
+            Some(Fault::Deflated) => {
+                let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+                packed.write_all(&whole(None)).unwrap();
+                (200, "content-encoding: deflate\r\n".to_owned(), packed.finish().unwrap())
             }
             Some(Fault::Bomb) => (200, "content-encoding: gzip\r\n".to_owned(), bomb()),
             Some(Fault::Reset | Fault::Stalled) => {

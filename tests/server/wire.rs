@@ -309,7 +309,7 @@ impl Wire {
             Some(Fault::First) => rows.truncate(1),
             Some(Fault::Shuffled) if indexed => rows.reverse(),
             Some(Fault::Twice) if indexed && rows.len() > 1 => rows[1].0 = 0,
-            Some(Fault::Twice) => rows.push(rows[0].clone()),
+            Some(Fault::Twice | Fault::Many) => rows.push(rows[0].clone()),
             Some(Fault::Narrow) => rows.iter_mut().for_each(|(_, row)| row.truncate(WIDTH / 3)),
             Some(Fault::NotANumber) => rows[0].1[3] = f32::NAN,
             Some(Fault::Empty) => rows[0].1.clear(),
@@ -319,10 +319,15 @@ impl Wire {
         let bytes = |row: &[f32]| match fault {
             Some(Fault::Doubles) => row.iter().flat_map(|value| f64::from(*value).to_le_bytes()).collect::<Vec<u8>>(),
             Some(Fault::BigEndian) => row.iter().flat_map(|value| value.to_be_bytes()).collect(),
+            Some(Fault::Halves) => row.iter().flat_map(|value| half(*value).to_le_bytes()).collect(),
+            Some(Fault::Bytes) => row.iter().flat_map(|value| ((value * 127.0) as i8).to_le_bytes()).collect(),
             _ => row.iter().flat_map(|value| value.to_le_bytes()).collect(),
         };
         let embedding = |row: &[f32]| match base64 {
             true if fault == Some(Fault::NoBase64) => Value::from("0.1 0.2 *"),
+            true if fault == Some(Fault::Hex) => {
+                Value::from(bytes(row).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
             true if fault == Some(Fault::UrlSafe) => Value::from(URL_SAFE_NO_PAD.encode(bytes(row))),
             true => Value::from(STANDARD.encode(bytes(row))),
             // JSON has no NaN: null is what some servers make of it.
@@ -363,6 +368,10 @@ impl Wire {
             _ => {
                 let rows = rows.iter().filter(|(index, _)| !inputs[*index].ends_with("absent"));
                 let data = rows.map(|(index, row)| match (fault, *index) {
+                    (_, index) if inputs[index].ends_with("vacant") => Value::Null,
+                    (Some(Fault::Postponed), index) if inputs[index].ends_with("later") => {
+                        json!({"index": index, "error": {"message": "no room, try again in 1s"}})
+                    }
                     (_, index) if inputs[index].ends_with("void") => json!({"index": index, "embedding": null}),
                     (_, index) if inputs[index].ends_with("narrow") => {
                         json!({"index": index, "embedding": embedding(&row[..WIDTH / 3])})
@@ -395,6 +404,13 @@ impl Wire {
         let mark = if fault == Some(Fault::Marked) { "\u{feff}" } else { "" };
         format!("{mark}{answer}").replace(&format!("\"{HUGE}\""), "1e400").into_bytes()
     }
+}
+
+/// The bits of the nearest f16 towards 0; what is less than its least normal value is 0.
+fn half(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let (sign, exponent) = ((bits >> 16 & 0x8000) as u16, (bits >> 23 & 255) as i32 - 112);
+    if exponent <= 0 { sign } else { sign | (exponent as u16) << 10 | (bits >> 13 & 1023) as u16 }
 }
 
 /// Stands for a number that f64 cannot hold.

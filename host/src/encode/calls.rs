@@ -31,6 +31,17 @@ impl Answer {
         self.rows.outcomes.iter().map(|(index, outcome)| (&self.batch.samples[*index], outcome))
     }
 
+    /// Each sample that has a latent, with its values.
+    pub(super) fn latents(&self) -> impl Iterator<Item = (&Sample, &[f32])> {
+        self.outcomes().filter_map(|(sample, outcome)| Some((sample, outcome.as_ref().ok()?.values.as_slice())))
+    }
+
+    /// The same without the latents.
+    pub(super) fn without_latents(mut self) -> Self {
+        self.rows.outcomes.retain(|(_, outcome)| outcome.is_err());
+        self
+    }
+
     /// Those samples as a batch of their own.
     pub(super) fn again(&self) -> Batch {
         self.samples().cloned().collect()

@@ -173,7 +173,39 @@ impl Run<'_> {
                 (self.summary.stopped, self.summary.bounded) = (stopped, self.summary.bounded || !stopped);
             }
             Some(error) => return Err(error.into()),
-            None => self.summary.stopped = self.stop.is_asked() && self.rows.settled < self.summary.rows,
+            None if self.stop.is_asked() => self.summary.stopped = self.rows.settled < self.summary.rows,
+            None => self.end_held()?,
+        }
+        Ok(())
+    }
+
+    /// Fails the items of another width than that of an answer that came after them: the encoder works.
+    fn fail_held(&mut self) -> Result<(), CacheError> {
+        let held = self.width.as_mut().map(Width::release).unwrap_or_default();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let reasons: Vec<(Key, &str)> = held.iter().map(|(key, reason)| (*key, reason.as_str())).collect();
+        self.shelf.store()?.append(&[], &reasons)?;
+        self.worked += held.len();
+        for (key, text) in held {
+            self.later.settle(&key);
+            self.rows.failed(key, text.into());
+        }
+        Ok(())
+    }
+
+    /// The same at the end, where nothing shows that it does: the next run tries them again.
+    fn end_held(&mut self) -> Result<(), EncoderError> {
+        let Some(width) = &mut self.width else { return Ok(()) };
+        if let Some(error) = width.broken() {
+            return Err(error);
+        }
+        for (key, reason) in width.release() {
+            let text =
+                format!("{reason}; if all of them do, the model is not the one that made the latents in the cache");
+            self.worked += 1;
+            self.rows.failed(key, Reason { text, passing: true });
         }
         Ok(())
     }
@@ -253,7 +285,13 @@ impl Run<'_> {
             self.pay(&answer);
             let store = self.shelf.store()?;
             match self.width.get_or_insert_with(|| Width::new(self.encoder, store)).judge(&answer, store)? {
-                Verdict::Good => good.push(answer),
+                Verdict::Good => {
+                    if answer.width().is_some() {
+                        self.fail_held()?;
+                    }
+                    good.push(answer);
+                }
+                Verdict::Held => good.push(answer.without_latents()),
                 Verdict::Again => self.again.push_back(answer.again()),
                 Verdict::First(error) => {
                     // What came just before it has the width of the first.

@@ -1,7 +1,10 @@
-//! The width of latents: as the encoder describes it, else as in the store, which a second answer must confirm.
+//! The width of latents: as the encoder describes it, else as in the store, which a second answer must confirm. Items that
+//! come in another width twice fail once others come right; until then, the encoder may be at fault.
+
+use std::collections::HashSet;
 
 use super::calls::Answer;
-use crate::cache::{CacheError, Store};
+use crate::cache::{CacheError, Key, Store};
 use crate::plugin::{EncoderError, LoadedEncoder};
 
 /// Consecutive answers of another width that count as a change.
@@ -12,6 +15,8 @@ pub(super) enum Verdict {
     Good,
     /// It must be asked for again.
     Again,
+    /// Its items came in another width before: they are held until others come right.
+    Held,
     /// It counts and the first answer did not; the first latents are removed, with an error if they had been stored.
     First(Option<EncoderError>),
     /// The width has changed for good.
@@ -28,6 +33,9 @@ pub(super) struct Width {
     other: Option<usize>,
     /// Consecutive answers of another width.
     misses: u32,
+    /// Items that came in another width, and those of them that did so twice, with that width.
+    odd: HashSet<Key>,
+    held: Vec<(Key, usize)>,
 }
 
 impl Width {
@@ -41,6 +49,8 @@ impl Width {
             doubted: described.is_none() && store.is_doubted(),
             other: None,
             misses: 0,
+            odd: HashSet::new(),
+            held: Vec::new(),
         }
     }
 
@@ -75,12 +85,33 @@ impl Width {
         }
         self.other = Some(got);
         self.misses += 1;
-        Ok(match self.misses < MISSES {
-            true => Verdict::Again,
-            false => {
-                let (encoder, described) = (self.encoder.clone(), self.described);
-                Verdict::Wrong(EncoderError::Width { encoder, expected, got, described })
-            }
-        })
+        if self.misses >= MISSES {
+            return Ok(Verdict::Wrong(self.wrong(expected, got)));
+        }
+        let items: Vec<Key> = answer.latents().map(|(sample, _)| sample.key).collect();
+        if self.doubted || !items.iter().all(|key| self.odd.contains(key)) {
+            self.odd.extend(items);
+            return Ok(Verdict::Again);
+        }
+        self.held.extend(items.into_iter().map(|key| (key, got)));
+        Ok(Verdict::Held)
+    }
+
+    fn wrong(&self, expected: usize, got: usize) -> EncoderError {
+        EncoderError::Width { encoder: self.encoder.clone(), expected, got, described: self.described }
+    }
+
+    /// The items that are held, with the reason why each has no latent.
+    pub(super) fn release(&mut self) -> Vec<(Key, String)> {
+        let expected = self.known.unwrap_or(0);
+        let reason = |got| format!("its latent has {got} values, but others have {expected}");
+        std::mem::take(&mut self.held).into_iter().map(|(key, got)| (key, reason(got))).collect()
+    }
+
+    /// The error at the end of a run in which nothing came right after the items that are held, if that is against the
+    /// encoder's own description.
+    pub(super) fn broken(&self) -> Option<EncoderError> {
+        let (_, got) = self.held.first().filter(|_| self.described)?;
+        Some(self.wrong(self.known?, *got))
     }
 }

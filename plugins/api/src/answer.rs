@@ -1,12 +1,15 @@
 //! Checks that an answer must pass: as many vectors as inputs, in their order, of one width.
 
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::order;
+use crate::order::{self, Counting};
 use crate::said::refusal_in;
-use crate::vector::{Fault, Judged, Kind, Vector};
+use crate::scalar::Scalar;
+use crate::vector::{Fault, Judged, Kind, Vector, Whole, is_of_error};
 
 /// The vectors of an answer, with their indices where it has any, and its usage by unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,49 +47,93 @@ impl BadAnswer {
 }
 
 /// A vector or an error, and the index that its answer gives it, if any.
-#[derive(Deserialize)]
 pub(crate) struct Row {
-    #[serde(default)]
     index: Value,
-    #[serde(default, alias = "values", deserialize_with = "given")]
-    embedding: Option<Vector>,
-    #[serde(default)]
-    error: Value,
-    #[serde(default)]
-    message: Value,
-    #[serde(default)]
-    detail: Value,
-    #[serde(default)]
-    code: Value,
+    vector: Vector,
 }
 
-impl Row {
-    /// Its vector, or what the row says in place of it.
-    pub(crate) fn vector(self) -> Vector {
-        let Self { embedding, error, message, detail, code, .. } = self;
-        let embedding = match embedding {
-            Some(vector) if vector.is_read() => return vector,
-            embedding => embedding.unwrap_or_else(|| Vector::fault(Fault::missing(None))),
+impl From<Vector> for Row {
+    /// What stands in place of an object, without an index.
+    fn from(vector: Vector) -> Self {
+        Self { index: Value::Null, vector }
+    }
+}
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyRow)
+    }
+}
+
+/// Reads anything as a row: what is no object is a vector, or the fault in place of one.
+struct AnyRow;
+
+impl<'de> Visitor<'de> for AnyRow {
+    type Value = Row;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a vector")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Row, A::Error> {
+        let (mut index, mut vector, mut said) = (Value::Null, None, Map::new());
+        while let Some(key) = entries.next_key::<String>()? {
+            match &*key {
+                "index" => index = entries.next_value()?,
+                // A field that is there, if only as null.
+                "embedding" | "values" => vector = Some(entries.next_value()?),
+                key if is_of_error(key) => drop(said.insert(key.to_owned(), entries.next_value()?)),
+                _ => drop(entries.next_value::<IgnoredAny>()?),
+            }
+        }
+        let vector = match vector {
+            Some(vector) if Vector::is_read(&vector) => vector,
+            other => match refusal_in(&Value::Object(said)) {
+                Some(refusal) => Vector::fault(Fault::stated(refusal)),
+                None => other.unwrap_or_else(|| Vector::fault(Fault::missing(None))),
+            },
         };
-        let said = refusal_in(&json!({"error": error, "message": message, "detail": detail, "code": code}));
-        said.map_or(embedding, |refusal| Vector::fault(Fault::stated(refusal)))
+        Ok(Row { index, vector })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<Row, A::Error> {
+        Whole.visit_seq(elements).map(Row::from)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Row, E> {
+        Whole.visit_str(text).map(Row::from)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Row, E> {
+        Whole.visit_unit().map(Row::from)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Row, E> {
+        Whole.visit_bool(value).map(Row::from)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Row, E> {
+        Whole.visit_f64(value).map(Row::from)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Row, E> {
+        self.visit_f64(value as f64)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Row, E> {
+        self.visit_f64(value as f64)
     }
 }
 
 /// The vectors of rows, of which at least one has a vector or an error.
 pub(crate) fn vectors(rows: Vec<Row>) -> Result<Vec<Vector>, BadAnswer> {
-    let vectors: Vec<Vector> = rows.into_iter().map(Row::vector).collect();
+    let vectors: Vec<Vector> = rows.into_iter().map(|row| row.vector).collect();
     match vectors.first() {
         Some(_) if vectors.iter().all(Vector::is_missing) => {
             Err(BadAnswer::form("the rows of the answer have neither a vector nor an error".to_owned()))
         }
         _ => Ok(vectors),
     }
-}
-
-/// A field that is there, if only as null.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vector>, D::Error> {
-    Vector::deserialize(deserializer).map(Some)
 }
 
 /// The answer of OpenAI and compatible servers.
@@ -195,14 +242,41 @@ fn huge(text: &[u8]) -> Option<usize> {
 }
 
 impl Answer {
-    /// The index of the first input, if this is the whole answer for so many.
-    pub(crate) fn first(&self, inputs: usize) -> Option<i64> {
-        order::first(&self.indices).filter(|_| inputs > 1 && self.vectors.len() == inputs)
+    /// Learns how the server counts from an answer for so many inputs.
+    pub(crate) fn teach(&self, seen: &order::Seen, inputs: usize) {
+        if let Some(first) = order::first(&self.indices).filter(|_| inputs > 1 && self.vectors.len() == inputs) {
+            seen.learn(first);
+        }
+        if order::have_gap(&self.indices_of_vectors(), inputs) {
+            seen.learn_gap();
+        }
     }
 
-    /// Checks each vector of an answer for `inputs` inputs: the good ones have one width. `first` is the index that
-    /// other answers give to the first input, if that is known.
-    pub(crate) fn judge(self, inputs: usize, first: Option<i64>) -> Result<Vec<Judged>, BadAnswer> {
+    /// The indices without those of what is no vector and has none.
+    fn indices_of_vectors(&self) -> Vec<Option<i64>> {
+        let rows = self.indices.iter().zip(&self.vectors);
+        rows.filter(|(index, vector)| index.is_some() || vector.is_read()).map(|(index, _)| *index).collect()
+    }
+
+    /// True if it could be used, were it known where the server counts from.
+    pub(crate) fn wants_first(&self, inputs: usize) -> bool {
+        let is_in_order = self.indices.len() == inputs && order::are_in_place(&self.indices, 0);
+        !is_in_order && order::want_first(&self.indices_of_vectors(), inputs)
+    }
+
+    /// What its vectors in base64 are, and how many values each has as f32; none if it has no such vectors.
+    pub(crate) fn scalar(&self) -> Option<(Scalar, usize)> {
+        let packed = self.vectors.iter().filter_map(Vector::packed).filter(|values| !values.is_empty());
+        let packed: Vec<&[f32]> = packed.collect();
+        Some((Scalar::of(&packed), packed.first()?.len()))
+    }
+
+    /// Checks each vector of an answer for `inputs` inputs: the good ones have one width.
+    pub(crate) fn judge(self, inputs: usize, known: Counting) -> Result<Vec<Judged>, BadAnswer> {
+        if let Some((Scalar::Other(name), _)) = self.scalar() {
+            let reason = format!("each vector has {name} values in base64, not little-endian f32 values");
+            return Err(BadAnswer { kind: Kind::Packed, ..BadAnswer::from(reason) });
+        }
         let Self { vectors, indices, said, .. } = self;
         let judged: Vec<Judged> = vectors.into_iter().map(Vector::judge).collect();
         let all_of_form = judged.iter().all(|vector| vector.as_ref().is_err_and(Fault::is_of_form));
@@ -210,7 +284,10 @@ impl Answer {
             let reason = format!("each vector {}", fault.reason);
             return Err(BadAnswer { kind: fault.kind, ..BadAnswer::from(reason) });
         }
-        of_one_width(in_order(judged, &indices, inputs, first, said.as_deref())?)
+        if inputs == 1 && judged.len() > 1 {
+            return Err(BadAnswer::form(format!("{} vectors for one item, where there must be one", judged.len())));
+        }
+        of_one_width(in_order(judged, &indices, inputs, known, said.as_deref())?)
     }
 }
 
@@ -219,7 +296,7 @@ fn in_order(
     judged: Vec<Judged>,
     indices: &[Option<i64>],
     inputs: usize,
-    first: Option<i64>,
+    known: Counting,
     said: Option<&str>,
 ) -> Result<Vec<Judged>, String> {
     let is_whole = judged.len() == inputs;
@@ -227,26 +304,43 @@ fn in_order(
     if indices.is_empty() || judged.len() > inputs {
         return if is_whole { Ok(judged) } else { Err(wrong) };
     }
-    let places: Vec<(usize, usize)> = match if is_whole { order::places(indices) } else { Err(wrong) } {
+    // What is no vector and has no index stands for one of the inputs that have none.
+    let is_bare = |row: &usize| indices[*row].is_none() && judged[*row].is_err();
+    let places = match is_whole {
+        true if order::are_in_place(indices, known.first.unwrap_or(0)) => Ok((0..inputs).collect()),
+        true if indices.iter().any(Option::is_some) && (0..inputs).any(|row| is_bare(&row)) => {
+            Err("it is not certain which input has no vector".to_owned())
+        }
+        true => order::places(indices),
+        false => Err(wrong),
+    };
+    let places: Vec<(usize, usize)> = match places {
         Ok(places) => places.into_iter().enumerate().collect(),
         Err(reason) => {
-            // An error without an index stands for one of the inputs that have no vector.
-            let rows = judged.iter().zip(indices).enumerate();
-            let rows =
-                rows.filter(|(_, (vector, index))| index.is_some() || !vector.as_ref().is_err_and(Fault::is_stated));
-            let rows: Option<Vec<(usize, i64)>> = rows.map(|(row, (_, index))| Some((row, (*index)?))).collect();
+            let rows = (0..judged.len()).filter(|row| !is_bare(row));
+            // JSON writers that leave out what is 0.
+            let is_first = |row: usize| row == 0 && indices[1..].iter().flatten().is_sorted_by(|a, b| 0 < *a && a < b);
+            let index = |row: usize| indices[row].or(is_first(row).then_some(0));
+            let rows: Option<Vec<(usize, i64)>> = rows.map(|row| Some((row, index(row)?))).collect();
             let rows = rows.ok_or_else(|| reason.clone())?;
             let numbers: Vec<i64> = rows.iter().map(|(_, index)| *index).collect();
-            let places = order::places_of_some(&numbers, inputs, first).ok_or(reason)?;
+            let places = order::places_of_some(&numbers, inputs, known).ok_or(reason)?;
             rows.into_iter().map(|(row, _)| row).zip(places).collect()
         }
     };
     let mut rows: Vec<Option<Judged>> = judged.into_iter().map(Some).collect();
     let mut ordered: Vec<Judged> = (0..inputs).map(|_| Err(Fault::missing(said))).collect();
+    let mut free: BTreeSet<usize> = (0..inputs).collect();
     for (row, place) in places {
+        free.remove(&place);
         if let Some(vector) = rows[row].take() {
             ordered[place] = vector;
         }
+    }
+    // What is said of one, where one is left.
+    let mut rest = rows.into_iter().flatten();
+    if let (Some(place), true, Some(said), None) = (free.pop_first(), free.is_empty(), rest.next(), rest.next()) {
+        ordered[place] = said;
     }
     Ok(ordered)
 }

@@ -75,6 +75,21 @@ fn without_mark(mut body: Vec<u8>) -> Vec<u8> {
     body
 }
 
+/// What an answer is packed in, if that was not asked for and cannot be read: by its header or its first bytes.
+pub(crate) fn packing(body: &[u8], encoding: Option<&str>) -> Option<String> {
+    const MAGIC: [(&[u8], &str); 6] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"\x78\x01", "deflate"),
+        (b"\x78\x5e", "deflate"),
+        (b"\x78\x9c", "deflate"),
+        (b"\x78\xda", "deflate"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ];
+    let by_magic = MAGIC.iter().find(|(start, _)| body.starts_with(start)).map(|(_, name)| (*name).to_owned());
+    let is_text = std::str::from_utf8(&body[..body.len().min(4)]).is_ok();
+    by_magic.or_else(|| encoding.filter(|_| !is_text).map(str::to_owned))
+}
+
 fn take(response: &mut Response, body: &mut Vec<u8>, bytes: u64, address: &str) -> Result<(), Failure> {
     match response.take(bytes).read_to_end(body) {
         Ok(_) => Ok(()),
@@ -86,7 +101,7 @@ fn broken(error: &std::io::Error, address: &str) -> Failure {
     let of_http = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
     match of_http.is_some_and(reqwest::Error::is_timeout) || error.kind() == std::io::ErrorKind::TimedOut {
         true => Failure::Slow(address.to_owned()),
-        false => Failure::Again { reason: chain(error), after: None },
+        false => Failure::Cut(chain(error)),
     }
 }
 
@@ -99,4 +114,25 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_unasked_is_known() {
+        for (body, header, packing_) in [
+            (&b"{\"data\": []}"[..], None, None),
+            // Some say so of what is plain.
+            (b"{\"data\": []}", Some("br"), None),
+            (b"\x1f\x8b\x08\0", None, Some("gzip")),
+            (b"\x78\x9c\x4d", Some("deflate"), Some("deflate")),
+            (b"\x28\xb5\x2f\xfd", None, Some("zstd")),
+            (b"\x8b\xff\x07\x80", Some("br"), Some("br")),
+            (b"", Some("br"), None),
+        ] {
+            assert_eq!(packing(body, header).as_deref(), packing_, "{body:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use fusemix_sdk::Error;
 use reqwest::blocking::{RequestBuilder, Response};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{StatusCode, Url, redirect};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -131,7 +131,7 @@ impl Client {
             let most = Most { bytes: FACTS, guessed: false };
             match self.exchange(self.http.get(self.url(&endpoint.path)), endpoint, most) {
                 Ok(reply) => return Ok(reply.body),
-                Err(Failure::Broken(_)) if left > 0 => {
+                Err(Failure::Broken(_) | Failure::Cut(_)) if left > 0 => {
                     left -= 1;
                     std::thread::sleep(Duration::from_millis(500));
                 }
@@ -182,7 +182,17 @@ impl Client {
         let status = response.status();
         if status.is_success() {
             let allowance = Allowance::of(response.headers());
-            let body = self.clean(body::read(response, most, &self.address())?);
+            let encoding = response.headers().get(CONTENT_ENCODING).and_then(|encoding| encoding.to_str().ok());
+            let encoding = encoding.map(str::to_owned);
+            let body = body::read(response, most, &self.address())?;
+            if let Some(packing) = body::packing(&body, encoding.as_deref()) {
+                return Err(Failure::Fatal(format!(
+                    "the answer of {} is packed with {packing}, which was not asked for or is not said in its header: \
+                     the server, or what is between, must send plain JSON or say that it is gzip",
+                    self.address()
+                )));
+            }
+            let body = self.clean(body);
             return Ok(Reply { body, allowance });
         }
         Err(self.failure(status, response))
@@ -204,7 +214,7 @@ impl Client {
 
     /// The failure that an answer without vectors states, though HTTP calls it a success.
     pub(crate) fn stated(&self, body: &[u8]) -> Option<Failure> {
-        let Refusal { words, status, passes } = refusal(body)?;
+        let Refusal { words, status, passes, .. } = refusal(body)?;
         let said = format!("200 OK, but with an error: {words}");
         let after = asked(&HeaderMap::new(), body, SystemTime::now());
         Some(match status {

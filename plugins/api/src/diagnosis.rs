@@ -39,6 +39,22 @@ pub(crate) fn probes(body: &Value, spare: &[Spare], encoding: Encoding, words: &
     probes
 }
 
+/// True if a request can say how vectors are encoded.
+pub(crate) fn has_encoding(spare: &[Spare]) -> bool {
+    spare.iter().any(|(_, toml)| *toml == ENCODING)
+}
+
+/// The same request for numbers instead of base64: said, and left unsaid; none if that is how it is.
+pub(crate) fn as_numbers(body: &Value, spare: &[Spare]) -> Vec<Value> {
+    let keys: Vec<Spare> = spare.iter().copied().filter(|(_, toml)| *toml == ENCODING).collect();
+    let Some(key) = keys.iter().find(|(sent, _)| holds(body, sent)).or(keys.first()).copied() else {
+        return Vec::new();
+    };
+    let mut said = body.clone();
+    said[key.0] = "float".into();
+    [said, without(body, &[key])].into_iter().filter(|other| other != body).collect()
+}
+
 impl Probe {
     /// The error if the server answers this and not the request itself, which it refused with these `words`.
     pub(crate) fn error(&self, words: &str) -> Error {
@@ -114,6 +130,17 @@ mod tests {
         let nested = json!({"requests": [{"taskType": "x", "a": 1}, {"taskType": "x"}]});
         let probes = probes(&nested, &[("taskType", "input_type")], Encoding::Base64, "");
         assert_eq!(probes[0].body, json!({"requests": [{"a": 1}, {}]}));
+    }
+
+    #[test]
+    fn numbers_are_asked_for_instead_of_base64() {
+        let bodies = |body: &Value| as_numbers(body, &SPARE);
+        let [base64, float] = ["base64", "float"].map(|word| json!({"input": ["a"], "encoding_format": word}));
+        let unsaid = json!({"input": ["a"]});
+        assert_eq!(bodies(&base64), [float.clone(), unsaid.clone()]);
+        assert_eq!(bodies(&float), [unsaid.clone()]);
+        assert_eq!(bodies(&unsaid), [float]);
+        assert_eq!(as_numbers(&unsaid, &[("dimensions", "dimensions")]), Vec::<Value>::new());
     }
 
     #[test]

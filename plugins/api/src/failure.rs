@@ -10,7 +10,7 @@ pub(crate) const SLOW: &str = "no answer within `request_timeout`";
 #[error("{}", match self {
     Self::Slow(_) => SLOW,
     Self::Unreachable(reason) | Self::Broken(reason) | Self::Refused(reason) | Self::Forbidden(reason) => reason,
-    Self::Stated(reason) | Self::Key(_, reason) => reason,
+    Self::Stated(reason) | Self::Key(_, reason) | Self::Cut(reason) => reason,
     Self::Fatal(reason) | Self::Again { reason, .. } | Self::Later { reason, .. } => reason,
 })]
 pub(crate) enum Failure {
@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Slow(String),
     /// The server failed, because of the request or something else.
     Broken(String),
+    /// The answer broke off: it may have to be paid for.
+    Cut(String),
     /// A retry may succeed.
     Again { reason: String, after: Option<Duration> },
     /// The server wants the request later, after the time that it gives, if it does.

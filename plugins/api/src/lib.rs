@@ -2,8 +2,8 @@
 //!
 //! Paid answers are on the host's disk before more of a batch is sent. From items to latents, each module importing
 //! only those before it: `secret`, `endpoint`, `media` and `input` (items in the form that is sent), `failure`, `said`
-//! (the server's own words), `limit` (what these say of the number of inputs), `packed`, `vector`, `order` and `answer`
-//! (checks that a vector must pass), `catalog` (providers by name); `tokens` and `size`; `settings`; `client` (one
+//! (the server's own words), `limit` (what these say of the number of inputs), `packed`, `scalar`, `vector`, `order` and
+//! `answer` (checks that a vector must pass), `catalog` (providers by name); `tokens` and `size`; `settings`; `client` (one
 //! exchange over HTTP), `pace` (the time of a request), `sizes` (how many items it may have), `tries` (the decision to
 //! retry); `provider` (the wire formats), `diagnosis` (the key that a server refuses); `sender` (batches halved down to
 //! the item at fault). What still fails and may pass, the host tries again.
@@ -23,6 +23,7 @@ mod pace;
 mod packed;
 mod provider;
 mod said;
+mod scalar;
 mod secret;
 mod sender;
 mod settings;

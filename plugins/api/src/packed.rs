@@ -1,11 +1,12 @@
-//! A vector in base64: little-endian f32, in either alphabet, with or without padding.
+//! A vector in base64: little-endian f32, in either alphabet, with or without padding. Whether they are f32, only many
+//! values tell.
 
 use base64::Engine;
 use base64::alphabet::{self, Alphabet};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// The advice where it cannot be read.
-const ADVICE: &str = "`encoding = \"float\"` in plugins.toml asks for numbers instead";
+/// Digits of hexadecimal numbers that no base64 consists of by chance.
+const DIGITS: usize = 32;
 
 const STANDARD: GeneralPurpose = engine(&alphabet::STANDARD);
 const URL_SAFE: GeneralPurpose = engine(&alphabet::URL_SAFE);
@@ -25,48 +26,32 @@ pub(crate) fn values(text: &str) -> Result<Vec<f32>, String> {
         }
         false => text,
     };
-    let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
-    let bytes = engine.decode(text).map_err(|error| {
-        let start: String = text.chars().take(20).collect();
-        format!("is no base64: {error}; it is the text {start:?}; {ADVICE}")
-    })?;
-    let (chunks, []) = bytes.as_chunks::<4>() else {
-        return Err(format!("has {} bytes, not a whole number of f32 values", bytes.len()));
+    // That of a data URI.
+    let text = match text.strip_prefix("data:").and_then(|uri| uri.split_once(";base64,")) {
+        Some((_, rest)) => rest,
+        None => text,
     };
-    let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    match other(&bytes, &values) {
-        Some(other) => Err(format!("has {other} in base64, not little-endian f32 values; {ADVICE}")),
-        None => Ok(values),
+    let start = || text.chars().take(20).collect::<String>();
+    if is_hex(text) {
+        return Err(format!("is in hexadecimal digits, not in base64; it is the text {:?}", start()));
+    }
+    let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
+    let bytes = engine.decode(text).map_err(|error| format!("is no base64: {error}; it is the text {:?}", start()))?;
+    match bytes.as_chunks::<4>() {
+        (chunks, []) => Ok(chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
+        _ => Err(format!("has {} bytes in base64, not a whole number of f32 values", bytes.len())),
     }
 }
 
-/// The name of the other numbers that these bytes are, if they make sense as such and not as `values`.
-fn other(bytes: &[u8], values: &[f32]) -> Option<&'static str> {
-    let is_absurd = |value: &f32| !value.is_finite() || value.abs() > 1e9 || *value != 0.0 && value.abs() < 1e-18;
-    // One or two such values may be what they are.
-    let absurd = values.iter().filter(|value| is_absurd(value)).count();
-    if absurd < 2 || 16 * absurd < values.len() {
-        return None;
-    }
-    let doubles = bytes.as_chunks::<8>();
-    if doubles.1.is_empty() && make_sense(doubles.0.iter().map(|bytes| f64::from_le_bytes(*bytes))) {
-        return Some("f64 values");
-    }
-    if make_sense(values.iter().map(|value| f64::from(f32::from_bits(value.to_bits().swap_bytes())))) {
-        return Some("big-endian f32 values");
-    }
-    let is_big = doubles.1.is_empty() && make_sense(doubles.0.iter().map(|bytes| f64::from_be_bytes(*bytes)));
-    is_big.then_some("big-endian f64 values")
-}
-
-/// True for what the values of an embedding may be, not all of them zero.
-fn make_sense(values: impl Iterator<Item = f64>) -> bool {
-    let (mut all, mut any) = (true, false);
-    for value in values {
-        all &= value == 0.0 || (1e-12..1e6).contains(&value.abs());
-        any |= value != 0.0;
-    }
-    all && any
+/// True for bytes in hexadecimal digits, which are letters of base64 too; a row of the letter that is 0 there is not.
+fn is_hex(text: &str) -> bool {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("\\x")).unwrap_or(text).as_bytes();
+    let all = |is_one: fn(&u8) -> bool| digits.iter().all(is_one);
+    let said = digits.iter().filter(|digit| **digit != b'A').count();
+    digits.len().is_multiple_of(2)
+        && said >= DIGITS
+        && (all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            || all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')))
 }
 
 #[cfg(test)]
@@ -74,10 +59,6 @@ mod tests {
     use super::*;
 
     const VALUES: [f32; 6] = [0.1, -0.25, 0.333, 1e-4, -0.9, 0.05];
-
-    fn bytes<const N: usize>(of: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
-        VALUES.iter().flat_map(|value| of(*value)).collect()
-    }
 
     #[test]
     fn either_alphabet_is_read_with_or_without_padding_and_lines() {
@@ -88,30 +69,34 @@ mod tests {
         let [standard, url_safe] = [&STANDARD, &URL_SAFE].map(|engine| engine.encode(&bytes));
         assert!(standard.contains(['+', '/']) && url_safe.contains(['-', '_']) && standard.ends_with('='));
         let lines = format!("{}\r\n{}\n", &standard[..20], &standard[20..]);
+        let uri = format!("data:application/octet-stream;base64,{standard}");
         let bare = |text: &str| text.trim_end_matches('=').to_owned();
-        for text in [bare(&standard), bare(&url_safe), standard, url_safe, lines] {
+        for text in [bare(&standard), bare(&url_safe), standard, url_safe, lines, uri] {
             assert_eq!(values(&text), Ok(wanted.clone()), "{text}");
         }
         assert_eq!(values(""), Ok(vec![]));
+        assert_eq!(values(&"A".repeat(128)), Ok(vec![0.0; 24]), "hexadecimal digits are of more than one kind");
     }
 
     #[test]
     fn what_is_no_base64_of_f32_is_refused_by_name() {
+        let hex: String =
+            VALUES.iter().flat_map(|value| value.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect();
         for (text, words) in [
-            ("[0.1, 0.2]".to_owned(), "is no base64: "),
-            ("AAAA*AAA".to_owned(), "is no base64: "),
-            (STANDARD.encode(bytes(|value| f64::from(value).to_le_bytes())), "has f64 values in base64"),
-            (STANDARD.encode(bytes(f32::to_be_bytes)), "has big-endian f32 values in base64"),
-            (STANDARD.encode(bytes(|value| f64::from(value).to_be_bytes())), "has big-endian f64 values in base64"),
+            ("[0.1, 0.2]", "is no base64: "),
+            ("AAAA*AAA", "is no base64: "),
+            (&hex, "is in hexadecimal digits, not in base64; it is the text \"cdcccc3d000080befa7e\""),
+            (&hex.to_uppercase(), "is in hexadecimal digits, "),
+            (&format!("\\x{hex}"), "is in hexadecimal digits, "),
+            ("AAA=", "has 2 bytes in base64, not a whole number of f32 values"),
         ] {
-            let fault = values(&text).unwrap_err();
-            assert!(fault.starts_with(words) && fault.contains("`encoding = \"float\"`"), "{fault}");
+            let fault = values(text).unwrap_err();
+            assert!(fault.starts_with(words), "{fault}");
         }
-        assert_eq!(values("AAA="), Err("has 2 bytes, not a whole number of f32 values".to_owned()));
     }
 
     #[test]
-    fn odd_values_that_are_nothing_else_stay() {
+    fn odd_values_stay() {
         for odd in [[1e-30, 0.5], [3e20, -1e20], [f32::NAN, 1.0], [f32::MIN_POSITIVE / 2.0, 1e-40]] {
             let text = STANDARD.encode(odd.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
             let read: Vec<u32> = values(&text).unwrap().into_iter().map(f32::to_bits).collect();

@@ -105,6 +105,8 @@ pub(crate) struct Refusal {
     pub(crate) status: Option<u16>,
     /// True if its words are those of something that passes.
     pub(crate) passes: bool,
+    /// The time that it asks to wait.
+    pub(crate) after: Option<Duration>,
 }
 
 /// The error that an answer without vectors holds in place of them, if it does.
@@ -151,7 +153,24 @@ pub(crate) fn refusal_in(json: &Value) -> Option<Refusal> {
     let kind = kind.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
     let all = format!("{words} {kind}").to_lowercase();
     let passes = PASSING.iter().any(|passing| all.contains(passing));
-    Some(Refusal { words, status: status.map(|code| code as u16), passes })
+    let after = said_wait(json).or_else(|| in_words(&words));
+    Some(Refusal { words, status: status.map(|code| code as u16), passes, after })
+}
+
+/// The keys of an error that say how long to wait.
+pub(crate) const WAITS: [&str; 6] =
+    ["retry_after", "retry-after", "retryAfter", "retry_after_seconds", "retry_after_ms", "retryAfterMs"];
+
+/// The time that an error's own keys ask to wait: "retry_after", in seconds or milliseconds, or Google's "retryDelay".
+fn said_wait(json: &Value) -> Option<Duration> {
+    let of = |error: &Value| {
+        let (key, wait) = WAITS.iter().find_map(|key| Some((key, error.get(key)?)))?;
+        let wait = wait.as_f64().and_then(retry_after::seconds_of).or_else(|| duration(wait.as_str()?))?;
+        Some(if key.to_lowercase().ends_with("ms") { wait / 1000 } else { wait })
+    };
+    let details = ["/error/details", "/details"].iter().filter_map(|place| json.pointer(place)?.as_array());
+    let delay = || details.flatten().find_map(|detail| duration(detail.get("retryDelay")?.as_str()?));
+    [json.get("error"), Some(json)].into_iter().flatten().find_map(of).or_else(delay)
 }
 
 /// True if waiting will not help.
@@ -171,7 +190,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// The time that a server asks to wait: in a header, in its details, or in its words.
 pub(crate) fn asked(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
-    retry_after(headers, now).or_else(|| retry_info(body)).or_else(|| in_words(&words(body))).or_else(|| {
+    let said = || said_wait(&serde_json::from_slice(body).ok()?);
+    retry_after(headers, now).or_else(said).or_else(|| in_words(&words(body))).or_else(|| {
         // What is left of a minute says until when it holds.
         let Allowance { requests, tokens } = Allowance::of(headers);
         [requests, tokens].into_iter().flatten().filter(|(left, _)| *left == 0).map(|(_, reset)| reset).max()
@@ -195,14 +215,6 @@ fn in_words(words: &str) -> Option<Duration> {
         (true, Some("mil")) => duration(&format!("{time}ms")),
         (true, _) => None,
     }
-}
-
-/// Google's equivalent: `details` with a `retryDelay` such as "34s".
-pub(crate) fn retry_info(body: &[u8]) -> Option<Duration> {
-    let json: Value = serde_json::from_slice(body).ok()?;
-    let details = json.pointer("/error/details")?.as_array()?;
-    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
-    duration(delay)
 }
 
 /// "1s", "6m0s", "120ms", "1h2m3.5s", or seconds.
@@ -291,7 +303,8 @@ mod tests {
 
     #[test]
     fn an_error_in_a_success_is_one() {
-        let of = |body: &str| refusal(body.as_bytes()).map(|Refusal { words, status, passes }| (words, status, passes));
+        let of =
+            |body: &str| refusal(body.as_bytes()).map(|Refusal { words, status, passes, .. }| (words, status, passes));
         let cases = [
             (r#"{"error": "model not loaded"}"#, "model not loaded", None, false),
             (r#"{"error": {"message": "no", "code": 429}}"#, "no", Some(429), false),
@@ -349,5 +362,17 @@ mod tests {
             assert_eq!(asked(None, &error(words)), seconds.map(Duration::from_secs_f64), "{words}");
         }
         assert_eq!(asked(Some(("retry-after", "7")), &error("try again in 20s")), Some(Duration::from_secs(7)));
+        for (body, seconds) in [
+            (r#"{"error": {"message": "busy", "retry_after": 2}}"#, Some(2.0)),
+            (r#"{"error": "busy", "retry_after": "1.5"}"#, Some(1.5)),
+            (r#"{"error": "busy", "retryAfter": "6m0s"}"#, Some(360.0)),
+            (r#"{"message": "busy", "retry_after_ms": 250}"#, Some(0.25)),
+            (r#"{"error": {"message": "busy", "details": [{"a": 1}, {"retryDelay": "34s"}]}}"#, Some(34.0)),
+            (r#"{"error": "busy", "retry_after": null}"#, None),
+            (r#"{"error": "busy", "retry_after": -1}"#, None),
+        ] {
+            assert_eq!(asked(None, body), seconds.map(Duration::from_secs_f64), "{body}");
+            assert_eq!(refusal(body.as_bytes()).unwrap().after, seconds.map(Duration::from_secs_f64), "{body}");
+        }
     }
 }

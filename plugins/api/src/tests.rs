@@ -5,6 +5,7 @@ use fusemix_sdk::{Error, Host, Options};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::order::Counting;
 use crate::provider::Provider;
 
 fn options(provider: &str) -> Options {
@@ -64,8 +65,15 @@ fn a_whole_answer_reads() {
     for (provider, body) in answers() {
         let answer = provider.answer(body.as_bytes()).unwrap();
         assert!(answer.usage.values().all(|&tokens| tokens == 7.0), "{body}");
-        assert!(answer.clone().judge(2, None).unwrap_err().reason.contains("wrong number of vectors: 3 instead of 2"));
-        let vectors = answer.judge(3, None).unwrap();
+        assert!(
+            answer
+                .clone()
+                .judge(2, Counting::default())
+                .unwrap_err()
+                .reason
+                .contains("wrong number of vectors: 3 instead of 2")
+        );
+        let vectors = answer.judge(3, Counting::default()).unwrap();
         assert_eq!(vectors[0], Ok(vec![0.1, -0.2]), "{body}");
         assert!(vectors.iter().all(Result::is_ok), "{body}");
     }
@@ -81,7 +89,7 @@ fn fuzz_answers() {
     // Every provider reads every answer.
     fuzz("answers", &bodies, &pieces, 13_000, |bytes| {
         for provider in &providers {
-            match provider.answer(bytes).and_then(|answer| answer.judge(3, None)) {
+            match provider.answer(bytes).and_then(|answer| answer.judge(3, Counting::default())) {
                 Ok(vectors) => {
                     let good: Vec<&Vec<f32>> = vectors.iter().flatten().collect();
                     whole += usize::from(good.len() == 3);
@@ -107,7 +115,7 @@ fn a_bad_vector_costs_the_others_nothing() {
         let rows =
             embeddings.split(';').enumerate().map(|(at, row)| format!(r#"{{"index": {at}, "embedding": {row}}}"#));
         let body = format!(r#"{{"data": [{}], "usage": {{}}}}"#, rows.collect::<Vec<_>>().join(","));
-        openai.answer(body.as_bytes()).unwrap().judge(embeddings.split(';').count(), None)
+        openai.answer(body.as_bytes()).unwrap().judge(embeddings.split(';').count(), Counting::default())
     };
     let good = Ok(vec![1.0, 2.0]);
     for (bad, reason) in [
@@ -121,7 +129,7 @@ fn a_bad_vector_costs_the_others_nothing() {
         ("[]", "is empty"),
         ("[0, -0.0]", "is all zeros"),
         ("[1, 2, 3]", "has 3 values, but the others in its answer have 2"),
-        ("\"AAA=\"", "has 2 bytes, not a whole number of f32 values"),
+        ("\"AAA=\"", "has 2 bytes in base64, not a whole number of f32 values"),
     ] {
         let judged = judge(&format!("[1, 2];{bad};[1, 2]")).unwrap();
         let judged: Vec<_> = judged.into_iter().map(|vector| vector.map_err(|fault| fault.reason)).collect();
@@ -135,7 +143,7 @@ fn what_is_said_of_one_item_costs_the_others_nothing() {
     let good = Ok(vec![1.0, 2.0]);
     let judge = |provider: &str, body: &str, inputs, first| {
         let answer = open(&options(provider)).unwrap().answer(body.as_bytes()).unwrap();
-        let judged = answer.judge(inputs, first).unwrap();
+        let judged = answer.judge(inputs, Counting { first, leaves_gaps: false }).unwrap();
         judged.into_iter().map(|vector| vector.map_err(|fault| fault.reason)).collect::<Vec<_>>()
     };
     let row = |index: usize| format!(r#"{{"index": {index}, "embedding": [1, 2]}}"#);
@@ -161,6 +169,30 @@ fn what_is_said_of_one_item_costs_the_others_nothing() {
     ] {
         assert_eq!(judge(provider, body, 2, None), [good.clone(), Err("too long".into())], "{provider}");
     }
+    // Null in place of a row, or of its vector.
+    for data in [
+        format!("{zero},null,{two}"),
+        format!("{two},{zero},null"),
+        format!("{zero},{{\"index\": 1, \"embedding\": null}},{two}"),
+    ] {
+        let body = format!(r#"{{"data": [{data}]}}"#);
+        assert_eq!(judge("openai", &body, 3, None), [good.clone(), Err("is null".into()), good.clone()], "{body}");
+    }
+    assert_eq!(
+        judge("gemini", r#"{"embeddings": [null, {"values": [1, 2]}]}"#, 2, None),
+        [Err("is null".into()), good.clone()]
+    );
+    // Where the server counts from decides who is left out, and a null at the end says nothing of it.
+    let body = format!(r#"{{"data": [{},{two},null]}}"#, row(1));
+    assert_eq!(judge("openai", &body, 3, Some(0)), [Err("is null".into()), good.clone(), good.clone()]);
+    for (provider, body) in
+        [("openai", r#"{"data": [[1, 2], [1, 2]]}"#), ("openai", r#"{"data": ["AACAPwAAAEA=", [1, 2]]}"#)]
+    {
+        assert_eq!(judge(provider, body, 2, None), [good.clone(), good.clone()], "{body}");
+    }
+    // 0 is left out, and 1 too, but for another reason.
+    let body = format!(r#"{{"data": [{{"embedding": [1, 2]}},{two},{}]}}"#, row(3));
+    assert_eq!(judge("openai", &body, 4, None), [good.clone(), Err("is missing".into()), good.clone(), good.clone()]);
     // What is left out is known by the indices of the others.
     let body = format!(r#"{{"data": [{two}, {zero}], "errors": ["1 is too long"]}}"#);
     let missing = Err("is missing; the server says: 1 is too long".to_owned());
@@ -168,10 +200,10 @@ fn what_is_said_of_one_item_costs_the_others_nothing() {
     let body = format!(r#"{{"data": [{two}, {}]}}"#, row(1));
     let answer = open(&options("openai")).unwrap().answer(body.as_bytes()).unwrap();
     // It may be that of a server that counts anew without the one that it leaves out.
-    assert!(answer.judge(3, Some(1)).is_err());
+    assert!(answer.judge(3, Counting { first: Some(1), leaves_gaps: false }).is_err());
     assert_eq!(judge("openai", &body, 3, Some(0)), [Err("is missing".into()), good.clone(), good]);
     let answer = open(&options("openai")).unwrap().answer(body.as_bytes()).unwrap();
-    assert_eq!(answer.judge(3, None).unwrap_err().reason, "wrong number of vectors: 2 instead of 3");
+    assert_eq!(answer.judge(3, Counting::default()).unwrap_err().reason, "wrong number of vectors: 2 instead of 3");
 }
 
 #[test]
@@ -191,19 +223,23 @@ fn what_is_no_vector_is_named_for_what_it_is() {
         (r#"[{"value": 1}]"#, "each vector has an object at position 0"),
     ] {
         let body = format!(r#"{{"data": [{{"embedding": {shape}}}, {{"embedding": {shape}}}]}}"#);
-        let bad = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(2, None)).unwrap_err();
+        let bad = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(2, Counting::default())).unwrap_err();
         assert!(bad.kind == crate::vector::Kind::Form && bad.reason.starts_with(words), "{shape}: {}", bad.reason);
     }
     // Nothing in the form of one says that another answer has it too.
     for (shape, words) in [("null", "is null"), ("[]", "is empty"), ("[0, 0]", "is all zeros")] {
         let body = format!(r#"{{"data": [{{"embedding": {shape}}}]}}"#);
-        let judged = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(1, None)).unwrap();
+        let judged = openai.answer(body.as_bytes()).and_then(|answer| answer.judge(1, Counting::default())).unwrap();
         assert!(judged[0].as_ref().unwrap_err().reason.starts_with(words), "{shape}: {judged:?}");
     }
     // A flat list, as some servers answer to a single input.
     let tei = open(&options("tei")).unwrap();
-    let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1, None)).unwrap_err();
+    let bad = tei.answer(b"[0.1, 0.2, 0.3]").and_then(|answer| answer.judge(1, Counting::default())).unwrap_err();
     assert!(bad.kind == crate::vector::Kind::Form && bad.reason.contains("is the number 0.1"), "{}", bad.reason);
+    // More than one for a single item.
+    let bad = tei.answer(b"[[1, 2], [1, 2]]").and_then(|answer| answer.judge(1, Counting::default())).unwrap_err();
+    assert_eq!(bad.reason, "2 vectors for one item, where there must be one");
+    assert!(bad.kind == crate::vector::Kind::Form);
 }
 
 #[test]

@@ -12,6 +12,8 @@ const PATIENCE: u32 = 8;
 /// The tries of a request of several items, and of one, whose answers cannot be used: they may cost as much as good
 /// ones.
 const ANSWERS: [u32; 2] = [3, 5];
+/// The tries of an item whose vector has another width than others.
+const WIDTHS: u32 = 2;
 /// The retries of a request to a server that worked and is gone.
 const GONE: u32 = 3;
 /// The tries of an answer that cannot be used while no request of that many items has been answered well: of several
@@ -33,8 +35,8 @@ pub(crate) enum Trouble {
     Each(String),
     /// The same of a single item, with its vector if only the width of that is wrong.
     Bad(String, Option<Vec<f32>>),
-    /// The same, but it may pass by itself: no answer came.
-    Passing(String),
+    /// The same, but it may pass by itself, after this time: no answer came, or the server says so of the item.
+    Passing(String, Option<Duration>),
     /// None of them is the cause: a server that worked is gone, and may come back.
     Gone(String),
     /// None of them is the cause.
@@ -46,7 +48,7 @@ impl Trouble {
         match self {
             Self::Refused(reason) | Self::Many(reason) | Self::Unsure(reason) | Self::Unusable(reason) => reason,
             Self::Each(reason) | Self::Bad(reason, _) => reason,
-            Self::Passing(reason) | Self::Gone(reason) => reason,
+            Self::Passing(reason, _) | Self::Gone(reason) => reason,
             Self::Stop(error) => &error.message,
         }
     }
@@ -123,9 +125,15 @@ impl Tries {
 
     /// After an answer without good vectors.
     pub(crate) fn after_answer(&mut self, trouble: Trouble, server: Server) -> Next {
+        // The server says when the item may be sent again: the host does so, and others go on meanwhile.
+        if matches!(trouble, Trouble::Passing(..)) {
+            return Next::GiveUp(trouble);
+        }
+        // The same item has the same width, but for a server of several minds.
+        let width = matches!(trouble, Trouble::Bad(_, Some(_)));
         let tries =
             if self.unproven { self.answers().min(UNPROVEN[usize::from(!self.several)]) } else { self.answers() };
-        self.again(trouble, tries, server)
+        self.again(trouble, if width { tries.min(WIDTHS) } else { tries }, server)
     }
 
     /// After no answer.
@@ -136,7 +144,7 @@ impl Tries {
             Failure::Refused(reason) => return Next::GiveUp(Trouble::Refused(reason)),
             Failure::Key(key, reason) => return Next::GiveUp(Trouble::Stop(Error::config(reason).key(key))),
             Failure::Later { reason, after } => return self.later(reason, after),
-            Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned()), answers),
+            Failure::Slow(_) if server.works || self.halved => (Trouble::Passing(SLOW.to_owned(), None), answers),
             Failure::Slow(address) => {
                 let advice = "is the server overloaded? A smaller `batch` or a longer `request_timeout` may help";
                 (stop(format!("{SLOW} from {address}, {answers} times; {advice}")), answers)
@@ -147,8 +155,13 @@ impl Tries {
                 let tries = 1 + self.retries.min(2);
                 (stop(format!("{reason}; tried {tries} times")), tries)
             }
-            Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason), answers),
-            Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason), most),
+            Failure::Again { reason, .. } if self.halved => (Trouble::Passing(reason, None), answers),
+            Failure::Again { reason, .. } if server.works => (Trouble::Passing(reason, None), most),
+            Failure::Cut(reason) if self.halved || server.works => (Trouble::Passing(reason, None), answers),
+            Failure::Cut(reason) => {
+                let advice = "a smaller `batch` may help";
+                (stop(format!("{reason}; the answer broke off {answers} times; {advice}")), answers)
+            }
             Failure::Stated(reason) if server.works => return Next::GiveUp(Trouble::Refused(reason)),
             // Some servers fall over what is too large for them, some over an item.
             Failure::Broken(reason) if self.halved || self.several || server.works => {
@@ -240,7 +253,7 @@ mod tests {
     }
 
     fn passing(reason: &str) -> Trouble {
-        Trouble::Passing(reason.to_owned())
+        Trouble::Passing(reason.to_owned(), None)
     }
 
     #[test]
@@ -262,6 +275,14 @@ mod tests {
         assert_eq!(sent(5, false, NEW, &broken), (3, unsure("500")));
         // Where others are answered meanwhile, it is not the server.
         assert_eq!(sent(5, false, BUSY, &again("reset")), (3, passing("reset")));
+        // What breaks off may be paid for.
+        let cut = Failure::Cut("cut".into());
+        assert_eq!(
+            sent(5, false, NEW, &cut),
+            (3, stop("cut; the answer broke off 3 times; a smaller `batch` may help"))
+        );
+        assert_eq!(sent(5, false, WORKS, &cut), (3, passing("cut")));
+        assert_eq!(sent(5, true, NEW, &cut), (1, passing("cut")));
         // Halves were tried before, but not the single item.
         assert_eq!(sent(5, true, NEW, &again("reset")), (1, passing("reset")));
         assert_eq!(sent(1, true, NEW, &again("reset")), (5, passing("reset")));
@@ -296,6 +317,13 @@ mod tests {
         }
         let mut tries = Tries::new(5, false, 0);
         assert_eq!(tries.after_answer(unsure("few"), WORKS), Next::GiveUp(unsure("few")));
+        let mut tries = Tries::new(1, false, 8);
+        let narrow = || Trouble::Bad("narrow".to_owned(), Some(vec![1.0]));
+        assert!(matches!(tries.after_answer(narrow(), WORKS), Next::Again { number: 1, .. }));
+        assert_eq!(tries.after_answer(narrow(), WORKS), Next::GiveUp(narrow()));
+        // What the server postpones, the host sends again.
+        let later = || Trouble::Passing("busy".to_owned(), Some(Duration::from_secs(1)));
+        assert_eq!(Tries::new(5, false, 8).after_answer(later(), NEW), Next::GiveUp(later()));
         // What has never worked with so many is tried once more, and no oftener.
         let mut tries = Tries::new(5, false, 8).unproven(true);
         assert!(matches!(tries.after_answer(unsure("few"), NEW), Next::Again { number: 1, .. }));

@@ -4,9 +4,10 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
+use std::time::Duration;
 
 use crate::packed;
-use crate::said::{Refusal, refusal_in};
+use crate::said::{Refusal, WAITS, refusal_in};
 
 /// A vector, or the fault in it.
 pub(crate) type Judged = Result<Vec<f32>, Fault>;
@@ -30,8 +31,8 @@ pub(crate) enum Kind {
     Packed,
     /// The answer leaves this vector out.
     Missing,
-    /// The server's own words instead of a vector; true if they are those of something that passes.
-    Stated(bool),
+    /// The server's own words instead of a vector: they may be those of something that passes, after this time.
+    Stated { passes: bool, after: Option<Duration> },
 }
 
 impl Fault {
@@ -46,14 +47,14 @@ impl Fault {
     }
 
     /// The error that the server puts in its place.
-    pub(crate) fn stated(Refusal { words, status, passes }: Refusal) -> Self {
-        let passes = passes || status.is_some_and(|status| status == 429 || status >= 500);
-        Self { reason: words, kind: Kind::Stated(passes) }
+    pub(crate) fn stated(Refusal { words, status, passes, after }: Refusal) -> Self {
+        let passes = passes || after.is_some() || status.is_some_and(|status| status == 429 || status >= 500);
+        Self { reason: words, kind: Kind::Stated { passes, after } }
     }
 
     /// True if the server says why.
     pub(crate) fn is_stated(&self) -> bool {
-        matches!(self.kind, Kind::Stated(_))
+        matches!(self.kind, Kind::Stated { .. })
     }
 
     /// True if any answer of this server would have it.
@@ -71,28 +72,40 @@ impl From<String> for Fault {
 
 /// A vector in JSON: numbers, or little-endian f32 in base64. Anything else invalidates only this vector.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Vector(Judged);
+pub(crate) struct Vector {
+    judged: Judged,
+    is_packed: bool,
+}
 
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Whole).map(Vector)
+        deserializer.deserialize_any(Whole)
     }
 }
 
-/// The keys of an object that is an error in place of a vector.
-const WORDS: [&str; 8] = ["error", "errors", "message", "detail", "error_msg", "code", "status", "type"];
+/// True for the keys of an object that is an error in place of a vector.
+pub(crate) fn is_of_error(key: &str) -> bool {
+    const WORDS: [&str; 9] = ["error", "errors", "message", "detail", "details", "error_msg", "code", "status", "type"];
+    WORDS.contains(&key) || WAITS.contains(&key)
+}
 
 /// Reads anything as a vector or a fault.
-struct Whole;
+pub(crate) struct Whole;
+
+impl From<Judged> for Vector {
+    fn from(judged: Judged) -> Self {
+        Self { judged, is_packed: false }
+    }
+}
 
 impl<'de> Visitor<'de> for Whole {
-    type Value = Judged;
+    type Value = Vector;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a vector")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Judged, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vector, A::Error> {
         let (mut values, mut odd) = (Vec::new(), None);
         while let Some(element) = elements.next_element()? {
             match element {
@@ -104,50 +117,51 @@ impl<'de> Visitor<'de> for Whole {
             }
         }
         match odd {
-            Some((at, element)) if !matches!(element, Element::Null) => Ok(Err(element.fault(at, values.len()))),
-            _ => Ok(Ok(values)),
+            Some((at, element)) if !matches!(element, Element::Null) => Ok(Err(element.fault(at, values.len())).into()),
+            _ => Ok(Ok(values).into()),
         }
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Judged, E> {
-        Ok(packed::values(text).map_err(|reason| Fault { reason, kind: Kind::Packed }))
+    fn visit_str<E>(self, text: &str) -> Result<Vector, E> {
+        let judged = packed::values(text).map_err(|reason| Fault { reason, kind: Kind::Packed });
+        Ok(Vector { judged, is_packed: true })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Judged, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vector, A::Error> {
         let (mut keys, mut said) = (Vec::new(), serde_json::Map::new());
         while let Some(key) = entries.next_key::<String>()? {
             keys.push(format!("`{}`", key.chars().take(30).collect::<String>()));
-            match WORDS.contains(&&*key) {
+            match is_of_error(&key) {
                 true => drop(said.insert(key, entries.next_value()?)),
                 false => drop(entries.next_value::<IgnoredAny>()?),
             }
         }
         if let Some(refusal) = refusal_in(&Value::Object(said)) {
-            return Ok(Err(Fault::stated(refusal)));
+            return Ok(Vector::fault(Fault::stated(refusal)));
         }
         keys.truncate(4);
         let (keys, instead) = (keys.join(", "), "`provider = \"http\"` can lead to the numbers in it");
-        Ok(Err(Fault::form(format!("is an object ({keys}), not a list of numbers; {instead}"))))
+        Ok(Vector::fault(Fault::form(format!("is an object ({keys}), not a list of numbers; {instead}"))))
     }
 
-    fn visit_unit<E>(self) -> Result<Judged, E> {
-        Ok(Err("is null".to_owned().into()))
+    fn visit_unit<E>(self) -> Result<Vector, E> {
+        Ok(Vector::fault("is null".to_owned().into()))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Judged, E> {
-        Ok(Err(Fault::form(format!("is `{value}`, not a list of numbers"))))
+    fn visit_bool<E>(self, value: bool) -> Result<Vector, E> {
+        Ok(Vector::fault(Fault::form(format!("is `{value}`, not a list of numbers"))))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Judged, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Vector, E> {
         let why = "the vectors lie one level higher in the answer, or it has only one";
-        Ok(Err(Fault::form(format!("is the number {value}, not a list of numbers: {why}"))))
+        Ok(Vector::fault(Fault::form(format!("is the number {value}, not a list of numbers: {why}"))))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Judged, E> {
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Vector, E> {
         self.visit_f64(value as f64)
     }
 
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Judged, E> {
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Vector, E> {
         self.visit_f64(value as f64)
     }
 }
@@ -246,22 +260,32 @@ impl<'de> Visitor<'de> for Anything {
 impl Vector {
     /// What stands for one that an answer does not have.
     pub(crate) fn fault(fault: Fault) -> Self {
-        Self(Err(fault))
+        Err(fault).into()
+    }
+
+    /// The values of one in base64, if it could be read.
+    pub(crate) fn packed(&self) -> Option<&[f32]> {
+        self.numbers().filter(|_| self.is_packed)
+    }
+
+    /// Its values, some of which may be NaN.
+    pub(crate) fn numbers(&self) -> Option<&[f32]> {
+        self.judged.as_deref().ok()
     }
 
     /// True if it was read as one that has values.
     pub(crate) fn is_read(&self) -> bool {
-        self.0.as_ref().is_ok_and(|values| !values.is_empty())
+        self.judged.as_ref().is_ok_and(|values| !values.is_empty())
     }
 
     /// True if it is left out.
     pub(crate) fn is_missing(&self) -> bool {
-        self.0.as_ref().is_err_and(|fault| fault.kind == Kind::Missing)
+        self.judged.as_ref().is_err_and(|fault| fault.kind == Kind::Missing)
     }
 
     /// Its values, if they are finite and not all zero.
     pub(crate) fn judge(self) -> Judged {
-        let values = self.0?;
+        let values = self.judged?;
         let fault = |reason: String| Err(Fault::from(reason));
         match values.iter().position(|value| !value.is_finite()) {
             _ if values.is_empty() => fault("is empty".to_owned()),

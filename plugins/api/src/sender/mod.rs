@@ -1,9 +1,11 @@
 //! The sending of a batch: retried if that may help, and halved down to the item at fault if it is refused. `request`
-//! sends one part of it, `reading` judges the answer, `proof` says whether the server or an item is to blame.
+//! sends one part of it, `reading` judges the answer, `numbers` proves what base64 holds, `proof` says whether the server
+//! or an item is to blame.
 //!
 //! An answer with vectors has been paid for, so it goes to the host's disk before the rest of its batch is sent. Until
 //! the first good answer one request is sent at a time: what can never be right is not asked for eight times at once.
 
+mod numbers;
 mod proof;
 mod reading;
 mod request;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::input::Input;
-use crate::order::First;
+use crate::order::Seen;
 use crate::pace::Pace;
 use crate::provider::Provider;
 use crate::settings::{Encoding, Settings};
@@ -54,7 +56,10 @@ pub(crate) struct Sender {
     answered: OnceLock<String>,
     /// The values of a vector, by the last answer that shows it; 0 if none has.
     width: AtomicUsize,
-    first_index: First,
+    /// The way in which the server counts inputs.
+    seen: Seen,
+    /// True once base64 is known to hold f32.
+    holds_f32: AtomicBool,
     /// An item whose vector proves that the server works, if there is one of the modality.
     sample: Option<Input>,
     /// Held by the call that sends it.
@@ -123,7 +128,8 @@ impl Sender {
             answers: AtomicU32::new(0),
             answered: OnceLock::new(),
             width: AtomicUsize::new(0),
-            first_index: First::default(),
+            seen: Seen::default(),
+            holds_f32: AtomicBool::new(false),
             sample: sample(settings),
             proving: Mutex::default(),
             unproven: AtomicU32::new(0),
@@ -172,8 +178,8 @@ impl Sender {
                     for (at, vector) in part.parcels.zip(vectors) {
                         match vector {
                             Ok(vector) => job.sink.put(parcels[at].place, Ok(vector)),
-                            Err(Fault { reason, kind: Kind::Stated(false) }) => {
-                                job.sink.put(parcels[at].place, Outcome::Err(ItemError::new(reason)));
+                            Err(Fault { reason, kind: Kind::Stated { passes, after } }) => {
+                                job.sink.put(parcels[at].place, Outcome::Err(stated(reason, passes, after)));
                             }
                             // Once more, alone, after all others.
                             Err(fault) => parts.insert(0, Part::alone(at, Some(fault.kind))),
@@ -189,6 +195,16 @@ impl Sender {
                     let rest = parts.drain(..).chain([part]).flat_map(|part| part.parcels);
                     rest.for_each(|at| job.sink.put(parcels[at].place, Outcome::Err(ItemError::passing(&*reason))));
                 }
+                // The server says when.
+                Err(Trouble::Passing(reason, Some(after))) => {
+                    for at in part.parcels.clone() {
+                        let error = stated(reason.clone(), true, Some(after));
+                        match part.parcels.len() {
+                            1 if !self.works() => self.fail(failed(error, (16, 4)), &mut job)?,
+                            _ => job.sink.put(parcels[at].place, Outcome::Err(error)),
+                        }
+                    }
+                }
                 Err(trouble) if part.parcels.len() > 1 => self.split(part, &trouble, &mut parts),
                 Err(Trouble::Refused(reason) | Trouble::Many(reason)) => {
                     let is_proven = part.beside.is_some() || answers > 0;
@@ -201,11 +217,11 @@ impl Sender {
                     self.fail(failed(ItemError::transient(reason), (16, 4)), &mut job)?;
                 }
                 // Not by this: the host tries it again, beside others.
-                Err(Trouble::Passing(reason)) if self.works() => {
+                Err(Trouble::Passing(reason, None)) if self.works() => {
                     let place = parcels[part.parcels.start].place;
                     job.sink.put(place, Outcome::Err(ItemError::passing(reason)));
                 }
-                Err(Trouble::Passing(reason)) => {
+                Err(Trouble::Passing(reason, None)) => {
                     self.fail(failed(ItemError::passing(reason), (16, 4)), &mut job)?;
                 }
             }
@@ -253,6 +269,15 @@ impl Sender {
 
     fn works(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// The error of an item of which the server says this; the host tries again what passes, after that time.
+fn stated(reason: String, passes: bool, after: Option<Duration>) -> ItemError {
+    match (passes, after) {
+        (false, _) => ItemError::new(reason),
+        (true, None) => ItemError::passing(reason),
+        (true, Some(after)) => ItemError::passing(reason).after(after),
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use super::{Job, Sender, TICK};
 use crate::failure::Failure;
+use crate::order::Counting;
 use crate::pace;
+use crate::scalar::Scalar;
 
 /// The tries of one proof; only no answer is tried again.
 const TRIES: u32 = 3;
@@ -133,7 +135,7 @@ impl Sender {
                     let pause = after.unwrap_or_default().max(self.pause(number));
                     self.pace.pause(pause, "before another sample is sent");
                 }
-                Err(Failure::Broken(_)) => {
+                Err(Failure::Broken(_) | Failure::Cut(_)) => {
                     let until = Instant::now() + self.pause(number);
                     pace::wait(until, "before another sample is sent", job.sink.host())?;
                 }
@@ -150,7 +152,12 @@ impl Sender {
         // It is not kept, but it is paid for.
         answer.usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
         job.sink.used("items", 1.0);
-        let width = answer.judge(1, None).ok()?.into_iter().find_map(Result::ok)?.len();
+        self.seen.learn_single(answer.indices.first().copied().flatten());
+        let is_certain = answer.scalar().is_none_or(|(scalar, _)| scalar == Scalar::F32);
+        if !is_certain && self.dimensions.is_none() && !self.holds_f32.load(Ordering::Relaxed) {
+            return None;
+        }
+        let width = answer.judge(1, Counting::default()).ok()?.into_iter().find_map(Result::ok)?.len();
         self.dimensions.is_none_or(|wanted| wanted == width).then_some(width)
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::{Job, Sender};
-use crate::answer::BadAnswer;
+use crate::answer::{Answer, BadAnswer};
 use crate::failure::Failure;
+use crate::input::Input;
+use crate::said::PATIENCE;
 use crate::tries::Trouble;
 use crate::vector::{Fault, Judged, Kind};
 
@@ -29,7 +31,8 @@ impl From<Error> for Unread {
 
 impl Sender {
     /// The vectors of an answer that has at least one good one.
-    pub(super) fn read(&self, body: &[u8], inputs: usize, job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Unread> {
+    pub(super) fn read(&self, body: &[u8], sent: &[&Input], job: &mut Job<'_, '_>) -> Result<Vec<Judged>, Unread> {
+        let inputs = sent.len();
         let (answer, usage, model) = match self.provider.answer(body) {
             Ok(mut answer) => {
                 let usage = std::mem::take(&mut answer.usage);
@@ -53,11 +56,17 @@ impl Sender {
         self.compare(model)?;
         let answer = answer?;
         job.sink.used("items", inputs as f64);
-        if let Some(first) = answer.as_ref().ok().and_then(|answer| answer.first(inputs)) {
-            self.first_index.learn(first);
+        if let Ok(answer) = &answer {
+            answer.teach(&self.seen, inputs);
+            if answer.wants_first(inputs) && self.seen.counting().first.is_none() {
+                // One item, where all of these would be asked for again.
+                self.seen.ask();
+                self.prove(job)?;
+            }
         }
+        let scalar = answer.as_ref().ok().and_then(Answer::scalar);
         let is_read = answer.is_ok();
-        let judged = answer.and_then(|answer| answer.judge(inputs, self.first_index.known()));
+        let judged = answer.and_then(|answer| answer.judge(inputs, self.seen.counting()));
         let judged = match judged {
             Ok(judged) => judged,
             Err(bad) => {
@@ -69,6 +78,9 @@ impl Sender {
                 });
             }
         };
+        if let Some((scalar, width)) = scalar {
+            self.check_numbers(scalar, width, sent, &judged, job)?;
+        }
         match judged.iter().flatten().map(Vec::len).next() {
             Some(width) => self.accept(judged, width, job),
             None => Err(self.without_vectors(judged, job)?),
@@ -112,13 +124,28 @@ impl Sender {
     fn without_vectors(&self, judged: Vec<Judged>, job: &mut Job<'_, '_>) -> Result<Unread, Unread> {
         let inputs = judged.len();
         let all_stated = judged.iter().flat_map(|vector| vector.as_ref().err()).all(Fault::is_stated);
+        let waits = judged.iter().flat_map(|vector| vector.as_ref().err()).map(|fault| match fault.kind {
+            Kind::Stated { passes: true, after } => Some(after.unwrap_or_default()),
+            _ => None,
+        });
+        let wait = waits.collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max());
+        let wait = wait.filter(|wait| *wait <= PATIENCE);
         let Some(fault) = judged.into_iter().find_map(Result::err) else {
             return Ok(Unread::Trouble(Trouble::Unusable("no vectors".to_owned())));
         };
         Ok(match (inputs, fault.kind) {
-            (1, Kind::Stated(true)) => Unread::Failure(Failure::Again { reason: fault.reason, after: None }),
-            (1, Kind::Stated(false)) => Unread::Failure(Failure::Refused(fault.reason)),
+            // The host sends it again when the server says, or soon, and others meanwhile.
+            (1, Kind::Stated { passes: true, after }) if after.is_some() || self.works() => {
+                Unread::Trouble(Trouble::Passing(fault.reason, after))
+            }
+            (1, Kind::Stated { passes: false, .. }) => Unread::Failure(Failure::Refused(fault.reason)),
+            // It says so of each.
+            _ if wait.is_some_and(|wait| !wait.is_zero()) => Unread::Trouble(Trouble::Passing(fault.reason, wait)),
+            _ if wait.is_some() => Unread::Failure(Failure::Again { reason: fault.reason, after: None }),
             // The model has no vector for it.
+            (1, Kind::Packed) => {
+                Unread::Trouble(Trouble::Bad(format!("its vector {}; {}", fault.reason, self.advice()), None))
+            }
             (1, _) => Unread::Trouble(Trouble::Bad(format!("its vector {}", fault.reason), None)),
             _ => {
                 let of_first = format!("none of its vectors is usable; the first: {}", fault.reason);
@@ -134,12 +161,18 @@ impl Sender {
     /// The trouble with an answer that cannot be used, and may have to be paid for.
     fn unusable(&self, bad: BadAnswer, inputs: usize, job: &mut Job<'_, '_>) -> Result<Trouble, Unread> {
         let fatal = |reason| Err(Unread::Failure(Failure::Fatal(reason)));
-        let reason: String = bad.reason.chars().take(300).collect();
+        let mut reason: String = bad.reason.chars().take(300).collect();
+        if bad.kind == Kind::Packed {
+            reason = format!("{reason}; {}", self.advice());
+        }
         job.sink.used("unusable", inputs as f64);
         let spoilt = self.spoilt.fetch_add(inputs as u64, Ordering::Relaxed) + inputs as u64;
         let answers = self.unusable.fetch_add(1, Ordering::Relaxed) + 1;
         match bad.kind {
-            Kind::Packed if !self.works() => return Err(Unread::Failure(Failure::Key("encoding", reason))),
+            Kind::Packed if !self.works() && self.can_ask_for_numbers() => {
+                return Err(Unread::Failure(Failure::Key("encoding", reason)));
+            }
+            Kind::Packed if !self.works() => return fatal(reason),
             Kind::Form if !self.works() => return fatal(format!("{reason}; are `provider` and `base_url` right?")),
             _ => {}
         }

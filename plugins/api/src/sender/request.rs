@@ -13,6 +13,7 @@ use crate::diagnosis::probes;
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::limit;
+use crate::order::Counting;
 use crate::pace;
 use crate::tries::{Next, Server, Tries, Trouble};
 use crate::vector::{Judged, Kind};
@@ -31,8 +32,12 @@ impl Sender {
         let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
         let body = self.provider.body(&inputs);
         let unproven = !self.sizes.is_proven(inputs.len());
-        // What an answer with others leaves out is asked for once.
-        let retries = if part.beside == Some(Kind::Missing) { 0 } else { self.retries };
+        // What an answer with others leaves out is asked for once, and what is wrong in one twice.
+        let retries = match part.beside {
+            Some(Kind::Missing) => 0,
+            Some(_) => self.retries.min(1),
+            None => self.retries,
+        };
         let mut tries = Tries::new(inputs.len(), part.halved, retries).unproven(unproven);
         let before = self.answers.load(Ordering::Relaxed);
         loop {
@@ -47,7 +52,7 @@ impl Sender {
             let works = self.works();
             let answer = self.exchange(&body, inputs.len(), tokens);
             let server = || Server { works, answers_others: self.answers.load(Ordering::Relaxed) > before };
-            let read = answer.map_err(Unread::Failure).and_then(|body| self.read(&body, inputs.len(), job));
+            let read = answer.map_err(Unread::Failure).and_then(|body| self.read(&body, &inputs, job));
             let next = match read {
                 Ok(vectors) => {
                     if tries.have_failed() {
@@ -154,7 +159,11 @@ impl Sender {
                 answer.usage.iter().for_each(|(unit, amount)| job.sink.used(unit, *amount));
                 job.sink.used("items", 1.0);
             }
-            Ok::<_, Error>(answer.and_then(|answer| answer.judge(1, None).ok()).is_some_and(|judged| judged[0].is_ok()))
+            Ok::<_, Error>(
+                answer
+                    .and_then(|answer| answer.judge(1, Counting::default()).ok())
+                    .is_some_and(|judged| judged[0].is_ok()),
+            )
         };
         for probe in probes(body, self.provider.spare(), self.encoding, words) {
             if answers(&probe.body)? {
