@@ -1,8 +1,7 @@
 //! config.json of ViT, and of the vision towers of CLIP and SigLIP.
 
+use candle_kit::nn::Act;
 use serde::{Deserialize, Serialize};
-
-use super::transformer::Act;
 
 /// Each family has its own defaults.
 #[derive(Deserialize, Serialize)]
