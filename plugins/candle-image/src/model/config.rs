@@ -14,6 +14,8 @@ pub(super) struct Config {
     pub(super) layer_norm_eps: f64,
     pub(super) image_size: u32,
     pub(super) patch_size: usize,
+    /// CLIP's.
+    pub(super) projection_dim: usize,
     /// ViT's.
     pub(super) pooler_act: String,
     /// SigLIP's.
@@ -31,6 +33,7 @@ impl Config {
             layer_norm_eps,
             image_size: 224,
             patch_size,
+            projection_dim: 512,
             pooler_act: "tanh".into(),
             vision_use_head: true,
         }
