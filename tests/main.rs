@@ -2,6 +2,7 @@
 #![cfg(test)]
 #![allow(missing_docs, reason = "a test's name says what it is for")]
 
+mod aligned;
 mod answers;
 mod api;
 mod author;

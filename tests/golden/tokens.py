@@ -1,6 +1,6 @@
 """Tokenizers with settings in tokenizer_config.json, and the tokens that `AutoTokenizer` makes with them.
 
-    pip install transformers==5.24.*
+    pip install transformers==5.24.* sentencepiece protobuf
     python3 tokens.py
 
 Makes tokens.json: a list of the family in checkpoints/ whose tokenizer.json and config.json it is, the contents of
@@ -52,6 +52,20 @@ def cases():
             yield family, config
 
 
+    for family, kind in (("clip_whole", "CLIPTokenizer"), ("siglip2", "GemmaTokenizer"), ("siglip2", "Siglip2Tokenizer"),
+                         ("clap_whole", "RobertaTokenizer"), ("siglip_whole", "SiglipTokenizer")):
+        for config in ({}, {"tokenizer_class": kind + "Fast"}, {"add_prefix_space": True}, {"add_bos_token": False}, {"add_bos_token": True},
+                       {"add_eos_token": True}, {"add_eos_token": False}, {"add_bos_token": True, "add_eos_token": True}, {"do_lower_case": False},
+                       {"do_lower_case": True}, {"split_special_tokens": True}, {"padding_side": "left"}, {"model_max_length": 7}, {"unk_token": "x"},
+                       added(family), added(family, special=True, lstrip=True), added(family, normalized=True)):
+            # The slow tokenizer has other rules for words behind added tokens, and needs its own unknown one.
+            if family == "siglip_whole" and ("added_tokens_decoder" in config or "unk_token" in config):
+                continue
+            yield family, {"tokenizer_class": kind} | config
+    yield "clip_whole", None
+    yield "clap_whole", None
+
+
 def files():
     manners = {"content": "ZEBRA", "lstrip": True, "rstrip": True, "normalized": False, "single_word": False}
     config, roles, added_tokens = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -76,8 +90,9 @@ def files():
 
 def tokens(family, config, others=None):
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("config.json", "tokenizer.json"):
-            shutil.copy(HERE / "checkpoints" / family / name, folder)
+        for name in ("config.json", "tokenizer.json", "spiece.model"):
+            if (HERE / "checkpoints" / family / name).exists():
+                shutil.copy(HERE / "checkpoints" / family / name, folder)
         if config is not None:
             pathlib.Path(folder, "tokenizer_config.json").write_text(json.dumps(config))
         for name, content in (others or {}).items():

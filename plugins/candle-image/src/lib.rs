@@ -49,6 +49,7 @@ struct CandleImage {
     layer: Layer,
     pooling: Pooling,
     normalize: bool,
+    projection: bool,
     device: Device,
     dtype: DType,
     /// A lock that lets a GPU compute for one call while another decodes its pictures.
@@ -65,6 +66,11 @@ impl Encoder for CandleImage {
             )
             .choices(&Fit::NAMES),
             OptionSpec::new(
+                "projection",
+                OptionKind::Boolean,
+                "use the latent that CLIP compares with texts, not the one before it (default: false)",
+            ),
+            OptionSpec::new(
                 "max_pixels",
                 OptionKind::Integer,
                 "reject larger pictures without decoding them (default: 100000000)",
@@ -76,10 +82,15 @@ impl Encoder for CandleImage {
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
         let device = candle_kit::device(options)?;
         let dtype = candle_kit::dtype(options, &device)?;
-        let normalize = options.get_or("normalize", false)?;
-        let source = Source::locate(options, host)?;
-        let Loaded { architecture, model, preprocessing, weights, config } = model::load(&source, dtype, &device)?;
+        let (normalize, projection) = (options.get_or("normalize", false)?, options.get_or("projection", false)?);
+        let source = model::tower(Source::locate(options, host)?)?;
+        let Loaded { architecture, model, preprocessing, weights, config } =
+            model::load(&source, projection, dtype, &device)?;
         let layer = Layer::choose(options, model.blocks())?;
+        if projection && layer != Layer::Last {
+            return Err(Error::config(format!("`projection = true` needs the last layer; remove `layer = {layer}`"))
+                .key("projection"));
+        }
         let pooling = Pooling::choose(options, model.poolings(), layer)?;
         let input = Input::new(preprocessing, options)?;
         let mut digests = vec![("weights", candle_kit::digest(&weights)?)];
@@ -99,6 +110,7 @@ impl Encoder for CandleImage {
             layer,
             pooling,
             normalize,
+            projection,
             device,
             dtype,
             turn,
@@ -116,6 +128,7 @@ impl Encoder for CandleImage {
             .fingerprint("pooling", self.pooling);
         let description = candle_kit::computed_in(description, self.dtype);
         let description = if self.normalize { description.fingerprint("normalize", true) } else { description };
+        let description = if self.projection { description.fingerprint("projection", true) } else { description };
         let description = candle_kit::describe(description, self.model.blocks(), self.model.poolings(), self.layer);
         let description = Pinned::describe(self.pinned.as_ref(), description);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))

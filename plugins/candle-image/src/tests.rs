@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{CandleImage, model};
 
+mod aligned;
 mod decoding;
 mod drawings;
 mod families;
@@ -124,7 +125,7 @@ fn the_fast_path_is_the_portable_one() {
     let source = Source::locate(&efficientnet(), &Host::detached()).unwrap();
     let x = Tensor::rand(-1f32, 1.0, (3, 224, 224, 3), &Device::Cpu).unwrap();
     let [fast, portable] = [DType::F32, DType::F64].map(|dtype| {
-        let model = model::load(&source, dtype, &Device::Cpu).unwrap().model;
+        let model = model::load(&source, false, dtype, &Device::Cpu).unwrap().model;
         let latents = model.forward(&x.to_dtype(dtype).unwrap(), Layer::Last, Pooling::Mean).unwrap();
         latents.to_vec2::<f32>().unwrap()
     });

@@ -10,6 +10,7 @@ mod folder;
 mod hub;
 mod instead;
 pub mod nn;
+mod open_clip;
 mod source;
 
 pub use choice::{Layer, Pooling, describe, in_halves, normalize};
@@ -17,6 +18,7 @@ pub use device::{computed_in, device, dtype};
 pub use digest::{digest, digest_of};
 pub use failure::{guarded, reason};
 pub use instead::instead;
+pub use open_clip::refuse_open_clip;
 pub use source::{Pinned, Source};
 
 use fusemix_sdk::{OptionKind, OptionSpec};

@@ -4,6 +4,7 @@ use candle_core::Device;
 use candle_kit::{Source, checkpoint::unreadable, guarded};
 use fusemix_sdk::{Error, Item, ItemError, Options};
 use std::cmp::Reverse;
+use std::ops::Range;
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
 
@@ -11,7 +12,7 @@ use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
 use crate::settings;
-use crate::tokenizer::{self, Opened};
+use crate::tokenizer::{self, Opened, Padding};
 
 /// Tokens of a batch on the CPU: a batch's hidden states stay in a core's cache, and its products are large enough.
 const CPU_TOKENS: usize = 512;
@@ -24,6 +25,8 @@ pub(crate) struct Input {
     rules: Option<String>,
     max_length: usize,
     vocab_size: usize,
+    /// What fills a text up to `max_length`, of a model that reads padding.
+    padding: Option<Padding>,
     prompt: String,
     /// Tokens of the prompt, those before it included.
     prompt_tokens: usize,
@@ -34,6 +37,8 @@ pub(crate) struct Input {
 /// One text as the model reads it, special tokens included.
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
+    /// Those that are not padding.
+    pub(crate) own: Range<usize>,
     pub(crate) truncated: bool,
 }
 
@@ -44,7 +49,7 @@ impl Input {
         checkpoint: &SentenceTransformers,
         model: &Outline,
     ) -> Result<Self, Error> {
-        let Opened { mut tokenizer, side: direction, rules } = tokenizer::open(source)?;
+        let Opened { mut tokenizer, side: direction, padding, rules } = tokenizer::open(source)?;
         let path = source.file("tokenizer.json")?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
         let words = tokenizer.get_vocab_size(true);
@@ -74,12 +79,27 @@ impl Input {
         }
         let truncation = TruncationParams { max_length, stride: 0, direction, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
-        Ok(Self { tokenizer, rules, max_length, vocab_size: model.vocab_size, prompt, prompt_tokens, bare })
+        let padding = match padding {
+            _ if !model.pads => None,
+            None => {
+                let message = format!("`model = \"{}\"`: its tokenizer has no `pad_token`", source.name());
+                return Err(Error::config(format!("{message}; name one in {}", settings::CONFIG)).key("model"));
+            }
+            padding => padding,
+        };
+        let vocab_size = model.vocab_size;
+        Ok(Self { tokenizer, rules, max_length, vocab_size, padding, prompt, prompt_tokens, bare })
     }
 
     /// See [`Opened::rules`].
     pub(crate) fn rules(&self) -> Option<&str> {
         self.rules.as_deref()
+    }
+
+    /// The padding of texts, for the fingerprint.
+    pub(crate) fn padding(&self) -> Option<String> {
+        let Padding { id, left } = self.padding?;
+        Some(format!("{id} {} to {}", if left { "before" } else { "behind" }, self.max_length))
     }
 
     pub(crate) fn max_length(&self) -> usize {
@@ -111,8 +131,22 @@ impl Input {
             None if ids == self.bare => {
                 Err(ItemError::new("the tokenizer finds nothing in it, because it knows none of the characters"))
             }
-            None => Ok(Tokens { ids, truncated: !encoding.get_overflowing().is_empty() }),
+            None => Ok(self.filled(ids, !encoding.get_overflowing().is_empty())),
         }
+    }
+}
+
+impl Input {
+    fn filled(&self, mut ids: Vec<u32>, truncated: bool) -> Tokens {
+        let length = ids.len();
+        let Some(Padding { id, left }) = self.padding else { return Tokens { ids, own: 0..length, truncated } };
+        let missing = self.max_length - length;
+        ids.resize(self.max_length, id);
+        if left {
+            ids.rotate_right(missing);
+        }
+        let own = if left { missing..self.max_length } else { 0..length };
+        Tokens { ids, own, truncated }
     }
 }
 
@@ -147,7 +181,7 @@ pub(crate) type Pack<'a> = Vec<(usize, &'a Tokens)>;
 
 /// Tokens of all its texts.
 pub(crate) fn tokens(pack: &[(usize, &Tokens)]) -> usize {
-    pack.iter().map(|(_, tokens)| tokens.ids.len()).sum()
+    pack.iter().map(|(_, tokens)| tokens.own.len()).sum()
 }
 
 /// Packs of similar lengths, the longest first. A text longer than a pack gets its own.

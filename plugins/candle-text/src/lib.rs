@@ -3,6 +3,7 @@
 mod input;
 mod model;
 mod pooling;
+mod projection;
 mod prompt;
 mod sentence_transformers;
 mod settings;
@@ -15,10 +16,11 @@ use fusemix_sdk::{
     Description, Encoder, Error, Host, Item, Latent, Modality, OptionKind, OptionSpec, Options, Sink, tracing,
 };
 use rayon::prelude::*;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use input::{Input, Pack, Tokens};
-use model::{Model, Outline, Pass};
+use model::{Model, Pass};
 use sentence_transformers::{Layout, SentenceTransformers};
 
 fusemix_sdk::export!(CandleText);
@@ -37,6 +39,8 @@ struct CandleText {
     model: Box<dyn Model>,
     layer: Layer,
     pooling: Pooling,
+    /// True if what the model pools is projected.
+    projection: bool,
     /// Tokens at the beginning that are not pooled.
     skipped: usize,
     lower_case: bool,
@@ -57,7 +61,7 @@ impl Encoder for CandleText {
             ),
         ];
         let shared = candle_kit::options().into_iter().filter(|option| option.key != "normalize");
-        shared.chain(own).chain(prompt::options()).collect()
+        shared.chain(own).chain([projection::option()]).chain(prompt::options()).collect()
     }
 
     fn open(options: &Options, host: &Host) -> Result<Self, Error> {
@@ -66,12 +70,14 @@ impl Encoder for CandleText {
         let normalize = options.get::<bool>("normalize")?;
         let layout = Layout::of(Source::locate(options, host)?)?;
         let source = &layout.transformer;
+        candle_kit::refuse_open_clip(source)?;
         let weights = source.checkpoint()?;
         let model = model::load(source, &weights, dtype, &device)?;
         let checkpoint = SentenceTransformers::read(&layout, options)?;
         let outline = model.outline();
         let layer = Layer::choose(options, outline.blocks)?;
         let pooling = pooling::choose(options, checkpoint.pooling.as_ref(), outline.poolings, layer)?;
+        let projection = projection::choose(options, &outline, layer, pooling, source.name())?;
         let input = Input::open(source, options, &checkpoint, &outline)?;
         let mut digests = vec![
             ("weights", candle_kit::digest(&weights)?),
@@ -82,7 +88,8 @@ impl Encoder for CandleText {
             digests.push(("tokenizer_config", candle_kit::digest(&[settings])?));
         }
         let (name, cut) = (source.name().to_owned(), input.max_length());
-        tracing::info!("{name}: {} of layer {layer}, up to {cut} tokens, width {}", pooling, outline.hidden_size);
+        let width = outline.width(pooling, projection);
+        tracing::info!("{name}: {pooling} of layer {layer}, up to {cut} tokens, width {width}");
         if checkpoint.normalizes && normalize.is_none() {
             tracing::info!(
                 "{name}: sentence-transformers scales its latents to length 1; `normalize = true` does so here"
@@ -108,14 +115,15 @@ impl Encoder for CandleText {
             model,
             layer,
             pooling,
+            projection,
             device,
             dtype,
         })
     }
 
     fn describe(&self) -> Description {
-        let Outline { hidden_size, blocks, poolings, .. } = self.model.outline();
-        let description = Description::new(Modality::Text, hidden_size)
+        let outline = self.model.outline();
+        let description = Description::new(Modality::Text, outline.width(self.pooling, self.projection))
             .batch(BATCH)
             .patience(candle_kit::PATIENCE)
             .fingerprint("max_length", self.input.max_length())
@@ -126,6 +134,12 @@ impl Encoder for CandleText {
         if !self.input.prompt().is_empty() {
             description = description.fingerprint("prompt", self.input.prompt());
         }
+        if self.projection {
+            description = description.fingerprint("projection", true);
+        }
+        if let Some(padding) = self.input.padding() {
+            description = description.fingerprint("padding", padding);
+        }
         if self.skipped > 0 {
             description = description.fingerprint("prompt_pooled", false);
         }
@@ -135,7 +149,7 @@ impl Encoder for CandleText {
         if self.lower_case {
             description = description.fingerprint("lower_case", true);
         }
-        let description = candle_kit::describe(description, blocks, poolings, self.layer);
+        let description = candle_kit::describe(description, outline.blocks, outline.poolings, self.layer);
         let description = Pinned::describe(self.pinned.as_ref(), description);
         self.digests.iter().fold(description, |description, (file, digest)| description.fingerprint(file, digest))
     }
@@ -193,30 +207,39 @@ impl CandleText {
         let packing = Packing::new(pack.iter().map(|(_, tokens)| tokens.ids.len()).collect(), &self.device)?;
         let pass = Pass { packing: &packing, layer: self.layer, before_block };
         let hidden = self.model.forward(&Tensor::new(ids, &self.device)?, &pass)?;
-        let (lengths, hidden) = match self.pooling {
-            Pooling::Pooler => {
-                let starts = packing.lengths().iter().scan(0, |next, &length| {
-                    *next += length;
-                    Some((*next - length) as u32)
-                });
-                let starts = Tensor::new(starts.collect::<Vec<u32>>(), &self.device)?;
-                (vec![1; pack.len()], self.model.pooler(&hidden.index_select(&starts, 0)?)?)
-            }
-            _ => (packing.lengths().to_vec(), hidden),
+        let mut latents = match self.pooling {
+            Pooling::Pooler => self.pooled(pack, &hidden)?.to_dtype(DType::F32)?.to_vec2()?,
+            _ => self.pool(pack, &hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?),
         };
-        let hidden = hidden.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        if self.normalize {
+            latents.iter_mut().for_each(|latent| candle_kit::normalize(latent));
+        }
+        Ok(latents)
+    }
+
+    /// The model's own pooling of the states `hidden` (`tokens x hidden_size`): `texts x width`.
+    fn pooled(&self, pack: &[(usize, &Tokens)], hidden: &Tensor) -> candle_core::Result<Tensor> {
+        let places = pack.iter().scan(0, |next, (_, tokens)| {
+            let start = *next;
+            *next += tokens.ids.len();
+            Some((start + self.model.pooled(&tokens.ids)) as u32)
+        });
+        let places = Tensor::new(places.collect::<Vec<u32>>(), &self.device)?;
+        let pooled = self.model.pooler(&hidden.index_select(&places, 0)?)?;
+        if self.projection { self.model.project(&pooled) } else { Ok(pooled) }
+    }
+
+    /// Any other pooling of the states, without those of padding.
+    fn pool(&self, pack: &[(usize, &Tokens)], mut hidden: &[f32]) -> Vec<Vec<f32>> {
         let width = self.model.outline().hidden_size;
-        let mut rest = &hidden[..];
-        let latent = |length: usize| {
-            let (states, others) = rest.split_at(length * width);
-            rest = others;
-            let mut values = self.pooling.pool(&states[self.skipped.min(length - 1) * width..], width);
-            if self.normalize {
-                candle_kit::normalize(&mut values);
-            }
-            values
+        let mut latent = |tokens: &Tokens| {
+            let (states, others) = hidden.split_at(tokens.ids.len() * width);
+            hidden = others;
+            let Range { start, end } = tokens.own;
+            let first = (start + self.skipped).min(end - 1);
+            self.pooling.pool(&states[first * width..end * width], width)
         };
-        Ok(lengths.into_iter().map(latent).collect())
+        pack.iter().map(|(_, tokens)| latent(tokens)).collect()
     }
 }
 

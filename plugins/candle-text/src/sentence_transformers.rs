@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 const MODULES: &str = "modules.json";
 /// The first module of all: the transformer, whose type was once the name of its family.
-const TRANSFORMERS: [&str; 9] =
-    ["Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT", "CamemBERT", "XLMRoBERTa", "XLNet", ""];
+const TRANSFORMERS: [&str; 10] =
+    ["Transformer", "BERT", "RoBERTa", "DistilBERT", "ALBERT", "CamemBERT", "XLMRoBERTa", "XLNet", "CLIPModel", ""];
 /// Families that name the file with the maximum length of a text; the first existing file counts.
 const LIMITS: [&str; 7] = ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"];
 const PROMPTS: &str = "config_sentence_transformers.json";

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::model::Pass;
 use crate::{CandleText, model};
 
+mod aligned;
 mod families;
 mod files;
 mod layouts;

@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokenizers::models::ModelWrapper;
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Tokenizer, TruncationDirection,
+    AddedToken, NormalizerWrapper, PaddingDirection, PaddingParams, PostProcessorWrapper, PreTokenizerWrapper,
+    Tokenizer, TruncationDirection,
 };
 
 use crate::settings::{CONFIG, ROLES, Settings};
 
 const FILE: &str = "tokenizer.json";
+/// What CLIP takes for a word.
+const CLIP_WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+/// What SigLIP leaves out of a text: ASCII's punctuation.
+const PUNCTUATION: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"##;
 
 /// The classes of transformers that are followed.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,12 +28,17 @@ enum Class {
     Roberta,
     XlmRoberta,
     Qwen2,
+    Clip,
+    Siglip,
+    Gemma,
+    /// Gemma's, of which all letters are small.
+    Siglip2,
     /// Takes tokenizer.json as it is.
     Plain,
 }
 
 impl Class {
-    const NAMES: [(&str, Self); 9] = [
+    const NAMES: [(&str, Self); 13] = [
         ("BertTokenizer", Self::Bert),
         ("DistilBertTokenizer", Self::Bert),
         ("MPNetTokenizer", Self::MpNet),
@@ -36,6 +46,10 @@ impl Class {
         ("XLMRobertaTokenizer", Self::XlmRoberta),
         ("CamembertTokenizer", Self::XlmRoberta),
         ("Qwen2Tokenizer", Self::Qwen2),
+        ("CLIPTokenizer", Self::Clip),
+        ("SiglipTokenizer", Self::Siglip),
+        ("GemmaTokenizer", Self::Gemma),
+        ("Siglip2Tokenizer", Self::Siglip2),
         ("PreTrainedTokenizer", Self::Plain),
         ("TokenizersBackend", Self::Plain),
     ];
@@ -45,9 +59,12 @@ impl Class {
         let own = match model["model_type"].as_str().unwrap_or_default() {
             "bert" | "distilbert" | "nomic_bert" => Self::Bert,
             "mpnet" => Self::MpNet,
-            "roberta" => Self::Roberta,
+            "roberta" | "clap" => Self::Roberta,
             "xlm-roberta" | "camembert" | "gte" => Self::XlmRoberta,
             "qwen3" => Self::Qwen2,
+            "clip" => Self::Clip,
+            "siglip" => Self::Siglip,
+            "siglip2" => return Ok(Self::Siglip2),
             // Whatever its settings name, as transformers has it.
             "modernbert" => return Ok(Self::Plain),
             _ => Self::Plain,
@@ -92,16 +109,37 @@ impl Class {
                 ("mask_token", "<mask>"),
             ],
             Self::Qwen2 => &[("unk_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>")],
+            Self::Clip => &[
+                ("unk_token", "<|endoftext|>"),
+                ("bos_token", "<|startoftext|>"),
+                ("eos_token", "<|endoftext|>"),
+                ("pad_token", "<|endoftext|>"),
+            ],
+            Self::Siglip => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "</s>")],
+            Self::Gemma | Self::Siglip2 => &[
+                ("unk_token", "<unk>"),
+                ("bos_token", "<bos>"),
+                ("eos_token", "<eos>"),
+                ("pad_token", "<pad>"),
+                ("mask_token", "<mask>"),
+            ],
             Self::Plain => &[],
         }
+    }
+
+    /// True if the class has what is no token replaced by one that the settings name.
+    fn names_unknown(self) -> bool {
+        matches!(self, Self::Clip | Self::Gemma | Self::Siglip2)
     }
 
     /// True if the class builds tokenizers of such a model; of another one, tokenizer.json is taken as it is.
     fn fits(self, model: &ModelWrapper) -> bool {
         match self {
             Self::Bert | Self::MpNet => matches!(model, ModelWrapper::WordPiece(_)),
-            Self::Roberta | Self::Qwen2 => matches!(model, ModelWrapper::BPE(_)),
-            Self::XlmRoberta => matches!(model, ModelWrapper::Unigram(_)),
+            Self::Roberta | Self::Qwen2 | Self::Clip | Self::Gemma | Self::Siglip2 => {
+                matches!(model, ModelWrapper::BPE(_))
+            }
+            Self::XlmRoberta | Self::Siglip => matches!(model, ModelWrapper::Unigram(_)),
             Self::Plain => true,
         }
     }
@@ -112,8 +150,18 @@ pub(crate) struct Opened {
     pub(crate) tokenizer: Tokenizer,
     /// The side of a text that is cut off.
     pub(crate) side: TruncationDirection,
+    /// For a model that reads padding.
+    pub(crate) padding: Option<Padding>,
     /// The digest of the rules by which it makes tokens, if they are others than tokenizer.json has.
     pub(crate) rules: Option<String>,
+}
+
+/// The token that fills a text up to a length.
+#[derive(Clone, Copy)]
+pub(crate) struct Padding {
+    pub(crate) id: u32,
+    /// True if it comes before the text.
+    pub(crate) left: bool,
 }
 
 pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
@@ -125,6 +173,7 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     let model = source.json("config.json")?.unwrap_or_default();
     let class = Class::choose(&settings, &model, source)?;
     let class = if class.fits(tokenizer.get_model()) { class } else { Class::Plain };
+    let filed_padding = tokenizer.get_padding().cloned();
     tokenizer.with_padding(None);
     let side = match (settings.values["truncation_side"].as_str(), tokenizer.get_truncation()) {
         (None, Some(own)) => own.direction,
@@ -142,7 +191,8 @@ pub(crate) fn open(source: &Source) -> Result<Opened, Error> {
     apply(&settings, class, &mut tokenizer).map_err(unread)?;
     let built = rules(&tokenizer).map_err(unread)?;
     let rules = (built != filed).then(|| candle_kit::digest_of(built.to_string().as_bytes()));
-    Ok(Opened { tokenizer, side, rules })
+    let padding = padding(&settings, class, filed_padding.as_ref(), &tokenizer);
+    Ok(Opened { tokenizer, side, padding, rules })
 }
 
 /// A tokenizer of the same parts that has no added tokens yet.
@@ -153,6 +203,17 @@ fn without_added(tokenizer: &Tokenizer) -> tokenizers::Result<Tokenizer> {
     bare.with_post_processor(tokenizer.get_post_processor().cloned());
     bare.with_decoder(tokenizer.get_decoder().cloned());
     Ok(bare)
+}
+
+/// The token and the side of the settings, else of the class, else of tokenizer.json (`filed`).
+fn padding(settings: &Settings, class: Class, filed: Option<&PaddingParams>, tokenizer: &Tokenizer) -> Option<Padding> {
+    let named = settings.token("pad_token", class.tokens()).and_then(|token| tokenizer.token_to_id(&token.content));
+    let left = match (settings.values["padding_side"].as_str(), filed) {
+        (Some(side), _) => side == "left",
+        (None, Some(filed)) => matches!(filed.direction, PaddingDirection::Left),
+        (None, None) => matches!(class, Class::Gemma | Class::Siglip2),
+    };
+    Some(Padding { id: named.or(filed.map(|filed| filed.pad_id))?, left })
 }
 
 /// What a tokenizer makes tokens by, besides its vocabulary.
@@ -210,6 +271,43 @@ fn apply(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokeni
             tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(json!({"type": "NFC"}))?))?;
             tokenizer.with_pre_tokenizer(part::<Option<PreTokenizerWrapper>>(words)?);
         }
+        Class::Clip => {
+            let normalizer = json!({"type": "Sequence", "normalizers": [
+                {"type": "NFC"},
+                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+                {"type": "Lowercase"},
+            ]});
+            let words = json!({"type": "Sequence", "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": CLIP_WORDS}, "behavior": "Removed", "invert": true},
+                {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+            ]});
+            tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
+        }
+        Class::Siglip => {
+            let replace = |pattern: &str, content: &str| json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": content});
+            let own = tokenizer.get_normalizer().map(serde_json::to_value).transpose()?;
+            let lowercase = settings.is_on("do_lower_case", true).then(|| json!({"type": "Lowercase"}));
+            let steps = [Some(json!({"type": "Prepend", "prepend": "▁"})), lowercase];
+            let rest = [replace(PUNCTUATION, ""), replace(r"\s+", " "), replace(r"\s$", "")];
+            let steps = steps.into_iter().flatten().chain(rest).chain(own.and_then(precompiled));
+            let normalizer = json!({"type": "Sequence", "normalizers": steps.collect::<Vec<_>>()});
+            let words = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": true});
+            tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
+        }
+        Class::Gemma | Class::Siglip2 => {
+            let space = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+            let normalizer = match class {
+                Class::Siglip2 => json!({"type": "Sequence", "normalizers": [{"type": "Lowercase"}, space]}),
+                _ => space,
+            };
+            let words = json!({
+                "type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false,
+            });
+            tokenizer.with_normalizer(Some(part::<NormalizerWrapper>(normalizer)?))?;
+            tokenizer.with_pre_tokenizer(Some(part::<PreTokenizerWrapper>(words)?));
+        }
         Class::Plain => {}
     }
     add(settings, class, tokenizer)?;
@@ -225,7 +323,14 @@ fn add(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenize
         (ModelWrapper::WordPiece(model), Some(unknown)) if class != Class::Plain && model.unk_token != unknown => {
             let mut model = model.clone();
             model.unk_token = unknown;
-            Some(model)
+            Some(ModelWrapper::from(model))
+        }
+        (ModelWrapper::BPE(model), Some(unknown))
+            if class.names_unknown() && model.unk_token != Some(unknown.clone()) =>
+        {
+            let mut model = model.clone();
+            model.unk_token = Some(unknown);
+            Some(ModelWrapper::from(model))
         }
         _ => None,
     };
@@ -250,25 +355,34 @@ fn add(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenize
 
 /// The tokens at the beginning and at the end of a text.
 fn frame(settings: &Settings, class: Class, tokenizer: &mut Tokenizer) -> tokenizers::Result<()> {
-    let (first, last) = match class {
-        Class::Bert | Class::MpNet | Class::Roberta => ("cls_token", "sep_token"),
-        Class::XlmRoberta => ("bos_token", "eos_token"),
-        Class::Qwen2 | Class::Plain => return Ok(()),
+    let roles = match class {
+        Class::Bert | Class::MpNet | Class::Roberta => [Some("cls_token"), Some("sep_token")],
+        Class::XlmRoberta | Class::Clip => [Some("bos_token"), Some("eos_token")],
+        Class::Siglip => [None, Some("eos_token")],
+        Class::Gemma | Class::Siglip2 if tokenizer.get_post_processor().is_none() => {
+            let on = |key, role| settings.is_on(key, false).then_some(role);
+            [on("add_bos_token", "bos_token"), on("add_eos_token", "eos_token")]
+        }
+        // Tokenizer.json's own.
+        Class::Gemma | Class::Siglip2 | Class::Qwen2 | Class::Plain => return Ok(()),
     };
-    let token = |role: &str| {
-        let content = settings.token(role, class.tokens())?.content;
-        Some((tokenizer.token_to_id(&content)?, content))
-    };
-    let (Some((first_id, first)), Some((last_id, last))) = (token(first), token(last)) else { return Ok(()) };
-    let special = |content: &str, id: u32| json!({"id": content, "ids": [id], "tokens": [content]});
-    let mut tokens = serde_json::Map::new();
-    tokens.insert(first.clone(), special(&first, first_id));
-    tokens.insert(last.clone(), special(&last, last_id));
+    let (mut around, mut tokens) = (Vec::new(), serde_json::Map::new());
+    for role in roles {
+        let content = role.and_then(|role| settings.token(role, class.tokens())).map(|token| token.content);
+        let id = content.as_deref().and_then(|content| tokenizer.token_to_id(content));
+        if role.is_some() && id.is_none() {
+            return Ok(());
+        }
+        if let (Some(content), Some(id)) = (&content, id) {
+            tokens.insert(content.clone(), json!({"id": content, "ids": [id], "tokens": [content]}));
+        }
+        around.push(content.map(|content| json!({"SpecialToken": {"id": content, "type_id": 0}})));
+    }
     let sequence = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
-    let around = |content: &str| json!({"SpecialToken": {"id": content, "type_id": 0}});
+    let single = [around[0].take(), Some(sequence("A")), around[1].take()];
     let template = json!({
         "type": "TemplateProcessing",
-        "single": [around(&first), sequence("A"), around(&last)],
+        "single": single.into_iter().flatten().collect::<Vec<_>>(),
         "pair": [sequence("A"), sequence("B")],
         "special_tokens": tokens,
     });

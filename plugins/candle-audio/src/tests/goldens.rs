@@ -59,6 +59,25 @@ fn htsat_is_that_of_transformers() {
     }
 }
 
+/// The sounds' side of a whole ClapModel, whose texts' side is candle-text's: `get_audio_features`, and its cosines with
+/// the latents of texts.
+#[test]
+fn a_whole_clap_compares_as_that_of_transformers() {
+    let expected = family("clap_whole");
+    let rows = |name: &str| expected[name].to_vec2::<f32>().unwrap();
+    let options = checkpoint("clap_whole").with("projection", true).with("normalize", true);
+    let latents = latents(&options, &["knock.wav", "tune.ogg"].map(sound));
+    let (mut least, mut most) = (1f64, 0f64);
+    for ((latent, features), cosines) in latents.iter().zip(rows("sounds")).zip(rows("cosines")) {
+        least = least.min(cosine(latent, &features));
+        for (text, expected) in rows("projection").iter().zip(cosines) {
+            most = most.max((cosine(latent, text) - f64::from(expected)).abs());
+        }
+    }
+    assert!(latents.len() == 2 && least > 0.999_99 && most < 1e-4, "cosine {least}, cosines with texts {most} apart");
+    println!("1 - cosine {:.1e}, cosines with texts {most:.1e} apart", 1.0 - least);
+}
+
 /// A file of HTSAT_Swin_Transformer, within one of PyTorch Lightning, and the same tower in one of LAION's CLAP.
 #[test]
 fn htsat_is_that_of_its_authors() {

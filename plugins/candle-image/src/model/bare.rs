@@ -22,6 +22,8 @@ pub(super) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
             .map(|(name, model, preprocessing)| (name, boxed(model), preprocessing))
     } else if vb.contains_tensor("feature.0.weight") && vb.contains_tensor("patch_embed.proj.weight") {
         unicom::Unicom::load(vb).map(|(model, preprocessing)| ("unicom", boxed(model), preprocessing))
+    } else if vb.contains_tensor("modality_preprocessors.vision.cls_token") {
+        Err(Failure::Msg("it is ImageBind, which is not supported".into()))
     } else {
         Err(Failure::Msg("it has the tensors of neither".into()))
     };

@@ -1,6 +1,6 @@
 //! The vision tower of CLIP (Radford et al., arXiv 2103.00020), with the names of the `transformers` package.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_kit::checkpoint::within;
 use candle_kit::nn::{LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
@@ -18,13 +18,21 @@ pub(super) struct Clip {
     transformer: Transformer,
     /// The final normalisation, which applies only to the class token.
     post_layernorm: LayerNorm,
+    /// What is compared with texts, if that is asked for.
+    visual_projection: Option<Linear>,
 }
 
 impl Clip {
-    /// Loads the network for pictures of `size`: height and width.
-    pub(super) fn load(config: &Config, size: [usize; 2], vb: VarBuilder<'_>) -> Result<Self> {
-        let vb = within(vb, &["vision_model"], "embeddings.class_embedding");
+    /// Loads the network for pictures of `size`, height and width, with its projection or without.
+    pub(super) fn load(config: &Config, size: [usize; 2], projection: bool, vb: VarBuilder<'_>) -> Result<Self> {
         let width = config.hidden_size;
+        let layer = vb.pp("visual_projection");
+        if projection && !layer.contains_tensor("weight") {
+            bail!("`projection = true`, but it has no `visual_projection.weight`; take the whole CLIP");
+        }
+        let visual_projection =
+            projection.then(|| Linear::load_without_bias(width, config.projection_dim, layer)).transpose()?;
+        let vb = within(vb, &["vision_model"], "embeddings.class_embedding");
         head_width(config.num_attention_heads, width)?;
         let norm = |name: &str| LayerNorm::load(width, config.layer_norm_eps, vb.pp(name));
         let block = |index| block(config, &vb.pp(format!("encoder.layers.{index}")));
@@ -41,6 +49,7 @@ impl Clip {
                 blocks: (0..config.num_hidden_layers).map(block).collect::<Result<_>>()?,
             },
             post_layernorm: norm("post_layernorm")?,
+            visual_projection,
         })
     }
 }
@@ -68,11 +77,14 @@ impl Model for Clip {
     }
 
     fn poolings(&self) -> &'static [Pooling] {
-        &[Pooling::Pooler, Pooling::Cls, Pooling::Mean]
+        match self.visual_projection {
+            Some(_) => &[Pooling::Pooler],
+            None => &[Pooling::Pooler, Pooling::Cls, Pooling::Mean],
+        }
     }
 
     fn width(&self, _: Layer, _: Pooling) -> usize {
-        self.width
+        self.visual_projection.as_ref().map_or(self.width, Linear::outputs)
     }
 
     fn pictures(&self) -> usize {
@@ -83,7 +95,13 @@ impl Model for Clip {
     fn forward(&self, x: &Tensor, layer: Layer, pooling: Pooling) -> Result<Tensor> {
         let states = self.transformer.forward(x, layer)?;
         match pooling {
-            Pooling::Pooler => self.post_layernorm.forward(&states.cls()?)?.to_dtype(DType::F32),
+            Pooling::Pooler => {
+                let pooled = self.post_layernorm.forward(&states.cls()?)?;
+                match &self.visual_projection {
+                    Some(projection) => projection.forward(&pooled)?.to_dtype(DType::F32),
+                    None => pooled.to_dtype(DType::F32),
+                }
+            }
             _ => states.pool(pooling),
         }
     }

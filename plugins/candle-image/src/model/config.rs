@@ -1,8 +1,7 @@
 //! config.json of ViT, and of the vision towers of CLIP and SigLIP.
 
+use candle_kit::nn::Act;
 use serde::{Deserialize, Serialize};
-
-use super::transformer::Act;
 
 /// Each family has its own defaults.
 #[derive(Deserialize, Serialize)]
@@ -15,6 +14,8 @@ pub(super) struct Config {
     pub(super) layer_norm_eps: f64,
     pub(super) image_size: u32,
     pub(super) patch_size: usize,
+    /// CLIP's.
+    pub(super) projection_dim: usize,
     /// ViT's.
     pub(super) pooler_act: String,
     /// SigLIP's.
@@ -32,6 +33,7 @@ impl Config {
             layer_norm_eps,
             image_size: 224,
             patch_size,
+            projection_dim: 512,
             pooler_act: "tanh".into(),
             vision_use_head: true,
         }

@@ -4,14 +4,14 @@
 
 use candle_core::{D, DType, Result, Tensor, bail};
 use candle_kit::checkpoint::within;
-use candle_kit::nn::{LayerNorm, Linear};
+use candle_kit::nn::{Act, LayerNorm, Linear};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 use serde::Deserialize;
 
 use super::Model;
 use super::patches::Patches;
-use super::transformer::{Act, scaled};
+use super::transformer::scaled;
 use crate::channels;
 use crate::depthwise::Depthwise;
 use crate::reach::Padding;

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_kit::checkpoint::within;
-use candle_kit::nn::{LayerNorm, Linear, head_width};
+use candle_kit::nn::{Act, LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Activation, VarBuilder};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use super::Model;
 use super::embeddings::Embeddings;
 use super::patches::Patches;
 use super::positions::Bicubic;
-use super::transformer::{Act, Block, Mlp, Transformer, qkv, scaled};
+use super::transformer::{Block, Mlp, Transformer, qkv, scaled};
 
 /// config.json.
 #[derive(Deserialize)]

@@ -61,13 +61,31 @@ pub(crate) struct Loaded {
     pub(crate) config: Option<PathBuf>,
 }
 
-pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::result::Result<Loaded, Error> {
+/// Where the network's own files are: of a CLIP in the layout of sentence-transformers in a folder inside.
+pub(crate) fn tower(source: Source) -> std::result::Result<Source, Error> {
+    let inner = source.within("0_CLIPModel");
+    let has =
+        |source: &Source| Ok::<_, Error>(source.knows("config.json")? && source.optional("config.json")?.is_some());
+    Ok(if !has(&source)? && has(&inner)? { inner } else { source })
+}
+
+/// Loads the network; `projection` is whether its latents are those that CLIP compares with texts.
+pub(crate) fn load(
+    source: &Source,
+    projection: bool,
+    dtype: DType,
+    device: &Device,
+) -> std::result::Result<Loaded, Error> {
     let (Some(config), Some(path)) = (source.json("config.json")?, source.optional("config.json")?) else {
-        return bare::load(source, dtype, device);
+        candle_kit::refuse_open_clip(source)?;
+        return if projection { Err(unprojected("", source)) } else { bare::load(source, dtype, device) };
     };
     let weights = source.checkpoint()?;
     let vb = checkpoint::load(&weights, dtype, device)?;
     let family = config["model_type"].as_str().unwrap_or("(none)").to_owned();
+    if projection && !family.starts_with("clip") {
+        return Err(unprojected(&family, source));
+    }
     let preprocessing = |usual: Preprocessor| Preprocessor::read(source, usual);
     // What is in a whole CLIP's config.json of its vision tower.
     let vision = || if config["vision_config"].is_object() { &config["vision_config"] } else { &config };
@@ -83,9 +101,14 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
             (vit::ViT::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
         }
         "clip" | "clip_vision_model" => {
-            let config = parse_over(Config::clip(), vision(), &path)?;
+            let mut tower = vision().clone();
+            if config["vision_config"].is_object() {
+                // Of both towers, and beside them.
+                tower["projection_dim"] = config.get("projection_dim").cloned().unwrap_or(512.into());
+            }
+            let config = parse_over(Config::clip(), &tower, &path)?;
             let preprocessing = preprocessing(Preprocessor::cropped(config.image_size, config.image_size, CLIP))?;
-            (clip::Clip::load(&config, preprocessing.size, vb).map(boxed), preprocessing)
+            (clip::Clip::load(&config, preprocessing.size, projection, vb).map(boxed), preprocessing)
         }
         "siglip" | "siglip_vision_model" => {
             let config = parse_over(Config::siglip(), vision(), &path)?;
@@ -110,6 +133,16 @@ pub(crate) fn load(source: &Source, dtype: DType, device: &Device) -> std::resul
     let unfit = |error| format!("{} does not fit {}: {}", weights[0].display(), path.display(), reason(&error));
     let model = loaded.map_err(|error| Error::config(unfit(error)))?;
     Ok(Loaded { architecture: family, model, preprocessing, weights, config: Some(path) })
+}
+
+fn unprojected(family: &str, source: &Source) -> Error {
+    let reason = match family {
+        "siglip" | "siglip_vision_model" => {
+            "SigLIP has none, and needs none: its pooler, the default, is what it compares with texts; remove it".into()
+        }
+        _ => format!("{} has none; only CLIP has one", source.name()),
+    };
+    Error::config(format!("`projection = true`: {reason}")).key("projection")
 }
 
 fn parse<T: DeserializeOwned>(config: &Value, path: &Path) -> std::result::Result<T, Error> {

@@ -4,39 +4,10 @@
 use candle_core::{Result, Tensor};
 use candle_kit::Layer;
 use candle_kit::nn::{LayerNorm, Linear, Packing, attention};
-use candle_nn::{Activation, Module, VarBuilder};
-use serde::{Deserialize, Serialize};
+use candle_nn::{Module, VarBuilder};
 
 use super::embeddings::Embeddings;
 use super::states::States;
-
-/// An activation, by its name in config.json.
-#[derive(Clone, Copy, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Act {
-    Gelu,
-    #[serde(alias = "gelu_new")]
-    GeluPytorchTanh,
-    QuickGelu,
-    Relu,
-    Relu6,
-    #[serde(alias = "swish")]
-    Silu,
-}
-
-impl Act {
-    /// Puts itself behind `layer`.
-    pub(crate) fn after(self, layer: Linear) -> Linear {
-        match self {
-            Self::QuickGelu => layer.then_quick_gelu(),
-            Self::Gelu => layer.then(Activation::Gelu),
-            Self::GeluPytorchTanh => layer.then(Activation::GeluPytorchTanh),
-            Self::Relu => layer.then(Activation::Relu),
-            Self::Relu6 => layer.then(Activation::Relu6),
-            Self::Silu => layer.then(Activation::Silu),
-        }
-    }
-}
 
 /// From pictures to states.
 pub(crate) struct Transformer {

@@ -1,7 +1,7 @@
 //! UNICOM (An et al., arXiv 2304.05884), with the names of its authors' code; a checkpoint is only a state dict.
 
 use candle_core::{DType, Result, Tensor, bail};
-use candle_kit::nn::{LayerNorm, Linear, head_width};
+use candle_kit::nn::{Act, LayerNorm, Linear, head_width};
 use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 
@@ -9,7 +9,7 @@ use super::Model;
 use super::batch_norm::fold;
 use super::embeddings::Embeddings;
 use super::patches::Patches;
-use super::transformer::{Act, Block, Mlp, Transformer};
+use super::transformer::{Block, Mlp, Transformer};
 use crate::preprocessing::{CLIP, Centre, Filter, Preprocessing, Resize};
 
 /// Values of a head, in all published models.

@@ -27,7 +27,7 @@ pub(super) fn family(family: &str) -> Options {
 }
 
 /// The pictures that the expected tensors are of, and the tensors.
-fn expected(folder: &Path) -> (Vec<Vec<u8>>, HashMap<String, Tensor>) {
+pub(super) fn expected(folder: &Path) -> (Vec<Vec<u8>>, HashMap<String, Tensor>) {
     const PICTURES: [&str; 4] = [
         "animals/mammals/bovines/yak.png",
         "vehicles/race/indycar.png",
@@ -53,7 +53,7 @@ fn choice(options: Options, key: &str) -> Options {
 }
 
 /// The pictures as resized and cropped by transformers' processor, normalised here.
-fn seen(tensors: &HashMap<String, Tensor>, input: &Input) -> Vec<Vec<f32>> {
+pub(super) fn seen(tensors: &HashMap<String, Tensor>, input: &Input) -> Vec<Vec<f32>> {
     let rows = tensors["pixels"].flatten_from(1).unwrap().to_vec2::<u8>().unwrap();
     rows.iter().map(|rgb| input.normalised(rgb.as_chunks().0.iter().copied())).collect()
 }

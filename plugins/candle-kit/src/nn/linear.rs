@@ -56,6 +56,11 @@ impl Linear {
         Self::new(&weight, &bias)
     }
 
+    /// Values of its output.
+    pub fn outputs(&self) -> usize {
+        self.bias.elem_count()
+    }
+
     /// Puts `activation` behind the layer.
     pub fn then(self, activation: Activation) -> Self {
         Self { behind: Behind::Activation(activation), ..self }

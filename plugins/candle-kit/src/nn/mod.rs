@@ -4,6 +4,7 @@
 //! at once (rayon), which needs no synchronisation inside a layer and keeps a batch in one core's cache. On any other
 //! device, and for any other type, the same layers run on candle's kernels.
 
+mod act;
 mod attention;
 mod layer_norm;
 mod linear;
@@ -13,6 +14,7 @@ mod rotary;
 mod seen;
 mod simd;
 
+pub use act::Act;
 pub use attention::{Packing, attention, attention_within};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;

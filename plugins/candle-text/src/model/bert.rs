@@ -124,9 +124,9 @@ impl Model for Bert {
         pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &self.seen, pass.packing))
     }
 
-    fn pooler(&self, first: &Tensor) -> Result<Tensor> {
+    fn pooler(&self, states: &Tensor) -> Result<Tensor> {
         match &self.pooler {
-            Some(dense) => dense.forward(first)?.tanh(),
+            Some(dense) => dense.forward(states)?.tanh(),
             None => bail!("the checkpoint has no pooler"),
         }
     }

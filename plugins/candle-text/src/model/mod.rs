@@ -1,6 +1,8 @@
 //! The families of models, chosen by config.json: a family is a file here and an arm of [`load`].
 
 mod bert;
+mod clap;
+mod clip;
 mod distilbert;
 mod jina_bert;
 mod layers;
@@ -10,24 +12,29 @@ mod new;
 mod nomic_bert;
 mod outline;
 mod pass;
+mod pre_norm;
 mod qwen3;
 mod rope;
+mod siglip;
 mod supported;
+mod tower;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_kit::{Source, checkpoint, instead};
 use candle_nn::VarBuilder;
 use fusemix_sdk::Error;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
-pub(crate) use outline::Outline;
+pub(crate) use outline::{Outline, Projection};
 pub(crate) use pass::Pass;
 use supported::Supported;
+use tower::text_config;
 
 /// `model_type`s that [`load`] knows.
-const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, qwen3, new, gte, nomic_bert";
+const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, qwen3, new, gte, nomic_bert, \
+    clip, clip_text_model, siglip, siglip_text_model, siglip2, siglip2_text_model, clap, clap_text_model";
 
 /// A transformer over tokens.
 pub(crate) trait Model: Send + Sync {
@@ -36,9 +43,19 @@ pub(crate) trait Model: Send + Sync {
     /// The states (`tokens x hidden_size`) of the texts whose tokens are `ids` (`tokens`, u32).
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor>;
 
-    /// The model's own pooling of the first state of each text (`texts x hidden_size`, in and out), if it has one.
-    fn pooler(&self, _first: &Tensor) -> Result<Tensor> {
+    /// The place among the tokens of a text of the state that [`Model::pooler`] takes.
+    fn pooled(&self, _ids: &[u32]) -> usize {
+        0
+    }
+
+    /// The model's own pooling of that state of each text (`texts x hidden_size -> texts x pooler_size`), if it has one.
+    fn pooler(&self, _states: &Tensor) -> Result<Tensor> {
         bail!("the model has no pooler")
+    }
+
+    /// The [`Projection::To`] of what it pools, if it has one.
+    fn project(&self, _pooled: &Tensor) -> Result<Tensor> {
+        bail!("the model has no projection")
     }
 }
 
@@ -69,6 +86,18 @@ pub(crate) fn load(
                 .into(),
         )),
         "nomic_bert" => family(&config, nomic_bert::SUPPORTED, vb, nomic_bert::load),
+        "clip" | "clip_text_model" => {
+            let config = text_config(&config, json!(pre_norm::Config::clip()), &["projection_dim"]);
+            family(&config, &[], vb, clip::Clip::load)
+        }
+        "siglip" | "siglip_text_model" | "siglip2" | "siglip2_text_model" => {
+            let config = text_config(&config, json!(pre_norm::Config::siglip()), &[]);
+            family(&config, &[], vb, siglip::Siglip::load)
+        }
+        "clap" | "clap_text_model" => {
+            let config = text_config(&config, clap::usual(), &["projection_dim", "projection_hidden_act"]);
+            family(&config, bert::SUPPORTED, vb, clap::Clap::load)
+        }
         other => Err(Misfit::Config(format!("`model_type` is {other}; {}", instead(other, KNOWN)))),
     };
     loaded.map_err(|misfit| match misfit {

@@ -265,9 +265,9 @@ fn what_is_missing_or_unknown_is_named() {
         ("mamba", "`model_type` is mamba; this plugin supports: bert, roberta"),
         ("dinov2", "`plugin = \"candle-image\"`"),
         ("whisper", "`plugin = \"candle-audio\"`"),
-        ("clip", "`plugin = \"candle-image\"`; the text towers are not"),
+        ("clip_vision_model", "that is a model for pictures; set `plugin = \"candle-image\"`"),
         ("nomic_bert", "there is no `n_embd`: this plugin reads the config.json of the model's authors"),
-        ("siglip_text_model", "the text towers of CLIP and SigLIP are not supported"),
+        ("clap_audio_model", "that is a model for sounds; set `plugin = \"candle-audio\"`"),
     ] {
         let (_folder, options) = copy("bert", &[("config.json", json!({"model_type": model_type}))]);
         assert!(refused(&options).contains(says), "{model_type}: {}", refused(&options));

@@ -12,7 +12,7 @@ use crate::model::{self, Pass};
 
 #[test]
 fn a_batch_has_so_many_tokens_or_one_text() {
-    let text = |length| Ok(Tokens { ids: vec![0; length], truncated: false });
+    let text = |length| Ok(Tokens { ids: vec![0; length], own: 0..length, truncated: false });
     let texts: Vec<_> = (0..32).flat_map(|index| [text(32_768), text(1 + index)]).collect();
     let packs = input::packs(&texts, &Device::Cpu);
     assert_eq!(packs.iter().map(Vec::len).sum::<usize>(), 64);
