@@ -319,7 +319,7 @@ fn in_order(
         Err(reason) => {
             let rows = (0..judged.len()).filter(|row| !is_bare(row));
             // JSON writers that leave out what is 0.
-            let is_first = |row: usize| row == 0 && indices[1..].iter().flatten().is_sorted_by(|a, b| 0 < *a && a < b);
+            let is_first = |row: usize| row == 0 && indices[1..].iter().flatten().is_sorted_by(|a, b| 0 < **a && a < b);
             let index = |row: usize| indices[row].or(is_first(row).then_some(0));
             let rows: Option<Vec<(usize, i64)>> = rows.map(|row| Some((row, index(row)?))).collect();
             let rows = rows.ok_or_else(|| reason.clone())?;
