@@ -93,9 +93,11 @@ fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
 
     let again = place.run("encode --data items.tsv --encoder mock --json");
     assert_eq!((again.code, &again.json()["failed"]), (4, &json!(2)));
-    assert_eq!(place.read("calls").lines().count(), 4);
+    // What is no text is not sent at all.
+    assert_eq!(place.read("calls").lines().count(), 3);
+    place.run("encode --data items.tsv --encoder mock --dry-run").fails(0, "1 unreadable");
     place.run("encode --data items.tsv --encoder mock --retry-failed").fails(4, "2 failed");
-    assert_eq!(place.read("calls").lines().count(), 6);
+    assert_eq!(place.read("calls").lines().count(), 4);
 }
 
 #[test]

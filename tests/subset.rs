@@ -66,7 +66,8 @@ fn the_best_pairs_by_a_score_or_a_run_train_better_than_all() {
         ("quality_by = 'score'\n", "fusion.toml:10: `quality_by` is for `quality = N`"),
         ("quality = 0\nquality_by = 'score'\n", "fusion.toml:10: `quality = 0` of [[pairs]] must be a number of pairs"),
         ("quality = 5\nquality_by = 'scor'\n", "no column `scor`; did you mean `score`?"),
-        ("quality = 5\nquality_run = 'nowhere'\n", "nowhere is no run: there is no such folder"),
+        ("quality = 5\nquality_by = 'a'\n", "fusion.toml:11: scored.tsv: column `a` has no numbers, such as"),
+        ("quality = 5\nquality_run = 'nowhere'\n", "fusion.toml:11: nowhere is no run: there is no such folder"),
         (
             "diversity = 5\ndiversity_by = 'lef'\n",
             "fusion.toml:11: this [[pairs]] has no tower `lef`; did you mean `left`?",

@@ -184,6 +184,9 @@ fn what_is_fitted_to_other_items_is_another_fit() {
     // The same content at another time is the same.
     place.write("train.tsv", table(0, 300));
     assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 4);
+    // So is what was called otherwise.
+    place.write("one.toml", sweep.replace("epochs = 40", "epochs = 1"));
+    assert_eq!(place.json("sweep one.toml --out swept --dry-run")["done"], 2);
     place.write("train.tsv", table(5, 300));
     assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 0);
     place.write("train.tsv", table(0, 300));

@@ -8,7 +8,6 @@ pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod device;
-mod diversity;
 pub mod encode;
 pub mod eval;
 mod file_lock;

@@ -33,15 +33,13 @@ impl Paired {
     /// Some of them, by their places in order.
     pub fn only(self, places: &[usize]) -> Self {
         let keys: Vec<(Key, Key)> = places.iter().map(|at| self.keys[*at]).collect();
-        let mut digest = blake3::Hasher::new();
-        keys.iter().for_each(|(a, b)| _ = digest.update(&a.0).update(&b.0));
         let some = |latents: Box<dyn Latents>| {
             Box::new(Selected::new(Arc::from(latents), places.to_vec())) as Box<dyn Latents>
         };
         Self {
             latents: self.latents.map(some),
             rows: places.iter().map(|at| self.rows[*at]).collect(),
-            digest: digest.finalize().to_hex()[..16].to_owned(),
+            digest: digest_of_pairs(&keys),
             keys,
             ..self
         }
@@ -92,9 +90,17 @@ impl Side {
 /// The digest of items in this order.
 pub fn digest(keys: &[Option<Key>]) -> String {
     let mut digest = blake3::Hasher::new();
-    for key in keys.iter().flatten() {
-        digest.update(&key.0);
+    for key in keys {
+        // A row without an item keeps its place.
+        digest.update(key.as_ref().map_or(&[0], |key| &key.0[..]));
     }
+    digest.finalize().to_hex()[..16].to_owned()
+}
+
+/// The digest of pairs in this order.
+fn digest_of_pairs(keys: &[(Key, Key)]) -> String {
+    let mut digest = blake3::Hasher::new();
+    keys.iter().for_each(|(a, b)| _ = digest.update(&a.0).update(&b.0));
     digest.finalize().to_hex()[..16].to_owned()
 }
 
@@ -103,7 +109,6 @@ pub fn pair(sides: [Side; 2]) -> Paired {
     let all = sides[0].keys.len();
     let (mut latents, mut chosen) = ([0, 0], [Vec::new(), Vec::new()]);
     let (mut keys, mut rows) = (Vec::new(), Vec::new());
-    let mut digest = blake3::Hasher::new();
     for (row, (a, b)) in sides[0].keys.iter().zip(&sides[1].keys).enumerate() {
         let present = [a.is_some(), b.is_some()];
         for side in 0..2 {
@@ -113,7 +118,6 @@ pub fn pair(sides: [Side; 2]) -> Paired {
             latents[side] += usize::from(present[side]);
         }
         if let (Some(a), Some(b)) = (a, b) {
-            digest.update(&a.0).update(&b.0);
             keys.push((*a, *b));
             rows.push(row);
         }
@@ -123,7 +127,7 @@ pub fn pair(sides: [Side; 2]) -> Paired {
     let [of_first, of_second] = chosen;
     let latents: [Box<dyn Latents>; 2] =
         [Box::new(Selected::new(first.into(), of_first)), Box::new(Selected::new(second.into(), of_second))];
-    Paired { latents, keys, rows, dropped, digest: digest.finalize().to_hex()[..16].to_owned() }
+    Paired { latents, digest: digest_of_pairs(&keys), keys, rows, dropped }
 }
 
 #[cfg(test)]

@@ -29,14 +29,14 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def encode(path, column, encoder, plugins="plugins.toml"):
-    """Seconds, the most memory in MiB, and the summary."""
+    """Seconds, those of all cores, the most memory in MiB, and the summary."""
     shutil.rmtree(args.folder / "cache", ignore_errors=True)
     begin = time.time()
     child = subprocess.Popen(["target/release/fusemix", "--plugins", plugins, "--cache", args.folder / "cache", "--json", "encode",
                               "--data", path, "--encoder", encoder, "--column", column], stdout=subprocess.PIPE)
     out = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
-    return time.time() - begin, usage.ru_maxrss / 1024, json.loads(out)
+    return time.time() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, json.loads(out)
 
 
 def add(archive, name, content):
@@ -64,13 +64,14 @@ def small():
     seconds = {name: [] for name in sources}
     for _ in range(args.rounds):
         for name, (path, column) in sources.items():
-            took, memory, summary = encode(path, column, "efficientnet")
+            took, work, memory, summary = encode(path, column, "efficientnet")
             assert summary["encoded"] + summary["duplicates"] == len(content), summary
-            seconds[name].append(took)
-            print(f"{name}: {took:.1f} s, {memory:.0f} MiB")
+            seconds[name].append((took, work))
+            print(f"{name}: {took:.1f} s, {work:.1f} s of a core, {memory:.0f} MiB", flush=True)
     for name in ("tar", "parquet"):
         ratios = np.array(seconds[name]) / np.array(seconds["files"])
-        print(f"{name} / files: {ratios.mean():.3f} ({', '.join(f'{ratio:.3f}' for ratio in ratios)})")
+        print(f"{name} / files: {ratios[:, 0].mean():.3f} in time, {ratios[:, 1].mean():.3f} in work; of each round "
+              + ", ".join(f"{time:.3f} {work:.3f}" for time, work in ratios))
 
 
 def large():
@@ -83,7 +84,7 @@ def large():
         with tarfile.open(args.folder / "large.tar", "w") as archive:
             for number in range(gigabytes):
                 add(archive, f"{number:06}.jpg", words(number))
-        took, memory, summary = encode(args.folder / "large.tar", "jpg", "mock", args.folder / "large.toml")
+        took, _, memory, summary = encode(args.folder / "large.tar", "jpg", "mock", args.folder / "large.toml")
         print(f"tar of {gigabytes / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded")
         os.remove(args.folder / "large.tar")
         writer = pq.ParquetWriter(args.folder / "large.parquet", pa.schema([("image", IMAGE)]), compression="none")
@@ -91,7 +92,7 @@ def large():
             rows = [{"bytes": words(number), "path": f"{number}.jpg"} for number in range(first, min(first + 100, gigabytes))]
             writer.write_table(pa.table({"image": pa.array(rows, IMAGE)}), row_group_size=100)
         writer.close()
-        took, memory, summary = encode(args.folder / "large.parquet", "image", "mock", args.folder / "large.toml")
+        took, _, memory, summary = encode(args.folder / "large.parquet", "image", "mock", args.folder / "large.toml")
         print(f"parquet of {gigabytes / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded")
         os.remove(args.folder / "large.parquet")
 

@@ -108,7 +108,7 @@ pub(super) fn parse(
 
 /// It as TOML, with absolute paths: the file, or a table if rows are chosen.
 pub(super) fn to_toml(source: &Source) -> toml::Value {
-    if source.choice().is_none() {
+    if source.choice().is_none_or(|key| key == "quality_by") {
         return absolute(&source.path);
     }
     let mut table = toml::Table::from_iter([(FILE.to_owned(), absolute(&source.path))]);

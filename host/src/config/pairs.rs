@@ -1,7 +1,7 @@
 //! `[[pairs]]` of a recipe, and `[[unpaired]]`: items of a tower that belong to no pair.
 
 use super::pair_file::{self, CHOICES};
-use super::subset::{SUBSET, Subset};
+use super::subset::{Chosen, SUBSET, Subset, best_to_toml};
 use super::toml_file::{ConfigError, TomlFile, shortest};
 use super::tower::{PAIR_FILES, TowerEntry, TowerSource, WEIGHT};
 use crate::dataset::{Dataset, Source, holds_latents, together};
@@ -130,9 +130,13 @@ impl PairsEntry {
             }
         }
         let towers_of = ends.each_ref().map(|end| end.tower);
-        let subset = Subset::parse(table, towers, towers_of, file.folder());
-        let subset = subset.map_err(|(key, reason)| at(key, reason))?;
-        Ok(Self { train, validation, test, ends, weight, subset })
+        let chosen = Chosen::parse(table, towers, towers_of, file.folder());
+        let Chosen { subset, best } = chosen.map_err(|(key, reason)| at(key, reason))?;
+        if best.is_some() && holds_latents(&train.path) {
+            let path = train.path.display();
+            return Err(at("quality_by", format!("{path} is a file of latents, which has no columns of scores")));
+        }
+        Ok(Self { train: Source { best, ..train }, validation, test, ends, weight, subset })
     }
 
     /// It as TOML, with absolute paths.
@@ -148,6 +152,7 @@ impl PairsEntry {
         }
         table.extend(self.ends.iter().map(|end| end.to_toml(towers)));
         table.extend(self.subset.iter().flat_map(|subset| subset.to_toml(towers)));
+        table.extend(self.train.best.iter().flat_map(best_to_toml));
         table
     }
 }

@@ -174,7 +174,9 @@ impl Config {
             let message = format!("`plugin_folder`: {} does not exist", absent.display());
             tracing::warn!("{}", file.error_at(&["plugin_folder"], message));
         }
-        let encoders = document.encoder.into_iter().map(|(name, table)| encoder(&file, name, table));
+        let encoders = document.encoder.into_iter().map(|(name, table)| {
+            encoder(name.clone(), table).map_err(|(key, message)| file.error_at(&["encoder", &name, &key], message))
+        });
         let encoders: Vec<EncoderEntry> = encoders.collect::<Result<_, _>>()?;
         for EncoderEntry { name, host: HostKeys { plugin, .. }, .. } in &encoders {
             if plugins.iter().any(|entry| entry.name == *plugin) {
@@ -206,14 +208,8 @@ impl Config {
         if let toml::Value::Table(table) = &mut table {
             table.extend(changes.clone());
         }
-        // A mistake in a key of the host's is at that key.
-        let entry = encoder(&self.file, name.clone(), table).map_err(|error| match (error, changes.keys().next()) {
-            (ConfigError::At { message, .. }, Some(first)) => {
-                let key = changes.keys().find(|key| message.contains(&format!("`{key} = "))).unwrap_or(first);
-                derived.file.error_at(&["encoder", base, key], message)
-            }
-            (error, _) => error,
-        })?;
+        let entry = encoder(name.clone(), table)
+            .map_err(|(key, message)| derived.file.error_at(&["encoder", base, &key], message))?;
         self.encoders.push(EncoderEntry { derived: Some(derived.clone()), ..entry });
         Ok(())
     }
@@ -227,8 +223,9 @@ impl Config {
     }
 }
 
-fn encoder(file: &TomlFile, name: String, table: toml::Value) -> Result<EncoderEntry, ConfigError> {
-    let at = |key: &str, message: String| file.error_at(&["encoder", &name, key], message);
+/// An entry, or the key that is wrong with it, and why.
+fn encoder(name: String, table: toml::Value) -> Result<EncoderEntry, (String, String)> {
+    let at = |key: &str, message: String| (key.to_owned(), message);
     let toml::Value::Table(mut options) = table else {
         return Err(at("", format!("`encoder.{name}` must be a table: [encoder.{name}]")));
     };

@@ -26,16 +26,22 @@ pub struct Subset {
 /// What tells which pairs are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChosenBy {
-    /// `quality_by`: the largest numbers of a column.
-    Score(String),
     /// `quality_run`: the largest similarities between a pair's items in the space of a run.
     Run(PathBuf),
     /// `diversity`: the most different items of a tower, by its latents.
     Different(usize),
 }
 
-impl Subset {
-    /// What the keys of a pair set ask for, if there are some; `ends` are its towers.
+/// What the keys of a pair set choose by: the latents of pairs, or a column of the training file.
+#[derive(Default)]
+pub(super) struct Chosen {
+    pub(super) subset: Option<Subset>,
+    /// Rows, and the column with their scores.
+    pub(super) best: Option<(usize, String)>,
+}
+
+impl Chosen {
+    /// That of the keys of a pair set; `ends` are its towers.
     ///
     /// # Errors
     /// The key that is wrong, and why.
@@ -44,7 +50,8 @@ impl Subset {
         towers: &[TowerEntry],
         ends: [usize; 2],
         folder: &Path,
-    ) -> Result<Option<Self>, (&'static str, String)> {
+    ) -> Result<Self, (&'static str, String)> {
+        let by = |pairs, by| Ok(Self { subset: Some(Subset { pairs, by }), best: None });
         let text = |key: &'static str| match table.get(key) {
             None => Ok(None),
             Some(value) => match value.as_str().filter(|text| !text.trim().is_empty()) {
@@ -77,10 +84,8 @@ impl Subset {
                               run whose space compares the items of a pair";
                 Err((QUALITY, reason.to_owned()))
             }
-            (Some(pairs), Some(column), None, ..) => Ok(Some(Self { pairs, by: ChosenBy::Score(column.to_owned()) })),
-            (Some(pairs), None, Some(run), ..) => {
-                Ok(Some(Self { pairs, by: ChosenBy::Run(short_path(&folder.join(run))) }))
-            }
+            (Some(pairs), Some(column), None, ..) => Ok(Self { subset: None, best: Some((pairs, column.to_owned())) }),
+            (Some(pairs), None, Some(run), ..) => by(pairs, ChosenBy::Run(short_path(&folder.join(run)))),
             (None, None, None, Some(pairs), tower) => {
                 let name = |tower: usize| towers[tower].name.as_str();
                 let of = |wanted: &str| ends.into_iter().find(|tower| name(*tower) == wanted);
@@ -91,16 +96,23 @@ impl Subset {
                         (DIVERSITY_BY, format!("this [[pairs]] has no tower `{wanted}`{suggestion}"))
                     })?,
                 };
-                Ok(Some(Self { pairs, by: ChosenBy::Different(tower) }))
+                by(pairs, ChosenBy::Different(tower))
             }
-            (None, None, None, None, None) => Ok(None),
+            (None, None, None, None, None) => Ok(Self::default()),
         }
     }
+}
 
+/// Scores as TOML.
+pub(super) fn best_to_toml((rows, column): &(usize, String)) -> toml::Table {
+    let keys = [(QUALITY, (*rows as i64).into()), (QUALITY_BY, column.clone().into())];
+    keys.into_iter().map(|(key, value): (&str, toml::Value)| (key.to_owned(), value)).collect()
+}
+
+impl Subset {
     /// It as TOML, with an absolute path.
     pub(super) fn to_toml(&self, towers: &[TowerEntry]) -> toml::Table {
         let (count, of, value) = match &self.by {
-            ChosenBy::Score(column) => (QUALITY, QUALITY_BY, column.clone().into()),
             ChosenBy::Run(path) => (QUALITY, QUALITY_RUN, absolute(path)),
             ChosenBy::Different(tower) => (DIVERSITY, DIVERSITY_BY, towers[*tower].name.clone().into()),
         };

@@ -1,4 +1,4 @@
-//! The rows of a table that are meant: of a split, those that a filter keeps, the first ones, or some at random.
+//! The rows of a table that are meant: of a split, those that a filter keeps, the first ones, some at random, or the best.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -10,7 +10,7 @@ use super::error::DataError;
 use super::source::Source;
 use super::table::Table;
 use crate::filter::Filter;
-use crate::wording::suggest;
+use crate::wording::{count, short_path, suggest};
 
 /// The column of splits.
 const SPLIT: &str = "split";
@@ -41,7 +41,39 @@ impl Table {
         if let Some(limit) = source.limit.filter(|limit| *limit < self.rows) {
             self = self.take(&(0..limit).collect::<Vec<_>>());
         }
+        if let Some((most, column)) = &source.best {
+            let rows = self.best(column, *most)?;
+            self = self.take(&rows);
+        }
         Ok(self)
+    }
+
+    /// So many rows with the largest numbers in a column, in file order; of equal ones, the first.
+    fn best(&self, column: &str, most: usize) -> Result<Vec<usize>, DataError> {
+        let column = self.column(column)?;
+        let number = |row: usize| {
+            let cell = std::str::from_utf8(column.cell(row)).ok()?;
+            cell.trim().parse().ok().filter(|number: &f64| number.is_finite())
+        };
+        let mut scores: Vec<(f64, usize)> = (0..self.rows).filter_map(|row| Some((number(row)?, row))).collect();
+        if let Some(row) = (0..self.rows).find(|row| number(*row).is_none()) {
+            let cell = String::from_utf8_lossy(column.cell(row)).into_owned();
+            let (lost, row) = (self.rows - scores.len(), self.number(row));
+            if scores.is_empty() {
+                let reason = format!("column `{}` has no numbers, such as {cell:?} in row {row}", column.name());
+                return Err(DataError::Choice { path: self.path.clone(), key: "quality_by", reason });
+            }
+            tracing::warn!(
+                "{}, column `{}`: {} without a number, the first row {row}, {cell:?}; such pairs are not taken",
+                short_path(&self.path).display(),
+                column.name(),
+                count(lost, "row")
+            );
+        }
+        scores.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut rows: Vec<usize> = scores.into_iter().take(most).map(|(_, row)| row).collect();
+        rows.sort_unstable();
+        Ok(rows)
     }
 
     /// The rows of one split, or of several that `+` joins.

@@ -22,6 +22,8 @@ pub struct Source {
     pub sample: Option<usize>,
     /// The seed of `sample`.
     pub seed: u64,
+    /// So many of those with the largest numbers in a column.
+    pub best: Option<(usize, String)>,
     /// Columns of captions: where one holds lists, or there are several in place of one, each caption has a row.
     pub columns: Vec<Vec<String>>,
 }
@@ -45,6 +47,7 @@ impl Source {
             ("where", self.filter.is_some()),
             ("limit", self.limit.is_some()),
             ("sample", self.sample.is_some()),
+            ("quality_by", self.best.is_some()),
         ];
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
     }

@@ -96,7 +96,10 @@ impl Kernel for Spread {
     fn twin(&self, reads: &[&[f32]], writes: &mut [&mut [f32]]) {
         let ([row, column], [tile]) = slices(reads, writes);
         tile.par_chunks_mut(self.0.columns).zip(row).with_min_len(4).for_each(|(tile, row)| {
-            tile.iter_mut().zip(column).for_each(|(value, column)| *value *= 1.0 / row + 1.0 / column);
+            // Where nothing is in common, nothing is wanted.
+            let share = |sum: f32| if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            let of_row = share(*row);
+            tile.iter_mut().zip(column).for_each(|(value, column)| *value *= of_row + share(*column));
         });
     }
 }

@@ -33,6 +33,11 @@ fn has(j: u32, side: u32, wanted: u32) -> f32 {
     return first + select(0.0, 1.0 - b, of_columns[j * 5u + side + 1u] == wanted);
 }
 
+// The share of each of a sum; where nothing is in common, nothing is wanted.
+fn share(sum: f32) -> f32 {
+    return select(0.0, 1.0 / sum, sum > 0.0);
+}
+
 fn overlap(i: u32, j: u32, side: u32) -> f32 {
     let a = bitcast<f32>(of_rows[i * 5u + 4u]);
     let first = of_rows[i * 5u + side];
@@ -91,7 +96,7 @@ fn spread(
     let i = group.y * groups.x + group.x;
     if i < params.rows {
         for (var j = index; j < params.columns; j += 64u) {
-            overlap_tile[i * params.columns + j] *= 1.0 / row_sums[i] + 1.0 / column_sums[j];
+            overlap_tile[i * params.columns + j] *= share(row_sums[i]) + share(column_sums[j]);
         }
     }
 }

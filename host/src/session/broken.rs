@@ -4,9 +4,10 @@ use fusemix_sdk::ErrorKind;
 use std::collections::BTreeMap;
 
 use super::{Error, Session};
-use crate::config::{ConfigError, Recipe, Sweep, TowerEntry};
+use crate::config::{ChosenBy, ConfigError, Recipe, Sweep, TowerEntry};
 use crate::encode::EncodeError;
 use crate::plugin::EncoderError;
+use crate::run::RunFolder;
 
 /// Encoders that do not work, with the reasons.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +17,7 @@ impl Broken {
     /// Opens the encoders of a recipe. Errors that are the sweep's own mistakes, or a stop, are returned.
     pub(super) fn open(&mut self, session: &Session, sweep: &Sweep, recipe: &Recipe) -> Result<Option<Error>, Error> {
         let mut first = None;
-        for name in recipe.towers.iter().flat_map(TowerEntry::encoders) {
+        for name in &encoders(recipe) {
             // Of a name that plugins.toml does not have, the plan tells where it stands.
             if self.has(name) || session.plugins()?.config.encoder(name).is_err() {
                 continue;
@@ -24,7 +25,7 @@ impl Broken {
             match session.encoder(name) {
                 Ok(_) => {}
                 Err(Error::Encoder(error)) if !is_stop(&error) && !is_of_sweep(&error, sweep) => {
-                    self.0.insert(name.to_owned(), error.to_string());
+                    self.0.insert(name.clone(), error.to_string());
                     first.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
@@ -56,8 +57,22 @@ impl Broken {
 
     /// The reason why a recipe cannot be fitted, if one of its encoders does not work.
     pub(super) fn reason(&self, recipe: &Recipe) -> Option<&String> {
-        recipe.towers.iter().flat_map(TowerEntry::encoders).find_map(|name| self.0.get(name))
+        encoders(recipe).iter().find_map(|name| self.0.get(name))
     }
+}
+
+/// The encoders of a recipe's towers, and of the runs that choose among its pairs.
+fn encoders(recipe: &Recipe) -> Vec<String> {
+    let mut all: Vec<String> = recipe.towers.iter().flat_map(TowerEntry::encoders).map(str::to_owned).collect();
+    for subset in recipe.pairs.iter().filter_map(|entry| entry.subset.as_ref()) {
+        // Of a run that is not there, the plan tells.
+        if let ChosenBy::Run(run) = &subset.by
+            && let Ok((_, info)) = RunFolder::open(run)
+        {
+            all.extend(info.towers.into_iter().flat_map(|tower| tower.encoders).map(|encoder| encoder.name));
+        }
+    }
+    all
 }
 
 fn is_stop(error: &EncoderError) -> bool {
@@ -69,7 +84,10 @@ fn is_of_sweep(error: &EncoderError, sweep: &Sweep) -> bool {
     let path = sweep.file.path();
     match error {
         EncoderError::Config(ConfigError::At { path: at, .. }) => at == path,
-        EncoderError::Open { place, .. } => place.starts_with(&format!("{}:", path.display())),
+        EncoderError::Open { encoder, cause, .. } => {
+            let mut changed = sweep.variations.iter().flat_map(|variation| &variation.encoders);
+            changed.any(|of| of.name == *encoder && cause.key.as_ref().is_some_and(|key| of.changes.contains_key(key)))
+        }
         _ => false,
     }
 }

@@ -125,6 +125,8 @@ struct Shared {
     readers: Mutex<HashMap<String, Arc<Reader>>>,
     /// Files of rows that are in use.
     data: Mutex<HashMap<Source, Weak<Dataset>>>,
+    /// Rows that were chosen among pairs, by what they were chosen from.
+    chosen: Mutex<HashMap<String, Arc<Vec<usize>>>>,
     /// What has been said, and is not said again.
     said: Mutex<HashSet<String>>,
     /// True once latents were encoded and stored.
@@ -151,6 +153,7 @@ impl Session {
             named: Mutex::default(),
             readers: Mutex::default(),
             data: Mutex::default(),
+            chosen: Mutex::default(),
             said: Mutex::default(),
             encoded: AtomicBool::new(false),
         };
@@ -288,6 +291,16 @@ impl Session {
     /// True once it has encoded something and stored it.
     pub fn has_encoded(&self) -> bool {
         self.shared.encoded.load(Ordering::Relaxed)
+    }
+
+    /// The rows that `choose` chooses, once for each thing `of` which that is.
+    fn chosen(&self, of: String, choose: impl FnOnce() -> Result<Vec<usize>, Error>) -> Result<Arc<Vec<usize>>, Error> {
+        if let Some(rows) = locked(&self.shared.chosen).get(&of) {
+            return Ok(rows.clone());
+        }
+        let rows = Arc::new(choose()?);
+        locked(&self.shared.chosen).insert(of, rows.clone());
+        Ok(rows)
     }
 
     /// True if this has not been said yet; from now on, it has.

@@ -107,7 +107,10 @@ impl Session {
             self.see(Event::Ended);
             match found {
                 Ok(found) => probed.push(found),
-                Err(of) => error = Some(broken.note(of)?),
+                Err(of) => {
+                    let of = broken.note(of)?;
+                    error.get_or_insert(of);
+                }
             }
         }
         if let Some(error) = error.filter(|_| probed.is_empty()) {

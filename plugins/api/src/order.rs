@@ -67,11 +67,14 @@ impl Seen {
         self.facts().is_asked = true;
     }
 
-    /// Records the index of a single input, if that was asked for: 0, which may be left out, or 1.
+    /// Records the index of a single input, if that was asked for: 0 or 1. One that is left out says nothing.
     pub(crate) fn learn_single(&self, index: Option<i64>) {
         let mut facts = self.facts();
-        let index = index.unwrap_or(0);
-        if std::mem::take(&mut facts.is_asked) && matches!(facts.first, First::Nothing) && (0..=1).contains(&index) {
+        let is_asked = std::mem::take(&mut facts.is_asked);
+        if let Some(index @ 0..=1) = index
+            && is_asked
+            && matches!(facts.first, First::Nothing)
+        {
             facts.first = First::Always(index);
         }
     }
@@ -251,7 +254,7 @@ mod tests {
             assert_eq!(seen.counting().first, known);
         }
         // A single index says it only where it is asked for.
-        for (index, known) in [(None, Some(0)), (Some(0), Some(0)), (Some(1), Some(1)), (Some(17), None)] {
+        for (index, known) in [(None, None), (Some(0), Some(0)), (Some(1), Some(1)), (Some(17), None)] {
             let seen = Seen::default();
             seen.learn_single(Some(0));
             assert_eq!(seen.counting().first, None);

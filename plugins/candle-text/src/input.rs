@@ -128,9 +128,9 @@ impl Input {
             Some(id) => {
                 Err(ItemError::new(format!("token {id} is outside the model's vocabulary of {}", self.vocab_size)))
             }
-            None if ids == self.bare => {
-                Err(ItemError::new("the tokenizer finds nothing in it, because it knows none of the characters"))
-            }
+            None if ids == self.bare => Err(ItemError::new(
+                "the tokenizer finds nothing in it: it knows none of the characters, or leaves them out",
+            )),
             None => Ok(self.filled(ids, !encoding.get_overflowing().is_empty())),
         }
     }

@@ -8,7 +8,7 @@ mod variants;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use super::method::{FIT, TRAIN};
+use super::method::{FIT, Method, TRAIN};
 use super::recipe::{KEYS, Recipe};
 use super::toml_file::{ConfigError, TomlFile};
 use super::tower::TowerEntry;
@@ -112,12 +112,12 @@ impl Sweep {
             let message = format!("this makes {} fits; a sweep has at most {MOST}", places.len() * seeds.len());
             return Err(file.error_at(&[], message));
         }
-        let has_methods = methods::are_several(wholes.iter().map(|(_, _, whole)| whole));
+        let methods = methods::of(wholes.iter().map(|(_, _, whole)| whole));
         let mut known = HashSet::new();
         let mut variations: Vec<Variation> = Vec::new();
         for (variant, place) in places {
             let (file, name, _) = &wholes[variant];
-            let variation = variation(file, name.as_ref(), &axes, place, has_methods)?;
+            let variation = variation(file, name.as_ref(), &axes, place, &methods)?;
             // What changes an encoder that no tower has changes nothing.
             if known.insert(variation.text.clone()) {
                 variations.push(variation);
@@ -171,17 +171,17 @@ fn variation(
     variant: Option<&String>,
     axes: &[Axis],
     (at, mut document): Place,
-    has_methods: bool,
+    methods: &[Option<Method>],
 ) -> Result<Variation, ConfigError> {
-    if has_methods {
-        keep_own(&mut document);
+    if methods.len() > 1 {
+        keep_own(&mut document, methods);
     }
     let whole = document.clone();
     let encoders = derived(file, &mut document)?;
     // What is said of an encoder, or of a method, that this one does not have is not said of it.
     let is_its = |axis: &Axis| match &axis.keys[..] {
         [key, name, ..] if key == ENCODER => encoders.iter().any(|encoder| encoder.base == *name),
-        [table, ..] if table == TRAIN || table == FIT => !has_methods || axes::at(&whole, &axis.keys).is_some(),
+        [table, ..] if table == TRAIN || table == FIT => methods.len() < 2 || axes::at(&whole, &axis.keys).is_some(),
         _ => true,
     };
     let at: Vec<Option<usize>> = axes.iter().zip(at).map(|(axis, at)| is_its(axis).then_some(at)).collect();

@@ -50,6 +50,12 @@ impl Draw {
         })
     }
 
+    /// Pairs of the step: of rows that are mixed in a ring, each is there twice.
+    pub(super) fn drawn(&self) -> usize {
+        let is_ring = self.pairs.len() > self.rows() && self.pairs[self.rows()] == self.pairs[1 % self.rows()];
+        if is_ring { self.rows() } else { self.pairs.len() }
+    }
+
     /// Rows of the step: the paper's B.
     pub(super) fn rows(&self) -> usize {
         if self.lambdas.is_empty() { self.pairs.len() } else { self.lambdas.len() }

@@ -185,7 +185,7 @@ fn labels(draw: &Draw) -> [Labels; 2] {
         weights => weights.to_vec(),
     });
     // A side has its own label, and is the next one of the row before; one of them has labels of one kind alone.
-    let sums = |other: &[f32]| (0..rows).map(|row| other[row] + 1.0 - other[(row + rows - 1) % rows]).collect();
+    let sums = |other: &[f32]| (0..rows).map(|row| other[row] + (1.0 - other[(row + rows - 1) % rows])).collect();
     let sums = [sums(&weights[1]), sums(&weights[0])];
     let mut both = weights.into_iter().zip(sums).map(|(weights, sums)| Labels { weights, sums });
     [(); 2].map(|()| both.next().expect("there are two"))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::checkpoint::{Checkpoints, Position};
-use super::draws::{self, Deck};
+use super::draws::{self, Deck, Draw};
 use super::error::{OptionError, TrainError};
 use super::feed::Feeds;
 use super::memory::{self, Most, Room};
@@ -285,7 +285,7 @@ impl Trainer {
             }
             let losses = self.losses()?;
             let temperature = self.device.read(self.network.log_tau.values(Version::Trained))?[0].exp();
-            let drawn: usize = plan[from..self.position.at].iter().map(|draw| draw.pairs.len()).sum();
+            let drawn: usize = plan[from..self.position.at].iter().map(Draw::drawn).sum();
             let pairs_per_second = drawn as f64 / start.elapsed().as_secs_f64().max(1e-9);
             (self.position.epoch, self.position.at) = (epoch + 1, 0);
             let steps = self.position.step;

@@ -74,6 +74,9 @@ fn targets_of_rows_and_of_columns_sum_to_one_each() {
         near(&twice, &sums.iter().map(|sum| 2.0 * sum).collect::<Vec<_>>(), 1e-5, "sums");
         let spread = both(&Spread(whole(side, side)), &[&sums, &sums], &[&tile], 1e-5).remove(0);
         assert!((spread.iter().sum::<f32>() / (2 * side) as f32 - 1.0).abs() < 1e-4);
+        let nothing = vec![0.0; side];
+        let none = both(&Spread(whole(side, side)), &[&nothing, &nothing], &[&tile], 0.0).remove(0);
+        assert!(none.iter().all(|target| *target == 0.0));
 
         let (log_tau, cosines) = ([-1.0], random(side * side, 3));
         let symmetric: Vec<f32> =

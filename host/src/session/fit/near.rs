@@ -23,8 +23,18 @@ pub(super) fn warn_of_near(
         }
         let session = towers.session();
         // Files that a session has compared need not be again: a sweep fits to the same ones many times.
-        let of = |table: &Table| format!("{} {} {}", table.path().display(), table.len(), end.column);
-        let is_new = |table: &&Table| session.is_news(format!("near {} {}", of(train), of(table)));
+        let of = |table: &Table| {
+            let mut digest = blake3::Hasher::new();
+            for (row, text) in table.column(&end.column).map(|column| column.texts()).unwrap_or_default() {
+                digest.update(&row.to_le_bytes()).update(text.as_bytes());
+            }
+            digest.finalize()
+        };
+        let of_train = of(train);
+        let is_new = |table: &&Table| {
+            let path = table.path().display();
+            session.is_news(format!("near {of_train} {path} {}", of(table)))
+        };
         let tables = held_out.iter().filter_map(|file| match file {
             Dataset::Table(table) => Some(table),
             Dataset::Precomputed(_) => None,

@@ -15,7 +15,7 @@ use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start
 use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
-use crate::run::{RunFolder, Seen, TowerInfo};
+use crate::run::{RunError, Seen, TowerInfo};
 use crate::space::AdapterKind;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
@@ -47,10 +47,16 @@ impl PairFiles {
         let (train, rows) = open(&entry.train, "train")?;
         let rows = entry.subset.as_ref().map_or(rows, |subset| rows.min(subset.pairs));
         // What tells which pairs are taken must not be missed after all are encoded.
-        match entry.subset.as_ref().map(|subset| &subset.by) {
-            Some(ChosenBy::Score(column)) => drop(train.rows(column)?),
-            Some(ChosenBy::Run(run)) => drop(RunFolder::open(run)?),
-            _ => {}
+        if let Some(ChosenBy::Run(run)) = entry.subset.as_ref().map(|subset| &subset.by) {
+            let keys = ["pairs", &index.to_string(), "quality_run"];
+            let (model, ends) = session.judge(run, recipe, &entry.ends).map_err(|error| match error {
+                Error::Run(error @ (RunError::NoRun { .. } | RunError::NoFolder { .. } | RunError::Gallery { .. })) => {
+                    recipe.file.error_at(&keys, error.to_string()).into()
+                }
+                error @ Error::NoTower { .. } => recipe.file.error_at(&keys, error.to_string()).into(),
+                error => error,
+            })?;
+            ends.iter().try_for_each(|end| model.towers().encoders(end.tower).map(drop))?;
         }
         let other = |source: &Option<Source>, key| {
             Ok::<_, Error>(source.as_ref().map(|source| open(source, key)).transpose()?.map(|(file, _)| file))

@@ -1,44 +1,62 @@
-//! The part of the training pairs that a recipe takes: the best by a score or a run, or the most different.
+//! The part of the training pairs that a recipe takes by their latents: the best by a run, or the most different.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::towers::Towers;
-use crate::config::{ChosenBy, PairEnd, PairsEntry, Recipe, Subset};
+use crate::bytes::Bytes;
+use crate::config::{ChosenBy, PairEnd, PairsEntry, Recipe};
 use crate::dataset::Dataset;
-use crate::device::DeviceChoice;
-use crate::diversity::most_different;
+use crate::device::{DeviceChoice, available_memory};
+use crate::fit::{bytes_of_choice, most_different};
 use crate::latents::{Latents, Selected};
 use crate::pairs::{Paired, pair};
 use crate::session::model::Model;
 use crate::session::{Error, Event, Session};
-use crate::wording::{count, short_path};
 
 impl Towers<'_> {
     /// The pairs of a training file that its entry takes.
     pub(super) fn taken(&self, entry: &PairsEntry, file: &Dataset, paired: Paired) -> Result<Paired, Error> {
-        let Some(Subset { pairs, by }) = &entry.subset else { return Ok(paired) };
-        let rows = match by {
-            ChosenBy::Score(column) => largest(&scores(file, column, &paired.rows)?, *pairs),
-            ChosenBy::Run(run) => {
-                let (model, ends) = self.session().judge(run, self.recipe(), &entry.ends)?;
-                largest(&model.agreement(&ends, file, &paired.rows)?, *pairs)
-            }
-            ChosenBy::Different(tower) => {
-                let side = usize::from(entry.ends[0].tower != *tower);
-                let go_on = |done, total| {
-                    self.session().see(Event::Evaluating { what: "choosing", unit: "pairs", done, total });
-                    !self.session().should_stop()
-                };
-                let found = most_different(&*paired.latents[side], *pairs, 0, &go_on);
-                self.session().see(Event::Ended);
-                found.ok_or(Error::Stopped)?
-            }
+        let Some(subset) = &entry.subset else { return Ok(paired) };
+        let session = self.session();
+        let judge = match &subset.by {
+            ChosenBy::Run(run) => Some(session.judge(run, self.recipe(), &entry.ends)?),
+            ChosenBy::Different(_) => None,
         };
+        // Of the same pairs, encoders and judge, a sweep takes the same ones many times.
+        let mut of = format!("{} {subset:?} {:?}", paired.digest, judge.as_ref().map(|(model, _)| model.info()));
+        for end in &entry.ends {
+            for encoder in self.encoders(end.tower)? {
+                of += &format!(" {:?}", encoder.fingerprint);
+            }
+        }
+        let rows = session.chosen(of, || match (&subset.by, judge) {
+            (ChosenBy::Different(tower), _) => {
+                self.most_different(&*paired.latents[usize::from(entry.ends[0].tower != *tower)], subset.pairs)
+            }
+            (_, Some((model, ends))) => Ok(largest(&model.agreement(&ends, file, &paired.rows)?, subset.pairs)),
+            (ChosenBy::Run(_), None) => unreachable!("a run has been opened"),
+        })?;
         if rows.is_empty() {
             return Err(Error::NoPair { path: file.path().to_owned(), training: true });
         }
         Ok(paired.only(&rows))
+    }
+
+    fn most_different(&self, latents: &dyn Latents, count: usize) -> Result<Vec<usize>, Error> {
+        let (session, rows) = (self.session(), latents.len());
+        let needed = bytes_of_choice(rows, count.min(rows));
+        if let Some(free) = available_memory().filter(|free| *free < needed) {
+            let (needed, free) = (Bytes::rounded(needed), Bytes::rounded(free));
+            return Err(Error::Choice { rows, needed, free });
+        }
+        let go_on = |done, total| {
+            session.see(Event::Evaluating { what: "choosing", unit: "pairs", done, total });
+            !session.should_stop()
+        };
+        let found = most_different(latents, count, 0, &go_on);
+        session.see(Event::Ended);
+        found.ok_or(Error::Stopped)
     }
 }
 
@@ -50,30 +68,6 @@ fn largest(scores: &[Option<f64>], count: usize) -> Vec<usize> {
     let mut rows: Vec<usize> = rows.into_iter().take(count).map(|(_, row)| row).collect();
     rows.sort_unstable();
     rows
-}
-
-/// The numbers of these rows in a column.
-fn scores(file: &Dataset, column: &str, rows: &[usize]) -> Result<Vec<Option<f64>>, Error> {
-    let Dataset::Table(table) = file else {
-        return Err(Error::NoColumn { path: file.path().to_owned(), column: column.to_owned() });
-    };
-    let column = table.column(column)?;
-    let number = |row: usize| {
-        let cell = std::str::from_utf8(column.cell(row)).ok()?;
-        cell.trim().parse().ok().filter(|number: &f64| number.is_finite())
-    };
-    let scores: Vec<Option<f64>> = rows.iter().map(|row| number(*row)).collect();
-    let lost = scores.iter().filter(|score| score.is_none()).count();
-    if let Some(first) = scores.iter().position(Option::is_none) {
-        let (path, row) = (short_path(file.path()), table.number(rows[first]));
-        tracing::warn!(
-            "{}, column `{}`: {} without a number, the first row {row}; such pairs are not taken",
-            path.display(),
-            column.name(),
-            count(lost, "row")
-        );
-    }
-    Ok(scores)
 }
 
 impl Session {

@@ -8,7 +8,7 @@ use super::super::forecast::ColumnForecast;
 use super::super::{Error, Session};
 use crate::config::{ChosenBy, Method, Recipe, Sweep, TowerSource, Variation};
 use crate::dataset::Source;
-use crate::run::RunFolder;
+use crate::run::{RunFolder, RunInfo};
 
 /// A fit of a sweep.
 #[derive(Clone, Debug)]
@@ -44,12 +44,18 @@ const LETTERS: usize = 80;
 /// All fits of a sweep, in order; `of` is a digest of what each variation is fitted to. A closed form does not depend
 /// on the seed, and is fitted once.
 pub(super) fn jobs(sweep: &Sweep, out: &Path, of: &[String]) -> Vec<Job> {
-    let mut jobs = Vec::new();
+    let (mut jobs, runs) = (Vec::new(), out.join("runs"));
+    let entries = fs::read_dir(&runs).into_iter().flatten().flatten();
+    let known: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     for (number, (variation, digest)) in sweep.variations.iter().zip(of).enumerate() {
-        let folder = format!("{}-{}", plain(&variation.name), &digest[..8]);
         let seeds = if is_seeded(&variation.recipe) { &sweep.seeds[..] } else { &sweep.seeds[..1] };
         jobs.extend(seeds.iter().map(|&seed| {
-            let run = out.join("runs").join(format!("{folder}-seed-{seed}"));
+            let what = format!("-{}-seed-{seed}", &digest[..12]);
+            // What another sweep called otherwise is the same fit.
+            let run = match known.iter().find(|name| name.ends_with(&what)) {
+                Some(name) => runs.join(name),
+                None => runs.join(plain(&variation.name) + &what),
+            };
             Job { variation: number, seed, run }
         }));
     }
@@ -82,7 +88,8 @@ pub(super) fn digest(session: &Session, variation: &Variation, columns: &[Column
     });
     for subset in recipe.pairs.iter().filter_map(|entry| entry.subset.as_ref()) {
         if let ChosenBy::Run(run) = &subset.by {
-            digest.update(format!("{:?}", RunFolder::open(run)?.1.adapters).as_bytes());
+            let RunInfo { adapters, towers, .. } = RunFolder::open(run)?.1;
+            digest.update(format!("{adapters:?} {towers:?}").as_bytes());
         }
     }
     let ends = pairs.chain(recipe.unpaired.iter().map(|entry| (&entry.train, &entry.end)));

@@ -88,8 +88,9 @@ impl Session {
             }
             each.push(plan.seconds(&towers)?);
             if let Err(error) = columns.add_recipe(&towers, recipe, sweep.on) {
-                let error = broken.note(error)?.to_string();
-                failing.push(FailingVariation { variation: name.clone(), error });
+                let error = broken.note(error)?;
+                failing.push(FailingVariation { variation: name.clone(), error: error.to_string() });
+                first.get_or_insert(error);
             }
             _earlier = Some(plan);
         }
@@ -219,7 +220,9 @@ impl SweepPlan {
             if in_use.0 != Some(job.variation) {
                 in_use = (Some(job.variation), files(session, recipe));
             }
-            let judged = match broken.reason(recipe) {
+            // What is finished needs nothing but to be judged.
+            let reason = broken.reason(recipe).filter(|_| job.state() != State::Finished);
+            let judged = match reason {
                 Some(reason) => Err(reason.clone()),
                 None => match session.judged(job, recipe, sweep.on, device) {
                     Ok(judged) => Ok(judged),

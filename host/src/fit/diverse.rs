@@ -42,6 +42,12 @@ pub(crate) fn most_different(latents: &dyn Latents, count: usize, seed: u64, go_
     Some(taken)
 }
 
+/// Bytes that the choice takes beside the latents.
+pub(crate) fn bytes(rows: usize, count: usize) -> u64 {
+    let groups = rows.div_ceil(EXACT).max(1) as u64;
+    4 * (rows as u64).div_ceil(groups) * (count as u64).div_ceil(groups)
+}
+
 /// These rows, of length 1.
 fn units(latents: &dyn Latents, rows: &[usize]) -> Vec<f32> {
     let width = latents.width();
