@@ -92,7 +92,8 @@ fn a_plugin_with_which_nothing_works_ends_the_run_and_is_not_sent_everything() {
     let ran = place.run(&format!("{ENCODE} --json"));
     ran.fails(20, ": the server restarts; run this again later");
     let sent = (0..200).filter(|row| tries(&place, &format!("flaky {row}")) > 0).count();
-    assert!(sent <= 4 * 8 + 8, "{sent} of 200");
+    // Four calls wait, and two may be under way.
+    assert!(sent <= 4 * 8 + 2 * 8, "{sent} of 200");
     assert_eq!(ran.json()["encoded"], 0);
     // Nobody is to blame for it the next time.
     place.write("plugins.toml", place.read("plugins.toml").replace("flaky = 1000000", "flaky = 1"));
