@@ -118,6 +118,9 @@ impl<'a> Decoder<'a> {
         if let Some(codec) = container::unknown_codec(bytes) {
             return Err(unsupported(&codec));
         }
+        if container::is_impossible(bytes) {
+            return Err(undecodable("a fragment claims an impossible number of packets"));
+        }
         if bytes.is_empty() || ogg::is_cut(bytes) {
             return Err(cut());
         }

@@ -62,6 +62,11 @@ pub(crate) fn readable(file: &[u8]) -> Cow<'_, [u8]> {
     mp4::with_one_entry(file)
 }
 
+/// True of a file that claims so much that its reader would take long to find out.
+pub(crate) fn is_impossible(file: &[u8]) -> bool {
+    mp4::counts_beyond(file)
+}
+
 /// The track of sound and its codec's parameters, where the reader of packets does not know them.
 pub(crate) fn params(file: &[u8]) -> Option<(u32, AudioCodecParameters)> {
     mp4_codec::params(file)

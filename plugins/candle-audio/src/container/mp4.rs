@@ -235,6 +235,16 @@ pub(crate) fn with_one_entry(file: &[u8]) -> Cow<'_, [u8]> {
     file.into()
 }
 
+/// True of a file with a fragment of more packets than the file has bytes, which its reader would count one by one.
+pub(crate) fn counts_beyond(file: &[u8]) -> bool {
+    let inside = |content, wanted: &'static [u8; 4]| {
+        atoms(content).filter(move |(name, _)| name == wanted).map(|(_, content)| content)
+    };
+    let fragments = movie(file).map(|_| inside(file, b"moof")).into_iter().flatten();
+    let mut runs = fragments.flat_map(|fragment| inside(fragment, b"traf")).flat_map(|track| inside(track, b"trun"));
+    runs.any(|run| array(run, 4).map_or(0, u32::from_be_bytes) as usize > file.len())
+}
+
 /// The stream's header inside a `dfLa` atom, or on its own.
 pub(crate) fn stream_info(cookie: &[u8]) -> Option<&[u8]> {
     const SIZE: usize = 34;

@@ -186,6 +186,15 @@ fn mp4_has_the_samples_of_ffmpeg() {
     }
 }
 
+#[test]
+fn a_fragment_of_more_packets_than_bytes_is_told_at_once() {
+    let mut file = container("fragments_mp3.mp4");
+    let run = file.windows(4).rposition(|name| name == b"trun").unwrap();
+    file[run + 8..run + 12].fill(0xff);
+    let message = samples(&file, 16_000).unwrap_err().message;
+    assert_eq!(message, "cannot decode the sound: a fragment claims an impossible number of packets");
+}
+
 /// Two edits of 0.1 s, 0.15 s apart.
 #[test]
 fn what_is_between_two_edits_is_dropped() {

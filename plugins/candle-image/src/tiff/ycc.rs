@@ -43,7 +43,7 @@ fn own([red, green, blue]: &[f32; 3], range: &[f32; 6]) -> Tables {
         ((at as f32 - black) * most / if span == 0.0 { 1.0 } else { span }) as i32
     };
     let difference = |of: usize, factor: f32, more: f32| {
-        let factor = (factor.abs() * 65536.0 + 0.5) as i32 * if factor < 0.0 { -1 } else { 1 };
+        let factor = (factor.abs().min(2.0) * 65536.0 + 0.5) as i32 * if factor < 0.0 { -1 } else { 1 };
         std::array::from_fn(|at| {
             let value = unit(at, range[of], range[of + 1], 127.0).clamp(-1024, 1024);
             factor.saturating_mul(value).saturating_add(more as i32)
