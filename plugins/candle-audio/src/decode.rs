@@ -69,12 +69,12 @@ impl Source<'_> {
         }
     }
 
-    /// The span that is the sound, at `rate` samples a second.
-    fn span(&self, track: u32, rate: u32) -> Span {
+    /// The spans that are the sound, at `rate` samples a second.
+    fn spans(&self, track: u32, rate: u32) -> Vec<Span> {
         match self {
-            Self::Blocks(_) => Span::default(),
-            Self::Table(table) => table.span(),
-            Self::Reader(_, file) => container::span(file, track, rate),
+            Self::Blocks(_) => vec![Span::default()],
+            Self::Table(table) => vec![table.span()],
+            Self::Reader(_, file) => container::spans(file, track, rate),
         }
     }
 }
@@ -118,10 +118,13 @@ impl<'a> Decoder<'a> {
         if let Some(codec) = container::unknown_codec(bytes) {
             return Err(unsupported(&codec));
         }
+        if container::is_impossible(bytes) {
+            return Err(undecodable("a fragment claims an impossible number of packets"));
+        }
         if bytes.is_empty() || ogg::is_cut(bytes) {
             return Err(cut());
         }
-        let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let source = MediaSourceStream::new(Box::new(Cursor::new(container::readable(bytes))), Default::default());
         let probe = symphonia::default::get_probe();
         let format = probe.probe(&Hint::new(), source, Default::default(), Default::default());
         let format = format.map_err(|error| unopened(error, bytes))?;
@@ -198,7 +201,7 @@ impl<'a> Decoder<'a> {
         match self.rate {
             0 if RATES.contains(&(rate as usize)) => {
                 self.rate = rate;
-                self.trim = Trim::new(self.source.span(self.track, rate));
+                self.trim = Trim::new(self.source.spans(self.track, rate));
             }
             0 => {
                 return Err(ItemError::new(format!(
@@ -236,9 +239,14 @@ impl<'a> Decoder<'a> {
 
 /// The first sound track, and its decoder.
 fn audio<'f>(format: &'f dyn FormatReader, bytes: &[u8]) -> Result<(&'f Track, Box<dyn AudioDecoder>), ItemError> {
-    let track = format.default_track(TrackType::Audio).ok_or_else(|| ItemError::new("no sound in it"))?;
-    let params = track.codec_params.as_ref().and_then(|params| params.audio());
-    let mut params = params.ok_or_else(|| ItemError::new("no sound in it"))?.clone();
+    let (track, params) = match container::params(bytes) {
+        Some((id, params)) => (format.tracks().iter().find(|track| track.id == id), Some(params)),
+        None => {
+            let track = format.default_track(TrackType::Audio);
+            (track, track.and_then(|track| track.codec_params.as_ref()?.audio().cloned()))
+        }
+    };
+    let (Some(track), Some(mut params)) = (track, params) else { return Err(ItemError::new("no sound in it")) };
     if room(&params) > ROOM {
         return Err(undecodable("a packet claims an impossible length"));
     }

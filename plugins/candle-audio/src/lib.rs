@@ -101,7 +101,10 @@ impl Encoder for CandleAudio {
             .patience(candle_kit::PATIENCE)
             .concurrency(2)
             .fingerprint("preprocessing", self.model.preprocessing())
-            .fingerprint("decoding", "without announced delay and padding, Vorbis's once; ADPCM as libsndfile's")
+            .fingerprint(
+                "decoding",
+                "without announced delay and padding, Vorbis's once, nor what edits leave out; ADPCM as libsndfile's",
+            )
             .fingerprint("windows", "mean, weighted by length")
             .fingerprint("layer", self.layer)
             .fingerprint("pooling", self.pooling)

@@ -136,7 +136,7 @@ impl Input {
 impl Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Preprocessing { size: [height, width], filter, mean, deviation, .. } = &self.preprocessing;
-        f.write_str("as Pillow 13 reads it, on its whole canvas, and turns it, on white, ")?;
+        f.write_str("as Pillow 13 reads it, TIFF too, on its whole canvas, and turns it, on white, ")?;
         match self.fit {
             Fit::Crop => write!(f, "{}", self.preprocessing)?,
             Fit::Whole => write!(f, "whole, {filter} to {width}x{height} as Pillow 13 does")?,

@@ -3,7 +3,7 @@
 
 use fusemix_sdk::ItemError;
 use image::{DynamicImage, RgbImage};
-use mozjpeg::{ColorSpace, Decompress, Marker};
+use mozjpeg::{ColorSpace, ColorSpaceExt, Decompress, Marker};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::orientation::Notes;
@@ -25,12 +25,49 @@ pub(crate) fn decode(file: &[u8], max_pixels: u64) -> Result<DynamicImage, ItemE
         }
         Some(_) => {}
     }
-    // What the library cannot go on with is a panic, with its message.
-    catch_unwind(AssertUnwindSafe(|| read(file, max_pixels))).unwrap_or_else(|panic| {
+    caught(|| read(file, max_pixels))
+}
+
+/// What the library cannot go on with is a panic, with its message.
+fn caught<T>(read: impl FnOnce() -> Result<T, ItemError>) -> Result<T, ItemError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref().map_or("its decoder panicked", String::as_str);
         let message = message.trim_start_matches("libjpeg fatal error: ");
         let error = undecodable(message);
         Err(if message.contains("Insufficient memory") { ItemError::transient(error.message) } else { error })
+    })
+}
+
+/// The samples of a file inside another kind of file, which says what they mean.
+pub(crate) struct Stored {
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) samples: Vec<u8>,
+}
+
+/// Samples as they are, but RGB in place of brightness and differences if `ycc`. The end's marker may be missing.
+pub(crate) fn stored(mut file: Vec<u8>, ycc: bool, max_pixels: u64) -> Result<Stored, ItemError> {
+    if scans(&file).is_none() {
+        file.extend([0xff, END_OF_IMAGE]);
+    }
+    match scans(&file) {
+        Some(1..=MOST_SCANS) => {}
+        _ => return Err(undecodable("the file is truncated, or its JPEG data are damaged")),
+    }
+    caught(|| {
+        let decoder = Decompress::new_mem(&file).map_err(undecodable)?;
+        // A strip may be coded with the rows that its last block has beyond it.
+        let pixels = (decoder.width() as u64).saturating_mul(decoder.height() as u64);
+        if pixels > max_pixels.saturating_mul(2).saturating_add(1 << 16) {
+            return Err(undecodable("its JPEG data are larger than its tags say"));
+        }
+        let kind = match decoder.color_space() {
+            ColorSpace::JCS_YCbCr if ycc => ColorSpace::JCS_RGB,
+            kind => kind,
+        };
+        let mut started = decoder.to_colorspace(kind).map_err(undecodable)?;
+        let (width, channels) = (started.width(), started.color_space().num_components());
+        Ok(Stored { width, channels, samples: started.read_scanlines::<u8>().map_err(undecodable)? })
     })
 }
 
@@ -67,7 +104,7 @@ fn notes<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Notes<'a> {
 }
 
 /// The colour of inks in Adobe's inverted form, 255 for none, with Pillow's rounding.
-fn rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
+pub(crate) fn rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     let black = u32::from(black);
     let over = |ink: u8| {
         let product = (255 - u32::from(ink)) * black + 128;

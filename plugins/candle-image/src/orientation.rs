@@ -120,11 +120,6 @@ impl<'a> Directory<'a> {
         None
     }
 
-    /// The place of a tag's value in the file.
-    pub(crate) fn place(&self, wanted: u16) -> Option<usize> {
-        self.value(wanted).map(|(_, value)| value.as_ptr().addr() - self.file.as_ptr().addr())
-    }
-
     /// The first of a tag's values, if it is a whole number of one digit; 0 if not. Bytes and text are none.
     fn number(&self, kind: u16, value: &[u8]) -> u8 {
         let unit = SIZES[usize::from(kind)];

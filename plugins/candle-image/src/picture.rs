@@ -36,8 +36,8 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
         None => return Err(ItemError::new("not a picture: neither PNG, JPEG, WebP, GIF, BMP, TIFF nor SVG")),
     }
     let room = BYTES_BESIDES.saturating_add(max_pixels.saturating_mul(BYTES_A_PIXEL));
-    let special = if format == Some(ImageFormat::Tiff) { tiff::decode(bytes, max_pixels, room)? } else { None };
-    if let Some(mut picture) = special {
+    if format == Some(ImageFormat::Tiff) {
+        let mut picture = tiff::decode(bytes, max_pixels, room)?;
         picture.apply_orientation(Notes::of_tiff(bytes).orientation());
         return Ok(on_white(picture));
     }
@@ -49,7 +49,6 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     check_size(width, height, max_pixels)?;
     let notes = match format {
         Some(ImageFormat::Png) => png::notes(bytes),
-        Some(ImageFormat::Tiff) => Notes::of_tiff(bytes),
         // Of others only WebP has any. What cannot be read says nothing.
         _ => Notes {
             exif: decoder.exif_metadata().ok().flatten().map(Into::into),
@@ -62,8 +61,8 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64, short_side: u32) -> Result<R
     Ok(on_white(to_eight_bits(picture)))
 }
 
-/// The upper 8 of 16 bits, as Pillow reads colours. (In grey pictures, Pillow turns everything above 255 of 65,535
-/// white.)
+/// The upper 8 of 16 bits, as Pillow reads colours. (In grey pictures, of PNG and of TIFF, Pillow turns everything above
+/// 255 of 65,535 white, which leaves nothing to see.)
 fn to_eight_bits(picture: DynamicImage) -> DynamicImage {
     fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
         picture: &ImageBuffer<P, Vec<u16>>,

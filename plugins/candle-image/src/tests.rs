@@ -18,6 +18,7 @@ mod families;
 mod fuzz;
 mod orientation;
 mod preprocessing;
+mod tiffs;
 
 fn assets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/assets")

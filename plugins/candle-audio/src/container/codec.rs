@@ -88,6 +88,26 @@ pub(crate) fn four(code: &[u8; 4]) -> String {
     name.to_owned()
 }
 
+/// The name of the object that an elementary stream of MPEG-4 holds, if it is not decoded.
+pub(crate) fn object(kind: u8) -> Option<String> {
+    let name = match kind {
+        // AAC, the layers of MPEG, and Vorbis.
+        0x40 | 0x66..=0x69 | 0x6b | 0xdd => return None,
+        0xa0 => "EVRC",
+        0xa1 => "SMV",
+        0xa5 => "AC-3",
+        0xa6 => "E-AC-3",
+        0xa7 => "DRA",
+        0xa8 => "G.719",
+        0xa9..=0xac => "DTS",
+        0xad => "Opus",
+        0xae => "AC-4",
+        0xe1 => "QCELP",
+        _ => return Some(format!("MPEG-4's object 0x{kind:02x}")),
+    };
+    Some(name.to_owned())
+}
+
 /// The name of Matroska's identifier of a codec.
 pub(crate) fn matroska(id: &str) -> String {
     let name = match id {

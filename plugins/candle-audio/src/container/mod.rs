@@ -9,6 +9,7 @@ mod codec;
 mod flac;
 mod matroska;
 mod mp4;
+mod mp4_codec;
 pub(crate) mod mpeg;
 pub(crate) mod ogg;
 mod table;
@@ -17,6 +18,7 @@ mod trim;
 mod wave;
 
 use fusemix_sdk::ItemError;
+use std::borrow::Cow;
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
 pub(crate) use blocks::Blocks;
@@ -46,12 +48,28 @@ pub(crate) fn bare(file: &[u8]) -> &[u8] {
 /// The name of the file's codec, if it is one that is not supported.
 pub(crate) fn unknown_codec(file: &[u8]) -> Option<String> {
     let named = ogg::first_packet(file).and_then(codec::ogg).or_else(|| codec::file(file));
-    named.map(str::to_owned).or_else(|| mp4::unknown_codec(file)).or_else(|| matroska::unknown_codec(file))
+    named.map(str::to_owned).or_else(|| mp4_codec::unknown(file)).or_else(|| matroska::unknown_codec(file))
 }
 
-/// The part of the track's samples that the container says are the sound.
-pub(crate) fn span(file: &[u8], track: u32, rate: u32) -> Span {
-    mp4::span(file, track, rate).or_else(|| matroska::span(file, track, rate)).unwrap_or_default()
+/// The parts of the track's samples that the container says are the sound.
+pub(crate) fn spans(file: &[u8], track: u32, rate: u32) -> Vec<Span> {
+    let matroska = || matroska::span(file, track, rate).map(|span| vec![span]);
+    mp4::spans(file, track, rate).or_else(matroska).unwrap_or_else(|| vec![Span::default()])
+}
+
+/// `file` as its reader of packets can take it.
+pub(crate) fn readable(file: &[u8]) -> Cow<'_, [u8]> {
+    mp4::with_one_entry(file)
+}
+
+/// True of a file that claims so much that its reader would take long to find out.
+pub(crate) fn is_impossible(file: &[u8]) -> bool {
+    mp4::counts_beyond(file)
+}
+
+/// The track of sound and its codec's parameters, where the reader of packets does not know them.
+pub(crate) fn params(file: &[u8]) -> Option<(u32, AudioCodecParameters)> {
+    mp4_codec::params(file)
 }
 
 /// Mends what the reader of packets says of a track's codec.
