@@ -97,7 +97,7 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
             CONFIG
         }
-        Error::NoTestInSweep | Error::NoValidation | Error::FewProbed { .. } => CONFIG,
+        Error::NothingToCompare { .. } | Error::NoTestInSweep | Error::NoValidation | Error::FewProbed { .. } => CONFIG,
         Error::FewClasses { .. } | Error::SameClass { .. } | Error::NamedClasses { .. } | Error::NoClass { .. } => {
             CONFIG
         }

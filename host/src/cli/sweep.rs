@@ -115,7 +115,9 @@ fn words(table: &SweepTable) -> String {
         );
     }
     let pairs = table.pairs.map_or("their pairs, which differ".to_owned(), |pairs| count(pairs, "pair"));
-    _ = write!(words, "on {pairs} ({}); the baseline is {}", table.on, table.baseline);
+    let is_lost = table.rows.iter().any(|row| row.name == table.baseline && row.recall.is_none());
+    let lost = if is_lost { ", which failed, so that nothing is compared with it" } else { "" };
+    _ = write!(words, "on {pairs} ({}); the baseline is {}{lost}", table.on, table.baseline);
     for row in table.rows.iter().filter(|row| row.error.is_some()) {
         _ = write!(words, "\n{}: {}", row.name, row.error.as_deref().unwrap_or_default());
     }

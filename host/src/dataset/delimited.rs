@@ -99,6 +99,9 @@ fn doubts(names: &[String], [usual, dialect]: [Dialect; 2]) -> Vec<String> {
             doubts.push(format!("two columns are called `{name}`; neither can be used before one is renamed"));
         }
     }
+    if names.iter().any(|name| name.contains('\u{fffd}')) {
+        doubts.push("the header is not UTF-8: save the file as UTF-8".to_owned());
+    }
     if names.iter().any(|name| is_item(name)) {
         doubts.push(
             "the first line seems to be a row and not a header, so that row is not used and columns are called by its \

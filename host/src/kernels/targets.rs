@@ -79,6 +79,9 @@ impl Kernel for RowTotals {
     }
 }
 
+/// A sum of overlaps that is none: of what is below it, f32 has no reciprocal.
+const NOTHING: f32 = 1e-30;
+
 /// Turns overlaps into targets of a row and of a column: reads the sums `row (rows)`, `column (columns)`; changes
 /// `tile (rows x columns)`.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +100,7 @@ impl Kernel for Spread {
         let ([row, column], [tile]) = slices(reads, writes);
         tile.par_chunks_mut(self.0.columns).zip(row).with_min_len(4).for_each(|(tile, row)| {
             // Where nothing is in common, nothing is wanted.
-            let share = |sum: f32| if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            let share = |sum: f32| if sum > NOTHING { 1.0 / sum } else { 0.0 };
             let of_row = share(*row);
             tile.iter_mut().zip(column).for_each(|(value, column)| *value *= of_row + share(*column));
         });

@@ -35,7 +35,7 @@ fn has(j: u32, side: u32, wanted: u32) -> f32 {
 
 // The share of each of a sum; where nothing is in common, nothing is wanted.
 fn share(sum: f32) -> f32 {
-    return select(0.0, 1.0 / sum, sum > 0.0);
+    return select(0.0, 1.0 / sum, sum > 1.0e-30);
 }
 
 fn overlap(i: u32, j: u32, side: u32) -> f32 {

@@ -136,6 +136,12 @@ pub enum Error {
     NoTruth { path: PathBuf },
     #[error("nothing that stands for class `{class}` has a latent: {reason}")]
     EmptyClass { class: String, reason: String },
+    #[error(
+        "{}: no column of items or of captions was recognised, so nothing can be compared; name it with --column or \
+         --captions",
+        path.display()
+    )]
+    NothingToCompare { path: PathBuf },
     #[error("which tower? Name it with {option}; there are: {towers}")]
     WhichTower { option: &'static str, towers: String },
     #[error("the recipe names no `test` file; pass --data FILE")]

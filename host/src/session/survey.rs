@@ -136,6 +136,9 @@ impl Session {
     /// Surveys a table, without an encoder.
     pub fn survey(&self, source: &Source, options: &SurveyOptions) -> Result<Survey, Error> {
         let opened = Opened::new(source, options)?;
+        if options.against.is_some() && opened.items.is_none() && opened.captions.is_none() {
+            return Err(Error::NothingToCompare { path: opened.table.path().to_owned() });
+        }
         let read = options.read || options.against.is_some();
         let contents = self.contents(&opened, read)?;
         let table = &opened.table;

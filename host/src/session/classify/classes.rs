@@ -1,6 +1,7 @@
 //! The classes of a classification, and the items that stand for each: names in sentences, or files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Column, DataError, Item, Table, read_table};
@@ -72,7 +73,12 @@ fn listed(path: &Path) -> Result<Vec<(Option<String>, String)>, Error> {
 
 fn read(path: &Path) -> Result<String, Error> {
     let text = regular::read_text(path, regular::BY_HAND);
-    let text = text.map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
+    let text = text.map_err(|cause| match cause.kind() {
+        ErrorKind::InvalidData => {
+            DataError::Format { path: path.to_owned(), reason: format!("{cause}; save the file as UTF-8") }
+        }
+        _ => DataError::Read { path: path.to_owned(), cause },
+    })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
@@ -203,9 +209,9 @@ pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) 
                 path: column.source().to_owned(),
                 row: column.number(row),
                 class: cell.to_owned(),
-                suggestion: match number {
-                    Some(_) => counted_from(labels),
-                    None => suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
+                suggestion: match !are_numbers && cell.parse::<f64>().is_ok() {
+                    true => counted_from(labels),
+                    false => suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
                 },
                 labels: labels.to_owned(),
             }),

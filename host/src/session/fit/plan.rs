@@ -17,6 +17,7 @@ use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
 use crate::run::{RunError, Seen, TowerInfo};
 use crate::space::AdapterKind;
+use crate::wording::count;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
@@ -45,7 +46,21 @@ impl PairFiles {
             Ok::<_, Error>((file, rows))
         };
         let (train, rows) = open(&entry.train, "train")?;
-        let rows = entry.subset.as_ref().map_or(rows, |subset| rows.min(subset.pairs));
+        let taken = entry.subset.as_ref().map(|subset| subset.pairs);
+        let best = entry.train.best.as_ref().map(|(most, _)| *most);
+        let part = match entry.subset.as_ref().map(|subset| &subset.by) {
+            Some(ChosenBy::Different(_)) => "diversity",
+            _ => "quality",
+        };
+        for (key, wanted) in [("sample", entry.train.sample), ("quality", best), (part, taken)] {
+            let Some(wanted) = wanted.filter(|wanted| *wanted > rows) else { continue };
+            let (path, has) = (entry.train.path.display(), count(rows, "row"));
+            let line = format!("{path}: `{key}` asks for {wanted}, and there are {has}, which are all taken");
+            if session.is_news(line.clone()) {
+                tracing::warn!("{line}");
+            }
+        }
+        let rows = taken.map_or(rows, |taken| rows.min(taken));
         // What tells which pairs are taken must not be missed after all are encoded.
         if let Some(ChosenBy::Run(run)) = entry.subset.as_ref().map(|subset| &subset.by) {
             let keys = ["pairs", &index.to_string(), "quality_run"];

@@ -9,6 +9,7 @@ use super::*;
 use crate::bytes::Bytes;
 use crate::device::Slice;
 use crate::device::{Cpu, Wgpu, tests::wgpu};
+use crate::fit::fusemix::Augment;
 use crate::fit::fusemix::draws::Draw;
 use crate::latents::Latents;
 use crate::nn::AdapterKind;
@@ -344,6 +345,21 @@ fn training_stops_when_its_observer_says_so() {
     let mut watch = Watch { stop_at: 4, ..Watch::new() };
     assert_eq!(trainer.run(&mut watch, None).unwrap(), Outcome::Stopped(4));
     assert_eq!(watch.losses.len(), 4);
+}
+
+#[test]
+fn weights_near_the_ends_leave_virtual_labels_finite() {
+    for (alpha, end) in [(0.001, 0.001), (0.05, 0.05), (0.3, 0.3), (1.0, 0.0)] {
+        let options = TrainOptions {
+            augment: Some(Augment::IMix),
+            mixup_alpha: Some(alpha),
+            mixup_alpha_end: Some(end),
+            epochs: Some(40),
+            ..options()
+        };
+        let losses = losses(trainer(Arc::new(Cpu::default()), &options, 1));
+        assert!(losses.len() == 80 && losses.iter().all(|loss| loss.is_finite()), "{alpha}");
+    }
 }
 
 #[test]
