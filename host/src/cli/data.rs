@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// The column with the captions [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     captions: Option<String>,
-    /// Read all items, to find those that cannot be read, and those of the same content
+    /// Read the bytes of all items, to find those that cannot be read, and those of the same content
     #[arg(long)]
     read: bool,
     /// Another file, to name what both have in common: items by content, and captions that are the same or nearly so

@@ -64,10 +64,11 @@ pub(super) fn columns(cli: &Cli, columns: &[ColumnForecast], queries: Option<(us
         return Ok(0);
     }
     for ColumnForecast { file, column, encoder, forecast, .. } in columns {
-        let Forecast { rows, cached, items, requests, cost, .. } = forecast;
+        let Forecast { rows, cached, unreadable, items, requests, cost, .. } = forecast;
+        let unreadable = if *unreadable > 0 { format!(", {unreadable} unreadable") } else { String::new() };
         let cost = cost.map_or(String::new(), |cost| format!(", cost about {}", money(cost)));
         say!(
-            "{}, column `{column}`: {encoder}: {}, {cached} cached, {} to send in {}{cost}",
+            "{}, column `{column}`: {encoder}: {}, {cached} cached{unreadable}, {} to send in {}{cost}",
             short_path(file).display(),
             count(*rows, "row"),
             count(*items, "item"),

@@ -65,7 +65,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     Page::create(&page)?.write(&of_sweep(&table)?)?;
     match cli.json {
         true => print::json(&json!(table)),
-        false => say!("{}\n{}", words(&table), page.display()),
+        false => say!("{}\nthe page: {}", words(&table), page.display()),
     }
     Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
 }
@@ -78,12 +78,23 @@ fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, failing, .. }: &Sweep
     match seconds {
         Some(seconds) if *seconds >= 1.0 => {
             let time = HumanDuration(Duration::from_secs_f64(seconds.min(1e9)));
-            _ = write!(line, "; the others take about {time} on two cores");
+            let which = if *done > 0 { "the others" } else { "they" };
+            _ = write!(line, "; {which} take about {time} on two cores");
         }
         _ => {}
     }
-    for FailingVariation { variation, error } in failing {
-        _ = write!(line, "\ncannot be fitted: {variation}: {error}");
+    // A reason is said once, with the first that it is of.
+    let mut said: Vec<&str> = Vec::new();
+    for FailingVariation { variation, error } in failing.iter() {
+        if said.contains(&error.as_str()) {
+            continue;
+        }
+        said.push(error);
+        let others = match failing.iter().filter(|other| other.error == *error).count() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        _ = write!(line, "\ncannot be fitted: {variation}{others}: {error}");
     }
     line
 }

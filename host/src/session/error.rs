@@ -110,6 +110,8 @@ pub enum Error {
     #[error("{} holds an unfinished training, and this recipe has `method = \"{method}\"`: resume it with its own \
              recipe, or replace it with --overwrite", path.display())]
     OtherMethod { path: PathBuf, method: &'static str },
+    #[error("{} holds a run; name another folder for the sweep with --out", path.display())]
+    SweepIntoRun { path: PathBuf },
     #[error("{} is the run itself; give another folder with --out", path.display())]
     SameRun { path: PathBuf },
     #[error("{}: --folds {folds} needs at least {folds} items of each tower, and one has {items}", path.display())]

@@ -20,7 +20,7 @@ use crate::device::DeviceChoice;
 use crate::encode::Wanted;
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::{CheckpointError, TrainError};
-use crate::run::RunError;
+use crate::run::{RunError, RunFolder};
 use crate::whole_file;
 
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
@@ -62,6 +62,9 @@ impl Session {
     pub fn plan_sweep(&self, sweep: &Sweep, out: &Path) -> Result<SweepPlan, Error> {
         if out.is_file() {
             return Err(RunError::NoFolder { path: out.to_owned(), made: true }.into());
+        }
+        if RunFolder::is_in(out) {
+            return Err(Error::SweepIntoRun { path: out.to_owned() });
         }
         let session = self.deriving(sweep);
         session.check_derived(sweep)?;
@@ -216,12 +219,14 @@ impl SweepPlan {
         let mut in_use: (Option<usize>, Vec<Arc<Dataset>>) = (None, Vec::new());
         for (done, job) in self.jobs.iter().enumerate() {
             let Variation { name, recipe, .. } = &sweep.variations[job.variation];
-            session.see(Event::Sweeping { done, total, variation: name, seed: job.seed });
             if in_use.0 != Some(job.variation) {
                 in_use = (Some(job.variation), files(session, recipe));
             }
             // What is finished needs nothing but to be judged.
             let reason = broken.reason(recipe).filter(|_| job.state() != State::Finished);
+            if reason.is_none() && job.state() != State::Finished {
+                session.see(Event::Sweeping { done, total, variation: name, seed: job.seed });
+            }
             let judged = match reason {
                 Some(reason) => Err(reason.clone()),
                 None => match session.judged(job, recipe, sweep.on, device) {
