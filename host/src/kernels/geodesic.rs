@@ -28,6 +28,7 @@ fn shader(entry: &'static str, (rows, columns): (usize, usize), workgroups: [u32
 /// The angle of a cosine, as the shader has it.
 fn angle(cosine: f32) -> f32 {
     /// Abramowitz and Stegun, 4.4.46.
+    #[allow(clippy::excessive_precision, clippy::approx_constant, reason = "they are as published")]
     const FACTORS: [f32; 8] = [
         -0.001_262_491_1,
         0.006_670_090_1,
@@ -45,6 +46,8 @@ fn angle(cosine: f32) -> f32 {
 
 /// The sine of an angle between -pi/2 and pi/2, as the shader has it.
 fn sine(u: f32) -> f32 {
+    /// Of 1 / 11!, 1 / 9!, and so on.
+    #[allow(clippy::excessive_precision, reason = "they are as in the shader")]
     const FACTORS: [f32; 5] = [-2.505_210_8e-8, 2.755_731_9e-6, -1.984_127e-4, 8.333_333_3e-3, -1.666_666_7e-1];
     let s = u * u;
     u + u * s * FACTORS.into_iter().fold(0.0, |sum, factor| sum * s + factor)

@@ -87,6 +87,11 @@ const BASELINE: &str = "baseline";
 const ON: &str = "on";
 const ENCODER: &str = "encoder";
 
+/// A recipe whose values may be lists: its file, the name of its `[[variant]]`, and its document.
+type Whole = (TomlFile, Option<String>, toml::Value);
+/// The number of a recipe with lists, and a recipe of those that come of it.
+type Placed = (usize, Place);
+
 impl Sweep {
     /// Reads `path`, and checks each recipe as far as that needs no data or encoders.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
@@ -140,7 +145,7 @@ fn check_keys(file: &TomlFile, document: &toml::Table) -> Result<(), ConfigError
 }
 
 /// The keys that any of the variants varies, and the place of each recipe on them, with the number of its variant.
-fn places(wholes: &[(TomlFile, Option<String>, toml::Value)]) -> Result<(Vec<Axis>, Vec<(usize, Place)>), ConfigError> {
+fn places(wholes: &[Whole]) -> Result<(Vec<Axis>, Vec<Placed>), ConfigError> {
     // All variants have the same axes: one that sets a key for itself has a single value there.
     let mut keys: Vec<Vec<String>> = Vec::new();
     for (_, _, whole) in wholes {
@@ -199,11 +204,7 @@ fn variation(
 }
 
 /// Refuses a change of an encoder that no tower has.
-fn check_changed(
-    file: &TomlFile,
-    wholes: &[(TomlFile, Option<String>, toml::Value)],
-    variations: &[Variation],
-) -> Result<(), ConfigError> {
+fn check_changed(file: &TomlFile, wholes: &[Whole], variations: &[Variation]) -> Result<(), ConfigError> {
     let bases: Vec<&String> = variations.iter().flat_map(|variation| &variation.encoders).map(|of| &of.base).collect();
     let tables = wholes.iter().filter_map(|(own, _, whole)| Some((own, whole.get(ENCODER)?.as_table()?)));
     let mut names = tables.flat_map(|(own, table)| table.keys().map(move |name| (own, name)));

@@ -236,7 +236,7 @@ impl SweepPlan {
                 },
             };
             if let Err(reason) = &judged
-                && !broken.reason(recipe).is_some_and(|known| known == reason)
+                && broken.reason(recipe).is_none_or(|known| known != reason)
             {
                 tracing::warn!("{name}, seed {}: {reason}", job.seed);
             }

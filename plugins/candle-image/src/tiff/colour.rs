@@ -45,8 +45,11 @@ pub(super) fn picture(header: &Header<'_>, mut values: Vec<u8>) -> Result<Dynami
     picture.ok_or_else(|| damaged("it has too few pixels"))
 }
 
+/// The colour of a pixel's samples.
+type Colour<'h> = Box<dyn Fn(&[u8]) -> [u8; 3] + 'h>;
+
 /// The map from a pixel's samples to red, green and blue.
-fn colour<'h>(header: &'h Header<'_>) -> Box<dyn Fn(&[u8]) -> [u8; 3] + 'h> {
+fn colour<'h>(header: &'h Header<'_>) -> Colour<'h> {
     match header.colours {
         // Of 16 bits the upper 8.
         Colours::Palette => Box::new(|pixel| {
