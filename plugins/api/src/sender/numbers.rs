@@ -152,7 +152,9 @@ fn difference(width: usize, values: Option<&[f32]>, numbers: &[f32]) -> Option<S
     let pairs = || values.into_iter().flatten().zip(numbers).filter(|(a, b)| a.is_finite() && b.is_finite());
     let sum = |of: fn(f64, f64) -> f64| pairs().map(|(a, b)| of((*a).into(), (*b).into())).sum::<f64>();
     let cosine = sum(|a, b| a * b) / (sum(|a, _| a * a) * sum(|_, b| b * b)).sqrt();
-    (pairs().next().is_some() && !(cosine >= SAME)).then(|| {
+    // Of zeros there is none.
+    let is_same = cosine.is_finite() && cosine >= SAME;
+    (pairs().next().is_some() && !is_same).then(|| {
         format!(
             "the {width} values of a vector in base64, read as little-endian f32, are others than those of the same item \
              in numbers (cosine {cosine:.3})"
