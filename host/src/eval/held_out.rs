@@ -78,7 +78,7 @@ impl HeldOut {
         Ok(self.rankings_of(space, embeddings, 1, &stop.go_on()))
     }
 
-    /// Those by embeddings of either side, `items x width`, within each of `folds` parts (see [`within_folds`]); none
+    /// Those by embeddings of either side, `items x width`, within each of `folds` parts; none
     /// if it is not to go on.
     pub fn rankings_of(
         &self,
