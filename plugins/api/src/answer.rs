@@ -260,7 +260,7 @@ impl Answer {
 
     /// True if it could be used, were it known where the server counts from.
     pub(crate) fn wants_first(&self, inputs: usize) -> bool {
-        let is_in_order = self.indices.len() == inputs && order::are_in_place(&self.indices);
+        let is_in_order = self.indices.len() == inputs && order::are_in_place(&self.indices, 0);
         !is_in_order && order::want_first(&self.indices_of_vectors(), inputs)
     }
 
@@ -306,13 +306,22 @@ fn in_order(
     }
     // What is no vector and has no index stands for one of the inputs that have none.
     let is_bare = |row: &usize| indices[*row].is_none() && judged[*row].is_err();
-    let are_bare = (0..judged.len()).any(|row| is_bare(&row)) && !order::are_in_place(indices);
-    let places: Vec<(usize, usize)> = match if is_whole { order::places(indices) } else { Err(wrong) } {
-        Ok(places) if !are_bare || indices.iter().all(Option::is_none) => places.into_iter().enumerate().collect(),
-        other => {
-            let reason = other.err().unwrap_or_else(|| "it is not certain which input has no vector".to_owned());
+    let places = match is_whole {
+        true if order::are_in_place(indices, known.first.unwrap_or(0)) => Ok((0..inputs).collect()),
+        true if indices.iter().any(Option::is_some) && (0..inputs).any(|row| is_bare(&row)) => {
+            Err("it is not certain which input has no vector".to_owned())
+        }
+        true => order::places(indices),
+        false => Err(wrong),
+    };
+    let places: Vec<(usize, usize)> = match places {
+        Ok(places) => places.into_iter().enumerate().collect(),
+        Err(reason) => {
             let rows = (0..judged.len()).filter(|row| !is_bare(row));
-            let rows: Option<Vec<(usize, i64)>> = rows.map(|row| Some((row, indices[row]?))).collect();
+            // JSON writers that leave out what is 0.
+            let is_first = |row: usize| row == 0 && indices[1..].iter().flatten().is_sorted_by(|a, b| 0 < **a && a < b);
+            let index = |row: usize| indices[row].or(is_first(row).then_some(0));
+            let rows: Option<Vec<(usize, i64)>> = rows.map(|row| Some((row, index(row)?))).collect();
             let rows = rows.ok_or_else(|| reason.clone())?;
             let numbers: Vec<i64> = rows.iter().map(|(_, index)| *index).collect();
             let places = order::places_of_some(&numbers, inputs, known).ok_or(reason)?;

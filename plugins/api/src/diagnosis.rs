@@ -138,7 +138,7 @@ mod tests {
         let [base64, float] = ["base64", "float"].map(|word| json!({"input": ["a"], "encoding_format": word}));
         let unsaid = json!({"input": ["a"]});
         assert_eq!(bodies(&base64), [float.clone(), unsaid.clone()]);
-        assert_eq!(bodies(&float), [unsaid.clone()]);
+        assert_eq!(bodies(&float), vec![unsaid.clone()]);
         assert_eq!(bodies(&unsaid), [float]);
         assert_eq!(as_numbers(&unsaid, &[("dimensions", "dimensions")]), Vec::<Value>::new());
     }

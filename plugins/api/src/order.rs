@@ -97,9 +97,9 @@ pub(crate) fn first(indices: &[Option<i64>]) -> Option<i64> {
     is_complete.then_some(*least)
 }
 
-/// True if each index is that of its place, counted from 0.
-pub(crate) fn are_in_place(indices: &[Option<i64>]) -> bool {
-    indices.iter().zip(0..).all(|(index, place)| index.is_none_or(|index| index == place))
+/// True if each index is that of its place, counted from `first`.
+pub(crate) fn are_in_place(indices: &[Option<i64>], first: i64) -> bool {
+    indices.iter().zip(first..).all(|(index, place)| index.is_none_or(|index| index == place))
 }
 
 /// The place of each of as many vectors as there are inputs: a permutation.
@@ -113,7 +113,7 @@ pub(crate) fn places(indices: &[Option<i64>]) -> Result<Vec<usize>, String> {
         return as_they_come();
     }
     // JSON writers that leave out what is 0.
-    if are_in_place(indices) {
+    if are_in_place(indices, 0) {
         return as_they_come();
     }
     // Some count from 1, and some on from request to request.

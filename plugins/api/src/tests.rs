@@ -190,6 +190,9 @@ fn what_is_said_of_one_item_costs_the_others_nothing() {
     {
         assert_eq!(judge(provider, body, 2, None), [good.clone(), good.clone()], "{body}");
     }
+    // 0 is left out, and 1 too, but for another reason.
+    let body = format!(r#"{{"data": [{{"embedding": [1, 2]}},{two},{}]}}"#, row(3));
+    assert_eq!(judge("openai", &body, 4, None), [good.clone(), Err("is missing".into()), good.clone(), good.clone()]);
     // What is left out is known by the indices of the others.
     let body = format!(r#"{{"data": [{two}, {zero}], "errors": ["1 is too long"]}}"#);
     let missing = Err("is missing; the server says: 1 is too long".to_owned());

@@ -18,6 +18,8 @@ use crate::vector::{Judged, Vector};
 
 /// The tries of the question; only no answer is tried again.
 const TRIES: u32 = 3;
+/// The reason where it is answered otherwise.
+const IN_VAIN: &str = "no numbers come when asked for";
 /// The least cosine of a vector with itself in numbers, which may be rounded.
 const SAME: f64 = 0.99;
 
@@ -52,7 +54,7 @@ impl Sender {
         values: Option<&[f32]>,
         job: &mut Job<'_, '_>,
     ) -> Result<(), Failure> {
-        let (fault, key) = match self.numbers(input, job) {
+        let (fault, key, advice) = match self.numbers(input, job) {
             Ok(numbers) => match difference(width, values, &numbers) {
                 None => {
                     tracing::warn!(
@@ -61,7 +63,7 @@ impl Sender {
                     );
                     return Ok(());
                 }
-                Some(other) => (other, "encoding"),
+                Some(other) => (other, "encoding", self.advice()),
             },
             Err(reason) => (
                 format!(
@@ -69,9 +71,10 @@ impl Sender {
                      `dimensions = {width}` in plugins.toml says so"
                 ),
                 "dimensions",
+                if reason == IN_VAIN { "otherwise the server must send numbers" } else { self.advice() },
             ),
         };
-        Err(Failure::Key(key, format!("{fault}; {}", self.advice())))
+        Err(Failure::Key(key, format!("{fault}; {advice}")))
     }
 
     /// What to try where base64 cannot be read.
@@ -113,7 +116,7 @@ impl Sender {
                     job.sink.used("items", 1.0);
                     let vector = answer.vectors.first().filter(|vector| vector.packed().is_none());
                     let numbers = vector.and_then(Vector::numbers).filter(|numbers| !numbers.is_empty());
-                    return numbers.map(<[f32]>::to_vec).ok_or_else(|| "no numbers come when asked for".to_owned());
+                    return numbers.map(<[f32]>::to_vec).ok_or_else(|| IN_VAIN.to_owned());
                 }
                 Err(Failure::Later { after, reason } | Failure::Again { after, reason }) => {
                     self.pace.pause(after.unwrap_or_default().max(self.pause(number)), "before numbers are asked for");
@@ -149,7 +152,7 @@ fn difference(width: usize, values: Option<&[f32]>, numbers: &[f32]) -> Option<S
     let pairs = || values.into_iter().flatten().zip(numbers).filter(|(a, b)| a.is_finite() && b.is_finite());
     let sum = |of: fn(f64, f64) -> f64| pairs().map(|(a, b)| of((*a).into(), (*b).into())).sum::<f64>();
     let cosine = sum(|a, b| a * b) / (sum(|a, _| a * a) * sum(|_, b| b * b)).sqrt();
-    (pairs().next().is_some() && !(cosine >= SAME)).then(|| {
+    (pairs().next().is_some() && (cosine.is_nan() || cosine < SAME)).then(|| {
         format!(
             "the {width} values of a vector in base64, read as little-endian f32, are others than those of the same item \
              in numbers (cosine {cosine:.3})"

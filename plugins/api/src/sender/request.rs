@@ -32,8 +32,12 @@ impl Sender {
         let tokens = parcels.iter().map(|parcel| parcel.tokens).sum();
         let body = self.provider.body(&inputs);
         let unproven = !self.sizes.is_proven(inputs.len());
-        // What an answer with others leaves out is asked for once.
-        let retries = if part.beside == Some(Kind::Missing) { 0 } else { self.retries };
+        // What an answer with others leaves out is asked for once, and what is wrong in one twice.
+        let retries = match part.beside {
+            Some(Kind::Missing) => 0,
+            Some(_) => self.retries.min(1),
+            None => self.retries,
+        };
         let mut tries = Tries::new(inputs.len(), part.halved, retries).unproven(unproven);
         let before = self.answers.load(Ordering::Relaxed);
         loop {
