@@ -1,4 +1,5 @@
-//! The rows of a table that are meant: of a split, those that a filter keeps, the first ones, some at random, or the best.
+//! The rows of a table that are meant: of a split, those that a filter keeps, the first ones, some at random, the
+//! best.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

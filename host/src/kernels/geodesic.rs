@@ -1,7 +1,7 @@
 //! Pairs mixed along the arc between their embeddings, as hard negatives of an InfoNCE: m2-Mix (Oh et al., NeurIPS
 //! 2023).
 //!
-//! Of unit rows x and y with angle t, `m = sin(w t) / sin t x + sin((1 - w) t) / sin t y`. An anchor a, which is x or y,
+//! Of unit rows x and y with angle t, `m = sin(w t) / sin t x + sin((1 - w) t) / sin t y`. An anchor a, x or y,
 //! has its own pair's cosine among those with all other rows' m; `loss_i = log sum_j exp s_ij - s_ii`.
 
 use rayon::prelude::*;

@@ -61,8 +61,8 @@ pub struct TrainOptions {
     pub memory: Option<Bytes>,
     /// The precision of matrix products: "f32" or "bf16".
     pub precision: Option<Precision>,
-    /// The change of latents: "fusemix" mixes pairs, "i-mix" one side of them, "m2-mix" embeddings; "noise", "quantise" and "project" change
-    /// single ones; or "none".
+    /// The change of latents: "fusemix" mixes pairs, "i-mix" one side of them, "m2-mix" embeddings; "noise", "quantise"
+    /// and "project" change single ones; or "none".
     pub augment: Option<Augment>,
     /// The deviation of the noise, in units of the latents' root mean square.
     pub noise: Option<f32>,
