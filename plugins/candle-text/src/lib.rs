@@ -8,6 +8,7 @@ mod prompt;
 mod sentence_transformers;
 mod settings;
 mod tokenizer;
+mod tokenizer_class;
 
 use candle_core::{DType, Device, Tensor, bail};
 use candle_kit::nn::Packing;

@@ -121,3 +121,8 @@ fn token(value: &Value, special: bool) -> Option<AddedToken> {
         None => token,
     })
 }
+
+/// An error of a key of tokenizer_config.json that cannot be followed.
+pub(crate) fn refused(source: &Source, key: &str, what: &str) -> Error {
+    Error::config(format!("`model = \"{}\"`, {CONFIG}: `{key}` {what}", source.name())).key("model")
+}

@@ -1,9 +1,9 @@
 //! The text tower of CLIP (Radford et al., arXiv 2103.00020), with the names of the `transformers` package.
 
 use candle_core::{Result, Tensor, bail};
+use candle_kit::Pooling;
 use candle_kit::checkpoint::within;
-use candle_kit::nn::{LayerNorm, Linear, Seen};
-use candle_kit::{Layer, Pooling};
+use candle_kit::nn::{Linear, Seen};
 use candle_nn::{Module, VarBuilder};
 
 use super::outline::Projection;
@@ -15,7 +15,6 @@ const OLD_EOS: u32 = 2;
 
 pub(super) struct Clip {
     transformer: PreNorm,
-    final_layer_norm: LayerNorm,
     text_projection: Option<Linear>,
     eos_token_id: u32,
 }
@@ -29,8 +28,7 @@ impl Clip {
             false => None,
         };
         Ok(Self {
-            transformer: PreNorm::load(&config, Seen::causal(), tower.clone())?,
-            final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, tower.pp("final_layer_norm"))?,
+            transformer: PreNorm::load(&config, Seen::causal(), tower)?,
             text_projection,
             eos_token_id: config.eos_token_id,
         })
@@ -44,13 +42,8 @@ impl Model for Clip {
         Outline { projection, ..self.transformer.outline(&[Pooling::Pooler, Pooling::Last, Pooling::Mean]) }
     }
 
-    /// The last layer's states are normalised.
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let hidden = self.transformer.forward(ids, pass)?;
-        match pass.layer {
-            Layer::Last => self.final_layer_norm.forward(&hidden),
-            Layer::After(_) => Ok(hidden),
-        }
+        self.transformer.forward(ids, pass)
     }
 
     /// The end of the text: the first such token or, where config.json has the old number for it, the greatest.

@@ -2,8 +2,8 @@
 //! input.
 
 use candle_core::{Result, Tensor};
-use candle_kit::Pooling;
 use candle_kit::nn::{Act, LayerNorm, Linear, Packing, Seen, attention_within, head_width};
+use candle_kit::{Layer, Pooling};
 use candle_nn::{Module, VarBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub(super) struct Config {
     intermediate_size: usize,
     max_position_embeddings: usize,
     hidden_act: Act,
-    pub(super) layer_norm_eps: f64,
+    layer_norm_eps: f64,
     /// CLIP's.
     pub(super) projection_dim: usize,
     /// CLIP's.
@@ -65,6 +65,7 @@ pub(super) struct PreNorm {
     /// `positions x hidden_size`
     position_embedding: Tensor,
     layers: Vec<Block>,
+    final_layer_norm: LayerNorm,
     seen: Seen,
 }
 
@@ -78,6 +79,7 @@ impl PreNorm {
             token_embedding: table("token_embedding", config.vocab_size)?,
             position_embedding: table("position_embedding", config.max_position_embeddings)?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+            final_layer_norm: LayerNorm::load(config.hidden_size, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
             seen,
         })
     }
@@ -86,12 +88,17 @@ impl PreNorm {
         Outline::new(&self.token_embedding, self.position_embedding.dims()[0], self.layers.len(), poolings)
     }
 
-    /// The states after the blocks before the layer, which are not normalised.
+    /// The states after the blocks before the layer; those of the last are normalised.
     pub(super) fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let positions = Tensor::new(pass.packing.positions(), ids.device())?;
         let words = self.token_embedding.index_select(ids, 0)?;
         let hidden = (words + self.position_embedding.index_select(&positions, 0)?)?;
-        pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &self.seen, pass.packing))
+        let hidden =
+            pass.through(&self.layers, hidden, |layer, hidden| layer.forward(hidden, &self.seen, pass.packing))?;
+        match pass.layer {
+            Layer::Last => self.final_layer_norm.forward(&hidden),
+            Layer::After(_) => Ok(hidden),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! It sees padding as it sees any other token, and pools the last token of all, whichever that is.
 
 use candle_core::{Result, Tensor};
+use candle_kit::Pooling;
 use candle_kit::checkpoint::within;
-use candle_kit::nn::{LayerNorm, Linear, Seen};
-use candle_kit::{Layer, Pooling};
+use candle_kit::nn::{Linear, Seen};
 use candle_nn::{Module, VarBuilder};
 
 use super::outline::Projection;
@@ -13,7 +13,6 @@ use super::{Model, Outline, Pass};
 
 pub(super) struct Siglip {
     transformer: PreNorm,
-    final_layer_norm: LayerNorm,
     head: Linear,
 }
 
@@ -23,7 +22,6 @@ impl Siglip {
         let vb = within(vb, &["text_model"], "embeddings.token_embedding.weight");
         Ok(Self {
             transformer: PreNorm::load(&config, Seen::default(), vb.clone())?,
-            final_layer_norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("final_layer_norm"))?,
             head: Linear::load(width, config.projection_size.unwrap_or(width), vb.pp("head"))?,
         })
     }
@@ -39,13 +37,8 @@ impl Model for Siglip {
         }
     }
 
-    /// The last layer's states are normalised.
     fn forward(&self, ids: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let hidden = self.transformer.forward(ids, pass)?;
-        match pass.layer {
-            Layer::Last => self.final_layer_norm.forward(&hidden),
-            Layer::After(_) => Ok(hidden),
-        }
+        self.transformer.forward(ids, pass)
     }
 
     fn pooled(&self, ids: &[u32]) -> usize {
