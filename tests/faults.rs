@@ -133,9 +133,12 @@ fn through_faults_and_kills_each_item_is_stored_once_and_never_asked_for_again()
         let known = json(&place, "encode --data data.tsv --encoder api --dry-run", 0)["cached"].as_u64().unwrap();
         stored.insert(server.requests().len(), known);
     }
-    let summary = json(&place, "encode --data data.tsv --encoder api", 0);
-    let (encoded, cached) = (summary["encoded"].as_u64().unwrap(), summary["cached"].as_u64().unwrap());
-    assert_eq!((encoded + cached, &summary["failed"]), (count as u64, &0.into()));
+    // An item that got bad answers each time that it was asked for fails, and is told: of a server that spoils a tenth
+    // of its answers that is one in some thousand.
+    let ran = run(&place, "encode --data data.tsv --encoder api --json");
+    let failed = ran.json_code(ran.code)["failed"].as_u64().unwrap();
+    assert!(failed <= 10, "{failed} failed");
+    json(&place, "encode --data data.tsv --encoder api --retry-failed", 0);
     stored_right(&place, &lines(&table(count)));
     // After each kill, what was asked for is what was not stored then.
     let log = server.requests();

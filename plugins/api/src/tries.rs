@@ -96,7 +96,11 @@ pub(crate) struct Tries {
     /// True if no request of so many items has been answered well.
     unproven: bool,
     retries: u32,
-    /// Tries that failed in a way that may be the items' fault, in any other way, and that were postponed.
+    /// Answers without a good vector that are enough to say so of the item.
+    most_bad: u32,
+    /// Tries whose answer had no good vector, that failed in a way that may be the items' fault (these among them), in
+    /// any other way, and that were postponed.
+    bad: u32,
     unsure: u32,
     failed: u32,
     delayed: u32,
@@ -105,12 +109,27 @@ pub(crate) struct Tries {
 impl Tries {
     /// The tries of a request of so many `items`, with at most `retries` retries.
     pub(crate) fn new(items: usize, halved: bool, retries: u32) -> Self {
-        Self { several: items > 1, halved, unproven: false, retries, unsure: 0, failed: 0, delayed: 0 }
+        Self {
+            several: items > 1,
+            halved,
+            unproven: false,
+            retries,
+            most_bad: u32::MAX,
+            bad: 0,
+            unsure: 0,
+            failed: 0,
+            delayed: 0,
+        }
     }
 
     /// The same if no request of so many items may have been answered well.
     pub(crate) fn unproven(self, unproven: bool) -> Self {
         Self { unproven, ..self }
+    }
+
+    /// The same if so many answers without a good vector end them.
+    pub(crate) fn most_bad(self, most_bad: u32) -> Self {
+        Self { most_bad, ..self }
     }
 
     /// True if there was one.
@@ -129,11 +148,17 @@ impl Tries {
         if matches!(trouble, Trouble::Passing(..)) {
             return Next::GiveUp(trouble);
         }
-        // The same item has the same width, but for a server of several minds.
-        let width = matches!(trouble, Trouble::Bad(_, Some(_)));
+        if let Trouble::Bad(_, vector) = &trouble {
+            self.bad += 1;
+            // The same item has the same width, but for a server of several minds.
+            let most = if vector.is_some() { self.most_bad.min(WIDTHS) } else { self.most_bad };
+            if self.bad >= most {
+                return Next::GiveUp(trouble);
+            }
+        }
         let tries =
             if self.unproven { self.answers().min(UNPROVEN[usize::from(!self.several)]) } else { self.answers() };
-        self.again(trouble, if width { tries.min(WIDTHS) } else { tries }, server)
+        self.again(trouble, tries, server)
     }
 
     /// After no answer.
@@ -328,6 +353,18 @@ mod tests {
         let mut tries = Tries::new(5, false, 8).unproven(true);
         assert!(matches!(tries.after_answer(unsure("few"), NEW), Next::Again { number: 1, .. }));
         assert_eq!(tries.after_answer(unsure("few"), NEW), Next::GiveUp(unsure("few")));
+    }
+
+    #[test]
+    fn what_was_wrong_in_another_answer_soon_ends_with_itself_but_not_with_what_passes() {
+        let bad = || Trouble::Bad("not finite".to_owned(), None);
+        let mut tries = Tries::new(1, false, 8).most_bad(2);
+        for number in 1..=2 {
+            let next = tries.after(Failure::Broken("500".into()), BUSY);
+            assert_eq!(next, Next::Again { number, reason: "500".to_owned() });
+        }
+        assert!(matches!(tries.after_answer(bad(), BUSY), Next::Again { number: 3, .. }));
+        assert_eq!(tries.after_answer(bad(), BUSY), Next::GiveUp(bad()));
     }
 
     #[test]

@@ -33,12 +33,12 @@ impl Sender {
         let body = self.provider.body(&inputs);
         let unproven = !self.sizes.is_proven(inputs.len());
         // What an answer with others leaves out is asked for once, and what is wrong in one twice.
-        let retries = match part.beside {
-            Some(Kind::Missing) => 0,
-            Some(_) => self.retries.min(1),
-            None => self.retries,
+        let most_bad = match part.beside {
+            Some(Kind::Missing) => 1,
+            Some(_) => 2,
+            None => u32::MAX,
         };
-        let mut tries = Tries::new(inputs.len(), part.halved, retries).unproven(unproven);
+        let mut tries = Tries::new(inputs.len(), part.halved, self.retries).unproven(unproven).most_bad(most_bad);
         let before = self.answers.load(Ordering::Relaxed);
         loop {
             self.pace.take(tokens, host)?;
