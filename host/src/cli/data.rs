@@ -32,11 +32,17 @@ pub(super) struct Arguments {
     /// Another file, to name what both have in common: items by content, and captions that are the same or nearly so
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// The rows of that file which are of this split, or of several: `test`, where one file has all splits
+    #[arg(long, value_name = "NAME", requires = "against")]
+    against_split: Option<String>,
+    /// The folder that the files in that file are relative to, instead of its own
+    #[arg(long, value_name = "DIR", requires = "against")]
+    against_root: Option<PathBuf>,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { file, rows, column, captions, read, against } = arguments;
-    let against = against.map(Source::from);
+    let Arguments { file, rows, column, captions, read, against, against_split, against_root } = arguments;
+    let against = against.map(|path| Source { split: against_split, root: against_root, ..Source::new(path) });
     let options = SurveyOptions { items: column, captions, read, against };
     let survey = cli.session.survey(&rows.of(&file), &options)?;
     match cli.json {

@@ -1,13 +1,12 @@
 //! What is in a file of pairs, and what of it is in another.
 
-use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Error, Event, Session};
-use crate::dataset::{Column, NearTexts, Source, Table, no_text};
+use crate::dataset::{Column, NearTexts, Source, Table, in_order, no_text};
 
 /// What is in a file of pairs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -192,9 +191,10 @@ impl Session {
     /// What is known of the first row of each item.
     fn contents(&self, opened: &Opened, read: bool) -> Result<HashMap<usize, Content>, Error> {
         let Some(column) = opened.items()? else { return Ok(HashMap::new()) };
-        let rows: Vec<usize> = first_rows(opened)?.into_values().collect();
+        let mut rows: Vec<usize> = first_rows(opened)?.into_values().collect();
+        rows.sort_unstable();
         let (done, total, file) = (AtomicUsize::new(0), rows.len(), opened.table.path());
-        let contents = rows.into_par_iter().map(|row| {
+        let contents = in_order(&rows, |row| {
             if !self.should_stop() {
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if done.is_multiple_of(256) {
@@ -203,9 +203,8 @@ impl Session {
             }
             (row, if self.should_stop() { Content::Whole(None) } else { content(column, row, read) })
         });
-        let contents = contents.collect();
         self.see(Event::Ended);
-        if self.should_stop() { Err(Error::Stopped) } else { Ok(contents) }
+        if self.should_stop() { Err(Error::Stopped) } else { Ok(contents.into_iter().collect()) }
     }
 
     fn common(
@@ -257,10 +256,10 @@ impl Session {
                 if self.should_stop() {
                     return Err(Error::Stopped);
                 }
-                match (rows.get(text), index.near(text)) {
-                    (Some(&there), _) => same.push(number(row, there)),
-                    (None, Some(at)) => near.push(number(row, known[at].0)),
-                    _ => {}
+                if let Some(&there) = rows.get(text) {
+                    same.push(number(row, there));
+                } else if let Some(at) = index.near(text) {
+                    near.push(number(row, known[at].0));
                 }
             }
         }

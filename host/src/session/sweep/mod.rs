@@ -208,7 +208,7 @@ impl SweepPlan {
         &self,
         sweep: &Sweep,
         (out, device): (&Path, DeviceChoice),
-        show: &mut dyn FnMut(&SweepTable) -> Result<(), Error>,
+        show: &mut dyn FnMut(&dyn Fn() -> SweepTable) -> Result<(), Error>,
     ) -> Result<SweepTable, Error> {
         let (session, total) = (&self.session, self.jobs.len());
         let _lock = lock(out)?;
@@ -241,7 +241,7 @@ impl SweepPlan {
                 tracing::warn!("{name}, seed {}: {reason}", job.seed);
             }
             board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
-            show(&board.table())?;
+            show(&|| board.table())?;
         }
         Ok(board.table())
     }
@@ -304,6 +304,7 @@ fn is_of_fit(error: &Error) -> bool {
             | Error::NoLatent { .. }
             | Error::Device(_)
             | Error::Data(_)
+            | Error::Choice { .. }
             | Error::Config(_)
             | Error::TestElsewhere { .. }
     );
