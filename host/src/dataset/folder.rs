@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
         return described(path, with_metadata);
     }
     let mut files = Vec::new();
-    walk(path, DEEPEST, &mut files)?;
+    walk(path, DEEPEST, &mut Vec::new(), &mut files)?;
     let of = |wanted: &[&str]| -> Vec<PathBuf> {
         let is_it = |file: &&PathBuf| ending(file).is_some_and(|ending| wanted.contains(&ending.as_str()));
         files.iter().filter(is_it).cloned().collect()
@@ -85,14 +85,21 @@ fn metadata(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The files below a folder, each folder in the order of names.
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
+fn walk(folder: &Path, depth: usize, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    // A link to a folder that it is in would have all files again.
+    let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    if above.contains(&place) {
+        return Ok(());
+    }
+    above.push(place);
     for path in entries(folder)? {
         match path.is_dir() {
-            true if depth > 0 => walk(&path, depth - 1, files)?,
+            true if depth > 0 => walk(&path, depth - 1, above, files)?,
             true => {}
             false => files.push(path),
         }
     }
+    above.pop();
     Ok(())
 }
 

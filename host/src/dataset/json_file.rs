@@ -12,6 +12,16 @@ use super::visual_genome::Images;
 use super::wavcaps::Sounds;
 use super::{json, jsonl, karpathy};
 
+/// What may be behind an error.
+fn why(text: &[u8], error: &serde_json::Error) -> &'static str {
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    match ["NaN", "Infinity", "-Infinity", "aN", "nfinity"].iter().any(|word| rest.starts_with(word.as_bytes())) {
+        true => "NaN and Infinity are no JSON: write null (in Python, `json.dump(..., allow_nan=False)` finds them)",
+        false => "the file is damaged, or was not copied to its end",
+    }
+}
+
 /// Reads the whole of `path`; files that cells name are below `root`.
 pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
     let text = Text::open(path)?;
@@ -60,7 +70,7 @@ pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
     parsed.map_err(|error| DataError::Malformed {
         path: path.to_owned(),
         line: error.line() as u64,
-        reason: format!("not JSON: {error}; the file is damaged, or was not copied to its end"),
+        reason: format!("not JSON: {error}; {}", why(&text, &error)),
     })?;
     if coco.has_annotations() {
         format = Some("COCO captions");
@@ -198,6 +208,8 @@ mod tests {
         let error = |json: &str| read(json).err().unwrap();
         assert!(error("{\"images\": [\n{\"id\": 1},\n{\"id\"").contains("a.json:3: not JSON"));
         assert!(error(r#"{"rows": [{"a": 1}]}"#).contains("lists under rows"));
+        assert!(error("[{\"a\": NaN}]").contains("write null"), "{}", error("[{\"a\": NaN}]"));
+        assert!(error("[{\"a\": -Infinity}]").contains("write null"), "{}", error("[{\"a\": -Infinity}]"));
         assert!(error("17").contains("not JSON"), "{}", error("17"));
     }
 }

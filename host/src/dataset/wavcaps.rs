@@ -46,7 +46,9 @@ impl Sounds {
         let file = audio.or_else(named);
         draft.set("file", file.as_deref().unwrap_or_default());
         draft.set("caption", text(sound, "caption").unwrap_or_default());
-        set_all(draft, object);
+        let mut object = object.clone();
+        object.retain(|_, value| value != PLACEHOLDER);
+        set_all(draft, &object);
         match (file, text(sound, "caption")) {
             (None, _) => draft.end_broken_row(format!("element {number} of `data`: it has neither `audio` nor `id`")),
             (_, None) => draft.end_broken_row(format!("element {number} of `data`: it has no caption")),

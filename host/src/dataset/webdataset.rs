@@ -24,6 +24,8 @@ struct Sample {
 pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
     let (samples, names) = samples(&mut entries)?;
+    // As where nothing of a shard could be downloaded.
+    let is_empty = samples.is_empty();
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();
@@ -68,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
             None => draft.end_row(),
         }
     }
-    if draft.rows() == 0 {
+    if draft.rows() == 0 && !is_empty {
         let reason = "there are no samples in it: a sample is files with one name and different endings".to_owned();
         return Err(DataError::Format { path: path.to_owned(), reason });
     }

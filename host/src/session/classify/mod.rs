@@ -49,6 +49,8 @@ pub struct Classified {
     pub items: Vec<ClassifiedItem>,
     /// Items without a latent.
     pub failed: usize,
+    /// The column that their classes are from, if they are known.
+    pub truth: Option<String>,
     /// How well they were classified, if their classes are known.
     pub accuracy: Option<Accuracy>,
 }
@@ -76,7 +78,7 @@ struct Setup {
     file: Dataset,
     column: String,
     classes: Vec<Class>,
-    truth: Option<Vec<Option<usize>>>,
+    truth: Option<(String, Vec<Option<usize>>)>,
 }
 
 impl Model {
@@ -100,7 +102,7 @@ impl Model {
         let rows = keys.iter().enumerate().filter(|(_, key)| key.is_some()).map(|(row, _)| row);
         let item = |(row, nearest): (usize, Nearest)| {
             let number = if let Dataset::Table(table) = &file { table.number(row) } else { row + 1 };
-            let truth = truth.as_ref().and_then(|truth| truth[row]);
+            let truth = truth.as_ref().and_then(|(_, truth)| truth[row]);
             Ok(ClassifiedItem { row: number, name: file.name(&column, row)?, truth, nearest })
         };
         let items: Vec<ClassifiedItem> = rows.zip(nearest).map(item).collect::<Result<_, Error>>()?;
@@ -112,6 +114,7 @@ impl Model {
             towers,
             items,
             failed,
+            truth: truth.map(|(column, _)| column),
             accuracy,
         })
     }
@@ -144,7 +147,7 @@ impl Model {
         let truth = match truth {
             None => None,
             Some((column, is_guess)) => match true_classes(column, &classes, &options.labels) {
-                Ok(truth) => Some(truth),
+                Ok(truth) => Some((column.name().to_owned(), truth)),
                 // It may be about something else.
                 Err(error @ Error::NoClass { .. }) if is_guess && !options.needs_truth => {
                     tracing::warn!(
