@@ -23,9 +23,9 @@ struct Sample {
 /// Reads the headers of `path`, and its members of text. Of the others, only names and places are kept.
 pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
-    let (samples, names) = samples(&mut entries)?;
     // As where nothing of a shard could be downloaded.
-    let is_empty = samples.is_empty();
+    let is_empty = Entries::open(path)?.next()?.is_none();
+    let (samples, names) = samples(&mut entries)?;
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();

@@ -202,13 +202,16 @@ impl Session {
     }
 }
 
+/// What is shown after each fit: the table so far, which is made if it is looked at.
+type Show<'a> = dyn FnMut(&dyn Fn() -> SweepTable) -> Result<(), Error> + 'a;
+
 impl SweepPlan {
     /// Encodes what all variations need, fits them, and judges them on the same pairs; `show` gets the table of each.
     pub fn run(
         &self,
         sweep: &Sweep,
         (out, device): (&Path, DeviceChoice),
-        show: &mut dyn FnMut(&dyn Fn() -> SweepTable) -> Result<(), Error>,
+        show: &mut Show<'_>,
     ) -> Result<SweepTable, Error> {
         let (session, total) = (&self.session, self.jobs.len());
         let _lock = lock(out)?;
