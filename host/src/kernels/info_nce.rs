@@ -9,7 +9,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Halve, Kernel, Shader, arch, fold, groups, slices};
+use super::{Gpu, Halve, Kernel, Shader, arch, fold, groups, larger, slices};
 
 const WGSL: &str = concat!(include_str!("info_nce.wgsl"), include_str!("half.wgsl"));
 
@@ -58,7 +58,7 @@ impl Kernel for RowSums {
 #[pulp::with_simd(add_row = arch())]
 #[inline(always)]
 fn add_row_with<'a, S: Simd>(_: S, (old, before): (f32, f32), cosines: &'a [f32], inverse: f32) -> (f32, f32) {
-    let new = old.max(fold(cosines, f32::NEG_INFINITY, f32::max, f32::max) * inverse);
+    let new = old.max(fold(cosines, f32::NEG_INFINITY, larger, larger) * inverse);
     let added = fold(cosines, 0.0, |sum, c| sum + exp(c * inverse - new), |a, b| a + b);
     (new, before * exp(old - new) + added)
 }

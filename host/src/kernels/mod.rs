@@ -150,6 +150,13 @@ fn fold(values: &[f32], start: f32, step: impl Fn(f32, f32) -> f32, merge: impl 
     lanes.into_iter().reduce(merge).unwrap_or(start)
 }
 
+/// The larger of two numbers, and not `b` where that is NaN. `f32::max` says the same, but LLVM 22 loses values where it
+/// folds an array with it, if a unit is optimised once (`codegen-units = 1` or `lto = "off"`, x86-64-v3).
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
 /// Checks that a launch has its kernel's number of slices.
 fn slices<'a, 'b, const R: usize, const W: usize>(
     reads: &[&'a [f32]],

@@ -270,6 +270,19 @@ fn info_nce(cosines: &[f32], pairs: usize, log_tau: f32) -> (f64, Vec<f32>, f64)
 }
 
 #[test]
+fn the_largest_of_a_row_is_found_at_any_width() {
+    for columns in 1..100 {
+        let (rows, state) = (16, vec![f32::NAN; 16]);
+        let cosines = random(rows * columns, columns as u64);
+        let kernel = RowSums(Tile { rows, columns, begin: true });
+        let written = launch(&Cpu::default(), &kernel, &[&cosines, &[0.0]], &[&state, &state]);
+        let largest = |row: &[f32]| row.iter().copied().max_by(f32::total_cmp).unwrap();
+        let expected: Vec<f32> = cosines.chunks(columns).map(largest).collect();
+        assert_eq!(written[0], expected, "{columns} columns");
+    }
+}
+
+#[test]
 fn info_nce_in_tiles_is_the_definition() {
     for (pairs, side) in [(1, 1), (63, 63), (65, 16), (257, 100)] {
         let (cosines, log_tau) = (random(pairs * pairs, 1), [-2.0]);

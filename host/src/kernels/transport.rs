@@ -9,7 +9,7 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::exp::exp;
-use super::{Gpu, Kernel, Shader, arch, groups, slices};
+use super::{Gpu, Kernel, Shader, arch, groups, larger, slices};
 
 const WGSL: &str = include_str!("transport.wgsl");
 
@@ -76,7 +76,7 @@ fn row_sum_with<'a, S: Simd>(_: S, cosines: &'a [f32], other: &'a [f32], inverse
             *most = most.max(cosine * inverse + other);
         }
     }
-    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let most = most.into_iter().fold(f32::NEG_INFINITY, larger);
     for (cosines, other) in cosines.chunks(16).zip(other.chunks(16)) {
         for ((sum, cosine), other) in sum.iter_mut().zip(cosines).zip(other) {
             *sum += exp(cosine * inverse + other - most);
