@@ -73,7 +73,12 @@ impl Judged {
 impl Session {
     /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same
     /// pairs.
-    pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
+    pub fn compare(
+        &self,
+        runs: &[PathBuf],
+        (data, columns): (&[PathBuf], &[(String, Vec<String>)]),
+        device: DeviceChoice,
+    ) -> Result<Comparison, Error> {
         check_distinct(runs)?;
         let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
         let mut files: Vec<Source> = Vec::new();
@@ -83,7 +88,7 @@ impl Session {
             }
         });
         for run in runs {
-            let model = self.model(run, device)?;
+            let model = self.model(run, device)?.with_columns(columns)?;
             if files.is_empty() {
                 files = model.test_files();
             }
@@ -155,7 +160,9 @@ impl Model {
     fn named(&self, error: Error) -> Error {
         let ends = || self.recipe.pairs.iter().flat_map(|entry| &entry.ends);
         let (path, end) = match &error {
-            Error::Data(DataError::Column { path, name, .. }) => (path, ends().find(|end| end.column == *name)),
+            Error::Data(DataError::Column { path, name, .. }) | Error::OtherColumn { path, column: name, .. } => {
+                (path, ends().find(|end| end.column == *name))
+            }
             Error::OtherColumns { path } => {
                 let file = Dataset::open(path).ok();
                 let lacks = |end: &&PairEnd| file.as_ref().is_some_and(|file| file.rows(&end.column).is_err());
@@ -202,7 +209,7 @@ mod tests {
 
     #[test]
     fn no_runs_are_an_error_and_no_panic() {
-        let compared = Session::new(Setup::new("plugins.toml")).compare(&[], &[], DeviceChoice::Cpu);
+        let compared = Session::new(Setup::new("plugins.toml")).compare(&[], (&[], &[]), DeviceChoice::Cpu);
         assert!(matches!(compared, Err(Error::NoRuns)));
     }
 }

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::model::{Model, digest};
-use super::towers::Towers;
+use super::towers::{Towers, row_number};
 use super::{Error, Event, Session};
 use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
@@ -56,7 +56,12 @@ impl Tested {
     fn new(model: &Model, seen: Option<&Seen>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
         let pairs = held_out(&model.session, &model.towers(), &ends, file)?;
         let names = ends.each_ref().map(|end| model.recipe.towers[end.tower].name.as_str());
-        let shared = seen.map(|seen| seen.shared(names, &pairs.keys));
+        let shared = seen.map(|seen| {
+            // The first row of the pair's first item.
+            let first = seen.first(names, pairs.keys.iter()).map(|at| pairs.keys[at].0);
+            let row = first.map(|key| row_number(file, pairs.sides[0].rows[pairs.sides[0].index[&key]]));
+            Overlap { row, ..seen.shared(names, &pairs.keys) }
+        });
         if let Some(shared) = &shared {
             model.session.warn_of_overlap(file.path(), shared);
         }
@@ -180,6 +185,7 @@ impl Model {
                     DataError::Read { path, cause } if data.is_none() && cause.kind() == ErrorKind::NotFound => {
                         Error::TestElsewhere { path }
                     }
+                    error if data.is_some() => self.lacking(&source, &entry.ends, error),
                     error => error.into(),
                 })?;
                 files.insert(source.clone(), (file, Vec::new()));
@@ -189,6 +195,7 @@ impl Model {
             match file.paired_rows(columns) {
                 // Another set may have its columns in this file.
                 Err(DataError::Column { .. }) if data.is_some() && self.recipe.pairs.len() > 1 => continue,
+                Err(error) if data.is_some() => return Err(self.lacking(&source, &entry.ends, error)),
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     ends.extend(entry.ends.iter().filter(|end| !ends.contains(end)).cloned().collect::<Vec<_>>());

@@ -18,7 +18,7 @@ pub use derived::DerivedEncoder;
 
 use axes::{Place, found, names, product, shown};
 use derived::derived;
-use methods::keep_own;
+use methods::{keep_own, keep_read};
 use variants::{VARIANT, merge, variants};
 
 /// A sweep as read.
@@ -118,11 +118,12 @@ impl Sweep {
             return Err(file.error_at(&[], message));
         }
         let methods = methods::of(wholes.iter().map(|(_, _, whole)| whole));
+        let augments = methods::augments(wholes.iter().map(|(_, _, whole)| whole));
         let mut known = HashSet::new();
         let mut variations: Vec<Variation> = Vec::new();
         for (variant, place) in places {
             let (file, name, _) = &wholes[variant];
-            let variation = variation(file, name.as_ref(), &axes, place, &methods)?;
+            let variation = variation(file, name.as_ref(), &axes, place, (&methods, &augments))?;
             // What changes an encoder that no tower has changes nothing.
             if known.insert(variation.text.clone()) {
                 variations.push(variation);
@@ -176,17 +177,22 @@ fn variation(
     variant: Option<&String>,
     axes: &[Axis],
     (at, mut document): Place,
-    methods: &[Option<Method>],
+    (methods, augments): (&[Option<Method>], &[String]),
 ) -> Result<Variation, ConfigError> {
     if methods.len() > 1 {
         keep_own(&mut document, methods);
+    }
+    if augments.len() > 1 {
+        keep_read(&mut document, augments);
     }
     let whole = document.clone();
     let encoders = derived(file, &mut document)?;
     // What is said of an encoder, or of a method, that this one does not have is not said of it.
     let is_its = |axis: &Axis| match &axis.keys[..] {
         [key, name, ..] if key == ENCODER => encoders.iter().any(|encoder| encoder.base == *name),
-        [table, ..] if table == TRAIN || table == FIT => methods.len() < 2 || axes::at(&whole, &axis.keys).is_some(),
+        [table, ..] if table == TRAIN || table == FIT => {
+            methods.len() < 2 && augments.len() < 2 || axes::at(&whole, &axis.keys).is_some()
+        }
         _ => true,
     };
     let at: Vec<Option<usize>> = axes.iter().zip(at).map(|(axis, at)| is_its(axis).then_some(at)).collect();
