@@ -484,5 +484,5 @@ fn what_chooses_among_pairs_belongs_to_them() {
     place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 60\nquality = 100"));
     place
         .run("train fusion.toml --out run")
-        .fails(3, "fusion.toml:14: `quality` chooses among pairs: it belongs into [[pairs]], not into [train]");
+        .fails(3, "fusion.toml:13: `quality` chooses among pairs: it belongs into [[pairs]], not into [train]");
 }

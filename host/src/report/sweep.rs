@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::curves::{Over, svg};
 use super::page::{Escaped, PageError};
 use crate::eval::Interval;
+use crate::run::Overlap;
 use crate::session::{Series, SweepEffect, SweepRow, SweepTable};
 use crate::wording::count;
 
@@ -34,6 +35,7 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
         maps = maps,
         curves = curves,
         best = Escaped(&best(table)),
+        shared = Escaped(&shared(table)),
         effects = effects(table),
         table = rows(table)
     ))
@@ -49,6 +51,21 @@ fn best(table: &SweepTable) -> String {
         [] => format!("Best: {best}, told apart from all others."),
         _ => format!("Best: {best}. Not told apart from it: {}.", alike.join("; ")),
     }
+}
+
+/// The pairs of the judgement that were trained on.
+fn shared(table: &SweepTable) -> String {
+    let line = |of: &Overlap| {
+        let first = of.row.map_or(String::new(), |row| format!(" (the first is row {row})"));
+        format!(
+            "{} of {} of {} and {} were trained on{first}: recall on these says little about new items. ",
+            of.pairs,
+            count(of.all_pairs, "pair"),
+            of.towers[0],
+            of.towers[1]
+        )
+    };
+    table.shared.iter().map(line).collect()
 }
 
 /// What each varied key does, averaged over the others.

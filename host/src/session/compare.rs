@@ -11,6 +11,7 @@ use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::eval::{Interval, Ranking, Retrieval, Sample};
+use crate::run::Overlap;
 
 /// A run beside the others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,6 +43,8 @@ pub(super) struct Judged {
     pub(super) pairs: usize,
     /// Names of towers, and digests of the pairs between them.
     pub(super) identity: Vec<([String; 2], String)>,
+    /// The parts of them that the run was trained on.
+    pub(super) shared: Vec<Overlap>,
 }
 
 impl Judged {
@@ -198,7 +201,10 @@ impl Model {
             retrieval.extend(rankings.iter().map(Ranking::retrieval));
         }
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
-        Ok(Judged { sample, retrieval, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
+        let pairs = sets().map(|pairs| pairs.matches.len()).sum();
+        let shared = tested.iter().filter_map(|tested| tested.shared.clone());
+        let shared = shared.filter(|shared| !shared.is_nothing()).collect();
+        Ok(Judged { sample, retrieval, pairs, identity, shared })
     }
 }
 

@@ -346,6 +346,19 @@ lr = 0.01
     }
 
     #[test]
+    fn each_augment_has_its_own_options_alone() {
+        let plain = BASE.replace("['a', 'b']", "'a'").replace("['c', 'd']", "'c'").replace(", sample = [100, 200]", "");
+        let train = "augment = ['fusemix', 'noise']\nmixup_alpha = [0.5, 1.0]\nnoise = 0.2";
+        let all = sweep(&plain.replace("lr = 0.01", train)).unwrap();
+        let names: Vec<&str> = all.variations.iter().map(|variation| variation.name.as_str()).collect();
+        assert_eq!(names, ["fusemix, mixup_alpha 0.5", "fusemix, mixup_alpha 1.0", "augment noise"]);
+        assert!(all.variations.iter().all(|of| of.text.contains("noise = 0.2") == of.name.contains("noise")));
+        // What none of them reads stays, and is told.
+        let other = sweep(&plain.replace("lr = 0.01", "augment = ['none', 'noise']\nmixup_alpha = 0.5")).unwrap();
+        assert!(other.variations.iter().all(|of| of.text.contains("mixup_alpha")));
+    }
+
+    #[test]
     fn mistakes_are_named_at_their_line() {
         let error = |text: &str| sweep(text).unwrap_err();
         let misspelt = error(&BASE.replace("lr = 0.01", "lr = [0.01, 0.1]\n[trane]\n"));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::effects::SweepEffect;
 use crate::config::{Axis, Pairs, Sweep};
 use crate::eval::{Interval, Retrieval, Sample};
+use crate::run::Overlap;
 use crate::session::compare;
 
 /// The result of a sweep so far.
@@ -20,6 +21,8 @@ pub struct SweepTable {
     pub on: &'static str,
     /// Those pairs, counted; none if variations have different ones.
     pub pairs: Option<usize>,
+    /// The parts of them that were trained on, of the first variation that has seen some.
+    pub shared: Vec<Overlap>,
     /// The name of the best variation; none before the sweep has ended.
     pub best: Option<String>,
     /// What each key does that is varied beside others; none before the sweep has ended.
@@ -223,6 +226,8 @@ impl<'a> Board<'a> {
         let known: Vec<_> = (0..self.judged.len()).filter_map(|number| self.identity(number)).collect();
         let same = known.windows(2).all(|two| two[0] == two[1]);
         let pairs = (0..self.judged.len()).find_map(|number| Some(self.good(number).next()?.judged.pairs));
+        let good = (0..self.judged.len()).flat_map(|number| self.good(number));
+        let shared = good.map(|judged| &judged.judged.shared).find(|shared| !shared.is_empty());
         let axis = |Axis { name, values, are_numbers, .. }: &Axis| SweepAxis {
             name: name.clone(),
             values: values.clone(),
@@ -236,6 +241,7 @@ impl<'a> Board<'a> {
                 Pairs::Validation => "validation",
             },
             pairs: pairs.filter(|_| same),
+            shared: shared.cloned().unwrap_or_default(),
             best: None,
             effects: Vec::new(),
             rows: self.rows.iter().flatten().cloned().collect(),
