@@ -363,3 +363,17 @@ fn a_probe_draws_pairs_and_not_items_with_all_their_captions() {
     assert_eq!(probed["probed"][0]["pairs"], 100);
     assert_eq!(probed["probed"][0]["recall"].is_object(), true);
 }
+
+#[test]
+fn times_of_fits_tell_those_of_the_others() {
+    let place = place();
+    let seconds = || place.json("sweep sweep.toml --out swept --dry-run")["seconds"].as_f64().unwrap();
+    let reckoned = seconds();
+    place.write("swept/times.jsonl", "{\"method\": \"fusemix\", \"reckoned\": 1.0, \"taken\": 1e4}\n");
+    assert!((seconds() / reckoned / 1e4 - 1.0).abs() < 1e-6, "{} {reckoned}", seconds());
+    place.run("sweep sweep.toml --out swept --dry-run").fails(0, "they take about ");
+    // Of long trainings, a few steps are timed.
+    std::fs::remove_dir_all(place.path("swept")).unwrap();
+    place.write("sweep.toml", SWEEP.replace("epochs = 40", "epochs = 40000"));
+    assert!(seconds() > 0.0 && !place.path("swept").exists());
+}

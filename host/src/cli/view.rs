@@ -107,7 +107,8 @@ impl Watcher for View {
                     .as_ref()
                     .map_or(String::new(), |(file, row)| format!(", which is row {row} of {}", file.display()));
                 note!(
-                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new items{first}{like}",
+                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new \
+                     items{first}{like}",
                     file.display(),
                     count(*all_pairs, "pair"),
                     of(0),

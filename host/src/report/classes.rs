@@ -23,7 +23,8 @@ pub fn of_classes(classified: &Classified, accuracy: &Accuracy) -> String {
         items => format!("; {} of other classes do not count", count(*items, "item")),
     };
     let summary = format!(
-        "{} of {from}, each of the nearest of {} classes of {to}; nothing was trained on these classes{without}{others}.",
+        "{} of {from}, each of the nearest of {} classes of {to}; nothing was trained on these \
+         classes{without}{others}.",
         count(*items, "item"),
         classes.len()
     );

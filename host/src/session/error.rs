@@ -97,8 +97,8 @@ pub enum Error {
     })]
     NoPair { path: PathBuf, training: bool },
     #[error(
-        "{} does not have the columns of any of the recipe's [[pairs]]; `fusemix eval` and `compare` take its own names \
-         with --column TOWER=COL",
+        "{} does not have the columns of any of the recipe's [[pairs]]; `fusemix eval` and `compare` take its own \
+         names with --column TOWER=COL",
         path.display()
     )]
     OtherColumns { path: PathBuf },
@@ -142,8 +142,8 @@ pub enum Error {
     )]
     NamedClasses { labels: String },
     #[error(
-        "{}: row {row} is of class `{class}`, which {labels} does not have{others}{suggestion}; add what is missing, or \
-         leave such rows out with --without-unlisted",
+        "{}: row {row} is of class `{class}`, which {labels} does not have{others}{suggestion}; add what is missing, \
+         or leave such rows out with --without-unlisted",
         path.display()
     )]
     NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String, others: String },

@@ -70,8 +70,8 @@ pub(super) fn warn_of_near(
                 return Err(Error::Stopped);
             }
             tracing::warn!(
-                "{}: {} of {all} have nearly, but not quite, the words of one that is trained on, the first is row {}, {text:?}, like \
-                 row {} of {}; `fusemix data FILE --against FILE` names all",
+                "{}: {} of {all} have nearly, but not quite, the words of one that is trained on, the first is row {}, \
+                 {text:?}, like row {} of {}; `fusemix data FILE --against FILE` names all",
                 path.display(),
                 found,
                 table.number(row),

@@ -197,8 +197,8 @@ impl Session {
         Ok(columns)
     }
 
-    /// Draws the pairs of a set, and encodes them with all encoders. Where items fail, as many more are drawn as it takes
-    /// to measure recall. Encoders that fail are noted, and the first error is returned.
+    /// Draws the pairs of a set, and encodes them with all encoders. Where items fail, as many more are drawn as it
+    /// takes to measure recall. Encoders that fail are noted, and the first error is returned.
     pub(super) fn encode_set(
         &self,
         set: &ProbedSet<'_>,

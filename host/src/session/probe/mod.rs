@@ -1,4 +1,4 @@
-//! Encoders ranked on some pairs, before all items are encoded: each on the same ones, which all of them have latents of.
+//! Encoders ranked on some pairs, before all items are encoded: all on the same ones, of which each has latents.
 
 mod drawn;
 mod recall;

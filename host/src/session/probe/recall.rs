@@ -69,8 +69,8 @@ impl Session {
         Ok((Probed { towers, set, pairs, left_out, alignment, recall, apart: None, among_best: false, chance }, sample))
     }
 
-    /// What kernel CCA finds of pairs that it is not fitted to, part by part. The parts go by the places of the pairs, so
-    /// that whatever latents these have, the queries are the same.
+    /// What kernel CCA finds of pairs that it is not fitted to, part by part. The parts go by the places of the pairs,
+    /// so that whatever latents these have, the queries are the same.
     fn held_out_recall(
         &self,
         inlets: &[Inlet; 2],

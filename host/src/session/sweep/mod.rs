@@ -48,8 +48,8 @@ pub struct SweepPlan {
     pub fits: usize,
     /// Those that an earlier run has done.
     pub done: usize,
-    /// Seconds that the others take here, as far as encoders tell the widths of their latents: by the times of fits that
-    /// are done, or else of a few steps, or of operations on two cores. A choice of the method takes its budget.
+    /// Seconds that the others take here, as far as encoders tell the widths of their latents: by the times of fits
+    /// that are done, or else of a few steps, or of operations on two cores. A choice of the method takes its budget.
     pub seconds: Option<f64>,
     /// Variations that cannot be fitted, because an encoder does not work.
     pub failing: Vec<FailingVariation>,
