@@ -347,6 +347,28 @@ fn a_probe_judges_all_encoders_on_the_pairs_that_they_share() {
 }
 
 #[test]
+fn a_sweep_judges_all_variations_on_the_pairs_that_they_share() {
+    let place = place();
+    place.write(
+        "plugins.toml",
+        place.read("plugins.toml") + "[encoder.picky]\nplugin = 'mock'\nsalt = 'one'\nwidth = 48\nrefuses = 'w3'\n",
+    );
+    let sweep = SWEEP.replace("['one', 'three']", "['one', 'picky']").replace("[100, 200]", "100");
+    place.write("sweep.toml", sweep.replace("[train]\nepochs = 40\nwidth = 32\n", "[fit]\nmethod = 'ridge'\n"));
+    let refused = table(340, 40).lines().filter(|line| line.starts_with("w3 ")).count();
+    assert!(refused > 0);
+    for _ in 0..2 {
+        let swept = place.json_code("sweep sweep.toml --out swept", 4);
+        assert_eq!((&swept["pairs"], &swept["left_out"]), (&(40 - refused).into(), &refused.into()), "{swept}");
+        let lacking: Vec<u64> =
+            swept["rows"].as_array().unwrap().iter().map(|row| row["lacking"].as_u64().unwrap()).collect();
+        assert_eq!(lacking, [0, refused as u64]);
+        assert!(swept["rows"][1]["apart"].is_object(), "what is judged on the same pairs is compared: {swept}");
+    }
+    place.run("sweep sweep.toml --out swept").fails(4, "left out of all, of which an item has no latent");
+}
+
+#[test]
 fn a_probe_draws_pairs_and_not_items_with_all_their_captions() {
     let place = place();
     let lines: Vec<String> = table(0, 300).lines().skip(1).map(str::to_owned).collect();

@@ -70,7 +70,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         true => print::json(&json!(table)),
         false => say!("{}\nthe page: {}", words(&table), page.display()),
     }
-    Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
+    let all = table.left_out == 0 && table.rows.iter().all(|row| row.error.is_none());
+    Ok(if all { 0 } else { exit::SOME_FAILED })
 }
 
 /// Writes a table beside its runs.
@@ -144,6 +145,13 @@ fn words(table: &SweepTable) -> String {
     let is_lost = table.rows.iter().any(|row| row.name == table.baseline && row.recall.is_none());
     let lost = if is_lost { ", which failed, so that nothing is compared with it" } else { "" };
     _ = write!(words, "on {pairs} ({}); the baseline is {}{lost}", table.on, table.baseline);
+    if table.left_out > 0 {
+        let pairs = count(table.left_out, "pair");
+        _ = write!(words, "; {pairs} left out of all, of which an item has no latent");
+        for row in table.rows.iter().filter(|row| row.lacking > 0) {
+            _ = write!(words, "\n{}: no latent of {} to judge by", row.name, count(row.lacking, "pair"));
+        }
+    }
     if let Some(best) = &table.best {
         let is_alike = |row: &&&SweepRow| row.among_best && row.name != *best;
         let rows = table.best_first();
@@ -179,7 +187,7 @@ fn csv(table: &SweepTable) -> String {
     let names: Vec<String> = ways.iter().map(|([from, to], k)| format!("R@{k} {from} to {to}")).collect();
     let fixed = [
         ["methods", "seeds", "mean_recall", "low", "high", "deviation", "apart", "apart_low", "apart_high"].as_slice(),
-        ["behind", "behind_low", "behind_high", "among_best", "error"].as_slice(),
+        ["behind", "behind_low", "behind_high", "among_best", "pairs", "lacking", "error"].as_slice(),
     ]
     .concat();
     let axes = table.axes.iter().map(|axis| axis.name.as_str());
@@ -197,7 +205,10 @@ fn csv(table: &SweepTable) -> String {
         let cells = [row.name.clone()].into_iter().chain(values).chain([row.methods.join(" "), seeds]);
         let cells = cells.chain(interval(row.recall)).chain([number(row.deviation)]).chain(interval(row.apart));
         let found = ways.iter().map(|(way, k)| number(row.direction(way).and_then(|way| way.recall.get(k).copied())));
-        let cells = cells.chain(interval(row.behind)).chain([row.among_best.to_string()]);
+        let cells = cells
+            .chain(interval(row.behind))
+            .chain([row.among_best.to_string(), row.pairs.map_or(String::new(), |pairs| pairs.to_string())])
+            .chain([row.lacking.to_string()]);
         write(cells.chain([row.error.clone().unwrap_or_default()]).chain(found).collect());
     }
     String::from_utf8(writer.into_inner().expect("memory takes what there is room for")).expect("cells are text")

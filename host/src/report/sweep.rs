@@ -20,6 +20,10 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
         Some(pairs) => format!("on {} ({})", count(pairs, "pair"), table.on),
         None => format!("on their own pairs, which differ ({})", table.on),
     };
+    let on = match table.left_out {
+        0 => on,
+        pairs => format!("{on}, without {} of which an item has no latent", count(pairs, "pair")),
+    };
     let fits: usize = table.rows.iter().map(|row| row.runs.len()).sum();
     let summary = format!(
         "{} from {}: the mean of R@1, R@5 and R@10 over all directions and seeds, {on}. Differences are to \"{}\", \
@@ -203,6 +207,9 @@ fn rows(table: &SweepTable) -> String {
         for way in table.ways() {
             let found = row.direction(&way).and_then(|way| way.recall.get(&1));
             _ = write!(html, "<td>{}</td>", found.map_or(String::new(), |found| format!("{found:.1}")));
+        }
+        if row.lacking > 0 {
+            _ = write!(html, "<td>no latent of {}</td>", count(row.lacking, "pair"));
         }
         if let Some(error) = &row.error {
             _ = write!(html, "<td>without a seed that failed: {}</td>", Escaped(error));

@@ -45,6 +45,8 @@ pub(super) struct Judged {
     pub(super) identity: Vec<([String; 2], String)>,
     /// The parts of them that the run was trained on.
     pub(super) shared: Vec<Overlap>,
+    /// Rows that are left out, and those of them of which the run's own encoders have no latent.
+    pub(super) left_out: [usize; 2],
 }
 
 impl Judged {
@@ -204,7 +206,9 @@ impl Model {
         let pairs = sets().map(|pairs| pairs.matches.len()).sum();
         let shared = tested.iter().filter_map(|tested| tested.shared.clone());
         let shared = shared.filter(|shared| !shared.is_nothing()).collect();
-        Ok(Judged { sample, retrieval, pairs, identity, shared })
+        let left_out =
+            [tested.iter().map(|tested| tested.pairs.dropped).sum(), tested.iter().map(|tested| tested.lacking).sum()];
+        Ok(Judged { sample, retrieval, pairs, identity, shared, left_out })
     }
 }
 

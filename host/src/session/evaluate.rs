@@ -1,7 +1,7 @@
 //! Evaluation of the retrieval between the towers of a model.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::model::{Model, digest};
 use super::towers::{Towers, row_number};
 use super::{Error, Event, Session};
+use crate::cache::Key;
 use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
@@ -50,11 +51,13 @@ pub(super) struct Tested {
     pub(super) pairs: HeldOut,
     /// The part of them that was trained on, if the run tells.
     pub(super) shared: Option<Overlap>,
+    /// Rows of which the run's own encoders have no latent on either side.
+    pub(super) lacking: usize,
 }
 
 impl Tested {
     fn new(model: &Model, seen: Option<&Seen>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
-        let pairs = held_out(&model.session, &model.towers(), &ends, file)?;
+        let (pairs, lacking) = held_out_but(&model.session, &model.towers(), &ends, file, &model.passed_over)?;
         let names = ends.each_ref().map(|end| model.recipe.towers[end.tower].name.as_str());
         let shared = seen.map(|seen| {
             // The first row of the pair's first item.
@@ -65,7 +68,7 @@ impl Tested {
         if let Some(shared) = &shared {
             model.session.warn_of_overlap(file.path(), shared);
         }
-        Ok(Self { pairs, ends, file: file.clone(), shared })
+        Ok(Self { pairs, ends, file: file.clone(), shared, lacking })
     }
 
     fn is_of(&self, ends: &[PairEnd; 2], file: &Arc<Dataset>) -> bool {
@@ -256,7 +259,21 @@ pub(super) fn held_out(
     ends: &[PairEnd; 2],
     file: &Dataset,
 ) -> Result<HeldOut, Error> {
+    held_out_but(session, towers, ends, file, &HashSet::new()).map(|(pairs, _)| pairs)
+}
+
+/// The items of two towers in `file`, but for some, and the rows that are without a latent anyway.
+fn held_out_but(
+    session: &Session,
+    towers: &Towers<'_>,
+    ends: &[PairEnd; 2],
+    file: &Dataset,
+    passed_over: &HashSet<Key>,
+) -> Result<(HeldOut, usize), Error> {
     let sides = towers.sides(ends, file)?;
+    let both = sides[0].keys.iter().zip(&sides[1].keys);
+    let lacking = both.filter(|(first, second)| first.is_none() || second.is_none()).count();
+    let sides = sides.map(|side| side.without(passed_over));
     let total = sides[0].keys.len();
     let held_out = HeldOut::new(ends.each_ref().map(|end| end.tower), sides);
     if held_out.matches.is_empty() {
@@ -265,5 +282,5 @@ pub(super) fn held_out(
     if held_out.dropped > 0 {
         session.see(Event::LeftOut { file: file.path(), pairs: held_out.dropped, total });
     }
-    Ok(held_out)
+    Ok((held_out, lacking))
 }

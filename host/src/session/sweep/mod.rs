@@ -7,6 +7,7 @@ mod pace;
 mod table;
 
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +18,16 @@ use super::fit::{Existing, FitOptions, Plan, Steps};
 use super::forecast::{ColumnForecast, Columns, count_once};
 use super::towers::Towers;
 use super::{Error, Event, Session, encode};
+use crate::cache::Key;
 use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep, Variation};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Source};
 use crate::device::DeviceChoice;
-use crate::encode::Wanted;
+use crate::encode::{Encoding, Places, Wanted};
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::{CheckpointError, TrainError};
 use crate::run::{RunError, RunFolder};
 use crate::whole_file;
+use crate::wording::count;
 
 pub use effects::{SweepEffect, SweepEffectValue};
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
@@ -169,17 +172,17 @@ impl Session {
     }
 
     /// Fits a job unless it is done, and judges it.
-    fn judged(&self, job: &Job, recipe: &Recipe, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
+    fn judged(&self, job: &Job, recipe: &Recipe, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
         match job.state() {
             State::Absent => self.fit_job(job, recipe, device, Existing::Keep)?,
             State::Unfinished => self.go_on(job, recipe, device)?,
             State::Finished => {}
         }
-        match self.judge_run(job, on, device) {
+        match self.judge_run(job, by, device) {
             Err(error) if is_of_run(&error) => {
                 tracing::warn!("{}: {error}; the sweep fits it again", job.run.display());
                 self.go_on(job, recipe, device)?;
-                self.judge_run(job, on, device)
+                self.judge_run(job, by, device)
             }
             judged => judged,
         }
@@ -204,9 +207,9 @@ impl Session {
         if self.should_stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    fn judge_run(&self, job: &Job, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
-        let model = self.model(&job.run, device)?;
-        let files = match on {
+    fn judge_run(&self, job: &Job, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
+        let model = self.model(&job.run, device)?.passing_over(&by.passed_over);
+        let files = match by.on {
             Pairs::Test => Vec::new(),
             Pairs::Validation => model.files(|entry| entry.validation.as_ref()),
         };
@@ -214,6 +217,13 @@ impl Session {
         let method = model.info().method.name().to_owned();
         Ok(table::Judged { method, judged })
     }
+}
+
+/// What runs are judged by.
+struct Judging {
+    on: Pairs,
+    /// Items of which an encoder has no latent: all are judged on the others.
+    passed_over: Arc<HashSet<Key>>,
 }
 
 /// What is shown after each fit: the table so far, which is made if it is looked at.
@@ -230,7 +240,7 @@ impl SweepPlan {
         let (session, total) = (&self.session, self.jobs.len());
         let _lock = lock(out)?;
         let mut broken = self.broken.clone();
-        self.encode(&mut broken)?;
+        let by = Judging { on: sweep.on, passed_over: Arc::new(self.encode(sweep, &mut broken)?) };
         let mut board = Board::new(sweep);
         let mut pace = self.pace.clone();
         // Files of a variation stay open from one of its fits to the next, and to the next variation.
@@ -250,7 +260,7 @@ impl SweepPlan {
             let start = Instant::now();
             let judged = match reason {
                 Some(reason) => Err(reason.clone()),
-                None => match session.judged(job, recipe, sweep.on, device) {
+                None => match session.judged(job, recipe, &by, device) {
                     Ok(judged) => Ok(judged),
                     Err(error) if is_of_fit(&error) => Err(error.to_string()),
                     Err(error) => Err(broken.note(error)?.to_string()),
@@ -280,26 +290,56 @@ impl SweepPlan {
         left.map(|job| Some(pace.seconds(recipe(job).method, self.reckoned[job.variation]?))).sum()
     }
 
-    /// Encodes all columns; encoders that fail are noted, and the others go on.
-    fn encode(&self, broken: &mut Broken) -> Result<(), Error> {
+    /// Encodes all columns; encoders that fail are noted, and the others go on. Items to judge on of which one of several
+    /// encoders has no latent are returned.
+    fn encode(&self, sweep: &Sweep, broken: &mut Broken) -> Result<HashSet<Key>, Error> {
         let session = &self.session;
-        let mut _in_use = None;
-        for ColumnForecast { source, column, encoder, .. } in self.columns.iter().filter(|of| of.forecast.items > 0) {
-            if broken.has(encoder) {
+        let (mut _in_use, mut passed_over) = (None, HashSet::new());
+        let judged: HashSet<&Source> = sweep.variations.iter().flat_map(|of| judged_on(&of.recipe, sweep.on)).collect();
+        for ColumnForecast { source, column, encoder, forecast, .. } in &self.columns {
+            let is_judged = judged.contains(source);
+            if broken.has(encoder) || forecast.items == 0 && !is_judged {
                 continue;
             }
             // A file that is gone by now is missed where it is fitted to.
             let Ok(file) = session.data(source) else { continue };
             let Dataset::Table(table) = &*file else { continue };
             let encoded = session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed());
-            if let Err(error) = encoded.and_then(encode::complete) {
-                let error = broken.note(error)?;
-                tracing::warn!("{error}; the sweep goes on with what does not need this encoder");
+            match encoded.and_then(encode::complete) {
+                Ok(Encoding { places: Places { keys, rows }, .. }) if is_judged => {
+                    let lost = keys.iter().zip(&rows).filter(|(_, row)| row.is_none());
+                    let lost: HashSet<Key> = lost.filter_map(|(key, _)| *key).collect();
+                    let is_alone = self.columns.iter().all(|of| of.source != *source || of.encoder == *encoder);
+                    // One that fails on most would leave the others little to be judged on.
+                    if 2 * lost.len() > keys.len() && !is_alone {
+                        let all = count(keys.len(), "item");
+                        let path = source.path.display();
+                        let reason =
+                            format!("{path}: encoder `{encoder}` has no latent of {} of {all} to judge by", lost.len());
+                        tracing::warn!("{reason}; the sweep goes on with what does not need this encoder");
+                        broken.leave_out(encoder, reason);
+                        continue;
+                    }
+                    passed_over.extend(lost);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = broken.note(error)?;
+                    tracing::warn!("{error}; the sweep goes on with what does not need this encoder");
+                }
             }
             _in_use = Some(file);
         }
-        Ok(())
+        Ok(passed_over)
     }
+}
+
+/// The files that a recipe is judged on.
+fn judged_on(recipe: &Recipe, on: Pairs) -> impl Iterator<Item = &Source> {
+    recipe.pairs.iter().filter_map(move |entry| match on {
+        Pairs::Test => entry.test.as_ref(),
+        Pairs::Validation => entry.validation.as_ref(),
+    })
 }
 
 /// The right to sweep into `out`, which one process has.

@@ -21,6 +21,8 @@ pub struct SweepTable {
     pub on: &'static str,
     /// Those pairs, counted; none if variations have different ones.
     pub pairs: Option<usize>,
+    /// Rows of the files that are not judged on, because an item cannot be read or an encoder has no latent of it.
+    pub left_out: usize,
     /// The parts of them that were trained on, of the first variation that has seen some.
     pub shared: Vec<Overlap>,
     /// The name of the best variation; none before the sweep has ended.
@@ -65,6 +67,10 @@ pub struct SweepRow {
     pub behind: Option<Interval>,
     /// True of the best, and of what is not told apart from it.
     pub among_best: bool,
+    /// The pairs that it is judged on.
+    pub pairs: Option<usize>,
+    /// Rows to judge on of which its own encoders have no latent.
+    pub lacking: usize,
     /// Means over the seeds for each direction.
     pub directions: Vec<SweepDirection>,
     /// What kept a run from its end.
@@ -196,6 +202,8 @@ impl<'a> Board<'a> {
             apart: own.as_ref().zip(base.as_ref()).map(|(own, base)| own.less(base).interval()),
             behind: None,
             among_best: false,
+            pairs: self.good(number).next().map(|judged| judged.judged.pairs),
+            lacking: self.good(number).map(|judged| judged.judged.left_out[1]).max().unwrap_or(0),
             directions: directions(&self.good(number).map(|judged| &judged.judged.retrieval[..]).collect::<Vec<_>>()),
             error: self.judged[number].iter().find_map(|judgement| judgement.judged.as_ref().err().cloned()),
         }
@@ -226,8 +234,9 @@ impl<'a> Board<'a> {
         let known: Vec<_> = (0..self.judged.len()).filter_map(|number| self.identity(number)).collect();
         let same = known.windows(2).all(|two| two[0] == two[1]);
         let pairs = (0..self.judged.len()).find_map(|number| Some(self.good(number).next()?.judged.pairs));
-        let good = (0..self.judged.len()).flat_map(|number| self.good(number));
-        let shared = good.map(|judged| &judged.judged.shared).find(|shared| !shared.is_empty());
+        let good = || (0..self.judged.len()).flat_map(|number| self.good(number));
+        let left_out = good().map(|judged| judged.judged.left_out[0]);
+        let shared = good().map(|judged| &judged.judged.shared).find(|shared| !shared.is_empty());
         let axis = |Axis { name, values, are_numbers, .. }: &Axis| SweepAxis {
             name: name.clone(),
             values: values.clone(),
@@ -241,6 +250,7 @@ impl<'a> Board<'a> {
                 Pairs::Validation => "validation",
             },
             pairs: pairs.filter(|_| same),
+            left_out: left_out.max().unwrap_or(0),
             shared: shared.cloned().unwrap_or_default(),
             best: None,
             effects: Vec::new(),
