@@ -43,8 +43,26 @@ type Reading<'a> = [Option<&'a Arc<LoadedEncoder>>; 2];
 /// The latents of drawn pairs by an encoder, or by a file of latents: none where there is none.
 pub(super) type OfRows = Vec<Option<Vec<f32>>>;
 
-/// A side and an encoder; no encoder where the latents are those of a file.
-type Of = (usize, String);
+/// What latents are by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Encoder(String),
+    /// A file of latents, by all that a recipe says of it.
+    File(String),
+}
+
+impl By {
+    /// All that a tower's latents are by, in order.
+    fn all(source: &TowerSource) -> Vec<Self> {
+        match source {
+            TowerSource::Encoders(names) => names.iter().cloned().map(Self::Encoder).collect(),
+            of_file => vec![Self::File(format!("{of_file:?}"))],
+        }
+    }
+}
+
+/// A side, and what its latents are by.
+type Of = (usize, By);
 
 /// Drawn pairs with the latents of all encoders.
 pub(super) struct Encoded {
@@ -116,7 +134,8 @@ impl Drawn {
 /// How either side's items are found: by encoders, or in a file of latents.
 struct Sides<'a> {
     reading: Reading<'a>,
-    latents: [Option<Side>; 2],
+    /// Of each file of latents.
+    latents: [Vec<(By, Side)>; 2],
 }
 
 impl Sides<'_> {
@@ -129,7 +148,7 @@ impl Sides<'_> {
         side: usize,
         rows: &[usize],
     ) -> Result<Vec<Option<Key>>, Error> {
-        if let Some(side) = &self.latents[side] {
+        if let (None, Some((_, side))) = (self.reading[side], self.latents[side].first()) {
             return Ok(rows.iter().map(|row| side.keys[*row]).collect());
         }
         let (Dataset::Table(table), Some(encoder)) = (file, self.reading[side]) else {
@@ -215,12 +234,12 @@ impl Session {
         loop {
             let rows = drawn.rows[done..].to_vec();
             for side in 0..2 {
-                if let Some(of_file) = &sides.latents[side] {
-                    latents.entry((side, String::new())).or_default().extend(Sides::of_file(of_file, &rows));
+                for (by, of_file) in &sides.latents[side] {
+                    latents.entry((side, by.clone())).or_default().extend(Sides::of_file(of_file, &rows));
                 }
             }
             for (of, encoder) in &encoders {
-                if broken.has(&of.1) {
+                if broken.has(&encoder.name) {
                     continue;
                 }
                 match self.encode_rows(set, (&drawn, of.0), encoder, &rows) {
@@ -232,7 +251,8 @@ impl Session {
                 }
             }
             done = drawn.rows.len();
-            latents.retain(|(_, name), found| !broken.has(name) && found.len() == done);
+            let is_broken = |by: &By| matches!(by, By::Encoder(name) if broken.has(name));
+            latents.retain(|(_, by), found| !is_broken(by) && found.len() == done);
             leave_out(&mut latents, broken, done);
             let encoded = Encoded { drawn, latents };
             let (common, wanted) = (encoded.common().len(), FEWEST.min(options.pairs));
@@ -257,7 +277,9 @@ impl Session {
             for (side, end) in member.ends.iter().enumerate() {
                 // Encoders of one modality, or an error at its line.
                 towers.modality(end.tower)?;
-                all.extend(towers.encoders(end.tower)?.into_iter().map(|of| ((side, of.name.clone()), of)));
+                all.extend(
+                    towers.encoders(end.tower)?.into_iter().map(|of| ((side, By::Encoder(of.name.clone())), of)),
+                );
             }
         }
         Ok(all)
@@ -270,12 +292,16 @@ impl Session {
         encoders: &'a BTreeMap<Of, Arc<LoadedEncoder>>,
     ) -> Result<Sides<'a>, Error> {
         let reading = [0, 1].map(|side| encoders.iter().find(|((of, _), _)| *of == side).map(|(_, encoder)| encoder));
-        let mut latents = [None, None];
-        for (side, latents) in latents.iter_mut().enumerate() {
-            let is_of_file = |source: &TowerSource| !matches!(source, TowerSource::Encoders(_));
-            let Some(member) = set.members.iter().find(|member| is_of_file(member.sources()[side])) else { continue };
+        let mut latents = [Vec::new(), Vec::new()];
+        for member in &set.members {
             let towers = Towers::new(self, &member.variation.recipe, None);
-            *latents = Some(towers.side(member.ends[side].tower, file, &set.columns[side])?);
+            for (side, latents) in latents.iter_mut().enumerate() {
+                for by in By::all(member.sources()[side]).into_iter().filter(|by| matches!(by, By::File(_))) {
+                    if !latents.iter().any(|(known, _)| *known == by) {
+                        latents.push((by, towers.side(member.ends[side].tower, file, &set.columns[side])?));
+                    }
+                }
+            }
         }
         Ok(Sides { reading, latents })
     }
@@ -333,9 +359,10 @@ impl Drawn {
 
 /// Leaves out encoders that have no latent of more than half of the items: others would be judged on what is left.
 fn leave_out(latents: &mut BTreeMap<Of, OfRows>, broken: &mut Broken, drawn: usize) {
-    latents.retain(|(_, name), found| {
+    latents.retain(|(_, by), found| {
+        let By::Encoder(name) = by else { return true };
         let failed = found.iter().filter(|latent| latent.is_none()).count();
-        let is_of_use = name.is_empty() || 2 * failed <= drawn;
+        let is_of_use = 2 * failed <= drawn;
         if !is_of_use {
             let reason = format!("encoder `{name}` has no latent of {failed} of {}", count(drawn, "item"));
             broken.leave_out(name, reason);
@@ -367,10 +394,6 @@ impl Encoded {
     }
 
     fn of(&self, side: usize, source: &TowerSource) -> impl Iterator<Item = &OfRows> + use<'_> {
-        let names = match source {
-            TowerSource::Encoders(names) => names.clone(),
-            _ => vec![String::new()],
-        };
-        names.into_iter().filter_map(move |name| self.latents.get(&(side, name)))
+        By::all(source).into_iter().filter_map(move |by| self.latents.get(&(side, by)))
     }
 }
