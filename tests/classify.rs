@@ -101,6 +101,12 @@ fn mistakes_of_classes_are_named() {
     let classify = |more: &str| place.run(&format!("classify run --data test.tsv {more}"));
     let unknown = "test.tsv: row 1 is of class `w7`, which labels.txt does not have";
     classify("--labels labels.txt --truth label").fails(3, unknown);
+    // All that is missing is named at once, and can be left out.
+    classify("--labels labels.txt --truth label").fails(3, " (6 rows); nor does it have `w");
+    let left = "classify run --data test.tsv --labels labels.txt --truth label --without-unlisted";
+    let left_out = place.json(left);
+    assert_eq!((&left_out["unlisted"], &left_out["accuracy"]["items"]), (&json!(108), &json!(12)), "{left_out}");
+    place.run(left).fails(0, "108 items of other classes, which do not count");
     // A column that nobody named may be about something else.
     classify("--labels labels.txt").fails(0, unknown);
     let ran = classify("--labels labels.txt --truth none");
@@ -114,6 +120,12 @@ fn mistakes_of_classes_are_named() {
     place.write("templates.txt", "a photo of a\n");
     classify("--labels label --templates templates.txt").fails(3, "`a photo of a` has no {} for the class's name");
     classify("--labels label --to image --from text --column file").fails(3, "name a table with the columns `label`");
+    // Names themselves, and a sentence itself.
+    let named = place.json("classify run --data test.tsv --labels w14,w15 --truth none");
+    assert_eq!(named["classes"], json!(["w14", "w15"]));
+    let mut command = place.command("classify run --data test.tsv --labels w14,w15 --truth none --dry-run --json");
+    command.args(["--templates", "{} v3"]);
+    assert_eq!(crate::common::Ran::from(command.output().unwrap()).json()["queries"]["items"], 2);
     // Without classes in the data, the nearest ones are all there is to say.
     place.write("plain.tsv", "file\nfiles/14.png\nfiles/none.png\n");
     let plain = place.run("classify run --data plain.tsv --labels labels.txt");

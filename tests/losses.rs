@@ -53,6 +53,8 @@ fn every_loss_and_term_trains() {
             "`regions = 3` in [train]: must be between 1 and 10000, and `augment = \"quantise\"`",
         ),
         ("noise = 0.1", "`augment = \"noise\"`"),
+        ("augment = 'noise'\nmixup_alpha = 0.5", "so it does not read this; it reads `noise`"),
+        ("augment = 'none'\nmixup = 'batch'", "it reads no key of its own. Remove `mixup`"),
         ("augment = 'none'\nmixup_shared = false", "is about `augment = \"fusemix\"`"),
         ("mixup_shared = false\ntargets = 'items'", "a mixed pair has one weight in `targets`"),
     ] {

@@ -41,6 +41,12 @@ fn a_sweep_is_what_its_trainings_are_by_hand() {
     // Each encoder once for each of its columns: two of the left tower at two sizes, one of the right.
     let columns = planned["columns"].as_array().unwrap();
     assert_eq!(columns.len(), 9, "{planned}");
+    // What a larger sample of the same seed holds is counted once.
+    let sent = |rows: u64| {
+        let of = columns.iter().filter(|of| of["rows"] == rows);
+        of.map(|of| of["items"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert!(sent(100).iter().all(|items| *items == 0) && sent(200).iter().all(|items| *items > 0), "{planned}");
     assert!(!place.path("swept").exists());
 
     let swept = place.json("sweep sweep.toml --out swept");
@@ -71,9 +77,38 @@ fn a_sweep_is_what_its_trainings_are_by_hand() {
     let alone = place.json("eval run")["mean"]["mean"].as_f64().unwrap();
     assert!((run["recall"].as_f64().unwrap() - alone).abs() < 1e-9);
 
+    // The best is told from the others by what its queries find, and each key by itself.
+    let best = swept["best"].as_str().unwrap();
+    for row in rows {
+        assert_eq!(row["behind"].is_null(), row["name"] == best, "{row}");
+        let holds_zero =
+            || row["behind"]["low"].as_f64().unwrap() <= 0.0 && row["behind"]["high"].as_f64().unwrap() >= 0.0;
+        assert_eq!(row["among_best"], row["name"] == best || holds_zero(), "{row}");
+    }
+    let effects = swept["effects"].as_array().unwrap();
+    assert_eq!([&effects[0]["axis"], &effects[1]["axis"]], ["left", "sample"]);
+    for (effect, values) in effects.iter().zip([["left one", "left three"], ["sample 100", "sample 200"]]) {
+        assert_eq!(effect["over"], 2);
+        for (of, name) in effect["values"].as_array().unwrap().iter().zip(values) {
+            let its = rows.iter().filter(|row| row["name"].as_str().unwrap().contains(name));
+            let mean = its.map(|row| row["recall"]["mean"].as_f64().unwrap()).sum::<f64>() / 2.0;
+            assert!((of["recall"]["mean"].as_f64().unwrap() - mean).abs() < 1e-9, "{effect}");
+        }
+    }
+
+    // A run that lost a part of its space is not done.
+    let adapters_of_run = place.path(run["run"].as_str().unwrap()).join("adapters.safetensors");
+    let whole = std::fs::read(&adapters_of_run).unwrap();
+    std::fs::write(&adapters_of_run, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(place.json("sweep sweep.toml --out swept --dry-run")["done"], 7);
+    std::fs::write(&adapters_of_run, &whole).unwrap();
+
     // What is done is not done again, and the page and the table are there.
+    assert!(place.read("swept/times.jsonl").lines().count() == 8, "{}", place.read("swept/times.jsonl"));
     let again = place.run("sweep sweep.toml --out swept");
     again.fails(0, "4 variations: 8 fits, 8 of them done");
+    again.fails(0, &format!("best: {best}"));
+    again.fails(0, "left, averaged over 2 variations: one ");
     again.fails(0, "less the baseline's (95 %)");
     assert_eq!(calls, place.read("calls"));
     let lines = place.read("swept/sweep.csv");
@@ -81,6 +116,7 @@ fn a_sweep_is_what_its_trainings_are_by_hand() {
     assert_eq!(lines.lines().count(), 5);
     let page = place.read("swept/index.html");
     assert!(page.contains("Recall over sample") && page.contains("left three, sample 200"));
+    assert!(page.contains(&format!("Best: {best}")) && page.contains("left, averaged over 2 variations"));
     assert_eq!(serde_json::from_str::<Value>(&place.read("swept/sweep.json")).unwrap(), swept);
 }
 
@@ -234,4 +270,132 @@ fn a_probe_ranks_encoders_on_some_pairs() {
     assert!(neighbours(&rows[0]) > 2.0 * neighbours(&rows[3]), "{probed}");
     place.run("probe sweep.toml --pairs 200").fails(0, "left one (48), right two (40)");
     place.run("probe sweep.toml --pairs 20").fails(2, "20 is not in 60..=20000");
+}
+
+#[test]
+fn a_run_of_a_sweep_is_used_as_any_other() {
+    let place = place();
+    let sweep = SWEEP.replace("['one', 'three']", "'one'").replace("[100, 200]", "100").replace("seeds = 2\n", "");
+    place.write("sweep.toml", format!("{sweep}[encoder.one]\nsalt = ['x', 'y']\n"));
+    let swept = place.json("sweep sweep.toml --out swept");
+    let rows = swept["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    let runs: Vec<&str> = rows.iter().map(|row| row["runs"][0]["run"].as_str().unwrap()).collect();
+    for (row, run) in rows.iter().zip(&runs) {
+        let alone = place.json(&format!("eval {run}"));
+        assert!((alone["mean"]["mean"].as_f64().unwrap() - row["recall"]["mean"].as_f64().unwrap()).abs() < 1e-9);
+        let found = place.json(&format!("search {run} --from left --to right --data test.tsv w1"));
+        assert_eq!(found["found"].as_array().unwrap().len(), 10);
+    }
+    let compared = place.json(&format!("compare {} {}", runs[0], runs[1]));
+    let apart = &compared["runs"][1]["apart"]["mean"];
+    assert_eq!(apart, &rows[1]["apart"]["mean"]);
+    // Without the encoder that it differs from, the run says where one is to be had.
+    let encoder = place.read("plugins.toml");
+    place.write("plugins.toml", encoder.replace("[encoder.one]", "[encoder.other]"));
+    place.run(&format!("eval {}", runs[0])).fails(3, "no encoder is called `one salt=x`");
+    place.run(&format!("plugins init --run {} --plugins of-run.toml", runs[0])).fails(0, "");
+    place.run(&format!("eval {} --plugins of-run.toml", runs[0])).fails(0, "mean of R@1");
+}
+
+#[test]
+fn what_is_aligned_already_encodes_no_training_pairs() {
+    let place = place();
+    let same = SWEEP.replace(", sample = [100, 200]", "").replace("[train]\nepochs = 40\nwidth = 32\n", "");
+    let identity = "'one'\nadapter = 'identity'";
+    place.write("sweep.toml", same.replace("['one', 'three']", identity).replace("'two'", identity));
+    let planned = place.json("sweep sweep.toml --out swept --dry-run");
+    let columns = planned["columns"].as_array().unwrap();
+    assert!(columns.iter().all(|of| of["file"].as_str().unwrap().ends_with("test.tsv")), "{planned}");
+    assert_eq!(columns.len(), 2);
+    let swept = place.json("sweep sweep.toml --out swept");
+    assert!(swept["rows"][0]["recall"]["mean"].is_number(), "{swept}");
+}
+
+#[test]
+fn a_probe_judges_all_encoders_on_the_pairs_that_they_share() {
+    let place = place();
+    place.write(
+        "plugins.toml",
+        place.read("plugins.toml") + "[encoder.picky]\nplugin = 'mock'\nsalt = 'one'\nwidth = 48\nrefuses = 'w3'\n",
+    );
+    place.write(
+        "sweep.toml",
+        SWEEP.replace("['one', 'three']", "['one', 'picky']").replace(", sample = [100, 200]", ""),
+    );
+    let probed = place.json_code("probe sweep.toml --pairs 200", 4);
+    let rows = probed["probed"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{probed}");
+    let lost = rows.iter().map(|row| row["left_out"].as_u64().unwrap()).max().unwrap();
+    assert!(lost > 0 && rows.iter().all(|row| row["pairs"].as_u64().unwrap() == 200 - lost), "{probed}");
+    // Of the same latents on the same pairs, nothing tells one from the other.
+    assert_eq!(rows[0]["recall"], rows[1]["recall"]);
+    assert_eq!((&rows[1]["apart"]["mean"], &rows[1]["among_best"]), (&serde_json::json!(0.0), &true.into()));
+    let said = place.run("probe sweep.toml --pairs 200");
+    said.fails(4, "not told apart from it: ");
+    said.fails(4, "all are judged on the same ");
+    // At the fewest pairs, others take the place of those that fail.
+    let fewest = place.json_code("probe sweep.toml --pairs 60", 4);
+    assert!(fewest["probed"][0]["pairs"].as_u64().unwrap() >= 60 && fewest["probed"][0]["recall"].is_object());
+    // Too few are refused before anything is sent.
+    place.write("few.toml", place.read("sweep.toml").replace("train.tsv", "few.tsv"));
+    place.write("few.tsv", table(0, 40));
+    std::fs::remove_file(place.path("calls")).unwrap();
+    std::fs::remove_dir_all(place.path(".fusemix")).unwrap();
+    place.run("probe few.toml --pairs 60").fails(3, "a probe needs at least 60 pairs of different items");
+    assert!(!place.path("calls").exists(), "nothing is sent");
+}
+
+#[test]
+fn a_sweep_judges_all_variations_on_the_pairs_that_they_share() {
+    let place = place();
+    place.write(
+        "plugins.toml",
+        place.read("plugins.toml") + "[encoder.picky]\nplugin = 'mock'\nsalt = 'one'\nwidth = 48\nrefuses = 'w3'\n",
+    );
+    let sweep = SWEEP.replace("['one', 'three']", "['one', 'picky']").replace("[100, 200]", "100");
+    place.write("sweep.toml", sweep.replace("[train]\nepochs = 40\nwidth = 32\n", "[fit]\nmethod = 'ridge'\n"));
+    let refused = table(340, 40).lines().filter(|line| line.starts_with("w3 ")).count();
+    assert!(refused > 0);
+    for _ in 0..2 {
+        let swept = place.json_code("sweep sweep.toml --out swept", 4);
+        assert_eq!((&swept["pairs"], &swept["left_out"]), (&(40 - refused).into(), &refused.into()), "{swept}");
+        let lacking: Vec<u64> =
+            swept["rows"].as_array().unwrap().iter().map(|row| row["lacking"].as_u64().unwrap()).collect();
+        assert_eq!(lacking, [0, refused as u64]);
+        assert!(swept["rows"][1]["apart"].is_object(), "what is judged on the same pairs is compared: {swept}");
+    }
+    place.run("sweep sweep.toml --out swept").fails(4, "left out of all, of which an item has no latent");
+}
+
+#[test]
+fn a_probe_draws_pairs_and_not_items_with_all_their_captions() {
+    let place = place();
+    let lines: Vec<String> = table(0, 300).lines().skip(1).map(str::to_owned).collect();
+    // Each item with five captions, as in COCO's list.
+    let row = |line: &String| {
+        let (left, right) = line.split_once('\t').unwrap();
+        (0..5).map(|caption| format!("{left}\t{right} c{caption}\n")).collect::<String>()
+    };
+    place.write("train.tsv", format!("a\tb\n{}", lines.iter().map(row).collect::<String>()));
+    place.write("sweep.toml", SWEEP.replace("['one', 'three']", "'one'").replace(", sample = [100, 200]", ""));
+    let planned = place.json("probe sweep.toml --pairs 100 --dry-run");
+    assert!(planned["columns"].as_array().unwrap().iter().all(|of| of["rows"] == 100), "{planned}");
+    let probed = place.json("probe sweep.toml --pairs 100");
+    assert_eq!(probed["probed"][0]["pairs"], 100);
+    assert_eq!(probed["probed"][0]["recall"].is_object(), true);
+}
+
+#[test]
+fn times_of_fits_tell_those_of_the_others() {
+    let place = place();
+    let seconds = || place.json("sweep sweep.toml --out swept --dry-run")["seconds"].as_f64().unwrap();
+    let reckoned = seconds();
+    place.write("swept/times.jsonl", "{\"method\": \"fusemix\", \"reckoned\": 1.0, \"taken\": 1e4}\n");
+    assert!((seconds() / reckoned / 1e4 - 1.0).abs() < 1e-6, "{} {reckoned}", seconds());
+    place.run("sweep sweep.toml --out swept --dry-run").fails(0, "they take about ");
+    // Of long trainings, a few steps are timed.
+    std::fs::remove_dir_all(place.path("swept")).unwrap();
+    place.write("sweep.toml", SWEEP.replace("epochs = 40", "epochs = 40000"));
+    assert!(seconds() > 0.0 && !place.path("swept").exists());
 }

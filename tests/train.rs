@@ -358,12 +358,15 @@ fn pairs_that_were_trained_on_are_told_wherever_they_stand() {
     let message = "copy.tsv: 30 of 31 pairs were trained on (30 of 31 left items, 30 of 31 right items)";
     let trained = place.run("train leak.toml --out run --device cpu");
     trained.fails(0, message);
+    trained.fails(0, "; the first is row 1, which is row 1 of ");
+    assert!(!trained.stderr.contains("nearly, but"), "the same items are told once: {}", trained.stderr);
     assert!(!trained.stderr.contains("validation.tsv:"), "{}", trained.stderr);
     place.run("eval run").fails(0, message);
     let shared = &place.json("eval run")["shared"][0];
     assert_eq!((&shared["pairs"], &shared["all_pairs"], &shared["items"]), (&json!(30), &json!(31), &json!([30, 30])));
     place.run("report run --out page.html").fails(0, message);
     assert!(place.read("page.html").contains("of which 30 pairs and 60 single items were trained on"));
+    assert!(place.read("page.html").contains("(the first is row 1)"));
     let clean = place.run("eval run --data test.tsv");
     assert!(clean.code == 0 && !clean.stderr.contains("trained on"), "{}", clean.stderr);
     place.run("report run --data test.tsv --out page.html");
@@ -437,4 +440,49 @@ fn columns_of_one_name_are_of_one_tower_in_each_file() {
             .find(|line| line.rsplit(' ').next().unwrap().parse::<i32>().unwrap() / 100 + 1 != ending / 100);
         assert_eq!(odd, None, "{calls} got an item of the other tower");
     }
+}
+
+#[test]
+fn a_file_with_other_columns_is_evaluated_by_their_names() {
+    let place = place();
+    place.run("train fusion.toml --out run --device cpu").fails(0, "");
+    let plain = place.json("eval run --data test.tsv")["mean"]["mean"].clone();
+    let test = place.read("test.tsv");
+    place.write("renamed.tsv", test.replace("a\tb\n", "query\tanswer\n"));
+    let message = "renamed.tsv: no column `a`, from which tower `left` takes its items (columns: query, answer)";
+    place.run("eval run --data renamed.tsv").fails(3, message);
+    let named = "--column left=query --column right=answer";
+    assert_eq!(place.json(&format!("eval run --data renamed.tsv {named}"))["mean"]["mean"], plain);
+    assert_eq!(place.json(&format!("eval run --data renamed.tsv {named} --dry-run"))["cost"], Value::Null);
+    place.run("eval run --column left=query").fails(1, "--column names columns of --data FILE, which is not given");
+    place.run("eval run --data renamed.tsv --column middle=query").fails(3, "no tower is called `middle`");
+    place.run("eval run --data renamed.tsv --column query").fails(2, "write the tower and its column");
+    // Several captions here, and one in training.
+    let rows = test.lines().skip(1).map(|line| format!("{line}\t{}\n", line.split('\t').next().unwrap()));
+    place.write("several.tsv", format!("a\tb_1\tb_2\n{}", rows.collect::<String>()));
+    let several = place.json("eval run --data several.tsv --column right=b_1,b_2");
+    assert_eq!(several["retrieval"][0]["queries"], 40);
+    // And the reverse.
+    place.write(
+        "both.toml",
+        RECIPE
+            .replace("right = 'b'", "right = ['b_1', 'b_2']")
+            .replace("validation = 'validation.tsv'\n", "")
+            .replace("'train.tsv'", "'several.tsv'")
+            .replace("'test.tsv'", "'several.tsv'"),
+    );
+    place.run("train both.toml --out both --device cpu").fails(0, "");
+    place.run("eval both --data test.tsv").fails(3, "from which tower `right` takes its items");
+    assert!(place.json("eval both --data test.tsv --column right=b")["mean"]["mean"].is_number());
+    let compared = place.json("compare run both --data test.tsv --column right=b");
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_chooses_among_pairs_belongs_to_them() {
+    let place = place();
+    place.write("fusion.toml", RECIPE.replace("epochs = 60", "epochs = 60\nquality = 100"));
+    place
+        .run("train fusion.toml --out run")
+        .fails(3, "fusion.toml:13: `quality` chooses among pairs: it belongs into [[pairs]], not into [train]");
 }

@@ -1,6 +1,6 @@
 //! Pairs from two columns of a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -72,6 +72,17 @@ pub struct Distinct {
 }
 
 impl Side {
+    /// The side where these items have no latent.
+    pub fn without(mut self, items: &HashSet<Key>) -> Self {
+        let present: Vec<Key> = self.keys.iter().flatten().copied().collect();
+        let kept: Vec<usize> = (0..present.len()).filter(|at| !items.contains(&present[*at])).collect();
+        if kept.len() == present.len() {
+            return self;
+        }
+        self.keys.iter_mut().for_each(|key| *key = key.filter(|key| !items.contains(key)));
+        Self { keys: self.keys, latents: Box::new(Selected::new(Arc::from(self.latents), kept)) }
+    }
+
     /// The side without repeated items.
     pub fn distinct(self) -> Distinct {
         let (mut index, mut rows, mut chosen) = (HashMap::new(), Vec::new(), Vec::new());
@@ -165,6 +176,13 @@ pub(crate) mod tests {
             out[0]
         };
         (0..latents.len()).map(row).collect()
+    }
+
+    #[test]
+    fn items_can_be_taken_as_if_they_had_no_latent() {
+        let without = side(&[1, 0, 2, 3, 2]).without(&HashSet::from([Key([2; 32]), Key([9; 32])]));
+        assert_eq!(without.keys, side(&[1, 0, 0, 3, 0]).keys);
+        assert_eq!(values(&*without.latents), [0.0, 20.0]);
     }
 
     #[test]

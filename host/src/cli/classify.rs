@@ -24,15 +24,20 @@ pub(super) struct Arguments {
     data: PathBuf,
     #[command(flatten)]
     rows: Rows,
-    /// The classes: a list of names, a table with items of each, or the column of --data with each item's class
-    #[arg(long, value_name = "FILE|COL")]
+    /// The classes: a list of names, a table with items of each, the column of --data with each item's class, or the
+    /// names themselves: cat,dog
+    #[arg(long, value_name = "FILE|COL|NAMES")]
     labels: String,
-    /// The sentences around a class's name: a file with `{}` on each line, `imagenet` for CLIP's 80, or none
-    #[arg(long, value_name = "FILE|imagenet|none", default_value = "none", value_parser = templates)]
+    /// The sentences around a class's name: a file with `{}` on each line, one such sentence, `imagenet` for CLIP's 80,
+    /// or none
+    #[arg(long, value_name = "FILE|TEXT|imagenet|none", default_value = "none", value_parser = templates)]
     templates: Templates,
     /// The column with each item's class [default: that of --labels, or label, class, category or target]
     #[arg(long, value_name = "COL")]
     truth: Option<String>,
+    /// Leave out items of classes that --labels does not have, and count them
+    #[arg(long)]
+    without_unlisted: bool,
     /// The tower of the items [default: the only one that is not of texts]
     #[arg(long, value_name = "TOWER")]
     from: Option<String>,
@@ -60,6 +65,8 @@ fn templates(text: &str) -> Result<Templates, Infallible> {
     Ok(match text {
         "none" => Templates::None,
         "imagenet" => Templates::Imagenet,
+        // A sentence is no file, unless there is one of that name.
+        text if text.contains("{}") && !Path::new(text).exists() => Templates::Sentence(text.to_owned()),
         path => Templates::File(path.into()),
     })
 }
@@ -68,7 +75,8 @@ fn templates(text: &str) -> Result<Templates, Infallible> {
 const LISTED: usize = 10;
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, data, rows, labels, templates, truth, from, to, column, out, page, dry_run, device } =
+    let leaves_out = arguments.without_unlisted;
+    let Arguments { run, data, rows, labels, templates, truth, from, to, column, out, page, dry_run, device, .. } =
         arguments;
     let mut inputs = vec![data.as_path(), Path::new(&labels)];
     inputs.extend(if let Templates::File(path) = &templates { Some(path.as_path()) } else { None });
@@ -83,6 +91,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         labels,
         truth,
         templates,
+        leaves_out,
         needs_truth: page.is_some(),
     };
     let model = cli.session.model(&run, device)?;
@@ -108,10 +117,13 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 
 /// The results for people.
 fn words(classified: &Classified, out: Option<&Path>) -> String {
-    let Classified { classes, towers: [from, to], items, failed, truth, accuracy } = classified;
+    let Classified { classes, towers: [from, to], items, failed, truth, unlisted, accuracy } = classified;
     let mut lines = Vec::new();
     let more = if *failed > 0 { format!(", {failed} without a latent") } else { String::new() };
     lines.push(format!("{} of {from}, {} classes of {to}{more}", count(items.len(), "item"), classes.len()));
+    if *unlisted > 0 {
+        lines.push(format!("{} of other classes, which do not count", count(*unlisted, "item")));
+    }
     match accuracy {
         Some(Accuracy { items, top, chance, mean_per_class, interval, .. }) => {
             let row = |values: Vec<f64>| values.iter().map(|value| format!("{value:>12.1}")).collect::<String>();
@@ -162,7 +174,7 @@ fn table(Classified { classes, items, .. }: &Classified) -> Result<Vec<u8>> {
 }
 
 fn to_json(classified: &Classified) -> Value {
-    let Classified { classes, towers, items, failed, truth, accuracy } = classified;
+    let Classified { classes, towers, items, failed, truth, unlisted, accuracy } = classified;
     let item = |item: &ClassifiedItem| {
         let nearest = item.nearest.iter().map(|(class, score)| json!({"class": classes[*class], "score": score}));
         let label = item.truth.map(|truth| &classes[truth]);
@@ -173,7 +185,8 @@ fn to_json(classified: &Classified) -> Value {
         .flat_map(|accuracy| &accuracy.confusion)
         .map(|((truth, class), items)| json!({"label": classes[*truth], "predicted": classes[*class], "items": items}));
     json!({
-        "towers": towers, "classes": classes, "failed": failed, "truth": truth, "accuracy": accuracy,
+        "towers": towers, "classes": classes, "failed": failed, "truth": truth, "unlisted": unlisted,
+        "accuracy": accuracy,
         "confusion": confusion.collect::<Vec<_>>(), "items": items.iter().map(item).collect::<Vec<_>>(),
     })
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
+use super::source::Columns;
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
@@ -19,6 +20,8 @@ pub(super) struct Arguments {
     /// Pairs to compare on, instead of the test files of the first run's recipe; may be given several times
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
+    #[command(flatten)]
+    columns: Columns,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
@@ -28,11 +31,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    let data = (&arguments.data[..], arguments.columns.of_given(!arguments.data.is_empty())?);
     if arguments.dry_run {
-        let forecast = cli.session.forecast_comparison(&arguments.runs, &arguments.data, arguments.device)?;
+        let forecast = cli.session.forecast_comparison(&arguments.runs, data, arguments.device)?;
         return foretell::columns(cli, &forecast, None);
     }
-    let comparison = cli.session.compare(&arguments.runs, &arguments.data, arguments.device)?;
+    let comparison = cli.session.compare(&arguments.runs, data, arguments.device)?;
     if cli.json {
         print::json(&json!(comparison));
     } else {

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::source::Rows;
+use super::source::{Columns, Rows};
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::{Health, Interval, Retrieval};
@@ -24,6 +24,8 @@ pub(super) struct Arguments {
     folds: NonZeroUsize,
     #[command(flatten)]
     rows: Rows,
+    #[command(flatten)]
+    columns: Columns,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
     dry_run: bool,
@@ -33,7 +35,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let model = cli.session.model(&arguments.run, arguments.device)?;
+    let columns = arguments.columns.of_given(arguments.data.is_some())?;
+    let model = cli.session.model(&arguments.run, arguments.device)?.with_columns(columns)?;
     let data = arguments.rows.of_given(arguments.data.as_deref())?;
     if arguments.dry_run {
         return foretell::columns(cli, &model.forecast_evaluation(data.as_ref())?, None);

@@ -94,9 +94,11 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::Config(_) | Error::Data(_) => CONFIG,
         // What the recipe of a run, or the data, lacks for what was asked.
         Error::NoTower { .. } | Error::NoTest | Error::TestElsewhere { .. } | Error::NoRuns => CONFIG,
-        Error::NoColumn { .. } | Error::OtherColumns { .. } | Error::NoItems { .. } | Error::OtherPairs { .. } => {
-            CONFIG
-        }
+        Error::NoColumn { .. }
+        | Error::OtherColumns { .. }
+        | Error::OtherColumn { .. }
+        | Error::NoItems { .. }
+        | Error::OtherPairs { .. } => CONFIG,
         Error::NothingToCompare { .. } | Error::NoTestInSweep | Error::NoValidation | Error::FewProbed { .. } => CONFIG,
         Error::FewClasses { .. } | Error::SameClass { .. } | Error::NamedClasses { .. } | Error::NoClass { .. } => {
             CONFIG

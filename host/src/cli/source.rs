@@ -43,6 +43,34 @@ impl Rows {
     }
 }
 
+/// The columns of a file by the towers whose items they hold.
+#[derive(clap::Args)]
+pub(super) struct Columns {
+    /// The column of --data with a tower's items, or several of captions: text=caption_1,caption_2; may be given for
+    /// each tower [default: the recipe's]
+    #[arg(long = "column", value_name = "TOWER=COL", value_parser = of_tower)]
+    columns: Vec<(String, Vec<String>)>,
+}
+
+fn of_tower(text: &str) -> Result<(String, Vec<String>), String> {
+    let (tower, columns) = text.split_once('=').ok_or("write the tower and its column: text=caption")?;
+    let columns: Vec<String> = columns.split(',').map(|name| name.trim().to_owned()).collect();
+    match tower.trim().is_empty() || columns.iter().any(String::is_empty) {
+        true => Err("write the tower and its column: text=caption".to_owned()),
+        false => Ok((tower.trim().to_owned(), columns)),
+    }
+}
+
+impl Columns {
+    /// Those of a file, if it is given.
+    pub(super) fn of_given(&self, is_given: bool) -> Result<&[(String, Vec<String>)]> {
+        match is_given || self.columns.is_empty() {
+            true => Ok(&self.columns),
+            false => bail!("--column names columns of --data FILE, which is not given"),
+        }
+    }
+}
+
 #[derive(clap::Args)]
 pub(super) struct Source {
     /// The table with the items, or a folder of them: .tsv, .csv, .jsonl, .json, .parquet or .tar

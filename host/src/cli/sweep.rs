@@ -13,7 +13,7 @@ use crate::config::Sweep;
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
 use crate::report::{Page, of_sweep};
-use crate::session::{Error, FailingVariation, SweepPlan, SweepRow, SweepTable};
+use crate::session::{Error, FailingVariation, SweepEffect, SweepEffectValue, SweepPlan, SweepRow, SweepTable};
 use crate::whole_file;
 use crate::wording::count;
 
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { sweep, out, dry_run, device } = arguments;
     let sweep = Sweep::read(&sweep)?;
-    let plan = cli.session.plan_sweep(&sweep, &out)?;
+    let plan = cli.session.plan_sweep(&sweep, &out, device)?;
     if dry_run {
         if cli.json {
             let SweepPlan { columns, fits, done, seconds, failing, .. } = &plan;
@@ -70,7 +70,8 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         true => print::json(&json!(table)),
         false => say!("{}\nthe page: {}", words(&table), page.display()),
     }
-    Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
+    let all = table.left_out == 0 && table.rows.iter().all(|row| row.error.is_none());
+    Ok(if all { 0 } else { exit::SOME_FAILED })
 }
 
 /// Writes a table beside its runs.
@@ -94,7 +95,7 @@ fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, failing, .. }: &Sweep
         Some(seconds) if *seconds >= 1.0 => {
             let time = HumanDuration(Duration::from_secs_f64(seconds.min(1e9)));
             let which = if *done > 0 { "the others" } else { "they" };
-            _ = write!(line, "; {which} take about {time} on two cores");
+            _ = write!(line, "; {which} take about {time}");
         }
         _ => {}
     }
@@ -144,10 +145,34 @@ fn words(table: &SweepTable) -> String {
     let is_lost = table.rows.iter().any(|row| row.name == table.baseline && row.recall.is_none());
     let lost = if is_lost { ", which failed, so that nothing is compared with it" } else { "" };
     _ = write!(words, "on {pairs} ({}); the baseline is {}{lost}", table.on, table.baseline);
+    if table.left_out > 0 {
+        let pairs = count(table.left_out, "pair");
+        _ = write!(words, "; {pairs} left out of all, of which an item has no latent");
+        for row in table.rows.iter().filter(|row| row.lacking > 0) {
+            _ = write!(words, "\n{}: no latent of {} to judge by", row.name, count(row.lacking, "pair"));
+        }
+    }
+    if let Some(best) = &table.best {
+        let is_alike = |row: &&&SweepRow| row.among_best && row.name != *best;
+        let rows = table.best_first();
+        let alike: Vec<&str> = rows.iter().filter(is_alike).map(|row| row.name.as_str()).collect();
+        _ = write!(words, "\n{}", super::wording::best(best, &alike));
+    }
+    table.effects.iter().for_each(|effect| _ = write!(words, "\n{}", effect_line(effect)));
     for row in table.rows.iter().filter(|row| row.error.is_some()) {
         _ = write!(words, "\n{}: {}", row.name, row.error.as_deref().unwrap_or_default());
     }
     words
+}
+
+/// What a key does, averaged over what else is varied, in a line.
+fn effect_line(SweepEffect { axis, over, values }: &SweepEffect) -> String {
+    let value = |of: &SweepEffectValue| {
+        let apart = of.apart.map(|Interval { mean, low, high }| format!(" ({mean:+.1}: {low:+.1} to {high:+.1})"));
+        format!("{} {:.1}{}", of.value, of.recall.mean, apart.unwrap_or_default())
+    };
+    let values: Vec<String> = values.iter().map(value).collect();
+    format!("{axis}, averaged over {}: {}", count(*over, "variation"), values.join(", "))
 }
 
 /// The table as CSV: a line a variation, a column an axis, then what was found.
@@ -160,8 +185,11 @@ fn csv(table: &SweepTable) -> String {
         ways.extend(all.into_iter().map(|k| (way.clone(), k)));
     }
     let names: Vec<String> = ways.iter().map(|([from, to], k)| format!("R@{k} {from} to {to}")).collect();
-    let fixed =
-        ["methods", "seeds", "mean_recall", "low", "high", "deviation", "apart", "apart_low", "apart_high", "error"];
+    let fixed = [
+        ["methods", "seeds", "mean_recall", "low", "high", "deviation", "apart", "apart_low", "apart_high"].as_slice(),
+        ["behind", "behind_low", "behind_high", "among_best", "pairs", "lacking", "error"].as_slice(),
+    ]
+    .concat();
     let axes = table.axes.iter().map(|axis| axis.name.as_str());
     let heads = ["variation"].into_iter().chain(axes).chain(fixed).chain(names.iter().map(String::as_str));
     let mut write = |cells: Vec<String>| writer.write_record(cells).expect("memory takes what there is room for");
@@ -177,6 +205,10 @@ fn csv(table: &SweepTable) -> String {
         let cells = [row.name.clone()].into_iter().chain(values).chain([row.methods.join(" "), seeds]);
         let cells = cells.chain(interval(row.recall)).chain([number(row.deviation)]).chain(interval(row.apart));
         let found = ways.iter().map(|(way, k)| number(row.direction(way).and_then(|way| way.recall.get(k).copied())));
+        let cells = cells
+            .chain(interval(row.behind))
+            .chain([row.among_best.to_string(), row.pairs.map_or(String::new(), |pairs| pairs.to_string())])
+            .chain([row.lacking.to_string()]);
         write(cells.chain([row.error.clone().unwrap_or_default()]).chain(found).collect());
     }
     String::from_utf8(writer.into_inner().expect("memory takes what there is room for")).expect("cells are text")

@@ -100,10 +100,15 @@ impl Watcher for View {
                 note!("{}: skipped {pairs} of {total} pairs: an item has no latent", file.display());
             }
             Event::Overlap { file, shared } => {
-                let Overlap { towers, pairs, all_pairs, items, all_items } = shared;
+                let Overlap { towers, pairs, all_pairs, items, all_items, row, trained } = shared;
                 let of = |side: usize| format!("{} of {} {} items", items[side], all_items[side], towers[side]);
+                let first = row.map_or(String::new(), |row| format!("; the first is row {row}"));
+                let like = trained
+                    .as_ref()
+                    .map_or(String::new(), |(file, row)| format!(", which is row {row} of {}", file.display()));
                 note!(
-                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new items",
+                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new \
+                     items{first}{like}",
                     file.display(),
                     count(*all_pairs, "pair"),
                     of(0),
@@ -144,8 +149,10 @@ impl Watcher for View {
             Event::Evaluating { what, unit, done, total } => {
                 meter.get_or_insert_with(|| Meter::new(what.to_owned(), total, unit)).show(done, total, done, "")
             }
-            Event::Sweeping { done, total, variation, seed } => {
-                note!("fit {} of {total}: {variation}, seed {seed}", done + 1);
+            Event::Sweeping { done, total, variation, seed, left } => {
+                let left = left.filter(|left| *left >= LONG);
+                let left = left.map_or(String::new(), |left| format!("; about {} left", duration(left)));
+                note!("fit {} of {total}: {variation}, seed {seed}{left}", done + 1);
             }
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))

@@ -98,3 +98,11 @@ pub(super) fn options(options: &Options) -> String {
     };
     table.into_iter().map(option).collect::<Vec<_>>().join(", ")
 }
+
+/// The best, and what is not told apart from it.
+pub(super) fn best(best: &str, alike: &[&str]) -> String {
+    match alike {
+        [] => format!("best: {best}"),
+        alike => format!("best: {best}; not told apart from it: {}", alike.join("; ")),
+    }
+}

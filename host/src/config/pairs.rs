@@ -13,6 +13,11 @@ pub(super) const PAIRS: &str = "pairs";
 /// The name of the table of items without a pair.
 pub(super) const UNPAIRED: &str = "unpaired";
 
+/// True for a key of `[[pairs]]` that chooses among pairs, and that no method has.
+pub(super) fn is_key_of_pairs(key: &str) -> bool {
+    CHOICES.contains(&key) && key != "seed" || SUBSET.contains(&key) || key == WEIGHT
+}
+
 /// One `[[pairs]]`.
 #[derive(Clone, Debug)]
 pub struct PairsEntry {

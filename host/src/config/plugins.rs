@@ -3,6 +3,7 @@
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::sweep::DerivedEncoder;
@@ -26,6 +27,8 @@ pub struct Config {
     pub plugins: Vec<PluginEntry>,
     /// `[encoder.NAME]`, in file order.
     pub encoders: Vec<EncoderEntry>,
+    /// Those that a sweep, or a run of one, sets up in another way.
+    derived: Mutex<Vec<EncoderEntry>>,
 }
 
 /// One `[[plugin]]`.
@@ -63,7 +66,7 @@ pub struct EncoderEntry {
     /// All other keys: the plugin's.
     pub options: toml::Table,
     /// The encoder that it differs from in some keys, if a sweep made it.
-    derived: Option<DerivedEncoder>,
+    pub(crate) derived: Option<DerivedEncoder>,
 }
 
 impl EncoderEntry {
@@ -190,12 +193,15 @@ impl Config {
             plugins.push(PluginEntry::found_by_name(plugin));
         }
         let cache = folder.join(document.cache.unwrap_or_else(|| DEFAULT_CACHE.into()));
-        Ok(Self { plugin_folder, cache, encoders, plugins, file })
+        Ok(Self { plugin_folder, cache, encoders, derived: Mutex::default(), plugins, file })
     }
 
-    /// Adds an encoder that is another one with other values for some of its keys.
-    pub fn derive(&mut self, derived: &DerivedEncoder) -> Result<(), ConfigError> {
+    /// Adds an encoder that is another one with other values for some of its keys; once, if it is asked for again.
+    pub fn derive(&self, derived: &DerivedEncoder) -> Result<(), ConfigError> {
         let DerivedEncoder { base, name, changes, .. } = derived;
+        if self.encoder(name).is_ok() {
+            return Ok(());
+        }
         self.encoder(base).map_err(|error| match error {
             ConfigError::At { path, message, .. } => {
                 let message = format!("{message} in {}", path.display());
@@ -210,16 +216,22 @@ impl Config {
         }
         let entry = encoder(name.clone(), table)
             .map_err(|(key, message)| derived.file.error_at(&["encoder", base, &key], message))?;
-        self.encoders.push(EncoderEntry { derived: Some(derived.clone()), ..entry });
+        self.derived().push(EncoderEntry { derived: Some(derived.clone()), ..entry });
         Ok(())
     }
 
     /// The encoder called `name`.
-    pub fn encoder(&self, name: &str) -> Result<&EncoderEntry, ConfigError> {
-        self.encoders.iter().find(|encoder| encoder.name == name).ok_or_else(|| {
+    pub fn encoder(&self, name: &str) -> Result<EncoderEntry, ConfigError> {
+        let derived = self.derived();
+        let found = self.encoders.iter().chain(&*derived).find(|encoder| encoder.name == name);
+        found.cloned().ok_or_else(|| {
             let names = self.encoders.iter().map(|encoder| encoder.name.as_str());
             self.file.error_at(&["encoder"], format!("no encoder is called `{name}`{}", suggest(name, names)))
         })
+    }
+
+    fn derived(&self) -> std::sync::MutexGuard<'_, Vec<EncoderEntry>> {
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::groups;
 use super::method::{FIT, Method, TRAIN};
-use super::pairs::{PAIRS, PairsEntry, UNPAIRED, UnpairedEntry};
+use super::pairs::{PAIRS, PairsEntry, UNPAIRED, UnpairedEntry, is_key_of_pairs};
 use super::toml_file::{ConfigError, TomlFile, in_words, shortest, with_nearest_of};
 use super::tower::{TowerEntry, WEIGHT};
 use crate::nn::AdapterKind;
@@ -209,6 +209,7 @@ fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
         let message = format!("[{key}] belongs into plugins.toml; a recipe has [tower.NAME] and [[pairs]]");
         return Err(file.error_at(&[key], message));
     }
+    check_places(file, &document)?;
     let towers = document.get("tower").or(document.get("towers")).and_then(toml::Value::as_table);
     let Some(first) = towers.and_then(|towers| towers.keys().next()) else {
         return Err(file.error_at(&[], "there are no towers: add [tower.NAME] for each modality, with `encoder`"));
@@ -219,6 +220,18 @@ fn check_tables(file: &TomlFile) -> Result<(), ConfigError> {
              {first} = \"COLUMN\""
         );
         return Err(file.error_at(&[], message));
+    }
+    Ok(())
+}
+
+/// Refuses keys of [[pairs]] among the options of a method, where they would be unknown.
+fn check_places(file: &TomlFile, document: &toml::Table) -> Result<(), ConfigError> {
+    for table in [TRAIN, FIT] {
+        let keys = document.get(table).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys);
+        if let Some(key) = keys.into_iter().find(|key| is_key_of_pairs(key)) {
+            let message = format!("`{key}` chooses among pairs: it belongs into [[pairs]], not into [{table}]");
+            return Err(file.error_at(&[table, key], message));
+        }
     }
     Ok(())
 }

@@ -25,6 +25,11 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// True if it holds 0: a difference that is not told from none.
+    pub fn holds_zero(self) -> bool {
+        self.low <= 0.0 && self.high >= 0.0
+    }
+
     /// Wilson's interval (1927) of a share of `all`, in percent.
     pub fn of_share(part: usize, all: usize) -> Self {
         let (n, share) = (all.max(1) as f64, part as f64 / all.max(1) as f64);

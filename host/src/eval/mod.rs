@@ -10,7 +10,7 @@ mod nearest;
 mod ranks;
 mod retrieval;
 
-pub use alignment::Alignment;
+pub use alignment::{Alignment, NEAREST};
 pub use classes::{Accuracy, Nearest, TOP};
 pub use health::Health;
 pub(crate) use held_out::root;

@@ -218,6 +218,11 @@ impl LoadedEncoder {
         }
     }
 
+    /// The encoder of plugins.toml that it is set up in another way than, and what it differs in; none of most.
+    pub fn derived(&self) -> Option<(&str, &toml::Table)> {
+        self.written.1.derived.as_ref().map(|derived| (derived.base.as_str(), &derived.changes))
+    }
+
     /// True if it may cost something, and nothing says how much.
     pub fn lacks_price(&self) -> bool {
         self.lacks_price

@@ -60,9 +60,9 @@ impl Plugins {
 
     /// Opens the encoder called `name`; `watch` receives its status.
     pub fn open(&self, name: &str, watch: &mut dyn FnMut(&str)) -> Result<LoadedEncoder, EncoderError> {
-        let entry: &EncoderEntry = self.config.encoder(name)?;
+        let entry: EncoderEntry = self.config.encoder(name)?;
         let plugin = self.config.plugins.iter().find(|plugin| plugin.name == entry.host.plugin);
         let plugin = self.load(plugin.expect("checked when plugins.toml was read"))?;
-        LoadedEncoder::open(&plugin, entry, &self.config.file, &self.services, watch)
+        LoadedEncoder::open(&plugin, &entry, &self.config.file, &self.services, watch)
     }
 }

@@ -15,11 +15,16 @@ const MISTAKES: usize = 30;
 
 /// The page of a classification, whose items' classes must be known.
 pub fn of_classes(classified: &Classified, accuracy: &Accuracy) -> String {
-    let Classified { classes, towers: [from, to], failed, .. } = classified;
+    let Classified { classes, towers: [from, to], failed, unlisted, .. } = classified;
     let Accuracy { items, top, chance, mean_per_class, interval, .. } = accuracy;
     let without = if *failed > 0 { format!("; {failed} more have no latent") } else { String::new() };
+    let others = match unlisted {
+        0 => String::new(),
+        items => format!("; {} of other classes do not count", count(*items, "item")),
+    };
     let summary = format!(
-        "{} of {from}, each of the nearest of {} classes of {to}; nothing was trained on these classes{without}.",
+        "{} of {from}, each of the nearest of {} classes of {to}; nothing was trained on these \
+         classes{without}{others}.",
         count(*items, "item"),
         classes.len()
     );

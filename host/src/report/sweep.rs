@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::curves::{Over, svg};
 use super::page::{Escaped, PageError};
 use crate::eval::Interval;
-use crate::session::{Series, SweepRow, SweepTable};
+use crate::run::Overlap;
+use crate::session::{Series, SweepEffect, SweepRow, SweepTable};
 use crate::wording::count;
 
 /// Maps, and curves, that are drawn.
@@ -18,6 +19,10 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
     let on = match table.pairs {
         Some(pairs) => format!("on {} ({})", count(pairs, "pair"), table.on),
         None => format!("on their own pairs, which differ ({})", table.on),
+    };
+    let on = match table.left_out {
+        0 => on,
+        pairs => format!("{on}, without {} of which an item has no latent", count(pairs, "pair")),
     };
     let fits: usize = table.rows.iter().map(|row| row.runs.len()).sum();
     let summary = format!(
@@ -33,8 +38,68 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
         summary = Escaped(&summary),
         maps = maps,
         curves = curves,
+        best = Escaped(&best(table)),
+        shared = Escaped(&shared(table)),
+        effects = effects(table),
         table = rows(table)
     ))
+}
+
+/// The best, and what is not told apart from it.
+fn best(table: &SweepTable) -> String {
+    let Some(best) = &table.best else { return String::new() };
+    let rows = table.best_first();
+    let alike: Vec<&str> =
+        rows.iter().filter(|row| row.among_best && row.name != *best).map(|row| row.name.as_str()).collect();
+    match alike[..] {
+        [] => format!("Best: {best}, told apart from all others."),
+        _ => format!("Best: {best}. Not told apart from it: {}.", alike.join("; ")),
+    }
+}
+
+/// The pairs of the judgement that were trained on.
+fn shared(table: &SweepTable) -> String {
+    let line = |of: &Overlap| {
+        let first = of.row.map_or(String::new(), |row| format!(" (the first is row {row})"));
+        format!(
+            "{} of {} of {} and {} were trained on{first}: recall on these says little about new items. ",
+            of.pairs,
+            count(of.all_pairs, "pair"),
+            of.towers[0],
+            of.towers[1]
+        )
+    };
+    table.shared.iter().map(line).collect()
+}
+
+/// What each varied key does, averaged over the others.
+fn effects(table: &SweepTable) -> String {
+    let mut html = String::new();
+    for SweepEffect { axis, over, values } in &table.effects {
+        _ = write!(
+            html,
+            "<table><tr><th class=\"row\">{}, averaged over {}</th><th>mean R@1, 5, 10 %</th>\
+             <th>less the first's</th></tr>",
+            Escaped(axis),
+            count(*over, "variation")
+        );
+        for of in values {
+            let (value, recall) = (Escaped(&of.value), interval(Some(of.recall), false));
+            let apart = interval(of.apart, true);
+            _ = write!(html, "<tr><th class=\"row\" scope=\"row\">{value}</th><td>{recall}</td><td>{apart}</td></tr>");
+        }
+        html += "</table>";
+    }
+    html
+}
+
+/// An interval in a cell; with a sign, that of a difference.
+fn interval(of: Option<Interval>, sign: bool) -> String {
+    match of {
+        Some(Interval { mean, low, high }) if sign => format!("{mean:+.1} <small>({low:+.1} to {high:+.1})</small>"),
+        Some(Interval { mean, low, high }) => format!("{mean:.1} <small>({low:.1} to {high:.1})</small>"),
+        None => String::new(),
+    }
 }
 
 /// The values of a row on all axes but these, and its variant.
@@ -123,7 +188,7 @@ fn curves(table: &SweepTable) -> Result<String, Box<dyn std::error::Error>> {
 /// All variations, the best first.
 fn rows(table: &SweepTable) -> String {
     let mut html = "<table><tr><th class=\"row\">variation</th><th>method</th><th>mean R@1, 5, 10 %</th><th>sd of \
-                    seeds</th><th>less the baseline's</th>"
+                    seeds</th><th>less the baseline's</th><th>less the best's</th>"
         .to_owned();
     for [from, to] in table.ways() {
         _ = write!(html, "<th>{}</th>", Escaped(&format!("R@1 {from} to {to}")));
@@ -132,23 +197,19 @@ fn rows(table: &SweepTable) -> String {
     for row in table.best_first() {
         _ = write!(html, "<tr><th class=\"row\" scope=\"row\">{}</th>", Escaped(&row.name));
         if let (None, Some(error)) = (row.recall, &row.error) {
-            _ = write!(html, "<td colspan=\"4\">{}</td></tr>", Escaped(error));
+            _ = write!(html, "<td colspan=\"5\">{}</td></tr>", Escaped(error));
             continue;
         }
-        let interval = |of: Option<Interval>, sign: bool| match of {
-            Some(Interval { mean, low, high }) if sign => {
-                format!("{mean:+.1} <small>({low:+.1} to {high:+.1})</small>")
-            }
-            Some(Interval { mean, low, high }) => format!("{mean:.1} <small>({low:.1} to {high:.1})</small>"),
-            None => String::new(),
-        };
         let deviation = row.deviation.map_or(String::new(), |deviation| format!("{deviation:.1}"));
         let (recall, apart) = (interval(row.recall, false), interval(row.apart, true));
-        let methods = row.methods.join(", ");
-        _ = write!(html, "<td>{methods}</td><td>{recall}</td><td>{deviation}</td><td>{apart}</td>");
+        let (methods, behind) = (row.methods.join(", "), interval(row.behind, true));
+        _ = write!(html, "<td>{methods}</td><td>{recall}</td><td>{deviation}</td><td>{apart}</td><td>{behind}</td>");
         for way in table.ways() {
             let found = row.direction(&way).and_then(|way| way.recall.get(&1));
             _ = write!(html, "<td>{}</td>", found.map_or(String::new(), |found| format!("{found:.1}")));
+        }
+        if row.lacking > 0 {
+            _ = write!(html, "<td>no latent of {}</td>", count(row.lacking, "pair"));
         }
         if let Some(error) = &row.error {
             _ = write!(html, "<td>without a seed that failed: {}</td>", Escaped(error));

@@ -105,6 +105,18 @@ pub struct EncoderInfo {
     /// Its table of plugins.toml with its model pinned, without secrets; empty in runs of older versions.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub entry: toml::Table,
+    /// The encoder of plugins.toml that a sweep set up in another way; none if it stands there itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<DerivedFrom>,
+}
+
+/// The encoder of plugins.toml that another one differs from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DerivedFrom {
+    /// Its name.
+    pub encoder: String,
+    /// The values that the other one has instead.
+    pub changes: toml::Table,
 }
 
 impl EncoderInfo {
@@ -115,6 +127,9 @@ impl EncoderInfo {
             fingerprint: encoder.fingerprint.clone(),
             version: Some(encoder.version().to_owned()),
             entry: encoder.entry.clone(),
+            derived: encoder
+                .derived()
+                .map(|(encoder, changes)| DerivedFrom { encoder: encoder.to_owned(), changes: changes.clone() }),
         }
     }
 

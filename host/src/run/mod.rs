@@ -19,6 +19,6 @@ mod seen;
 
 pub use error::RunError;
 pub use folder::RunFolder;
-pub use info::{EncoderInfo, RunInfo, TowerInfo};
+pub use info::{DerivedFrom, EncoderInfo, RunInfo, TowerInfo};
 pub use metrics::{Metrics, MetricsFile, read_metrics};
 pub use seen::{Overlap, Seen};

@@ -6,7 +6,7 @@
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Key;
 use crate::regular;
@@ -32,6 +32,12 @@ pub struct Overlap {
     pub items: [usize; 2],
     /// All distinct items of each tower.
     pub all_items: [usize; 2],
+    /// The first row of these pairs that was trained on, from 1; or else the first one with such an item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
+    /// The file and the row that it was trained on, where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained: Option<(PathBuf, usize)>,
 }
 
 impl Overlap {
@@ -84,7 +90,19 @@ impl Seen {
             all_pairs,
             items: [first.0, second.0],
             all_items: [first.1, second.1],
+            row: None,
+            trained: None,
         }
+    }
+
+    /// The first of the pairs of two towers that is in here; or else the first of which an item is.
+    pub fn first<'a>(&self, towers: [&str; 2], pairs: impl Iterator<Item = &'a (Key, Key)> + Clone) -> Option<usize> {
+        let has = |name: String, digest: u64| self.0.get(&name).is_some_and(|seen| seen.binary_search(&digest).is_ok());
+        let is_seen = |(first, second): &(Key, Key)| has(pairs_of(towers), pair(first, second));
+        let has_seen = |(first, second): &(Key, Key)| {
+            has(items_of(towers[0]), item(first)) || has(items_of(towers[1]), item(second))
+        };
+        pairs.clone().position(is_seen).or_else(|| pairs.clone().position(has_seen))
     }
 
     /// Writes the file, which appears once it is complete.
@@ -155,6 +173,10 @@ mod tests {
         assert_eq!((shared.pairs, shared.all_pairs), (2, 4));
         assert_eq!((shared.items, shared.all_items), ([1, 4], [2, 4]));
         assert!(!shared.is_nothing());
+        let first = |pairs: &[(Key, Key)]| seen.first(["image", "text"], pairs.iter());
+        assert_eq!((first(&pairs[2..]), first(&pairs[3..]), first(&pairs)), (Some(0), Some(0), Some(0)));
+        assert_eq!(first(&[(key(200), key(201)), (key(0), key(201)), (key(0), key(100))]), Some(2));
+        assert_eq!(first(&[(key(200), key(201))]), None);
         assert!(seen.shared(["image", "text"], &[(key(200), key(201))]).is_nothing());
         assert_eq!(seen.shared(["audio", "image"], &[(key(50), key(3))]).items, [1, 1]);
 

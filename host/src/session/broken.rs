@@ -45,6 +45,11 @@ impl Broken {
         Ok(error)
     }
 
+    /// Notes an encoder that is left out for another reason than an error.
+    pub(super) fn leave_out(&mut self, encoder: &str, reason: String) {
+        self.0.insert(encoder.to_owned(), reason);
+    }
+
     /// Those that do not work, with the reasons.
     pub(super) fn all(self) -> BTreeMap<String, String> {
         self.0

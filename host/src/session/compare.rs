@@ -11,6 +11,7 @@ use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::eval::{Interval, Ranking, Retrieval, Sample};
+use crate::run::Overlap;
 
 /// A run beside the others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,6 +43,10 @@ pub(super) struct Judged {
     pub(super) pairs: usize,
     /// Names of towers, and digests of the pairs between them.
     pub(super) identity: Vec<([String; 2], String)>,
+    /// The parts of them that the run was trained on.
+    pub(super) shared: Vec<Overlap>,
+    /// Rows that are left out, and those of them of which the run's own encoders have no latent.
+    pub(super) left_out: [usize; 2],
 }
 
 impl Judged {
@@ -73,7 +78,12 @@ impl Judged {
 impl Session {
     /// Compares runs on `data`, or on the test files of the first run's recipe. All must be able to take the same
     /// pairs.
-    pub fn compare(&self, runs: &[PathBuf], data: &[PathBuf], device: DeviceChoice) -> Result<Comparison, Error> {
+    pub fn compare(
+        &self,
+        runs: &[PathBuf],
+        (data, columns): (&[PathBuf], &[(String, Vec<String>)]),
+        device: DeviceChoice,
+    ) -> Result<Comparison, Error> {
         check_distinct(runs)?;
         let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
         let mut files: Vec<Source> = Vec::new();
@@ -83,7 +93,7 @@ impl Session {
             }
         });
         for run in runs {
-            let model = self.model(run, device)?;
+            let model = self.model(run, device)?.with_columns(columns)?;
             if files.is_empty() {
                 files = model.test_files();
             }
@@ -155,7 +165,9 @@ impl Model {
     fn named(&self, error: Error) -> Error {
         let ends = || self.recipe.pairs.iter().flat_map(|entry| &entry.ends);
         let (path, end) = match &error {
-            Error::Data(DataError::Column { path, name, .. }) => (path, ends().find(|end| end.column == *name)),
+            Error::Data(DataError::Column { path, name, .. }) | Error::OtherColumn { path, column: name, .. } => {
+                (path, ends().find(|end| end.column == *name))
+            }
             Error::OtherColumns { path } => {
                 let file = Dataset::open(path).ok();
                 let lacks = |end: &&PairEnd| file.as_ref().is_some_and(|file| file.rows(&end.column).is_err());
@@ -191,7 +203,12 @@ impl Model {
             retrieval.extend(rankings.iter().map(Ranking::retrieval));
         }
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
-        Ok(Judged { sample, retrieval, pairs: sets().map(|pairs| pairs.matches.len()).sum(), identity })
+        let pairs = sets().map(|pairs| pairs.matches.len()).sum();
+        let shared = tested.iter().filter_map(|tested| tested.shared.clone());
+        let shared = shared.filter(|shared| !shared.is_nothing()).collect();
+        let left_out =
+            [tested.iter().map(|tested| tested.pairs.dropped).sum(), tested.iter().map(|tested| tested.lacking).sum()];
+        Ok(Judged { sample, retrieval, pairs, identity, shared, left_out })
     }
 }
 
@@ -202,7 +219,7 @@ mod tests {
 
     #[test]
     fn no_runs_are_an_error_and_no_panic() {
-        let compared = Session::new(Setup::new("plugins.toml")).compare(&[], &[], DeviceChoice::Cpu);
+        let compared = Session::new(Setup::new("plugins.toml")).compare(&[], (&[], &[]), DeviceChoice::Cpu);
         assert!(matches!(compared, Err(Error::NoRuns)));
     }
 }

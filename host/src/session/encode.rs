@@ -38,11 +38,20 @@ impl Session {
         encoder: &Arc<LoadedEncoder>,
         wanted: Wanted,
     ) -> Result<Option<Forecast>, Error> {
+        self.forecast_items(items(column, encoder), column.source(), encoder, wanted.retry_failed)
+    }
+
+    /// The forecast of encoding some items of a file; none if it was stopped.
+    pub(super) fn forecast_items(
+        &self,
+        items: Items<'_>,
+        file: &Path,
+        encoder: &LoadedEncoder,
+        retry_failed: bool,
+    ) -> Result<Option<Forecast>, Error> {
         drop(self.shared.budget.allow(encoder)?);
-        let retry_failed = wanted.retry_failed;
         let (shelf, files) = (self.shelf(encoder)?, self.files()?);
-        let items = items(column, encoder);
-        let (file, total) = (column.source(), items.len());
+        let total = items.len();
         let forecast = encode::forecast(items, files, encoder, &shelf, retry_failed, &self.stop, &mut |done| {
             self.see(Event::Looking { file, done, total });
         });
@@ -130,6 +139,12 @@ fn doubt(items: Items<'_>, column: Column<'_>, encoder: &LoadedEncoder) {
     }
     if let Some(doubt) = items.doubt() {
         let (name, modality) = (&encoder.name, &encoder.description.modality);
-        tracing::warn!("{path}: column `{column}` {doubt}; `{name}` takes {modality}; is this the right column?");
+        let elsewhere = match items.are_files() {
+            true => " Where the files are in another folder, name it with --root, or with `root` in a recipe",
+            false => "",
+        };
+        tracing::warn!(
+            "{path}: column `{column}` {doubt}; `{name}` takes {modality}; is this the right column?{elsewhere}"
+        );
     }
 }

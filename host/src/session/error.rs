@@ -96,8 +96,18 @@ pub enum Error {
         false => "no pair has a latent on both sides",
     })]
     NoPair { path: PathBuf, training: bool },
-    #[error("{} does not have the columns of any of the recipe's [[pairs]]", path.display())]
+    #[error(
+        "{} does not have the columns of any of the recipe's [[pairs]]; `fusemix eval` and `compare` take its own \
+         names with --column TOWER=COL",
+        path.display()
+    )]
     OtherColumns { path: PathBuf },
+    #[error(
+        "{}: no column `{column}`, from which tower `{tower}` takes its items (columns: {columns}); `fusemix eval` and \
+         `compare` take this file's own name with --column {tower}=COL",
+        path.display()
+    )]
+    OtherColumn { path: PathBuf, column: String, tower: String, columns: String },
     #[error("there are no runs to compare; name at least one")]
     NoRuns,
     #[error("{} and {} are the same run, so they do not differ; name each run once", first.display(), other.display())]
@@ -131,8 +141,12 @@ pub enum Error {
          `label` and `file`, or another tower with --to"
     )]
     NamedClasses { labels: String },
-    #[error("{}: row {row} is of class `{class}`, which {labels} does not have{suggestion}", path.display())]
-    NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String },
+    #[error(
+        "{}: row {row} is of class `{class}`, which {labels} does not have{others}{suggestion}; add what is missing, \
+         or leave such rows out with --without-unlisted",
+        path.display()
+    )]
+    NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String, others: String },
     #[error(
         "{}: no column says which class an item is of, so nothing tells which are mistaken for one another; name one \
          with --truth",
@@ -151,8 +165,12 @@ pub enum Error {
     WhichTower { option: &'static str, towers: String },
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
-    #[error("{}: a probe needs at least {fewest} pairs, and {pairs} are left", path.display())]
-    FewProbed { path: PathBuf, pairs: usize, fewest: usize },
+    #[error(
+        "{}: a probe needs at least {fewest} pairs of different items that can be read, and there are {pairs}{}",
+        path.display(),
+        if *unreadable > 0 { format!(", beside {unreadable} that cannot be read") } else { String::new() }
+    )]
+    FewProbed { path: PathBuf, pairs: usize, fewest: usize, unreadable: usize },
     #[error("the sweep names no `test` file to judge by; add one to [[pairs]], or write on = \"validation\" above it")]
     NoTestInSweep,
     #[error("the sweep is judged on validation pairs, but no [[pairs]] has `validation`; add it")]

@@ -1,14 +1,15 @@
 //! Evaluation of the retrieval between the towers of a model.
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::model::{Model, digest};
-use super::towers::Towers;
+use super::towers::{Towers, row_number};
 use super::{Error, Event, Session};
+use crate::cache::Key;
 use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::eval::{Health, HeldOut, Interval, Ranking, Retrieval, Sample, mean_recall};
@@ -50,17 +51,24 @@ pub(super) struct Tested {
     pub(super) pairs: HeldOut,
     /// The part of them that was trained on, if the run tells.
     pub(super) shared: Option<Overlap>,
+    /// Rows of which the run's own encoders have no latent on either side.
+    pub(super) lacking: usize,
 }
 
 impl Tested {
     fn new(model: &Model, seen: Option<&Seen>, ends: [PairEnd; 2], file: &Arc<Dataset>) -> Result<Self, Error> {
-        let pairs = held_out(&model.session, &model.towers(), &ends, file)?;
+        let (pairs, lacking) = held_out_but(&model.session, &model.towers(), &ends, file, &model.passed_over)?;
         let names = ends.each_ref().map(|end| model.recipe.towers[end.tower].name.as_str());
-        let shared = seen.map(|seen| seen.shared(names, &pairs.keys));
+        let shared = seen.map(|seen| {
+            // The first row of the pair's first item.
+            let first = seen.first(names, pairs.keys.iter()).map(|at| pairs.keys[at].0);
+            let row = first.map(|key| row_number(file, pairs.sides[0].rows[pairs.sides[0].index[&key]]));
+            Overlap { row, ..seen.shared(names, &pairs.keys) }
+        });
         if let Some(shared) = &shared {
             model.session.warn_of_overlap(file.path(), shared);
         }
-        Ok(Self { pairs, ends, file: file.clone(), shared })
+        Ok(Self { pairs, ends, file: file.clone(), shared, lacking })
     }
 
     fn is_of(&self, ends: &[PairEnd; 2], file: &Arc<Dataset>) -> bool {
@@ -180,6 +188,7 @@ impl Model {
                     DataError::Read { path, cause } if data.is_none() && cause.kind() == ErrorKind::NotFound => {
                         Error::TestElsewhere { path }
                     }
+                    error if data.is_some() => self.lacking(&source, &entry.ends, error),
                     error => error.into(),
                 })?;
                 files.insert(source.clone(), (file, Vec::new()));
@@ -189,6 +198,7 @@ impl Model {
             match file.paired_rows(columns) {
                 // Another set may have its columns in this file.
                 Err(DataError::Column { .. }) if data.is_some() && self.recipe.pairs.len() > 1 => continue,
+                Err(error) if data.is_some() => return Err(self.lacking(&source, &entry.ends, error)),
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     ends.extend(entry.ends.iter().filter(|end| !ends.contains(end)).cloned().collect::<Vec<_>>());
@@ -249,7 +259,21 @@ pub(super) fn held_out(
     ends: &[PairEnd; 2],
     file: &Dataset,
 ) -> Result<HeldOut, Error> {
+    held_out_but(session, towers, ends, file, &HashSet::new()).map(|(pairs, _)| pairs)
+}
+
+/// The items of two towers in `file`, but for some, and the rows that are without a latent anyway.
+fn held_out_but(
+    session: &Session,
+    towers: &Towers<'_>,
+    ends: &[PairEnd; 2],
+    file: &Dataset,
+    passed_over: &HashSet<Key>,
+) -> Result<(HeldOut, usize), Error> {
     let sides = towers.sides(ends, file)?;
+    let both = sides[0].keys.iter().zip(&sides[1].keys);
+    let lacking = both.filter(|(first, second)| first.is_none() || second.is_none()).count();
+    let sides = sides.map(|side| side.without(passed_over));
     let total = sides[0].keys.len();
     let held_out = HeldOut::new(ends.each_ref().map(|end| end.tower), sides);
     if held_out.matches.is_empty() {
@@ -258,5 +282,5 @@ pub(super) fn held_out(
     if held_out.dropped > 0 {
         session.see(Event::LeftOut { file: file.path(), pairs: held_out.dropped, total });
     }
-    Ok(held_out)
+    Ok((held_out, lacking))
 }

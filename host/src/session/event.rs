@@ -146,6 +146,8 @@ pub enum Event<'a> {
         variation: &'a str,
         /// Its seed.
         seed: u64,
+        /// Seconds that it and those after it take, as far as something tells.
+        left: Option<f64>,
     },
     /// A gallery is growing.
     Building {

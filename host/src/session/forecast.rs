@@ -9,7 +9,7 @@ use super::fit::{Plan, takes_unpaired};
 use super::model::Model;
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::{ChosenBy, PairEnd, Pairs, Recipe, Subset, UnpairedEntry};
+use crate::config::{ChosenBy, Method, PairEnd, Pairs, Recipe, Subset, UnpairedEntry};
 use crate::dataset::{Dataset, Item, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Forecast, Wanted};
@@ -47,19 +47,7 @@ impl Session {
         let towers = Towers::new(self, recipe, None);
         Plan::new(self, recipe)?.check(&towers)?;
         let mut columns = Columns::default();
-        columns.add_recipe(&towers, recipe, Pairs::Validation)?;
-        Ok(columns.all)
-    }
-
-    /// The forecast of encoding the pairs of some files, each column once for each encoder.
-    pub(super) fn forecast_pairs<'a>(
-        &self,
-        pairs: impl Iterator<Item = (&'a Recipe, &'a Source, &'a [PairEnd; 2])>,
-    ) -> Result<Vec<ColumnForecast>, Error> {
-        let mut columns = Columns::default();
-        for (recipe, source, ends) in pairs {
-            columns.add_pairs(&Towers::new(self, recipe, None), source, ends)?;
-        }
+        columns.add_recipe(&towers, recipe, None)?;
         Ok(columns.all)
     }
 
@@ -67,13 +55,13 @@ impl Session {
     pub fn forecast_comparison(
         &self,
         runs: &[PathBuf],
-        data: &[PathBuf],
+        (data, columns): (&[PathBuf], &[(String, Vec<String>)]),
         device: DeviceChoice,
     ) -> Result<Vec<ColumnForecast>, Error> {
         check_distinct(runs)?;
         let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.iter().map(Source::from).collect::<Vec<_>>());
         for run in runs {
-            let model = self.model(run, device)?;
+            let model = self.model(run, device)?.with_columns(columns)?;
             if files.is_empty() {
                 files = model.test_files();
             }
@@ -135,8 +123,12 @@ impl Model {
 }
 
 impl Columns {
-    /// What fitting a recipe encodes, and judging it on these pairs.
-    pub(super) fn add_recipe(&mut self, towers: &Towers<'_>, recipe: &Recipe, on: Pairs) -> Result<(), Error> {
+    /// What fitting a recipe encodes, and judging it on some pairs, if it is judged.
+    pub(super) fn add_recipe(&mut self, towers: &Towers<'_>, recipe: &Recipe, on: Option<Pairs>) -> Result<(), Error> {
+        if recipe.method == Method::Identity {
+            return self.add_unfitted(towers, recipe, on);
+        }
+        let on = on.unwrap_or(Pairs::Validation);
         for entry in &recipe.pairs {
             let others = [entry.validation.as_ref(), entry.test.as_ref().filter(|_| on == Pairs::Test)];
             if let Some(Subset { by: ChosenBy::Run(run), .. }) = &entry.subset {
@@ -150,6 +142,26 @@ impl Columns {
         for UnpairedEntry { train, end } in recipe.unpaired.iter().filter(|_| takes_unpaired(recipe)) {
             let file = towers.session().data(train)?;
             self.add(towers, train, &file, (end.tower, &end.column))?;
+        }
+        Ok(())
+    }
+
+    /// What judging a recipe encodes whose towers are in one space already: of its training pairs, only the items of
+    /// encoders that do not tell the width of their latents.
+    fn add_unfitted(&mut self, towers: &Towers<'_>, recipe: &Recipe, on: Option<Pairs>) -> Result<(), Error> {
+        for entry in &recipe.pairs {
+            let judged = match on {
+                Some(Pairs::Test) => entry.test.as_ref(),
+                Some(Pairs::Validation) => entry.validation.as_ref(),
+                None => None,
+            };
+            for end in &entry.ends {
+                if towers.described_width(end.tower)?.is_none() {
+                    let file = towers.session().data(&entry.train)?;
+                    self.add(towers, &entry.train, &file, (end.tower, &end.column))?;
+                }
+            }
+            judged.map(|source| self.add_pairs(towers, source, &entry.ends)).transpose()?;
         }
         Ok(())
     }
@@ -201,5 +213,63 @@ impl Columns {
             self.known.insert(key);
         }
         Ok(())
+    }
+}
+
+/// Counts what is to be sent of several samples of one file once: a larger one of the same seed holds the smaller ones.
+pub(super) fn count_once(columns: &mut [ColumnForecast]) {
+    let key = |of: &ColumnForecast| (of.column.clone(), of.encoder.clone());
+    for at in 0..columns.len() {
+        let is_within = |other: usize| {
+            let (own, whole) = (&columns[at], &columns[other]);
+            let is_its = key(own) == key(whole) && own.source != whole.source && holds(&whole.source, &own.source);
+            // Of two that hold each other, the first counts.
+            is_its && (other < at || !holds(&own.source, &whole.source))
+        };
+        if (0..columns.len()).any(is_within) {
+            let Forecast { items, requests, tokens, cost, seconds, .. } = &mut columns[at].forecast;
+            (*items, *requests, *tokens) = (0, 0, 0);
+            *cost = cost.map(|_| 0.0);
+            *seconds = seconds.map(|_| 0.0);
+        }
+    }
+}
+
+/// True if the rows of a source are all among those of another one of the same file.
+fn holds(whole: &Source, part: &Source) -> bool {
+    let same = Source { sample: None, seed: 0, limit: None, best: None, ..whole.clone() }
+        == Source { sample: None, seed: 0, limit: None, best: None, ..part.clone() };
+    let most = |of: Option<usize>| of.unwrap_or(usize::MAX);
+    let is_sampled = whole.sample.is_none() || whole.seed == part.seed && part.sample.is_some();
+    let is_first = whole.limit.is_none() || part.limit.is_some();
+    same && whole.best.is_none()
+        && is_sampled
+        && is_first
+        && most(whole.sample) >= most(part.sample)
+        && most(whole.limit) >= most(part.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_within_a_larger_one_of_the_same_seed() {
+        let of = |sample: Option<usize>, seed: u64, limit: Option<usize>| Source {
+            sample,
+            seed,
+            limit,
+            ..Source::new("a.tsv")
+        };
+        assert!(holds(&of(Some(200), 0, None), &of(Some(100), 0, None)));
+        assert!(holds(&of(None, 0, None), &of(Some(100), 3, None)));
+        assert!(holds(&of(None, 0, Some(9)), &of(None, 0, Some(5))));
+        assert!(!holds(&of(Some(100), 0, None), &of(Some(200), 0, None)));
+        assert!(!holds(&of(Some(200), 0, None), &of(Some(100), 1, None)));
+        assert!(!holds(&of(Some(200), 0, None), &of(None, 0, Some(100))));
+        assert!(!holds(&of(None, 0, Some(200)), &of(Some(100), 0, None)));
+        let best = Source { best: Some((10, "score".to_owned())), ..of(Some(100), 0, None) };
+        assert!(holds(&of(Some(200), 0, None), &best) && !holds(&best, &of(Some(5), 0, None)));
+        assert!(!holds(&of(None, 0, None), &Source::new("b.tsv")));
     }
 }

@@ -59,7 +59,10 @@ pub use probe::{Probe, ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
 pub use survey::{Common, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
-pub use sweep::{FailingVariation, SweepAxis, SweepDirection, SweepPlan, SweepRow, SweepRun, SweepTable};
+pub use sweep::{
+    FailingVariation, SweepAxis, SweepDirection, SweepEffect, SweepEffectValue, SweepPlan, SweepRow, SweepRun,
+    SweepTable,
+};
 
 /// Settings of a session.
 #[derive(Clone)]
@@ -202,7 +205,7 @@ impl Session {
         if let Some(plugins) = self.shared.plugins.get() {
             return Ok(plugins);
         }
-        let mut config = Config::read(&self.shared.setup.plugins)?;
+        let config = Config::read(&self.shared.setup.plugins)?;
         self.shared.derived.iter().try_for_each(|encoder| config.derive(encoder))?;
         let services = Services::new(self.shared.setup.stop.clone());
         Ok(self.shared.plugins.get_or_init(|| Plugins::new(config, services, self.shared.setup.program.clone())))

@@ -1,12 +1,14 @@
 //! A finished run, opened for evaluation, search, embedding and the report.
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::towers::Towers;
 use super::{Error, Session};
-use crate::config::Recipe;
-use crate::dataset::{Dataset, Source};
+use crate::cache::Key;
+use crate::config::{PairEnd, Recipe};
+use crate::dataset::{DataError, Dataset, Source, together};
 use crate::device::{self, DeviceChoice};
 use crate::run::{RunError, RunFolder, RunInfo};
 use crate::space::Space;
@@ -20,6 +22,8 @@ pub struct Model {
     pub(super) recipe: Recipe,
     pub(super) space: Space,
     digest: OnceLock<String>,
+    /// Items that are not judged on, because another run that is judged beside it has no latents of them.
+    pub(super) passed_over: Arc<HashSet<Key>>,
 }
 
 impl Session {
@@ -41,7 +45,7 @@ impl Session {
             return Err(Error::OtherTowers { path: folder.recipe() });
         }
         let digest = info.adapters.clone().map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Model { session: self.clone(), folder, info, recipe, space, digest })
+        Ok(Model { session: self.clone(), folder, info, recipe, space, digest, passed_over: Arc::default() })
     }
 }
 
@@ -58,6 +62,39 @@ fn digest_of(folder: &RunFolder) -> Result<String, Error> {
 }
 
 impl Model {
+    /// It without some items where it is judged.
+    pub(super) fn passing_over(self, items: &Arc<HashSet<Key>>) -> Self {
+        Self { passed_over: items.clone(), ..self }
+    }
+
+    /// It with other columns for the items of some towers, as a file has them that is not the recipe's: several of one
+    /// tower are captions of the same item.
+    pub fn with_columns(mut self, columns: &[(String, Vec<String>)]) -> Result<Self, Error> {
+        for (tower, columns) in columns {
+            let tower = self.tower(tower)?;
+            for end in self.recipe.pairs.iter_mut().flat_map(|entry| &mut entry.ends) {
+                if end.tower == tower {
+                    (end.column, end.columns) = (together(columns), columns.clone());
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// The error of a file that lacks the column of a tower's items, if it is one.
+    pub(super) fn lacking(&self, source: &Source, ends: &[PairEnd; 2], error: DataError) -> Error {
+        let DataError::Column { path, name, .. } = &error else { return error.into() };
+        let end = ends.iter().find(|end| end.column == *name || end.columns.contains(name));
+        let file = source.with_columns(Vec::new()).open();
+        let (Ok(Dataset::Table(table)), Some(end)) = (file, end) else { return error.into() };
+        Error::OtherColumn {
+            path: path.clone(),
+            column: name.clone(),
+            tower: self.recipe.towers[end.tower].name.clone(),
+            columns: table.names().join(", "),
+        }
+    }
+
     /// The provenance of the run.
     pub fn info(&self) -> &RunInfo {
         &self.info

@@ -217,7 +217,11 @@ impl Session {
     }
 
     /// The latents of items by an encoder, which are stored.
-    fn stored_latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
+    pub(super) fn stored_latents(
+        &self,
+        encoder: &Arc<LoadedEncoder>,
+        items: &[Item<'_>],
+    ) -> Result<Vec<Latent>, Error> {
         let shelf = self.shelf(encoder)?;
         let items = Items::of(items, &encoder.description.modality);
         let encoding = complete(self.fill_items(items, encoder, &shelf, Wanted::placed())?)?;

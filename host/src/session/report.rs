@@ -110,7 +110,9 @@ impl Model {
             Some(shared) => {
                 let pairs: usize = shared.iter().map(|shared| shared.pairs).sum();
                 let items: usize = shared.iter().flat_map(|shared| shared.items).sum();
-                format!(", of which {pairs} pairs and {items} single items were trained on")
+                let first = shared.iter().find_map(|shared| shared.row);
+                let first = first.map_or(String::new(), |row| format!(" (the first is row {row})"));
+                format!(", of which {pairs} pairs and {items} single items were trained on{first}")
             }
         };
         format!("{made}; below, {count} pairs of {files}{held_out}.")

@@ -7,18 +7,21 @@ use std::sync::{Arc, Mutex};
 use super::encode::{complete, items};
 use super::{Error, Session, locked};
 use crate::cache::Key;
-use crate::config::{ConfigError, LatentRows, PairEnd, Recipe, TowerEntry, TowerSource};
+use crate::config::{ConfigError, DerivedEncoder, LatentRows, PairEnd, Recipe, TowerEntry, TowerSource};
 use crate::dataset::{Column, DataError, Dataset, NamedLatents, Precomputed, PrecomputedLatents};
 use crate::encode::{Wanted, keys};
 use crate::latents::{Concatenated, Latents, Selected, magnitude};
 use crate::pairs::Side;
 use crate::plugin::LoadedEncoder;
-use crate::run::{EncoderInfo, RunError, RunInfo, TowerInfo};
+use crate::run::{DerivedFrom, EncoderInfo, RunError, RunInfo, TowerInfo};
 use crate::wording::{count, short_path};
 
 /// The sizes of latents' values, as root mean squares, that f32 has room for in every method: squares of differences,
 /// and variances beside the 1e-5 that a LayerNorm adds.
 const ORDINARY: std::ops::Range<f64> = 1e-3..1e8;
+
+/// Rows from 0, and their pairs by content.
+pub(super) type KeysOfRows = (Vec<usize>, Vec<(Key, Key)>);
 
 /// The towers of a recipe.
 pub(super) struct Towers<'a> {
@@ -54,6 +57,7 @@ impl<'a> Towers<'a> {
     pub(super) fn encoders(&self, tower: usize) -> Result<Vec<Arc<LoadedEncoder>>, Error> {
         let TowerSource::Encoders(names) = &self.entry(tower).source else { return Ok(Vec::new()) };
         let config = &self.session.plugins()?.config;
+        self.derive(tower, names)?;
         if let Some(ConfigError::At { message, .. }) = names.iter().find_map(|name| config.encoder(name).err()) {
             // The mistake may be the recipe's or that of plugins.toml; the recipe names what is not there.
             let run = self.trained.and(self.recipe.file.path().parent());
@@ -75,6 +79,24 @@ impl<'a> Towers<'a> {
                 .try_for_each(|(trained, present)| trained.verify(present))?;
         }
         Ok(encoders)
+    }
+
+    /// Sets up the encoders of a run that a sweep made, as the run notes them: plugins.toml has only those that they
+    /// differ from. One that is there by its own name, as `plugins init --run` writes it, is taken as it is.
+    fn derive(&self, tower: usize, names: &[String]) -> Result<(), Error> {
+        let config = &self.session.plugins()?.config;
+        let trained = self.trained.and_then(|run| run.towers.get(tower));
+        for EncoderInfo { name, derived, .. } in trained.into_iter().flat_map(|tower| &tower.encoders) {
+            let Some(DerivedFrom { encoder, changes }) = derived.as_ref().filter(|_| names.contains(name)) else {
+                continue;
+            };
+            // Of one whose base is not there either, the caller tells.
+            if config.encoder(encoder).is_ok() {
+                let (file, base) = (self.recipe.file.clone(), encoder.clone());
+                config.derive(&DerivedEncoder { file, base, name: name.clone(), changes: changes.clone() })?;
+            }
+        }
+        Ok(())
     }
 
     /// The name of a tower's modality; none if it is precomputed.
@@ -192,8 +214,8 @@ impl<'a> Towers<'a> {
         Ok([self.side(first.tower, file, &first.column)?, self.side(second.tower, file, &second.column)?])
     }
 
-    /// The pairs of a file by content, without encoding them.
-    pub(super) fn keys(&self, ends: &[PairEnd; 2], file: &Dataset) -> Result<Vec<(Key, Key)>, Error> {
+    /// The rows of a file, and their pairs by content, without encoding them.
+    pub(super) fn keys(&self, ends: &[PairEnd; 2], file: &Dataset) -> Result<KeysOfRows, Error> {
         let of = |end: &PairEnd| match file {
             Dataset::Table(table) => {
                 if let TowerSource::Rows(rows) = &self.entry(end.tower).source {
@@ -211,7 +233,8 @@ impl<'a> Towers<'a> {
         if self.session.should_stop() {
             return Err(Error::Stopped);
         }
-        Ok(first.into_iter().zip(second).filter_map(|(first, second)| Some((first?, second?))).collect())
+        let whole = |(row, (first, second)): (usize, (Option<Key>, Option<Key>))| Some((row, (first?, second?)));
+        Ok(first.into_iter().zip(second).enumerate().filter_map(whole).unzip())
     }
 
     /// Encodes a column for a tower; a row has a latent if every encoder of the tower has one for it.
@@ -237,6 +260,11 @@ impl<'a> Towers<'a> {
         let latents = side_by_side(latents.collect::<Result<_, Error>>()?);
         Ok(Side { keys, latents })
     }
+}
+
+/// The number of a row in messages, from 1: that of its file.
+pub(super) fn row_number(file: &Dataset, row: usize) -> usize {
+    if let Dataset::Table(table) = file { table.number(row) } else { row + 1 }
 }
 
 /// The size of latents' values, if f32 has no room for what every method makes of it.

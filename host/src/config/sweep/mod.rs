@@ -18,7 +18,7 @@ pub use derived::DerivedEncoder;
 
 use axes::{Place, found, names, product, shown};
 use derived::derived;
-use methods::keep_own;
+use methods::{keep_own, keep_read};
 use variants::{VARIANT, merge, variants};
 
 /// A sweep as read.
@@ -118,11 +118,12 @@ impl Sweep {
             return Err(file.error_at(&[], message));
         }
         let methods = methods::of(wholes.iter().map(|(_, _, whole)| whole));
+        let augments = methods::augments(wholes.iter().map(|(_, _, whole)| whole));
         let mut known = HashSet::new();
         let mut variations: Vec<Variation> = Vec::new();
         for (variant, place) in places {
             let (file, name, _) = &wholes[variant];
-            let variation = variation(file, name.as_ref(), &axes, place, &methods)?;
+            let variation = variation(file, name.as_ref(), &axes, place, (&methods, &augments))?;
             // What changes an encoder that no tower has changes nothing.
             if known.insert(variation.text.clone()) {
                 variations.push(variation);
@@ -176,17 +177,22 @@ fn variation(
     variant: Option<&String>,
     axes: &[Axis],
     (at, mut document): Place,
-    methods: &[Option<Method>],
+    (methods, augments): (&[Option<Method>], &[String]),
 ) -> Result<Variation, ConfigError> {
     if methods.len() > 1 {
         keep_own(&mut document, methods);
+    }
+    if augments.len() > 1 {
+        keep_read(&mut document, augments);
     }
     let whole = document.clone();
     let encoders = derived(file, &mut document)?;
     // What is said of an encoder, or of a method, that this one does not have is not said of it.
     let is_its = |axis: &Axis| match &axis.keys[..] {
         [key, name, ..] if key == ENCODER => encoders.iter().any(|encoder| encoder.base == *name),
-        [table, ..] if table == TRAIN || table == FIT => methods.len() < 2 || axes::at(&whole, &axis.keys).is_some(),
+        [table, ..] if table == TRAIN || table == FIT => {
+            methods.len() < 2 && augments.len() < 2 || axes::at(&whole, &axis.keys).is_some()
+        }
         _ => true,
     };
     let at: Vec<Option<usize>> = axes.iter().zip(at).map(|(axis, at)| is_its(axis).then_some(at)).collect();
@@ -337,6 +343,19 @@ lr = 0.01
         assert_eq!(of_b.at.last(), Some(&None));
         let error = sweep(&format!("{BASE}[encoder.aa]\nlayer = ['last', 'first']\n")).unwrap_err();
         assert!(error.contains("no tower has the encoder `aa`; did you mean `a`?"), "{error}");
+    }
+
+    #[test]
+    fn each_augment_has_its_own_options_alone() {
+        let plain = BASE.replace("['a', 'b']", "'a'").replace("['c', 'd']", "'c'").replace(", sample = [100, 200]", "");
+        let train = "augment = ['fusemix', 'noise']\nmixup_alpha = [0.5, 1.0]\nnoise = 0.2";
+        let all = sweep(&plain.replace("lr = 0.01", train)).unwrap();
+        let names: Vec<&str> = all.variations.iter().map(|variation| variation.name.as_str()).collect();
+        assert_eq!(names, ["fusemix, mixup_alpha 0.5", "fusemix, mixup_alpha 1.0", "augment noise"]);
+        assert!(all.variations.iter().all(|of| of.text.contains("noise = 0.2") == of.name.contains("noise")));
+        // What none of them reads stays, and is told.
+        let other = sweep(&plain.replace("lr = 0.01", "augment = ['none', 'noise']\nmixup_alpha = 0.5")).unwrap();
+        assert!(other.variations.iter().all(|of| of.text.contains("mixup_alpha")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::augment::Augment;
+use super::augment::{Augment, Mixup};
 use super::error::OptionError;
 use super::objective::{Loss, TargetKind};
 use super::options::{MOST_BLOCKS, MOST_EPOCHS};
@@ -24,7 +24,7 @@ impl Options {
         let wrong = |key, value: &dyn ToString, reason: &str| {
             Err(OptionError { key, value: value.to_string(), reason: reason.to_owned() })
         };
-        if let Some(error) = self.wrong_terms().or_else(|| self.wrong_changes()) {
+        if let Some(error) = self.wrong_terms().or_else(|| self.wrong_changes()).or_else(|| self.unread_mixing()) {
             return Err(error);
         }
         match &self {
@@ -105,6 +105,28 @@ impl Options {
             }
             _ => None,
         }
+    }
+
+    /// An error of an option about mixing that is not the default, where nothing is mixed.
+    fn unread_mixing(&self) -> Option<OptionError> {
+        let (name, reads) = match self.augment {
+            Augment::Fusemix | Augment::IMix | Augment::M2Mix => return None,
+            Augment::None => ("none", "no key of its own"),
+            Augment::Noise => ("noise", "`noise`"),
+            Augment::Quantise => ("quantise", "`regions`"),
+            Augment::Project => ("project", "`removed`"),
+        };
+        let (key, value) = match self {
+            Self { mixup_alpha, .. } if *mixup_alpha != 1.0 => ("mixup_alpha", mixup_alpha.to_string()),
+            Self { mixup_alpha_end, .. } if *mixup_alpha_end != 1.0 => ("mixup_alpha_end", mixup_alpha_end.to_string()),
+            Self { mixup, .. } if *mixup != Mixup::default() => ("mixup", format!("\"{mixup:?}\"").to_lowercase()),
+            _ => return None,
+        };
+        let reason = format!(
+            "`augment = \"{name}\"` mixes nothing, so it does not read this; it reads {reads}. Remove `{key}`, or take \
+             an `augment` that reads it: \"fusemix\", \"i-mix\" or \"m2-mix\""
+        );
+        Some(OptionError { key, value, reason })
     }
 
     /// An error of an option about targets, or about a term beside the loss.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::dataset::{Column, DataError, Item, Table, read_table};
 use crate::regular;
 use crate::session::Error;
-use crate::wording::suggest;
+use crate::wording::{count, suggest};
 
 /// The 80 sentences of CLIP for ImageNet (Radford et al., ICML 2021).
 const IMAGENET: &str = include_str!("templates.imagenet.txt");
@@ -20,6 +20,8 @@ pub enum Templates {
     None,
     /// Those of CLIP for ImageNet.
     Imagenet,
+    /// This one, with `{}` in the name's place.
+    Sentence(String),
     /// The lines of a file, each with `{}` in the name's place.
     File(PathBuf),
 }
@@ -50,6 +52,7 @@ impl Templates {
         match self {
             Self::None => Ok(vec!["{}".to_owned()]),
             Self::Imagenet => Ok(IMAGENET.lines().map(str::to_owned).collect()),
+            Self::Sentence(text) => Ok(vec![text.clone()]),
             Self::File(path) => {
                 let text = read(path)?;
                 let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -106,6 +109,11 @@ pub(super) fn classes(
             let names = distinct(data.column(labels)?)?.into_iter().map(|name| (None, name));
             named(labels, names.collect(), holds_files, templates)?
         }
+        // Names themselves.
+        _ if labels.contains(',') && !labels.contains('{') && !path.exists() => {
+            let names = labels.split(',').map(str::trim).filter(|name| !name.is_empty());
+            named(labels, names.map(|name| (None, name.to_owned())).collect(), holds_files, templates)?
+        }
         Some("tsv" | "csv" | "jsonl" | "ndjson" | "json" | "parquet" | "tar" | "token") => {
             shown(&read_table(path)?, modality, holds_files)?
         }
@@ -114,7 +122,7 @@ pub(super) fn classes(
         }
         _ if path.exists() || ending.is_some() => named(labels, listed(path)?, holds_files, templates)?,
         // It is neither.
-        _ => data.column(labels).map(|_| Vec::new())?,
+        _ => return Err(no_labels(labels, data)),
     };
     if classes.len() < 2 {
         return Err(Error::FewClasses { labels: labels.to_owned(), classes: classes.len() });
@@ -128,6 +136,17 @@ pub(super) fn classes(
         }
     }
     Ok(classes)
+}
+
+/// The error of labels that are neither a file, nor a column, nor several names.
+fn no_labels(labels: &str, data: &Table) -> Error {
+    let named = data.names().iter().map(String::as_str);
+    let reason = format!(
+        "no column `{labels}`{}, and no file of that name; names themselves stand with commas between them: --labels \
+         cat,dog",
+        suggest(labels, named)
+    );
+    DataError::Format { path: data.path().to_owned(), reason }.into()
 }
 
 /// Classes by name, as texts in sentences.
@@ -214,8 +233,27 @@ pub(super) fn truth<'a>(
     Ok(USUAL.iter().find_map(|name| data.column(name).ok()).map(|column| (column, true)))
 }
 
-/// The class of each row, by what the data call it; none where the cell is empty.
-pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) -> Result<Vec<Option<usize>>, Error> {
+/// The classes of rows.
+pub(super) struct Truth {
+    /// The name of the column.
+    pub(super) column: String,
+    /// Of each row; none where the cell is empty, or names a class that is not among those.
+    pub(super) of: Vec<Option<usize>>,
+    /// Rows of a class that is not among those.
+    pub(super) unlisted: usize,
+}
+
+/// A class that is not among those that items are classified into: its name, its rows, and the first of them.
+type Unlisted<'a> = BTreeMap<&'a str, (usize, usize)>;
+
+/// The class of each row, by what the data call it. A class that is not among `classes` is an error, unless it is left
+/// out.
+pub(super) fn true_classes(
+    column: Column<'_>,
+    classes: &[Class],
+    labels: &str,
+    leaves_out: bool,
+) -> Result<Truth, Error> {
     let mut by_name: HashMap<&str, usize> = HashMap::new();
     for (at, class) in classes.iter().enumerate() {
         by_name.insert(&class.name, at);
@@ -224,6 +262,7 @@ pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) 
     let are_numbers = by_name.keys().any(|name| name.parse::<f64>().is_ok());
     // The least of the numbers that count classes.
     let mut least: Option<usize> = None;
+    let mut unlisted = Unlisted::new();
     let mut of = |row: usize| {
         let cell = column.text(row)?.trim();
         // Where no class is called by a number, a number counts them, from 0.
@@ -231,29 +270,61 @@ pub(super) fn true_classes(column: Column<'_>, classes: &[Class], labels: &str) 
         let by_number = number.filter(|at| *at < classes.len());
         let spaced = || by_name.get(cell.replace('_', " ").as_str()).copied();
         match by_name.get(cell).copied().or(by_number).or_else(spaced) {
-            _ if cell.is_empty() => Ok(None),
+            _ if cell.is_empty() => Ok::<_, Error>(None),
             Some(class) => {
                 least = by_number.into_iter().chain(least).min();
                 Ok(Some(class))
             }
-            None => Err(Error::NoClass {
-                path: column.source().to_owned(),
-                row: column.number(row),
-                class: cell.to_owned(),
-                suggestion: match !are_numbers && cell.parse::<f64>().is_ok() {
-                    true => counted_from(labels),
-                    false => suggest(cell, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
-                },
-                labels: labels.to_owned(),
-            }),
+            None => {
+                unlisted.entry(cell).or_insert((0, row)).0 += 1;
+                Ok(None)
+            }
         }
     };
-    let all = (0..column.len()).map(&mut of).collect::<Result<_, Error>>()?;
+    let all: Vec<Option<usize>> = (0..column.len()).map(&mut of).collect::<Result<_, Error>>()?;
+    let lost = unlisted.values().map(|(rows, _)| rows).sum();
+    // Where no row is of any of the classes, there is nothing to leave out from.
+    if !unlisted.is_empty() && (!leaves_out || all.iter().all(Option::is_none)) {
+        return Err(no_class(column, &unlisted, (classes, labels), are_numbers));
+    }
     if least.is_some_and(|least| least > 0) {
         let (path, name) = (column.source().display(), column.name());
         tracing::warn!("{path}, column `{name}`: no item is of class 0{}", counted_from(labels));
     }
-    Ok(all)
+    Ok(Truth { column: column.name().to_owned(), of: all, unlisted: lost })
+}
+
+/// The error that names all classes which are not among those, with their rows.
+fn no_class(
+    column: Column<'_>,
+    unlisted: &Unlisted<'_>,
+    (classes, labels): (&[Class], &str),
+    are_numbers: bool,
+) -> Error {
+    let mut all: Vec<(&str, usize, usize)> = unlisted.iter().map(|(name, (rows, row))| (*name, *rows, *row)).collect();
+    all.sort_by_key(|(_, _, row)| *row);
+    let (first, _, row) = all[0];
+    let shown = |(name, rows, _): &(&str, usize, usize)| format!("`{name}` ({})", count(*rows, "row"));
+    let mut others: Vec<String> = all[1..].iter().take(SHOWN).map(shown).collect();
+    if all.len() > 1 + SHOWN {
+        others.push(format!("and {} more", all.len() - 1 - SHOWN));
+    }
+    let rows: usize = all.iter().map(|(_, rows, _)| rows).sum();
+    let others = match all.len() {
+        1 => format!(" ({})", count(rows, "row")),
+        _ => format!(" ({}); nor does it have {}", count(all[0].1, "row"), others.join(", ")),
+    };
+    Error::NoClass {
+        path: column.source().to_owned(),
+        row: column.number(row),
+        class: first.to_owned(),
+        suggestion: match !are_numbers && first.parse::<f64>().is_ok() {
+            true => counted_from(labels),
+            false => suggest(first, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
+        },
+        labels: labels.to_owned(),
+        others,
+    }
 }
 
 /// The rule for numbers of classes.

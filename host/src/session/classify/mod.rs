@@ -11,11 +11,12 @@ use crate::eval::{Accuracy, Nearest, TOP};
 use crate::pairs::Side;
 use crate::session::forecast::{ColumnForecast, ItemsForecast};
 use crate::session::model::Model;
+use crate::session::towers::row_number;
 use crate::space::unit;
 use crate::wording::count;
 
 pub use classes::Templates;
-use classes::{Class, classes, true_classes, truth};
+use classes::{Class, Truth, classes, true_classes, truth};
 
 /// What is to be classified, and into what.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct ClassifyOptions {
     pub labels: String,
     /// The column of `data` with each item's class, if not the usual one.
     pub truth: Option<String>,
+    /// True to leave out items of classes that `labels` does not have, and count them.
+    pub leaves_out: bool,
     /// The sentences around the classes' names.
     pub templates: Templates,
     /// True if it is for nothing where the items' classes are not known.
@@ -51,6 +54,8 @@ pub struct Classified {
     pub failed: usize,
     /// The column that their classes are from, if they are known.
     pub truth: Option<String>,
+    /// Items that do not count, because they are of classes that are not among those.
+    pub unlisted: usize,
     /// How well they were classified, if their classes are known.
     pub accuracy: Option<Accuracy>,
 }
@@ -78,7 +83,7 @@ struct Setup {
     file: Dataset,
     column: String,
     classes: Vec<Class>,
-    truth: Option<(String, Vec<Option<usize>>)>,
+    truth: Option<Truth>,
 }
 
 impl Model {
@@ -101,8 +106,8 @@ impl Model {
         let failed = keys.iter().filter(|key| key.is_none()).count();
         let rows = keys.iter().enumerate().filter(|(_, key)| key.is_some()).map(|(row, _)| row);
         let item = |(row, nearest): (usize, Nearest)| {
-            let number = if let Dataset::Table(table) = &file { table.number(row) } else { row + 1 };
-            let truth = truth.as_ref().and_then(|(_, truth)| truth[row]);
+            let number = row_number(&file, row);
+            let truth = truth.as_ref().and_then(|truth| truth.of[row]);
             Ok(ClassifiedItem { row: number, name: file.name(&column, row)?, truth, nearest })
         };
         let items: Vec<ClassifiedItem> = rows.zip(nearest).map(item).collect::<Result<_, Error>>()?;
@@ -114,7 +119,8 @@ impl Model {
             towers,
             items,
             failed,
-            truth: truth.map(|(column, _)| column),
+            unlisted: truth.as_ref().map_or(0, |truth| truth.unlisted),
+            truth: truth.map(|truth| truth.column),
             accuracy,
         })
     }
@@ -146,8 +152,8 @@ impl Model {
         }
         let truth = match truth {
             None => None,
-            Some((column, is_guess)) => match true_classes(column, &classes, &options.labels) {
-                Ok(truth) => Some((column.name().to_owned(), truth)),
+            Some((column, is_guess)) => match true_classes(column, &classes, &options.labels, options.leaves_out) {
+                Ok(truth) => Some(truth),
                 // It may be about something else.
                 Err(error @ Error::NoClass { .. }) if is_guess && !options.needs_truth => {
                     tracing::warn!(

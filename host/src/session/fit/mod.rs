@@ -25,6 +25,7 @@ use crate::fit::fusemix::{Checkpoints, Options, Outcome};
 use crate::run::{RunFolder, RunInfo, Seen};
 use crate::space::Space;
 
+pub(super) use estimate::Steps;
 pub use options::check_options;
 pub(super) use options::takes_unpaired;
 pub(super) use plan::Plan;

@@ -1,5 +1,7 @@
 //! Captions to hold out that are nearly those trained on: by their words, where contents differ.
 
+use std::collections::HashSet;
+
 use crate::config::PairEnd;
 use crate::dataset::{Dataset, NearTexts, Table};
 use crate::session::Error;
@@ -55,18 +57,21 @@ pub(super) fn warn_of_near(
         }
         let known = train.column(&end.column)?.texts();
         let index = NearTexts::of(known.iter().map(|(_, text)| *text).collect(), &session.stop);
+        let exact: HashSet<&str> = known.iter().map(|(_, text)| *text).collect();
         for table in tables {
             let held = table.column(&end.column)?.texts();
             let going = held.iter().take_while(|_| !session.should_stop());
-            let mut near = going.filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
+            // The same text is the same item, which is told as such.
+            let others = going.filter(|(_, text)| !exact.contains(text));
+            let mut near = others.filter_map(|(row, text)| Some((*row, text, known[index.near(text)?].0)));
             let Some((row, text, like)) = near.next() else { continue };
             let (path, all, found) = (short_path(table.path()), count(held.len(), "caption"), 1 + near.count());
             if session.should_stop() {
                 return Err(Error::Stopped);
             }
             tracing::warn!(
-                "{}: {} of {all} have nearly the words of one that is trained on, the first is row {}, {text:?}, like \
-                 row {} of {}; `fusemix data FILE --against FILE` names all",
+                "{}: {} of {all} have nearly, but not quite, the words of one that is trained on, the first is row {}, \
+                 {text:?}, like row {} of {}; `fusemix data FILE --against FILE` names all",
                 path.display(),
                 found,
                 table.number(row),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::evaluate::held_out;
-use super::super::towers::Towers;
+use super::super::towers::{Towers, row_number};
 use super::super::{Error, Event, Session};
 use super::near::warn_of_near;
 use super::options::MethodOptions;
@@ -15,9 +15,9 @@ use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start
 use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
-use crate::run::{RunError, Seen, TowerInfo};
+use crate::run::{Overlap, RunError, Seen, TowerInfo};
 use crate::space::AdapterKind;
-use crate::wording::count;
+use crate::wording::{count, short_path};
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
@@ -333,12 +333,32 @@ impl<'a> Plan<'a> {
             let held_out: Vec<&Dataset> = files.validation.iter().chain(&files.test).map(|file| &**file).collect();
             warn_of_near(towers, &entry.ends, &files.train, &held_out)?;
             for file in held_out {
-                let pairs = towers.keys(&entry.ends, file)?;
-                towers.session().warn_of_overlap(file.path(), &seen.shared(self.names(&entry.ends), &pairs));
+                let shared = self.shared((&seen, towers), (&entry.ends, &files.train), file)?;
+                towers.session().warn_of_overlap(file.path(), &shared);
             }
         }
         let towers = (0..self.recipe.towers.len()).map(|tower| towers.info(tower)).collect::<Result<_, _>>()?;
         Ok(Material { sets, unpaired, validation, dropped, towers, seen, identity })
+    }
+
+    /// The part of a file's pairs that was trained on, with the first rows on both sides.
+    fn shared(
+        &self,
+        (seen, towers): (&Seen, &Towers<'_>),
+        (ends, train): (&[PairEnd; 2], &Dataset),
+        file: &Dataset,
+    ) -> Result<Overlap, Error> {
+        let names = self.names(ends);
+        let (rows, pairs) = towers.keys(ends, file)?;
+        let mut shared = seen.shared(names, &pairs);
+        if let Some(at) = seen.first(names, pairs.iter()) {
+            shared.row = Some(row_number(file, rows[at]));
+            let ((first, second), (of_train, trained)) = (pairs[at], towers.keys(ends, train)?);
+            let same = trained.iter().position(|pair| *pair == pairs[at]);
+            let row = same.or_else(|| trained.iter().position(|pair| pair.0 == first || pair.1 == second));
+            shared.trained = row.map(|row| (short_path(train.path()), row_number(train, of_train[row])));
+        }
+        Ok(shared)
     }
 
     /// True if items without a pair take part.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::super::forecast::ColumnForecast;
+use super::super::model::digest as written_digest;
 use super::super::{Error, Session};
 use crate::config::{ChosenBy, Method, Recipe, Sweep, TowerSource, Variation};
 use crate::dataset::Source;
@@ -29,6 +30,19 @@ pub(super) enum State {
 }
 
 impl Job {
+    /// True if its run has all that it was left with, so that nothing is left but to judge it.
+    pub(super) fn is_done(&self) -> bool {
+        let Ok((folder, info)) = RunFolder::open(&self.run) else { return false };
+        let is_as_written = |path: &Path, written: &Option<String>| match written {
+            Some(written) => written_digest(path).is_ok_and(|of| of == *written),
+            None => true,
+        };
+        folder.check_whole().is_ok()
+            && Recipe::read(&folder.recipe()).is_ok()
+            && is_as_written(&folder.adapters(), &info.adapters)
+            && is_as_written(&folder.seen(), &info.seen)
+    }
+
     pub(super) fn state(&self) -> State {
         match (RunFolder::is_in(&self.run), self.run.is_dir()) {
             (true, _) => State::Finished,

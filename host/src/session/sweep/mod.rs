@@ -1,31 +1,39 @@
 //! A sweep: many recipes, fitted with several seeds each and judged on the same pairs. What is finished stays, so
 //! that a sweep that was stopped goes on.
 
+mod effects;
 mod job;
+mod pace;
 mod table;
 
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::broken::Broken;
-use super::fit::{Existing, FitOptions, Plan};
-use super::forecast::{ColumnForecast, Columns};
+use super::fit::{Existing, FitOptions, Plan, Steps};
+use super::forecast::{ColumnForecast, Columns, count_once};
 use super::towers::Towers;
 use super::{Error, Event, Session, encode};
+use crate::cache::Key;
 use crate::config::{DerivedEncoder, Pairs, Recipe, Sweep, Variation};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Source};
 use crate::device::DeviceChoice;
-use crate::encode::Wanted;
+use crate::encode::{Encoding, Places, Wanted};
 use crate::file_lock::PathLock;
 use crate::fit::fusemix::{CheckpointError, TrainError};
 use crate::run::{RunError, RunFolder};
 use crate::whole_file;
+use crate::wording::count;
 
+pub use effects::{SweepEffect, SweepEffectValue};
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
 
 use job::{Job, State};
+use pace::Pace;
 use table::{Board, Judgement};
 
 /// What a sweep will do.
@@ -34,14 +42,17 @@ pub struct SweepPlan {
     session: Session,
     jobs: Vec<Job>,
     broken: Broken,
+    /// Of each variation, the seconds that are reckoned for a fit, as far as they can be.
+    reckoned: Vec<Option<f64>>,
+    pace: Pace,
     /// The columns that are encoded, each once for each encoder.
     pub columns: Vec<ColumnForecast>,
     /// Fits, of all variations and seeds; what no seed changes is fitted once.
     pub fits: usize,
     /// Those that an earlier run has done.
     pub done: usize,
-    /// Seconds that the others take on two cores, as far as encoders tell the widths of their latents; a choice of
-    /// the method takes its budget.
+    /// Seconds that the others take here, as far as encoders tell the widths of their latents: by the times of fits
+    /// that are done, or else of a few steps, or of operations on two cores. A choice of the method takes its budget.
     pub seconds: Option<f64>,
     /// Variations that cannot be fitted, because an encoder does not work.
     pub failing: Vec<FailingVariation>,
@@ -59,7 +70,7 @@ pub struct FailingVariation {
 impl Session {
     /// What a sweep into `out` will do. All recipes are checked against data and encoders before anything is sent; what
     /// needs an encoder that does not open fails, and the others do not.
-    pub fn plan_sweep(&self, sweep: &Sweep, out: &Path) -> Result<SweepPlan, Error> {
+    pub fn plan_sweep(&self, sweep: &Sweep, out: &Path, device: DeviceChoice) -> Result<SweepPlan, Error> {
         if out.is_file() {
             return Err(RunError::NoFolder { path: out.to_owned(), made: true }.into());
         }
@@ -69,7 +80,7 @@ impl Session {
         let session = self.deriving(sweep);
         session.check_derived(sweep)?;
         let (mut broken, mut columns, mut failing) = (Broken::default(), Columns::default(), Vec::new());
-        let (mut first, mut each) = (None, Vec::new());
+        let (mut first, mut each, mut steps) = (None, Vec::new(), Steps::default());
         // One plan is kept beside the next, so that files which both have are read once.
         let mut _earlier = None;
         for Variation { name, recipe, .. } in &sweep.variations {
@@ -89,8 +100,10 @@ impl Session {
             if sweep.on == Pairs::Test && recipe.pairs.iter().all(|entry| entry.test.is_none()) {
                 return Err(Error::NoTestInSweep);
             }
-            each.push(plan.seconds(&towers)?);
-            if let Err(error) = columns.add_recipe(&towers, recipe, sweep.on) {
+            each.push(
+                plan.seconds(&towers)?.map(|seconds| steps.corrected(&plan, &towers, seconds, device)).transpose()?,
+            );
+            if let Err(error) = columns.add_recipe(&towers, recipe, Some(sweep.on)) {
                 let error = broken.note(error)?;
                 failing.push(FailingVariation { variation: name.clone(), error: error.to_string() });
                 first.get_or_insert(error);
@@ -100,18 +113,22 @@ impl Session {
         if let Some(error) = first.filter(|_| failing.len() == sweep.variations.len()) {
             return Err(error);
         }
-        let columns: Vec<ColumnForecast> =
+        let mut columns: Vec<ColumnForecast> =
             columns.all.into_iter().filter(|column| !broken.has(&column.encoder)).collect();
+        count_once(&mut columns);
         let digest = |variation: &Variation| match broken.reason(&variation.recipe) {
             None => job::digest(&session, variation, &columns),
             Some(_) => Ok(blake3::hash(variation.text.as_bytes()).to_hex().to_string()),
         };
         let digests = sweep.variations.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
         let jobs = job::jobs(sweep, out, &digests);
-        let left = |job: &&Job| job.state() != State::Finished;
-        let seconds = jobs.iter().filter(left).map(|job| each[job.variation]).sum();
-        let (fits, done) = (jobs.len(), jobs.iter().filter(|job| !left(job)).count());
-        Ok(SweepPlan { session, jobs, broken, columns, fits, done, seconds, failing })
+        let left: Vec<&Job> = jobs.iter().filter(|job| !job.is_done()).collect();
+        let pace = Pace::read(out);
+        let method = |job: &Job| sweep.variations[job.variation].recipe.method;
+        let of = |job: &&Job| Some(pace.seconds(method(job), each[job.variation]?));
+        let seconds = left.iter().map(of).sum();
+        let (fits, done) = (jobs.len(), jobs.len() - left.len());
+        Ok(SweepPlan { session, jobs, broken, reckoned: each, pace, columns, fits, done, seconds, failing })
     }
 
     /// A session that has the encoders which a sweep sets up in its own way.
@@ -155,17 +172,17 @@ impl Session {
     }
 
     /// Fits a job unless it is done, and judges it.
-    fn judged(&self, job: &Job, recipe: &Recipe, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
+    fn judged(&self, job: &Job, recipe: &Recipe, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
         match job.state() {
             State::Absent => self.fit_job(job, recipe, device, Existing::Keep)?,
             State::Unfinished => self.go_on(job, recipe, device)?,
             State::Finished => {}
         }
-        match self.judge_run(job, on, device) {
+        match self.judge_run(job, by, device) {
             Err(error) if is_of_run(&error) => {
                 tracing::warn!("{}: {error}; the sweep fits it again", job.run.display());
                 self.go_on(job, recipe, device)?;
-                self.judge_run(job, on, device)
+                self.judge_run(job, by, device)
             }
             judged => judged,
         }
@@ -190,9 +207,9 @@ impl Session {
         if self.should_stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    fn judge_run(&self, job: &Job, on: Pairs, device: DeviceChoice) -> Result<table::Judged, Error> {
-        let model = self.model(&job.run, device)?;
-        let files = match on {
+    fn judge_run(&self, job: &Job, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
+        let model = self.model(&job.run, device)?.passing_over(&by.passed_over);
+        let files = match by.on {
             Pairs::Test => Vec::new(),
             Pairs::Validation => model.files(|entry| entry.validation.as_ref()),
         };
@@ -200,6 +217,13 @@ impl Session {
         let method = model.info().method.name().to_owned();
         Ok(table::Judged { method, judged })
     }
+}
+
+/// What runs are judged by.
+struct Judging {
+    on: Pairs,
+    /// Items of which an encoder has no latent: all are judged on the others.
+    passed_over: Arc<HashSet<Key>>,
 }
 
 /// What is shown after each fit: the table so far, which is made if it is looked at.
@@ -216,8 +240,9 @@ impl SweepPlan {
         let (session, total) = (&self.session, self.jobs.len());
         let _lock = lock(out)?;
         let mut broken = self.broken.clone();
-        self.encode(&mut broken)?;
+        let by = Judging { on: sweep.on, passed_over: Arc::new(self.encode(sweep, &mut broken)?) };
         let mut board = Board::new(sweep);
+        let mut pace = self.pace.clone();
         // Files of a variation stay open from one of its fits to the next, and to the next variation.
         let mut in_use: (Option<usize>, Vec<Arc<Dataset>>) = (None, Vec::new());
         for (done, job) in self.jobs.iter().enumerate() {
@@ -227,12 +252,15 @@ impl SweepPlan {
             }
             // What is finished needs nothing but to be judged.
             let reason = broken.reason(recipe).filter(|_| job.state() != State::Finished);
-            if reason.is_none() && job.state() != State::Finished {
-                session.see(Event::Sweeping { done, total, variation: name, seed: job.seed });
+            let state = job.state();
+            if reason.is_none() && state != State::Finished {
+                let left = self.left(sweep, done, &broken, &pace);
+                session.see(Event::Sweeping { done, total, variation: name, seed: job.seed, left });
             }
+            let start = Instant::now();
             let judged = match reason {
                 Some(reason) => Err(reason.clone()),
-                None => match session.judged(job, recipe, sweep.on, device) {
+                None => match session.judged(job, recipe, &by, device) {
                     Ok(judged) => Ok(judged),
                     Err(error) if is_of_fit(&error) => Err(error.to_string()),
                     Err(error) => Err(broken.note(error)?.to_string()),
@@ -243,32 +271,75 @@ impl SweepPlan {
             {
                 tracing::warn!("{name}, seed {}: {reason}", job.seed);
             }
+            if judged.is_ok() && state == State::Absent {
+                let reckoned = self.reckoned[job.variation].unwrap_or(0.0);
+                pace.add(recipe.method, reckoned, start.elapsed().as_secs_f64())?;
+            }
             board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
             show(&|| board.table())?;
         }
-        Ok(board.table())
+        Ok(board.whole())
     }
 
-    /// Encodes all columns; encoders that fail are noted, and the others go on.
-    fn encode(&self, broken: &mut Broken) -> Result<(), Error> {
+    /// The seconds that the fits take from the one with this number on; none if nothing tells them.
+    fn left(&self, sweep: &Sweep, done: usize, broken: &Broken, pace: &Pace) -> Option<f64> {
+        let recipe = |job: &Job| &sweep.variations[job.variation].recipe;
+        let left = self.jobs[done..]
+            .iter()
+            .filter(|job| broken.reason(recipe(job)).is_none() && job.state() != State::Finished);
+        left.map(|job| Some(pace.seconds(recipe(job).method, self.reckoned[job.variation]?))).sum()
+    }
+
+    /// Encodes all columns; encoders that fail are noted, and the others go on. Items to judge on of which one of several
+    /// encoders has no latent are returned.
+    fn encode(&self, sweep: &Sweep, broken: &mut Broken) -> Result<HashSet<Key>, Error> {
         let session = &self.session;
-        let mut _in_use = None;
-        for ColumnForecast { source, column, encoder, .. } in self.columns.iter().filter(|of| of.forecast.items > 0) {
-            if broken.has(encoder) {
+        let (mut _in_use, mut passed_over) = (None, HashSet::new());
+        let judged: HashSet<&Source> = sweep.variations.iter().flat_map(|of| judged_on(&of.recipe, sweep.on)).collect();
+        for ColumnForecast { source, column, encoder, forecast, .. } in &self.columns {
+            let is_judged = judged.contains(source);
+            if broken.has(encoder) || forecast.items == 0 && !is_judged {
                 continue;
             }
             // A file that is gone by now is missed where it is fitted to.
             let Ok(file) = session.data(source) else { continue };
             let Dataset::Table(table) = &*file else { continue };
             let encoded = session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed());
-            if let Err(error) = encoded.and_then(encode::complete) {
-                let error = broken.note(error)?;
-                tracing::warn!("{error}; the sweep goes on with what does not need this encoder");
+            match encoded.and_then(encode::complete) {
+                Ok(Encoding { places: Places { keys, rows }, .. }) if is_judged => {
+                    let lost = keys.iter().zip(&rows).filter(|(_, row)| row.is_none());
+                    let lost: HashSet<Key> = lost.filter_map(|(key, _)| *key).collect();
+                    let is_alone = self.columns.iter().all(|of| of.source != *source || of.encoder == *encoder);
+                    // One that fails on most would leave the others little to be judged on.
+                    if 2 * lost.len() > keys.len() && !is_alone {
+                        let all = count(keys.len(), "item");
+                        let path = source.path.display();
+                        let reason =
+                            format!("{path}: encoder `{encoder}` has no latent of {} of {all} to judge by", lost.len());
+                        tracing::warn!("{reason}; the sweep goes on with what does not need this encoder");
+                        broken.leave_out(encoder, reason);
+                        continue;
+                    }
+                    passed_over.extend(lost);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = broken.note(error)?;
+                    tracing::warn!("{error}; the sweep goes on with what does not need this encoder");
+                }
             }
             _in_use = Some(file);
         }
-        Ok(())
+        Ok(passed_over)
     }
+}
+
+/// The files that a recipe is judged on.
+fn judged_on(recipe: &Recipe, on: Pairs) -> impl Iterator<Item = &Source> {
+    recipe.pairs.iter().filter_map(move |entry| match on {
+        Pairs::Test => entry.test.as_ref(),
+        Pairs::Validation => entry.validation.as_ref(),
+    })
 }
 
 /// The right to sweep into `out`, which one process has.

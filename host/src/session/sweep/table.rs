@@ -4,8 +4,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::effects::SweepEffect;
 use crate::config::{Axis, Pairs, Sweep};
 use crate::eval::{Interval, Retrieval, Sample};
+use crate::run::Overlap;
 use crate::session::compare;
 
 /// The result of a sweep so far.
@@ -19,6 +21,14 @@ pub struct SweepTable {
     pub on: &'static str,
     /// Those pairs, counted; none if variations have different ones.
     pub pairs: Option<usize>,
+    /// Rows of the files that are not judged on, because an item cannot be read or an encoder has no latent of it.
+    pub left_out: usize,
+    /// The parts of them that were trained on, of the first variation that has seen some.
+    pub shared: Vec<Overlap>,
+    /// The name of the best variation; none before the sweep has ended.
+    pub best: Option<String>,
+    /// What each key does that is varied beside others; none before the sweep has ended.
+    pub effects: Vec<SweepEffect>,
     /// The variations, in their order.
     pub rows: Vec<SweepRow>,
 }
@@ -53,6 +63,14 @@ pub struct SweepRow {
     pub deviation: Option<f64>,
     /// The recall less the baseline's, query by query, with its interval; none of the baseline.
     pub apart: Option<Interval>,
+    /// The recall less the best's, query by query, with its interval; none of the best.
+    pub behind: Option<Interval>,
+    /// True of the best, and of what is not told apart from it.
+    pub among_best: bool,
+    /// The pairs that it is judged on.
+    pub pairs: Option<usize>,
+    /// Rows to judge on of which its own encoders have no latent.
+    pub lacking: usize,
     /// Means over the seeds for each direction.
     pub directions: Vec<SweepDirection>,
     /// What kept a run from its end.
@@ -125,7 +143,7 @@ pub(super) struct Judgement {
 
 /// The table of what has been judged so far. A row is made anew only where a run of its own, or of the baseline, came.
 pub(super) struct Board<'a> {
-    sweep: &'a Sweep,
+    pub(super) sweep: &'a Sweep,
     /// Of each variation.
     judged: Vec<Vec<Judgement>>,
     rows: Vec<Option<SweepRow>>,
@@ -150,12 +168,12 @@ impl<'a> Board<'a> {
         self.judged[variation].iter().filter_map(|judgement| judgement.judged.as_ref().ok())
     }
 
-    fn sample(&self, variation: usize) -> Option<Sample> {
+    pub(super) fn sample(&self, variation: usize) -> Option<Sample> {
         let samples: Vec<&Sample> = self.good(variation).map(|judged| &judged.judged.sample).collect();
         Sample::averaged(&samples)
     }
 
-    fn identity(&self, variation: usize) -> Option<&Identity> {
+    pub(super) fn identity(&self, variation: usize) -> Option<&Identity> {
         self.good(variation).next().map(|judged| &judged.judged.identity)
     }
 
@@ -182,16 +200,43 @@ impl<'a> Board<'a> {
             recall: own.as_ref().map(Sample::interval),
             deviation: deviation(&means),
             apart: own.as_ref().zip(base.as_ref()).map(|(own, base)| own.less(base).interval()),
+            behind: None,
+            among_best: false,
+            pairs: self.good(number).next().map(|judged| judged.judged.pairs),
+            lacking: self.good(number).map(|judged| judged.judged.left_out[1]).max().unwrap_or(0),
             directions: directions(&self.good(number).map(|judged| &judged.judged.retrieval[..]).collect::<Vec<_>>()),
             error: self.judged[number].iter().find_map(|judgement| judgement.judged.as_ref().err().cloned()),
         }
     }
 
-    /// The table.
+    /// The table of a sweep that has ended, with what tells the best from the others.
+    pub(super) fn whole(&self) -> SweepTable {
+        let mut table = self.table();
+        table.effects = self.effects();
+        let mean = |number: &usize| self.rows[*number].as_ref().and_then(|row| row.recall).map(|recall| recall.mean);
+        let known = (0..self.rows.len()).filter(|number| mean(number).is_some());
+        // Of equal ones the first, as the table has it.
+        let best = known.rev().max_by(|a, b| mean(a).unwrap_or(0.0).total_cmp(&mean(b).unwrap_or(0.0)));
+        let Some((best, sample)) = best.and_then(|best| Some((best, self.sample(best)?))) else { return table };
+        table.best = Some(self.sweep.variations[best].name.clone());
+        let numbers = (0..self.rows.len()).filter(|number| self.rows[*number].is_some());
+        for (number, row) in numbers.zip(&mut table.rows) {
+            let comparable = number != best && self.identity(number) == self.identity(best);
+            let own = comparable.then(|| self.sample(number)).flatten();
+            row.behind = own.map(|own| own.less(&sample).interval());
+            row.among_best = number == best || row.behind.is_some_and(Interval::holds_zero);
+        }
+        table
+    }
+
+    /// The table so far.
     pub(super) fn table(&self) -> SweepTable {
         let known: Vec<_> = (0..self.judged.len()).filter_map(|number| self.identity(number)).collect();
         let same = known.windows(2).all(|two| two[0] == two[1]);
         let pairs = (0..self.judged.len()).find_map(|number| Some(self.good(number).next()?.judged.pairs));
+        let good = || (0..self.judged.len()).flat_map(|number| self.good(number));
+        let left_out = good().map(|judged| judged.judged.left_out[0]);
+        let shared = good().map(|judged| &judged.judged.shared).find(|shared| !shared.is_empty());
         let axis = |Axis { name, values, are_numbers, .. }: &Axis| SweepAxis {
             name: name.clone(),
             values: values.clone(),
@@ -205,13 +250,17 @@ impl<'a> Board<'a> {
                 Pairs::Validation => "validation",
             },
             pairs: pairs.filter(|_| same),
+            left_out: left_out.max().unwrap_or(0),
+            shared: shared.cloned().unwrap_or_default(),
+            best: None,
+            effects: Vec::new(),
             rows: self.rows.iter().flatten().cloned().collect(),
         }
     }
 }
 
 /// The pairs of a run: names of towers, and a digest of the pairs between them.
-type Identity = Vec<([String; 2], String)>;
+pub(super) type Identity = Vec<([String; 2], String)>;
 
 /// The standard deviation of values, as of a sample.
 fn deviation(values: &[f64]) -> Option<f64> {

@@ -19,6 +19,7 @@ struct Mock {
     flaky: u32,
     retry: Option<Duration>,
     branch: Option<String>,
+    refuses: Option<String>,
     /// The tries of items that say that they are flaky.
     tries: Mutex<HashMap<Vec<u8>, u32>>,
 }
@@ -35,6 +36,7 @@ impl Encoder for Mock {
             OptionSpec::new("flaky", OptionKind::Integer, "tries of an item with the word `flaky` that fail, and pass"),
             OptionSpec::new("retry_ms", OptionKind::Integer, "milliseconds that it wants between these tries"),
             OptionSpec::new("branch", OptionKind::Text, "a branch, which is at the commit of this name with a `1`"),
+            OptionSpec::new("refuses", OptionKind::Text, "a word whose items fail"),
             OptionSpec::new("token", OptionKind::Text, "a key, which nobody should write here").secret(),
         ]
     }
@@ -51,12 +53,17 @@ impl Encoder for Mock {
             flaky: options.get_or("flaky", 0)?,
             retry: options.get("retry_ms")?.map(Duration::from_millis),
             branch: options.get("branch")?,
+            refuses: options.get("refuses")?,
             tries: Mutex::default(),
         })
     }
 
     fn describe(&self) -> Description {
         let description = Description::new(self.modality.clone(), self.width).batch(8).fingerprint("salt", &self.salt);
+        let description = match &self.refuses {
+            Some(word) => description.fingerprint("refuses", word),
+            None => description,
+        };
         match &self.branch {
             Some(branch) => description.pinned("branch", format!("{branch}1")),
             None => description,
@@ -80,6 +87,12 @@ impl Encoder for Mock {
 impl Mock {
     /// The failure of an item that says that it is flaky, the first times.
     fn passes(&self, item: &Item<'_>) -> Result<(), ItemError> {
+        let words = || item.bytes.split(|byte| *byte == b' ');
+        if let Some(refused) = &self.refuses
+            && words().any(|word| word == refused.as_bytes())
+        {
+            return Err(ItemError::new(format!("it has the word {refused}")));
+        }
         if !item.bytes.windows(5).any(|word| word == b"flaky") {
             return Ok(());
         }

@@ -1,0 +1,59 @@
+//! The pair sets of a probe, and what is looked at on each: two towers with their encoders.
+
+use crate::config::{PairEnd, Sweep, TowerSource, Variation};
+use crate::dataset::Source;
+
+/// Two towers with the encoders of a variation.
+pub(super) struct Member<'a> {
+    pub(super) variation: &'a Variation,
+    pub(super) ends: &'a [PairEnd; 2],
+}
+
+/// Two towers that the pairs of a file join, with the encoders that they may have.
+pub(super) struct ProbedSet<'a> {
+    pub(super) source: Source,
+    /// The columns of the towers' items.
+    pub(super) columns: [String; 2],
+    pub(super) members: Vec<Member<'a>>,
+}
+
+impl Member<'_> {
+    fn names(&self) -> [&str; 2] {
+        self.ends.each_ref().map(|end| self.variation.recipe.towers[end.tower].name.as_str())
+    }
+
+    /// The sources of its towers' latents.
+    pub(super) fn sources(&self) -> [&TowerSource; 2] {
+        self.ends.each_ref().map(|end| &self.variation.recipe.towers[end.tower].source)
+    }
+}
+
+/// The pair sets of a sweep, each once; what else a sweep varies says nothing here.
+pub(super) fn sets(sweep: &Sweep) -> Vec<ProbedSet<'_>> {
+    let mut sets: Vec<ProbedSet<'_>> = Vec::new();
+    for variation in &sweep.variations {
+        for entry in &variation.recipe.pairs {
+            let member = Member { variation, ends: &entry.ends };
+            let columns = entry.ends.each_ref().map(|end| end.column.clone());
+            let is_same = |set: &&mut ProbedSet<'_>| {
+                set.source.path == entry.train.path
+                    && set.columns == columns
+                    && set.members.iter().all(|known| known.names() == member.names())
+            };
+            match sets.iter_mut().find(is_same) {
+                Some(set) => {
+                    // Of samples of several sizes, the largest: it holds the others.
+                    let most = |source: &Source| source.sample.unwrap_or(usize::MAX);
+                    if most(&entry.train) > most(&set.source) {
+                        set.source = entry.train.clone();
+                    }
+                    if !set.members.iter().any(|known| known.sources() == member.sources()) {
+                        set.members.push(member);
+                    }
+                }
+                None => sets.push(ProbedSet { source: entry.train.clone(), columns, members: vec![member] }),
+            }
+        }
+    }
+    sets
+}
