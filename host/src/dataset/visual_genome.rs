@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::json::{plain, text};
 
 /// The folders that the pictures come in.
-const FOLDERS: [&str; 2] = ["VG_100K", "VG_100K_2"];
+pub(super) const FOLDERS: [&str; 2] = ["VG_100K", "VG_100K_2"];
 
 /// The pictures, as far as their folders are there.
 pub(super) struct Images {
@@ -34,7 +34,7 @@ impl Images {
     }
 
     /// Adds the rows of an image: file, caption, image_id, region_id, and where the region is.
-    pub(super) fn add(&self, draft: &mut Draft, image: &Value) {
+    pub(super) fn add(&self, draft: &mut Draft<'_>, image: &Value) {
         for region in image.get("regions").and_then(Value::as_array).into_iter().flatten() {
             let ids = [region.get("image_id"), image.get("image_id"), image.get("id")];
             let (of, caption) = (ids.into_iter().find_map(plain), text(region, "phrase"));

@@ -36,7 +36,7 @@ impl Sounds {
     }
 
     /// Adds the row of a sound: file, caption, and whatever else it has. The file is `audio`, or named as the id.
-    pub(super) fn add(&self, draft: &mut Draft, sound: &Value) {
+    pub(super) fn add(&self, draft: &mut Draft<'_>, sound: &Value) {
         let number = draft.rows() + 1;
         let Value::Object(object) = sound else {
             return draft.end_broken_row(format!("element {number} of `data`: this is no object"));

@@ -13,6 +13,7 @@ use super::json;
 use super::member::Archive;
 use super::table::Table;
 use super::tar::{Entries, Entry, Shard};
+use super::wanted::Wanted;
 
 /// A sample: its key, and the number of each field's name with its member.
 struct Sample {
@@ -21,7 +22,7 @@ struct Sample {
 }
 
 /// Reads the headers of `path`, and its members of text. Of the others, only names and places are kept.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
     // As where nothing of a shard could be downloaded.
     let is_empty = Entries::open(path)?.next()?.is_none();
@@ -29,7 +30,7 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();
-    let mut draft = Draft::new(path, "WebDataset");
+    let mut draft = Draft::new(path, "WebDataset", wanted);
     for Sample { key, fields } in samples {
         draft.set("key", &key);
         let (mut broken, mut objects) = (None, Vec::new());
@@ -45,6 +46,9 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
                 wrong(&member, format!("is the second `{name}` of its sample"));
             } else if kind.is_text() && entry.length > fields::LONGEST {
                 wrong(&member, "is larger than a text should be".to_owned());
+            } else if kind == Field::Text && !draft.column(name) {
+                // That it is there is known, and more is not wanted.
+                draft.set(name, b"");
             } else if kind.is_text() {
                 let text = entries.read(entry).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
                 match kind {
@@ -74,7 +78,13 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
         let reason = "there are no samples in it: a sample is files with one name and different endings".to_owned();
         return Err(DataError::Format { path: path.to_owned(), reason });
     }
-    Ok(img2dataset::survivors(draft.whole()))
+    let mut table = draft.whole();
+    if !entries.ended() {
+        let note = "the archive has no end mark, so its copy or download may be cut: compare its size with that of its \
+                    source, or get it again";
+        table.notes.warn("end", note);
+    }
+    Ok(img2dataset::survivors(table))
 }
 
 /// The samples of an archive in the order of their first members, and the names of fields.
@@ -121,7 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0.tar");
         std::fs::write(&path, tar).unwrap();
-        let table = super::read(&path).map_err(|error| error.to_string());
+        let table = super::read(&path, &Wanted::ALL).map_err(|error| error.to_string());
         // The members are read here, while the file is there.
         if let Ok(table) = &table
             && let Some(member) = table.column("jpg").ok().and_then(|column| column.member(0))

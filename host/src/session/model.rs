@@ -112,7 +112,9 @@ impl Model {
     ) -> Result<(Dataset, String), Error> {
         let ends = self.recipe.pairs.iter().flat_map(|pairs| &pairs.ends);
         let several = ends.filter(|end| end.tower == tower && end.columns.len() > 1 && named.is_none());
-        let file = source.with_columns(several.map(|end| end.columns.clone()).take(1).collect()).open()?;
+        let several = several.map(|end| end.columns.clone()).take(1).collect();
+        // Ids and metadata are in others.
+        let file = Source { others: None, ..source.with_columns(several) }.open()?;
         let column = self.column(tower, &file, named)?;
         Ok((file.spread(&column)?, column))
     }
