@@ -341,7 +341,7 @@ fn what_says_nothing_and_what_is_cut_is_named() {
     place.run("encode --data texts.tsv --encoder words");
     place.run("cache export --data texts.tsv --encoder words --out z.npy");
     let said = place.run("data z.npy --read");
-    let words = "the array: 3 rows of 32 values, <f4; 0 rows of NaN alone, 0 not finite, 0 far from all others, 0 of zeros, 1 \
-                 repeated";
+    let words = "the array: 3 rows of 32 values, <f4; 0 rows of NaN alone, 0 not finite, 0 far from all others, 0 of \
+                 zeros, 1 repeated";
     assert!(said.stdout.contains(words), "{}{}", said.stdout, said.stderr);
 }

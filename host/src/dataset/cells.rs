@@ -119,7 +119,9 @@ impl Cells {
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) {
-        self.own().bytes.reserve(bytes);
+        if self.are_kept() {
+            self.own().bytes.reserve(bytes);
+        }
     }
 
     /// Rows that have a cell.

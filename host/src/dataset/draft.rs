@@ -127,10 +127,10 @@ impl<'w> Draft<'w> {
     pub(super) fn whole(mut self) -> Table {
         if let (cells @ 1.., names) = &self.beyond {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
             let note = format!(
-                "rows have more than {MOST} different keys: {cells} cells under further ones, such as {}, are left out, \
-                 unless a key of the recipe, or an option, names them",
-                names.join(", ")
+                "rows have more than {MOST} different keys: {cells} cells under further ones, such as {names}, are \
+                 left out; those that a key of the recipe or an option names are read"
             );
             self.table.notes.warn("keys", note);
         }

@@ -1,19 +1,18 @@
 //! A folder as a table: shards, files with metadata beside them, samples of several files, or folders of classes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
-use super::draft::Draft;
 use super::error::DataError;
-use super::fields::{self, Field, ending};
+use super::fields::{Field, ending};
 use super::format::{self, entries};
 use super::img2dataset::{self, is_statistics};
 use super::notes::Notes;
+use super::samples::{classes, has_samples, inner, samples};
+use super::shards;
 use super::table::Table;
+use super::usual::SPLITS;
 use super::wanted::Wanted;
-use super::{json, shards};
-use crate::regular;
 use crate::wording::short_path;
 
 /// The deepest folder that is looked into.
@@ -22,10 +21,6 @@ const DEEPEST: usize = 8;
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
 /// Files that say how something is loaded, and not what is in it.
 const SETTINGS: [&str; 4] = ["dataset_info.json", "dataset_infos.json", "config.json", "state.json"];
-/// Names of splits.
-const SPLITS: [&str; 10] =
-    ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "development"];
-
 /// A folder, and what in it is read.
 pub(super) struct Folder {
     path: PathBuf,
@@ -70,7 +65,7 @@ impl Folder {
         }
         let mut files = Vec::new();
         walk(&path, DEEPEST, &mut Vec::new(), &mut files)?;
-        let has_media = files.iter().any(|file| kind(file).modality().is_some());
+        let has_media = files.iter().any(|file| Field::of_file(file).modality().is_some());
         let (archives, parquets, tables) =
             (ending_in(&files, &["tar"]), ending_in(&files, &["parquet"]), tables(&files));
         let form = if !archives.is_empty() {
@@ -111,7 +106,7 @@ impl Folder {
             },
             Form::Tables(tables) => split_shards(&path, &tables, wanted)?,
         };
-        if img2dataset::lost(&table.notes.statuses).is_none() {
+        if table.notes.lost().is_none() {
             table.notes.statuses = img2dataset::statistics(&files);
         }
         table.notes.also(notes);
@@ -139,10 +134,6 @@ fn tables(files: &[PathBuf]) -> Vec<PathBuf> {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn kind(path: &Path) -> Field {
-    Field::of_file(path)
 }
 
 /// The table of metadata in a folder; those that are not read are noted.
@@ -260,84 +251,6 @@ fn beside_media(path: &Path, tables: &[PathBuf], wanted: &Wanted) -> Result<Tabl
     })
 }
 
-/// A file's path from the folder.
-fn inner<'a>(folder: &Path, file: &'a Path) -> &'a Path {
-    file.strip_prefix(folder).unwrap_or(file)
-}
-
-/// True if pictures or sounds have texts of the same name beside them.
-fn has_samples(files: &[PathBuf]) -> bool {
-    files.iter().filter(|file| kind(file).is_text()).any(|text| {
-        let stem = text.with_extension("");
-        let at = files.partition_point(|file| file.with_extension("") < stem);
-        let near = at.saturating_sub(8)..files.len().min(at + 8);
-        files[near].iter().any(|file| kind(file).modality().is_some() && file.with_extension("") == stem)
-    })
-}
-
-/// Samples: the files of one name are a row, with a column for each ending.
-fn samples(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
-    let mut samples: BTreeMap<PathBuf, Vec<&PathBuf>> = BTreeMap::new();
-    for file in files.iter().filter(|file| kind(file) != Field::Other) {
-        samples.entry(inner(path, file).with_extension("")).or_default().push(file);
-    }
-    // Those of texts alone are about the whole.
-    samples.retain(|_, files| files.iter().any(|file| kind(file).modality().is_some()));
-    let mut draft = Draft::new(path, "folder of samples", wanted);
-    for (key, files) in samples {
-        draft.set("key", key.as_os_str().as_encoded_bytes());
-        let (mut objects, mut broken) = (Vec::new(), None);
-        for file in files {
-            let (kind, ending) = (kind(file), ending(file).unwrap_or_default());
-            if let Some(modality) = kind.modality() {
-                let cell = inner(path, file).as_os_str().as_encoded_bytes();
-                draft.set(&ending, cell);
-                draft.set(modality, cell);
-                continue;
-            }
-            if kind == Field::Text && !draft.column(&ending) {
-                continue;
-            }
-            match regular::read(file, fields::LONGEST) {
-                Ok(text) if kind == Field::Text => draft.set(&ending, fields::trimmed(&text)),
-                Ok(text) => match serde_json::from_slice::<serde_json::Value>(&text) {
-                    Ok(serde_json::Value::Object(object)) => objects.push(object),
-                    Ok(_) => broken = Some(format!("{}: it holds no object", inner(path, file).display())),
-                    Err(error) => broken = Some(format!("{}: not JSON: {error}", inner(path, file).display())),
-                },
-                Err(error) => broken = Some(format!("{}: {error}", inner(path, file).display())),
-            }
-        }
-        objects.iter().for_each(|object| json::set_all(&mut draft, object));
-        match broken {
-            Some(reason) => draft.end_broken_row(reason),
-            None => draft.end_row(),
-        }
-    }
-    draft.table().root = path.to_owned();
-    Ok(draft.whole())
-}
-
-/// Pictures or sounds in folders of classes, which may be in folders of splits.
-fn classes(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Table {
-    let mut draft = Draft::new(path, "folders of classes", wanted);
-    for file in files.iter().filter(|file| kind(file).modality().is_some()) {
-        let inner = inner(path, file);
-        draft.set("file", inner.as_os_str().as_encoded_bytes());
-        let mut folders: Vec<_> = inner.iter().map(|part| part.to_string_lossy()).collect();
-        folders.pop();
-        if folders.first().is_some_and(|first| SPLITS.contains(&&*first.to_lowercase())) {
-            draft.set("split", folders.remove(0).as_bytes());
-        }
-        if let Some(class) = folders.last() {
-            draft.set("label", class.as_bytes());
-        }
-        draft.end_row();
-    }
-    draft.table().root = path.to_owned();
-    draft.whole()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,7 +338,7 @@ mod tests {
             ("README.txt", b"x"),
         ]);
         let reason = folder.read().broken()[&1].clone();
-        assert!(reason.starts_with("00000/000000001.json: not JSON"), "{reason}");
+        assert!(reason.starts_with("00000/000000001.json is not JSON"), "{reason}");
         std::fs::write(folder.0.path().join("00000/000000001.json"), "{}").unwrap();
         let table = folder.read();
         assert_eq!((cells(&table, "txt"), cells(&table, "width")), ("a dog ".into(), "5 ".into()));

@@ -1,5 +1,6 @@
 //! The format of a file, by its name and by what is in it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::dialect::Dialect;
@@ -18,7 +19,7 @@ pub(super) const KNOWN: &str = ".tsv, .csv, .jsonl, .json, .token, .parquet, .ta
 /// The table at `path`, of which only the wanted columns are kept; the files that its cells name are below `root`, or
 /// the folder of the table. What a reader should know of it is told as warnings, once.
 pub(super) fn read(path: &Path, root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
-    parsed::table(path, root, wanted, || {
+    parsed::table((path, root), &files(path), wanted, || {
         let table = match shards::named(path)? {
             Some(paths) => shards::read(path, &paths, wanted)?,
             None if path.is_dir() => Folder::of(path)?.read(wanted)?,
@@ -65,6 +66,12 @@ pub(super) fn file(path: &Path, root: Option<&Path>, wanted: &Wanted) -> Result<
                                       or .npy"))),
         },
     }
+}
+
+/// The names of what is in a folder, as far as it can be read.
+pub(super) fn names(folder: &Path) -> HashSet<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The entries of a folder in the order of their names, without hidden ones.

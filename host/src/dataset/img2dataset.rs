@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::json::plain;
+use super::notes::SUCCESS;
 use super::table::Table;
 use crate::regular;
-use crate::wording::count;
 
-const SUCCESS: &str = "success";
 const FAILED: [&str; 2] = ["failed_to_download", "failed_to_resize"];
 
 /// The table without rows that were not downloaded, which its notes count, if it is one of img2dataset.
@@ -58,15 +57,4 @@ pub(super) fn statistics(files: &[PathBuf]) -> BTreeMap<String, usize> {
         }
     }
     found
-}
-
-/// The rows by status in words; none if all were downloaded.
-pub(super) fn lost(found: &BTreeMap<String, usize>) -> Option<String> {
-    let (all, whole) = (found.values().sum::<usize>(), found.get(SUCCESS).copied().unwrap_or(0));
-    let lost: Vec<String> = found
-        .iter()
-        .filter(|(status, rows)| *status != SUCCESS && **rows > 0)
-        .map(|(status, rows)| format!("{rows} {}", if status.is_empty() { "without a status" } else { status }))
-        .collect();
-    (whole < all).then(|| format!("{whole} of {} were downloaded; {}", count(all, "row"), lost.join(", ")))
 }

@@ -31,6 +31,7 @@ mod parquet_file;
 mod parsed;
 mod precomputed;
 mod records;
+mod samples;
 mod shards;
 mod source;
 mod table;

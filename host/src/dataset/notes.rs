@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::img2dataset;
+use crate::wording::count;
+
+/// The status of a row that was downloaded.
+pub(super) const SUCCESS: &str = "success";
 
 /// What is to be known of the files of a table.
 #[derive(Clone, Debug)]
@@ -86,13 +89,25 @@ impl Notes {
         }
     }
 
+    /// The rows that were not downloaded in words; none if all were.
+    pub(super) fn lost(&self) -> Option<String> {
+        let found = &self.statuses;
+        let (all, whole) = (found.values().sum::<usize>(), found.get(SUCCESS).copied().unwrap_or(0));
+        let lost: Vec<String> = found
+            .iter()
+            .filter(|(status, rows)| *status != SUCCESS && **rows > 0)
+            .map(|(status, rows)| format!("{rows} {}", if status.is_empty() { "without a status" } else { status }))
+            .collect();
+        (whole < all).then(|| format!("{whole} of {} were downloaded; {}", count(all, "row"), lost.join(", ")))
+    }
+
     /// Each note in words, with true if it is a warning.
     pub(super) fn said(&self) -> Vec<(String, bool)> {
         let said = |note: &Note| match (note.files, self.files) {
             (0, _) | (_, 1) => note.text.clone(),
             (files, all) => format!("in {files} of {all} files, the first is {}: {}", note.first, note.text),
         };
-        let lost = img2dataset::lost(&self.statuses).map(|lost| (lost, true));
+        let lost = self.lost().map(|lost| (lost, true));
         self.all.iter().map(|note| (said(note), note.warns)).chain(lost).collect()
     }
 }

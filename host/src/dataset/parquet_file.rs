@@ -34,7 +34,7 @@ enum Use {
 
 /// True for a column of bytes that are texts, as some writers have them.
 fn holds_texts(name: &str) -> bool {
-    usual::TEXTS.contains(&name) || ["url", "key"].contains(&name)
+    usual::CAPTIONS.contains(&name) || ["txt", "TEXT", "url", "key"].contains(&name)
 }
 
 /// Reads the wanted columns of `path` that are no bytes.

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::DataError;
 use super::fields::{Field, ending};
 use super::table::Table;
+use super::visual_genome;
 use super::wanted::Wanted;
-use super::{format, visual_genome};
 
 /// Bytes of tables that are kept; of more, those that were used last.
 const KEPT: usize = 1 << 30;
@@ -32,13 +32,13 @@ static PARSED: Mutex<Vec<Parsed>> = Mutex::new(Vec::new());
 
 /// The table at a path: one that is known, if its files are as they were, or what `read` makes of them.
 pub(super) fn table(
-    path: &Path,
-    root: Option<&Path>,
+    (path, root): (&Path, Option<&Path>),
+    files: &[PathBuf],
     wanted: &Wanted,
     read: impl FnOnce() -> Result<Table, DataError>,
 ) -> Result<Table, DataError> {
     let started = SystemTime::now();
-    let Some(before) = state(path, root, started) else { return read() };
+    let Some(before) = state(files, root, started) else { return read() };
     let is_it = |one: &Parsed| one.path == path && one.root.as_deref() == root;
     {
         let mut all = locked();
@@ -70,17 +70,17 @@ fn locked() -> MutexGuard<'static, Vec<Parsed>> {
 
 /// The state of all that a table is read from, as its names, lengths and times tell it; none if one of them changed
 /// only just before `now`, or is not there.
-fn state(path: &Path, root: Option<&Path>, now: SystemTime) -> Option<blake3::Hash> {
+fn state(files: &[PathBuf], root: Option<&Path>, now: SystemTime) -> Option<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     let mut looked = HashSet::new();
-    for file in format::files(path) {
+    for file in files {
         hasher.update(file.as_os_str().as_encoded_bytes()).update(b"\0");
         // Of pictures and sounds only names are read.
-        if Field::of_file(&file).modality().is_some() {
+        if Field::of_file(file).modality().is_some() {
             continue;
         }
-        add(&mut hasher, &metadata(&file).ok()?, now)?;
-        if ending(&file).as_deref() == Some("json") {
+        add(&mut hasher, &metadata(file).ok()?, now)?;
+        if ending(file).as_deref() == Some("json") {
             // Names of pictures and sounds are looked up in these.
             let root = root.or(file.parent()).unwrap_or(Path::new(""));
             let folders = [root.to_owned()].into_iter().chain(visual_genome::FOLDERS.map(|folder| root.join(folder)));
@@ -108,7 +108,7 @@ fn add(hasher: &mut blake3::Hasher, file: &Metadata, now: SystemTime) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Source;
+    use crate::dataset::{Source, format};
     use std::cell::Cell;
     use std::fs::{File, write};
 
@@ -131,7 +131,7 @@ mod tests {
                 parsed.set(parsed.get() + 1);
                 format::file(&path, None, wanted)
             };
-            table(&path, None, wanted, read).unwrap()
+            table((&path, None), std::slice::from_ref(&path), wanted, read).unwrap()
         };
         let only = |names: &[&str]| Wanted::only(names.iter().map(|name| (*name).to_owned()));
         let two = read(&only(&["file", "caption"]));

@@ -1,4 +1,4 @@
-//! The usual names of columns.
+//! The usual names of columns, and of splits.
 
 /// Columns of texts, the likeliest first.
 pub(super) const TEXTS: [&str; 7] = ["text", "caption", "captions", "txt", "raw", "comment", "TEXT"];
@@ -13,6 +13,10 @@ const PICTURES: [&str; 9] = ["image", "file", "path", "jpg", "png", "webp", "ima
 const SOUNDS: [&str; 9] = ["audio", "file", "path", "flac", "wav", "mp3", "ogg", "file_name", "filename"];
 /// Columns of other modalities, beside the one that is called as the modality.
 const OTHERS: [&str; 2] = ["file", "path"];
+
+/// Names of splits.
+pub(super) const SPLITS: [&str; 10] =
+    ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "development"];
 
 /// The first of `names` that is usual for items of a modality.
 pub(super) fn column<'a>(modality: &str, names: &'a [String]) -> Option<&'a str> {

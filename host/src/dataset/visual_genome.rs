@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::draft::Draft;
+use super::format;
 use super::json::{plain, text};
 
 /// The folders that the pictures come in.
@@ -19,11 +20,7 @@ pub(super) struct Images {
 impl Images {
     /// Those in the folders below `root`.
     pub(super) fn below(root: &Path) -> Self {
-        let names = |folder: &str| {
-            let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-        };
-        Self { folders: FOLDERS.map(names) }
+        Self { folders: FOLDERS.map(|folder| format::names(&root.join(folder))) }
     }
 
     /// The file of an image: in the folder that has it, or in none.

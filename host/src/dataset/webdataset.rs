@@ -1,6 +1,5 @@
 //! WebDataset: a tar archive in which the files with one base name are one sample, whose fields are columns.
 
-use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +8,14 @@ use super::draft::Draft;
 use super::error::DataError;
 use super::fields::{self, Field};
 use super::img2dataset;
-use super::json;
 use super::member::Archive;
+use super::samples::Sample;
 use super::table::Table;
 use super::tar::{Entries, Entry, Shard};
 use super::wanted::Wanted;
 
 /// A sample: its key, and the number of each field's name with its member.
-struct Sample {
+struct Members {
     key: Vec<u8>,
     fields: Vec<(usize, Entry)>,
 }
@@ -31,48 +30,28 @@ pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();
     let mut draft = Draft::new(path, "WebDataset", wanted);
-    for Sample { key, fields } in samples {
-        draft.set("key", &key);
-        let (mut broken, mut objects) = (None, Vec::new());
-        let mut wrong = |member: &str, reason: String| {
-            broken.get_or_insert(format!("{shard}: {member} {reason}"));
-        };
+    for Members { key, fields } in samples {
+        let mut sample = Sample::begin(&mut draft, &key);
         for (number, entry) in &fields {
             let (name, kind) = (&names[*number], kinds[*number]);
-            let member = String::from_utf8_lossy(&entry.name);
+            let member = format!("{shard}: {}", String::from_utf8_lossy(&entry.name));
             if !entry.whole {
-                wrong(&member, format!("is cut: the archive ends before it does (it begins at byte {})", entry.at));
-            } else if draft.has(name) {
-                wrong(&member, format!("is the second `{name}` of its sample"));
+                let reason = format!("is cut: the archive ends before it does (it begins at byte {})", entry.at);
+                sample.wrong(&member, &reason);
+            } else if sample.draft.has(name) {
+                sample.wrong(&member, &format!("is the second `{name}` of its sample"));
             } else if kind.is_text() && entry.length > fields::LONGEST {
-                wrong(&member, "is larger than a text should be".to_owned());
-            } else if kind == Field::Text && !draft.column(name) {
-                // That it is there is known, and more is not wanted.
-                draft.set(name, b"");
+                sample.wrong(&member, "is larger than a text should be");
             } else if kind.is_text() {
-                let text = entries.read(entry).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
-                match kind {
-                    Field::Json => match serde_json::from_slice::<Value>(&text) {
-                        Ok(Value::Object(object)) => objects.push(object),
-                        Ok(_) => wrong(&member, "holds no object".to_owned()),
-                        Err(error) => wrong(&member, format!("is not JSON: {error}")),
-                    },
-                    _ => draft.set(name, fields::trimmed(&text)),
-                }
+                let read = || entries.read(entry).map_err(|error| format!("cannot be read: {error}"));
+                sample.text(name, kind, &member, read);
             } else {
-                let (cell, at) = (format!("{shard}: {member}"), [entry.at, entry.length]);
-                draft.set_member(name, cell.as_bytes(), &archive, at);
-                if let Some(modality) = kind.modality() {
-                    draft.set_member(modality, cell.as_bytes(), &archive, at);
+                for column in [&**name].into_iter().chain(kind.modality()) {
+                    sample.draft.set_member(column, member.as_bytes(), &archive, [entry.at, entry.length]);
                 }
             }
         }
-        // What a member is stands; JSON only adds to it.
-        objects.iter().for_each(|object| json::set_all(&mut draft, object));
-        match broken {
-            Some(reason) => draft.end_broken_row(reason),
-            None => draft.end_row(),
-        }
+        sample.end();
     }
     if draft.rows() == 0 && !is_empty {
         let reason = "there are no samples in it: a sample is files with one name and different endings".to_owned();
@@ -88,8 +67,8 @@ pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
 }
 
 /// The samples of an archive in the order of their first members, and the names of fields.
-fn samples(entries: &mut Entries) -> Result<(Vec<Sample>, Vec<String>), DataError> {
-    let (mut samples, mut names) = (Vec::<Sample>::new(), Vec::<String>::new());
+fn samples(entries: &mut Entries) -> Result<(Vec<Members>, Vec<String>), DataError> {
+    let (mut samples, mut names) = (Vec::<Members>::new(), Vec::<String>::new());
     let (mut rows, mut numbers) = (HashMap::<Vec<u8>, usize>::new(), HashMap::<String, usize>::new());
     while let Some(entry) = entries.next()? {
         let Some((key, field)) = split(&entry.name) else { continue };
@@ -104,7 +83,7 @@ fn samples(entries: &mut Entries) -> Result<(Vec<Sample>, Vec<String>), DataErro
                 Some(&row) => samples[row].fields.push((number, entry)),
                 None => {
                     rows.insert(key.to_vec(), samples.len());
-                    samples.push(Sample { key: key.to_vec(), fields: vec![(number, entry)] });
+                    samples.push(Members { key: key.to_vec(), fields: vec![(number, entry)] });
                 }
             },
         }
