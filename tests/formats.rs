@@ -297,6 +297,51 @@ fn what_is_in_a_file_and_in_another_is_said() {
     }
     let clean = place.json("data dataset.json --root pictures --split train --read");
     assert_eq!((&clean["items"]["contents"], &clean["problems"]), (&json!(24), &json!([])));
-    place.write("z.npy", "");
-    place.run("data z.npy").fails(3, "z.npy: this is no format that is read");
+    place.write("z.npy", "x");
+    place.run("data z.npy").fails(3, "z.npy: not a .npy file");
+}
+
+#[test]
+fn what_says_nothing_and_what_is_cut_is_named() {
+    let place = Place::new(ENCODERS);
+    place.write("a.png", "x");
+    place.write("gaps.csv", "file,caption\na.png,a dog\n,a cat\na.png,\n,\na.png,\"  \"\n");
+    let said = place.run("data gaps.csv");
+    for words in [
+        "column `file` is empty in 2 rows: row 2, 4",
+        "column `caption` is empty in 2 rows: row 3, 4",
+        "column `caption` has white space alone in 1 row: row 5",
+        "items: 1 in `file`, 0 missing",
+    ] {
+        assert!(said.stdout.contains(words), "{words}: {}", said.stdout);
+    }
+    let survey = place.json_code("data gaps.csv", 4);
+    let gap = json!({"column": "file", "what": "empty", "rows": 2, "first": [2, 4]});
+    assert_eq!((&survey["gaps"][0], survey["gaps"].as_array().unwrap().len()), (&gap, 3));
+    // An archive that was cut behind a member.
+    let mut tar = Vec::new();
+    for row in 0..3 {
+        add(&mut tar, &format!("{row}.jpg"), words(row));
+        add(&mut tar, &format!("{row}.txt"), words(row));
+    }
+    place.write("cut.tar", &tar);
+    let ran = place.run("data cut.tar");
+    assert!(ran.stdout.contains("note: the archive has no end mark"), "{}", ran.stdout);
+    place.run("encode --data cut.tar --column jpg --encoder picture").fails(0, "cut.tar: the archive has no end mark");
+    tar.extend([0; 1024]);
+    place.write("whole.tar", &tar);
+    assert_eq!(place.json("data whole.tar")["notes"], json!([]));
+    // Of two tables of metadata, one is read.
+    place.write("both/metadata.csv", "file_name,text\na.png,csv\n");
+    place.write("both/metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": \"jsonl\"}\n");
+    place.write("both/a.png", "x");
+    place.run("data both").fails(0, "metadata.jsonl beside metadata.csv is not read: remove the one that is not meant");
+    // Vectors that were made elsewhere.
+    place.write("texts.tsv", "text\nw1\nw2\nw1\n");
+    place.run("encode --data texts.tsv --encoder words");
+    place.run("cache export --data texts.tsv --encoder words --out z.npy");
+    let said = place.run("data z.npy --read");
+    let words = "the array: 3 rows of 32 values, <f4; 0 rows of NaN alone, 0 not finite, 0 far from all others, 0 of \
+                 zeros, 1 repeated";
+    assert!(said.stdout.contains(words), "{}{}", said.stdout, said.stderr);
 }

@@ -35,6 +35,11 @@ pub(crate) struct Bound<'a> {
 }
 
 impl Filter {
+    /// The columns that it is about; one may be named several times.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.any.iter().flatten().map(|condition| condition.column.as_str())
+    }
+
     /// The filter where `field` gives each column its number, or the name of a column that has none.
     pub(crate) fn of(&self, field: impl Fn(&str) -> Option<usize>) -> Result<Bound<'_>, &str> {
         let mut any = Vec::new();

@@ -112,7 +112,7 @@ fn prune(cli: &Cli, choice: &Prune, yes: bool) -> Result<u8> {
 }
 
 fn forget(cli: &Cli, source: &Source) -> Result<u8> {
-    let table = source.table()?;
+    let table = source.table(None)?;
     let encoder = cli.session.encoder(&source.encoder)?;
     let (table, column) = source.open(cli, table, &encoder)?;
     let forgotten = cli.session.forget_column(table.column(&column)?, &encoder)?;
@@ -239,7 +239,7 @@ fn verify(cli: &Cli, repair: bool) -> Result<u8> {
 
 fn export(cli: &Cli, source: &Source, id: Option<&str>, out: &Path, dry_run: bool) -> Result<u8> {
     output::check("--out", out, &[&source.data])?;
-    let table = source.table()?;
+    let table = source.table(id)?;
     let encoder = cli.session.encoder(&source.encoder)?;
     let (table, column) = source.open(cli, table, &encoder)?;
     let column = table.column(&column)?;

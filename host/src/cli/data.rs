@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use super::source::Rows;
 use super::{Cli, exit, print};
 use crate::dataset::Source;
-use crate::session::{Common, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
+use crate::session::{Common, Gap, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents};
 use crate::wording::count;
 
 /// The most rows that are listed of a kind; `--json` has them all.
 const LISTED: usize = 20;
 
-/// Say what is in a file of pairs, what is wrong with it, and what another file has in common with it.
+/// Say what is in a file of pairs or of latents, what is wrong with it, and what another file has in common with it.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The file, or the folder
@@ -26,7 +26,8 @@ pub(super) struct Arguments {
     /// The column with the captions [default: guessed from the header]
     #[arg(long, value_name = "COL")]
     captions: Option<String>,
-    /// Read the bytes of all items, to find those that cannot be read, and those of the same content
+    /// Read the bytes of all items, to find those that cannot be read, and those of the same content; of latents, all
+    /// values
     #[arg(long)]
     read: bool,
     /// Another file, to name what both have in common: items by content, and captions that are the same or nearly so
@@ -56,13 +57,14 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         true => print::json(&json!(survey)),
         false => say!("{}", words(&survey)),
     }
-    let is_whole =
-        survey.problems.is_empty() && survey.against.as_ref().is_none_or(|against| against.not_compared.is_empty());
+    let is_whole = survey.problems.is_empty()
+        && survey.gaps.is_empty()
+        && survey.against.as_ref().is_none_or(|against| against.not_compared.is_empty());
     Ok(if is_whole { 0 } else { exit::SOME_FAILED })
 }
 
 fn words(survey: &Survey) -> String {
-    let Survey { file, format, rows, columns, notes, items, captions, problems, against } = survey;
+    let Survey { file, format, rows, columns, notes, items, captions, latents, gaps, problems, against } = survey;
     let mut lines = vec![format!("{}: {format}, {}", file.display(), count(*rows, "row"))];
     let columns: Vec<String> = columns
         .iter()
@@ -71,11 +73,20 @@ fn words(survey: &Survey) -> String {
             false => format!("{name} (in {})", count(*filled, "row")),
         })
         .collect();
-    lines.push(format!("columns: {}", columns.join(", ")));
+    if latents.is_empty() {
+        lines.push(format!("columns: {}", columns.join(", ")));
+    }
     lines.extend(notes.iter().map(|note| format!("note: {note}")));
-    if let Some(SurveyedItems { column, distinct, contents, missing, empty }) = items {
+    lines.extend(latents.iter().map(tensor));
+    if let Some(SurveyedItems { column, distinct, contents, missing, empty, unknown }) = items {
         let contents = contents.map_or(String::new(), |contents| format!(", {contents} by content"));
-        lines.push(format!("items: {distinct} in `{column}`{contents}, {missing} missing, {empty} of zero bytes"));
+        let unknown = match unknown {
+            0 => String::new(),
+            unknown => format!(", {unknown} not looked at (of a part with nulls; --read looks at all)"),
+        };
+        lines.push(format!(
+            "items: {distinct} in `{column}`{contents}, {missing} missing, {empty} of zero bytes{unknown}"
+        ));
     }
     if let Some(SurveyedCaptions { column, captions, repeated, per_item }) = captions {
         let per_item = per_item.map_or(String::new(), |(fewest, most, mean)| match fewest == most {
@@ -84,6 +95,7 @@ fn words(survey: &Survey) -> String {
         });
         lines.push(format!("captions: {captions} in `{column}`{per_item}, {repeated} repeated"));
     }
+    lines.extend(gaps.iter().map(gap));
     let problem = |problem: &crate::session::Problem| format!("row {}: {}", problem.row, problem.reason);
     lines.extend(listed(problems, problem));
     if let Some(Common { file, items, captions, near, not_compared }) = against {
@@ -101,6 +113,36 @@ fn words(survey: &Survey) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// A tensor of a file of latents in words.
+fn tensor(latents: &SurveyedLatents) -> String {
+    let SurveyedLatents { tensor, stored, shape, unusable, values } = latents;
+    let name = if tensor.is_empty() { "the array".to_owned() } else { format!("tensor `{tensor}`") };
+    let of = match (unusable, &shape[..]) {
+        (Some(reason), _) => return format!("{name}: no latents: {reason}"),
+        (None, [rows, width]) => format!("{name}: {} of {}, {stored}", count(*rows, "row"), count(*width, "value")),
+        (None, shape) => format!("{name}: {shape:?}, {stored}"),
+    };
+    values.map_or(of.clone(), |values| {
+        format!(
+            "{of}; {} of NaN alone, {} not finite, {} far from all others, {} of zeros, {} repeated",
+            count(values.failed, "row"),
+            values.not_finite,
+            values.far,
+            values.zeros,
+            values.repeated
+        )
+    })
+}
+
+/// The cells that say nothing in words.
+fn gap(gap: &Gap) -> String {
+    let Gap { column, what, rows, first } = gap;
+    let what = if *what == "blank" { "has white space alone" } else { "is empty" };
+    let more = if first.len() < *rows { ", ..." } else { "" };
+    let first: Vec<String> = first.iter().map(usize::to_string).collect();
+    format!("column `{column}` {what} in {}: row {}{more}", count(*rows, "row"), first.join(", "))
 }
 
 /// A line each of the first ones, and one that counts the rest.

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let table = arguments.source.table()?;
+    let table = arguments.source.table(None)?;
     let encoder = cli.session.encoder(&arguments.source.encoder)?;
     let (table, column) = arguments.source.open(cli, table, &encoder)?;
     let column = table.column(&column)?;

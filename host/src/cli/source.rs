@@ -93,8 +93,10 @@ impl Source {
         Ok((table.captions(&name)?, name))
     }
 
-    /// The rows that are meant.
-    pub(super) fn table(&self) -> Result<Table> {
-        Ok(self.rows.of(&self.data).table()?)
+    /// The rows that are meant; of their columns the items' and another one, where the items' is named.
+    pub(super) fn table(&self, other: Option<&str>) -> Result<Table> {
+        let others = self.column.iter().cloned().chain(other.map(str::to_owned)).collect();
+        let others = self.column.is_some().then_some(others);
+        Ok(dataset::Source { others, ..self.rows.of(&self.data) }.table()?)
     }
 }

@@ -127,21 +127,10 @@ impl PairsEntry {
         let ends = <[PairEnd; 2]>::try_from(ends).map_err(|ends| at("", not_two(towers, &ends, &train)))?;
         let columns = |source: Source| source.with_columns(ends.iter().map(|end| end.columns.clone()).collect());
         let (train, validation, test) = (columns(train), validation.map(columns), test.map(columns));
+        let quality = table.get("quality_by").and_then(toml::Value::as_str);
         let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
         for (key, source) in given.filter_map(|(key, source)| Some((key, source?))) {
-            let is_used = |name: &String| {
-                let own = ["split", "key"].contains(&name.as_str())
-                    || table.get("quality_by").and_then(toml::Value::as_str) == Some(name);
-                own || ends.iter().any(|end| end.columns.contains(name))
-            };
-            if let Some((name, _)) = source.renamed.iter().find(|(name, _)| !is_used(name)) {
-                let known = ends.iter().flat_map(|end| &end.columns).map(String::as_str);
-                let suggestion = suggest(name, known);
-                return Err(at(
-                    key,
-                    format!("`columns` names `{name}`, which no tower of this [[pairs]] takes{suggestion}"),
-                ));
-            }
+            check_renamed(source, &ends, quality).map_err(|message| at(key, message))?;
             for end in &ends {
                 check_kind(&towers[end.tower], source).map_err(|message| at(key, message))?;
                 check_columns(end, source).map_err(|message| at(&towers[end.tower].name, message))?;
@@ -262,6 +251,21 @@ fn check_kind(tower: &TowerEntry, file: &Source) -> Result<(), String> {
         (TowerSource::Encoders(_), true) => Err(format!("tower `{name}` has encoders: {tables}")),
         (TowerSource::Rows(_), true) => Err(format!("tower `{name}` names rows of its own file: {tables}")),
         _ => Ok(()),
+    }
+}
+
+/// Checks that what `columns` renames is a column of some end, or one that chooses among rows.
+fn check_renamed(file: &Source, ends: &[PairEnd; 2], quality: Option<&str>) -> Result<(), String> {
+    let is_used = |name: &str| {
+        let chooses = ["split", "key"].contains(&name) || quality == Some(name);
+        chooses || ends.iter().any(|end| end.columns.iter().any(|column| column == name))
+    };
+    match file.renamed.iter().find(|(name, _)| !is_used(name)) {
+        Some((name, _)) => {
+            let suggestion = suggest(name, ends.iter().flat_map(|end| &end.columns).map(String::as_str));
+            Err(format!("`columns` names `{name}`, which no tower of this [[pairs]] takes{suggestion}"))
+        }
+        None => Ok(()),
     }
 }
 

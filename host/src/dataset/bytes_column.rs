@@ -5,12 +5,12 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::item::read_file;
+use super::item::{is_file, read_file};
 use crate::{quiet_panic, regular};
 
 /// Bytes of a window, about.
@@ -32,7 +32,23 @@ pub(super) struct BytesColumn {
     /// The column's leaves.
     leaves: Vec<usize>,
     cursor: Arc<Mutex<Cursor>>,
+    /// The row groups that were read to see which of their rows are null, and their bytes.
+    looked: Mutex<(HashSet<usize>, i64)>,
 }
+
+/// What is known of a row whose bytes were not read.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// It has bytes, or names a file that is there.
+    There,
+    /// It has neither, for this reason.
+    Missing(String),
+    /// It is in a row group of which some rows are null, and that is too large to see which.
+    Unknown,
+}
+
+/// Bytes of row groups that are read to see which of their rows are null, a column.
+const LOOKED: i64 = 1 << 30;
 
 /// Where reading is.
 #[derive(Default)]
@@ -47,7 +63,14 @@ struct Cursor {
 
 impl BytesColumn {
     pub(super) fn new(path: &Path, name: &str, metadata: ArrowReaderMetadata, leaves: Vec<usize>) -> Self {
-        Self { path: path.to_owned(), name: name.to_owned(), metadata, leaves, cursor: Arc::default() }
+        Self {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            metadata,
+            leaves,
+            cursor: Arc::default(),
+            looked: Mutex::default(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,6 +98,59 @@ impl BytesColumn {
             };
         }
         value(&window, at).map(<[u8]>::to_vec).ok_or_else(|| format!("column `{}` has nothing here", self.name))
+    }
+
+    /// What is known of a row by the counts of its row group, or where these leave it open by reading the group.
+    pub(super) fn look(&self, row: usize, root: &Path) -> Look {
+        let Some((group, _)) = self.group(row) else { return Look::Missing("the file has fewer rows".to_owned()) };
+        if self.nulls(group) == Some(0) {
+            return Look::There;
+        }
+        if !self.may_look(group) {
+            return Look::Unknown;
+        }
+        let damaged = || Err("this part of the file is damaged".to_owned());
+        let (first, window) = match quiet_panic::catch(|| self.window(row)).unwrap_or_else(damaged) {
+            Ok(found) => found,
+            Err(reason) => return Look::Missing(reason),
+        };
+        let at = row - first;
+        let Some(column) = window.as_struct_opt() else {
+            let missing = || Look::Missing(format!("column `{}` has nothing here", self.name));
+            return value(&window, at).map_or_else(missing, |_| Look::There);
+        };
+        let child = |name: &str| column.column_by_name(name).filter(|_| !column.is_null(at));
+        if child("bytes").and_then(|bytes| value(bytes, at)).is_some() {
+            return Look::There;
+        }
+        let path = child("path").and_then(|path| value(path, at)).map(String::from_utf8_lossy);
+        match path.filter(|path| !path.is_empty()) {
+            Some(path) => is_file(&root.join(&*path)).map_or_else(Look::Missing, |()| Look::There),
+            None => Look::Missing(format!("column `{}` has neither bytes nor a path here", self.name)),
+        }
+    }
+
+    /// The rows of a row group without bytes, if the file counts them.
+    fn nulls(&self, group: usize) -> Option<u64> {
+        let group = self.metadata.metadata().row_group(group);
+        let of_bytes = |leaf: &&usize| self.leaves.len() == 1 || group.column(**leaf).column_descr().name() == "bytes";
+        group.column(*self.leaves.iter().find(of_bytes)?).statistics()?.null_count_opt()
+    }
+
+    /// True if a row group is small enough to be read for its nulls, beside those that were.
+    fn may_look(&self, group: usize) -> bool {
+        let (seen, bytes) = &mut *lock(&self.looked);
+        if seen.contains(&group) {
+            return true;
+        }
+        let of = self.metadata.metadata().row_group(group);
+        let more: i64 = self.leaves.iter().map(|&leaf| of.column(leaf).compressed_size()).sum();
+        let may = *bytes + more <= LOOKED;
+        if may {
+            *bytes += more;
+            seen.insert(group);
+        }
+        may
     }
 
     /// True if a row has bytes of its own.

@@ -3,11 +3,7 @@
 use super::cells::Cells;
 use super::error::DataError;
 use super::table::Table;
-
-/// Usual names of a column of captions.
-const USUAL: [&str; 3] = ["text", "caption", "captions"];
-/// Usual names of a column of files.
-const FILES: [&str; 8] = ["image", "audio", "sound", "file", "path", "file_name", "image_name", "filename"];
+use super::usual::{self, FILES};
 
 /// The name of a column that several columns make together.
 pub fn together(columns: &[String]) -> String {
@@ -44,7 +40,7 @@ impl Table {
 
     /// The columns that seem to hold captions: one with a usual name, or `caption_1`, `caption_2` and so on.
     pub(crate) fn guess_captions(&self) -> Vec<String> {
-        let is_usual = |name: &&str| self.names.len() > 1 || USUAL.contains(name);
+        let is_usual = |name: &&str| self.names.len() > 1 || usual::CAPTIONS.contains(name);
         if let Some(name) = self.usual_name("text").filter(is_usual) {
             return vec![name.to_owned()];
         }
@@ -55,7 +51,7 @@ impl Table {
 
     /// The column that seems to hold pictures or sounds: one of members, or one with a usual name.
     pub(crate) fn guess_items(&self) -> Option<String> {
-        let members = || self.names.iter().zip(&self.columns).filter(|(_, cells)| cells.members.is_some());
+        let members = || self.names.iter().zip(&self.columns).filter(|(_, cells)| cells.hold_members());
         // The one of all endings, where there is one.
         let usual = members().find(|(name, _)| FILES.contains(&name.as_str())).or_else(|| members().next());
         let named = || FILES.iter().find_map(|name| self.names.iter().find(|other| other == name));
@@ -65,8 +61,8 @@ impl Table {
     /// True if the cells of a column are lists of texts, as JSON.
     pub(super) fn holds_lists(&self, index: usize) -> bool {
         let cells = &self.columns[index];
-        if cells.lists || cells.members.is_some() {
-            return cells.lists;
+        if cells.hold_lists() || cells.hold_members() {
+            return cells.hold_lists();
         }
         let mut filled = (0..self.rows).map(|row| cells.cell(row)).filter(|cell| !cell.is_empty()).peekable();
         filled.peek().is_some_and(|first| list(first).is_some()) && filled.all(|cell| cell.starts_with(b"["))
@@ -130,10 +126,9 @@ impl Table {
 
     /// The table of these rows, where one column has other cells.
     fn replaced(mut self, index: usize, cells: Cells, rows: &[usize]) -> Self {
-        for (at, column) in self.columns.iter_mut().enumerate().filter(|(at, _)| *at != index) {
-            debug_assert_ne!(at, index, "that column is replaced");
-            *column = column.of(rows);
-        }
+        // That column is replaced: it needs no rows.
+        self.columns[index] = Cells::default();
+        Cells::choose(&mut self.columns, rows);
         self.columns[index] = cells;
         self.renumber(rows);
         self

@@ -6,7 +6,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::cells::Cells;
 use super::error::DataError;
 use super::source::Source;
 use super::table::Table;
@@ -15,6 +17,16 @@ use crate::wording::{count, short_path, suggest};
 
 /// The column of splits.
 const SPLIT: &str = "split";
+
+/// The places of the `most` largest scores, sorted; of equal ones, the first. What has none is not taken.
+pub(crate) fn largest(scores: &[Option<f64>], most: usize) -> Vec<usize> {
+    let mut rows: Vec<(f64, usize)> =
+        scores.iter().enumerate().filter_map(|(row, score)| Some(((*score)?, row))).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut rows: Vec<usize> = rows.into_iter().take(most).map(|(_, row)| row).collect();
+    rows.sort_unstable();
+    rows
+}
 
 impl Table {
     /// The table of the rows that `source` means.
@@ -56,11 +68,11 @@ impl Table {
             let cell = std::str::from_utf8(column.cell(row)).ok()?;
             cell.trim().parse().ok().filter(|number: &f64| number.is_finite())
         };
-        let mut scores: Vec<(f64, usize)> = (0..self.rows).filter_map(|row| Some((number(row)?, row))).collect();
-        if let Some(row) = (0..self.rows).find(|row| number(*row).is_none()) {
+        let scores: Vec<Option<f64>> = (0..self.rows).map(number).collect();
+        if let Some(row) = scores.iter().position(Option::is_none) {
             let cell = String::from_utf8_lossy(column.cell(row)).into_owned();
-            let (lost, row) = (self.rows - scores.len(), self.number(row));
-            if scores.is_empty() {
+            let (lost, row) = (scores.iter().filter(|score| score.is_none()).count(), self.number(row));
+            if lost == scores.len() {
                 let reason = format!("column `{}` has no numbers, such as {cell:?} in row {row}", column.name());
                 return Err(DataError::Choice { path: self.path.clone(), key: "quality_by", reason });
             }
@@ -71,10 +83,7 @@ impl Table {
                 count(lost, "row")
             );
         }
-        scores.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut rows: Vec<usize> = scores.into_iter().take(most).map(|(_, row)| row).collect();
-        rows.sort_unstable();
-        Ok(rows)
+        Ok(largest(&scores, most))
     }
 
     /// The rows of one split, or of several that `+` joins.
@@ -127,7 +136,7 @@ impl Table {
 
     /// The table of these rows, in this order.
     pub(super) fn take(mut self, rows: &[usize]) -> Self {
-        self.columns.iter_mut().for_each(|column| *column = column.of(rows));
+        Cells::choose(&mut self.columns, rows);
         self.renumber(rows);
         self
     }
@@ -135,7 +144,7 @@ impl Table {
     /// Notes that the rows are these of the former ones.
     pub(super) fn renumber(&mut self, rows: &[usize]) {
         let number = |&row: &usize| self.numbers.as_ref().map_or(row, |numbers| numbers[row]);
-        let numbers = rows.iter().map(number).collect();
+        let numbers = Arc::new(rows.iter().map(number).collect());
         self.of_file = self.rows_of_file();
         let broken = std::mem::take(&mut self.broken);
         if !broken.is_empty() {

@@ -40,7 +40,7 @@ impl Coco {
     }
 
     /// Adds the rows: file, caption, image_id, id.
-    pub(super) fn join(self, draft: &mut Draft) {
+    pub(super) fn join(self, draft: &mut Draft<'_>) {
         for (number, Annotation { image, id, caption }) in (1..).zip(self.annotations) {
             let file = image.as_ref().and_then(|image| self.files.get(image));
             let reason = match (&file, &image, &caption) {

@@ -6,14 +6,16 @@ use std::path::Path;
 
 use super::dialect::Dialect;
 use super::error::DataError;
+use super::fields::Field;
 use super::records::Records;
 use super::table::Table;
 use super::text::{Lines, Text, line};
+use super::wanted::Wanted;
 use super::{audiocaps, headless};
-use crate::wording::{count, short_path};
+use crate::wording::count;
 
 /// Reads the whole of `path`, which should have this form.
-pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, usual: Dialect, wanted: &Wanted) -> Result<Table, DataError> {
     let text = Text::open(path)?;
     let (said, skipped) = Dialect::said(&text);
     let malformed = |at: usize, reason: String| DataError::Malformed {
@@ -22,7 +24,7 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
         reason,
     };
     if let Some((format, names)) = headless::columns(&text) {
-        let table = Table::new(path, format, names.map(str::to_owned).to_vec());
+        let table = Table::new(path, format, names.map(str::to_owned).to_vec()).of(wanted);
         return rows(table, &mut Records::new(&text, Dialect::TSV), (&text, 0));
     }
     let body = &text[skipped..];
@@ -33,10 +35,9 @@ pub(super) fn read(path: &Path, usual: Dialect) -> Result<Table, DataError> {
         return Err(malformed(0, "the file is empty; the first line must name the columns".into()));
     }
     let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
-    for doubt in doubts(&names, [usual, dialect]) {
-        tracing::warn!("{}: {doubt}", short_path(path).display());
-    }
-    let mut table = Table::new(path, if usual == Dialect::TSV { "TSV" } else { "CSV" }, names);
+    let doubts = doubts(&names, [usual, dialect]);
+    let mut table = Table::new(path, if usual == Dialect::TSV { "TSV" } else { "CSV" }, names).of(wanted);
+    doubts.into_iter().for_each(|(kind, doubt)| table.notes.warn(kind, doubt));
     // All of the file is this column.
     table.reserve(text.len());
     rows(table, &mut records, (&text, skipped)).map(audiocaps::with_files)
@@ -76,54 +77,49 @@ fn rows(mut table: Table, records: &mut Records<'_>, (text, skipped): (&[u8], us
         }
     }
     if let Some(first) = quoted.first {
-        tracing::warn!(
-            "{}: {} in quotes, the first in line {}; a .tsv keeps them as part of the text. If they only enclose it, \
+        let note = format!(
+            "{} in quotes, the first in line {}; a .tsv keeps them as part of the text. If they only enclose it, \
              rename the file to .csv, where quotes are read and tabs are found",
-            short_path(&table.path).display(),
             if quoted.cells == 1 { "1 cell stands".into() } else { format!("{} cells stand", quoted.cells) },
             line(text, skipped + first),
         );
+        table.notes.warn("quoted", note);
     }
     table.settled()
 }
 
 /// What a reader should know about a header: a delimiter that is not the usual one, and columns that cannot be named.
-fn doubts(names: &[String], [usual, dialect]: [Dialect; 2]) -> Vec<String> {
+fn doubts(names: &[String], [usual, dialect]: [Dialect; 2]) -> Vec<(&'static str, String)> {
     let mut doubts = Vec::new();
     if dialect != usual {
-        doubts.push(format!("cells are separated by {}, not by {}", dialect.name(), usual.name()));
+        doubts.push(("dialect", format!("cells are separated by {}, not by {}", dialect.name(), usual.name())));
     }
     let (mut seen, mut told) = (HashSet::new(), HashSet::new());
     for name in names.iter().filter(|name| !name.is_empty()) {
         if !seen.insert(name) && told.insert(name) {
-            doubts.push(format!("two columns are called `{name}`; neither can be used before one is renamed"));
+            let doubt = format!("two columns are called `{name}`; neither can be used before one is renamed");
+            doubts.push(("twice", doubt));
         }
     }
     if names.iter().any(|name| name.contains('\u{fffd}')) {
-        doubts.push("the header is not UTF-8: save the file as UTF-8".to_owned());
+        doubts.push(("UTF-8", "the header is not UTF-8: save the file as UTF-8".to_owned()));
     }
     if names.iter().any(|name| is_item(name)) {
-        doubts.push(
-            "the first line seems to be a row and not a header, so that row is not used and columns are called by its \
-             cells; put a line with the columns' names above it"
-                .to_owned(),
-        );
+        let doubt = "the first line seems to be a row and not a header, so that row is not used and columns are called \
+                     by its cells; put a line with the columns' names above it";
+        doubts.push(("header", doubt.to_owned()));
     }
     match names.iter().filter(|name| name.is_empty()).count() {
         0 => {}
-        1 => doubts.push("a column has no name and is not used".to_owned()),
-        unnamed => doubts.push(format!("{unnamed} columns have no name and are not used")),
+        1 => doubts.push(("unnamed", "a column has no name and is not used".to_owned())),
+        unnamed => doubts.push(("unnamed", format!("{unnamed} columns have no name and are not used"))),
     }
     doubts
 }
 
 /// True if the name of a column is that of a picture or sound, or an address.
 fn is_item(name: &str) -> bool {
-    /// Usual endings.
-    const ENDINGS: [&str; 14] =
-        ["png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "svg", "wav", "mp3", "flac", "ogg", "m4a"];
-    let ending = Path::new(name).extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
-    name.contains("://") || ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+    name.contains("://") || Field::of_file(Path::new(name)).modality().is_some()
 }
 
 /// Cells in quotes where quotes are ordinary characters.

@@ -8,16 +8,25 @@ use super::cells::Cells;
 use super::error::DataError;
 use super::member::Archive;
 use super::table::Table;
+use super::wanted::Wanted;
+
+/// The most columns, beside those that are asked for by name: rows may have keys of their own, as ids are.
+const MOST: usize = 256;
+/// Names that are told of those beyond.
+const TOLD: usize = 3;
 
 /// A table on its way: columns appear with their first cell, and rows without one have an empty cell.
-pub(super) struct Draft {
+pub(super) struct Draft<'w> {
     table: Table,
     index: HashMap<String, usize>,
+    wanted: &'w Wanted,
+    /// Cells under further names, and the first of these.
+    beyond: (usize, Vec<String>),
 }
 
-impl Draft {
-    pub(super) fn new(path: &Path, format: &'static str) -> Self {
-        Self { table: Table::new(path, format, Vec::new()), index: HashMap::new() }
+impl<'w> Draft<'w> {
+    pub(super) fn new(path: &Path, format: &'static str, wanted: &'w Wanted) -> Self {
+        Self { table: Table::new(path, format, Vec::new()), index: HashMap::new(), wanted, beyond: (0, Vec::new()) }
     }
 
     /// Rows that are complete.
@@ -30,17 +39,9 @@ impl Draft {
         &mut self.table
     }
 
-    /// The column `name` before its cell of this row; none if it has one already.
+    /// The column `name` before its cell of this row; none if it has one already, or if there are too many columns.
     fn next(&mut self, name: &str) -> Option<&mut Cells> {
-        let index = match self.index.get(name) {
-            Some(&index) => index,
-            None => {
-                self.table.names.push(name.to_owned());
-                self.table.columns.push(Cells::default());
-                self.index.insert(name.to_owned(), self.table.columns.len() - 1);
-                self.table.columns.len() - 1
-            }
-        };
+        let index = self.place(name)?;
         let (rows, column) = (self.table.rows, &mut self.table.columns[index]);
         if column.len() > rows {
             return None;
@@ -49,9 +50,27 @@ impl Draft {
         Some(column)
     }
 
-    /// Adds the column `name`, if it is not there.
-    pub(super) fn column(&mut self, name: &str) {
-        self.next(name);
+    /// The place of a column, which may be new.
+    fn place(&mut self, name: &str) -> Option<usize> {
+        if let Some(&index) = self.index.get(name) {
+            return Some(index);
+        }
+        if self.table.columns.len() >= MOST && !self.wanted.names(name) {
+            self.beyond.0 += 1;
+            if self.beyond.1.len() < TOLD && !self.beyond.1.iter().any(|told| told == name) {
+                self.beyond.1.push(name.to_owned());
+            }
+            return None;
+        }
+        self.table.names.push(name.to_owned());
+        self.table.columns.push(if self.wanted.takes(name) { Cells::default() } else { Cells::passed() });
+        self.index.insert(name.to_owned(), self.table.columns.len() - 1);
+        Some(self.table.columns.len() - 1)
+    }
+
+    /// Adds the column `name`, if it is not there; false if its cells are not kept.
+    pub(super) fn column(&mut self, name: &str) -> bool {
+        self.place(name).is_some_and(|index| self.table.columns[index].are_kept())
     }
 
     /// True if this row has a cell in the column `name`.
@@ -69,8 +88,7 @@ impl Draft {
     /// Gives this row a cell that is a list of texts, as JSON.
     pub(super) fn set_list(&mut self, name: &str, json: &str) {
         if let Some(column) = self.next(name) {
-            column.push(json.as_bytes());
-            column.lists = true;
+            column.push_list(json);
         }
     }
 
@@ -102,17 +120,48 @@ impl Draft {
     /// # Errors
     /// Too many rows that cannot be read.
     pub(super) fn finish(self) -> Result<Table, DataError> {
-        self.padded().settled()
+        self.whole().settled()
     }
 
     /// The table of an archive or a folder, which is what it is however many of its rows cannot be read.
-    pub(super) fn whole(self) -> Table {
-        self.padded().warned()
-    }
-
-    fn padded(mut self) -> Table {
-        let rows = self.table.rows;
-        self.table.columns.iter_mut().for_each(|column| column.pad(rows));
+    pub(super) fn whole(mut self) -> Table {
+        if let (cells @ 1.., names) = &self.beyond {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let names = names.join(", ");
+            let note = format!(
+                "rows have more than {MOST} different keys: {cells} cells under further ones, such as {names}, are \
+                 left out; those that a key of the recipe or an option names are read"
+            );
+            self.table.notes.warn("keys", note);
+        }
         self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_with_keys_of_their_own_make_no_column_each() {
+        let read = |wanted: &Wanted| {
+            let mut draft = Draft::new(Path::new("a.jsonl"), "JSONL", wanted);
+            for row in 0..5000 {
+                draft.set(&format!("id{row}"), "x");
+                draft.set("caption", format!("c{row}"));
+                draft.end_row();
+            }
+            draft.finish().unwrap()
+        };
+        let table = read(&Wanted::ALL);
+        assert_eq!((table.names().len(), table.len()), (MOST, 5000));
+        assert!(table.notes()[0].contains("cells under further ones, such as `id255`, `id256`"), "{:?}", table.notes());
+        assert_eq!(table.column("caption").unwrap().text(4999).unwrap(), "c4999");
+        // A column that ended long ago takes no memory for the rows after it.
+        assert!(table.bytes() < 300_000, "{}", table.bytes());
+        let table = read(&Wanted::only(["id4000".to_owned()]));
+        assert_eq!(table.column("id4000").unwrap().text(4000).unwrap(), "x");
+        assert!(table.column("caption").err().unwrap().to_string().contains("was not read"));
+        assert_eq!(table.columns.iter().filter(|column| column.are_kept()).count(), 1);
     }
 }

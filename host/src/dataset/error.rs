@@ -25,6 +25,8 @@ pub enum DataError {
         _ => "",
     })]
     Column { path: PathBuf, name: String, suggestion: String },
+    #[error("{}: column `{name}` was not read, because nothing that was asked for needs it", path.display())]
+    Passed { path: PathBuf, name: String },
     #[error("{}: two columns are called `{name}`; rename the one that is not meant", path.display())]
     Twice { path: PathBuf, name: String },
     #[error("{}: cannot tell which column holds the {modality} items; pass --column with one of: {columns}",

@@ -1,5 +1,7 @@
 //! The kinds of files that make a sample, by their endings.
 
+use std::path::Path;
+
 /// The longest text that a sample may have.
 pub(super) const LONGEST: u64 = 16 << 20;
 
@@ -31,6 +33,11 @@ impl Field {
         }
     }
 
+    /// By the ending of a file.
+    pub(super) fn of_file(path: &Path) -> Self {
+        ending(path).map_or(Self::Other, |ending| Self::of(&ending))
+    }
+
     /// True if it is read with the table.
     pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::Json)
@@ -44,6 +51,11 @@ impl Field {
             _ => None,
         }
     }
+}
+
+/// The ending of a path, in small letters.
+pub(super) fn ending(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_lowercase())
 }
 
 /// A text without the end of its last line.

@@ -1,16 +1,18 @@
 //! A folder as a table: shards, files with metadata beside them, samples of several files, or folders of classes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
-use super::draft::Draft;
 use super::error::DataError;
-use super::fields::{self, Field};
-use super::format::{self, ending, entries};
+use super::fields::{Field, ending};
+use super::format::{self, entries};
+use super::img2dataset::{self, is_statistics};
+use super::notes::Notes;
+use super::samples::{classes, has_samples, inner, samples};
+use super::shards;
 use super::table::Table;
-use super::{img2dataset, json, shards};
-use crate::regular;
+use super::usual::SPLITS;
+use super::wanted::Wanted;
 use crate::wording::short_path;
 
 /// The deepest folder that is looked into.
@@ -19,69 +21,132 @@ const DEEPEST: usize = 8;
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
 /// Files that say how something is loaded, and not what is in it.
 const SETTINGS: [&str; 4] = ["dataset_info.json", "dataset_infos.json", "config.json", "state.json"];
-/// Names of splits.
-const SPLITS: [&str; 10] =
-    ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "development"];
+/// A folder, and what in it is read.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// All files in it, or of a folder with metadata the tables of these.
+    files: Vec<PathBuf>,
+    form: Form,
+    /// What a reader should know of it.
+    notes: Notes,
+}
 
-/// Reads the table that the folder at `path` is.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
-    let top = entries(path)?;
-    let with_metadata: Vec<(Option<String>, PathBuf)> = match metadata(path) {
-        Some(file) => vec![(None, file)],
-        None => top.iter().filter_map(|inner| Some((Some(name(inner)), metadata(inner)?))).collect(),
-    };
-    if !with_metadata.is_empty() {
-        return described(path, with_metadata);
+/// The form of a folder.
+enum Form {
+    /// Tables of metadata, with the folders that they are in if it is not the folder itself.
+    Described(Vec<(Option<String>, PathBuf)>),
+    /// Tar archives, one after the other.
+    Archives(Vec<PathBuf>),
+    /// Files of one name.
+    Samples,
+    /// Pictures or sounds in folders of classes.
+    Classes,
+    /// Tables beside pictures or sounds.
+    BesideMedia(Vec<PathBuf>),
+    /// Tables, of which some may be of splits.
+    Tables(Vec<PathBuf>),
+}
+
+impl Folder {
+    /// The folder at `path`, of which no table has been read.
+    pub(super) fn of(path: &Path) -> Result<Self, DataError> {
+        let mut notes = Notes::default();
+        let with_metadata: Vec<(Option<String>, PathBuf)> = match metadata(path, &mut notes) {
+            Some(file) => vec![(None, file)],
+            None => {
+                let top = entries(path)?;
+                top.iter().filter_map(|inner| Some((Some(name(inner)), metadata(inner, &mut notes)?))).collect()
+            }
+        };
+        let path = path.to_owned();
+        if !with_metadata.is_empty() {
+            let files = with_metadata.iter().map(|(_, file)| file.clone()).collect();
+            return Ok(Self { path, files, form: Form::Described(with_metadata), notes });
+        }
+        let mut files = Vec::new();
+        walk(&path, DEEPEST, &mut Vec::new(), &mut files)?;
+        let has_media = files.iter().any(|file| Field::of_file(file).modality().is_some());
+        let (archives, parquets, tables) =
+            (ending_in(&files, &["tar"]), ending_in(&files, &["parquet"]), tables(&files));
+        let form = if !archives.is_empty() {
+            Form::Archives(archives)
+        } else if has_media && has_samples(&files) {
+            Form::Samples
+        } else if has_media && tables.is_empty() {
+            Form::Classes
+        } else if has_media {
+            Form::BesideMedia(tables)
+        } else {
+            Form::Tables(if parquets.is_empty() { tables } else { parquets })
+        };
+        Ok(Self { path, files, form, notes })
     }
-    let mut files = Vec::new();
-    walk(path, DEEPEST, &mut Vec::new(), &mut files)?;
-    let of = |wanted: &[&str]| -> Vec<PathBuf> {
-        let is_it = |file: &&PathBuf| ending(file).is_some_and(|ending| wanted.contains(&ending.as_str()));
-        files.iter().filter(is_it).cloned().collect()
-    };
-    let media = files.iter().filter(|file| kind(file).modality().is_some()).count();
-    let (tars, parquets) = (of(&["tar"]), of(&["parquet"]));
-    let tables = match of(&["csv", "tsv", "jsonl", "ndjson", "token"]) {
+
+    /// The files that it is read from: of pictures and sounds in folders, only names are read.
+    pub(super) fn files(self) -> Vec<PathBuf> {
+        match self.form {
+            Form::Archives(files) | Form::BesideMedia(files) | Form::Tables(files) => {
+                files.into_iter().chain(self.files.into_iter().filter(|file| is_statistics(file))).collect()
+            }
+            Form::Described(_) | Form::Samples | Form::Classes => self.files,
+        }
+    }
+
+    /// Reads the table that it is.
+    pub(super) fn read(self, wanted: &Wanted) -> Result<Table, DataError> {
+        let Self { path, files, form, notes } = self;
+        let mut table = match form {
+            Form::Described(tables) => described(&path, &tables, wanted)?,
+            Form::Archives(archives) => shards::read(&path, &archives, wanted)?,
+            Form::Samples => samples(&path, &files, wanted)?,
+            Form::Classes => classes(&path, &files, wanted),
+            Form::BesideMedia(tables) => match &tables[..] {
+                [one] => format::file(one, None, wanted)?,
+                tables => beside_media(&path, tables, wanted)?,
+            },
+            Form::Tables(tables) => split_shards(&path, &tables, wanted)?,
+        };
+        if table.notes.lost().is_none() {
+            table.notes.statuses = img2dataset::statistics(&files);
+        }
+        table.notes.also(notes);
+        table.path = path;
+        Ok(table)
+    }
+}
+
+/// The files with one of these endings.
+fn ending_in(files: &[PathBuf], wanted: &[&str]) -> Vec<PathBuf> {
+    let is_it = |file: &&PathBuf| ending(file).is_some_and(|ending| wanted.contains(&ending.as_str()));
+    files.iter().filter(is_it).cloned().collect()
+}
+
+/// The tables of text among some files; without one, those of JSON that tell of items.
+fn tables(files: &[PathBuf]) -> Vec<PathBuf> {
+    let mut tables = ending_in(files, &["csv", "tsv", "jsonl", "ndjson", "token"]);
+    if tables.is_empty() {
+        tables = ending_in(files, &["json"]);
         // What a download says of itself is no table.
-        none if none.is_empty() => {
-            let mut tables = of(&["json"]);
-            tables.retain(|path| !name(path).ends_with("_stats.json") && !SETTINGS.contains(&name(path).as_str()));
-            tables
-        }
-        tables => tables,
-    };
-    let mut table = if !tars.is_empty() {
-        shards::read(path, &tars)?
-    } else if media > 0 {
-        match &tables[..] {
-            _ if has_samples(&files) => samples(path, &files)?,
-            [] => classes(path, &files),
-            [one] => format::read(one, None)?,
-            tables => beside_media(path, tables)?,
-        }
-    } else if !parquets.is_empty() {
-        split_shards(path, &parquets)?
-    } else {
-        split_shards(path, &tables)?
-    };
-    if let Some(note) = img2dataset::statistics(&files).filter(|_| table.notes.is_empty()) {
-        tracing::warn!("{}: {note}", short_path(path).display());
-        table.notes.push(note);
+        tables.retain(|path| !is_statistics(path) && !SETTINGS.contains(&name(path).as_str()));
     }
-    table.path = path.to_owned();
-    Ok(table)
+    tables
 }
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn kind(path: &Path) -> Field {
-    ending(path).map_or(Field::Other, |ending| Field::of(&ending))
-}
-
-fn metadata(folder: &Path) -> Option<PathBuf> {
-    METADATA.iter().map(|name| folder.join(name)).find(|file| file.is_file())
+/// The table of metadata in a folder; those that are not read are noted.
+fn metadata(folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
+    let mut there = METADATA.iter().filter(|name| folder.join(name).is_file());
+    let read = there.next()?;
+    let others: Vec<&str> = there.copied().collect();
+    if !others.is_empty() {
+        let others = others.join(" and ");
+        let note = format!("{others} beside {read} is not read: remove the one that is not meant");
+        notes.warn("metadata", format!("{note} (in {})", short_path(folder).display()));
+    }
+    Some(folder.join(read))
 }
 
 /// The files below a folder, each folder in the order of names.
@@ -104,9 +169,9 @@ fn walk(folder: &Path, depth: usize, above: &mut Vec<PathBuf>, files: &mut Vec<P
 }
 
 /// The tables of metadata, one after the other; `file` is the path of each row's file from the folder.
-fn described(path: &Path, tables: Vec<(Option<String>, PathBuf)>) -> Result<Table, DataError> {
-    let tables = tables.into_iter().map(|(folder, file)| {
-        let mut table = format::read(&file, None)?;
+fn described(path: &Path, tables: &[(Option<String>, PathBuf)], wanted: &Wanted) -> Result<Table, DataError> {
+    let table = shards::joined(tables, |(folder, file)| {
+        let mut table = format::file(file, None, wanted)?;
         let names = table.index("file_name").map_err(|_| DataError::Format {
             path: file.clone(),
             reason: format!("it has no column `file_name` (columns: {})", table.names.join(", ")),
@@ -114,7 +179,7 @@ fn described(path: &Path, tables: Vec<(Option<String>, PathBuf)>) -> Result<Tabl
         let mut files = Cells::default();
         for row in 0..table.rows {
             let name = table.columns[names].cell(row);
-            match &folder {
+            match folder {
                 Some(folder) if !name.is_empty() => files.push(&[folder.as_bytes(), b"/", name].concat()),
                 _ => files.push(name),
             }
@@ -123,13 +188,13 @@ fn described(path: &Path, tables: Vec<(Option<String>, PathBuf)>) -> Result<Tabl
             table.names.push("file".to_owned());
             table.columns.push(files);
         }
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             with_split(&mut table, folder);
         }
         table.root = path.to_owned();
         Ok(table)
     });
-    let mut whole = shards::joined(tables)?.expect("there is at least one");
+    let mut whole = table?.expect("there is at least one");
     (whole.path, whole.format) = (path.to_owned(), "folder with metadata");
     Ok(whole)
 }
@@ -146,12 +211,12 @@ fn with_split(table: &mut Table, split: &str) {
 
 /// Shards. Where their names begin with a split, as `train-00000-of-00002.parquet` does, or their folder is called so,
 /// rows have it.
-fn split_shards(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
-    splits_of(files)?.map_or_else(|| shards::read(path, files), Ok)
+fn split_shards(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
+    splits_of(files, wanted)?.map_or_else(|| shards::read(path, files, wanted), Ok)
 }
 
 /// The table of files whose names, or folders, all say a split; none if some do not.
-fn splits_of(files: &[PathBuf]) -> Result<Option<Table>, DataError> {
+fn splits_of(files: &[PathBuf], wanted: &Wanted) -> Result<Option<Table>, DataError> {
     let split = |file: &PathBuf| {
         let stem = file.file_stem()?.to_str()?.split(['-', '_', '.']).next()?.to_lowercase();
         let folder = || Some(name(file.parent()?).to_lowercase());
@@ -160,17 +225,17 @@ fn splits_of(files: &[PathBuf]) -> Result<Option<Table>, DataError> {
     let Some(splits) = files.iter().map(split).collect::<Option<Vec<_>>>().filter(|splits| !splits.is_empty()) else {
         return Ok(None);
     };
-    let tables = files.iter().zip(splits).map(|(file, split)| {
-        let mut table = format::read(file, None)?;
-        with_split(&mut table, &split);
+    let files: Vec<(&PathBuf, String)> = files.iter().zip(splits).collect();
+    shards::joined(&files, |(file, split)| {
+        let mut table = format::file(file, None, wanted)?;
+        with_split(&mut table, split);
         Ok(table)
-    });
-    shards::joined(tables)
+    })
 }
 
 /// Tables beside pictures or sounds: those of splits are one table, of which others would be a guess.
-fn beside_media(path: &Path, tables: &[PathBuf]) -> Result<Table, DataError> {
-    if let Some(table) = splits_of(tables)?.filter(|table| table.names.iter().any(|name| name == "split")) {
+fn beside_media(path: &Path, tables: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
+    if let Some(table) = splits_of(tables, wanted)?.filter(|table| table.names.iter().any(|name| name == "split")) {
         return Ok(table);
     }
     let names: Vec<String> = tables.iter().take(5).map(|table| inner(path, table).display().to_string()).collect();
@@ -186,89 +251,14 @@ fn beside_media(path: &Path, tables: &[PathBuf]) -> Result<Table, DataError> {
     })
 }
 
-/// A file's path from the folder.
-fn inner<'a>(folder: &Path, file: &'a Path) -> &'a Path {
-    file.strip_prefix(folder).unwrap_or(file)
-}
-
-/// True if pictures or sounds have texts of the same name beside them.
-fn has_samples(files: &[PathBuf]) -> bool {
-    files.iter().filter(|file| kind(file).is_text()).any(|text| {
-        let stem = text.with_extension("");
-        let at = files.partition_point(|file| file.with_extension("") < stem);
-        let near = at.saturating_sub(8)..files.len().min(at + 8);
-        files[near].iter().any(|file| kind(file).modality().is_some() && file.with_extension("") == stem)
-    })
-}
-
-/// Samples: the files of one name are a row, with a column for each ending.
-fn samples(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
-    let mut samples: BTreeMap<PathBuf, Vec<&PathBuf>> = BTreeMap::new();
-    for file in files.iter().filter(|file| kind(file) != Field::Other) {
-        samples.entry(inner(path, file).with_extension("")).or_default().push(file);
-    }
-    // Those of texts alone are about the whole.
-    samples.retain(|_, files| files.iter().any(|file| kind(file).modality().is_some()));
-    let mut draft = Draft::new(path, "folder of samples");
-    for (key, files) in samples {
-        draft.set("key", key.as_os_str().as_encoded_bytes());
-        let (mut objects, mut broken) = (Vec::new(), None);
-        for file in files {
-            let (kind, ending) = (kind(file), ending(file).unwrap_or_default());
-            if let Some(modality) = kind.modality() {
-                let cell = inner(path, file).as_os_str().as_encoded_bytes();
-                draft.set(&ending, cell);
-                draft.set(modality, cell);
-                continue;
-            }
-            match regular::read(file, fields::LONGEST) {
-                Ok(text) if kind == Field::Text => draft.set(&ending, fields::trimmed(&text)),
-                Ok(text) => match serde_json::from_slice::<serde_json::Value>(&text) {
-                    Ok(serde_json::Value::Object(object)) => objects.push(object),
-                    Ok(_) => broken = Some(format!("{}: it holds no object", inner(path, file).display())),
-                    Err(error) => broken = Some(format!("{}: not JSON: {error}", inner(path, file).display())),
-                },
-                Err(error) => broken = Some(format!("{}: {error}", inner(path, file).display())),
-            }
-        }
-        objects.iter().for_each(|object| json::set_all(&mut draft, object));
-        match broken {
-            Some(reason) => draft.end_broken_row(reason),
-            None => draft.end_row(),
-        }
-    }
-    draft.table().root = path.to_owned();
-    Ok(draft.whole())
-}
-
-/// Pictures or sounds in folders of classes, which may be in folders of splits.
-fn classes(path: &Path, files: &[PathBuf]) -> Table {
-    let mut draft = Draft::new(path, "folders of classes");
-    for file in files.iter().filter(|file| kind(file).modality().is_some()) {
-        let inner = inner(path, file);
-        draft.set("file", inner.as_os_str().as_encoded_bytes());
-        let mut folders: Vec<_> = inner.iter().map(|part| part.to_string_lossy()).collect();
-        folders.pop();
-        if folders.first().is_some_and(|first| SPLITS.contains(&&*first.to_lowercase())) {
-            draft.set("split", folders.remove(0).as_bytes());
-        }
-        if let Some(class) = folders.last() {
-            draft.set("label", class.as_bytes());
-        }
-        draft.end_row();
-    }
-    draft.table().root = path.to_owned();
-    draft.whole()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::tar::tests::archive;
 
-    struct Folder(tempfile::TempDir);
+    struct Made(tempfile::TempDir);
 
-    impl Folder {
+    impl Made {
         fn new(files: &[(&str, &[u8])]) -> Self {
             let folder = Self(tempfile::tempdir().unwrap());
             for (name, content) in files {
@@ -284,6 +274,10 @@ mod tests {
         }
     }
 
+    fn read(path: &Path) -> Result<Table, DataError> {
+        Folder::of(path)?.read(&Wanted::ALL)
+    }
+
     fn cells(table: &Table, name: &str) -> String {
         let column = table.column(name).unwrap();
         (0..table.len()).map(|row| column.text(row).unwrap()).collect::<Vec<_>>().join(" ")
@@ -291,7 +285,7 @@ mod tests {
 
     #[test]
     fn classes_and_splits_are_folders() {
-        let folder = Folder::new(&[("train/cat/1.jpg", b"x"), ("train/dog/2.PNG", b"y"), ("test/cat/3.jpg", b"z")]);
+        let folder = Made::new(&[("train/cat/1.jpg", b"x"), ("train/dog/2.PNG", b"y"), ("test/cat/3.jpg", b"z")]);
         let table = folder.read();
         assert_eq!(cells(&table, "file"), "test/cat/3.jpg train/cat/1.jpg train/dog/2.PNG");
         assert_eq!((cells(&table, "label"), cells(&table, "split")), ("cat cat dog".into(), "test train train".into()));
@@ -302,36 +296,36 @@ mod tests {
     fn tables_beside_media_are_read_or_named() {
         let train = b"file_name,caption_1\na.wav,rain\n";
         let test = b"file_name,caption_1\nb.wav,wind\n";
-        let folder = Folder::new(&[("train.csv", train), ("test.csv", test), ("a.wav", b"x"), ("b.wav", b"y")]);
+        let folder = Made::new(&[("train.csv", train), ("test.csv", test), ("a.wav", b"x"), ("b.wav", b"y")]);
         let table = folder.read();
         assert_eq!((cells(&table, "file_name"), cells(&table, "split")), ("b.wav a.wav".into(), "test train".into()));
         assert_eq!(table.column("file_name").unwrap().item(0).read().unwrap(), &b"y"[..]);
-        let folder = Folder::new(&[("one.csv", train), ("two.csv", test), ("a.wav", b"x")]);
+        let folder = Made::new(&[("one.csv", train), ("two.csv", test), ("a.wav", b"x")]);
         let error = read(folder.0.path()).err().unwrap().to_string();
         assert!(error.contains("2 tables (one.csv, two.csv): name the one that is meant"), "{error}");
         let coco = br#"{"images": [{"id": 1, "file_name": "1.jpg"}],
             "annotations": [{"image_id": 1, "caption": "a dog"}]}"#;
-        let folder = Folder::new(&[("captions_train2017.json", coco), ("1.jpg", b"x")]);
+        let folder = Made::new(&[("captions_train2017.json", coco), ("1.jpg", b"x")]);
         assert_eq!(cells(&folder.read(), "caption"), "a dog");
     }
 
     #[test]
     fn metadata_names_the_files_beside_it() {
         let rows = b"{\"file_name\": \"1.jpg\", \"text\": \"a\"}\n{\"file_name\": \"sub/2.jpg\", \"text\": \"b\"}\n";
-        let folder = Folder::new(&[("train/metadata.jsonl", rows), ("train/1.jpg", b"x"), ("train/sub/2.jpg", b"y")]);
+        let folder = Made::new(&[("train/metadata.jsonl", rows), ("train/1.jpg", b"x"), ("train/sub/2.jpg", b"y")]);
         let table = folder.read();
         assert_eq!(
             (cells(&table, "file"), cells(&table, "split")),
             ("train/1.jpg train/sub/2.jpg".into(), "train train".into())
         );
         assert_eq!(table.column("file").unwrap().item(1).read().unwrap(), &b"y"[..]);
-        let folder = Folder::new(&[("metadata.csv", b"file_name,text\n1.wav,rain\n"), ("1.wav", b"x")]);
+        let folder = Made::new(&[("metadata.csv", b"file_name,text\n1.wav,rain\n"), ("1.wav", b"x")]);
         assert_eq!(cells(&folder.read(), "file"), "1.wav");
     }
 
     #[test]
     fn files_of_one_name_are_samples() {
-        let folder = Folder::new(&[
+        let folder = Made::new(&[
             ("00000/000000000.jpg", b"x"),
             ("00000/000000000.txt", b"a dog\n"),
             ("00000/000000000.json", b"{\"width\": 5}"),
@@ -344,7 +338,7 @@ mod tests {
             ("README.txt", b"x"),
         ]);
         let reason = folder.read().broken()[&1].clone();
-        assert!(reason.starts_with("00000/000000001.json: not JSON"), "{reason}");
+        assert!(reason.starts_with("00000/000000001.json is not JSON"), "{reason}");
         std::fs::write(folder.0.path().join("00000/000000001.json"), "{}").unwrap();
         let table = folder.read();
         assert_eq!((cells(&table, "txt"), cells(&table, "width")), ("a dog ".into(), "5 ".into()));
@@ -356,15 +350,36 @@ mod tests {
     #[test]
     fn shards_are_one_table_and_one_table_may_lie_beside_its_files() {
         let shard = |key: &str| archive(&[(&format!("{key}.jpg"), key.as_bytes()), (&format!("{key}.txt"), b"a")]);
-        let folder = Folder::new(&[("00000.tar", &shard("a")), ("00001.tar", &shard("b")), ("00000.parquet", b"odd")]);
+        let folder = Made::new(&[("00000.tar", &shard("a")), ("00001.tar", &shard("b")), ("00000.parquet", b"odd")]);
         let table = folder.read();
         assert_eq!((cells(&table, "jpg"), table.len()), ("00000.tar: a.jpg 00001.tar: b.jpg".into(), 2));
         assert_eq!(table.column("jpg").unwrap().item(1).read().unwrap(), &b"b"[..]);
-        let folder = Folder::new(&[("captions.csv", b"file,caption\nimages/1.jpg,a\n"), ("images/1.jpg", b"x")]);
+        let folder = Made::new(&[("captions.csv", b"file,caption\nimages/1.jpg,a\n"), ("images/1.jpg", b"x")]);
         assert_eq!(cells(&folder.read(), "file"), "images/1.jpg");
-        let folder = Folder::new(&[("a.csv", b"x\n1\n"), ("b.csv", b"x\n2\n")]);
+        let folder = Made::new(&[("a.csv", b"x\n1\n"), ("b.csv", b"x\n2\n")]);
         assert_eq!(cells(&folder.read(), "x"), "1 2");
-        let nothing = read(Folder::new(&[("a.doc", b"x")]).0.path()).err().unwrap().to_string();
+        let nothing = read(Made::new(&[("a.doc", b"x")]).0.path()).err().unwrap().to_string();
         assert!(nothing.contains("there is nothing in it that is read"), "{nothing}");
+    }
+
+    #[test]
+    fn a_second_table_of_metadata_is_named_and_only_what_is_read_is_listed() {
+        let rows = b"{\"file_name\": \"1.jpg\", \"text\": \"b\"}\n";
+        let folder = Made::new(&[
+            ("metadata.csv", b"file_name,text\n1.jpg,a\n"),
+            ("metadata.jsonl", rows),
+            ("metadata.parquet", b"PAR1"),
+            ("1.jpg", b"x"),
+        ]);
+        let table = folder.read();
+        assert_eq!(cells(&table, "text"), "a");
+        let note = "metadata.jsonl and metadata.parquet beside metadata.csv is not read";
+        assert!(table.notes()[0].contains(note), "{:?}", table.notes());
+        assert_eq!(format::files(folder.0.path()), [folder.0.path().join("metadata.csv")]);
+        // What is read lies deeper than the folder, and not all that lies there is read.
+        let shard = archive(&[("a.jpg", b"x"), ("a.txt", b"y")]);
+        let folder = Made::new(&[("part/0.tar", &shard), ("part/deep/1.tar", &shard), ("part/readme.md", b"x")]);
+        let at = |name: &str| folder.0.path().join(name);
+        assert_eq!(format::files(folder.0.path()), [at("part/0.tar"), at("part/deep/1.tar")]);
     }
 }

@@ -1,34 +1,55 @@
 //! The format of a file, by its name and by what is in it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::dialect::Dialect;
 use super::error::DataError;
+use super::fields::ending;
+use super::folder::Folder;
 use super::table::Table;
 use super::text::Text;
-use super::{delimited, folder, json_file, jsonl, parquet_file, shards, token, webdataset};
+use super::wanted::Wanted;
+use super::{delimited, json_file, jsonl, parquet_file, parsed, shards, token, webdataset};
 
 /// The formats that are read, in words.
 pub(super) const KNOWN: &str = ".tsv, .csv, .jsonl, .json, .token, .parquet, .tar, or a folder of these or of pictures \
                                 or sounds";
 
-/// Reads the table at `path`; the files that its cells name are below `root`, or the folder of the table.
-pub(super) fn read(path: &Path, root: Option<&Path>) -> Result<Table, DataError> {
-    if let Some(paths) = shards::named(path)? {
-        return shards::read(path, &paths);
+/// The table at `path`, of which only the wanted columns are kept; the files that its cells name are below `root`, or
+/// the folder of the table. What a reader should know of it is told as warnings, once.
+pub(super) fn read(path: &Path, root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
+    parsed::table((path, root), &files(path), wanted, || {
+        let table = match shards::named(path)? {
+            Some(paths) => shards::read(path, &paths, wanted)?,
+            None if path.is_dir() => Folder::of(path)?.read(wanted)?,
+            None => file(path, root, wanted)?,
+        };
+        table.warn();
+        Ok(table)
+    })
+}
+
+/// The files that the table at `path` is read from, as far as they are there.
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    match shards::named(path) {
+        Ok(Some(shards)) => shards,
+        _ if path.is_dir() => Folder::of(path).map(|folder| folder.files()).unwrap_or_default(),
+        _ => vec![path.to_owned()],
     }
-    if path.is_dir() {
-        return folder::read(path);
-    }
+}
+
+/// The table in a single file.
+pub(super) fn file(path: &Path, root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
     let unknown = |reason: String| DataError::Format { path: path.to_owned(), reason };
     match ending(path).as_deref() {
-        Some("tsv") => delimited::read(path, Dialect::TSV),
-        Some("csv") => delimited::read(path, Dialect::CSV),
-        Some("jsonl" | "ndjson") => jsonl::read(path),
-        Some("json") => json_file::read(path, root.unwrap_or(path.parent().unwrap_or(Path::new("")))),
-        Some("token") => token::read(path),
-        Some("parquet") => parquet_file::read(path),
-        Some("tar") => webdataset::read(path),
+        Some("tsv") => delimited::read(path, Dialect::TSV, wanted),
+        Some("csv") => delimited::read(path, Dialect::CSV, wanted),
+        Some("jsonl" | "ndjson") => jsonl::read(path, wanted),
+        Some("json") => json_file::read(path, root.unwrap_or(path.parent().unwrap_or(Path::new(""))), wanted),
+        Some("token") => token::read(path, wanted),
+        Some("parquet") => parquet_file::read(path, wanted),
+        Some("tar") => webdataset::read(path, wanted),
         Some("gz" | "tgz" | "zst" | "bz2" | "xz" | "zip") => Err(unknown(
             "this is compressed, and single items of it cannot be read: decompress it first (gunzip, zstd -d, bunzip2, \
              unxz or unzip), and name what comes out of it"
@@ -37,7 +58,7 @@ pub(super) fn read(path: &Path, root: Option<&Path>) -> Result<Table, DataError>
         Some("xlsx" | "xls" | "ods") => {
             Err(unknown("this is a spreadsheet: save the sheet as CSV in UTF-8, and name that file".to_owned()))
         }
-        Some("txt") if token::is_token(&Text::open(path)?) => token::read(path),
+        Some("txt") if token::is_token(&Text::open(path)?) => token::read(path, wanted),
         // One that is not there is told so.
         _ => match Text::open(path) {
             Err(error @ DataError::Read { .. }) => Err(error),
@@ -47,9 +68,10 @@ pub(super) fn read(path: &Path, root: Option<&Path>) -> Result<Table, DataError>
     }
 }
 
-/// The ending of a path, in small letters.
-pub(super) fn ending(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_lowercase())
+/// The names of what is in a folder, as far as it can be read.
+pub(super) fn names(folder: &Path) -> HashSet<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The entries of a folder in the order of their names, without hidden ones.

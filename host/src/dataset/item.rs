@@ -9,7 +9,7 @@ use crate::regular;
 use crate::wording::short_path;
 
 /// The largest file that can be an item.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// An item to encode, read when needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +77,16 @@ impl<'a> Item<'a> {
             Self::File(path) => short_path(path).display().to_string(),
             Self::Member(member) => member.name().into_owned(),
         }
+    }
+}
+
+/// The reason why there is no file of some bytes at a path, if there is none.
+pub(super) fn is_file(path: &Path) -> Result<(), String> {
+    let name = || short_path(path).display().to_string();
+    match fs::metadata(path) {
+        Ok(file) if file.len() == 0 => Err(format!("{} has no bytes", name())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot read {}: {error}", name())),
     }
 }
 

@@ -10,19 +10,20 @@ use super::draft::Draft;
 const DEEPEST: usize = 8;
 
 /// Gives this row the values of an object: each under its name, those of objects within as `outer.inner`.
-pub(super) fn set_all(draft: &mut Draft, object: &Map<String, Value>) {
+pub(super) fn set_all(draft: &mut Draft<'_>, object: &Map<String, Value>) {
     object.iter().for_each(|(name, value)| set(draft, name, value, 0));
 }
 
-fn set(draft: &mut Draft, name: &str, value: &Value, depth: usize) {
+fn set(draft: &mut Draft<'_>, name: &str, value: &Value, depth: usize) {
     match value {
         Value::Null => {}
-        Value::String(text) => draft.set(name, text),
         Value::Array(list) if list.is_empty() => {}
-        Value::Array(list) if list.iter().all(Value::is_string) => draft.set_list(name, &value.to_string()),
         Value::Object(object) if depth < DEEPEST => {
             object.iter().for_each(|(inner, value)| set(draft, &format!("{name}.{inner}"), value, depth + 1));
         }
+        _ if !draft.column(name) => {}
+        Value::String(text) => draft.set(name, text),
+        Value::Array(list) if list.iter().all(Value::is_string) => draft.set_list(name, &value.to_string()),
         other => draft.set(name, other.to_string()),
     }
 }

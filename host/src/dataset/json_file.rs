@@ -9,6 +9,7 @@ use super::error::DataError;
 use super::table::Table;
 use super::text::{Text, line};
 use super::visual_genome::Images;
+use super::wanted::Wanted;
 use super::wavcaps::Sounds;
 use super::{json, jsonl, karpathy};
 
@@ -23,12 +24,12 @@ fn why(text: &[u8], error: &serde_json::Error) -> &'static str {
 }
 
 /// Reads the whole of `path`; files that cells name are below `root`.
-pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, root: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let text = Text::open(path)?;
     if is_lines(&text) {
-        return jsonl::read(path);
+        return jsonl::read(path, wanted);
     }
-    let mut draft = Draft::new(path, "JSON");
+    let mut draft = Draft::new(path, "JSON", wanted);
     let mut coco = Coco::default();
     let (mut images, mut sounds) = (None, None);
     let mut parallel: [Vec<Value>; 2] = Default::default();
@@ -99,7 +100,7 @@ fn is_lines(text: &[u8]) -> bool {
 }
 
 /// Rows of two lists, one beside the other.
-fn side_by_side(draft: &mut Draft, [urls, captions]: [Vec<Value>; 2]) {
+fn side_by_side(draft: &mut Draft<'_>, [urls, captions]: [Vec<Value>; 2]) {
     for row in 0..urls.len().max(captions.len()) {
         match (urls.get(row).and_then(Value::as_str), captions.get(row).and_then(Value::as_str)) {
             (Some(url), Some(caption)) => {
@@ -120,7 +121,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         std::fs::write(&path, json).unwrap();
-        super::read(&path, folder.path()).map_err(|error| error.to_string())
+        super::read(&path, folder.path(), &Wanted::ALL).map_err(|error| error.to_string())
     }
 
     fn column(table: &Table, name: &str) -> Vec<String> {

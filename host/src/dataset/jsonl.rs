@@ -8,11 +8,12 @@ use super::error::DataError;
 use super::json;
 use super::table::Table;
 use super::text::Text;
+use super::wanted::Wanted;
 
 /// Reads the whole of `path`. Empty lines are nothing; a line that is no object is a row that cannot be read.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let text = Text::open(path)?;
-    let mut draft = Draft::new(path, "JSONL");
+    let mut draft = Draft::new(path, "JSONL", wanted);
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -49,7 +50,7 @@ mod tests {
         lines[5] = "";
         lines[6] = "[1, 2]";
         std::fs::write(&path, lines.join("\r\n")).unwrap();
-        let table = read(&path).unwrap();
+        let table = read(&path, &Wanted::ALL).unwrap();
         let cell = |name: &str, row| table.column(name).unwrap().text(row).unwrap();
         assert_eq!((cell("n", 0), cell("texts", 0), cell("meta.w", 0)), ("7", r#"["x","y"]"#, "1.5"));
         assert_eq!((table.len(), cell("meta.ok", 28), cell("file", 3)), (29, "true", ""));
@@ -58,7 +59,7 @@ mod tests {
         assert!(broken[0].0 == 3 && broken[0].1.starts_with("line 4: not JSON: EOF"), "{broken:?}");
         assert!(broken[1].0 == 5 && broken[1].1.starts_with("line 7: this is no object"), "{broken:?}");
         std::fs::write(&path, "{}\nx\n").unwrap();
-        let error = read(&path).err().unwrap().to_string();
+        let error = read(&path, &Wanted::ALL).err().unwrap().to_string();
         assert!(error.contains("a.jsonl:2: not JSON"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::json::{plain, text};
 
 /// Adds the rows of an image: file, caption, split, imgid, sentid, cocoid.
-pub(super) fn add(draft: &mut Draft, image: &Value) {
+pub(super) fn add(draft: &mut Draft<'_>, image: &Value) {
     let file = text(image, "filename").map(|name| match text(image, "filepath") {
         Some(folder) => format!("{folder}/{name}"),
         None => name.to_owned(),

@@ -5,9 +5,11 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::latents::{Latents, advise};
+use crate::wording::short_path;
 
 /// A number as a file stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,13 @@ impl Missing {
     pub fn rows(&self) -> impl Iterator<Item = usize> {
         let broken = self.broken.iter().map(|(row, _)| row);
         self.empty.iter().chain(broken).chain(&self.far).copied()
+    }
+
+    /// Warns of each kind.
+    pub(super) fn warn(&self, path: &Path, tensor: &str) {
+        for doubt in self.doubts() {
+            tracing::warn!("{}: tensor `{tensor}`: {doubt}", short_path(path).display());
+        }
     }
 
     /// Each kind in words, for a warning each; rows and columns are counted from 0, as arrays are.

@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
-use super::bytes_column::BytesColumn;
+use super::bytes_column::{BytesColumn, Look};
 use super::tar::Shard;
 
 /// A file whose parts are items.
@@ -58,6 +58,17 @@ impl<'a> Member<'a> {
     /// Its bytes, if they are known without reading it.
     pub fn length(&self) -> Option<u64> {
         matches!(self.archive, Archive::Tar(_)).then_some(self.place.length)
+    }
+
+    /// What is known of it without reading it.
+    pub(crate) fn look(&self) -> Look {
+        match self.archive {
+            Archive::Tar(_) => Look::There,
+            Archive::Parquet(column) => match column.look(self.place.at as usize, self.root) {
+                Look::Missing(reason) => Look::Missing(format!("{}: {reason}", self.name())),
+                found => found,
+            },
+        }
     }
 
     /// The bytes, or the reason why they cannot be read.

@@ -26,23 +26,30 @@ mod matrix;
 mod member;
 mod named;
 mod near;
+mod notes;
 mod parquet_file;
+mod parsed;
 mod precomputed;
 mod records;
+mod samples;
 mod shards;
 mod source;
 mod table;
 mod tar;
 mod text;
 mod token;
+mod usual;
 mod vectors;
 mod visual_genome;
+mod wanted;
 mod wavcaps;
 mod webdataset;
 
 use std::path::Path;
 
+pub(crate) use bytes_column::Look;
 pub use captions::together;
+pub(crate) use choice::largest;
 pub use error::DataError;
 pub(crate) use in_order::in_order;
 pub use item::Item;
@@ -56,6 +63,8 @@ pub use precomputed::{Precomputed, holds_latents, may_hold_latents};
 pub use source::Source;
 pub use table::{Column, Table};
 
+use wanted::Wanted;
+
 /// A data file, whose extension tells its kind.
 pub enum Dataset {
     /// Items, for encoders.
@@ -66,7 +75,7 @@ pub enum Dataset {
 
 /// Reads the table at `path` into memory; its name and its content tell the format.
 pub fn read_table(path: &Path) -> Result<Table, DataError> {
-    format::read(path, None)
+    format::read(path, None, &Wanted::ALL)
 }
 
 impl Dataset {

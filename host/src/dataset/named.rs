@@ -5,10 +5,15 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::error::DataError;
-use super::matrix::PrecomputedLatents;
+use super::fields::ending;
+use super::format;
+use super::matrix::{Missing, PrecomputedLatents, Stored};
 use super::precomputed::Precomputed;
-use super::read_table;
+use super::vectors::{Values, Vectors};
+use super::wanted::Wanted;
 use crate::latents::Latents;
+use crate::regular;
+use crate::wording::suggest;
 
 /// A file of latents, of which each row has a name.
 pub struct NamedLatents {
@@ -24,13 +29,19 @@ impl NamedLatents {
     /// Opens the tensor of a file, the only one if none is named. Row i of column `id` of the table `ids` is the id of
     /// row i; without a table it is that of such a column of the file itself, should it have one.
     pub fn open(path: &Path, tensor: Option<&str>, ids: Option<&Path>, id: &str) -> Result<Self, DataError> {
-        let file = Precomputed::open(path)?;
-        let (latents, missing) = file.column(&file.only(tensor)?)?;
+        let (latents, missing, own) = match ending(path).as_deref() {
+            Some("parquet") => in_parquet(path, tensor, id)?,
+            _ => {
+                let file = Precomputed::open(path)?;
+                let (latents, missing) = file.column(&file.only(tensor)?)?;
+                (latents, missing, None)
+            }
+        };
         let mut present = vec![true; latents.len()];
         missing.rows().for_each(|row| present[row] = false);
         let rows = match ids {
             Some(table) => Some(ids_of(table, id, (path, latents.len()))?),
-            None => file.ids(id)?.map(|ids| places(path, ids)).transpose()?,
+            None => own.map(|ids| places(path, ids)).transpose()?,
         };
         Ok(Self { latents: Arc::new(latents), present, rows, identity: OnceLock::new() })
     }
@@ -80,10 +91,40 @@ impl NamedLatents {
     }
 }
 
+/// The latents in a column of a .parquet file, the only one if none is named, and the ids in another one.
+#[allow(clippy::type_complexity, reason = "it is taken apart where it is asked for")]
+fn in_parquet(
+    path: &Path,
+    column: Option<&str>,
+    id: &str,
+) -> Result<(PrecomputedLatents, Missing, Option<Vec<Vec<u8>>>), DataError> {
+    let wrong = |reason| DataError::Tensors { path: path.to_owned(), reason };
+    let file = regular::open(path, u64::MAX).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
+    let vectors = Vectors::open(file).map_err(wrong)?;
+    let column = match (column, vectors.names()) {
+        (Some(name), names) if names.iter().any(|known| known == name) => name,
+        (Some(name), names) => {
+            let suggestion = suggest(name, names.iter().map(String::as_str));
+            return Err(DataError::Column { path: path.to_owned(), name: name.to_owned(), suggestion });
+        }
+        (None, [name]) => name,
+        (None, []) => return Err(wrong("it has no column of lists of floats, and so no latents".to_owned())),
+        (None, names) => {
+            return Err(wrong(format!("which of its columns holds the latents? Name it: tensor = {names:?}")));
+        }
+    };
+    let Values { map, width } = vectors.values(column).map_err(wrong)?;
+    let (rows, bytes) = (vectors.rows(), 0..vectors.rows() * width * size_of::<f32>());
+    let latents = PrecomputedLatents { map, bytes, stored: Stored::F32, is_big_endian: false, rows, width };
+    let missing = latents.missing();
+    missing.warn(path, column);
+    Ok((latents, missing, vectors.ids(id).map_err(wrong)?))
+}
+
 /// The rows of the ids in a column of a table, which must be as many as the latents of a file.
 fn ids_of(table: &Path, column: &str, (path, rows): (&Path, usize)) -> Result<HashMap<Vec<u8>, usize>, DataError> {
     let wrong = |reason: String| DataError::Tensors { path: table.to_owned(), reason };
-    let ids = read_table(table)?;
+    let ids = format::read(table, None, &Wanted::only([column.to_owned()]))?;
     let ids = ids.column(column)?;
     if ids.len() != rows {
         let reason =
@@ -151,5 +192,30 @@ mod tests {
         assert!(own.row(b"2").unwrap_err().contains("no latent has the id"));
         assert_eq!(write(None).unwrap().row(b"2"), Ok(2));
         assert!(write(Some(vec!["7", "8", "7"])).err().unwrap().to_string().contains("rows 1 and 3 have the same id"));
+    }
+
+    #[test]
+    fn vectors_of_parquet_are_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latents.parquet");
+        let values = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
+        for present in [vec![true, true], vec![false, true, false, true, false]] {
+            let there: Vec<usize> = (0..present.len()).filter(|&row| present[row]).collect();
+            let matrix = Matrix { name: "latents", width: 3, present: present.clone() };
+            let mut file = ArrayFile::create(&path, None).unwrap().begin(matrix).unwrap();
+            values.iter().for_each(|row| file.row(row).unwrap());
+            file.finish().unwrap();
+            let named = NamedLatents::open(&path, Some("latent"), None, "none").unwrap();
+            assert_eq!(named.present, present);
+            for (row, values) in there.into_iter().zip(values) {
+                let mut out = [0.0; 3];
+                named.latents().copy_row(row, &mut out);
+                assert_eq!(out, values);
+            }
+        }
+        let error = NamedLatents::open(&path, Some("latant"), None, "id").err().unwrap().to_string();
+        assert!(error.contains("did you mean `latent`?"), "{error}");
+        std::fs::write(&path, b"PAR1 and no more").unwrap();
+        assert!(NamedLatents::open(&path, None, None, "id").err().unwrap().to_string().contains("not a Parquet file"));
     }
 }

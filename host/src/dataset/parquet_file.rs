@@ -15,12 +15,12 @@ use super::error::DataError;
 use super::img2dataset;
 use super::member::Archive;
 use super::table::Table;
+use super::usual;
+use super::wanted::Wanted;
 use crate::{quiet_panic, regular};
 
 /// Rows that are read together.
 const BATCH: usize = 4096;
-/// Columns of bytes that are texts, as some writers have them.
-const TEXTS: [&str; 6] = ["text", "caption", "url", "key", "txt", "TEXT"];
 
 /// What is done with a column.
 enum Use {
@@ -28,19 +28,26 @@ enum Use {
     Cells,
     /// It holds members, and of a struct also paths.
     Members(Arc<Archive>),
+    /// Its name alone is known.
+    Passed,
 }
 
-/// Reads the columns of `path` that are no bytes.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
+/// True for a column of bytes that are texts, as some writers have them.
+fn holds_texts(name: &str) -> bool {
+    usual::CAPTIONS.contains(&name) || ["txt", "TEXT", "url", "key"].contains(&name)
+}
+
+/// Reads the wanted columns of `path` that are no bytes.
+pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let damaged = |reason: String| DataError::Format {
         path: path.to_owned(),
         reason: format!("not a whole Parquet file ({reason}); it was not written or copied to its end"),
     };
-    let read = quiet_panic::catch(|| table(path, &damaged));
+    let read = quiet_panic::catch(|| table(path, wanted, &damaged));
     read.unwrap_or_else(|| Err(damaged("a part of it is damaged".to_owned())))
 }
 
-fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, DataError> {
+fn table(path: &Path, wanted: &Wanted, damaged: &dyn Fn(String) -> DataError) -> Result<Table, DataError> {
     let failed = |cause| DataError::Read { path: path.to_owned(), cause };
     let file = regular::open(path, u64::MAX).map_err(failed)?;
     let metadata =
@@ -51,11 +58,15 @@ fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, Da
     let (mut uses, mut projected, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (root, field) in metadata.schema().fields().iter().enumerate() {
         let of = || (0..leaves).filter(|&leaf| schema.get_column_root_idx(leaf) == root);
-        let name = field.name();
-        if is_cell(field.data_type()) || holds_bytes(field.data_type()) && TEXTS.contains(&name.as_str()) {
+        let (name, has_bytes) = (field.name(), holds_bytes(field.data_type()));
+        let is_cell = is_cell(field.data_type()) || has_bytes && holds_texts(name);
+        let path_column = format!("{name}.path");
+        if (is_cell || has_bytes) && !wanted.takes(name) && !(has_bytes && wanted.takes(&path_column)) {
+            uses.push((name.clone(), Use::Passed));
+        } else if is_cell {
             projected.extend(of());
             uses.push((name.clone(), Use::Cells));
-        } else if holds_bytes(field.data_type()) {
+        } else if has_bytes {
             // The path of a struct is a text.
             projected.extend(of().filter(|&leaf| schema.column(leaf).name() == "path"));
             let column = BytesColumn::new(path, name, metadata.clone(), of().collect());
@@ -64,7 +75,7 @@ fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, Da
             left_out.push(format!("`{name}`"));
         }
     }
-    let mut draft = Draft::new(path, "Parquet");
+    let mut draft = Draft::new(path, "Parquet", wanted);
     let shard = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mask = ProjectionMask::leaves(schema, projected.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(BATCH).build();
@@ -84,7 +95,7 @@ fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, Da
                             set(&mut draft, &format!("{name}.path"), paths, row);
                         }
                     }
-                    (Use::Cells, None) => {}
+                    (Use::Cells, None) | (Use::Passed, _) => {}
                 }
             }
             draft.end_row();
@@ -102,12 +113,13 @@ fn table(path: &Path, damaged: &dyn Fn(String) -> DataError) -> Result<Table, Da
         draft.end_row();
     }
     if !left_out.is_empty() {
-        let note =
-            format!("{shard}: columns of numbers in lists, or of other forms, are not read: {}", left_out.join(", "));
-        draft.table().notes.push(note);
+        let note = format!("columns of numbers in lists, or of other forms, are not read: {}", left_out.join(", "));
+        draft.table().notes.tell("forms", note);
     }
     // So that a file without rows has its columns.
-    uses.iter().for_each(|(name, _)| draft.column(name));
+    for (name, _) in &uses {
+        draft.column(name);
+    }
     Ok(img2dataset::survivors(draft.whole()))
 }
 
@@ -123,7 +135,7 @@ fn is_cell(of: &DataType) -> bool {
 }
 
 /// Gives a row of the draft the value of a column's row; nothing for null.
-fn set(draft: &mut Draft, name: &str, column: &ArrayRef, row: usize) {
+fn set(draft: &mut Draft<'_>, name: &str, column: &ArrayRef, row: usize) {
     if column.is_null(row) {
         return;
     }
@@ -163,7 +175,7 @@ fn set(draft: &mut Draft, name: &str, column: &ArrayRef, row: usize) {
 }
 
 /// A list of texts, without those that are null.
-fn set_list(draft: &mut Draft, name: &str, list: &ArrayRef) {
+fn set_list(draft: &mut Draft<'_>, name: &str, list: &ArrayRef) {
     let text = |at: usize| match list.data_type() {
         DataType::Utf8 => list.as_string::<i32>().value(at).to_owned(),
         DataType::LargeUtf8 => list.as_string::<i64>().value(at).to_owned(),
@@ -178,6 +190,7 @@ fn set_list(draft: &mut Draft, name: &str, list: &ArrayRef) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::bytes_column::Look;
     use arrow_array::builder::{ListBuilder, StringBuilder};
     use arrow_array::{BinaryArray, Int64Array, RecordBatch, StringArray, StructArray};
     use arrow_schema::Field;
@@ -221,7 +234,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = hub(folder.path(), 45);
         std::fs::write(folder.path().join("10.jpg"), "a file").unwrap();
-        let table = read(&path).unwrap();
+        let table = read(&path, &Wanted::ALL).unwrap();
         assert_eq!(table.names(), ["image", "image.path", "captions", "n"]);
         let image = table.column("image").unwrap();
         let item = |row: usize| image.item(row).read().map(|bytes| String::from_utf8(bytes.into_owned()).unwrap());
@@ -241,11 +254,41 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_are_not_wanted_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = hub(folder.path(), 45);
+        let only = |names: &[&str]| Wanted::only(names.iter().map(|name| (*name).to_owned()));
+        let table = read(&path, &only(&["n"])).unwrap();
+        assert_eq!((table.len(), table.names().len()), (45, 3));
+        assert_eq!(table.columns.iter().filter(|column| column.are_kept()).count(), 1);
+        assert_eq!(table.column("n").unwrap().text(44).unwrap(), "44");
+        let table = read(&path, &only(&["image"])).unwrap();
+        assert_eq!(table.column("image").unwrap().item(44).read().unwrap(), &b"JPEG 44"[..]);
+        assert!(table.column("image.path").err().unwrap().to_string().contains("was not read"));
+        assert_eq!(read(&path, &only(&["other"])).unwrap().len(), 45);
+    }
+
+    #[test]
+    fn what_a_row_lacks_is_known_without_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = read(&hub(folder.path(), 45), &Wanted::ALL).unwrap();
+        let image = table.column("image").unwrap();
+        for row in 0..45 {
+            let found = image.member(row).unwrap().look();
+            match row {
+                5 => assert!(matches!(&found, Look::Missing(why) if why.contains("neither bytes nor a path")), "{row}"),
+                row if row % 7 == 3 => assert!(matches!(&found, Look::Missing(why) if why.contains(".jpg")), "{row}"),
+                _ => assert!(matches!(found, Look::There), "{row}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn threads_read_at_once_and_a_folder_is_one_table() {
         use rayon::prelude::*;
         let folder = tempfile::tempdir().unwrap();
         hub(folder.path(), 300);
-        let table = super::super::folder::read(folder.path()).unwrap();
+        let table = crate::dataset::read_table(folder.path()).unwrap();
         let (image, split) = (table.column("image").unwrap(), table.column("split").unwrap());
         let is_right = |row: usize| match image.item(row).read() {
             Ok(bytes) => *bytes == *format!("JPEG {row}").as_bytes(),
@@ -271,12 +314,12 @@ mod tests {
         writer.write(&batch.unwrap()).unwrap();
         let bytes = writer.into_inner().unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        let table = read(&path).unwrap();
+        let table = read(&path, &Wanted::ALL).unwrap();
         assert_eq!((table.format(), table.len(), table.number(1)), ("img2dataset", 2, 3));
         assert_eq!(table.notes(), ["2 of 3 rows were downloaded; 1 failed_to_download"]);
         assert_eq!(table.column("jpg").unwrap().item(1).read().unwrap(), &b"C"[..]);
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        let error = read(&path).err().unwrap().to_string();
+        let error = read(&path, &Wanted::ALL).err().unwrap().to_string();
         assert!(error.contains("0.parquet: not a whole Parquet file"), "{error}");
     }
 }

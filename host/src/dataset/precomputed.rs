@@ -1,5 +1,4 @@
-//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i, the matrix of a .npy file, or
-//! the columns of a .parquet file.
+//! Precomputed latents: the tensors of a .safetensors file, where row i pairs with row i, or the matrix of a .npy file.
 
 use memmap2::Mmap;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
@@ -10,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::DataError;
+use super::fields::ending;
 use super::matrix::{Missing, PrecomputedLatents, Stored};
-use super::vectors::{Values, Vectors};
 use crate::latents::Latents;
 use crate::regular;
-use crate::wording::{short_path, suggest};
+use crate::wording::suggest;
 
 /// True if the ending of `path` is that of a file of latents and nothing else.
 pub fn holds_latents(path: &Path) -> bool {
@@ -24,10 +23,6 @@ pub fn holds_latents(path: &Path) -> bool {
 /// True if the ending of `path` is that of a file that may have latents in its rows.
 pub fn may_hold_latents(path: &Path) -> bool {
     holds_latents(path) || ending(path).as_deref() == Some("parquet")
-}
-
-fn ending(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_lowercase())
 }
 
 /// A file of latents in memory.
@@ -42,11 +37,10 @@ enum Format {
     Safetensors(Arc<Mmap>),
     /// A single matrix, which goes by any name, and the byte that it begins at.
     Npy(Arc<Mmap>, NpyHeader, usize),
-    Parquet(Vectors),
 }
 
 impl Precomputed {
-    /// Maps `path`, a .safetensors or .npy file, or reads what a .parquet file has.
+    /// Maps `path`, a .safetensors or .npy file.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let read = |cause| DataError::Read { path: path.to_owned(), cause };
         let wrong = |reason| DataError::Tensors { path: path.to_owned(), reason };
@@ -54,7 +48,6 @@ impl Precomputed {
         // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
         let map = |file| unsafe { Mmap::map(file) }.map(Arc::new).map_err(read);
         let format = match ending(path).as_deref() {
-            Some("parquet") => Format::Parquet(Vectors::open(file).map_err(wrong)?),
             Some("npy") => {
                 let map = map(&file)?;
                 let mut rest = &map[..];
@@ -92,18 +85,29 @@ impl Precomputed {
             Format::Safetensors(map) => {
                 Ok(self.tensor(&self.tensors(map)?, name)?.shape().first().copied().unwrap_or(0))
             }
-            Format::Parquet(vectors) => self.known(name, vectors.names()).map(|()| vectors.rows()),
         }
     }
 
-    /// The width of the tensor called `name`: by the header alone, but for a .parquet file.
+    /// The width of the tensor called `name`, by the header alone.
     pub fn width(&self, name: &str) -> Result<usize, DataError> {
+        Ok(self.matrix(name)?.width())
+    }
+
+    /// The tensors as they are stored: the name, the kind of its numbers, and its shape.
+    pub(crate) fn tensors_stored(&self) -> Result<Vec<(String, String, Vec<usize>)>, DataError> {
         Ok(match &self.format {
-            Format::Npy(map, header, start) => self.npy(map, header, *start)?.width(),
-            Format::Safetensors(map) => self.safetensors(map, name)?.width(),
-            Format::Parquet(vectors) => {
-                self.known(name, vectors.names())?;
-                vectors.values(name).map_err(|reason| self.wrong(reason))?.width
+            Format::Npy(_, header, _) => {
+                let shape = header.shape().iter().map(|&size| size as usize).collect();
+                vec![(String::new(), header.dtype().descr().trim_matches('\'').to_owned(), shape)]
+            }
+            Format::Safetensors(map) => {
+                let tensors = self.tensors(map)?;
+                let of = |(name, view): (String, TensorView<'_>)| {
+                    (name, format!("{:?}", view.dtype()), view.shape().to_vec())
+                };
+                let mut all: Vec<_> = tensors.tensors().into_iter().map(of).collect();
+                all.sort();
+                all
             }
         })
     }
@@ -113,32 +117,15 @@ impl Precomputed {
         let names: Vec<String> = match &self.format {
             Format::Npy(..) => return Ok(named.unwrap_or_default().to_owned()),
             Format::Safetensors(map) => self.tensors(map)?.names().into_iter().map(str::to_owned).collect(),
-            Format::Parquet(vectors) => vectors.names().to_vec(),
         };
         match (named, &names[..]) {
             (Some(name), _) => Ok(name.to_owned()),
             (None, [name]) => Ok(name.clone()),
-            (None, []) => Err(self.wrong("it has no column of lists of floats, and so no latents".to_owned())),
+            (None, []) => Err(self.wrong("it has no tensor, and so no latents".to_owned())),
             (None, names) => {
                 Err(self.wrong(format!("which of its tensors holds the latents? Name it: tensor = {names:?}")))
             }
         }
-    }
-
-    /// The ids of its rows, in a column of this name that only a .parquet file has.
-    pub(super) fn ids(&self, column: &str) -> Result<Option<Vec<Vec<u8>>>, DataError> {
-        let Format::Parquet(vectors) = &self.format else { return Ok(None) };
-        vectors.ids(column).map_err(|reason| self.wrong(reason))
-    }
-
-    /// An error if none of `names` is `name`.
-    fn known(&self, name: &str, names: &[String]) -> Result<(), DataError> {
-        let is_known = names.iter().any(|known| known == name);
-        is_known.then_some(()).ok_or_else(|| DataError::Column {
-            path: self.path.clone(),
-            name: name.to_owned(),
-            suggestion: suggest(name, names.iter().map(String::as_str)),
-        })
     }
 
     fn tensor<'a>(&self, tensors: &SafeTensors<'a>, name: &str) -> Result<TensorView<'a>, DataError> {
@@ -151,26 +138,23 @@ impl Precomputed {
 
     /// The tensor called `name`, f64, f32, f16 or bf16 `[rows, width]`, with the rows that are no latents.
     pub fn column(&self, name: &str) -> Result<(PrecomputedLatents, Missing), DataError> {
-        let latents = match &self.format {
-            Format::Npy(map, header, start) => self.npy(map, header, *start)?,
-            Format::Safetensors(map) => self.safetensors(map, name)?,
-            Format::Parquet(vectors) => {
-                self.known(name, vectors.names())?;
-                let Values { map, width } = vectors.values(name).map_err(|reason| self.wrong(reason))?;
-                let (rows, bytes) = (vectors.rows(), 0..vectors.rows() * width * size_of::<f32>());
-                PrecomputedLatents { map, bytes, stored: Stored::F32, is_big_endian: false, rows, width }
-            }
-        };
+        let latents = self.matrix(name)?;
         let seen = || self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(missing) = seen().get(name) {
             return Ok((latents, missing.clone()));
         }
         let missing = latents.missing();
-        for doubt in missing.doubts() {
-            tracing::warn!("{}: tensor `{name}`: {doubt}", short_path(&self.path).display());
-        }
+        missing.warn(&self.path, name);
         seen().insert(name.to_owned(), missing.clone());
         Ok((latents, missing))
+    }
+
+    /// The tensor called `name`, of which nothing is read but what the header says.
+    pub(crate) fn matrix(&self, name: &str) -> Result<PrecomputedLatents, DataError> {
+        match &self.format {
+            Format::Npy(map, header, start) => self.npy(map, header, *start),
+            Format::Safetensors(map) => self.safetensors(map, name),
+        }
     }
 
     fn safetensors(&self, map: &Arc<Mmap>, name: &str) -> Result<PrecomputedLatents, DataError> {
@@ -224,7 +208,6 @@ impl Precomputed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array_file::{ArrayFile, Matrix};
     use half::{bf16, f16};
 
     const VALUES: [[f32; 3]; 2] = [[1.0, -0.5, 3.25], [0.125, 2.0, -7.5]];
@@ -300,35 +283,6 @@ mod tests {
         assert!(error(npy("<f4", "True", "(2, 3)", zeros())).contains("ascontiguousarray"));
         assert!(error(npy("<f4", "False", "(2, 4)", zeros())).contains("cut: it has 24 bytes"));
         assert!(error(npy("<f4", "nonsense", "(2, 3)", zeros())).contains("not a .npy file"));
-    }
-
-    #[test]
-    fn vectors_of_parquet_are_what_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latents.parquet");
-        for present in [vec![true, true], vec![false, true, false, true, false]] {
-            let rows = present.len();
-            let matrix = Matrix { name: "latents", width: 3, present };
-            let mut file = ArrayFile::create(&path, None).unwrap().begin(matrix).unwrap();
-            VALUES.iter().for_each(|row| file.row(row).unwrap());
-            file.finish().unwrap();
-            let file = Precomputed::open(&path).unwrap();
-            let name = file.only(None).unwrap();
-            assert_eq!((name.as_str(), file.rows("latent").unwrap()), ("latent", rows));
-            if rows == 2 {
-                check(&file, &name);
-            } else {
-                let (latents, missing) = file.column(&name).unwrap();
-                assert_eq!(missing, Missing { empty: vec![0, 2, 4], ..Missing::default() });
-                let mut row = [0.0; 3];
-                latents.copy_row(3, &mut row);
-                assert_eq!(row, VALUES[1]);
-            }
-        }
-        let file = Precomputed::open(&path).unwrap();
-        assert!(file.rows("latant").unwrap_err().to_string().contains("did you mean `latent`?"));
-        std::fs::write(&path, b"PAR1 and no more").unwrap();
-        assert!(Precomputed::open(&path).err().unwrap().to_string().contains("not a Parquet file"));
     }
 
     #[test]

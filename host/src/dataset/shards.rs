@@ -1,14 +1,21 @@
 //! Shards: several files that are one table, as `{000000..000146}.tar` names them, or as a folder holds them.
 
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::cells::Cells;
 use super::error::DataError;
 use super::format;
 use super::table::Table;
+use super::wanted::Wanted;
 
 /// The most files that braces may name.
 const MOST: usize = 1_000_000;
+/// Files that a core reads before they are joined.
+const TOGETHER: usize = 4;
+/// The most columns that several files make together, of which each may have its own.
+const COLUMNS: usize = 4096;
 
 /// The files that a path with `{000..146}` names; none if it has no braces. All must be there.
 pub(super) fn named(path: &Path) -> Result<Option<Vec<PathBuf>>, DataError> {
@@ -62,23 +69,28 @@ fn words(braced: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Tables one after the other; none if there are none.
-pub(super) fn joined(tables: impl IntoIterator<Item = Result<Table, DataError>>) -> Result<Option<Table>, DataError> {
-    tables.into_iter().try_fold(None, |whole: Option<Table>, table| {
-        let table = table?;
-        Ok(Some(match whole {
-            None => table,
-            Some(mut whole) => {
-                whole.append(&table);
-                whole
+/// The tables that `read` makes of some files, one after the other; none if there are none. They are read on all cores,
+/// some at a time.
+pub(super) fn joined<T: Sync>(
+    files: &[T],
+    read: impl Fn(&T) -> Result<Table, DataError> + Sync,
+) -> Result<Option<Table>, DataError> {
+    let (mut whole, together): (Option<Table>, usize) = (None, TOGETHER * rayon::current_num_threads());
+    for files in files.chunks(together) {
+        for table in files.par_iter().map(&read).collect::<Vec<_>>() {
+            let table = table?;
+            match &mut whole {
+                None => whole = Some(table),
+                Some(whole) => whole.append(&table),
             }
-        }))
-    })
+        }
+    }
+    Ok(whole)
 }
 
 /// The table that several files make, one after the other; `path` is what it is called.
-pub(super) fn read(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
-    let whole = joined(files.iter().map(|file| format::read(file, None)))?;
+pub(super) fn read(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
+    let whole = joined(files, |file| format::file(file, None, wanted))?;
     let mut whole = whole.ok_or_else(|| DataError::Format {
         path: path.to_owned(),
         reason: format!("there is nothing in it that is read: it should hold {}", format::KNOWN),
@@ -90,18 +102,26 @@ pub(super) fn read(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
 impl Table {
     /// Adds the rows of another table, by the names of their columns.
     pub(super) fn append(&mut self, other: &Self) {
+        let mut beyond = 0;
         for (name, cells) in other.names.iter().zip(&other.columns) {
-            let at = self.names.iter().position(|known| known == name).unwrap_or_else(|| {
-                self.names.push(name.clone());
-                self.columns.push(Cells::default());
-                self.columns.len() - 1
-            });
+            let at = match self.names.iter().position(|known| known == name) {
+                Some(at) => at,
+                None if self.columns.len() >= COLUMNS => {
+                    beyond += 1;
+                    continue;
+                }
+                None => {
+                    self.names.push(name.clone());
+                    self.columns.push(if cells.are_kept() { Cells::default() } else { Cells::passed() });
+                    self.columns.len() - 1
+                }
+            };
             if self.columns[at].len() <= self.rows {
                 self.columns[at].append(self.rows, cells);
             }
         }
+        let shard = other.path.file_name().unwrap_or_default().to_string_lossy();
         let moved = other.broken.iter().map(|(row, reason)| {
-            let shard = other.path.file_name().unwrap_or_default().to_string_lossy();
             let is_named = reason.starts_with(&*shard);
             (self.rows + row, if is_named { reason.clone() } else { format!("{shard}: {reason}") })
         });
@@ -110,14 +130,17 @@ impl Table {
         let before = self.rows_of_file();
         if self.numbers.is_some() || other.numbers.is_some() {
             let rows = self.rows;
-            let numbers = self.numbers.get_or_insert_with(|| (0..rows).collect());
+            let numbers = Arc::make_mut(self.numbers.get_or_insert_with(|| Arc::new((0..rows).collect())));
             numbers.extend((0..other.rows).map(|row| before + other.number(row) - 1));
         }
         self.of_file = before + other.rows_of_file();
-        self.notes.extend(other.notes.iter().cloned());
+        self.notes.are_of(&self.path.file_name().unwrap_or_default().to_string_lossy());
+        self.notes.add(&other.notes, &shard);
+        if beyond > 0 {
+            let note = format!("its columns beyond the {COLUMNS} that earlier files have are left out: {beyond}");
+            self.notes.warn("columns", note);
+        }
         self.rows += other.rows;
-        let rows = self.rows;
-        self.columns.iter_mut().for_each(|column| column.pad(rows));
     }
 }
 
@@ -155,7 +178,7 @@ mod tests {
         };
         let shards =
             [("0", ["success", "failed_to_download", "success"]), ("1", ["failed_to_resize", "success", "success"])];
-        let table = joined(shards.map(|(name, all)| shard(name, all))).unwrap().unwrap();
+        let table = joined(&shards, |(name, all)| shard(name, *all)).unwrap().unwrap();
         let read = |table: &Table| {
             let key = table.column("key").unwrap();
             (0..table.len()).map(|row| (table.number(row), key.text(row).unwrap().to_owned())).collect::<Vec<_>>()
@@ -171,11 +194,27 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("0.csv"), "a,b\n1,2\n").unwrap();
         std::fs::write(at("1.csv"), "b,c\n3,4\n5,6\n").unwrap();
-        let table = format::read(&at("{0..1}.csv"), None).unwrap();
+        let table = format::read(&at("{0..1}.csv"), None, &Wanted::ALL).unwrap();
         let cells = |name: &str| {
             let column = table.column(name).unwrap();
             (0..table.len()).map(|row| column.text(row).unwrap()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!([cells("a"), cells("b"), cells("c")], ["1  ", "2 3 5", " 4 6"]);
+    }
+
+    #[test]
+    fn many_shards_keep_their_order_and_their_notes_are_summed_up() {
+        let folder = tempfile::tempdir().unwrap();
+        for shard in 0..40 {
+            let spare = if shard % 4 == 3 { "," } else { "" };
+            let text = format!("n{spare}\n1{shard:02}{spare}\n");
+            std::fs::write(folder.path().join(format!("{shard:02}.csv")), text).unwrap();
+        }
+        let table = format::read(&folder.path().join("{00..39}.csv"), None, &Wanted::ALL).unwrap();
+        let column = table.column("n").unwrap();
+        let expected: Vec<String> = (0..40).map(|shard| format!("1{shard:02}")).collect();
+        assert_eq!((0..40).map(|row| column.text(row).unwrap()).collect::<Vec<_>>(), expected);
+        let note = "in 10 of 40 files, the first is 03.csv: a column has no name and is not used";
+        assert_eq!(table.notes(), [note]);
     }
 }

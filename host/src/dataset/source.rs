@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::{Dataset, Precomputed, Table, format, holds_latents, shards};
+use super::table::HIDDEN;
+use super::wanted::Wanted;
+use super::{Dataset, Precomputed, Table, format, holds_latents};
+use crate::filter::Filter;
 
 /// A file of rows, and which of them are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +31,8 @@ pub struct Source {
     pub best: Option<(usize, String)>,
     /// Columns of captions: where one holds lists, or there are several in place of one, each caption has a row.
     pub columns: Vec<Vec<String>>,
+    /// Further columns whose cells are needed, beside `columns` and those that other keys name; all if it is none.
+    pub others: Option<Vec<String>>,
 }
 
 impl Source {
@@ -36,9 +41,30 @@ impl Source {
         Self { path: path.into(), ..Self::default() }
     }
 
-    /// The same rows, a row for each caption in these columns.
+    /// The same rows, a row for each caption in these columns; of others, if there are such, only the names are known.
     pub fn with_columns(&self, columns: Vec<Vec<String>>) -> Self {
-        Self { columns, ..self.clone() }
+        Self { others: (!columns.is_empty()).then(Vec::new), columns, ..self.clone() }
+    }
+
+    /// The columns that are wanted, as the file calls them.
+    fn wanted(&self) -> Wanted {
+        let Some(others) = &self.others else { return Wanted::ALL };
+        let filter = self.filter.as_ref().map(|filter| filter.parse::<Filter>());
+        let filtered = match &filter {
+            // It is told of where it is used.
+            Some(Err(_)) => return Wanted::ALL,
+            Some(Ok(filter)) => filter.columns().map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        let best = self.best.iter().map(|(_, column)| column.clone());
+        let names = self.columns.iter().flatten().chain(others).cloned().chain(filtered).chain(best);
+        // A column that another one hides is called so.
+        let hidden = |name: String| name.strip_prefix(HIDDEN).map(str::to_owned).into_iter().chain([name.clone()]);
+        let names = names.flat_map(hidden);
+        let own =
+            |name: String| self.renamed.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own.clone());
+        let renamed = self.renamed.iter().map(|(_, own)| own.clone());
+        Wanted::only(names.map(own).chain(renamed))
     }
 
     /// The key of a recipe that chooses among the rows, if one does.
@@ -55,13 +81,9 @@ impl Source {
         keys.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
     }
 
-    /// The files that its rows are in: itself, the shards that it names, or what is in the folder.
+    /// The files that its rows are read from: itself, the shards that it names, or what is read of the folder.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        if let Ok(Some(shards)) = shards::named(&self.path) {
-            return shards;
-        }
-        let inside = if self.path.is_dir() { format::entries(&self.path).unwrap_or_default() } else { Vec::new() };
-        [self.path.clone()].into_iter().chain(inside).collect()
+        format::files(&self.path)
     }
 
     /// Reads the rows into memory, or maps a file of latents.
@@ -82,7 +104,7 @@ impl Source {
             let reason = format!("there is no folder {}, which `root` names", root.display());
             return Err(DataError::Choice { path: self.path.clone(), key: "root", reason });
         }
-        let mut table = format::read(&self.path, self.root.as_deref())?;
+        let mut table = format::read(&self.path, self.root.as_deref(), &self.wanted())?;
         if let Some(root) = &self.root {
             table.root.clone_from(root);
         }

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::cells::Cells;
 use super::error::DataError;
 use super::item::Item;
 use super::member::Member;
+use super::notes::Notes;
+use super::usual;
+use super::wanted::Wanted;
 use crate::wording::{count, short_path, suggest};
 
-/// A table, column by column.
+/// A table, column by column. Its copies share the cells.
+#[derive(Clone)]
 pub struct Table {
     pub(super) path: PathBuf,
     /// The folder that the files in cells are relative to.
@@ -24,11 +29,11 @@ pub struct Table {
     /// The first of them: its line, and the reason.
     pub(super) first_broken: Option<(u64, String)>,
     /// The row of the file that each row is of, from 0; none if the rows are those of the file.
-    pub(super) numbers: Option<Vec<usize>>,
+    pub(super) numbers: Option<Arc<Vec<usize>>>,
     /// The rows of the file where `numbers` says which of them are here.
     pub(super) of_file: usize,
     /// What a reader of the file should know, as rows that were left out.
-    pub(super) notes: Vec<String>,
+    pub(super) notes: Notes,
 }
 
 /// One column of a [`Table`].
@@ -41,6 +46,9 @@ pub struct Column<'a> {
 
 /// The most rows that may be broken: one in so many. With more of them, the file is not what it seems.
 const BROKEN: usize = 10;
+
+/// What stands before the name of a column that another one hides.
+pub(super) const HIDDEN: &str = "other ";
 
 impl Table {
     /// A table without rows, to be filled from the file at `path`.
@@ -58,8 +66,16 @@ impl Table {
             first_broken: None,
             numbers: None,
             of_file: 0,
-            notes: Vec::new(),
+            notes: Notes::default(),
         }
+    }
+
+    /// The same table, which keeps no cells of columns that are not wanted.
+    pub(super) fn of(mut self, wanted: &Wanted) -> Self {
+        for (column, _) in self.columns.iter_mut().zip(&self.names).filter(|(_, name)| !wanted.takes(name)) {
+            *column = Cells::passed();
+        }
+        self
     }
 
     /// Columns.
@@ -95,7 +111,7 @@ impl Table {
         self.add_empty(1);
     }
 
-    /// The table at the end of its file, with a warning about rows that cannot be read.
+    /// The table at the end of its file.
     ///
     /// # Errors
     /// Too many of them, with the first one's line.
@@ -109,20 +125,25 @@ impl Table {
                 None => DataError::Broken { path, broken, rows: self.rows, row: row + 1, reason: reason.clone() },
             });
         }
-        Ok(self.warned())
+        Ok(self)
     }
 
-    /// The table, with a warning about rows that cannot be read.
-    pub(super) fn warned(self) -> Self {
-        let Some((&row, reason)) = self.broken.first_key_value() else { return self };
-        tracing::warn!(
-            "{}: {} of {} cannot be read, the first is row {}: {reason}",
-            short_path(&self.path).display(),
-            self.broken.len(),
-            count(self.rows, "row"),
-            row + 1
-        );
-        self
+    /// Warns of rows that cannot be read, and of what else a reader should know; once, of all files that it is of.
+    pub(super) fn warn(&self) {
+        let path = short_path(&self.path);
+        for (note, _) in self.notes.said().into_iter().filter(|(_, warns)| *warns) {
+            tracing::warn!("{}: {note}", path.display());
+        }
+        if let Some((&row, reason)) = self.broken.first_key_value() {
+            let (broken, rows) = (self.broken.len(), count(self.rows, "row"));
+            let row = row + 1;
+            tracing::warn!("{}: {broken} of {rows} cannot be read, the first is row {row}: {reason}", path.display());
+        }
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.columns.iter().map(Cells::bytes).sum::<usize>() + self.numbers.as_ref().map_or(0, |rows| 8 * rows.len())
     }
 
     /// The file's path.
@@ -146,8 +167,8 @@ impl Table {
     }
 
     /// What a reader of the file should know, as rows that were left out.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn notes(&self) -> Vec<String> {
+        self.notes.said().into_iter().map(|(note, _)| note).collect()
     }
 
     /// The rows that cannot be read, from 0, with the reasons.
@@ -187,7 +208,7 @@ impl Table {
     pub(super) fn rename(&mut self, own: &str, name: &str) -> Result<(), DataError> {
         let at = self.index(own)?;
         for other in self.names.iter_mut().filter(|other| *other == name) {
-            other.insert_str(0, "other ");
+            other.insert_str(0, HIDDEN);
         }
         self.names[at] = name.to_owned();
         Ok(())
@@ -196,7 +217,11 @@ impl Table {
     /// The column called `name`.
     pub fn column(&self, name: &str) -> Result<Column<'_>, DataError> {
         let index = self.index(name)?;
-        Ok(Column { table: self, name: &self.names[index], cells: &self.columns[index] })
+        let cells = &self.columns[index];
+        match cells.are_kept() {
+            true => Ok(Column { table: self, name: &self.names[index], cells }),
+            false => Err(DataError::Passed { path: self.path.clone(), name: name.to_owned() }),
+        }
     }
 
     /// The default column for items of a modality: one with a usual name, or the only one.
@@ -213,16 +238,9 @@ impl Table {
 
     /// The name of the default column for items of a modality.
     pub(super) fn usual_name(&self, modality: &str) -> Option<&str> {
-        let usual: &[&str] = match modality {
-            "text" => &["text", "caption", "captions", "txt", "raw", "comment", "TEXT"],
-            "image" => &["image", "file", "path", "jpg", "png", "webp", "image_name", "file_name", "filename"],
-            "audio" => &["audio", "file", "path", "flac", "wav", "mp3", "ogg", "file_name", "filename"],
-            modality => &[modality, "file", "path"],
-        };
-        let name = usual.iter().find_map(|name| self.names.iter().find(|other| other == name));
         let mut named = self.names.iter().filter(|name| !name.is_empty());
         let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
-        name.map(String::as_str).or(only)
+        usual::column(modality, &self.names).or(only)
     }
 }
 
@@ -285,14 +303,12 @@ impl<'a> Column<'a> {
 
     /// True if the column holds members of archives, not cells.
     pub fn holds_members(&self) -> bool {
-        self.cells.members.is_some()
+        self.cells.hold_members()
     }
 
     /// The member of an archive in row `index`; none if the row has none.
     pub fn member(&self, index: usize) -> Option<Member<'a>> {
-        let members = self.cells.members.as_ref()?;
-        let place = *members.places.get(index)?;
-        let archive = members.archives.get(place.archive as usize)?;
+        let (archive, place) = self.cells.member(index)?;
         Some(Member { archive, place, name: self.cell(index), root: &self.table.root })
     }
 

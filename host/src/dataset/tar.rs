@@ -5,14 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
+use super::item::LARGEST;
 use crate::regular;
 
 /// Bytes of a header, and of the blocks that members fill.
 const BLOCK: u64 = 512;
 /// The most bytes of a name that stands before its header.
 const NAME: u64 = 1 << 16;
-/// The largest member that can be an item.
-const LARGEST: u64 = 1 << 30;
 
 /// A tar archive. Its file is opened for each member, so that any number of archives is.
 pub(super) struct Shard {
@@ -69,6 +68,8 @@ pub(super) struct Entries {
     next: u64,
     /// A name, and a size, that were said of the next member.
     said: (Option<Vec<u8>>, Option<u64>),
+    /// True once the empty block was seen that ends an archive.
+    ended: bool,
 }
 
 impl Entries {
@@ -77,7 +78,7 @@ impl Entries {
         let failed = |cause| DataError::Read { path: path.to_owned(), cause };
         let file = regular::open(path, u64::MAX).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        Ok(Self { path: path.to_owned(), file, length, next: 0, said: (None, None) })
+        Ok(Self { path: path.to_owned(), file, length, next: 0, said: (None, None), ended: false })
     }
 
     /// The next regular file; none at the end.
@@ -96,6 +97,7 @@ impl Entries {
                 return Err(wrong(&self.path, "it ends within a header; it was not written or copied to its end"));
             };
             if header.iter().all(|byte| *byte == 0) {
+                self.ended = true;
                 return Ok(None);
             }
             if let [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] = header[..] {
@@ -139,6 +141,11 @@ impl Entries {
                 _ => self.said.0 = None,
             }
         }
+    }
+
+    /// False if the file ended before the mark that ends an archive, as one does that was cut behind a member.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
     }
 
     /// The bytes of a member.

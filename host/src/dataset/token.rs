@@ -6,6 +6,7 @@ use super::draft::Draft;
 use super::error::DataError;
 use super::table::Table;
 use super::text::Text;
+use super::wanted::Wanted;
 
 /// True if the first line of a text has this form.
 pub(super) fn is_token(text: &[u8]) -> bool {
@@ -23,9 +24,9 @@ fn split(line: &[u8]) -> Option<[&[u8]; 3]> {
 }
 
 /// Reads the whole of `path`: file, caption, number.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let text = Text::open(path)?;
-    let mut draft = Draft::new(path, "Flickr token file");
+    let mut draft = Draft::new(path, "Flickr token file", wanted);
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         if line.trim_ascii().is_empty() {
             continue;
@@ -55,7 +56,7 @@ mod tests {
             (0..20).map(|row| format!("{}.jpg#{}\tA dog #{row} .", row / 5, row % 5)).collect();
         lines[7] = "1.jpg#2 no tab".to_owned();
         std::fs::write(&path, lines.join("\r\n")).unwrap();
-        let table = read(&path).unwrap();
+        let table = read(&path, &Wanted::ALL).unwrap();
         assert_eq!(table.column("file").unwrap().text(19).unwrap(), "3.jpg");
         assert_eq!(table.column("caption").unwrap().text(3).unwrap(), "A dog #3 .");
         assert_eq!(table.broken().keys().copied().collect::<Vec<_>>(), [7]);

@@ -10,6 +10,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::quiet_panic;
+
 /// Rows that are decoded together.
 const BATCH: usize = 4096;
 
@@ -30,9 +32,18 @@ fn reason(error: impl std::fmt::Display) -> String {
     format!("not a Parquet file that can be read ({error}); write it again")
 }
 
+/// What `read` makes of a file; one that is damaged may be more than its reader bears.
+fn whole<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    quiet_panic::catch(read).unwrap_or_else(|| Err(reason("a part of it is damaged")))
+}
+
 impl Vectors {
     /// Reads the schema of `file`.
     pub(super) fn open(file: File) -> Result<Self, String> {
+        whole(|| Self::of(file))
+    }
+
+    fn of(file: File) -> Result<Self, String> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&file)?).map_err(reason)?;
         let names = builder.schema().fields().iter().filter(|field| holds_vectors(field));
         let names = names.map(|field| field.name().clone()).collect();
@@ -52,6 +63,10 @@ impl Vectors {
 
     /// The cells of a column of texts or whole numbers; none if there is no such column.
     pub(super) fn ids(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>, String> {
+        whole(|| self.cells(name))
+    }
+
+    fn cells(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>, String> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&self.file)?).map_err(reason)?;
         let Ok(index) = builder.schema().index_of(name) else { return Ok(None) };
         let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
@@ -78,6 +93,10 @@ impl Vectors {
 
     /// The values of a column; those of a null are NaN.
     pub(super) fn values(&self, name: &str) -> Result<Values, String> {
+        whole(|| self.decoded(name))
+    }
+
+    fn decoded(&self, name: &str) -> Result<Values, String> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(handle(&self.file)?).map_err(reason)?;
         let index = builder.schema().index_of(name).map_err(reason)?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
@@ -256,5 +275,32 @@ mod tests {
         let file = Vectors::open(file).unwrap();
         assert!(file.names().is_empty());
         assert_eq!(file.ids("id").unwrap(), Some(vec![b"a".to_vec()]));
+    }
+
+    #[test]
+    fn damage_anywhere_is_an_error_and_no_panic() {
+        let mut list = ListBuilder::new(PrimitiveBuilder::<Float32Type>::new());
+        (0..500).for_each(|row| list.append_value([Some(row as f32), Some(1.0)]));
+        let ids: ArrayRef = Arc::new(StringArray::from_iter_values((0..500).map(|row| format!("id {row}"))));
+        let columns = [("vector", Arc::new(list.finish()) as ArrayRef), ("id", ids)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let bytes = writer.into_inner().unwrap();
+        let mut failed = 0;
+        for at in (0..bytes.len()).step_by(7) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0xff;
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, &damaged).unwrap();
+            // What is read of it, if anything, is of the right size.
+            match Vectors::open(file) {
+                Ok(file) => {
+                    failed += usize::from(file.values("vector").is_err()) + usize::from(file.ids("id").is_err());
+                }
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(failed > 10, "{failed}");
     }
 }

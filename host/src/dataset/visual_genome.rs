@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::draft::Draft;
+use super::format;
 use super::json::{plain, text};
 
 /// The folders that the pictures come in.
-const FOLDERS: [&str; 2] = ["VG_100K", "VG_100K_2"];
+pub(super) const FOLDERS: [&str; 2] = ["VG_100K", "VG_100K_2"];
 
 /// The pictures, as far as their folders are there.
 pub(super) struct Images {
@@ -19,11 +20,7 @@ pub(super) struct Images {
 impl Images {
     /// Those in the folders below `root`.
     pub(super) fn below(root: &Path) -> Self {
-        let names = |folder: &str| {
-            let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-        };
-        Self { folders: FOLDERS.map(names) }
+        Self { folders: FOLDERS.map(|folder| format::names(&root.join(folder))) }
     }
 
     /// The file of an image: in the folder that has it, or in none.
@@ -34,7 +31,7 @@ impl Images {
     }
 
     /// Adds the rows of an image: file, caption, image_id, region_id, and where the region is.
-    pub(super) fn add(&self, draft: &mut Draft, image: &Value) {
+    pub(super) fn add(&self, draft: &mut Draft<'_>, image: &Value) {
         for region in image.get("regions").and_then(Value::as_array).into_iter().flatten() {
             let ids = [region.get("image_id"), image.get("image_id"), image.get("id")];
             let (of, caption) = (ids.into_iter().find_map(plain), text(region, "phrase"));

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::draft::Draft;
+use super::format;
 use super::json::{plain, set_all, text};
 
 /// What the published files have in place of each sound's path.
@@ -20,8 +21,7 @@ pub(super) struct Sounds {
 impl Sounds {
     /// Those in the folder `root`.
     pub(super) fn below(root: &Path) -> Self {
-        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-        Self { names: entries.filter_map(|entry| entry.file_name().into_string().ok()).collect() }
+        Self { names: format::names(root) }
     }
 
     /// The file of an id, which AudioSet's have with the ending of the sound that was converted.
@@ -36,7 +36,7 @@ impl Sounds {
     }
 
     /// Adds the row of a sound: file, caption, and whatever else it has. The file is `audio`, or named as the id.
-    pub(super) fn add(&self, draft: &mut Draft, sound: &Value) {
+    pub(super) fn add(&self, draft: &mut Draft<'_>, sound: &Value) {
         let number = draft.rows() + 1;
         let Value::Object(object) = sound else {
             return draft.end_broken_row(format!("element {number} of `data`: this is no object"));

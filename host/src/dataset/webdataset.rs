@@ -1,6 +1,5 @@
 //! WebDataset: a tar archive in which the files with one base name are one sample, whose fields are columns.
 
-use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,19 +8,20 @@ use super::draft::Draft;
 use super::error::DataError;
 use super::fields::{self, Field};
 use super::img2dataset;
-use super::json;
 use super::member::Archive;
+use super::samples::Sample;
 use super::table::Table;
 use super::tar::{Entries, Entry, Shard};
+use super::wanted::Wanted;
 
 /// A sample: its key, and the number of each field's name with its member.
-struct Sample {
+struct Members {
     key: Vec<u8>,
     fields: Vec<(usize, Entry)>,
 }
 
 /// Reads the headers of `path`, and its members of text. Of the others, only names and places are kept.
-pub(super) fn read(path: &Path) -> Result<Table, DataError> {
+pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
     // As where nothing of a shard could be downloaded.
     let is_empty = Entries::open(path)?.next()?.is_none();
@@ -29,57 +29,46 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();
-    let mut draft = Draft::new(path, "WebDataset");
-    for Sample { key, fields } in samples {
-        draft.set("key", &key);
-        let (mut broken, mut objects) = (None, Vec::new());
-        let mut wrong = |member: &str, reason: String| {
-            broken.get_or_insert(format!("{shard}: {member} {reason}"));
-        };
+    let mut draft = Draft::new(path, "WebDataset", wanted);
+    for Members { key, fields } in samples {
+        let mut sample = Sample::begin(&mut draft, &key);
         for (number, entry) in &fields {
             let (name, kind) = (&names[*number], kinds[*number]);
-            let member = String::from_utf8_lossy(&entry.name);
+            let member = format!("{shard}: {}", String::from_utf8_lossy(&entry.name));
             if !entry.whole {
-                wrong(&member, format!("is cut: the archive ends before it does (it begins at byte {})", entry.at));
-            } else if draft.has(name) {
-                wrong(&member, format!("is the second `{name}` of its sample"));
+                let reason = format!("is cut: the archive ends before it does (it begins at byte {})", entry.at);
+                sample.wrong(&member, &reason);
+            } else if sample.draft.has(name) {
+                sample.wrong(&member, &format!("is the second `{name}` of its sample"));
             } else if kind.is_text() && entry.length > fields::LONGEST {
-                wrong(&member, "is larger than a text should be".to_owned());
+                sample.wrong(&member, "is larger than a text should be");
             } else if kind.is_text() {
-                let text = entries.read(entry).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
-                match kind {
-                    Field::Json => match serde_json::from_slice::<Value>(&text) {
-                        Ok(Value::Object(object)) => objects.push(object),
-                        Ok(_) => wrong(&member, "holds no object".to_owned()),
-                        Err(error) => wrong(&member, format!("is not JSON: {error}")),
-                    },
-                    _ => draft.set(name, fields::trimmed(&text)),
-                }
+                let read = || entries.read(entry).map_err(|error| format!("cannot be read: {error}"));
+                sample.text(name, kind, &member, read);
             } else {
-                let (cell, at) = (format!("{shard}: {member}"), [entry.at, entry.length]);
-                draft.set_member(name, cell.as_bytes(), &archive, at);
-                if let Some(modality) = kind.modality() {
-                    draft.set_member(modality, cell.as_bytes(), &archive, at);
+                for column in [&**name].into_iter().chain(kind.modality()) {
+                    sample.draft.set_member(column, member.as_bytes(), &archive, [entry.at, entry.length]);
                 }
             }
         }
-        // What a member is stands; JSON only adds to it.
-        objects.iter().for_each(|object| json::set_all(&mut draft, object));
-        match broken {
-            Some(reason) => draft.end_broken_row(reason),
-            None => draft.end_row(),
-        }
+        sample.end();
     }
     if draft.rows() == 0 && !is_empty {
         let reason = "there are no samples in it: a sample is files with one name and different endings".to_owned();
         return Err(DataError::Format { path: path.to_owned(), reason });
     }
-    Ok(img2dataset::survivors(draft.whole()))
+    let mut table = draft.whole();
+    if !entries.ended() {
+        let note = "the archive has no end mark, so its copy or download may be cut: compare its size with that of its \
+                    source, or get it again";
+        table.notes.warn("end", note);
+    }
+    Ok(img2dataset::survivors(table))
 }
 
 /// The samples of an archive in the order of their first members, and the names of fields.
-fn samples(entries: &mut Entries) -> Result<(Vec<Sample>, Vec<String>), DataError> {
-    let (mut samples, mut names) = (Vec::<Sample>::new(), Vec::<String>::new());
+fn samples(entries: &mut Entries) -> Result<(Vec<Members>, Vec<String>), DataError> {
+    let (mut samples, mut names) = (Vec::<Members>::new(), Vec::<String>::new());
     let (mut rows, mut numbers) = (HashMap::<Vec<u8>, usize>::new(), HashMap::<String, usize>::new());
     while let Some(entry) = entries.next()? {
         let Some((key, field)) = split(&entry.name) else { continue };
@@ -94,7 +83,7 @@ fn samples(entries: &mut Entries) -> Result<(Vec<Sample>, Vec<String>), DataErro
                 Some(&row) => samples[row].fields.push((number, entry)),
                 None => {
                     rows.insert(key.to_vec(), samples.len());
-                    samples.push(Sample { key: key.to_vec(), fields: vec![(number, entry)] });
+                    samples.push(Members { key: key.to_vec(), fields: vec![(number, entry)] });
                 }
             },
         }
@@ -121,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0.tar");
         std::fs::write(&path, tar).unwrap();
-        let table = super::read(&path).map_err(|error| error.to_string());
+        let table = super::read(&path, &Wanted::ALL).map_err(|error| error.to_string());
         // The members are read here, while the file is there.
         if let Ok(table) = &table
             && let Some(member) = table.column("jpg").ok().and_then(|column| column.member(0))

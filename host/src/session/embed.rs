@@ -31,7 +31,8 @@ impl Model {
         (out, with_hubness): (&Path, bool),
     ) -> Result<EmbeddedColumn, Error> {
         let tower = self.tower(tower)?;
-        let (file, column) = self.items_in(tower, &data.into(), column)?;
+        let others = id.iter().map(|id| (*id).to_owned()).collect();
+        let (file, column) = self.items_beside(tower, &data.into(), column, Some(others))?;
         let ids = match (id, &file) {
             (None, _) => None,
             (Some(id), Dataset::Table(table)) => Some(table.column(id)?.ids()?),

@@ -58,7 +58,9 @@ pub use model::Model;
 pub use probe::{Probe, ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
-pub use survey::{Common, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems};
+pub use survey::{
+    Common, Gap, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents, SurveyedValues,
+};
 pub use sweep::{
     FailingVariation, SweepAxis, SweepDirection, SweepEffect, SweepEffectValue, SweepPlan, SweepRow, SweepRun,
     SweepTable,

@@ -147,9 +147,22 @@ impl Model {
         source: &Source,
         named: Option<&str>,
     ) -> Result<(Dataset, String), Error> {
+        self.items_beside(tower, source, named, None)
+    }
+
+    /// The same, of which no columns are kept but those of `others` where the items' is named.
+    pub(super) fn items_beside(
+        &self,
+        tower: usize,
+        source: &Source,
+        named: Option<&str>,
+        others: Option<Vec<String>>,
+    ) -> Result<(Dataset, String), Error> {
         let ends = self.recipe.pairs.iter().flat_map(|pairs| &pairs.ends);
         let several = ends.filter(|end| end.tower == tower && end.columns.len() > 1 && named.is_none());
-        let file = source.with_columns(several.map(|end| end.columns.clone()).take(1).collect()).open()?;
+        let several = several.map(|end| end.columns.clone()).take(1).collect();
+        let others = named.zip(others).map(|(named, others)| [vec![named.to_owned()], others].concat());
+        let file = Source { others, ..source.with_columns(several) }.open()?;
         let column = self.column(tower, &file, named)?;
         Ok((file.spread(&column)?, column))
     }

@@ -1,13 +1,22 @@
 //! What is in a file of pairs, and what of it is in another.
 
+mod gaps;
+mod latents;
+#[cfg(test)]
+mod tests;
+
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::gaps::gaps;
 use super::{Error, Event, Session};
-use crate::dataset::{Column, NearTexts, Source, Table, in_order, no_text};
+use crate::dataset::{Column, Item, Look, NearTexts, Source, Table, holds_latents, in_order, no_text};
 use crate::wording::count;
+
+pub use gaps::Gap;
+pub use latents::{SurveyedLatents, SurveyedValues};
 
 /// What is in a file of pairs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +35,10 @@ pub struct Survey {
     pub items: Option<SurveyedItems>,
     /// The column with the captions, if there is one.
     pub captions: Option<SurveyedCaptions>,
+    /// The tensors of a file of latents; none in a table.
+    pub latents: Vec<SurveyedLatents>,
+    /// Cells of items and captions that say nothing.
+    pub gaps: Vec<Gap>,
     /// Rows that cannot be used, with the reasons.
     pub problems: Vec<Problem>,
     /// What it has in common with another file.
@@ -45,6 +58,8 @@ pub struct SurveyedItems {
     pub missing: usize,
     /// Those of zero bytes.
     pub empty: usize,
+    /// Those of which nothing is known without reading them: their part of the file has rows that are null.
+    pub unknown: usize,
 }
 
 /// The captions of a file.
@@ -107,8 +122,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(source: &Source, options: &SurveyOptions) -> Result<Self, Error> {
-        let table = source.table()?;
+    fn new(table: Table, options: &SurveyOptions) -> Result<Self, Error> {
         let named = |name: &String| table.column(name).map(|column| column.name().to_owned());
         let items = options.items.as_ref().map(named).transpose()?.or_else(|| table.guess_items());
         let captions = match &options.captions {
@@ -134,12 +148,16 @@ enum Content {
     Empty(String),
     /// The hash of its content, if it was read.
     Whole(Option<blake3::Hash>),
+    Unknown,
 }
 
 impl Session {
-    /// Surveys a table, without an encoder.
+    /// Surveys a table, or a file of latents, without an encoder.
     pub fn survey(&self, source: &Source, options: &SurveyOptions) -> Result<Survey, Error> {
-        let opened = Opened::new(source, options)?;
+        if holds_latents(&source.path) {
+            return self.survey_latents(source, options);
+        }
+        let opened = Opened::new(source.table()?, options)?;
         if options.against.is_some() && opened.items.is_none() && opened.captions.is_none() {
             return Err(Error::NothingToCompare { path: opened.table.path().to_owned() });
         }
@@ -153,16 +171,23 @@ impl Session {
             .collect();
         let first = first_rows(&opened)?;
         let mut seen = HashSet::new();
-        let (mut missing, mut empty) = (0, 0);
+        let (mut missing, mut empty, mut unknown) = (0, 0, 0);
         for &row in first.values() {
-            if let Some(Content::Missing(reason) | Content::Empty(reason)) = contents.get(&row) {
-                missing += usize::from(matches!(contents.get(&row), Some(Content::Missing(_))));
-                empty += usize::from(matches!(contents.get(&row), Some(Content::Empty(_))));
-                problems.push(Problem { row: table.number(row), reason: reason.clone() });
-            }
-            if let Some(Content::Whole(Some(hash))) = contents.get(&row) {
-                seen.insert(*hash);
-            }
+            let (counted, reason) = match contents.get(&row) {
+                Some(Content::Missing(reason)) => (&mut missing, reason),
+                Some(Content::Empty(reason)) => (&mut empty, reason),
+                Some(Content::Whole(Some(hash))) => {
+                    seen.insert(*hash);
+                    continue;
+                }
+                Some(Content::Unknown) => {
+                    unknown += 1;
+                    continue;
+                }
+                Some(Content::Whole(None)) | None => continue,
+            };
+            *counted += 1;
+            problems.push(Problem { row: table.number(row), reason: reason.clone() });
         }
         problems.extend(no_texts(&opened)?);
         problems.sort();
@@ -173,7 +198,10 @@ impl Session {
             contents: read.then_some(seen.len()),
             missing,
             empty,
+            unknown,
         });
+        let mut gaps: Vec<Gap> = opened.items()?.into_iter().flat_map(|items| self::gaps(items, false)).collect();
+        gaps.extend(opened.captions()?.into_iter().flat_map(|captions| self::gaps(captions, true)));
         let against =
             options.against.as_ref().map(|other| self.common(&opened, &contents, other, options)).transpose()?;
         let filled = |name: &String| {
@@ -185,9 +213,11 @@ impl Session {
             format: table.format(),
             rows: table.len(),
             columns: table.names().iter().map(|name| (name.clone(), filled(name))).collect(),
-            notes: table.notes().to_vec(),
+            notes: table.notes(),
             captions: captions_of(&opened)?,
             items,
+            latents: Vec::new(),
+            gaps,
             problems,
             against,
         })
@@ -228,8 +258,7 @@ impl Session {
             captions: captions.or_else(|| known(&options.captions)),
             ..SurveyOptions::default()
         };
-        drop(there);
-        let other = Opened::new(source, &options)?;
+        let other = Opened::new(there, &options)?;
         let others = self.contents(&other, true)?;
         let mut not_compared = Vec::new();
         let lost = others.values().filter(|content| !matches!(content, Content::Whole(_))).count();
@@ -288,11 +317,12 @@ impl Session {
     }
 }
 
-/// The first row of each item, by its name.
+/// The first row of each item, by its name; rows that name none have a gap.
 fn first_rows(opened: &Opened) -> Result<BTreeMap<&[u8], usize>, Error> {
     let mut first = BTreeMap::new();
     if let Some(column) = opened.items()? {
-        for row in (0..column.len()).filter(|&row| column.broken(row).is_none()) {
+        let is_named = |row: &usize| column.broken(*row).is_none() && !column.cell(*row).is_empty();
+        for row in (0..column.len()).filter(is_named) {
             first.entry(column.cell(row)).or_insert(row);
         }
     }
@@ -301,11 +331,7 @@ fn first_rows(opened: &Opened) -> Result<BTreeMap<&[u8], usize>, Error> {
 
 /// What is known of an item: whether it is there, and if it is `read`, its content.
 fn content(column: Column<'_>, row: usize, read: bool) -> Content {
-    use crate::dataset::Item;
     let empty = |name: String| Content::Empty(format!("{name} has no bytes"));
-    if column.cell(row).is_empty() {
-        return Content::Missing(format!("column `{}` is empty", column.name()));
-    }
     let item = column.item(row);
     let name = item.name();
     match &item {
@@ -314,6 +340,11 @@ fn content(column: Column<'_>, row: usize, read: bool) -> Content {
             Ok(file) if file.len() == 0 => return empty(name),
             Ok(_) => {}
             Err(error) => return Content::Missing(format!("cannot read {name}: {error}")),
+        },
+        Item::Member(member) if !read => match member.look() {
+            Look::There => {}
+            Look::Missing(reason) => return Content::Missing(reason),
+            Look::Unknown => return Content::Unknown,
         },
         _ => {}
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::towers::Towers;
 use crate::bytes::Bytes;
 use crate::config::{ChosenBy, PairEnd, PairsEntry, Recipe};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, largest};
 use crate::device::{DeviceChoice, available_memory};
 use crate::fit::{bytes_of_choice, most_different};
 use crate::latents::{Latents, Selected};
@@ -59,16 +59,6 @@ impl Towers<'_> {
         session.see(Event::Ended);
         found.ok_or(Error::Stopped)
     }
-}
-
-/// The places of the largest scores, sorted; of equal ones, the first. A score that is none is not taken.
-fn largest(scores: &[Option<f64>], count: usize) -> Vec<usize> {
-    let mut rows: Vec<(f64, usize)> =
-        scores.iter().enumerate().filter_map(|(row, score)| Some(((*score)?, row))).collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut rows: Vec<usize> = rows.into_iter().take(count).map(|(_, row)| row).collect();
-    rows.sort_unstable();
-    rows
 }
 
 impl Session {

@@ -166,7 +166,8 @@ impl Model {
         metadata: &[String],
     ) -> Result<Additions, Error> {
         let tower = self.tower(tower)?;
-        let (file, column) = self.items_in(tower, source, columns.items.as_deref())?;
+        let others = columns.id.iter().chain(metadata).cloned().collect();
+        let (file, column) = self.items_beside(tower, source, columns.items.as_deref(), Some(others))?;
         for name in columns.id.iter().chain(metadata) {
             match &file {
                 Dataset::Table(_) => drop(file.rows(name)?),
