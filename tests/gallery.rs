@@ -9,7 +9,7 @@ use crate::seed::Random;
 use crate::train::{ENCODERS, place};
 
 /// A trained place with `items.tsv`, the test pairs under ids, with a price and a kind.
-fn trained() -> Place {
+pub fn trained() -> Place {
     let place = place();
     place.json("train fusion.toml --out run --device cpu");
     let rows = place.read("test.tsv");

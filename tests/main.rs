@@ -37,6 +37,7 @@ mod seed;
 mod server;
 #[cfg(target_os = "linux")]
 mod signals;
+mod stores;
 #[cfg(unix)]
 mod storm;
 mod subset;

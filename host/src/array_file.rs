@@ -10,7 +10,7 @@ use bytemuck::cast_slice;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use self::parquet::ParquetRows;
+use self::parquet::NamedRows;
 use crate::tensor_file;
 use crate::whole_file::{PartFile, beside};
 
@@ -65,7 +65,7 @@ pub struct Rows<'a> {
 enum Rest<'a> {
     /// Values end to end, with a table of ids beside it.
     Values(PartFile, Option<PartFile>),
-    Parquet(Box<ParquetRows<'a>>),
+    Parquet(Box<NamedRows<'a>>),
 }
 
 fn write_error(path: &Path) -> impl Fn(io::Error) -> ArrayFileError {
@@ -111,7 +111,7 @@ impl<'a> ArrayFile<'a> {
             Format::Safetensors => safetensors_header(name, width, &present),
             Format::Parquet => {
                 let name = name.strip_suffix('s').unwrap_or(name);
-                let rows = ParquetRows::begin(file, name, width, ids).map_err(write_error(&path))?;
+                let rows = NamedRows::begin(file, name, width, ids).map_err(write_error(&path))?;
                 return Ok(Rows { file: Rest::Parquet(Box::new(rows)), width, present, next: 0 });
             }
         };
@@ -201,7 +201,7 @@ impl Write for PartFile {
 }
 
 /// Version 1.0: magic, length of the text, the text padded to a multiple of 64 bytes.
-fn npy_header(rows: usize, width: usize) -> Vec<u8> {
+pub(crate) fn npy_header(rows: usize, width: usize) -> Vec<u8> {
     let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     let padded = (10 + text.len() + 1).next_multiple_of(64);
     text.extend(std::iter::repeat_n(' ', padded - 10 - text.len() - 1));

@@ -19,6 +19,7 @@ pub mod latents;
 mod nn;
 mod pages;
 pub mod pairs;
+mod parquet_rows;
 pub mod plugin;
 mod quiet_panic;
 mod regular;

@@ -8,7 +8,7 @@ use crate::dataset::DataError;
 use crate::encode::{EncodeError, Summary};
 use crate::fit::FitError;
 use crate::fit::fusemix::TrainError;
-use crate::gallery::GalleryError;
+use crate::gallery::{ExportError, GalleryError};
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::session::Error;
@@ -119,6 +119,12 @@ pub(super) fn session(error: &Error) -> u8 {
             CONFIG
         }
         Error::Gallery(error) if is_of_user(error) => CONFIG,
+        Error::Export(
+            ExportError::Taken { .. }
+            | ExportError::Reserved { .. }
+            | ExportError::TooWide { .. }
+            | ExportError::NotEmpty { .. },
+        ) => CONFIG,
         Error::Gallery(GalleryError::OtherRun { .. } | GalleryError::Retrained { .. }) => OTHER_ENCODER,
         Error::Gallery(
             GalleryError::OtherTower { .. } | GalleryError::OtherEncoder { .. } | GalleryError::OtherEncoders { .. },

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines::lines;
 use super::source::Rows;
-use super::{Cli, exit, foretell, print};
+use super::{Cli, exit, foretell, gallery_export, print};
 use crate::dataset;
 use crate::device::DeviceChoice;
 use crate::gallery::{Dtype, Exhibit, Filter, Gallery, Writer};
@@ -50,6 +50,8 @@ enum Command {
         #[arg(short, value_name = "K", default_value_t = 20)]
         k: usize,
     },
+    /// Write a gallery for other software, or send it there: Parquet, faiss, Qdrant, pgvector and more
+    Export(gallery_export::Arguments),
     /// Check a gallery against its checksums
     Verify {
         /// The gallery
@@ -148,6 +150,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         }
         Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),
         Command::List { gallery, filter, k } => list(cli, &gallery, filter.as_ref(), k),
+        Command::Export(arguments) => gallery_export::run(cli, &arguments),
         Command::Verify { gallery } => {
             let opened = Gallery::open(&gallery)?;
             opened.check_counted()?;

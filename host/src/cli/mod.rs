@@ -15,6 +15,7 @@ mod eval;
 mod exit;
 mod foretell;
 mod gallery;
+mod gallery_export;
 mod lines;
 mod output;
 mod plugins;

@@ -154,6 +154,9 @@ impl Watcher for View {
                 let left = left.map_or(String::new(), |left| format!("; about {} left", duration(left)));
                 note!("fit {} of {total}: {variation}, seed {seed}{left}", done + 1);
             }
+            Event::Exporting { done, total } => meter
+                .get_or_insert_with(|| Meter::new("exporting the gallery".to_owned(), total, "items"))
+                .show(done, total, done, ""),
             Event::Building { done, total } => meter
                 .get_or_insert_with(|| Meter::new("building the gallery".to_owned(), total, "rows"))
                 .show(done, total, done, ""),

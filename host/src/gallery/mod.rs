@@ -17,6 +17,7 @@
 mod building;
 mod error;
 mod exhibit;
+mod export;
 mod file;
 mod ids;
 mod info;
@@ -37,6 +38,7 @@ pub use crate::filter::Filter;
 pub use building::{Building, check_place};
 pub use error::GalleryError;
 pub use exhibit::Exhibit;
+pub use export::{ClipModality, Collection, ExportError, Exporting, Out, Shipped, Target};
 pub use info::{Dtype, GalleryInfo};
 pub use origin::Origin;
 pub use snapshot::Gallery;

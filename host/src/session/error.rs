@@ -11,7 +11,7 @@ use crate::device::DeviceError;
 use crate::encode::EncodeError;
 use crate::fit::FitError;
 use crate::fit::fusemix::TrainError;
-use crate::gallery::GalleryError;
+use crate::gallery::{ExportError, GalleryError};
 use crate::plugin::{EncoderError, LoadError};
 use crate::run::RunError;
 use crate::space::SpaceError;
@@ -57,6 +57,8 @@ pub enum Error {
     Size { tower: String, size: f64, cause: TrainError },
     #[error(transparent)]
     Gallery(#[from] GalleryError),
+    #[error(transparent)]
+    Export(ExportError),
     #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]
     NoColumn { path: PathBuf, column: String },
     #[error("the metadata column `{column}` would hide the item's own `{column}`; rename the column in the table")]
@@ -201,4 +203,13 @@ pub enum Error {
     Write { path: PathBuf, cause: io::Error },
     #[error("cannot read {}: {cause}; the file was modified or truncated", path.display())]
     Read { path: PathBuf, cause: io::Error },
+}
+
+impl From<ExportError> for Error {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Gallery(error) => Self::Gallery(error),
+            error => Self::Export(error),
+        }
+    }
 }

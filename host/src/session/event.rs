@@ -156,6 +156,13 @@ pub enum Event<'a> {
         /// All rows.
         total: usize,
     },
+    /// A gallery is being written in another form, or sent.
+    Exporting {
+        /// Items that are done.
+        done: usize,
+        /// All items.
+        total: usize,
+    },
     /// The work that was shown has ended, well or not.
     Ended,
 }

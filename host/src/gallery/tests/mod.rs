@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod export;
 mod search;
 mod writing;
 

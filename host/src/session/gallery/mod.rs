@@ -1,5 +1,6 @@
 //! A model's embeddings in a gallery: building one, adding to it, searching it.
 
+mod export;
 mod labels;
 
 use serde_json::Value;

@@ -1,0 +1,120 @@
+//! The folder that `clip-retrieval index` takes: `img_emb/` or `text_emb/` with a .npy file, and `metadata/` with a
+//! .parquet file, whose column `image_path` or `caption` is the item.
+
+use bytemuck::cast_slice;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::columns::{Kind, arrays, fields, kinds};
+use super::{Batch, ExportError, npy};
+use crate::gallery::Gallery;
+use crate::parquet_rows::ParquetRows;
+use crate::whole_file::PartFile;
+
+/// The gallery's column with the item itself.
+const ITEM: &str = "item";
+
+/// The kind of a gallery's items for clip-retrieval, which knows two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClipModality {
+    /// Pictures.
+    Image,
+    /// Texts.
+    Text,
+}
+
+impl ClipModality {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Text => "text",
+        }
+    }
+
+    /// The folder of the vectors, and the column with the items.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Image => ("img_emb", "image_path"),
+            Self::Text => ("text_emb", "caption"),
+        }
+    }
+}
+
+impl FromStr for ClipModality {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Image, Self::Text].into_iter().find(|modality| modality.name() == text).ok_or("choose image or text")
+    }
+}
+
+pub(super) struct Sink {
+    vectors: PartFile,
+    rows: ParquetRows,
+    kinds: Vec<Kind>,
+}
+
+impl Sink {
+    pub(super) fn begin(
+        gallery: &Gallery,
+        rows: &[usize],
+        folder: &Path,
+        modality: ClipModality,
+    ) -> Result<Self, ExportError> {
+        let (name, item) = modality.names();
+        let names: Vec<String> = gallery.info().columns.iter().map(|column| renamed(column, item)).collect();
+        if let Some(twice) = names.iter().find(|name| names.iter().filter(|other| other == name).count() > 1) {
+            return Err(ExportError::Reserved { column: twice.clone(), what: "clip-retrieval" });
+        }
+        check_empty(folder)?;
+        let file = |folder_name: &str, file: &str| {
+            let folder = folder.join(folder_name);
+            fs::create_dir_all(&folder).map_err(ExportError::write(&folder))?;
+            Ok::<_, ExportError>(folder.join(file))
+        };
+        let vectors = npy::create(&file(name, &format!("{name}_0.npy"))?, rows.len(), gallery.info().width)?;
+        let path = file("metadata", "metadata_0.parquet")?;
+        let metadata = PartFile::create(&path).map_err(ExportError::write(&path))?;
+        let kinds = kinds(gallery, rows)?;
+        let begun = ParquetRows::begin(metadata, fields(&names, &kinds), None);
+        Ok(Self { vectors, rows: begun.map_err(ExportError::write(&path))?, kinds })
+    }
+}
+
+fn renamed(column: &str, item: &str) -> String {
+    if column == ITEM { item.to_owned() } else { column.to_owned() }
+}
+
+/// An error if the folder holds anything: clip-retrieval reads all that is there.
+fn check_empty(folder: &Path) -> Result<(), ExportError> {
+    match fs::read_dir(folder) {
+        Ok(mut files) => match files.next() {
+            Some(file) => {
+                let file = file.map_err(ExportError::write(folder))?.file_name().to_string_lossy().into_owned();
+                Err(ExportError::NotEmpty { path: folder.to_owned(), file })
+            }
+            None => Ok(()),
+        },
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause) => Err(ExportError::write(folder)(cause)),
+    }
+}
+
+impl super::Sink for Sink {
+    fn take(&mut self, batch: Batch) -> Result<usize, ExportError> {
+        let written = self.vectors.write(cast_slice(&batch.vectors));
+        written.map_err(|cause| ExportError::write(self.vectors.path())(cause))?;
+        let written = self.rows.write(arrays(&batch.exhibits, &self.kinds), Vec::new(), None);
+        written.map_err(|cause| ExportError::write(self.rows.path())(cause))?;
+        Ok(0)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), ExportError> {
+        let (vectors, rows) = (self.vectors.path().to_owned(), self.rows.path().to_owned());
+        self.rows.finish().map_err(ExportError::write(&rows))?;
+        self.vectors.finish().map_err(ExportError::write(&vectors))
+    }
+}
