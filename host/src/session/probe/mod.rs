@@ -1,6 +1,7 @@
 //! Encoders ranked on some pairs, before all items are encoded: all on the same ones, of which each has latents.
 
 mod drawn;
+mod encoded;
 mod recall;
 mod set;
 

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-use super::drawn::Encoded;
+use super::encoded::Encoded;
 use super::set::{Member, ProbedSet};
 use super::{FEWEST, Probed, ProbedTower};
 use crate::cache::Key;

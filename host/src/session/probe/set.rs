@@ -1,4 +1,4 @@
-//! The pair sets of a probe, and what is looked at on each: two towers with their encoders.
+//! The pair sets of a probe, what is looked at on each, two towers with their encoders, and what gives their latents.
 
 use crate::config::{PairEnd, Sweep, TowerSource, Variation};
 use crate::dataset::Source;
@@ -56,4 +56,25 @@ pub(super) fn sets(sweep: &Sweep) -> Vec<ProbedSet<'_>> {
         }
     }
     sets
+}
+
+/// The latents of drawn pairs by an encoder, or by a file of latents: none where there is none.
+pub(super) type OfRows = Vec<Option<Vec<f32>>>;
+
+/// What latents are by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum By {
+    Encoder(String),
+    /// A file of latents, by all that a recipe says of it.
+    File(String),
+}
+
+impl By {
+    /// All that a tower's latents are by, in order.
+    pub(super) fn all(source: &TowerSource) -> Vec<Self> {
+        match source {
+            TowerSource::Encoders(names) => names.iter().cloned().map(Self::Encoder).collect(),
+            of_file => vec![Self::File(format!("{of_file:?}"))],
+        }
+    }
 }
