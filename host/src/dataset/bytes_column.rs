@@ -102,6 +102,11 @@ impl BytesColumn {
 
     /// What is known of a row by the counts of its row group, or where these leave it open by reading the group.
     pub(super) fn look(&self, row: usize, root: &Path) -> Look {
+        let damaged = || Look::Missing("this part of the file is damaged".to_owned());
+        quiet_panic::catch(|| self.seen(row, root)).unwrap_or_else(damaged)
+    }
+
+    fn seen(&self, row: usize, root: &Path) -> Look {
         let Some((group, _)) = self.group(row) else { return Look::Missing("the file has fewer rows".to_owned()) };
         if self.nulls(group) == Some(0) {
             return Look::There;
@@ -109,8 +114,7 @@ impl BytesColumn {
         if !self.may_look(group) {
             return Look::Unknown;
         }
-        let damaged = || Err("this part of the file is damaged".to_owned());
-        let (first, window) = match quiet_panic::catch(|| self.window(row)).unwrap_or_else(damaged) {
+        let (first, window) = match self.window(row) {
             Ok(found) => found,
             Err(reason) => return Look::Missing(reason),
         };

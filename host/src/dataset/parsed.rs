@@ -141,7 +141,7 @@ mod tests {
         let chosen = two.take(&(0..50).collect::<Vec<_>>());
         let taken = Source { limit: Some(50), ..Source::new(&path) }.table().unwrap();
         assert_eq!((taken.len(), chosen.len()), (50, 50));
-        // More is wanted, and then all of it is known.
+        // All columns are known by now.
         read(&only(&["score"]));
         read(&Wanted::ALL);
         let before = parsed.get();
