@@ -1,8 +1,10 @@
 //! Times of exact search over a gallery, for tests/reference/gallery.py, which drives it line by line.
 //!
-//! `gallery_speed build GALLERY VECTORS.raw WIDTH [f16]`, then `gallery_speed serve GALLERY QUERIES.raw`.
+//! `gallery_speed build GALLERY VECTORS.raw WIDTH [f16]`, then `gallery_speed serve GALLERY QUERIES.raw`, which searches
+//! exactly; `gallery_speed index GALLERY` makes codes, and `gallery_speed approximate GALLERY QUERIES.raw` goes by them.
 
 use fusemix::gallery::{Dtype, Exhibit, Gallery, GalleryInfo, Origin, Writer};
+use fusemix::stop::Stop;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{Read, stdin};
@@ -18,7 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments[..] {
         ["build", gallery, vectors, width] => build(gallery.as_ref(), vectors, width.parse()?, Dtype::F32),
         ["build", gallery, vectors, width, "f16"] => build(gallery.as_ref(), vectors, width.parse()?, Dtype::F16),
-        ["serve", gallery, queries] => serve(gallery.as_ref(), queries),
+        ["index", gallery] => index(gallery.as_ref()),
+        ["serve", gallery, queries] => serve(Gallery::exact, gallery.as_ref(), queries),
+        ["approximate", gallery, queries] => serve(|gallery| gallery, gallery.as_ref(), queries),
         _ => Err("usage: gallery_speed build GALLERY VECTORS WIDTH [f16] | serve GALLERY QUERIES".into()),
     }
 }
@@ -49,24 +53,32 @@ fn build(gallery: &Path, vectors: &str, width: usize, dtype: Dtype) -> Result<()
     Ok(())
 }
 
-/// Searches the top 10 of COUNT queries, REPEATS times, for each line `COUNT REPEATS [FILTER]`; prints the mean seconds
-/// and the rows of the last search.
-fn serve(gallery: &Path, queries: &str) -> Result<(), Box<dyn Error>> {
+/// Makes the codes; prints seconds, and what they are.
+fn index(gallery: &Path) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let gallery = Gallery::open(gallery)?;
+    let codes = Gallery::open(gallery)?.make_codes(&Stop::default())?.ok_or("stopped")?;
+    println!("{:.2} s, {codes:?}", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Searches the top 10 of COUNT queries, REPEATS times, from the one that is FIRST, for each line `COUNT REPEATS
+/// [FIRST [FILTER]]`; prints the mean seconds and the rows of the last search.
+fn serve(search: fn(Gallery) -> Gallery, gallery: &Path, queries: &str) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    let gallery = search(Gallery::open(gallery)?);
     let queries = floats(&fs::read(queries)?);
     println!("{:e}", start.elapsed().as_secs_f64());
     for line in stdin().lines() {
         let line = line?;
-        let mut words = line.splitn(3, ' ');
-        let mut number = || words.next().unwrap_or_default().parse::<usize>();
-        let (count, repeats) = (number()?, number()?);
+        let mut words = line.splitn(4, ' ');
+        let mut number = || words.next().unwrap_or("0").parse::<usize>();
+        let (count, repeats, first) = (number()?, number()?, number()?);
         let filter = words.next().map(str::parse).transpose()?;
         let parts: Vec<&[f32]> = queries.chunks_exact(count * gallery.info().width).collect();
         let start = Instant::now();
         let mut rows = Vec::new();
         for repeat in 0..repeats {
-            rows = gallery.search(parts[repeat % parts.len()], 10, filter.as_ref())?;
+            rows = gallery.search(parts[(first + repeat) % parts.len()], 10, filter.as_ref())?;
         }
         let seconds = start.elapsed().as_secs_f64() / repeats as f64;
         let rows: Vec<String> = rows.iter().flatten().map(|hit| hit.row.to_string()).collect();

@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     #[arg(short, long = "k", value_name = "K", default_value = "10", allow_negative_numbers = true)]
     #[arg(value_parser = at_least_one)]
     k: NonZeroUsize,
+    /// Look at every item of a gallery, not only at those that its codes choose
+    #[arg(long, conflicts_with = "data")]
+    exact: bool,
     /// A file with one query per line
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
@@ -74,6 +77,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     }
     // What is not there is told before an encoder opens, and a few queries are no work for a GPU.
     let gallery = arguments.gallery.as_deref().map(Gallery::open).transpose()?;
+    let gallery = if arguments.exact { gallery.map(Gallery::exact) } else { gallery };
     let device = match arguments.device {
         DeviceChoice::Auto if gallery.is_some() => DeviceChoice::Cpu,
         device => device,

@@ -43,6 +43,8 @@ pub enum GalleryError {
     #[error("{} is full: a gallery holds at most {most} rows; build another for the rest", path.display())]
     Full { path: PathBuf, most: usize },
 
+    #[error("{} has no items to make codes of; add some first", path.display())]
+    NothingToCode { path: PathBuf },
     #[error("{what}; use other settings for the gallery")]
     Info { what: String },
     #[error("the gallery was built with run {stored}, not {present}; use that run, or build a gallery with this one")]

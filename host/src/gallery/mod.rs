@@ -1,4 +1,4 @@
-//! The gallery: embeddings with ids and metadata on disk, and exact search over them.
+//! The gallery: embeddings with ids and metadata on disk, and search over them: exact, or by codes of many.
 //!
 //! ```text
 //! GALLERY/gallery.json         width, dtype, columns and origin
@@ -7,14 +7,16 @@
 //!         offsets              where each line ends, u64
 //!         removed              rows that no longer count, u64
 //!         log                  a record a commit: how much of each file counts, and checksums
+//!         codes                a few bits of each vector, for approximate search; made anew as a whole
 //!         lock                 held by the one writer
 //! ```
 //!
-//! All files but gallery.json are append-only. A commit writes and syncs everything else before its record, so data
+//! All files but gallery.json and codes are append-only. A commit writes and syncs everything else before its record, so data
 //! beyond the last record's counts does not exist for readers, and the next commit overwrites it. Data that counts
 //! never changes, so readers take no lock.
 
 mod building;
+mod codes;
 mod error;
 mod exhibit;
 mod export;
@@ -36,6 +38,7 @@ mod writer;
 
 pub use crate::filter::Filter;
 pub use building::{Building, check_place};
+pub use codes::CodesInfo;
 pub use error::GalleryError;
 pub use exhibit::Exhibit;
 pub use export::{ClipModality, Collection, ExportError, Exporting, Out, Shipped, Target};

@@ -36,6 +36,17 @@ impl RowSet {
         Ok(Self { words: words.into_iter().collect::<Result<_, _>>()?, rows: self.rows })
     }
 
+    /// Those of its rows that are not below `first`.
+    pub(super) fn from(&self, first: usize) -> Self {
+        let mut set = self.clone();
+        let (whole, rest) = (first / 64, first % 64);
+        set.words.iter_mut().take(whole).for_each(|word| *word = 0);
+        if let Some(word) = set.words.get_mut(whole) {
+            *word &= u64::MAX << rest;
+        }
+        set
+    }
+
     /// Removes a row.
     pub(super) fn remove(&mut self, row: usize) {
         self.words[row / 64] &= !(1 << (row % 64));
@@ -47,7 +58,16 @@ impl RowSet {
 
     /// True if any row of a range is in it.
     pub(super) fn has_any(&self, mut rows: Range<usize>) -> bool {
-        rows.any(|row| self.contains(row))
+        while !rows.is_empty() {
+            let (word, first) = (rows.start / 64, rows.start % 64);
+            let count = (64 - first).min(rows.len());
+            let mask = (u64::MAX >> (64 - count)) << first;
+            if self.words[word] & mask != 0 {
+                return true;
+            }
+            rows.start += count;
+        }
+        false
     }
 
     pub(super) fn len(&self) -> usize {
@@ -74,6 +94,11 @@ mod tests {
             assert!(kept.iter().eq((0..rows).filter(|row| row % 3 != 0 && row % 2 == 0)));
             assert_eq!(kept.len(), kept.iter().count());
             assert!(!kept.has_any(0..rows.min(2)));
+            for first in [0, 1, 63, 64, 65, 129, 130] {
+                let first = rows.min(first);
+                assert!(kept.from(first).iter().eq(kept.iter().filter(|row| *row >= first)), "{rows} from {first}");
+                assert_eq!(kept.has_any(first..rows), kept.iter().any(|row| row >= first), "{rows} from {first}");
+            }
             assert_eq!(kept.has_any(0..rows), rows > 2);
         }
         assert_eq!(RowSet::all(200).filtered(|row| if row < 70 { Ok(true) } else { Err(row) }).unwrap_err(), 70);

@@ -3,12 +3,14 @@
 use bytemuck::cast_slice;
 use std::path::{Path, PathBuf};
 
+use super::codes::{self, Codes, CodesInfo};
 use super::info::Header;
 use super::lines::Lines;
 use super::log::Log;
 use super::row_set::RowSet;
 use super::vectors::Vectors;
 use super::{Exhibit, Filter, GalleryError, GalleryInfo, Hit, file, search};
+use crate::stop::Stop;
 
 /// The file of removed rows.
 pub(super) const REMOVED: &str = "removed";
@@ -24,6 +26,8 @@ pub struct Gallery {
     pub(super) vectors: Vectors,
     /// Rows that were not removed.
     live: RowSet,
+    /// The codes of the first rows, if there are any.
+    pub(super) codes: Option<Codes>,
 }
 
 impl Gallery {
@@ -34,7 +38,11 @@ impl Gallery {
         let lines = Lines::map(folder, log.counts)?;
         let vectors = Vectors::map(folder, &header, log.counts.rows)?;
         let live = live(folder, &log)?;
-        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live })
+        let codes = Codes::open(folder, header.info.width, log.counts.rows).unwrap_or_else(|error| {
+            tracing::warn!("{error}: the search is exact; make the codes anew with `fusemix gallery index`");
+            None
+        });
+        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live, codes })
     }
 
     /// True if there is a gallery in `folder`.
@@ -47,9 +55,33 @@ impl Gallery {
         &self.header.info
     }
 
+    /// The description of its codes, if it has any: a search goes by them.
+    pub fn codes(&self) -> Option<&CodesInfo> {
+        self.codes.as_ref().map(|codes| &codes.info)
+    }
+
+    /// The same gallery, whose searches are exact.
+    pub fn exact(self) -> Self {
+        Self { codes: None, ..self }
+    }
+
+    /// Makes codes for all rows, by which later openings search, and tries them; none if it was stopped.
+    pub fn make_codes(&self, stop: &Stop) -> Result<Option<CodesInfo>, GalleryError> {
+        let rows = self.log.counts.rows;
+        if self.live.len() == 0 {
+            return Err(GalleryError::NothingToCode { path: self.folder.clone() });
+        }
+        codes::write(&self.folder, &self.vectors, (self.info().width, rows), &self.live, stop)
+    }
+
     /// Items in it.
     pub fn len(&self) -> usize {
         self.live.len()
+    }
+
+    /// Its rows, those of removed items among them.
+    pub fn rows_in_all(&self) -> usize {
+        self.log.counts.rows
     }
 
     /// True if it has no items.
@@ -88,7 +120,7 @@ impl Gallery {
 
     /// The `k` items nearest to each of `queries` (row by row, of the gallery's width) among those that the filter
     /// keeps: the greatest product first, with ties in the order of addition. Results do not depend on the number of
-    /// threads, and on the other queries only in the last bits.
+    /// threads, and on the other queries only in the last bits. With codes, a few of the nearest may be missing.
     pub fn search(&self, queries: &[f32], k: usize, filter: Option<&Filter>) -> Result<Vec<Vec<Hit>>, GalleryError> {
         let width = self.info().width;
         if !queries.len().is_multiple_of(width) {
@@ -97,14 +129,32 @@ impl Gallery {
         if let Some(at) = queries.iter().position(|value| !value.is_finite()) {
             return Err(GalleryError::QueryNotFinite { query: at / width });
         }
-        let found = match filter {
-            Some(filter) => search::search(&self.vectors, &self.kept(filter)?, width, queries, k),
-            None => search::search(&self.vectors, &self.live, width, queries, k),
+        let kept = filter.map(|filter| self.kept(filter)).transpose()?;
+        let wanted = kept.as_ref().unwrap_or(&self.live);
+        let found = match &self.codes {
+            // Where few are wanted, looking at all of these is as fast.
+            Some(codes) if codes.scored_for(k) * 4 < wanted.len() => self.by_codes(codes, wanted, queries, k),
+            _ => search::search(&self.vectors, wanted, width, queries, k),
         };
         match found.iter().flatten().find(|hit| !hit.score.is_finite()) {
             Some(hit) => Err(self.impossible(*hit)),
             None => Ok(found),
         }
+    }
+
+    /// A search in which codes choose what is scored; rows without a code are all scored.
+    fn by_codes(&self, codes: &Codes, wanted: &RowSet, queries: &[f32], k: usize) -> Vec<Vec<Hit>> {
+        let (width, coded) = (self.info().width, codes.info.rows);
+        let later = wanted.from(coded);
+        let mut others = search::search(&self.vectors, &later, width, queries, k).into_iter();
+        let of = |query: &[f32]| {
+            let candidates = codes.candidates(wanted, query, codes.scored_for(k));
+            let mut best = codes::scored(&self.vectors, &candidates, query, k);
+            let later = others.next().unwrap_or_default();
+            later.into_iter().for_each(|hit| best.offer(hit.row, hit.score));
+            best.into_hits()
+        };
+        queries.chunks_exact(width).map(of).collect()
     }
 
     /// The error of a score that no vector of this gallery can have.

@@ -4,6 +4,7 @@ use bytemuck::cast_slice;
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use memmap2::Mmap;
+use pulp::Simd;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::info::Header;
 use super::{Dtype, GalleryError, file};
+use crate::kernels::arch;
 
 /// The vectors of the rows that count.
 #[derive(Debug)]
@@ -79,6 +81,16 @@ impl Vectors {
         Ok(tile.values(&mut Vec::new()).to_vec())
     }
 
+    /// The product of a row, which is there, with a query.
+    pub(super) fn product(&self, row: usize, query: &[f32]) -> f32 {
+        let (segment, at) = (row / self.header.segment, row % self.header.segment);
+        let bytes = self.header.row_bytes();
+        let tile =
+            Tile { first: row, dtype: self.header.info.dtype, bytes: &self.segments[segment][at * bytes..][..bytes] };
+        let mut scratch = Vec::new();
+        product(tile.values(&mut scratch), query)
+    }
+
     /// All rows, `most` at a time or fewer at the end of a segment.
     pub(super) fn tiles(&self, most: usize) -> impl ParallelIterator<Item = Tile<'_>> {
         let dtype = self.header.info.dtype;
@@ -96,6 +108,20 @@ impl Vectors {
             &map[inside(rows.start) * bytes..inside(rows.end) * bytes]
         })
     }
+}
+
+#[pulp::with_simd(product = arch())]
+#[inline(always)]
+fn product_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
+    let (values, rest) = values.as_chunks::<16>();
+    let (queries, other) = query.as_chunks::<16>();
+    let mut lanes = [0.0; 16];
+    for (values, queries) in values.iter().zip(queries) {
+        for (lane, (value, query)) in lanes.iter_mut().zip(values.iter().zip(queries)) {
+            *lane += value * query;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().zip(other).map(|(value, query)| value * query).sum::<f32>()
 }
 
 impl<'a> Tile<'a> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::lines::{ITEMS, OFFSETS};
 use super::log::{self, Counts, Record, sum};
 use super::snapshot::REMOVED;
-use super::{Gallery, GalleryError, file, vectors};
+use super::{Gallery, GalleryError, codes, file, vectors};
 
 /// A commit: its number, what counted before it, and its record.
 type Commit<'a> = (usize, (Counts, &'a Record));
@@ -18,6 +18,10 @@ impl Gallery {
     /// Reads every byte that counts and checks it against its commit's checksum; the error names the file. Returns the
     /// bytes beyond the last commit: what an interrupted commit left, or what the log no longer counts if it was cut.
     pub fn verify(&self) -> Result<u64, GalleryError> {
+        if self.codes.as_ref().is_some_and(|codes| !codes.are_whole()) {
+            let what = "its codes have changed; make them anew with `fusemix gallery index`";
+            return Err(GalleryError::damaged(&self.folder.join(codes::FILE), what));
+        }
         let records = self.log.records()?;
         let removed = file::map(&self.folder.join(REMOVED), self.log.counts.removed as u64 * 8)?;
         let before = std::iter::once(Counts::default()).chain(records.iter().map(|record| record.counts));

@@ -13,7 +13,7 @@ use super::info::Header;
 use super::lines::{ITEMS, Lines, OFFSETS};
 use super::log::{Counts, Log, Record, Sums, sum};
 use super::snapshot::{self, REMOVED};
-use super::{Dtype, Exhibit, GalleryError, GalleryInfo, file, info, log, vectors};
+use super::{Dtype, Exhibit, GalleryError, GalleryInfo, codes, file, info, log, vectors};
 use crate::file_lock;
 
 /// The file that a writer holds a lock on.
@@ -259,7 +259,7 @@ pub(super) fn remove_left(folder: &Path) -> Result<(), GalleryError> {
     let part = crate::whole_file::part(Path::new(info::FILE));
     let is_own = |name: &OsStr| {
         let others = [LOCK, info::FILE].iter().chain(&FILES).any(|file| name == *file);
-        others || name == part || name.to_string_lossy().starts_with("vectors-")
+        others || name == part || ["vectors-", codes::FILE].iter().any(|own| name.to_string_lossy().starts_with(own))
     };
     if let Some(entry) = entries.iter().find(|entry| !is_own(&entry.file_name())) {
         let file = entry.file_name().to_string_lossy().into_owned();

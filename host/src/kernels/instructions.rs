@@ -21,7 +21,7 @@ pub(super) fn has_avx512() -> bool {
 
 /// The instructions of kernels whose loops the compiler vectorises.
 #[inline]
-pub(super) fn arch() -> Arch {
+pub(crate) fn arch() -> Arch {
     static ARCH: LazyLock<Arch> = LazyLock::new(|| {
         #[cfg(target_arch = "x86_64")]
         if !has_avx512() {

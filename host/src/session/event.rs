@@ -156,6 +156,11 @@ pub enum Event<'a> {
         /// All rows.
         total: usize,
     },
+    /// A gallery's codes are being made.
+    Coding {
+        /// Its items.
+        items: usize,
+    },
     /// A gallery is being written in another form, or sent.
     Exporting {
         /// Items that are done.

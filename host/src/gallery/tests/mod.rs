@@ -1,5 +1,6 @@
 //! The gallery's contract: committed data is intact, uncommitted data leaves no trace, and search is exact.
 
+mod codes;
 mod crash;
 mod damage;
 mod export;

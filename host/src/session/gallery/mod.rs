@@ -1,5 +1,6 @@
 //! A model's embeddings in a gallery: building one, adding to it, searching it.
 
+mod codes;
 mod export;
 mod labels;
 
@@ -86,6 +87,7 @@ impl Model {
         let mut building = Building::start(out, info)?;
         let added = self.add(building.writer(), additions)?;
         building.finish()?;
+        self.session.code_if_large(out)?;
         Ok(added)
     }
 
@@ -114,7 +116,10 @@ impl Model {
         let additions = self.additions(&origin.tower, &source, &columns, &metadata)?;
         let mut writer = Writer::open(gallery)?;
         writer.info().origin.verify(origin)?;
-        self.add(&mut writer, additions)
+        let added = self.add(&mut writer, additions)?;
+        drop(writer);
+        self.session.code_if_large(gallery)?;
+        Ok(added)
     }
 
     /// The `k` items of a gallery nearest to each of `queries` among those that pass the filter, nearest first.

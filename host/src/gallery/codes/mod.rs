@@ -1,0 +1,278 @@
+//! Codes of a gallery's vectors: a bit a value, which choose what an approximate search then scores exactly.
+//!
+//! A vector, less the mean of all, is turned by a random rotation, and keeps the sign of each value and one factor, as
+//! RaBitQ does (Gao and Long, SIGMOD 2024, arXiv 2405.12497). A search has three steps: a bit of each value of the query
+//! against all codes, four bits of it against the best of these, and the vectors themselves for the best of those. How
+//! many are scored exactly is found by trials when the codes are made, and so is the recall.
+//!
+//! The file `codes` is made anew as a whole. Rows that were added since are searched exactly, and removed ones are passed
+//! over. Making it takes seconds where a graph takes an hour, and nothing has to be kept in step with it.
+
+mod bits;
+mod rotation;
+mod trial;
+
+use bytemuck::cast_slice;
+use memmap2::Mmap;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use super::row_set::RowSet;
+use super::vectors::Vectors;
+use super::{GalleryError, Hit, file};
+use crate::stop::Stop;
+use crate::whole_file::PartFile;
+use bits::{Query, agreements, estimate};
+use rotation::Rotation;
+
+/// The file's name.
+pub(super) const FILE: &str = "codes";
+/// The newest version of the format that this program knows.
+const VERSION: u32 = 1;
+/// Bytes of the description at the file's beginning, padded with blanks.
+const HEADER: usize = 4096;
+/// Rows that are coded, or scanned, together.
+const CHUNK: usize = 4096;
+/// Rows of the second step for each that is scored exactly.
+const COARSE: usize = 32;
+/// The rows that are scored exactly where a trial finds enough among them.
+const FEWEST: usize = 256;
+
+/// The description of a gallery's codes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CodesInfo {
+    version: u32,
+    /// Rows that have a code: the first ones.
+    pub rows: usize,
+    /// Values a vector.
+    width: usize,
+    /// Bits a code.
+    pub bits: usize,
+    /// Rows that are scored exactly for the ten nearest.
+    pub scored: usize,
+    /// The share of the ten nearest that a search finds, by trials.
+    pub recall: f64,
+    /// A checksum of what follows.
+    checksum: String,
+}
+
+/// The codes of the first rows of a gallery.
+#[derive(Debug)]
+pub(super) struct Codes {
+    pub(super) info: CodesInfo,
+    rotation: Rotation,
+    map: Mmap,
+}
+
+/// Values behind the header: the rotated mean, then a factor a row, then the bits.
+struct Layout {
+    rows: usize,
+    bits: usize,
+}
+
+impl Layout {
+    fn factors(&self) -> usize {
+        HEADER + 4 * self.bits
+    }
+
+    /// Where the bits begin: at a multiple of 8.
+    fn codes(&self) -> usize {
+        (self.factors() + 4 * self.rows).next_multiple_of(8)
+    }
+
+    fn bytes(&self) -> usize {
+        self.codes() + self.rows * self.bits / 8
+    }
+}
+
+impl Codes {
+    /// The codes in a gallery's folder; none if there are none for vectors of this width, or no more than `rows`.
+    pub(super) fn open(folder: &Path, width: usize, rows: usize) -> Result<Option<Self>, GalleryError> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let damaged = |what: &str| GalleryError::damaged(&path, what);
+        let header = file::map(&path, HEADER as u64)?;
+        let info: CodesInfo =
+            serde_json::from_slice(header.trim_ascii_end()).map_err(|_| damaged("its description cannot be parsed"))?;
+        let rotation = Rotation::new(width);
+        if info.version > VERSION {
+            return Err(GalleryError::Newer { path, version: info.version });
+        }
+        if info.width != width || info.bits != rotation.bits() || info.rows > rows || info.rows == 0 {
+            return Err(damaged("it is of another gallery"));
+        }
+        let layout = Layout { rows: info.rows, bits: info.bits };
+        let map = file::map(&path, layout.bytes() as u64)?;
+        Ok(Some(Self { info, rotation, map }))
+    }
+
+    /// True if the codes are as they were written.
+    pub(super) fn are_whole(&self) -> bool {
+        checksum(&self.map[HEADER..]) == self.info.checksum
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { rows: self.info.rows, bits: self.info.bits }
+    }
+
+    fn factors(&self) -> &[f32] {
+        let layout = self.layout();
+        cast_slice(&self.map[layout.factors()..][..4 * layout.rows])
+    }
+
+    fn words(&self) -> &[u64] {
+        cast_slice(&self.map[self.layout().codes()..])
+    }
+
+    /// The rows among `wanted` that are likely to have the greatest products with a query: `scored` of them, or all.
+    pub(super) fn candidates(&self, wanted: &RowSet, query: &[f32], scored: usize) -> Vec<usize> {
+        let (words, each) = (self.words(), self.info.bits / 64);
+        let query = Query::new(&self.rotation.turned(query));
+        // Values that agree, row by row, and how many rows have each number of them.
+        let mut agree = vec![0_u16; self.info.rows];
+        let chunks = agree.par_chunks_mut(CHUNK).zip(words.par_chunks(CHUNK * each)).enumerate();
+        let counted = chunks.fold(
+            || vec![0_usize; self.info.bits + 1],
+            |mut counts, (chunk, (agree, words))| {
+                agreements(&query, words, agree);
+                for (row, &agree) in (chunk * CHUNK..).zip(&*agree) {
+                    counts[usize::from(agree)] += usize::from(wanted.contains(row));
+                }
+                counts
+            },
+        );
+        let add = |one: Vec<usize>, other: Vec<usize>| one.iter().zip(other).map(|(a, b)| a + b).collect();
+        let counts = counted.reduce_with(add).unwrap_or_default();
+        let (mut least, mut above) = (counts.len(), 0);
+        while least > 0 && above < scored.saturating_mul(COARSE) {
+            least -= 1;
+            above += counts[least];
+        }
+        let chunks = agree.par_chunks(CHUNK).enumerate();
+        let mut estimates: Vec<(f32, usize)> = chunks
+            .flat_map_iter(|(chunk, agree)| {
+                let rows = (chunk * CHUNK..).zip(agree);
+                let best = rows.filter(|(row, agree)| usize::from(**agree) >= least && wanted.contains(*row));
+                best.map(|(row, _)| {
+                    let code = &words[row * each..][..each];
+                    (estimate(&query, code) * self.factors()[row], row)
+                })
+            })
+            .collect();
+        if estimates.len() > scored {
+            estimates.select_nth_unstable_by(scored, |one, other| other.0.total_cmp(&one.0));
+            estimates.truncate(scored);
+        }
+        let mut rows: Vec<usize> = estimates.into_iter().map(|(_, row)| row).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// The rows that are scored exactly for the `k` nearest.
+    pub(super) fn scored_for(&self, k: usize) -> usize {
+        self.info.scored.max(self.info.scored * k / trial::NEAREST).max(8 * k)
+    }
+}
+
+/// Codes the vectors of the first `rows` rows into a gallery's folder, and tries them on the `live` ones; none if it was
+/// stopped.
+pub(super) fn write(
+    folder: &Path,
+    vectors: &Vectors,
+    (width, rows): (usize, usize),
+    live: &RowSet,
+    stop: &Stop,
+) -> Result<Option<CodesInfo>, GalleryError> {
+    let path = folder.join(FILE);
+    let rotation = Rotation::new(width);
+    let layout = Layout { rows, bits: rotation.bits() };
+    let Some(mean) = mean(vectors, width, live, stop) else { return Ok(None) };
+    let coded = vectors.tiles(CHUNK).map(|tile| {
+        if stop.is_asked() {
+            return None;
+        }
+        let mut scratch = Vec::new();
+        let values = tile.values(&mut scratch);
+        let (mut factors, mut words) = (Vec::new(), Vec::new());
+        for vector in values.chunks_exact(width) {
+            let centred: Vec<f32> = vector.iter().zip(&mean).map(|(value, mean)| value - mean).collect();
+            let turned = rotation.turned(&centred);
+            factors.push(bits::factor(&turned));
+            words.extend(bits::signs(&turned));
+        }
+        Some((tile.first, factors, words))
+    });
+    let Some(mut coded) = coded.collect::<Option<Vec<_>>>() else { return Ok(None) };
+    coded.sort_unstable_by_key(|(first, ..)| *first);
+    let mut body = vec![0_u8; layout.bytes() - HEADER];
+    body[..4 * layout.bits].copy_from_slice(cast_slice(&rotation.turned(&mean)));
+    let (mut factor, mut word) = (layout.factors() - HEADER, layout.codes() - HEADER);
+    for (_, factors, words) in coded {
+        let (factors, words): (&[u8], &[u8]) = (cast_slice(&factors), cast_slice(&words));
+        body[factor..factor + factors.len()].copy_from_slice(factors);
+        body[word..word + words.len()].copy_from_slice(words);
+        (factor, word) = (factor + factors.len(), word + words.len());
+    }
+    let checksum = checksum(&body);
+    let info = CodesInfo { version: VERSION, rows, width, bits: layout.bits, scored: FEWEST, recall: 0.0, checksum };
+    put(&path, &info, &body)?;
+    // Tried as they are searched.
+    let Some(codes) = Codes::open(folder, width, rows)? else { return Ok(None) };
+    let Some((scored, recall)) = trial::run(&codes, vectors, (width, live), &mean, stop) else { return Ok(None) };
+    drop(codes);
+    let info = CodesInfo { scored, recall, ..info };
+    put(&path, &info, &body)?;
+    Ok(Some(info))
+}
+
+/// Writes the file as a whole.
+fn put(path: &Path, info: &CodesInfo, body: &[u8]) -> Result<(), GalleryError> {
+    let mut header = serde_json::to_vec(info).expect("all keys are text");
+    header.resize(HEADER, b' ');
+    let write = || {
+        let mut file = PartFile::create(path)?;
+        file.write(&header)?;
+        file.write(body)?;
+        file.finish()
+    };
+    write().map_err(|cause| GalleryError::io("write", path, cause))
+}
+
+/// The mean of the live rows; none if it was stopped.
+fn mean(vectors: &Vectors, width: usize, live: &RowSet, stop: &Stop) -> Option<Vec<f32>> {
+    let sums = vectors.tiles(CHUNK).map(|tile| {
+        let mut scratch = Vec::new();
+        let mut sums = vec![0.0_f64; width];
+        for (row, vector) in (tile.first..).zip(tile.values(&mut scratch).chunks_exact(width)) {
+            if live.contains(row) {
+                sums.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+        }
+        (!stop.is_asked()).then_some((tile.first, sums))
+    });
+    // Added in order, so that the mean is the same whatever the number of threads.
+    let mut sums = sums.collect::<Option<Vec<_>>>()?;
+    sums.sort_unstable_by_key(|(first, _)| *first);
+    let mut mean = vec![0.0_f64; width];
+    for (_, sums) in sums {
+        mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean += sum);
+    }
+    Some(mean.into_iter().map(|sum| (sum / live.len().max(1) as f64) as f32).collect())
+}
+
+fn checksum(body: &[u8]) -> String {
+    blake3::hash(body).to_hex()[..16].to_owned()
+}
+
+/// The rows of greatest product among `candidates`, scored by their vectors.
+pub(super) fn scored(vectors: &Vectors, candidates: &[usize], query: &[f32], k: usize) -> super::top::Top {
+    use super::top::Top;
+    let scores: Vec<Hit> =
+        candidates.par_iter().with_min_len(64).map(|&row| Hit { row, score: vectors.product(row, query) }).collect();
+    let mut best = Top::new(k);
+    scores.into_iter().for_each(|hit| best.offer(hit.row, hit.score));
+    best
+}

@@ -1,0 +1,142 @@
+"""Search of a large gallery by codes beside faiss: the same vectors, queries and threads, in turn.
+
+    cargo build --release -p fusemix --example gallery_speed
+    python3 approximate.py --program ../../target/release/examples/gallery_speed
+
+Makes --rows x --width vectors of length 1 in 2,000 clusters of 64 dimensions plus noise, all on one side of the sphere as a
+modality's are. Queries are of two kinds: `same` is made as the rows are; `other` is off them by a constant and mostly by
+chance, as a query of another modality is. Builds a gallery with codes, a flat index and an IVF index of faiss (4 sqrt(n) lists;
+as many probed as give the recall of the codes), and times the ten nearest of single queries. Prints seconds to build, recall@10
+against the exact search, the median and the 99th percentile of milliseconds, and ratios. Needs faiss-cpu and numpy.
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP, QUERIES = 10, 200
+
+
+class Fusemix:
+    def __init__(self, way, program, gallery, queries, threads):
+        environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen([program, way, gallery, queries], env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+
+    def search(self, number):
+        """Seconds of a search for query `number`, and its rows. The program takes the queries in order."""
+        self.process.stdin.write(f"1 1 {number}\n")
+        self.process.stdin.flush()
+        seconds, *rows = self.process.stdout.readline().split()
+        return float(seconds), [int(row) for row in rows]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", required=True, help="the example gallery_speed")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-ivf", action="store_true", help="leave out faiss's IVF, which takes minutes to build")
+    args = parser.parse_args()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(args.threads)
+    import faiss
+    import numpy
+
+    faiss.omp_set_num_threads(args.threads)
+    random = numpy.random.default_rng(0)
+
+    def normal(*shape):
+        return random.standard_normal(shape, dtype="f4")
+
+    def unit(values):
+        return values / numpy.linalg.norm(values, axis=1, keepdims=True)
+
+    centres, out, side = normal(2000, 64), normal(64, args.width) / 8, normal(1, args.width)
+
+    def made(count):
+        own = centres[random.integers(0, len(centres), count)] + 0.7 * normal(count, 64)
+        return unit(own @ out + 0.3 * normal(count, args.width) + side)
+
+    queries = {"same": made(QUERIES)}
+    far = made(QUERIES) - unit(side) * 0.7
+    queries["other"] = unit(unit(far) * 0.45 + unit(normal(QUERIES, args.width)) * 0.75 - 0.5 * unit(normal(1, args.width)))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        folder = pathlib.Path(folder)
+        with open(folder / "vectors", "wb") as file:
+            flat = faiss.IndexFlatIP(args.width)
+            for first in range(0, args.rows, 100_000):
+                part = made(min(100_000, args.rows - first))
+                flat.add(part)
+                file.write(part.tobytes())
+        everything = numpy.concatenate(list(queries.values())).astype("f4")
+        (folder / "queries").write_bytes(everything.tobytes())
+        run = lambda *words: subprocess.run([args.program, *map(str, words)], check=True, capture_output=True, text=True)
+        run("build", folder / "gallery", folder / "vectors", args.width)
+        print("codes:", run("index", folder / "gallery").stdout.strip(), file=sys.stderr)
+        os.remove(folder / "vectors")
+        _, exact = flat.search(everything, TOP)
+        ways = {"codes": Fusemix("approximate", args.program, folder / "gallery", folder / "queries", args.threads).search,
+                "exact": Fusemix("serve", args.program, folder / "gallery", folder / "queries", args.threads).search}
+
+        def of(index):
+            def search(number):
+                start = time.perf_counter()
+                _, rows = index.search(everything[number:number + 1], TOP)
+                return time.perf_counter() - start, rows[0].tolist()
+            return search
+
+        ways["faiss flat"] = of(flat)
+        results = {}
+
+        def measure(names):
+            seconds = {name: [] for name in names}
+            hits = {name: {kind: 0 for kind in queries} for name in names}
+            for number in range(len(everything)):
+                kind = list(queries)[number // QUERIES]
+                for name in names if number % 2 else reversed(names):
+                    took, rows = ways[name](number)
+                    seconds[name].append(took)
+                    hits[name][kind] += len(set(rows) & set(exact[number].tolist()))
+            for name in names:
+                took = sorted(seconds[name][5:])
+                results[name] = {"recall": {kind: hit / QUERIES / TOP for kind, hit in hits[name].items()},
+                                 "median": 1000 * statistics.median(took), "p99": 1000 * took[int(0.99 * len(took))]}
+                recall = "  ".join(f"{kind} {value:.3f}" for kind, value in results[name]["recall"].items())
+                print(f"{name:12} recall@10 {recall}  median {results[name]['median']:.2f} ms  p99 {results[name]['p99']:.2f} ms",
+                      file=sys.stderr)
+
+        measure(list(ways))
+        if not args.no_ivf:
+            lists = int(4 * math.sqrt(args.rows))
+            start = time.perf_counter()
+            ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(args.width), args.width, lists, faiss.METRIC_INNER_PRODUCT)
+            ivf.train(flat.reconstruct_n(0, min(args.rows, 40 * lists)))
+            for first in range(0, args.rows, 100_000):
+                ivf.add(flat.reconstruct_n(first, min(100_000, args.rows - first)))
+            built = time.perf_counter() - start
+            wanted = min(results["codes"]["recall"].values())
+            for probes in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, lists):
+                ivf.nprobe = probes
+                _, rows = ivf.search(everything, TOP)
+                hits = numpy.array([len(set(a) & set(b)) for a, b in zip(rows.tolist(), exact.tolist())])
+                if min(part.mean() / TOP for part in numpy.split(hits, len(queries))) >= wanted:
+                    break
+            print(f"faiss IVF: built in {built:.1f} s, {probes} of {lists} lists for a recall of {wanted:.3f}", file=sys.stderr)
+            ways["faiss IVF"] = of(ivf)
+            measure(["codes", "faiss IVF"])
+            print(f"codes / faiss IVF: {results['codes']['median'] / results['faiss IVF']['median']:.2f}", file=sys.stderr)
+        print(f"exact / faiss flat: {results['exact']['median'] / results['faiss flat']['median']:.2f}", file=sys.stderr)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
