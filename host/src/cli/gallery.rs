@@ -13,7 +13,7 @@ use super::{Cli, exit, foretell, gallery_export, print};
 use crate::dataset;
 use crate::device::DeviceChoice;
 use crate::gallery::{CodesInfo, Dtype, Exhibit, Filter, Gallery, Writer};
-use crate::session::{Added, GalleryColumns};
+use crate::session::{Added, GalleryColumns, ITEM, Migration};
 use crate::wording::count;
 
 /// Build, change, list and verify galleries of shared-space embeddings.
@@ -56,6 +56,8 @@ enum Command {
         /// The gallery
         gallery: PathBuf,
     },
+    /// Bring a gallery into the space of another run, with its ids and metadata
+    Migrate(Migrate),
     /// Write a gallery for other software, or send it there: Parquet, faiss, Qdrant, pgvector and more
     Export(gallery_export::Arguments),
     /// Check a gallery against its checksums
@@ -116,6 +118,32 @@ struct Add {
     source: Source,
 }
 
+#[derive(clap::Args)]
+struct Migrate {
+    /// The gallery
+    gallery: PathBuf,
+    /// The run whose space it is to be in
+    run: PathBuf,
+    /// The tower of the items
+    #[arg(long, value_name = "TOWER")]
+    tower: String,
+    /// Take the gallery's vectors for latents of the tower, instead of encoding its items anew
+    #[arg(long)]
+    map: bool,
+    /// The precision of the stored vectors: f32 or f16
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    precision: Dtype,
+    /// The folder of the new gallery
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Show what would be sent and its cost, without sending anything
+    #[arg(long)]
+    dry_run: bool,
+    /// The device to compute on: auto, cpu or wgpu
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
 fn trimmed(name: &str) -> Result<String, Infallible> {
     Ok(name.trim().to_owned())
 }
@@ -156,6 +184,20 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         }
         Command::Remove { gallery, id, ids } => remove(cli, &gallery, id, ids.as_deref()),
         Command::List { gallery, filter, k } => list(cli, &gallery, filter.as_ref(), k),
+        Command::Migrate(Migrate { gallery, run, tower, map, precision, out, dry_run, device }) => {
+            let model = cli.session.model(&run, device)?;
+            if dry_run {
+                let items = model.migration_items(&gallery)?;
+                let columns = match map {
+                    true => Vec::new(),
+                    false => model.forecast_column(&tower, items.source(), Some(ITEM))?,
+                };
+                return foretell::columns(cli, &columns, None);
+            }
+            let how = if map { Migration::Map } else { Migration::Embed };
+            let added = model.migrate_gallery(&gallery, &tower, how, precision, &out)?;
+            print_added(cli, &out, added)
+        }
         Command::Index { gallery } => index(cli, &gallery),
         Command::Export(arguments) => gallery_export::run(cli, &arguments),
         Command::Verify { gallery } => {

@@ -57,6 +57,9 @@ pub enum Error {
     Size { tower: String, size: f64, cause: TrainError },
     #[error(transparent)]
     Gallery(#[from] GalleryError),
+    #[error("{}: its vectors have {width} values, but tower `{tower}` takes latents of {wanted}; only vectors that are \
+             such latents can be mapped: embed the items anew, without --map", gallery.display())]
+    MapWidth { gallery: PathBuf, width: usize, tower: String, wanted: usize },
     #[error(transparent)]
     Export(ExportError),
     #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]

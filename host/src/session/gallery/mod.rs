@@ -3,11 +3,13 @@
 mod codes;
 mod export;
 mod labels;
+mod migrate;
 
 use serde_json::Value;
 use std::path::Path;
 
 use labels::Labels;
+pub use migrate::{Migration, MigrationItems};
 
 use super::encode::listed;
 use super::model::Model;

@@ -1,0 +1,152 @@
+//! A gallery whose model changes: its items embedded anew, or its vectors mapped into another space.
+
+use serde_json::{Map, Value};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use super::{Added, COMMIT, GalleryColumns, ITEM};
+use crate::dataset::Source;
+use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place};
+use crate::latents::Latents;
+use crate::session::model::Model;
+use crate::session::{Error, Event};
+
+/// The column of a gallery's ids on their way into another.
+const ID: &str = "id";
+
+/// The way of a gallery into another space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migration {
+    /// Each item is encoded and embedded anew.
+    Embed,
+    /// Each vector is taken for a latent of the tower: nothing is encoded.
+    Map,
+}
+
+impl Model {
+    /// Builds a gallery with the ids and the metadata of another one, whose vectors are embeddings of a tower of this
+    /// model. It appears in `out` once it is complete.
+    pub fn migrate_gallery(
+        &self,
+        from: &Path,
+        tower: &str,
+        how: Migration,
+        dtype: Dtype,
+        out: &Path,
+    ) -> Result<Added, Error> {
+        check_place(out)?;
+        let there = Gallery::open(from)?;
+        there.check_counted()?;
+        match how {
+            Migration::Embed => self.embed_anew(&there, tower, dtype, out),
+            Migration::Map => self.mapped(&there, from, tower, dtype, out),
+        }
+    }
+
+    /// What embedding a gallery's items anew would encode: a file of its items, which lives as long as the result.
+    pub fn migration_items(&self, from: &Path) -> Result<MigrationItems, Error> {
+        let there = Gallery::open(from)?;
+        MigrationItems::of(&there)
+    }
+
+    fn embed_anew(&self, there: &Gallery, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
+        let items = MigrationItems::of(there)?;
+        let columns = GalleryColumns { items: Some(ITEM.to_owned()), id: Some(ID.to_owned()) };
+        let metadata: Vec<String> = there.info().columns.iter().filter(|name| *name != ITEM).cloned().collect();
+        self.build_gallery(tower, items.source(), &columns, &metadata, dtype, out)
+    }
+
+    fn mapped(&self, there: &Gallery, from: &Path, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
+        let index = self.tower(tower)?;
+        let (width, wanted) = (there.info().width, self.info.towers[index].width);
+        if width != wanted {
+            return Err(Error::MapWidth { gallery: from.to_owned(), width, tower: tower.to_owned(), wanted });
+        }
+        let origin = self.origin(tower)?;
+        // A tower of a file of latents names no encoder; its user knows what the rows are of.
+        if !origin.encoders.is_empty() {
+            let mine = &there.info().origin;
+            let same = crate::gallery::Origin { run: mine.run.clone(), digest: mine.digest.clone(), ..origin.clone() };
+            let named = crate::gallery::Origin { tower: mine.tower.clone(), ..same };
+            mine.verify(&named)?;
+        }
+        let GalleryInfo { columns, item_column, id_column, .. } = there.info().clone();
+        let info = GalleryInfo { width: self.space.width(), dtype, columns, item_column, id_column, origin };
+        let rows: Vec<usize> = there.rows().collect();
+        let vectors = Vectors { gallery: there, rows: &rows };
+        let (mut building, mut done) = (Building::start(out, info)?, 0);
+        let (mut exhibits, mut values): (Vec<Exhibit>, Vec<f32>) = (Vec::new(), Vec::new());
+        let outcome = self.space.embed_chunks(index, &vectors, &mut |chunk| {
+            if self.session.should_stop() {
+                return Err(Error::Stopped);
+            }
+            let count = chunk.len() / self.space.width();
+            for &row in &rows[done..done + count] {
+                exhibits.push(there.exhibit(row)?);
+            }
+            values.extend_from_slice(chunk);
+            done += count;
+            if exhibits.len() >= COMMIT || done == rows.len() {
+                building.writer().append(&exhibits, &values)?;
+                exhibits.clear();
+                values.clear();
+            }
+            self.session.see(Event::Building { done, total: rows.len() });
+            Ok(())
+        });
+        self.session.see(Event::Ended);
+        outcome?;
+        building.finish()?;
+        self.session.code_if_large(out)?;
+        Ok(Added { new: rows.len(), ..Added::default() })
+    }
+}
+
+/// The items of a gallery as a table.
+pub struct MigrationItems(tempfile::NamedTempFile);
+
+impl MigrationItems {
+    fn of(gallery: &Gallery) -> Result<Self, Error> {
+        let file = tempfile::Builder::new().prefix("fusemix-").suffix(".jsonl").tempfile();
+        let file = file.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
+        let write = |cause| Error::Write { path: file.path().to_owned(), cause };
+        let mut out = BufWriter::new(file.as_file());
+        let columns = &gallery.info().columns;
+        for row in gallery.rows() {
+            let Exhibit { id, metadata } = gallery.exhibit(row)?;
+            let named = columns.iter().cloned().zip(metadata);
+            let line: Map<String, Value> = [(ID.to_owned(), Value::from(id))].into_iter().chain(named).collect();
+            serde_json::to_writer(&mut out, &line).map_err(|cause| write(cause.into()))?;
+            out.write_all(b"\n").map_err(write)?;
+        }
+        out.flush().map_err(write)?;
+        drop(out);
+        Ok(Self(file))
+    }
+
+    /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
+    pub fn source(&self) -> Source {
+        Source { root: std::env::current_dir().ok(), ..Source::new(self.0.path()) }
+    }
+}
+
+/// Some vectors of a gallery as latents.
+struct Vectors<'a> {
+    gallery: &'a Gallery,
+    rows: &'a [usize],
+}
+
+impl Latents for Vectors<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn width(&self) -> usize {
+        self.gallery.info().width
+    }
+
+    fn copy_row(&self, index: usize, out: &mut [f32]) {
+        let vector = self.gallery.vector(self.rows[index]);
+        out.copy_from_slice(&vector.expect("a row that is there"));
+    }
+}
