@@ -295,3 +295,47 @@ fn files_of_queries_and_ids_are_regular_and_may_begin_with_a_mark() {
         .run("gallery build run --tower right --data items.tsv --id sku --out .")
         .fails(1, "the folder that you are in");
 }
+
+/// Two towers of one space, of which the second has learned to come to the first.
+const BRIDGE: &str = "[tower.old]\nencoder = 'one'\nadapter = 'identity'\n\n[tower.new]\nencoder = 'two'\n\n\
+    [[pairs]]\ntrain = 'train.tsv'\ntest = 'test.tsv'\nold = 'a'\nnew = 'b'\n\n[fit]\nmethod = 'ridge'\n";
+
+#[test]
+fn a_gallery_goes_into_another_space_with_its_ids_and_metadata() {
+    let place = trained();
+    let items = |gallery: &str| {
+        let listed = place.json(&format!("gallery list {gallery}"));
+        listed["items"].as_array().unwrap().clone()
+    };
+    // The same tower again: the same items, and all latents are known.
+    let calls = place.read("calls").lines().count();
+    place.json("gallery migrate gallery run --tower right --out again");
+    assert_eq!(place.read("calls").lines().count(), calls);
+    assert_eq!(items("again"), items("gallery"));
+    let query = text(&place, 5);
+    assert_eq!(found(&place, "--gallery again", &query), found(&place, "--gallery gallery", &query));
+
+    // Vectors that are latents of a tower are mapped without an encoder.
+    place.write("bridge.toml", BRIDGE);
+    place.json("train bridge.toml --out bridge --device cpu");
+    place.write(
+        "to-new.toml",
+        BRIDGE.replace("adapter = 'identity'\n", "").replace("'two'\n", "'two'\nadapter = 'identity'\n"),
+    );
+    place.json("train to-new.toml --out to-new --device cpu");
+    place.json("gallery build bridge --tower old --data items.tsv --column a --id sku --metadata kind --out old");
+    let calls = place.read("calls").lines().count();
+    place.json("gallery migrate old to-new --tower old --map --out mapped");
+    place.json("gallery build to-new --tower old --data items.tsv --column a --id sku --metadata kind --out built");
+    assert_eq!(place.read("calls").lines().count(), calls);
+    assert_eq!(items("mapped"), items("built"));
+    for (run, gallery) in [("bridge", "old"), ("to-new", "mapped"), ("to-new", "built")] {
+        let line = format!("search {run} --from new --gallery {gallery} --json -k 3");
+        let ran = Ran::from(place.command(&line).arg(&query).output().unwrap());
+        assert_eq!(ran.json()["found"][0]["id"], "sku-5", "{gallery}");
+    }
+    let wrong = place.run("gallery migrate gallery to-new --tower old --map --out no");
+    wrong.fails(5, "was built with encoders");
+    place.json("gallery migrate gallery run --tower right --out dry --dry-run");
+    assert!(!place.path("dry").exists());
+}

@@ -33,7 +33,11 @@ fn killed_at_twenty_moments_the_weights_are_those_of_an_uninterrupted_run() {
     let place = long();
     place.json("train fusion.toml --out whole --device cpu");
     let (mut resumed, random) = (0, Random::new("kills of a training"));
-    for kill in 0..20 {
+    for kill in 0..100 {
+        // A machine that is busy takes longer until its first checkpoint.
+        if kill >= 20 && resumed > 0 {
+            break;
+        }
         // Moments all over a run.
         let moment = Duration::from_millis(60 + 7 * kill + random.below(90));
         place.kill_after("train fusion.toml --out run --device cpu --resume", moment);

@@ -67,7 +67,9 @@ fn exist_with_the_options_that_they_are_shown_with() {
             if command.is_empty() && arguments.first().is_some_and(|word| !word.starts_with('-')) {
                 wrong.push(format!("{}: there is no command `{}`", page.at(line), arguments[0]));
             }
-            for option in arguments.iter().filter(|word| word.starts_with('-') && !options.contains(*word)) {
+            // A single dash is a value.
+            let given = arguments.iter().filter(|word| word.starts_with('-') && *word != "-");
+            for option in given.filter(|word| !options.contains(*word)) {
                 wrong.push(format!("{}: `fusemix {}` has no {option}", page.at(line), command.join(" ")));
             }
         }

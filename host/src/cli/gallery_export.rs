@@ -4,10 +4,12 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::exit::Invalid;
 use super::{Cli, output, print};
 use crate::gallery::{ClipModality, Collection, Filter, Gallery, Out, Shipped, Target};
+use crate::session::Error;
 use crate::wording::{count, suggest};
 
 #[derive(clap::Args)]
@@ -132,12 +134,12 @@ impl Arguments {
     }
 
     /// The place of text.
-    fn text(&self, is_json: bool) -> Result<Out, Invalid> {
-        match self.out.as_deref() == Some(Path::new("-")) {
-            true if is_json => Err(Invalid("--json and --out - would write to one place; name a file".to_owned())),
-            true => Ok(Out::Stdout),
-            false => self.path().map(Out::File),
-        }
+    fn text(&self, is_json: bool) -> Result<Out> {
+        Ok(match self.out.as_deref() == Some(Path::new("-")) {
+            true if is_json => Err(Invalid("--json and --out - would write to one place; name a file".to_owned()))?,
+            true => Out::Pipe(Arc::new(print::output()?)),
+            false => Out::File(self.path()?),
+        })
     }
 
     fn target(&self, is_json: bool) -> Result<Target> {
@@ -179,7 +181,11 @@ pub(super) fn run(cli: &Cli, arguments: &Arguments) -> Result<u8> {
     if let Some(out) = arguments.out.as_deref().filter(|out| *out != Path::new("-")) {
         output::check("--out", out, &[])?;
     }
-    let shipped = cli.session.export_gallery(&arguments.gallery, arguments.filter.as_ref(), &target)?;
+    let shipped = match cli.session.export_gallery(&arguments.gallery, arguments.filter.as_ref(), &target) {
+        // As after `head`.
+        Err(Error::Export(error)) if error.is_closed_pipe() => return Ok(0),
+        shipped => shipped?,
+    };
     let Shipped { items, unchanged } = shipped;
     let place = match &target {
         Target::Qdrant(Collection { url, name }) => format!("{}/collections/{name}", url.trim_end_matches('/')),

@@ -62,6 +62,21 @@ pub(super) fn own_output() {
     }
 }
 
+/// The standard output of the program alone, for what is no line.
+pub(super) fn output() -> std::io::Result<File> {
+    #[cfg(unix)]
+    use std::os::fd::AsFd as _;
+    #[cfg(windows)]
+    use std::os::windows::io::AsHandle as _;
+    match OWN.get() {
+        Some(own) => own.try_clone(),
+        #[cfg(unix)]
+        None => Ok(stdout().as_fd().try_clone_to_owned()?.into()),
+        #[cfg(windows)]
+        None => Ok(stdout().as_handle().try_clone_to_owned()?.into()),
+    }
+}
+
 /// `text` with escapes for control characters, which could change a terminal or reverse what is read; line breaks and
 /// tabs stay.
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {

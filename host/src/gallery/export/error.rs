@@ -1,8 +1,9 @@
 //! An error of an export.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::out::PIPE;
 use crate::gallery::GalleryError;
 
 /// An error of an export.
@@ -33,6 +34,11 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    /// True if the reader of a pipe has had enough.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write { path, cause } if path == Path::new(PIPE) && cause.kind() == ErrorKind::BrokenPipe)
+    }
+
     pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
         let path = path.to_owned();
         move |cause| Self::Write { path: path.clone(), cause }

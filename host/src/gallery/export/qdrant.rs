@@ -4,6 +4,7 @@
 //! sent, the collection is asked which of its points are there with the same content, and those are left out: an export
 //! that was stopped goes on where it was, and one that is repeated sends what has changed.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -91,6 +92,19 @@ impl Sink {
     }
 }
 
+#[derive(Serialize)]
+struct Points<'a> {
+    points: &'a [Point<'a>],
+}
+
+/// A point as it is sent, with the digits that f32 has.
+#[derive(Serialize)]
+struct Point<'a> {
+    id: String,
+    vector: &'a [f32],
+    payload: Map<String, Value>,
+}
+
 /// A point's number: a UUID of version 8 from the item's id.
 fn number(id: &str) -> String {
     let mut bytes: [u8; 16] = blake3::hash(id.as_bytes()).as_bytes()[..16].try_into().expect("32 bytes");
@@ -129,11 +143,11 @@ impl super::Sink for Sink {
                 return None;
             }
             payload.insert(CHECKSUM.to_owned(), sum.into());
-            Some(json!({"id": number, "vector": vector, "payload": payload}))
+            Some(Point { id: number, vector, payload })
         });
-        let points: Vec<Value> = points.collect();
+        let points: Vec<Point<'_>> = points.collect();
         if !points.is_empty() {
-            self.client.put("/points?wait=true", &json!({"points": points}))?;
+            self.client.put("/points?wait=true", &Points { points: &points })?;
         }
         Ok(all - points.len())
     }

@@ -1,5 +1,6 @@
 //! Requests to a Qdrant server. A server that is busy, or away for a moment, is asked again.
 
+use serde::Serialize;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::thread::sleep;
@@ -65,15 +66,15 @@ impl Client {
         self.ask(Method::GET, path, None)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ExportError> {
+    pub(super) fn post(&self, path: &str, body: &impl Serialize) -> Result<Value, ExportError> {
         self.sent(Method::POST, path, body)
     }
 
-    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, ExportError> {
+    pub(super) fn put(&self, path: &str, body: &impl Serialize) -> Result<Value, ExportError> {
         self.sent(Method::PUT, path, body)
     }
 
-    fn sent(&self, method: Method, path: &str, body: &Value) -> Result<Value, ExportError> {
+    fn sent(&self, method: Method, path: &str, body: &impl Serialize) -> Result<Value, ExportError> {
         let answer = self.ask(method, path, Some(serde_json::to_vec(body).expect("all keys are text")))?;
         answer.ok_or_else(|| self.error("there is no such collection any more; run this again".to_owned()))
     }
