@@ -20,7 +20,7 @@ impl Eigen {
     /// subspace that was multiplied with the matrix several times (Halko, Martinsson and Tropp, SIAM Review 2011): the
     /// large ones are exact, and those near the end of the rank nearly so.
     pub(super) fn of(matrix: &Mat<f64>, rank: usize, smallest: f64) -> Result<Self, String> {
-        if matrix.nrows() > 3 * (rank.saturating_add(BESIDE)) {
+        if matrix.nrows() > rank.saturating_add(BESIDE).saturating_mul(3) {
             return Self::few(matrix, rank, smallest);
         }
         let size = matrix.nrows();
