@@ -2,7 +2,9 @@
 
 use bytemuck::cast_slice;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use super::ids::Ids;
 use super::info::Header;
 use super::lines::Lines;
 use super::log::Log;
@@ -24,6 +26,8 @@ pub struct Gallery {
     pub(super) vectors: Vectors,
     /// Rows that were not removed.
     live: RowSet,
+    /// The rows by id, once somebody has asked for one.
+    ids: OnceLock<Ids>,
 }
 
 impl Gallery {
@@ -34,12 +38,29 @@ impl Gallery {
         let lines = Lines::map(folder, log.counts)?;
         let vectors = Vectors::map(folder, &header, log.counts.rows)?;
         let live = live(folder, &log)?;
-        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live })
+        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live, ids: OnceLock::new() })
     }
 
     /// True if there is a gallery in `folder`.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(super::info::FILE).exists()
+    }
+
+    /// True if nothing has been added or removed since it was opened.
+    pub fn is_current(&self) -> Result<bool, GalleryError> {
+        self.log.is_last()
+    }
+
+    /// The row of the item with this id. The first call reads all ids.
+    pub fn row_of(&self, id: &str) -> Result<Option<usize>, GalleryError> {
+        let ids = match self.ids.get() {
+            Some(ids) => ids,
+            None => {
+                let ids = self.lines.ids(self.live.iter())?;
+                self.ids.get_or_init(|| ids)
+            }
+        };
+        ids.find(id, |row| Ok(self.lines.id(row)? == id))
     }
 
     /// The description of its contents.

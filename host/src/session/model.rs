@@ -88,6 +88,29 @@ impl Model {
         self.towers().modality(self.tower(tower)?)
     }
 
+    /// Items that the encoders of a tower take at once, in all their calls together.
+    pub fn together(&self, tower: &str) -> Result<usize, Error> {
+        let encoders = self.towers().encoders(self.tower(tower)?)?;
+        let together = encoders.iter().map(|encoder| {
+            let description = &encoder.description;
+            description.batch.max(1).saturating_mul(description.concurrency.max(1))
+        });
+        Ok(together.min().unwrap_or(usize::MAX))
+    }
+
+    /// True if an encoder of a tower has a price.
+    pub fn has_price(&self) -> Result<bool, Error> {
+        let towers = self.towers();
+        let has = |tower| Ok(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
+        (0..self.recipe.towers.len()).try_fold(false, |any, tower| Ok(any || has(tower)?))
+    }
+
+    /// The name of the run: that of its folder.
+    pub fn name(&self) -> String {
+        let folder = std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_owned());
+        folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// The identity of this space: the digest of its file.
     pub(super) fn digest(&self) -> Result<&str, Error> {
         if let Some(digest) = self.digest.get() {

@@ -1,0 +1,118 @@
+//! The body of a request: read within bounds, and parsed.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::app::App;
+use super::error::Refusal;
+
+/// The unit of the memory that bodies share.
+pub(super) const UNIT: usize = 1024;
+/// The longest wait for memory.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A body, and its share of the memory.
+pub(super) struct Whole {
+    headers: HeaderMap,
+    pub(super) bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// A field of a form.
+pub(super) struct Field {
+    pub(super) name: String,
+    /// The type of its content, if the client says it.
+    pub(super) media: Option<String>,
+    pub(super) is_file: bool,
+    pub(super) bytes: Bytes,
+}
+
+impl FromRequest<Arc<App>> for Whole {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refusal> {
+        let limits = &app.limits;
+        let (parts, body) = request.into_parts();
+        let large = || {
+            let most = crate::bytes::Bytes(limits.body as u64);
+            Refusal::large(format!("the body is larger than {most}; send fewer items a request"))
+        };
+        let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if said.is_some_and(|said: usize| said > limits.body) {
+            return Err(large());
+        }
+        // What a base64 text decodes to is in memory beside it.
+        let share = 2 * said.unwrap_or(limits.body) / UNIT + 1;
+        let share = share.min(limits.memory / UNIT) as u32;
+        let memory = timeout(WAIT, app.memory.clone().acquire_many_owned(share)).await;
+        let Ok(Ok(memory)) = memory else {
+            return Err(Refusal::busy("the bodies of other requests fill the memory; send this again later"));
+        };
+        let bytes = match timeout(limits.arrival, Limited::new(body, limits.body).collect()).await {
+            Err(_) => {
+                let seconds = limits.arrival.as_secs();
+                return Err(Refusal::slow(format!("the body did not arrive within {seconds} s")));
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(large()),
+            Ok(Err(error)) => return Err(Refusal::invalid(format!("the body broke off: {error}"))),
+            Ok(Ok(whole)) => whole.to_bytes(),
+        };
+        Ok(Self { headers: parts.headers, bytes, _memory: memory })
+    }
+}
+
+impl Whole {
+    /// The body as JSON of this form; a mistake names its key.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        if self.bytes.is_empty() {
+            return Err(Refusal::invalid("the body is empty; send JSON"));
+        }
+        let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let (path, inner) = (error.path().to_string(), error.into_inner());
+            match path.as_str() {
+                "." => Refusal::invalid(format!("the body is not the JSON that is expected: {inner}")),
+                _ => Refusal::invalid(format!("`{path}`: {inner}")).at(path),
+            }
+        })?;
+        json.end().map_err(|_| Refusal::invalid("the body goes on behind its JSON"))?;
+        Ok(value)
+    }
+
+    /// The fields if the body is a form.
+    pub(super) async fn form(&self) -> Result<Option<Vec<Field>>, Refusal> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("multipart/form-data") {
+            return Ok(None);
+        }
+        let mut request = Request::new(Body::from(self.bytes.clone()));
+        *request.headers_mut() = self.headers.clone();
+        let wrong = |reason: String| Refusal::invalid(format!("the form cannot be read: {reason}"));
+        let mut form = Multipart::from_request(request, &()).await.map_err(|error| wrong(error.body_text()))?;
+        let mut fields = Vec::new();
+        while let Some(field) = form.next_field().await.map_err(|error| wrong(error.body_text()))? {
+            fields.push(Field {
+                name: field.name().unwrap_or_default().to_owned(),
+                media: field.content_type().map(str::to_owned),
+                is_file: field.file_name().is_some(),
+                bytes: field.bytes().await.map_err(|error| wrong(error.body_text()))?,
+            });
+        }
+        Ok(Some(fields))
+    }
+}
+
+impl Field {
+    /// Its content as a word.
+    pub(super) fn text(&self) -> Result<String, Refusal> {
+        let text = String::from_utf8(self.bytes.to_vec());
+        text.map_err(|_| Refusal::invalid(format!("field `{}` is no text", self.name)).at(&self.name))
+    }
+}
