@@ -1,0 +1,21 @@
+// What an item is called on the page.
+import type { Cell, Found } from "../api";
+
+const NAMES = ["caption", "title", "name", "label", "text"];
+
+/** The caption where there is one, else the item without its folder. */
+export function label({ id, item, content, metadata }: Found): string {
+  if (content === null) return item;
+  for (const name of NAMES) {
+    const value = metadata[name];
+    if (value !== undefined && value !== null && value !== "") return String(value);
+  }
+  return id.split("/").pop() || id;
+}
+
+/** The columns that say something besides the label. */
+export function rest(found: Found): [string, Cell][] {
+  const said = label(found);
+  const columns = Object.entries(found.metadata).filter(([, value]) => value !== null && value !== "" && String(value) !== said);
+  return said === found.id ? columns : [["id", found.id], ...columns.filter(([, value]) => value !== found.id)];
+}
