@@ -30,8 +30,11 @@ class Route {
     this.values = new URLSearchParams(query);
   }
 
-  go(page: PageName, values: Values = {}) {
+  /** Whether that is another address than before. */
+  go(page: PageName, values: Values = {}): boolean {
+    const before = location.hash;
     location.hash = href(page, values);
+    return location.hash !== before;
   }
 
   /** The same without a step for Back. */

@@ -16,7 +16,8 @@ const WORDS: [number, number][] = [
   [0x0b6e66, 0x5fcabe], [0xd1600a, 0xffa057], [0x3f62c4, 0x8fadff], [0xb52c74, 0xff8cc4],
   [0x8a6d00, 0xe6c84a], [0x6f4aa8, 0xc3a2f5], [0x3b8f2e, 0x8ad97c], [0x8b4b32, 0xd8a48b],
 ];
-const OTHER: [number, number] = [0x9a978f, 0x85837d];
+const OTHER: [number, number] = [0x86837c, 0x9b9992];
+const NONE: [number, number] = [0xc9c6bf, 0x55534e];
 const MODALITIES = ["image", "audio", "text"];
 const STEPS = 24;
 // From little to much: the ends and the middle.
@@ -32,15 +33,17 @@ export function colouring(points: Points, modality: string, dark: boolean): Colo
   }
   const given = values.filter((value) => value !== null && value !== "");
   const numbers = given.length > 0 && given.every((value) => typeof value === "number");
-  if (numbers && new Set(given).size > WORDS.length) return ramped(values, given as number[], RAMP[dark ? 1 : 0], shade(OTHER));
+  if (numbers && new Set(given).size > WORDS.length) return ramped(values, given as number[], RAMP[dark ? 1 : 0], shade(NONE));
   return worded(values, shade);
 }
 
 function worded(values: (string | number | null)[], shade: (pair: [number, number]) => number): Colouring {
   const counts = new Map<string, number>();
   for (const value of values) if (value !== null && value !== "") counts.set(String(value), (counts.get(String(value)) ?? 0) + 1);
-  const sorted = [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
-  const named = sorted.length > WORDS.length ? sorted.slice(0, WORDS.length - 1) : sorted;
+  // Numbers in their order, words by how often they are.
+  const numbers = values.every((value) => typeof value !== "string" || value === "");
+  const sorted = [...counts].sort((a, b) => (numbers ? Number(a[0]) - Number(b[0]) : b[1] - a[1] || a[0].localeCompare(b[0])));
+  const named = sorted.slice(0, WORDS.length);
   const kinds = named.map(([name, count], i) => ({ name, count, rgb: shade(WORDS[i]) }));
   const index = new Map(named.map(([name], i) => [name, i]));
   const kind = new Uint8Array(values.length);
@@ -52,19 +55,19 @@ function worded(values: (string | number | null)[], shade: (pair: [number, numbe
     else if (at === undefined) others++;
     kind[i] = at ?? (none ? named.length + 1 : named.length);
   });
-  kinds.push({ name: `${sorted.length - named.length} other values`, count: others, rgb: shade(WORDS[WORDS.length - 1]) });
-  kinds.push({ name: "no value", count: missing, rgb: shade(OTHER) });
+  kinds.push({ name: `${sorted.length - named.length} other values`, count: others, rgb: shade(OTHER) });
+  kinds.push({ name: "no value", count: missing, rgb: shade(NONE) });
   return { kind, kinds, ramp: null };
 }
 
-function ramped(values: (string | number | null)[], given: number[], ends: number[], other: number): Colouring {
+function ramped(values: (string | number | null)[], given: number[], ends: number[], none: number): Colouring {
   let low = Infinity, high = -Infinity;
   for (const value of given) {
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
   const kinds: Kind[] = Array.from({ length: STEPS }, (_, i) => ({ name: "", count: 0, rgb: along(ends, i / (STEPS - 1)) }));
-  kinds.push({ name: "no value", count: values.length - given.length, rgb: other });
+  kinds.push({ name: "no value", count: values.length - given.length, rgb: none });
   const kind = Uint8Array.from(values, (value) =>
     typeof value === "number" ? Math.min(STEPS - 1, Math.floor(((value - low) / (high - low || 1)) * STEPS)) : STEPS,
   );

@@ -16,6 +16,8 @@ export function label({ id, item, content, metadata }: Found): string {
 /** The columns that say something besides the label. */
 export function rest(found: Found): [string, Cell][] {
   const said = label(found);
-  const columns = Object.entries(found.metadata).filter(([, value]) => value !== null && value !== "" && String(value) !== said);
-  return said === found.id ? columns : [["id", found.id], ...columns.filter(([, value]) => value !== found.id)];
+  // A path is told once: as the id, or as the item where the id is something else.
+  const told = found.item.endsWith(found.id) ? [said, found.id, found.item] : [said, found.id];
+  const columns = Object.entries(found.metadata).filter(([, value]) => value !== null && value !== "" && !told.includes(String(value)));
+  return said === found.id ? columns : [["id", found.id], ...columns];
 }
