@@ -8,7 +8,7 @@ import { server as ask } from "./server.mjs";
 import { access } from "./steps/access.mjs";
 import { maps } from "./steps/map.mjs";
 import { pages } from "./steps/pages.mjs";
-import { searches } from "./steps/search.mjs";
+import { searches, towers } from "./steps/search.mjs";
 import { shots } from "./steps/shots.mjs";
 import { keyAsked, keyRefused, troubles } from "./steps/trouble.mjs";
 
@@ -54,6 +54,8 @@ if (!given) {
   await step("the key is refused", keyRefused, locked, "secret", null, false);
   const closed = await start({ closed: true });
   await step("figures of a closed form", pages.figures, closed);
+  const two = await start({ captions: true });
+  await step("two towers for texts", towers, two);
   const large = await start({ points: 100_000 });
   await step("100,000 points", maps["100,000 points stay smooth"], large, null, await ask(large));
   if (values.shots) await step("pictures", (context) => shots(context, values.shots), large, null, await ask(large));

@@ -10,8 +10,10 @@ export interface Cloud {
   box: { left: number; right: number; bottom: number; top: number };
   grid: Grid;
 }
-/** Cell c holds `order[start[c] .. start[c + 1]]`. */
-interface Grid { columns: number; rows: number; cell: number; start: Uint32Array; order: Uint32Array }
+/** Cell c holds the points `order[start[c] .. start[c + 1]]`; `x` and `y` are the places in that order. */
+interface Grid {
+  columns: number; rows: number; cell: number; start: Uint32Array; order: Uint32Array; x: Float32Array; y: Float32Array;
+}
 
 export function cloud(points: Points): Cloud {
   const x = Float32Array.from(points.x);
@@ -41,12 +43,12 @@ function grid(x: Float32Array, y: Float32Array, box: Cloud["box"]): Grid {
   const next = start.slice();
   const order = new Uint32Array(x.length);
   for (let i = 0; i < x.length; i++) order[next[at[i]]++] = i;
-  return { columns, rows, cell, start, order };
+  return { columns, rows, cell, start, order, x: Float32Array.from(order, (i) => x[i]), y: Float32Array.from(order, (i) => y[i]) };
 }
 
 /** The point nearest to (px, py) within `reach`, or -1. */
 export function nearest(cloud: Cloud, px: number, py: number, reach: number, shown: (i: number) => boolean): number {
-  const { box, grid: { columns, rows, cell, start, order } } = cloud;
+  const { box, grid: { columns, rows, cell, start, order, x, y } } = cloud;
   const clamp = (value: number, most: number) => Math.max(0, Math.min(most, Math.floor(value)));
   const c0 = clamp((px - reach - box.left) / cell, columns - 1), c1 = clamp((px + reach - box.left) / cell, columns - 1);
   const r0 = clamp((py - reach - box.bottom) / cell, rows - 1), r1 = clamp((py + reach - box.bottom) / cell, rows - 1);
@@ -55,7 +57,7 @@ export function nearest(cloud: Cloud, px: number, py: number, reach: number, sho
   for (let r = r0; r <= r1; r++) {
     for (let k = start[r * columns + c0]; k < start[r * columns + c1 + 1]; k++) {
       const i = order[k];
-      const far = (cloud.x[i] - px) ** 2 + (cloud.y[i] - py) ** 2;
+      const far = (x[k] - px) ** 2 + (y[k] - py) ** 2;
       if (far <= least && shown(i)) {
         least = far;
         best = i;

@@ -44,12 +44,15 @@ export function draw(
   const scale = view.scale * ratio;
   const left = (size.width / 2) * ratio - view.x * scale - half + 0.5;
   const top = (size.height / 2) * ratio + view.y * scale - half + 0.5;
-  const { n, x: xs, y: ys } = cloud;
-  for (let i = 0; i < n; i++) {
-    const x = Math.floor(left + xs[i] * scale);
-    const y = Math.floor(top - ys[i] * scale);
-    if (x <= -side || y <= -side || x >= width || y >= height || hidden[kind[i]]) continue;
-    const colour = colours[kind[i]];
+  // In the order of the grid, neighbours in the picture are neighbours in memory.
+  const { order, x: xs, y: ys } = cloud.grid;
+  for (let j = 0; j < order.length; j++) {
+    const x = Math.floor(left + xs[j] * scale);
+    const y = Math.floor(top - ys[j] * scale);
+    if (x <= -side || y <= -side || x >= width || y >= height) continue;
+    const of = kind[order[j]];
+    if (hidden[of]) continue;
+    const colour = colours[of];
     if (x >= 0 && y >= 0 && x + side <= width && y + side <= height) {
       const at = y * width + x;
       for (let k = 0; k < steps.length; k++) pixels[at + steps[k]] = over(pixels[at + steps[k]], colour, covers[k]);

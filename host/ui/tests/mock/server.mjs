@@ -93,12 +93,16 @@ function map({ items, columns }, color) {
   };
 }
 
-/** `key`: what every call must carry. `closed`: a fit without curves. `points`: so many in one more gallery. */
-export function mock({ key = null, closed = false, points = 0 } = {}) {
+/** `key`: what every call must carry. `closed`: a fit without curves. `points`: so many in one more gallery.
+ * `captions`: a second tower for texts. */
+export function mock({ key = null, closed = false, points = 0, captions = false } = {}) {
   const all = galleries(points);
   const info = {
     run: "run", version: "0.1.0", width: 128, method: closed ? "kernel-cca" : "fusemix",
-    towers: Object.entries(TOWERS).map(([name, encoder]) => ({ name, modality: name, encoders: [encoder] })),
+    towers: [
+      ...Object.entries(TOWERS).map(([name, encoder]) => ({ name, modality: name, encoders: [encoder] })),
+      ...(captions ? [{ name: "captions", modality: "text", encoders: ["bert"] }] : []),
+    ],
     galleries: all.map(({ name, modality, items, columns }) => ({ name, tower: modality, modality, items: items.length, columns, dtype: "f32" })),
   };
 

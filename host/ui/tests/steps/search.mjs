@@ -2,6 +2,20 @@
 import assert from "node:assert/strict";
 import { answered, drop, go } from "../browser.mjs";
 
+/** Where two towers take texts, one is chosen; a picture forgets the choice. */
+export async function towers({ page, base, server }) {
+  await go(page, base, "#/search?text=a+red+circle");
+  await answered(page);
+  const asked = () => page.waitForRequest((request) => request.url().endsWith("/search")).then((request) => request.postDataJSON());
+  const [first] = await Promise.all([asked(), page.getByLabel("Tower").selectOption("captions")]);
+  assert.equal(first.from, "captions");
+  await answered(page);
+  const { base64, type } = await server.item("image");
+  const [second] = await Promise.all([asked(), drop(page, "a picture.png", type, base64)]);
+  assert.equal(second.from, undefined);
+  await answered(page);
+}
+
 export const searches = {
   async "an empty page says what to do"({ page, base, server }) {
     await go(page, base, "");
