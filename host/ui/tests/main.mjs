@@ -53,7 +53,7 @@ if (!given) {
   await step("the key is asked for", keyAsked, locked, "secret", null, false);
   await step("the key is refused", keyRefused, locked, "secret", null, false);
   const closed = await start({ closed: true });
-  await step("figures of a closed form", pages.figures, closed);
+  await step("figures of a closed form", pages.figures, closed, null, await ask(closed));
   const two = await start({ captions: true });
   await step("two towers for texts", towers, two);
   const large = await start({ points: 100_000 });

@@ -13,6 +13,7 @@ export async function server(base, key) {
   const text = info.towers.some((tower) => tower.modality === "text");
   return {
     info, gallery,
+    json: async (path) => (await get(path)).json(),
     /** An item of a gallery, with its bytes in base64. */
     async item(modality) {
       const { name } = gallery(modality);

@@ -6,7 +6,7 @@ import { answered, go } from "../browser.mjs";
 export async function access({ page, base, server }) {
   const seen = ["#/search", "#/map", "#/figures", "#/api"];
   if (server.can("text")) seen.push("#/search?text=a+red+circle");
-  const { ids } = await (await fetch(`${base}/galleries/${encodeURIComponent(server.info.galleries[0].name)}/map`)).json();
+  const { ids } = await server.json(`/galleries/${encodeURIComponent(server.info.galleries[0].name)}/map`);
   seen.push(`#/search?id=${encodeURIComponent(ids[0])}&gallery=${encodeURIComponent(server.info.galleries[0].name)}`);
   const found = [];
   for (const colorScheme of ["light", "dark"]) {

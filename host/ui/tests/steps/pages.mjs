@@ -3,18 +3,18 @@ import assert from "node:assert/strict";
 import { answered, go } from "../browser.mjs";
 
 export const pages = {
-  async "figures"({ page, base, key }) {
+  async "figures"({ page, base, server }) {
     await go(page, base, "#/figures");
     await page.getByRole("heading", { name: "Retrieval" }).waitFor();
-    const { retrieval, curves } = await (await fetch(`${base}/run/figures`, { headers: key ? { Authorization: `Bearer ${key}` } : {} })).json();
+    const { retrieval, curves } = await server.json("/run/figures");
     assert.equal(await page.locator("tbody th[scope=row]").count(), retrieval.length);
     if (curves) assert.ok((await page.locator("figure svg path").count()) > 0);
     else await page.getByText("closed form").waitFor();
   },
 
-  async "the API"({ page, base }) {
+  async "the API"({ page, base, server }) {
     await go(page, base, "#/api");
-    const doc = await (await fetch(`${base}/openapi.json`)).json();
+    const doc = await server.json("/openapi.json");
     const count = Object.values(doc.paths).reduce((sum, item) => sum + ["get", "post", "put", "patch", "delete", "head", "options"].filter((method) => item[method]).length, 0);
     await page.getByRole("heading", { name: "/search" }).first().waitFor();
     assert.equal(await page.getByText(/^curl /).count(), count, "a curl line each");
