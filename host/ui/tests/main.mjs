@@ -33,7 +33,7 @@ let passed = 0;
 async function step(name, does, at = base, key = values.key, about = server, withKey = true) {
   if (!name.includes(values.only)) return;
   const opened = await open(browser, at);
-  if (withKey && key) await opened.page.addInitScript((key) => sessionStorage.setItem("fusemix-key", key), key);
+  if (withKey && key) await opened.page.addInitScript((key) => { if (location.protocol !== "about:") sessionStorage.setItem("fusemix-key", key); }, key);
   try {
     const note = await does({ ...opened, base: at, server: about, key });
     await opened.end();
