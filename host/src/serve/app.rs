@@ -68,7 +68,7 @@ impl App {
         let mut galleries = BTreeMap::new();
         for folder in serving.galleries {
             let gallery = OpenGallery::open(&folder)?;
-            model.check_gallery(&gallery.current()?)?;
+            model.check_gallery(&*gallery.current()?)?;
             let name = folder_name(&folder);
             // Two folders of one name are told apart by a number.
             let free = (2..).map(|number| format!("{name}-{number}"));

@@ -40,14 +40,15 @@ struct OfTower {
 pub(super) struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
-    seconds: Family<OfPath, Histogram>,
+    seconds: Family<OfPath, Histogram, fn() -> Histogram>,
     items: Family<OfTower, Counter>,
     waiting: Family<OfTower, Gauge>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let seconds = Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let seconds: Family<OfPath, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(SECONDS));
         let (requests, items, waiting) = (Family::default(), Family::default(), Family::default());
         let mut registry = Registry::with_prefix("fusemix");
         registry.register("requests", "Requests that were answered", Family::clone(&requests));

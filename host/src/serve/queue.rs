@@ -142,7 +142,7 @@ mod tests {
         let queue = Queue::new("text", 10, 4);
         let answers: Vec<_> = [1, 2, 2, 5].into_iter().map(|count| queue.put(items(count)).unwrap()).collect();
         assert_eq!(queue.put(items(1)).unwrap_err().status, 429);
-        let mut taken = || queue.take().unwrap().iter().map(|job| job.items.len()).collect::<Vec<_>>();
+        let taken = || queue.take().unwrap().iter().map(|job| job.items.len()).collect::<Vec<_>>();
         assert_eq!(taken(), [1, 2]);
         assert_eq!(taken(), [2]);
         assert_eq!(taken(), [5], "a request is not divided");

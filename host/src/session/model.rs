@@ -101,7 +101,7 @@ impl Model {
     /// True if an encoder of a tower has a price.
     pub fn has_price(&self) -> Result<bool, Error> {
         let towers = self.towers();
-        let has = |tower| Ok(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
+        let has = |tower| Ok::<_, Error>(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
         (0..self.recipe.towers.len()).try_fold(false, |any, tower| Ok(any || has(tower)?))
     }
 
