@@ -99,7 +99,12 @@ fn mistakes_of_classes_are_named() {
     let place = place();
     place.write("labels.txt", "w14\nw15\n");
     let classify = |more: &str| place.run(&format!("classify run --data test.tsv {more}"));
-    classify("--labels labels.txt").fails(3, "test.tsv: row 1 is of class `w7`, which labels.txt does not have");
+    let unknown = "test.tsv: row 1 is of class `w7`, which labels.txt does not have";
+    classify("--labels labels.txt --truth label").fails(3, unknown);
+    // A column that nobody named may be about something else.
+    classify("--labels labels.txt").fails(0, unknown);
+    let ran = classify("--labels labels.txt --truth none");
+    assert!(ran.code == 0 && !ran.stderr.contains(unknown), "{}", ran.stderr);
     classify("--labels labels.csv").fails(3, "cannot read labels.csv");
     classify("--labels lable").fails(3, "no column `lable`; did you mean `label`?");
     place.write("one.txt", "w14\n");

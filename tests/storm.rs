@@ -191,7 +191,9 @@ impl Storm {
 
     /// In the end everything is there, once and right.
     fn end(&mut self) {
-        let summary = self.run("encode --data data.tsv --column text --encoder api --json").json();
+        // Those that got bad answers each time are tried once more when somebody says so.
+        self.run("encode --data data.tsv --column text --encoder api");
+        let summary = self.run("encode --data data.tsv --column text --encoder api --retry-failed --json").json();
         assert_eq!(summary["failed"], 0, "{summary}");
         self.run("cache export --data data.tsv --column text --encoder api --out all.npy").fails(0, "rows");
         let bytes = std::fs::read(self.place.path("all.npy")).unwrap();

@@ -396,3 +396,45 @@ fn a_pair_that_is_left_out_counts_on_neither_side() {
     let found = place.json("eval run --data holes.tsv")["retrieval"].clone();
     assert_eq!([&found[0]["gallery"], &found[1]["gallery"]], [&json!(40), &json!(40)]);
 }
+
+#[test]
+fn columns_of_one_name_are_of_one_tower_in_each_file() {
+    let encoder = |name: &str, modality: &str| {
+        format!("[encoder.{name}]\nplugin = 'mock'\nmodality = '{modality}'\nsalt = '{name}'\ncalls = 'calls-{name}'\n")
+    };
+    let encoders = [encoder("seen", "image"), encoder("heard", "audio"), encoder("read", "text")].concat();
+    let place = Place::new(&format!("[[plugin]]\nname = 'mock'\n{encoders}"));
+    for (kind, first) in [("jpg", 0), ("wav", 100)] {
+        for (split, rows) in [("train", first..first + 60), ("test", first + 60..first + 90)] {
+            let mut table = "file\tcaption\n".to_owned();
+            for row in rows {
+                let words = format!("w{} v{}", row % 20, row * 7 % 19);
+                place.write(&format!("{row}.{kind}"), format!("{words} {row}"));
+                writeln!(table, "{row}.{kind}\t{words}").unwrap();
+            }
+            place.write(&format!("{kind}-{split}.tsv"), table);
+        }
+    }
+    let pairs = |kind: &str, tower: &str| {
+        format!("[[pairs]]\ntrain = '{kind}-train.tsv'\ntest = '{kind}-test.tsv'\n{tower} = 'file'\ntext = 'caption'\n")
+    };
+    let towers = "[tower.image]\nencoder = 'seen'\n[tower.audio]\nencoder = 'heard'\n[tower.text]\nencoder = 'read'\n";
+    place.write(
+        "three.toml",
+        format!("{towers}{}{}[fit]\nmethod = 'ridge'\n", pairs("jpg", "image"), pairs("wav", "audio")),
+    );
+    place.json("train three.toml --out run --device cpu");
+    let found = place.json("eval run");
+    let ways = |found: &Value| -> Vec<String> {
+        let ways = found["retrieval"].as_array().unwrap().iter();
+        ways.map(|way| format!("{}-{}", way["from"].as_str().unwrap(), way["to"].as_str().unwrap())).collect()
+    };
+    assert_eq!(ways(&found), ["image-text", "text-image", "audio-text", "text-audio"]);
+    for (calls, ending) in [("calls-seen", 100), ("calls-heard", 200)] {
+        let lines = place.read(calls);
+        let odd = lines
+            .lines()
+            .find(|line| line.rsplit(' ').next().unwrap().parse::<i32>().unwrap() / 100 + 1 != ending / 100);
+        assert_eq!(odd, None, "{calls} got an item of the other tower");
+    }
+}

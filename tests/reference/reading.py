@@ -75,21 +75,21 @@ def small():
 
 
 def large():
-    """Items of 1 MiB that say words, so that an encoder without weights can take them."""
+    """Items of 1 MB that are a word each, so that an encoder without weights can take them."""
     pathlib.Path(args.folder / "large.toml").write_text(
         "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\nmodality = 'image'\n")
     count = int(args.large * 1000)
-    words = lambda number: (f"item {number} ".encode() * 70000)[:1_000_000]
+    word = lambda number: str(number).encode() + b"x" * 999_000
     for gigabytes in (count // 10, count):
         with tarfile.open(args.folder / "large.tar", "w") as archive:
             for number in range(gigabytes):
-                add(archive, f"{number:06}.jpg", words(number))
+                add(archive, f"{number:06}.jpg", word(number))
         took, _, memory, summary = encode(args.folder / "large.tar", "jpg", "mock", args.folder / "large.toml")
         print(f"tar of {gigabytes / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded")
         os.remove(args.folder / "large.tar")
         writer = pq.ParquetWriter(args.folder / "large.parquet", pa.schema([("image", IMAGE)]), compression="none")
         for first in range(0, gigabytes, 100):
-            rows = [{"bytes": words(number), "path": f"{number}.jpg"} for number in range(first, min(first + 100, gigabytes))]
+            rows = [{"bytes": word(number), "path": f"{number}.jpg"} for number in range(first, min(first + 100, gigabytes))]
             writer.write_table(pa.table({"image": pa.array(rows, IMAGE)}), row_group_size=100)
         writer.close()
         took, _, memory, summary = encode(args.folder / "large.parquet", "image", "mock", args.folder / "large.toml")

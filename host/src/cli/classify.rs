@@ -108,7 +108,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
 
 /// The results for people.
 fn words(classified: &Classified, out: Option<&Path>) -> String {
-    let Classified { classes, towers: [from, to], items, failed, accuracy } = classified;
+    let Classified { classes, towers: [from, to], items, failed, truth, accuracy } = classified;
     let mut lines = Vec::new();
     let more = if *failed > 0 { format!(", {failed} without a latent") } else { String::new() };
     lines.push(format!("{} of {from}, {} classes of {to}{more}", count(items.len(), "item"), classes.len()));
@@ -120,8 +120,9 @@ fn words(classified: &Classified, out: Option<&Path>) -> String {
             lines.push(format!("{:8}{}", "", row(top.values().copied().chain([*mean_per_class]).collect())));
             lines.push(format!("{:8}{}", "  chance", row(chance.values().copied().chain([chance[&1]]).collect())));
             lines.push(format!(
-                "top-1 of {}: {:.1} % (95 %: {:.1} to {:.1})",
+                "top-1 of {}, whose classes are in column `{}`: {:.1} % (95 %: {:.1} to {:.1})",
                 count(*items, "item"),
+                truth.as_deref().unwrap_or_default(),
                 interval.mean,
                 interval.low,
                 interval.high
@@ -161,7 +162,7 @@ fn table(Classified { classes, items, .. }: &Classified) -> Result<Vec<u8>> {
 }
 
 fn to_json(classified: &Classified) -> Value {
-    let Classified { classes, towers, items, failed, accuracy } = classified;
+    let Classified { classes, towers, items, failed, truth, accuracy } = classified;
     let item = |item: &ClassifiedItem| {
         let nearest = item.nearest.iter().map(|(class, score)| json!({"class": classes[*class], "score": score}));
         let label = item.truth.map(|truth| &classes[truth]);
@@ -172,7 +173,7 @@ fn to_json(classified: &Classified) -> Value {
         .flat_map(|accuracy| &accuracy.confusion)
         .map(|((truth, class), items)| json!({"label": classes[*truth], "predicted": classes[*class], "items": items}));
     json!({
-        "towers": towers, "classes": classes, "failed": failed, "accuracy": accuracy,
+        "towers": towers, "classes": classes, "failed": failed, "truth": truth, "accuracy": accuracy,
         "confusion": confusion.collect::<Vec<_>>(), "items": items.iter().map(item).collect::<Vec<_>>(),
     })
 }

@@ -32,18 +32,33 @@ pub(super) struct Arguments {
     /// Another file, to name what both have in common: items by content, and captions that are the same or nearly so
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
+    /// The rows of that file which are of this split, or of several: `test`, where one file has all splits
+    #[arg(long, value_name = "NAME", requires = "against")]
+    against_split: Option<String>,
+    /// The folder that the files in that file are relative to, instead of its own
+    #[arg(long, value_name = "DIR", requires = "against")]
+    against_root: Option<PathBuf>,
+    /// The column of that file with the pictures or sounds [default: as here, or guessed]
+    #[arg(long, value_name = "COL", requires = "against")]
+    against_column: Option<String>,
+    /// The column of that file with the captions [default: as here, or guessed]
+    #[arg(long, value_name = "COL", requires = "against")]
+    against_captions: Option<String>,
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { file, rows, column, captions, read, against } = arguments;
-    let against = against.map(Source::from);
-    let options = SurveyOptions { items: column, captions, read, against };
+    let Arguments { file, rows, column, captions, read, against, against_split, against_root, .. } = arguments;
+    let against_columns = [arguments.against_column, arguments.against_captions];
+    let against = against.map(|path| Source { split: against_split, root: against_root, ..Source::new(path) });
+    let options = SurveyOptions { items: column, captions, read, against, against_columns };
     let survey = cli.session.survey(&rows.of(&file), &options)?;
     match cli.json {
         true => print::json(&json!(survey)),
         false => say!("{}", words(&survey)),
     }
-    Ok(if survey.problems.is_empty() { 0 } else { exit::SOME_FAILED })
+    let is_whole =
+        survey.problems.is_empty() && survey.against.as_ref().is_none_or(|against| against.not_compared.is_empty());
+    Ok(if is_whole { 0 } else { exit::SOME_FAILED })
 }
 
 fn words(survey: &Survey) -> String {
@@ -71,7 +86,8 @@ fn words(survey: &Survey) -> String {
     }
     let problem = |problem: &crate::session::Problem| format!("row {}: {}", problem.row, problem.reason);
     lines.extend(listed(problems, problem));
-    if let Some(Common { file, items, captions, near }) = against {
+    if let Some(Common { file, items, captions, near, not_compared }) = against {
+        lines.extend(not_compared.iter().map(|what| format!("not compared with {}: {what}", file.display())));
         lines.push(format!(
             "in common with {}: {}, {}, {} that {} nearly the same",
             file.display(),

@@ -5,8 +5,8 @@ use indicatif::HumanDuration;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Cli, exit, foretell, print};
 use crate::config::Sweep;
@@ -16,6 +16,9 @@ use crate::report::{Page, of_sweep};
 use crate::session::{Error, FailingVariation, SweepPlan, SweepRow, SweepTable};
 use crate::whole_file;
 use crate::wording::count;
+
+/// The wait between two writings of the table while fits go on.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Fit a recipe with lists of values in all combinations, with several seeds, and put them into one table.
 #[derive(clap::Args)]
@@ -50,17 +53,17 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         return foretell::columns(cli, &plan.columns, None);
     }
     note!("{}", planned(&sweep, &plan));
-    let mut keep = |table: &SweepTable| {
-        for (name, content) in [
-            ("sweep.json", serde_json::to_string_pretty(table).expect("a table is JSON") + "\n"),
-            ("sweep.csv", csv(table)),
-        ] {
-            let path = out.join(name);
-            whole_file::write(&path, content.as_bytes()).map_err(|cause| Error::Write { path, cause })?;
+    let mut kept: Option<Instant> = None;
+    let mut keep = |table: &dyn Fn() -> SweepTable| {
+        // The last table is written below; of many short fits not each has one of its own.
+        if kept.is_some_and(|kept| kept.elapsed() < EVERY) {
+            return Ok(());
         }
-        Ok(())
+        kept = Some(Instant::now());
+        write(&out, &table())
     };
     let table = plan.run(&sweep, (&out, device), &mut keep)?;
+    write(&out, &table)?;
     let page = out.join("index.html");
     Page::create(&page)?.write(&of_sweep(&table)?)?;
     match cli.json {
@@ -68,6 +71,18 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         false => say!("{}\nthe page: {}", words(&table), page.display()),
     }
     Ok(if table.rows.iter().any(|row| row.error.is_some()) { exit::SOME_FAILED } else { 0 })
+}
+
+/// Writes a table beside its runs.
+fn write(out: &Path, table: &SweepTable) -> Result<(), Error> {
+    for (name, content) in [
+        ("sweep.json", serde_json::to_string_pretty(table).expect("a table is JSON") + "\n"),
+        ("sweep.csv", csv(table)),
+    ] {
+        let path = out.join(name);
+        whole_file::write(&path, content.as_bytes()).map_err(|cause| Error::Write { path, cause })?;
+    }
+    Ok(())
 }
 
 fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, failing, .. }: &SweepPlan) -> String {

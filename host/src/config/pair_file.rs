@@ -8,7 +8,7 @@ use crate::filter::{Filter, FilterError};
 use crate::wording::{short_path, suggest};
 
 /// The keys that choose among rows.
-pub(super) const CHOICES: [&str; 6] = ["root", "split", "where", "limit", "sample", "seed"];
+pub(super) const CHOICES: [&str; 7] = ["root", "columns", "split", "where", "limit", "sample", "seed"];
 /// The key of the file itself, where a table names it.
 const FILE: &str = "file";
 
@@ -24,6 +24,7 @@ pub(super) fn choose(source: &mut Source, key: &str, value: &toml::Value, folder
     };
     match key {
         "root" => source.root = Some(short_path(&folder.join(text()?))),
+        "columns" => source.renamed = renamed(value)?,
         "split" => source.split = Some(text()?),
         "where" => {
             let filter = text()?;
@@ -35,6 +36,15 @@ pub(super) fn choose(source: &mut Source, key: &str, value: &toml::Value, folder
         _ => source.seed = number(0)? as u64,
     }
     Ok(())
+}
+
+/// The columns of a file by the names that the recipe has for them.
+fn renamed(value: &toml::Value) -> Result<Vec<(String, String)>, String> {
+    let wrong = || {
+        format!("`columns = {value}` must say which column is meant by a name: {{ caption = \"the file's own name\" }}")
+    };
+    let table = value.as_table().filter(|table| !table.is_empty()).ok_or_else(wrong)?;
+    table.iter().map(|(name, own)| Ok((name.clone(), own.as_str().ok_or_else(wrong)?.to_owned()))).collect()
 }
 
 /// The key at which choices contradict each other, and how.
@@ -93,6 +103,7 @@ pub(super) fn parse(
     let (limit, sample, seed) = (counts.limit, counts.sample, counts.seed);
     let source = Source {
         root: own.root.clone().or_else(|| common.root.clone()),
+        renamed: if own.renamed.is_empty() { common.renamed.clone() } else { own.renamed.clone() },
         split: own.split.clone().or_else(|| common.split.clone()),
         filter: own.filter.clone().or_else(|| common.filter.clone()),
         ..Source { limit, sample, seed, ..own }
@@ -112,6 +123,10 @@ pub(super) fn to_toml(source: &Source) -> toml::Value {
         return absolute(&source.path);
     }
     let mut table = toml::Table::from_iter([(FILE.to_owned(), absolute(&source.path))]);
+    if !source.renamed.is_empty() {
+        let names = source.renamed.iter().map(|(name, own)| (name.clone(), toml::Value::from(own.as_str())));
+        table.insert("columns".to_owned(), toml::Table::from_iter(names).into());
+    }
     let texts = [("split", &source.split), ("where", &source.filter)];
     table.extend(source.root.iter().map(|root| ("root".to_owned(), absolute(root))));
     table.extend(texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.clone()?.into()))));

@@ -124,6 +124,19 @@ impl PairsEntry {
         let (train, validation, test) = (columns(train), validation.map(columns), test.map(columns));
         let given = PAIR_FILES.into_iter().zip([Some(&train), validation.as_ref(), test.as_ref()]);
         for (key, source) in given.filter_map(|(key, source)| Some((key, source?))) {
+            let is_used = |name: &String| {
+                let own = ["split", "key"].contains(&name.as_str())
+                    || table.get("quality_by").and_then(toml::Value::as_str) == Some(name);
+                own || ends.iter().any(|end| end.columns.contains(name))
+            };
+            if let Some((name, _)) = source.renamed.iter().find(|(name, _)| !is_used(name)) {
+                let known = ends.iter().flat_map(|end| &end.columns).map(String::as_str);
+                let suggestion = suggest(name, known);
+                return Err(at(
+                    key,
+                    format!("`columns` names `{name}`, which no tower of this [[pairs]] takes{suggestion}"),
+                ));
+            }
             for end in &ends {
                 check_kind(&towers[end.tower], source).map_err(|message| at(key, message))?;
                 check_columns(end, source).map_err(|message| at(&towers[end.tower].name, message))?;

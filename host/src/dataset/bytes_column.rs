@@ -8,15 +8,21 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::item::read_file;
 use crate::{quiet_panic, regular};
 
 /// Bytes of a window, about.
 const WINDOW: i64 = 8 << 20;
-/// Windows that are held: readers that follow each other are within two.
+/// Windows that are held at least, and the bytes of more: the rows that all cores look at are within them.
 const WINDOWS: usize = 2;
+const HELD: usize = 64 << 20;
+/// Columns that hold windows: a folder may have thousands of files, which are read one after the other.
+const COLUMNS: usize = 4;
+
+/// The columns that hold windows, the last one that read a new one at the end.
+static HOLDING: Mutex<VecDeque<Arc<Mutex<Cursor>>>> = Mutex::new(VecDeque::new());
 
 /// A column of bytes, or of a struct `{bytes, path}`.
 pub(super) struct BytesColumn {
@@ -25,7 +31,7 @@ pub(super) struct BytesColumn {
     metadata: ArrowReaderMetadata,
     /// The column's leaves.
     leaves: Vec<usize>,
-    cursor: Mutex<Cursor>,
+    cursor: Arc<Mutex<Cursor>>,
 }
 
 /// Where reading is.
@@ -41,7 +47,7 @@ struct Cursor {
 
 impl BytesColumn {
     pub(super) fn new(path: &Path, name: &str, metadata: ArrowReaderMetadata, leaves: Vec<usize>) -> Self {
-        Self { path: path.to_owned(), name: name.to_owned(), metadata, leaves, cursor: Mutex::default() }
+        Self { path: path.to_owned(), name: name.to_owned(), metadata, leaves, cursor: Arc::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -71,14 +77,27 @@ impl BytesColumn {
         value(&window, at).map(<[u8]>::to_vec).ok_or_else(|| format!("column `{}` has nothing here", self.name))
     }
 
+    /// True if a row has bytes of its own.
+    pub(super) fn has_bytes(&self, row: usize) -> bool {
+        let Some(Ok((first, window))) = quiet_panic::catch(|| self.window(row)) else { return false };
+        let at = row - first;
+        match window.as_struct_opt() {
+            Some(column) => {
+                !column.is_null(at) && column.column_by_name("bytes").is_some_and(|bytes| value(bytes, at).is_some())
+            }
+            None => value(&window, at).is_some(),
+        }
+    }
+
     /// The window with a row, and its first row.
     fn window(&self, row: usize) -> Result<(usize, ArrayRef), String> {
-        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cursor = lock(&self.cursor);
         if let Some((rows, window)) = cursor.windows.iter().find(|(rows, _)| rows.contains(&row)) {
             return Ok((rows.start, window.clone()));
         }
         let (group, rows) = self.group(row).ok_or("the file has fewer rows; was it changed?")?;
         let batch = self.batch(group);
+        self.hold();
         // What is not far ahead is read through.
         if cursor.reader.is_none() || cursor.group != group || !(cursor.next..cursor.next + 2 * batch).contains(&row) {
             *cursor = Cursor::default();
@@ -98,12 +117,29 @@ impl BytesColumn {
             let rows = cursor.next..cursor.next + window.len();
             cursor.next = rows.end;
             cursor.windows.push_back((rows.clone(), window.clone()));
-            if cursor.windows.len() > WINDOWS {
+            let bytes = |windows: &VecDeque<(Range<usize>, ArrayRef)>| -> usize {
+                windows.iter().map(|(_, window)| window.get_array_memory_size()).sum()
+            };
+            while cursor.windows.len() > WINDOWS && bytes(&cursor.windows) > HELD {
                 cursor.windows.pop_front();
             }
             if rows.contains(&row) {
                 return Ok((rows.start, window));
             }
+        }
+    }
+
+    /// Notes that this column holds windows, and drops those of the column that has read none for longest.
+    fn hold(&self) {
+        let mut holding = lock(&HOLDING);
+        holding.retain(|cursor| !Arc::ptr_eq(cursor, &self.cursor));
+        holding.push_back(self.cursor.clone());
+        if holding.len() > COLUMNS
+            && let Some(oldest) = holding.pop_front()
+            // One that is in use says so again with its next window.
+            && let Ok(mut cursor) = oldest.try_lock()
+        {
+            *cursor = Cursor::default();
         }
     }
 
@@ -141,6 +177,10 @@ impl BytesColumn {
     }
 }
 
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// True if a column is of bytes, or of a struct with bytes.
 pub(super) fn holds_bytes(of: &DataType) -> bool {
     match of {
@@ -167,4 +207,38 @@ fn value(array: &ArrayRef, at: usize) -> Option<&[u8]> {
         DataType::Utf8View => array.as_string_view().value(at).as_bytes(),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ArrowReaderOptions;
+    use std::fs::File;
+
+    #[test]
+    fn of_many_files_the_last_ones_are_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let column = |number: usize| {
+            let path = folder.path().join(format!("{number}.parquet"));
+            let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values([[number as u8], [0]]));
+            let batch = RecordBatch::try_from_iter([("image", bytes)]).unwrap();
+            let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            let file = File::open(&path).unwrap();
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
+            BytesColumn::new(&path, "image", metadata, vec![0])
+        };
+        let columns: Vec<BytesColumn> = (0..20).map(column).collect();
+        for _ in 0..2 {
+            for (number, column) in columns.iter().enumerate() {
+                assert_eq!(column.read(0, folder.path()).unwrap(), [number as u8]);
+            }
+            let held = columns.iter().filter(|column| !lock(&column.cursor).windows.is_empty());
+            // Fewer where other tests read at the same time.
+            assert!(held.count() <= COLUMNS);
+        }
+    }
 }

@@ -55,9 +55,11 @@ impl Table {
 
     /// The column that seems to hold pictures or sounds: one of members, or one with a usual name.
     pub(crate) fn guess_items(&self) -> Option<String> {
-        let members = self.names.iter().zip(&self.columns).find(|(_, cells)| cells.members.is_some());
+        let members = || self.names.iter().zip(&self.columns).filter(|(_, cells)| cells.members.is_some());
+        // The one of all endings, where there is one.
+        let usual = members().find(|(name, _)| FILES.contains(&name.as_str())).or_else(|| members().next());
         let named = || FILES.iter().find_map(|name| self.names.iter().find(|other| other == name));
-        members.map(|(name, _)| name).or_else(named).cloned()
+        usual.map(|(name, _)| name).or_else(named).cloned()
     }
 
     /// True if the cells of a column are lists of texts, as JSON.
@@ -96,13 +98,22 @@ impl Table {
     }
 
     fn spread_columns(mut self, columns: &[String]) -> Result<Self, DataError> {
-        let indices = columns.iter().map(|name| self.index(name)).collect::<Result<Vec<_>, _>>()?;
+        let place = |name: &String| self.index(name).map(|index| (index, self.holds_lists(index)));
+        let indices = columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let (mut rows, mut captions) = (Vec::new(), Cells::default());
         for row in 0..self.rows {
             let before = rows.len();
-            for cell in indices.iter().map(|&index| self.columns[index].cell(row)).filter(|cell| !cell.is_empty()) {
-                captions.push(cell);
-                rows.push(row);
+            for &(index, of_lists) in &indices {
+                let cell = self.columns[index].cell(row);
+                let listed = if of_lists { list(cell) } else { None };
+                let texts = match &listed {
+                    Some(texts) => texts.iter().map(String::as_bytes).collect(),
+                    None => vec![cell],
+                };
+                for text in texts.into_iter().filter(|text| !text.is_empty()) {
+                    captions.push(text);
+                    rows.push(row);
+                }
             }
             if rows.len() == before {
                 let reason = || format!("none of the columns {} has a text here", columns.join(", "));
@@ -164,5 +175,10 @@ mod tests {
         assert_eq!(cells(&table, "file"), ["1.jpg", "1.jpg", "2.jpg", "3.jpg"]);
         assert_eq!(table.broken.keys().copied().collect::<Vec<_>>(), [3]);
         assert!(table.spread(&["a".into(), "none".into()]).is_err());
+        let names = ["list", "title"].map(str::to_owned);
+        let mut table = Table::new(Path::new("t.csv"), "CSV", names.to_vec());
+        table.add([&br#"["one", "two"]"#[..], b"three"]);
+        let table = table.spread(&names).unwrap();
+        assert_eq!(cells(&table, "list + title"), ["one", "two", "three"]);
     }
 }

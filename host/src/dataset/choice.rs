@@ -136,6 +136,7 @@ impl Table {
     pub(super) fn renumber(&mut self, rows: &[usize]) {
         let number = |&row: &usize| self.numbers.as_ref().map_or(row, |numbers| numbers[row]);
         let numbers = rows.iter().map(number).collect();
+        self.of_file = self.rows_of_file();
         let broken = std::mem::take(&mut self.broken);
         if !broken.is_empty() {
             let of = |(at, row)| Some((at, broken.get(row)?.clone()));
@@ -181,6 +182,20 @@ mod tests {
         let larger = rows(Source { sample: Some(7), seed: 1, ..Source::default() }).unwrap().1;
         assert!(sample(1).iter().all(|row| larger.contains(row)), "a larger sample holds a smaller one");
         assert_eq!(rows(Source { limit: Some(99), ..Source::default() }).unwrap().1.len(), 12);
+    }
+
+    #[test]
+    fn columns_have_the_names_of_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, "raw,caption,file\na dog,17,a.png\n").unwrap();
+        let renamed = vec![("caption".to_owned(), "raw".to_owned())];
+        let table = Source { renamed, ..Source::new(&path) }.table().unwrap();
+        assert_eq!(table.names(), ["caption", "other caption", "file"]);
+        assert_eq!(table.column("caption").unwrap().text(0).unwrap(), "a dog");
+        let renamed = vec![("caption".to_owned(), "text".to_owned())];
+        let error = Source { renamed, ..Source::new(&path) }.table().err().unwrap().to_string();
+        assert!(error.contains("text"), "{error}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::wording::short_path;
 const DEEPEST: usize = 8;
 /// The tables that say what the files beside them are.
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
+/// Files that say how something is loaded, and not what is in it.
+const SETTINGS: [&str; 4] = ["dataset_info.json", "dataset_infos.json", "config.json", "state.json"];
 /// Names of splits.
 const SPLITS: [&str; 10] =
     ["train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "development"];
@@ -32,21 +34,30 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
         return described(path, with_metadata);
     }
     let mut files = Vec::new();
-    walk(path, DEEPEST, &mut files)?;
+    walk(path, DEEPEST, &mut Vec::new(), &mut files)?;
     let of = |wanted: &[&str]| -> Vec<PathBuf> {
         let is_it = |file: &&PathBuf| ending(file).is_some_and(|ending| wanted.contains(&ending.as_str()));
         files.iter().filter(is_it).cloned().collect()
     };
     let media = files.iter().filter(|file| kind(file).modality().is_some()).count();
     let (tars, parquets) = (of(&["tar"]), of(&["parquet"]));
-    let tables = of(&["csv", "tsv", "jsonl", "ndjson", "token"]);
+    let tables = match of(&["csv", "tsv", "jsonl", "ndjson", "token"]) {
+        // What a download says of itself is no table.
+        none if none.is_empty() => {
+            let mut tables = of(&["json"]);
+            tables.retain(|path| !name(path).ends_with("_stats.json") && !SETTINGS.contains(&name(path).as_str()));
+            tables
+        }
+        tables => tables,
+    };
     let mut table = if !tars.is_empty() {
         shards::read(path, &tars)?
     } else if media > 0 {
         match &tables[..] {
             _ if has_samples(&files) => samples(path, &files)?,
+            [] => classes(path, &files),
             [one] => format::read(one, None)?,
-            _ => classes(path, &files),
+            tables => beside_media(path, tables)?,
         }
     } else if !parquets.is_empty() {
         split_shards(path, &parquets)?
@@ -74,14 +85,21 @@ fn metadata(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The files below a folder, each folder in the order of names.
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
+fn walk(folder: &Path, depth: usize, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    // A link to a folder that it is in would have all files again.
+    let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    if above.contains(&place) {
+        return Ok(());
+    }
+    above.push(place);
     for path in entries(folder)? {
         match path.is_dir() {
-            true if depth > 0 => walk(&path, depth - 1, files)?,
+            true if depth > 0 => walk(&path, depth - 1, above, files)?,
             true => {}
             false => files.push(path),
         }
     }
+    above.pop();
     Ok(())
 }
 
@@ -129,20 +147,43 @@ fn with_split(table: &mut Table, split: &str) {
 /// Shards. Where their names begin with a split, as `train-00000-of-00002.parquet` does, or their folder is called so,
 /// rows have it.
 fn split_shards(path: &Path, files: &[PathBuf]) -> Result<Table, DataError> {
+    splits_of(files)?.map_or_else(|| shards::read(path, files), Ok)
+}
+
+/// The table of files whose names, or folders, all say a split; none if some do not.
+fn splits_of(files: &[PathBuf]) -> Result<Option<Table>, DataError> {
     let split = |file: &PathBuf| {
         let stem = file.file_stem()?.to_str()?.split(['-', '_', '.']).next()?.to_lowercase();
         let folder = || Some(name(file.parent()?).to_lowercase());
         [Some(stem), folder()].into_iter().flatten().find(|name| SPLITS.contains(&name.as_str()))
     };
     let Some(splits) = files.iter().map(split).collect::<Option<Vec<_>>>().filter(|splits| !splits.is_empty()) else {
-        return shards::read(path, files);
+        return Ok(None);
     };
     let tables = files.iter().zip(splits).map(|(file, split)| {
         let mut table = format::read(file, None)?;
         with_split(&mut table, &split);
         Ok(table)
     });
-    Ok(shards::joined(tables)?.expect("there is at least one"))
+    shards::joined(tables)
+}
+
+/// Tables beside pictures or sounds: those of splits are one table, of which others would be a guess.
+fn beside_media(path: &Path, tables: &[PathBuf]) -> Result<Table, DataError> {
+    if let Some(table) = splits_of(tables)?.filter(|table| table.names.iter().any(|name| name == "split")) {
+        return Ok(table);
+    }
+    let names: Vec<String> = tables.iter().take(5).map(|table| inner(path, table).display().to_string()).collect();
+    let more = if tables.len() > names.len() { ", ..." } else { "" };
+    Err(DataError::Format {
+        path: path.to_owned(),
+        reason: format!(
+            "it holds pictures or sounds beside {} tables ({}{more}): name the one that is meant, and with `root` the \
+             folder that its files are in",
+            tables.len(),
+            names.join(", ")
+        ),
+    })
 }
 
 /// A file's path from the folder.
@@ -255,6 +296,23 @@ mod tests {
         assert_eq!(cells(&table, "file"), "test/cat/3.jpg train/cat/1.jpg train/dog/2.PNG");
         assert_eq!((cells(&table, "label"), cells(&table, "split")), ("cat cat dog".into(), "test train train".into()));
         assert_eq!(table.column("file").unwrap().item(2).read().unwrap(), &b"y"[..]);
+    }
+
+    #[test]
+    fn tables_beside_media_are_read_or_named() {
+        let train = b"file_name,caption_1\na.wav,rain\n";
+        let test = b"file_name,caption_1\nb.wav,wind\n";
+        let folder = Folder::new(&[("train.csv", train), ("test.csv", test), ("a.wav", b"x"), ("b.wav", b"y")]);
+        let table = folder.read();
+        assert_eq!((cells(&table, "file_name"), cells(&table, "split")), ("b.wav a.wav".into(), "test train".into()));
+        assert_eq!(table.column("file_name").unwrap().item(0).read().unwrap(), &b"y"[..]);
+        let folder = Folder::new(&[("one.csv", train), ("two.csv", test), ("a.wav", b"x")]);
+        let error = read(folder.0.path()).err().unwrap().to_string();
+        assert!(error.contains("2 tables (one.csv, two.csv): name the one that is meant"), "{error}");
+        let coco = br#"{"images": [{"id": 1, "file_name": "1.jpg"}],
+            "annotations": [{"image_id": 1, "caption": "a dog"}]}"#;
+        let folder = Folder::new(&[("captions_train2017.json", coco), ("1.jpg", b"x")]);
+        assert_eq!(cells(&folder.read(), "caption"), "a dog");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::regular;
 use crate::wording::{count, short_path};
 
 const SUCCESS: &str = "success";
+const FAILED: [&str; 2] = ["failed_to_download", "failed_to_resize"];
 
 /// The table without rows that were not downloaded, and a note of them, if it is one of img2dataset.
 pub(super) fn survivors(table: Table) -> Table {
@@ -25,7 +26,7 @@ pub(super) fn survivors(table: Table) -> Table {
         *found.entry(cell).or_default() += 1;
     }
     // `status` is another's.
-    if !found.contains_key(SUCCESS) {
+    if !found.contains_key(SUCCESS) && !found.keys().all(|status| FAILED.contains(&status.as_str())) {
         return table;
     }
     let mut table = if rows.len() == table.rows { table } else { table.take(&rows) };

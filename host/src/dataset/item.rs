@@ -61,6 +61,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// True if its content is in what [`Item::origin`] names, and not elsewhere.
+    pub(crate) fn is_at_origin(&self) -> bool {
+        if let Self::Member(member) = self { member.is_inside() } else { true }
+    }
+
     /// The item's name in messages: the start of a text, the path of a file, or the archive and the part of it.
     pub fn name(&self) -> String {
         match self {

@@ -91,6 +91,17 @@ impl<'a> Items<'a> {
         }
     }
 
+    /// True if item `index` is that of the row before it, as where each caption of a picture has a row.
+    pub(crate) fn repeats(&self, index: usize) -> bool {
+        let Source::Column(column, Cells::Files) = self.source else { return false };
+        let is_same = || match (column.member(index), column.member(index - 1)) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => column.cell(index) == column.cell(index - 1),
+            _ => false,
+        };
+        index > 0 && [index, index - 1].iter().all(|row| column.broken(*row).is_none()) && is_same()
+    }
+
     /// The bytes of item `index`, or the reason why they cannot be read.
     pub fn read(&self, index: usize) -> Result<Cow<'a, [u8]>, String> {
         match self.source {
@@ -184,6 +195,20 @@ fn looks_like_a_file(column: Column<'_>, row: usize) -> bool {
 mod tests {
     use super::*;
     use crate::dataset::read_table;
+
+    #[test]
+    fn a_picture_with_several_captions_repeats_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, "file,caption\na.png,x\na.png,y\nb.png,z\na.png,x\n").unwrap();
+        let table = read_table(&path).unwrap();
+        let repeats = |column: &str, modality: &Modality| {
+            let items = Items::new(table.column(column).unwrap(), modality, None);
+            (0..items.len()).map(|row| items.repeats(row)).collect::<Vec<_>>()
+        };
+        assert_eq!(repeats("file", &Modality::Image), [false, true, false, false]);
+        assert_eq!(repeats("caption", &Modality::Text), [false; 4]);
+    }
 
     #[test]
     fn a_modality_of_ones_own_holds_files_or_texts() {

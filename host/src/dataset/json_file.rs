@@ -9,7 +9,18 @@ use super::error::DataError;
 use super::table::Table;
 use super::text::{Text, line};
 use super::visual_genome::Images;
-use super::{json, jsonl, karpathy, wavcaps};
+use super::wavcaps::Sounds;
+use super::{json, jsonl, karpathy};
+
+/// What may be behind an error.
+fn why(text: &[u8], error: &serde_json::Error) -> &'static str {
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    match ["NaN", "Infinity", "-Infinity", "aN", "nfinity"].iter().any(|word| rest.starts_with(word.as_bytes())) {
+        true => "NaN and Infinity are no JSON: write null (in Python, `json.dump(..., allow_nan=False)` finds them)",
+        false => "the file is damaged, or was not copied to its end",
+    }
+}
 
 /// Reads the whole of `path`; files that cells name are below `root`.
 pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
@@ -19,7 +30,7 @@ pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
     }
     let mut draft = Draft::new(path, "JSON");
     let mut coco = Coco::default();
-    let mut images = None;
+    let (mut images, mut sounds) = (None, None);
     let mut parallel: [Vec<Value>; 2] = Default::default();
     let (mut keys, mut format) = (Vec::<String>::new(), None);
     let parsed = json::elements(&text, &mut |key, value| {
@@ -32,7 +43,7 @@ pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
             "annotations" => coco.add_annotation(&value),
             "data" => {
                 format = Some("WavCaps");
-                wavcaps::add(&mut draft, &value);
+                sounds.get_or_insert_with(|| Sounds::below(root)).add(&mut draft, &value);
             }
             "image_urls" => parallel[0].push(value),
             "captions" => parallel[1].push(value),
@@ -59,7 +70,7 @@ pub(super) fn read(path: &Path, root: &Path) -> Result<Table, DataError> {
     parsed.map_err(|error| DataError::Malformed {
         path: path.to_owned(),
         line: error.line() as u64,
-        reason: format!("not JSON: {error}; the file is damaged, or was not copied to its end"),
+        reason: format!("not JSON: {error}; {}", why(&text, &error)),
     })?;
     if coco.has_annotations() {
         format = Some("COCO captions");
@@ -168,14 +179,14 @@ mod tests {
     #[test]
     fn wavcaps_visual_genome_sbu_and_lists_of_objects_are_tables() {
         let table = read(
-            r#"{"num_captions_per_audio": 1, "data": [{"id": "Yab.wav", "caption": "rain", "duration": 10.0},
-                {"id": "180", "caption": "wind", "audio": "wav/180.flac"}]}"#,
+            r#"{"num_captions_per_audio": 1, "data": [
+                {"id": "Yab.wav", "caption": "rain", "audio": "wav_path", "duration": 10.0},
+                {"id": "180", "caption": "wind", "audio": "wav/180.flac"},
+                {"id": "NHU05093021", "caption": "birds", "audio": "wav_path", "download_link": "https://x.zip"},
+                {"id": 4711, "caption": "a bell", "audio": "wav_path"}]}"#,
         )
         .unwrap();
-        assert_eq!(
-            (column(&table, "file")[0].as_str(), column(&table, "file")[1].as_str()),
-            ("Yab.wav", "wav/180.flac")
-        );
+        assert_eq!(column(&table, "file"), ["Yab.flac", "wav/180.flac", "NHU05093021.flac", "4711.flac"]);
         let table = read(
             r#"[{"id": 1, "regions": [{"region_id": 5, "image_id": 1, "phrase": "a clock", "x": 1, "y": 2, "width": 3,
                 "height": 4}, {"region_id": 6, "image_id": 1, "phrase": "a wall", "x": 0}]}]"#,
@@ -197,6 +208,8 @@ mod tests {
         let error = |json: &str| read(json).err().unwrap();
         assert!(error("{\"images\": [\n{\"id\": 1},\n{\"id\"").contains("a.json:3: not JSON"));
         assert!(error(r#"{"rows": [{"a": 1}]}"#).contains("lists under rows"));
+        assert!(error("[{\"a\": NaN}]").contains("write null"), "{}", error("[{\"a\": NaN}]"));
+        assert!(error("[{\"a\": -Infinity}]").contains("write null"), "{}", error("[{\"a\": -Infinity}]"));
         assert!(error("17").contains("not JSON"), "{}", error("17"));
     }
 }

@@ -69,6 +69,15 @@ impl<'a> Member<'a> {
         read.map_err(|reason| format!("cannot read {}: {reason}", self.name()))
     }
 
+    /// True if its bytes are in the archive; false if a row of it names a file in their stead. For what was just read,
+    /// this reads nothing.
+    pub(super) fn is_inside(&self) -> bool {
+        match self.archive {
+            Archive::Tar(_) => true,
+            Archive::Parquet(column) => column.has_bytes(self.place.at as usize),
+        }
+    }
+
     /// What the content of the member is known by: a path of its own below that of the archive, which no file can have,
     /// and the state of the archive.
     pub(super) fn origin(&self) -> Option<(PathBuf, Metadata)> {

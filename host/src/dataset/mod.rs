@@ -15,6 +15,7 @@ mod folder;
 mod format;
 mod headless;
 mod img2dataset;
+mod in_order;
 mod item;
 mod items;
 mod json;
@@ -43,6 +44,7 @@ use std::path::Path;
 
 pub use captions::together;
 pub use error::DataError;
+pub(crate) use in_order::in_order;
 pub use item::Item;
 pub use items::Items;
 pub(crate) use items::no_text;

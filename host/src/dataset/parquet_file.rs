@@ -152,7 +152,8 @@ fn set(draft: &mut Draft, name: &str, column: &ArrayRef, row: usize) {
         DataType::Float64 => number!(Float64Type),
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
-            let key = dictionary.normalized_keys()[row];
+            // One key: those of the whole batch would be made anew for each cell.
+            let key = dictionary.slice(row, 1).as_any_dictionary().normalized_keys()[0];
             set(draft, name, dictionary.values(), key);
         }
         DataType::List(_) => set_list(draft, name, &column.as_list::<i32>().value(row)),

@@ -31,7 +31,8 @@ pub(super) fn named(path: &Path) -> Result<Option<Vec<PathBuf>>, DataError> {
 fn expanded(text: &str) -> Result<Vec<PathBuf>, String> {
     let mut all = vec![text.to_owned()];
     while let Some(open) = all[0].find('{') {
-        let close = all[0][open..].find('}').ok_or("a brace is not closed: write {000000..000146}")? + open;
+        let closing = |text: &str, open: usize| text[open..].find('}').map(|close| open + close);
+        let close = closing(&all[0], open).ok_or("a brace is not closed: write {000000..000146}")?;
         let words = words(&all[0][open + 1..close])?;
         if words.len() * all.len() > MOST {
             return Err(format!("the braces name more than {MOST} files"));
@@ -39,7 +40,8 @@ fn expanded(text: &str) -> Result<Vec<PathBuf>, String> {
         // All of them have their first brace at the same place only if the words are of one length, so each by itself.
         let mut next = Vec::with_capacity(words.len() * all.len());
         for one in &all {
-            let (open, close) = (one.find('{').unwrap_or(0), one.find('}').unwrap_or(0));
+            let open = one.find('{').unwrap_or(0);
+            let close = closing(one, open).unwrap_or(open);
             next.extend(words.iter().map(|word| format!("{}{word}{}", &one[..open], &one[close + 1..])));
         }
         all = next;
@@ -104,6 +106,14 @@ impl Table {
             (self.rows + row, if is_named { reason.clone() } else { format!("{shard}: {reason}") })
         });
         self.broken.extend(moved);
+        // Rows that a shard has left out count, as in the file.
+        let before = self.rows_of_file();
+        if self.numbers.is_some() || other.numbers.is_some() {
+            let rows = self.rows;
+            let numbers = self.numbers.get_or_insert_with(|| (0..rows).collect());
+            numbers.extend((0..other.rows).map(|row| before + other.number(row) - 1));
+        }
+        self.of_file = before + other.rows_of_file();
         self.notes.extend(other.notes.iter().cloned());
         self.rows += other.rows;
         let rows = self.rows;
@@ -123,6 +133,7 @@ mod tests {
         };
         assert_eq!(names("a/{008..011}.tar").unwrap(), "a/008.tar a/009.tar a/010.tar a/011.tar");
         assert_eq!(names("{a,bc}-{1..2}.tar").unwrap(), "a-1.tar a-2.tar bc-1.tar bc-2.tar");
+        assert_eq!(names("a}b{x}-{1..2}.tar").unwrap(), "a}bx-1.tar a}bx-2.tar");
         assert!(names("{1..x}").unwrap_err().contains("no range"));
         assert!(names("{3..1}").unwrap_err().contains("backwards"));
         assert!(names("{1..9999999999}").unwrap_err().contains("more than"));
@@ -130,6 +141,28 @@ mod tests {
         let error = named(Path::new("/nowhere/{0..2}.tar")).unwrap_err().to_string();
         assert!(error.contains("3 of the 3 files are not there, the first is /nowhere/0.tar"), "{error}");
         assert!(named(Path::new("a.tar")).unwrap().is_none());
+    }
+
+    #[test]
+    fn rows_of_shards_that_left_some_out_keep_their_numbers() {
+        let shard = |name: &str, all: [&str; 3]| {
+            let names = ["key", "url", "status"].map(str::to_owned).to_vec();
+            let mut table = Table::new(Path::new(name), "CSV", names);
+            for (row, status) in all.into_iter().enumerate() {
+                table.add([format!("{name}{row}").as_bytes(), b"http://x", status.as_bytes()]);
+            }
+            Ok(super::super::img2dataset::survivors(table))
+        };
+        let shards =
+            [("0", ["success", "failed_to_download", "success"]), ("1", ["failed_to_resize", "success", "success"])];
+        let table = joined(shards.map(|(name, all)| shard(name, all))).unwrap().unwrap();
+        let read = |table: &Table| {
+            let key = table.column("key").unwrap();
+            (0..table.len()).map(|row| (table.number(row), key.text(row).unwrap().to_owned())).collect::<Vec<_>>()
+        };
+        let all = [(1, "00"), (3, "02"), (5, "11"), (6, "12")].map(|(number, key)| (number, key.to_owned()));
+        assert_eq!(read(&table), all);
+        assert_eq!(read(&table.take(&[1, 3])), [all[1].clone(), all[3].clone()]);
     }
 
     #[test]

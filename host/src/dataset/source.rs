@@ -22,6 +22,8 @@ pub struct Source {
     pub sample: Option<usize>,
     /// The seed of `sample`.
     pub seed: u64,
+    /// Columns by the names that other files have for them: (name, its name in this file).
+    pub renamed: Vec<(String, String)>,
     /// So many of those with the largest numbers in a column.
     pub best: Option<(usize, String)>,
     /// Columns of captions: where one holds lists, or there are several in place of one, each caption has a row.
@@ -43,6 +45,7 @@ impl Source {
     pub(crate) fn choice(&self) -> Option<&'static str> {
         let keys = [
             ("root", self.root.is_some()),
+            ("columns", !self.renamed.is_empty()),
             ("split", self.split.is_some()),
             ("where", self.filter.is_some()),
             ("limit", self.limit.is_some()),
@@ -82,6 +85,9 @@ impl Source {
         let mut table = format::read(&self.path, self.root.as_deref())?;
         if let Some(root) = &self.root {
             table.root.clone_from(root);
+        }
+        for (name, own) in &self.renamed {
+            table.rename(own, name)?;
         }
         let mut table = table.chosen(self)?;
         for columns in &self.columns {

@@ -25,6 +25,8 @@ pub struct Table {
     pub(super) first_broken: Option<(u64, String)>,
     /// The row of the file that each row is of, from 0; none if the rows are those of the file.
     pub(super) numbers: Option<Vec<usize>>,
+    /// The rows of the file where `numbers` says which of them are here.
+    pub(super) of_file: usize,
     /// What a reader of the file should know, as rows that were left out.
     pub(super) notes: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Table {
             broken: BTreeMap::new(),
             first_broken: None,
             numbers: None,
+            of_file: 0,
             notes: Vec::new(),
         }
     }
@@ -152,6 +155,11 @@ impl Table {
         &self.broken
     }
 
+    /// The rows of the file, also those that are not here.
+    pub(super) fn rows_of_file(&self) -> usize {
+        if self.numbers.is_some() { self.of_file } else { self.rows }
+    }
+
     /// The number of a row in the file, from 1.
     pub fn number(&self, row: usize) -> usize {
         self.numbers.as_ref().map_or(row, |numbers| numbers[row]) + 1
@@ -173,6 +181,16 @@ impl Table {
             return Err(DataError::Twice { path: self.path.clone(), name: name.to_owned() });
         }
         Ok(index)
+    }
+
+    /// Calls the column `own` by the name that other files have for it; a column that has it already is hidden.
+    pub(super) fn rename(&mut self, own: &str, name: &str) -> Result<(), DataError> {
+        let at = self.index(own)?;
+        for other in self.names.iter_mut().filter(|other| *other == name) {
+            other.insert_str(0, "other ");
+        }
+        self.names[at] = name.to_owned();
+        Ok(())
     }
 
     /// The column called `name`.

@@ -23,6 +23,8 @@ struct Sample {
 /// Reads the headers of `path`, and its members of text. Of the others, only names and places are kept.
 pub(super) fn read(path: &Path) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
+    // As where nothing of a shard could be downloaded.
+    let is_empty = Entries::open(path)?.next()?.is_none();
     let (samples, names) = samples(&mut entries)?;
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
@@ -68,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<Table, DataError> {
             None => draft.end_row(),
         }
     }
-    if draft.rows() == 0 {
+    if draft.rows() == 0 && !is_empty {
         let reason = "there are no samples in it: a sample is files with one name and different endings".to_owned();
         return Err(DataError::Format { path: path.to_owned(), reason });
     }

@@ -107,6 +107,8 @@ impl<'a> Batches<'a> {
                         new.push((key, bytes));
                     }
                 }
+                // The earlier row is known, under way or done.
+                Read::Again { row, key } => drop(rows.read(row, key, known.next().flatten())),
             }
         }
         self.pending.extend(samples(new, self.encoder)?);
@@ -115,7 +117,10 @@ impl<'a> Batches<'a> {
 
     /// The cache's state of the items that were read. If one will be stored, the cache is opened for writing.
     fn known(&self, chunk: &[Read], rows: &mut ColumnRows<'_>) -> Result<Vec<Option<Known>>, EncodeError> {
-        let whole = |read: &Read| if let Read::Whole { key, .. } = read { Some(*key) } else { None };
+        let whole = |read: &Read| match read {
+            Read::Whole { key, .. } | Read::Again { key, .. } => Some(*key),
+            _ => None,
+        };
         let keys: Vec<Key> = chunk.iter().filter_map(whole).collect();
         let known = self.shelf.known(&keys)?;
         let all_known = known.iter().all(|known| rows.is_enough(known.as_ref()));

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::column::is_enough;
 use crate::cache::{FileStamps, Key, Known, Shelf};
-use crate::dataset::Items;
+use crate::dataset::{Items, in_order};
 use crate::stop::Stop;
 
 /// Rows per chunk, and bytes excluding the last items; two chunks wait at a time.
@@ -21,6 +21,34 @@ pub(super) enum Read {
     Recognised { row: usize, key: Key, known: Known },
     /// It was read.
     Whole { row: usize, key: Key, bytes: Vec<u8> },
+    /// It is the item of an earlier row, which was read.
+    Again { row: usize, key: Key },
+}
+
+/// What became of the row before.
+enum Before {
+    Failed(String),
+    Recognised(Key, Known),
+    Read(Key),
+}
+
+impl Before {
+    fn of(read: &Read) -> Self {
+        match read {
+            Read::Failed { reason, .. } => Self::Failed(reason.clone()),
+            Read::Recognised { key, known, .. } => Self::Recognised(*key, known.clone()),
+            Read::Whole { key, .. } | Read::Again { key, .. } => Self::Read(*key),
+        }
+    }
+
+    /// The same of another row.
+    fn again(&self, row: usize) -> Read {
+        match self {
+            Self::Failed(reason) => Read::Failed { row, reason: reason.clone() },
+            Self::Recognised(key, known) => Read::Recognised { row, key: *key, known: known.clone() },
+            Self::Read(key) => Read::Again { row, key: *key },
+        }
+    }
 }
 
 /// Files as they were when last read.
@@ -48,16 +76,23 @@ impl Reading<'_> {
         let most = self.batch.min(CHUNK.0);
         let at_once = 2 * rayon::current_num_threads();
         let (mut next, mut chunk, mut bytes) = (0, Vec::new(), 0);
+        let mut before: Option<Before> = None;
         while next < self.items.len() {
             let rows = next..self.items.len().min(next + at_once.min(most - chunk.len()));
             next = rows.end;
             let recognised = self.recognised(rows.clone());
             let read = |(row, recognised)| match recognised {
-                Some((key, known)) => Read::Recognised { row, key, known },
-                None => self.read(row),
+                Some((key, known)) => Some(Read::Recognised { row, key, known }),
+                None if self.items.repeats(row) => None,
+                None => Some(self.read(row)),
             };
-            chunk.par_extend(rows.clone().into_par_iter().zip(recognised).map(read));
-            bytes += chunk[chunk.len() - rows.len()..].iter().map(Read::bytes).sum::<usize>();
+            let read: Vec<Option<Read>> = rows.clone().into_par_iter().zip(recognised).map(read).collect();
+            for (row, read) in rows.zip(read) {
+                let read = read.unwrap_or_else(|| before.as_ref().expect("it repeats one").again(row));
+                before = Some(Before::of(&read));
+                bytes += read.bytes();
+                chunk.push(read);
+            }
             if chunk.len() == most || bytes >= CHUNK.1 || next == self.items.len() {
                 if chunks.send(std::mem::take(&mut chunk)).is_err() {
                     return;
@@ -91,12 +126,13 @@ impl Reading<'_> {
 
     fn read(&self, row: usize) -> Read {
         let (modality, start) = (self.items.modality(), SystemTime::now());
-        let file = self.items.item(row).origin();
+        let item = self.items.item(row);
+        let file = item.origin();
         match self.items.read(row) {
             Err(reason) => Read::Failed { row, reason },
             Ok(bytes) => {
                 let key = Key::of(modality, &bytes);
-                if let Some((path, metadata)) = file {
+                if let Some((path, metadata)) = file.filter(|_| item.is_at_origin()) {
                     self.files.stamps.put(modality, &path, &metadata, start, key);
                 }
                 Read::Whole { row, key, bytes: bytes.into_owned() }
@@ -112,18 +148,27 @@ pub fn keys(items: Items<'_>, files: Files<'_>, stop: &Stop) -> Vec<Option<Key>>
         if stop.is_asked() {
             return None;
         }
-        let (start, file) = (SystemTime::now(), items.item(row).origin());
+        let (start, item) = (SystemTime::now(), items.item(row));
+        let file = item.origin();
         let known = file.as_ref().filter(|_| files.trusted);
         let known = known.and_then(|(path, metadata)| files.stamps.get(modality, path, metadata));
         known.or_else(|| {
             let key = Key::of(modality, &items.read(row).ok()?);
-            if let Some((path, metadata)) = file {
+            if let Some((path, metadata)) = file.filter(|_| item.is_at_origin()) {
                 files.stamps.put(modality, &path, &metadata, start, key);
             }
             Some(key)
         })
     };
-    (0..items.len()).into_par_iter().map(key).collect()
+    // A row for each caption of a picture reads it once.
+    let rows: Vec<usize> = (0..items.len()).filter(|&row| !items.repeats(row)).collect();
+    let mut first = rows.iter().copied().zip(in_order(&rows, key)).peekable();
+    let mut last = None;
+    let key = |row: usize| {
+        last = first.next_if(|(first, _)| *first == row).map_or(last, |(_, key)| key);
+        last
+    };
+    (0..items.len()).map(key).collect()
 }
 
 impl Read {

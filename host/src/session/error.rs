@@ -68,8 +68,11 @@ pub enum Error {
     SameId { path: PathBuf, id: String, rows: [usize; 2] },
     #[error(transparent)]
     Array(#[from] ArrayFileError),
-    #[error("`diversity` among {rows} pairs needs {needed} of memory, and {free} are free; choose fewer")]
-    Choice { rows: usize, needed: crate::bytes::Bytes, free: crate::bytes::Bytes },
+    #[error(
+        "{}: `diversity` among {rows} pairs needs {needed} of memory, and {free} are free; choose fewer, or of fewer pairs \
+         with `sample`", path.display()
+    )]
+    Choice { path: PathBuf, rows: usize, needed: crate::bytes::Bytes, free: crate::bytes::Bytes },
     #[error("stopped; run this again")]
     Stopped,
     #[error("stopped before the fit was done; run this again to fit anew")]

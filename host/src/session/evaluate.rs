@@ -203,14 +203,21 @@ impl Model {
         let all: Vec<&PairEnd> = self.recipe.pairs.iter().flat_map(|entry| &entry.ends).collect();
         for (file, ends) in files.values_mut() {
             for end in &all {
-                if !ends.contains(end) && file.rows(&end.column).is_ok() {
+                // A column has the items of one tower: `file` is pictures here, and may be sounds in another file.
+                let is_taken = ends.iter().any(|known| known.column == end.column);
+                if !is_taken && file.rows(&end.column).is_ok() {
                     ends.push((*end).clone());
                 }
             }
             for ends in two_of(ends).into_iter().filter(|ends| !paired(ends)) {
                 let known = tested.iter().any(|tested| tested.is_of(&ends, file));
                 if !known && file.paired_rows(ends.each_ref().map(|end| end.column.as_str())).is_ok() {
-                    tested.push(Tested::new(self, seen.as_ref(), ends, file)?);
+                    match Tested::new(self, seen.as_ref(), ends, file) {
+                        Ok(also) => tested.push(also),
+                        // Nobody has paired these; what is paired is still measured.
+                        Err(Error::NoPair { .. } | Error::NoLatent { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }

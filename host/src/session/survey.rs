@@ -1,13 +1,13 @@
 //! What is in a file of pairs, and what of it is in another.
 
-use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Error, Event, Session};
-use crate::dataset::{Column, NearTexts, Source, Table, no_text};
+use crate::dataset::{Column, NearTexts, Source, Table, in_order, no_text};
+use crate::wording::count;
 
 /// What is in a file of pairs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,6 +80,8 @@ pub struct Common {
     pub captions: Vec<[usize; 2]>,
     /// Rows with captions that are nearly the same, and not the same.
     pub near: Vec<[usize; 2]>,
+    /// What of both could not be compared, and why.
+    pub not_compared: Vec<String>,
 }
 
 /// What to survey besides the file.
@@ -93,6 +95,8 @@ pub struct SurveyOptions {
     pub read: bool,
     /// A file to compare with.
     pub against: Option<Source>,
+    /// The columns of its items and captions, if they are not those of this file, nor guessed.
+    pub against_columns: [Option<String>; 2],
 }
 
 /// A file with its columns.
@@ -192,9 +196,10 @@ impl Session {
     /// What is known of the first row of each item.
     fn contents(&self, opened: &Opened, read: bool) -> Result<HashMap<usize, Content>, Error> {
         let Some(column) = opened.items()? else { return Ok(HashMap::new()) };
-        let rows: Vec<usize> = first_rows(opened)?.into_values().collect();
+        let mut rows: Vec<usize> = first_rows(opened)?.into_values().collect();
+        rows.sort_unstable();
         let (done, total, file) = (AtomicUsize::new(0), rows.len(), opened.table.path());
-        let contents = rows.into_par_iter().map(|row| {
+        let contents = in_order(&rows, |row| {
             if !self.should_stop() {
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if done.is_multiple_of(256) {
@@ -203,9 +208,8 @@ impl Session {
             }
             (row, if self.should_stop() { Content::Whole(None) } else { content(column, row, read) })
         });
-        let contents = contents.collect();
         self.see(Event::Ended);
-        if self.should_stop() { Err(Error::Stopped) } else { Ok(contents) }
+        if self.should_stop() { Err(Error::Stopped) } else { Ok(contents.into_iter().collect()) }
     }
 
     fn common(
@@ -218,14 +222,30 @@ impl Session {
         // The columns of the other file may have other names.
         let there = source.table()?;
         let known = |name: &Option<String>| name.clone().filter(|name| there.column(name).is_ok());
+        let [items, captions] = options.against_columns.clone();
         let options = SurveyOptions {
-            items: known(&options.items),
-            captions: known(&options.captions),
+            items: items.or_else(|| known(&options.items)),
+            captions: captions.or_else(|| known(&options.captions)),
             ..SurveyOptions::default()
         };
         drop(there);
         let other = Opened::new(source, &options)?;
         let others = self.contents(&other, true)?;
+        let mut not_compared = Vec::new();
+        let lost = others.values().filter(|content| !matches!(content, Content::Whole(_))).count();
+        if lost > 0 {
+            not_compared.push(format!("{lost} of {} there cannot be read", count(others.len(), "item")));
+        }
+        for (what, ours, theirs, option) in [
+            ("items", &opened.items, &other.items, "--against-column"),
+            ("captions", &opened.captions, &other.captions, "--against-captions"),
+        ] {
+            if ours.is_some() && theirs.is_none() {
+                let columns = other.table.names().join(", ");
+                not_compared
+                    .push(format!("no column with {what} is known there: name it with {option} (columns: {columns})"));
+            }
+        }
         let number = |row: usize, there: usize| [opened.table.number(row), other.table.number(there)];
         let whole = |contents: &HashMap<usize, Content>| {
             let mut hashes: HashMap<blake3::Hash, usize> = HashMap::new();
@@ -257,14 +277,14 @@ impl Session {
                 if self.should_stop() {
                     return Err(Error::Stopped);
                 }
-                match (rows.get(text), index.near(text)) {
-                    (Some(&there), _) => same.push(number(row, there)),
-                    (None, Some(at)) => near.push(number(row, known[at].0)),
-                    _ => {}
+                if let Some(&there) = rows.get(text) {
+                    same.push(number(row, there));
+                } else if let Some(at) = index.near(text) {
+                    near.push(number(row, known[at].0));
                 }
             }
         }
-        Ok(Common { file: source.path.clone(), items, captions: same, near })
+        Ok(Common { file: source.path.clone(), items, captions: same, near, not_compared })
     }
 }
 

@@ -9,7 +9,7 @@ const KEY: &str = "projection";
 
 pub(crate) fn option() -> OptionSpec {
     let help = "use the latent that CLIP and CLAP compare with pictures and sounds, not the one before it (default: \
-                true where there is one, of the model's own pooling)";
+                false)";
     OptionSpec::new(KEY, OptionKind::Boolean, help)
 }
 
@@ -21,15 +21,14 @@ pub(crate) fn choose(
     pooling: Pooling,
     name: &str,
 ) -> Result<bool, Error> {
-    let own = pooling == Pooling::Pooler && matches!(outline.projection, Projection::To(_));
-    match options.get::<bool>(KEY)? {
-        Some(false) => return Ok(false),
-        None => return Ok(own),
-        Some(true) => {}
+    if !options.get_or(KEY, false)? {
+        return Ok(false);
     }
     let refusal = match outline.projection {
         Projection::To(_) if layer != Layer::Last => format!("it needs the last layer; remove `layer = {layer}`"),
-        Projection::To(_) if !own => format!("it is of the model's own pooling; remove `pooling = \"{pooling}\"`"),
+        Projection::To(_) if pooling != Pooling::Pooler => {
+            format!("it is of the model's own pooling; remove `pooling = \"{pooling}\"`")
+        }
         Projection::To(_) => return Ok(true),
         Projection::Pooler => {
             "the model has none, and needs none: its pooler, the default, is what it compares with pictures; remove it"

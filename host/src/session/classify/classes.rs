@@ -31,8 +31,17 @@ pub(super) struct Class {
     pub(super) name: String,
     /// What it is called in the data, if not by its name.
     id: Option<String>,
-    /// The items that stand for it: texts, or the paths of files.
-    pub(super) items: Vec<String>,
+    /// The items that stand for it: texts, files, or parts of archives.
+    pub(super) items: Vec<ClassItem>,
+}
+
+/// An item that stands for a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ClassItem {
+    Text(String),
+    File(PathBuf),
+    /// The bytes of a part of an archive.
+    Part(Vec<u8>),
 }
 
 impl Templates {
@@ -97,8 +106,12 @@ pub(super) fn classes(
             let names = distinct(data.column(labels)?)?.into_iter().map(|name| (None, name));
             named(labels, names.collect(), holds_files, templates)?
         }
-        Some("tsv" | "csv" | "jsonl" | "json" | "parquet") => shown(&read_table(path)?, modality, holds_files)?,
-        _ if path.is_dir() => shown(&read_table(path)?, modality, holds_files)?,
+        Some("tsv" | "csv" | "jsonl" | "ndjson" | "json" | "parquet" | "tar" | "token") => {
+            shown(&read_table(path)?, modality, holds_files)?
+        }
+        _ if path.is_dir() || labels.contains('{') && !path.exists() => {
+            shown(&read_table(path)?, modality, holds_files)?
+        }
         _ if path.exists() || ending.is_some() => named(labels, listed(path)?, holds_files, templates)?,
         // It is neither.
         _ => data.column(labels).map(|_| Vec::new())?,
@@ -129,7 +142,7 @@ fn named(
     }
     let sentences = templates.sentences()?;
     let class = |(id, name): (Option<String>, String)| {
-        let items = sentences.iter().map(|sentence| sentence.replace("{}", &name)).collect();
+        let items = sentences.iter().map(|sentence| ClassItem::Text(sentence.replace("{}", &name))).collect();
         Class { name, id, items }
     };
     Ok(names.into_iter().map(class).collect())
@@ -142,17 +155,23 @@ fn shown(table: &Table, modality: &str, holds_files: bool) -> Result<Vec<Class>,
     let mut known: HashMap<String, usize> = HashMap::new();
     for row in 0..names.len() {
         let name = names.text(row)?.trim().to_owned();
-        if name.is_empty() {
+        if name.is_empty() || names.broken(row).is_some() {
             continue;
         }
+        let item = match (items.item(row), holds_files) {
+            (Item::Member(member), true) => {
+                let bytes = Item::Member(member).read();
+                let damaged = |reason| DataError::Format { path: table.path().to_owned(), reason };
+                ClassItem::Part(bytes.map_err(damaged)?.into_owned())
+            }
+            (_, true) => ClassItem::File(items.file(row)),
+            (_, false) => ClassItem::Text(items.text(row)?.to_owned()),
+        };
         let at = *known.entry(name.clone()).or_insert(classes.len());
         if at == classes.len() {
             classes.push(Class { name, id: None, items: Vec::new() });
         }
-        classes[at].items.push(match holds_files {
-            true => items.file(row).display().to_string(),
-            false => items.text(row)?.to_owned(),
-        });
+        classes[at].items.push(item);
     }
     Ok(classes)
 }
@@ -174,13 +193,25 @@ fn distinct(column: Column<'_>) -> Result<Vec<String>, Error> {
     Ok(names.into_keys().collect())
 }
 
-/// The column of `data` with each item's class: the named one, the one that the classes are from, or a usual one.
-pub(super) fn truth<'a>(data: &'a Table, named: Option<&str>, labels: &str) -> Result<Option<Column<'a>>, Error> {
-    if let Some(name) = named {
-        return Ok(Some(data.column(name)?));
+/// The word for a truth that nobody knows.
+const NONE: &str = "none";
+
+/// The column of `data` with each item's class: the named one, the one that the classes are from, or a usual one; and
+/// whether it is a guess. None for `none`.
+pub(super) fn truth<'a>(
+    data: &'a Table,
+    named: Option<&str>,
+    labels: &str,
+) -> Result<Option<(Column<'a>, bool)>, Error> {
+    match named {
+        Some(NONE) if data.column(NONE).is_err() => return Ok(None),
+        Some(name) => return Ok(Some((data.column(name)?, false))),
+        None => {}
     }
-    let usual = [labels].into_iter().chain(USUAL).find_map(|name| data.column(name).ok());
-    Ok(usual)
+    if let Ok(column) = data.column(labels) {
+        return Ok(Some((column, false)));
+    }
+    Ok(USUAL.iter().find_map(|name| data.column(name).ok()).map(|column| (column, true)))
 }
 
 /// The class of each row, by what the data call it; none where the cell is empty.
@@ -236,9 +267,20 @@ fn counted_from(labels: &str) -> String {
 /// Classes that an error names at most.
 const SHOWN: usize = 40;
 
+impl ClassItem {
+    /// The same as a query of a tower.
+    pub(super) fn query(&self) -> Item<'_> {
+        match self {
+            Self::Text(text) => Item::text(text),
+            Self::File(path) => Item::file(path),
+            Self::Part(bytes) => Item::bytes(bytes.as_slice()),
+        }
+    }
+}
+
 impl Class {
     /// Its items as queries of a tower.
-    pub(super) fn queries(&self, holds_files: bool) -> impl Iterator<Item = Item<'_>> {
-        self.items.iter().map(move |item| if holds_files { Item::file(item) } else { Item::text(item) })
+    pub(super) fn queries(&self) -> impl Iterator<Item = Item<'_>> {
+        self.items.iter().map(ClassItem::query)
     }
 }

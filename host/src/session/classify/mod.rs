@@ -49,6 +49,8 @@ pub struct Classified {
     pub items: Vec<ClassifiedItem>,
     /// Items without a latent.
     pub failed: usize,
+    /// The column that their classes are from, if they are known.
+    pub truth: Option<String>,
     /// How well they were classified, if their classes are known.
     pub accuracy: Option<Accuracy>,
 }
@@ -73,18 +75,17 @@ const TOGETHER: usize = 8192;
 struct Setup {
     from: usize,
     to: usize,
-    holds_files: bool,
     file: Dataset,
     column: String,
     classes: Vec<Class>,
-    truth: Option<Vec<Option<usize>>>,
+    truth: Option<(String, Vec<Option<usize>>)>,
 }
 
 impl Model {
     /// The classes of items, and how well they fit those that the data name.
     pub fn classify(&self, options: &ClassifyOptions) -> Result<Classified, Error> {
-        let Setup { from, to, holds_files, file, column, classes, truth } = self.setup(options)?;
-        let prototypes = self.prototypes(to, &classes, holds_files)?;
+        let Setup { from, to, file, column, classes, truth } = self.setup(options)?;
+        let prototypes = self.prototypes(to, &classes)?;
         let Side { keys, latents } = self.towers().side(from, &file, &column)?;
         let mut nearest: Vec<Nearest> = Vec::with_capacity(latents.len());
         let (width, total) = (self.space.width(), latents.len());
@@ -101,7 +102,7 @@ impl Model {
         let rows = keys.iter().enumerate().filter(|(_, key)| key.is_some()).map(|(row, _)| row);
         let item = |(row, nearest): (usize, Nearest)| {
             let number = if let Dataset::Table(table) = &file { table.number(row) } else { row + 1 };
-            let truth = truth.as_ref().and_then(|truth| truth[row]);
+            let truth = truth.as_ref().and_then(|(_, truth)| truth[row]);
             Ok(ClassifiedItem { row: number, name: file.name(&column, row)?, truth, nearest })
         };
         let items: Vec<ClassifiedItem> = rows.zip(nearest).map(item).collect::<Result<_, Error>>()?;
@@ -113,6 +114,7 @@ impl Model {
             towers,
             items,
             failed,
+            truth: truth.map(|(column, _)| column),
             accuracy,
         })
     }
@@ -122,9 +124,9 @@ impl Model {
         &self,
         options: &ClassifyOptions,
     ) -> Result<(Vec<ColumnForecast>, ItemsForecast), Error> {
-        let Setup { from, to, holds_files, column, classes, .. } = self.setup(options)?;
+        let Setup { from, to, column, classes, .. } = self.setup(options)?;
         let of_items = self.forecast_column(&self.recipe.towers[from].name, &options.data, Some(&column))?;
-        let queries: Vec<Item<'_>> = classes.iter().flat_map(|class| class.queries(holds_files)).collect();
+        let queries: Vec<Item<'_>> = classes.iter().flat_map(|class| class.queries()).collect();
         Ok((of_items, self.forecast_items(&self.recipe.towers[to].name, &queries)?))
     }
 
@@ -142,8 +144,22 @@ impl Model {
         if options.needs_truth && truth.is_none() {
             return Err(Error::NoTruth { path: file.path().to_owned() });
         }
-        let truth = truth.map(|column| true_classes(column, &classes, &options.labels)).transpose()?;
-        Ok(Setup { from, to, holds_files, file, column, classes, truth })
+        let truth = match truth {
+            None => None,
+            Some((column, is_guess)) => match true_classes(column, &classes, &options.labels) {
+                Ok(truth) => Some((column.name().to_owned(), truth)),
+                // It may be about something else.
+                Err(error @ Error::NoClass { .. }) if is_guess && !options.needs_truth => {
+                    tracing::warn!(
+                        "column `{}` is not taken for the items' classes: {error}; --truth names the column that is",
+                        column.name()
+                    );
+                    None
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Setup { from, to, file, column, classes, truth })
     }
 
     /// The towers of the items and of the classes.
@@ -176,9 +192,9 @@ impl Model {
     }
 
     /// An embedding `(classes x width)` for each class: the mean of its items', of length 1.
-    fn prototypes(&self, tower: usize, classes: &[Class], holds_files: bool) -> Result<Vec<f32>, Error> {
+    fn prototypes(&self, tower: usize, classes: &[Class]) -> Result<Vec<f32>, Error> {
         let (name, width, shared) = (&self.recipe.towers[tower].name, self.space.width(), self.space.shared());
-        let queries: Vec<Item<'_>> = classes.iter().flat_map(|class| class.queries(holds_files)).collect();
+        let queries: Vec<Item<'_>> = classes.iter().flat_map(|class| class.queries()).collect();
         let mut embeddings = Vec::with_capacity(queries.len());
         for queries in queries.chunks(TOGETHER) {
             embeddings.extend(self.embed(name, queries, true)?);
@@ -193,7 +209,7 @@ impl Model {
                         found += 1;
                         prototype.iter_mut().zip(embedding).for_each(|(sum, value)| *sum += value);
                     }
-                    Err(reason) => failed.push((item, reason)),
+                    Err(reason) => failed.push((item.query().name(), reason)),
                 }
             }
             if found == 0 {
@@ -206,7 +222,7 @@ impl Model {
         }
         if let Some((item, reason)) = failed.first() {
             let failed = count(failed.len(), "item");
-            tracing::warn!("{failed} of classes without a latent, the first is {item:?}: {reason}");
+            tracing::warn!("{failed} of classes without a latent, the first is {item}: {reason}");
         }
         Ok(prototypes)
     }

@@ -32,7 +32,8 @@ impl Towers<'_> {
         }
         let rows = session.chosen(of, || match (&subset.by, judge) {
             (ChosenBy::Different(tower), _) => {
-                self.most_different(&*paired.latents[usize::from(entry.ends[0].tower != *tower)], subset.pairs)
+                let latents = &*paired.latents[usize::from(entry.ends[0].tower != *tower)];
+                self.most_different(file.path(), latents, subset.pairs)
             }
             (_, Some((model, ends))) => Ok(largest(&model.agreement(&ends, file, &paired.rows)?, subset.pairs)),
             (ChosenBy::Run(_), None) => unreachable!("a run has been opened"),
@@ -43,12 +44,12 @@ impl Towers<'_> {
         Ok(paired.only(&rows))
     }
 
-    fn most_different(&self, latents: &dyn Latents, count: usize) -> Result<Vec<usize>, Error> {
+    fn most_different(&self, path: &Path, latents: &dyn Latents, count: usize) -> Result<Vec<usize>, Error> {
         let (session, rows) = (self.session(), latents.len());
         let needed = bytes_of_choice(rows, count.min(rows));
         if let Some(free) = available_memory().filter(|free| *free < needed) {
             let (needed, free) = (Bytes::rounded(needed), Bytes::rounded(free));
-            return Err(Error::Choice { rows, needed, free });
+            return Err(Error::Choice { path: path.to_owned(), rows, needed, free });
         }
         let go_on = |done, total| {
             session.see(Event::Evaluating { what: "choosing", unit: "pairs", done, total });

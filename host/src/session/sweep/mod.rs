@@ -202,13 +202,16 @@ impl Session {
     }
 }
 
+/// What is shown after each fit: the table so far, which is made if it is looked at.
+type Show<'a> = dyn FnMut(&dyn Fn() -> SweepTable) -> Result<(), Error> + 'a;
+
 impl SweepPlan {
     /// Encodes what all variations need, fits them, and judges them on the same pairs; `show` gets the table of each.
     pub fn run(
         &self,
         sweep: &Sweep,
         (out, device): (&Path, DeviceChoice),
-        show: &mut dyn FnMut(&SweepTable) -> Result<(), Error>,
+        show: &mut Show<'_>,
     ) -> Result<SweepTable, Error> {
         let (session, total) = (&self.session, self.jobs.len());
         let _lock = lock(out)?;
@@ -241,7 +244,7 @@ impl SweepPlan {
                 tracing::warn!("{name}, seed {}: {reason}", job.seed);
             }
             board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
-            show(&board.table())?;
+            show(&|| board.table())?;
         }
         Ok(board.table())
     }
@@ -304,6 +307,7 @@ fn is_of_fit(error: &Error) -> bool {
             | Error::NoLatent { .. }
             | Error::Device(_)
             | Error::Data(_)
+            | Error::Choice { .. }
             | Error::Config(_)
             | Error::TestElsewhere { .. }
     );

@@ -77,7 +77,7 @@ fn every_layer_and_pooling_is_the_references() {
                 continue;
             };
             let value = layer.parse::<u64>().map_or_else(|_| layer.into(), serde_json::Value::from);
-            let chosen = options(family).with("layer", value).with("pooling", pooling).with("projection", false);
+            let chosen = options(family).with("layer", value).with("pooling", pooling);
             let (cosine, error) = compare(&chosen, &expected);
             assert!(cosine > 0.9999 && error < 1e-3, "{family}, {name}: cosine {cosine}, error {error:.1e}");
             offered.extend([("layer", layer.to_owned()), ("pooling", pooling.to_owned())]);
