@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
+use super::body::Share;
 use super::error::Refusal;
+use super::fetch::Fetcher;
 use super::figures::Figures;
 use super::given::Given;
 use super::keys::Keys;
 use super::layout::Layout;
 use super::limits::Limits;
 use super::metrics::Metrics;
-use super::page::Page;
+use super::origins::Origins;
 use super::queue::Queue;
-use super::{Serving, body};
+use super::{Serving, body, weighed};
 use crate::gallery::{Gallery, Writer};
 use crate::session::{Error, Model};
 
@@ -28,11 +31,12 @@ pub(super) struct App {
     pub(super) galleries: BTreeMap<String, OpenGallery>,
     pub(super) keys: Keys,
     pub(super) limits: Limits,
-    pub(super) page: Page,
+    pub(super) origins: Origins,
+    fetcher: Fetcher,
     pub(super) metrics: Metrics,
     /// The run's figures, once somebody has asked for them.
     pub(super) figures: OnceLock<Figures>,
-    /// The memory of bodies, in units of 1 KiB.
+    /// The memory of what clients have sent, in units of 1 KiB.
     pub(super) memory: Arc<Semaphore>,
 }
 
@@ -42,7 +46,12 @@ pub(super) struct OpenTower {
     /// None if its latents were precomputed.
     pub(super) modality: Option<String>,
     pub(super) queue: Arc<Queue>,
+    /// Calls that its encoders take at once: as many threads take from the queue.
+    pub(super) calls: usize,
 }
+
+/// The most threads that take from a tower's queue.
+const MOST_CALLS: usize = 32;
 
 /// A gallery, as of its last commit.
 pub(super) struct OpenGallery {
@@ -61,8 +70,10 @@ impl App {
     pub(super) fn open(model: Model, serving: Serving) -> Result<Self, Error> {
         let names: Vec<String> = model.space().towers().map(|tower| tower.name.clone()).collect();
         let open = |name: &String| {
-            let queue = Queue::new(name, serving.limits.queue, model.together(name)?);
-            Ok(OpenTower { name: name.clone(), modality: model.modality(name)?, queue: Arc::new(queue) })
+            let (batch, calls) = model.batches(name)?;
+            let queue = Arc::new(Queue::new(name, serving.limits.queue, batch));
+            let calls = calls.clamp(1, MOST_CALLS);
+            Ok(OpenTower { name: name.clone(), modality: model.modality(name)?, queue, calls })
         };
         let towers = names.iter().map(open).collect::<Result<_, Error>>()?;
         let mut galleries = BTreeMap::new();
@@ -81,8 +92,9 @@ impl App {
             galleries,
             keys: serving.keys,
             memory: Arc::new(Semaphore::new(serving.limits.memory / body::UNIT)),
+            fetcher: Fetcher::new(serving.hosts, serving.limits),
+            origins: serving.origins,
             limits: serving.limits,
-            page: Page,
             metrics: Metrics::default(),
             figures: OnceLock::new(),
             model: Arc::new(model),
@@ -143,9 +155,9 @@ impl App {
 
     /// The embeddings of items, in order, with all values of the space; an error names its item by `key[index]`.
     pub(super) async fn embed(
-        &self,
+        self: &Arc<Self>,
         model: Option<&str>,
-        items: Vec<Given>,
+        mut items: Vec<Given>,
         key: &str,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         if items.is_empty() {
@@ -155,15 +167,25 @@ impl App {
             let (count, most) = (items.len(), self.limits.items);
             return Err(Refusal::large(format!("{count} items, and a request may have {most}")).at(key));
         }
-        // By tower, so that each has one call.
-        let mut of_towers: BTreeMap<&str, (&OpenTower, Vec<usize>, Vec<Vec<u8>>)> = BTreeMap::new();
         let count = items.len();
         let name = |index: usize| if count == 1 { key.to_owned() } else { format!("{key}[{index}]") };
-        for (index, item) in items.into_iter().enumerate() {
-            item.check(&self.limits).map_err(|refusal| refusal.at(name(index)))?;
-            let tower = self.tower(model, item.modality.as_deref()).map_err(|refusal| refusal.or_at(name(index)))?;
-            let (_, places, bytes) =
-                of_towers.entry(&tower.name).or_insert_with(|| (tower, Vec::new(), Vec::new()));
+        let tower = |(index, item): (usize, &Given)| {
+            self.tower(model, item.modality.as_deref()).map_err(|refusal| refusal.or_at(name(index)))
+        };
+        // Before anything is fetched for them.
+        let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
+        let _shares = self.fetch(&mut items, &name).await?;
+        // What is no text is looked into.
+        let weight = items.iter().filter(|item| item.modality.as_deref() != Some("text")).map(|item| item.bytes.len());
+        weighed(weight.sum(), || {
+            let check =
+                |(index, item): (usize, &Given)| item.check(&self.limits).map_err(|refusal| refusal.at(name(index)));
+            items.iter().enumerate().try_for_each(check)
+        })?;
+        // By tower, so that each has one call.
+        let mut of_towers: BTreeMap<&str, (&OpenTower, Vec<usize>, Vec<Vec<u8>>)> = BTreeMap::new();
+        for (index, (item, tower)) in items.into_iter().zip(towers).enumerate() {
+            let (_, places, bytes) = of_towers.entry(&tower.name).or_insert_with(|| (tower, Vec::new(), Vec::new()));
             places.push(index);
             bytes.push(item.bytes);
         }
@@ -180,6 +202,38 @@ impl App {
             }
         }
         Ok(rows)
+    }
+
+    /// Fetches the items that are given by their address, several at once, each with its share of the memory.
+    async fn fetch(
+        self: &Arc<Self>,
+        items: &mut [Given],
+        name: &impl Fn(usize) -> String,
+    ) -> Result<Vec<Share>, Refusal> {
+        let mut under_way = JoinSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(url) = item.url.clone() else { continue };
+            self.fetcher.check(&url).map_err(|refusal| refusal.at(name(index)))?;
+            let app = self.clone();
+            under_way.spawn(async move {
+                let fetched = async {
+                    let mut share = app.share(app.limits.fetched).await?;
+                    let bytes = app.fetcher.fetch(url).await?;
+                    let rest = share.num_permits().saturating_sub(bytes.len() / body::UNIT + 1);
+                    drop(share.split(rest));
+                    Ok::<_, Refusal>((bytes, share))
+                };
+                (index, fetched.await)
+            });
+        }
+        let mut shares = Vec::new();
+        while let Some(done) = under_way.join_next().await {
+            let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
+            let (bytes, share) = fetched.map_err(|refusal| refusal.at(name(index)))?;
+            items[index].bytes = bytes;
+            shares.push(share);
+        }
+        Ok(shares)
     }
 
     /// A gallery by its name.

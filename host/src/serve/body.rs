@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -12,9 +13,12 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::error::Refusal;
+use super::{HEAVY, weighed};
 
 /// The unit of the memory that bodies share.
 pub(super) const UNIT: usize = 1024;
+/// Bytes of a value of an embedding: as a number, and as text.
+const VALUE: usize = 16;
 /// The longest wait for memory.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -22,8 +26,11 @@ const WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Whole {
     headers: HeaderMap,
     pub(super) bytes: Bytes,
-    _memory: OwnedSemaphorePermit,
+    memory: Share,
 }
+
+/// A share of the memory that all requests have together, until it is dropped.
+pub(super) type Share = OwnedSemaphorePermit;
 
 /// A field of a form.
 pub(super) struct Field {
@@ -49,12 +56,7 @@ impl FromRequest<Arc<App>> for Whole {
             return Err(large());
         }
         // What a base64 text decodes to is in memory beside it.
-        let share = 2 * said.unwrap_or(limits.body) / UNIT + 1;
-        let share = share.min(limits.memory / UNIT) as u32;
-        let memory = timeout(WAIT, app.memory.clone().acquire_many_owned(share)).await;
-        let Ok(Ok(memory)) = memory else {
-            return Err(Refusal::busy("the bodies of other requests fill the memory; send this again later"));
-        };
+        let memory = app.share(2 * said.unwrap_or(limits.body)).await?;
         let bytes = match timeout(limits.arrival, Limited::new(body, limits.body).collect()).await {
             Err(_) => {
                 let seconds = limits.arrival.as_secs();
@@ -64,11 +66,51 @@ impl FromRequest<Arc<App>> for Whole {
             Ok(Err(error)) => return Err(Refusal::invalid(format!("the body broke off: {error}"))),
             Ok(Ok(whole)) => whole.to_bytes(),
         };
-        Ok(Self { headers: parts.headers, bytes, _memory: memory })
+        Ok(Self { headers: parts.headers, bytes, memory })
+    }
+}
+
+impl App {
+    /// The share of an answer with so many items, each of so many values, unless it is small.
+    pub(super) async fn answer_share(&self, items: usize, values: usize) -> Result<Option<Share>, Refusal> {
+        let bytes = items.min(self.limits.items) * values * VALUE;
+        if bytes < HEAVY { Ok(None) } else { self.share(bytes).await.map(Some) }
+    }
+
+    /// A share of the memory, for so many bytes.
+    pub(super) async fn share(&self, bytes: usize) -> Result<Share, Refusal> {
+        let share = (bytes / UNIT + 1).min(self.limits.memory / UNIT) as u32;
+        match timeout(WAIT, self.memory.clone().acquire_many_owned(share)).await {
+            Ok(Ok(share)) => Ok(share),
+            _ => Err(Refusal::busy("what others have sent fills the memory; send this again later")),
+        }
+    }
+}
+
+/// An answer with its share of the memory, until it is sent.
+pub(super) fn holding(answer: Response, share: Option<Share>) -> Response {
+    match share {
+        Some(share) => answer.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &share;
+                frame
+            }))
+        }),
+        None => answer,
     }
 }
 
 impl Whole {
+    /// Its share of the memory, for what was parsed of it.
+    pub(super) fn share(self) -> Share {
+        self.memory
+    }
+
+    /// What is parsed of the body; of a large one, off the threads that answer others.
+    pub(super) fn parse<T>(&self, parse: impl FnOnce(&Self) -> T) -> T {
+        weighed(self.bytes.len(), || parse(self))
+    }
+
     /// The body as JSON of this form; a mistake names its key.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         if self.bytes.is_empty() {

@@ -2,16 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::Whole;
+use super::body::{Whole, holding};
 use super::embeddings::{Format, Packed, parse_all, parts, shortened};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
+use super::weighed;
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
 #[derive(Deserialize, ToSchema)]
@@ -52,7 +55,7 @@ pub(super) struct EmbedResponse {
 }
 
 /// A list for each form that was asked for.
-#[derive(Default, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 struct ByForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     float: Option<Vec<Packed>>,
@@ -73,27 +76,33 @@ struct ApiVersion {
 /// Embeds items.
 #[utoipa::path(post, path = "/v2/embed", request_body = EmbedRequest,
     responses((status = 200, body = EmbedResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Json<EmbedResponse>, Refusal> {
-    let request: EmbedRequest = body.json()?;
-    drop(body);
-    let (items, key) = request.items()?;
+pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
+    let (request, (items, key)) = body.parse(|body| {
+        let request: EmbedRequest = body.json()?;
+        let items = request.items()?;
+        Ok::<_, Refusal>((request, items))
+    })?;
+    let _share = body.share();
     let values = app.values(request.output_dimension, "output_dimension")?;
+    let (count, types) = (items.len(), request.embedding_types.unwrap_or_else(|| vec![Format::Float]));
+    let of_answer = app.answer_share(count, values).await?;
     let rows = app.embed(request.model.as_deref(), items, key).await?;
-    let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| shortened(row, values)).collect();
-    let mut embeddings = ByForm::default();
-    for format in request.embedding_types.unwrap_or_else(|| vec![Format::Float]) {
-        let packed = Some(rows.iter().map(|row| Packed::new(row.clone(), format)).collect());
-        match format {
-            Format::Float => embeddings.float = packed,
-            Format::Base64 => embeddings.base64 = packed,
-        }
-    }
-    Ok(Json(EmbedResponse {
-        id: format!("{:016x}", rand::random::<u64>()),
-        embeddings,
-        response_type: "embeddings_by_type",
-        meta: Meta { api_version: ApiVersion { version: "2" } },
-    }))
+    let answer = || {
+        let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| shortened(row, values)).collect();
+        let packed = |format| {
+            let all = || rows.iter().map(|row| Packed::new(row.clone(), format)).collect();
+            types.contains(&format).then(all)
+        };
+        Json(EmbedResponse {
+            // The keys of a new state are random.
+            id: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            embeddings: ByForm { float: packed(Format::Float), base64: packed(Format::Base64) },
+            response_type: "embeddings_by_type",
+            meta: Meta { api_version: ApiVersion { version: "2" } },
+        })
+        .into_response()
+    };
+    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
 }
 
 impl EmbedRequest {

@@ -1,4 +1,5 @@
-//! Connections: accepted up to a bound, each with a time for its requests' heads, and ended once the server is to stop.
+//! Connections: accepted up to a bound, each with a time for its requests' heads and for taking answers, and ended once
+//! the server is to stop.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::limits::Limits;
+use super::patience::Patient;
 use crate::stop::Stop;
 
 /// The wait between looks at the stop flag.
@@ -52,7 +54,8 @@ pub(super) async fn accept(listener: TcpListener, router: Router, limits: &Limit
         // An answer of one packet need not wait for another.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = under_way.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            under_way.watch(http.serve_connection(TokioIo::new(Patient::new(stream, limits.arrival)), service));
         tokio::spawn(async move {
             // A client that goes away is no error of the server.
             if let Err(error) = connection.await {

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,10 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::{Field, Whole};
+use super::body::{Field, Whole, holding};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
+use super::weighed;
 
 /// Items to embed.
 #[derive(Default, Deserialize, ToSchema)]
@@ -20,8 +22,8 @@ pub(super) struct EmbeddingsRequest {
     /// RUN, or RUN/TOWER where several towers take items of one modality.
     #[serde(default)]
     model: Option<String>,
-    /// A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound is
-    /// a data URI, or base64.
+    /// A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound
+    /// is a data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     input: Option<Value>,
     /// One item as a chat message, instead of `input`: a part of type `text`, `image_url` or `input_audio`.
@@ -46,7 +48,7 @@ struct Message {
 }
 
 /// The form of an embedding.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// A list of numbers.
@@ -104,32 +106,38 @@ impl Packed {
 /// Embeds items.
 #[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest,
     responses((status = 200, body = EmbeddingsResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Json<EmbeddingsResponse>, Refusal> {
+pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
     let (request, items, key) = match body.form().await? {
         Some(fields) => {
             let (request, items) = EmbeddingsRequest::of_form(&fields)?;
             (request, items, "input")
         }
         None => {
-            let request: EmbeddingsRequest = body.json()?;
-            let (items, key) = request.items()?;
+            let (request, (items, key)) = body.parse(|body| {
+                let request: EmbeddingsRequest = body.json()?;
+                let items = request.items()?;
+                Ok::<_, Refusal>((request, items))
+            })?;
             (request, items, key)
         }
     };
-    drop(body);
+    let _share = body.share();
     let values = app.values(request.dimensions, "dimensions")?;
+    let count = items.len();
+    let of_answer = app.answer_share(count, values).await?;
     let rows = app.embed(request.model.as_deref(), items, key).await?;
-    let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
-        object: "embedding",
-        index,
-        embedding: Packed::new(shortened(row, values), request.encoding_format),
-    });
-    Ok(Json(EmbeddingsResponse {
-        object: "list",
-        data: data.collect(),
-        model: request.model.clone().unwrap_or_else(|| app.name.clone()),
-        usage: Usage { prompt_tokens: 0, total_tokens: 0 },
-    }))
+    let answer = || {
+        let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
+            object: "embedding",
+            index,
+            embedding: Packed::new(shortened(row, values), request.encoding_format),
+        });
+        let data = data.collect();
+        let model = request.model.unwrap_or_else(|| app.name.clone());
+        let usage = Usage { prompt_tokens: 0, total_tokens: 0 };
+        Json(EmbeddingsResponse { object: "list", data, model, usage }).into_response()
+    };
+    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
 }
 
 impl EmbeddingsRequest {

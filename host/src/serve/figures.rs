@@ -92,7 +92,8 @@ impl Figures {
 
 impl From<Retrieval> for Direction {
     fn from(found: Retrieval) -> Self {
-        let parts = |of: BTreeMap<usize, f64>| of.into_iter().map(|(k, value)| (k.to_string(), value / 100.0)).collect();
+        let parts =
+            |of: BTreeMap<usize, f64>| of.into_iter().map(|(k, value)| (k.to_string(), value / 100.0)).collect();
         Self {
             from: found.from,
             to: found.to,

@@ -139,7 +139,8 @@ pub(super) fn shows_files(app: &App, gallery: &Gallery) -> bool {
 
 /// The place of an item's content on this server, if it has a file.
 pub(super) fn content_url(gallery: &str, id: &str, item: &Value, shows_files: bool) -> Option<String> {
-    let encoded = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let encoded =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     (shows_files && is_path(item)).then(|| format!("/galleries/{}/content?id={}", encoded(gallery), encoded(id)))
 }
 

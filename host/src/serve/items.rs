@@ -46,7 +46,8 @@ struct NewItem {
     /// A data URI, or base64.
     #[serde(default)]
     audio: Option<String>,
-    /// Where a picture or sound is to be found: an http(s) URL, which is stored and not fetched.
+    /// Where a picture or sound is to be found: an http(s) URL, which is stored and not fetched; that of `image` or
+    /// `audio` if they are fetched.
     #[serde(default)]
     url: Option<String>,
     /// Values of the gallery's columns.
@@ -78,8 +79,8 @@ pub(super) struct RemoveResponse {
 #[utoipa::path(post, path = "/items", request_body = AddRequest,
     responses((status = 200, body = AddResponse), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn add(State(app): State<Arc<App>>, body: Whole) -> Result<Json<AddResponse>, Refusal> {
-    let AddRequest { gallery, items } = body.json()?;
-    drop(body);
+    let AddRequest { gallery, items } = body.parse(Whole::json)?;
+    let _share = body.share();
     let name = app.only_gallery(gallery)?;
     let info = app.gallery(&name)?.current()?.info().clone();
     let mut exhibits = Vec::with_capacity(items.len());
@@ -128,7 +129,7 @@ impl NewItem {
             (None, None, Some(file)) => (Value::Null, Given::file(&file, "audio")?),
             _ => return Err(Refusal::invalid("an item has one of `text`, `image` and `audio`")),
         };
-        let shown = match url {
+        let shown = match url.or_else(|| given.url.clone()) {
             // What is a path of this machine comes from its own tables alone.
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
                 return Err(Refusal::invalid("`url` begins with http:// or https://"));

@@ -9,6 +9,7 @@ mod cohere;
 mod connections;
 mod embeddings;
 mod error;
+mod fetch;
 mod figures;
 mod galleries;
 mod given;
@@ -19,9 +20,12 @@ mod limits;
 mod media;
 mod metrics;
 mod openapi;
+mod origins;
 mod page;
+mod patience;
 mod queue;
 mod search;
+mod sound;
 mod status;
 
 use axum::Router;
@@ -40,8 +44,13 @@ use error::Refusal;
 use crate::session::{Error, Model};
 use crate::stop::Stop;
 
+pub use fetch::Hosts;
 pub use keys::Keys;
 pub use limits::Limits;
+pub use origins::Origins;
+
+/// Bytes that take a while to be parsed or written.
+const HEAVY: usize = 256 << 10;
 
 /// What is served, and to whom.
 #[derive(Default)]
@@ -50,6 +59,10 @@ pub struct Serving {
     pub galleries: Vec<PathBuf>,
     /// The keys, one of which a request must have.
     pub keys: Keys,
+    /// The other sites whose pages may ask.
+    pub origins: Origins,
+    /// The hosts that files may be fetched from.
+    pub hosts: Hosts,
     /// The bounds of requests.
     pub limits: Limits,
     /// True to store the latents of what is embedded in the cache.
@@ -81,24 +94,32 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         thread::scope(|scope| {
             for tower in &self.app.towers {
-                let (queue, model) = (tower.queue.clone(), self.app.model.clone());
-                thread::Builder::new()
-                    .name(format!("tower {}", tower.name))
-                    .spawn_scoped(scope, move || queue.work(&model, self.store))?;
+                for _ in 0..tower.calls {
+                    let (queue, model) = (tower.queue.clone(), self.app.model.clone());
+                    thread::Builder::new()
+                        .name(format!("tower {}", tower.name))
+                        .spawn_scoped(scope, move || queue.work(&model, self.store))
+                        .inspect_err(|_| self.close())?;
+                }
             }
             let ended = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 connections::accept(listener, router(&self.app), &self.app.limits, stop).await
             });
-            self.app.towers.iter().for_each(|tower| tower.queue.close());
+            self.close();
             work.ask();
             ended
         })
     }
+
+    /// Lets the towers' threads end once nothing waits for them.
+    fn close(&self) {
+        self.app.towers.iter().for_each(|tower| tower.queue.close());
+    }
 }
 
 fn router(app: &Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/embeddings", post(embeddings::embed))
         .route("/v1/models", get(status::models))
@@ -120,7 +141,11 @@ fn router(app: &Arc<App>) -> Router {
         .layer(from_fn_with_state(app.clone(), keys::check))
         .layer(from_fn_with_state(app.clone(), metrics::count))
         .layer(map_response(own_errors))
-        .with_state(app.clone())
+        .with_state(app.clone());
+    match app.origins.layer() {
+        Some(layer) => router.layer(layer),
+        None => router,
+    }
 }
 
 async fn wrong_method() -> Refusal {
@@ -138,6 +163,11 @@ async fn own_errors(response: Response) -> Response {
     let status = response.status();
     let words = axum::body::to_bytes(response.into_body(), 64 << 10).await.unwrap_or_default();
     Refusal::other(status, String::from_utf8_lossy(&words)).into_response()
+}
+
+/// Work on so many bytes; where there are many, it is off the threads that answer others.
+fn weighed<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes < HEAVY { work() } else { tokio::task::block_in_place(work) }
 }
 
 /// Work that takes a while, off the threads that answer others.

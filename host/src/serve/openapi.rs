@@ -35,3 +35,20 @@ pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("key", [])]);
     Json(document)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        // Other names of paths that are described, and the description itself.
+        let others = ["/embeddings", "/models", "/openapi.json"];
+        let routes = include_str!("mod.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let routes: BTreeSet<&str> = routes.filter(|route| !others.contains(route)).collect();
+        let document = Document::openapi();
+        let described: BTreeSet<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        assert_eq!(described, routes);
+    }
+}

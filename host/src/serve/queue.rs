@@ -23,7 +23,7 @@ pub(super) struct Queue {
     tower: String,
     /// Items that may wait.
     most: usize,
-    /// Items that are encoded together, but for a request that has more.
+    /// Items that are encoded in one call, but for a request that has more.
     together: usize,
     state: Mutex<State>,
     news: Condvar,
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl Queue {
-    /// A queue for a tower in which so many items may wait, of which so many are encoded together.
+    /// A queue for a tower in which so many items may wait, of which so many are encoded in one call.
     pub(super) fn new(tower: &str, most: usize, together: usize) -> Self {
         Self { tower: tower.to_owned(), most, together, state: Mutex::default(), news: Condvar::new() }
     }
@@ -74,7 +74,8 @@ impl Queue {
         self.news.notify_all();
     }
 
-    /// Embeds what comes until the queue is closed and empty.
+    /// Embeds what comes until the queue is closed and empty. What has come is taken at once, and nothing is waited
+    /// for: a lone request goes alone, and those that come while all threads are in a call go together.
     pub(super) fn work(&self, model: &Model, store: bool) {
         while let Some(jobs) = self.take() {
             let items: Vec<Item<'_>> =

@@ -94,9 +94,9 @@ struct FoundItem {
 pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<Json<SearchResponse>, Refusal> {
     let mut request = match body.form().await? {
         Some(fields) => SearchRequest::of_form(&fields)?,
-        None => body.json()?,
+        None => body.parse(Whole::json)?,
     };
-    drop(body);
+    let _share = body.share();
     if !(1..=MOST).contains(&request.k) {
         return Err(Refusal::invalid(format!("`k` is 1 to {MOST}, not {}", request.k)).at("k"));
     }

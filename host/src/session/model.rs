@@ -1,5 +1,6 @@
 //! A finished run, opened for evaluation, search, embedding and the report.
 
+use fusemix_sdk::Description;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -88,20 +89,20 @@ impl Model {
         self.towers().modality(self.tower(tower)?)
     }
 
-    /// Items that the encoders of a tower take at once, in all their calls together.
-    pub fn together(&self, tower: &str) -> Result<usize, Error> {
+    /// Items that the encoders of a tower take in a call, and the calls that they take at once.
+    pub fn batches(&self, tower: &str) -> Result<(usize, usize), Error> {
         let encoders = self.towers().encoders(self.tower(tower)?)?;
-        let together = encoders.iter().map(|encoder| {
-            let description = &encoder.description;
-            description.batch.max(1).saturating_mul(description.concurrency.max(1))
-        });
-        Ok(together.min().unwrap_or(usize::MAX))
+        let least =
+            |of: fn(&Description) -> usize| encoders.iter().map(|encoder| of(&encoder.description).max(1)).min();
+        let batch = least(|description| description.batch).unwrap_or(usize::MAX);
+        Ok((batch, least(|description| description.concurrency).unwrap_or(1)))
     }
 
     /// True if an encoder of a tower has a price.
     pub fn has_price(&self) -> Result<bool, Error> {
         let towers = self.towers();
-        let has = |tower| Ok::<_, Error>(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
+        let has =
+            |tower| Ok::<_, Error>(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
         (0..self.recipe.towers.len()).try_fold(false, |any, tower| Ok(any || has(tower)?))
     }
 
