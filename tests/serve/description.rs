@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::served::Served;
-use super::trained;
+use super::{newly_trained, trained};
 
 #[test]
 fn the_server_tells_what_it_is_and_what_it_does() {
-    let place = trained();
+    let place = newly_trained();
     let served = Served::start(&place, "--gallery gallery");
     let info = served.get("/info");
     assert_eq!((&info["width"], &info["method"]), (&json!(32), &json!("fusemix")));

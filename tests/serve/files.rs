@@ -161,6 +161,6 @@ fn addresses_are_fetched_where_that_is_allowed() {
     assert!(message(&served, 400, "http://127.0.0.1:1/a.png").contains("cannot be fetched"));
     // What is fetched for a gallery is shown where it came from.
     served.post("/items", json!({"items": [{"id": "new", "image": url("a.png")}]}));
-    let found = served.post("/search", json!({"id": "new", "gallery": "gallery", "k": 1}));
+    let found = served.post("/search", json!({"id": "new", "gallery": "gallery", "k": 1, "where": "id = 'new'"}));
     assert_eq!(found["results"][0]["found"][0]["item"], url("a.png"), "{found}");
 }

@@ -1,7 +1,6 @@
 //! A running server.
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -27,11 +26,13 @@ impl<'a> Served<'a> {
     pub(super) fn with_keys(place: &'a Place, arguments: &str, key: Option<&'static str>) -> Self {
         let mut command = place.command(&format!("serve run --port 0 --json {arguments}"));
         command.stdout(Stdio::piped()).env("FUSEMIX_SERVE_KEYS", key.unwrap_or_default());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).expect("the server says where it is");
-        Self { place, child, url: said["url"].as_str().unwrap().to_owned(), key }
+        // Whatever fails from here on ends it.
+        let mut served = Self { place, child: command.spawn().unwrap(), url: String::new(), key };
+        let stdout = served.child.stdout.take().unwrap();
+        let mut said = serde_json::Deserializer::from_reader(stdout).into_iter::<Value>();
+        let said = said.next().and_then(Result::ok).expect("the server says where it is");
+        served.url = said["url"].as_str().unwrap().to_owned();
+        served
     }
 
     /// The answer to a request with these headers.

@@ -19,6 +19,8 @@ use super::{HEAVY, weighed};
 pub(super) const UNIT: usize = 1024;
 /// Bytes of a value of an embedding: as a number, and as text.
 const VALUE: usize = 16;
+/// The largest body, in those that are allowed, of which the client gets to read that it is too large.
+const PATIENCE: usize = 4;
 /// The longest wait for memory.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,10 @@ impl FromRequest<Arc<App>> for Whole {
         };
         let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if said.is_some_and(|said: usize| said > limits.body) {
+            // A client that waits to be told has sent nothing yet.
+            if !parts.headers.contains_key(header::EXPECT) {
+                let _ = timeout(limits.arrival, drop_first(body, PATIENCE * limits.body)).await;
+            }
             return Err(large());
         }
         // What a base64 text decodes to is in memory beside it.
@@ -83,6 +89,17 @@ impl App {
         match timeout(WAIT, self.memory.clone().acquire_many_owned(share)).await {
             Ok(Ok(share)) => Ok(share),
             _ => Err(Refusal::busy("what others have sent fills the memory; send this again later")),
+        }
+    }
+}
+
+/// Takes and drops the first bytes of a body: a client that is still sending does not read that it is refused.
+async fn drop_first(mut body: Body, bytes: usize) {
+    let mut taken = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        if taken > bytes {
+            return;
         }
     }
 }
