@@ -80,7 +80,8 @@ fn items_come_and_go_and_other_programs_may_write_too() {
     place.write("more.tsv", "sku\tb\tprice\nlate\tw17 v17\t1\n");
     std::thread::sleep(Duration::from_secs(4));
     place.json("gallery add run gallery --data more.tsv --column b --id sku");
-    let found = served.post("/search", json!({"text": "w17 v17", "from": "left", "k": 1}));
+    let late = json!({"text": "w17 v17", "from": "left", "k": 1, "where": "id = 'late'"});
+    let found = served.post("/search", late);
     assert_eq!(found["results"][0]["found"][0]["id"], "late");
 }
 
