@@ -50,6 +50,9 @@ pub(super) struct OpenTower {
     pub(super) calls: usize,
 }
 
+/// The items of a request that go through one tower, with their places in the request.
+type Part<'a> = (&'a OpenTower, Vec<usize>, Vec<Vec<u8>>);
+
 /// The most threads that take from a tower's queue.
 const MOST_CALLS: usize = 32;
 
@@ -183,7 +186,7 @@ impl App {
             items.iter().enumerate().try_for_each(check)
         })?;
         // By tower, so that each has one call.
-        let mut of_towers: BTreeMap<&str, (&OpenTower, Vec<usize>, Vec<Vec<u8>>)> = BTreeMap::new();
+        let mut of_towers: BTreeMap<&str, Part<'_>> = BTreeMap::new();
         for (index, (item, tower)) in items.into_iter().zip(towers).enumerate() {
             let (_, places, bytes) = of_towers.entry(&tower.name).or_insert_with(|| (tower, Vec::new(), Vec::new()));
             places.push(index);
