@@ -34,6 +34,7 @@ mod refusals;
 mod resume;
 mod runs;
 mod seed;
+mod serve;
 mod server;
 #[cfg(target_os = "linux")]
 mod signals;

@@ -1,5 +1,8 @@
 //! fusemix: one shared space from existing encoders.
 
+// The types of wgpu are deep, and a server's futures hold them.
+#![recursion_limit = "256"]
+
 pub mod array_file;
 pub mod bytes;
 pub mod cache;
@@ -25,6 +28,8 @@ mod quiet_panic;
 mod regular;
 pub mod report;
 pub mod run;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod session;
 pub mod space;
 pub mod stop;

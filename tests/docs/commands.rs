@@ -6,6 +6,11 @@ use super::page::{Page, code, pages, words};
 use super::scene::{copy, scene};
 use crate::common::{Place, Ran};
 
+/// An option without a value that follows it at once, as `--allow-fetch[=HOST]`.
+fn bare(option: &str) -> &str {
+    option.split(['[', '=']).next().unwrap_or_default()
+}
+
 /// The `--help` of each command that was asked for.
 struct Help {
     place: Place,
@@ -49,7 +54,7 @@ impl Help {
     fn options(&mut self, command: &[String]) -> BTreeSet<String> {
         let lines = self.of(command).lines().filter(|line| line.trim_start().starts_with('-'));
         let options = lines.flat_map(|line| line.split([' ', ',']).filter(|word| word.starts_with('-')));
-        options.map(|option| option.trim_end_matches("...").to_owned()).collect()
+        options.map(|option| bare(option.trim_end_matches("...")).to_owned()).collect()
     }
 }
 
@@ -69,7 +74,7 @@ fn exist_with_the_options_that_they_are_shown_with() {
             }
             // A single dash is a value.
             let given = arguments.iter().filter(|word| word.starts_with('-') && *word != "-");
-            for option in given.filter(|word| !options.contains(*word)) {
+            for option in given.filter(|word| !options.contains(bare(word))) {
                 wrong.push(format!("{}: `fusemix {}` has no {option}", page.at(line), command.join(" ")));
             }
         }
@@ -85,7 +90,9 @@ fn sections(page: &Page) -> Vec<(usize, Vec<String>, BTreeSet<String>)> {
             sections.push((line, words(command.trim_end_matches('`')), BTreeSet::new()));
         } else if let (Some((.., options)), Some(row)) = (sections.last_mut(), text.strip_prefix("| `-")) {
             let cell = format!("`-{}", row.split('|').next().unwrap());
-            options.extend(code(&cell).filter_map(|option| option.split(' ').next().map(str::to_owned)));
+            options.extend(
+                code(&cell).filter_map(|option| option.split(' ').next().map(|option| bare(option).to_owned())),
+            );
         }
     }
     sections

@@ -24,6 +24,8 @@ mod profile;
 mod progress;
 mod report;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod serve_plugin;
 mod signals;
 mod source;
@@ -85,6 +87,10 @@ struct Cli {
     json: bool,
     /// The most that the command may cost.
     max_cost: Option<f64>,
+    /// The user's wish to stop.
+    stop: Stop,
+    /// The stop flag of the session's work: the same, but for a server, which finishes what is under way.
+    work: Stop,
 }
 
 fn cost(text: &str) -> Result<f64, String> {
@@ -103,6 +109,7 @@ impl Cli {
             Command::Train(_) => Summaries::All,
             _ => Summaries::News,
         };
+        let work = if command.ends_gently() { Stop::default() } else { stop.clone() };
         let (plugins, cache) = (global.plugins.clone(), global.cache.clone());
         let setup = Setup {
             plugins,
@@ -110,10 +117,10 @@ impl Cli {
             max_cost: global.max_cost,
             program: serve_plugin::program(),
             verify_files: global.verify,
-            stop,
+            stop: work.clone(),
             watcher: Arc::new(View::new(summaries)),
         };
-        Ok(Self { session: Session::new(setup), json: global.json, max_cost: global.max_cost })
+        Ok(Self { session: Session::new(setup), json: global.json, max_cost: global.max_cost, stop, work })
     }
 }
 
@@ -141,6 +148,9 @@ enum Command {
     Compress(compress::Arguments),
     /// Find the items of a gallery, or of a file, that are nearest to a query
     Search(search::Arguments),
+    /// Answer over HTTP: embeddings, search, and a page to search with
+    #[cfg(feature = "serve")]
+    Serve(serve::Arguments),
     /// Build, change, list and verify galleries of shared-space embeddings
     Gallery(gallery::Arguments),
     /// Write the shared-space embeddings of a column to a file
@@ -156,6 +166,17 @@ enum Command {
     /// Serve a plugin to another process of this program
     #[command(hide = true, name = SERVE_PLUGIN)]
     ServePlugin { version: String },
+}
+
+impl Command {
+    /// True if a wish to stop lets the session's work come to its end.
+    fn ends_gently(&self) -> bool {
+        #[cfg(feature = "serve")]
+        if let Self::Serve(_) = self {
+            return true;
+        }
+        false
+    }
 }
 
 /// Runs the program on this process's arguments.
@@ -189,6 +210,8 @@ pub fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(&cli, arguments),
         Command::Compress(arguments) => compress::run(&cli, arguments),
         Command::Search(arguments) => search::run(&cli, arguments),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(&cli, arguments),
         Command::Gallery(arguments) => gallery::run(&cli, arguments),
         Command::Embed(arguments) => embed::run(&cli, arguments),
         Command::Report(arguments) => report::run(&cli, arguments),

@@ -37,6 +37,11 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
+    /// True if the values of its embeddings come in the order of what they contribute.
+    pub fn orders_values(self) -> bool {
+        matches!(self, Self::Cca | Self::KernelCca)
+    }
+
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Auto,

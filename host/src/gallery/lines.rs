@@ -5,6 +5,7 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use super::ids::Ids;
 use super::log::Counts;
 use super::{Exhibit, GalleryError, exhibit, file};
 
@@ -45,6 +46,15 @@ impl Lines {
 
     pub(super) fn exhibit(&self, row: usize, columns: usize) -> Result<Exhibit, GalleryError> {
         Exhibit::read(self.line(row)?, columns).ok_or_else(|| self.damaged(row))
+    }
+
+    /// The table of these rows' ids.
+    pub(super) fn ids(&self, rows: impl Iterator<Item = usize>) -> Result<Ids, GalleryError> {
+        let mut ids = Ids::default();
+        for row in rows {
+            ids.insert(&self.id(row)?, row);
+        }
+        Ok(ids)
     }
 
     /// The id of a row.

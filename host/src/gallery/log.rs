@@ -94,6 +94,12 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// True if no commit has followed.
+    pub(super) fn is_last(&self) -> Result<bool, GalleryError> {
+        let file = std::fs::metadata(&self.path).map_err(|cause| GalleryError::io("read", &self.path, cause))?;
+        Ok(file.len() < (self.commits + 1) * RECORD as u64)
+    }
+
     pub(super) fn open(folder: &Path) -> Result<Self, GalleryError> {
         let path = folder.join(FILE);
         let mut log = Self { path, commits: 0, counts: Counts::default() };

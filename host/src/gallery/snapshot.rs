@@ -2,8 +2,10 @@
 
 use bytemuck::cast_slice;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::codes::{self, Codes, CodesInfo};
+use super::ids::Ids;
 use super::info::Header;
 use super::lines::Lines;
 use super::log::Log;
@@ -28,6 +30,8 @@ pub struct Gallery {
     live: RowSet,
     /// The codes of the first rows, if there are any.
     pub(super) codes: Option<Codes>,
+    /// The rows by id, once somebody has asked for one.
+    ids: OnceLock<Ids>,
 }
 
 impl Gallery {
@@ -42,12 +46,29 @@ impl Gallery {
             tracing::warn!("{error}: the search is exact; make the codes anew with `fusemix gallery index`");
             None
         });
-        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live, codes })
+        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live, ids: OnceLock::new(), codes })
     }
 
     /// True if there is a gallery in `folder`.
     pub fn is_in(folder: &Path) -> bool {
         folder.join(super::info::FILE).exists()
+    }
+
+    /// True if nothing has been added or removed since it was opened.
+    pub fn is_current(&self) -> Result<bool, GalleryError> {
+        self.log.is_last()
+    }
+
+    /// The row of the item with this id. The first call reads all ids.
+    pub fn row_of(&self, id: &str) -> Result<Option<usize>, GalleryError> {
+        let ids = match self.ids.get() {
+            Some(ids) => ids,
+            None => {
+                let ids = self.lines.ids(self.live.iter())?;
+                self.ids.get_or_init(|| ids)
+            }
+        };
+        ids.find(id, |row| Ok(self.lines.id(row)? == id))
     }
 
     /// The description of its contents.

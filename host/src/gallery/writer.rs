@@ -84,12 +84,8 @@ impl Writer {
     fn new(folder: &Path, lock: File) -> Result<Self, GalleryError> {
         let (header, log) = (Header::read(folder)?, Log::open(folder)?);
         let lines = Lines::map(folder, log.counts)?;
-        let mut ids = Ids::default();
-        let mut len = 0;
-        for row in snapshot::live(folder, &log)?.iter() {
-            ids.insert(&lines.id(row)?, row);
-            len += 1;
-        }
+        let live = snapshot::live(folder, &log)?;
+        let (ids, len) = (lines.ids(live.iter())?, live.len());
         Ok(Self { folder: folder.to_owned(), header, log, lines, ids, len, unsettled: false, _lock: lock })
     }
 

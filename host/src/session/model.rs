@@ -1,5 +1,6 @@
 //! A finished run, opened for evaluation, search, embedding and the report.
 
+use fusemix_sdk::Description;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -123,6 +124,29 @@ impl Model {
     /// The name of a tower's modality; none if its latents were precomputed.
     pub fn modality(&self, tower: &str) -> Result<Option<String>, Error> {
         self.towers().modality(self.tower(tower)?)
+    }
+
+    /// Items that the encoders of a tower take in a call, and the calls that they take at once.
+    pub fn batches(&self, tower: &str) -> Result<(usize, usize), Error> {
+        let encoders = self.towers().encoders(self.tower(tower)?)?;
+        let least =
+            |of: fn(&Description) -> usize| encoders.iter().map(|encoder| of(&encoder.description).max(1)).min();
+        let batch = least(|description| description.batch).unwrap_or(usize::MAX);
+        Ok((batch, least(|description| description.concurrency).unwrap_or(1)))
+    }
+
+    /// True if an encoder of a tower has a price.
+    pub fn has_price(&self) -> Result<bool, Error> {
+        let towers = self.towers();
+        let has =
+            |tower| Ok::<_, Error>(towers.encoders(tower)?.iter().any(|encoder| encoder.description.price.is_some()));
+        (0..self.recipe.towers.len()).try_fold(false, |any, tower| Ok(any || has(tower)?))
+    }
+
+    /// The name of the run: that of its folder.
+    pub fn name(&self) -> String {
+        let folder = std::path::absolute(self.folder.path()).unwrap_or_else(|_| self.folder.path().to_owned());
+        folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// The identity of this space: the digest of its file.

@@ -118,6 +118,18 @@ impl Model {
         format!("{made}; below, {count} pairs of {files}{held_out}.")
     }
 
+    /// The loss, and the mean recall on the validation pairs in percent, by epoch.
+    pub fn metrics(&self) -> Result<BTreeMap<usize, [Option<f64>; 2]>, Error> {
+        let path = self.folder.metrics();
+        let lines = read_metrics(&path).map_err(|cause| Error::Read { path, cause })?;
+        let mut epochs = BTreeMap::<usize, [Option<f64>; 2]>::new();
+        for line in lines {
+            let [loss, recall] = epochs.entry(line.epoch).or_default();
+            (*loss, *recall) = (line.loss.or(*loss), line.mean_recall.or(*recall));
+        }
+        Ok(epochs)
+    }
+
     fn curves(&self) -> Result<(Vec<Series>, Vec<Series>), Error> {
         let path = self.folder.metrics();
         let lines = read_metrics(&path).map_err(|cause| Error::Read { path, cause })?;

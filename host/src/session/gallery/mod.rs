@@ -152,6 +152,13 @@ impl Model {
         found.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect()
     }
 
+    /// Refuses a gallery of other embeddings than this model's.
+    pub fn check_gallery(&self, gallery: &Gallery) -> Result<(), Error> {
+        let origin = &gallery.info().origin;
+        origin.verify(&self.origin(&origin.tower)?)?;
+        Ok(gallery.check_counted()?)
+    }
+
     /// The origin of a tower's embeddings: what a gallery of them says.
     pub fn origin(&self, tower: &str) -> Result<Origin, Error> {
         let info = &self.info.towers[self.tower(tower)?];

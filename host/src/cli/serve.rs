@@ -1,0 +1,104 @@
+//! `fusemix serve`: a run over HTTP.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::net::{IpAddr, TcpListener};
+use std::path::PathBuf;
+
+use super::exit::Invalid;
+use super::{Cli, print};
+use crate::device::DeviceChoice;
+use crate::serve::{Hosts, Keys, Limits, Origins, Server, Serving};
+use crate::wording::count;
+
+/// The variable with the keys.
+const KEYS: &str = "FUSEMIX_SERVE_KEYS";
+
+/// Answer over HTTP: embeddings as OpenAI and Cohere give them, search in galleries, and a page to search with.
+///
+/// Keys stand in FUSEMIX_SERVE_KEYS, between commas: each request then needs one, as `Authorization: Bearer KEY`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The run folder
+    run: PathBuf,
+    /// A gallery to search; may be given several times
+    #[arg(long, value_name = "DIR")]
+    gallery: Vec<PathBuf>,
+    /// The address to listen at; others than this machine's own need keys
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port to listen at; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 7700)]
+    port: u16,
+    /// Store the latents of what is embedded in the cache
+    #[arg(long)]
+    cache_queries: bool,
+    /// Fetch pictures and sounds that are given by their URL, from HOST: images.example.org, or *.example.org; without
+    /// one, from any. `private` also allows addresses of this machine and its network. May be given several times
+    #[arg(long, value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    allow_fetch: Vec<String>,
+    /// A site whose pages may use this server, as https://app.example.org; may be given several times
+    #[arg(long, value_name = "URL")]
+    origin: Vec<String>,
+    /// The most MiB of a request's body
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().body >> 20)]
+    max_body: usize,
+    /// The most items of a request
+    #[arg(long, value_name = "N", default_value_t = Limits::default().items)]
+    max_items: usize,
+    /// The most items that wait for a tower; a request that is one too many is refused with 429
+    #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
+    max_waiting: usize,
+    /// The most seconds of a sound
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().seconds)]
+    max_seconds: u64,
+    /// The device to compute on: auto, cpu or wgpu; auto is the CPU
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceChoice,
+}
+
+pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
+    let keys = Keys::parse(&std::env::var(KEYS).unwrap_or_default());
+    if keys.is_empty() && !arguments.host.is_loopback() {
+        return Err(Invalid(format!(
+            "at {}, anybody who reaches this machine could use the server: put keys for its clients into {KEYS}, or \
+             leave --host out",
+            arguments.host
+        ))
+        .into());
+    }
+    let hosts = Hosts::parse(&arguments.allow_fetch).map_err(|why| Invalid(format!("--allow-fetch: {why}")))?;
+    let origins = Origins::parse(&arguments.origin).map_err(|why| Invalid(format!("--origin: {why}")))?;
+    // What is taken is told before an encoder opens.
+    let at = || format!("cannot listen at {}:{}", arguments.host, arguments.port);
+    let listener = TcpListener::bind((arguments.host, arguments.port)).with_context(at)?;
+    let address = listener.local_addr().with_context(at)?;
+    let device = match arguments.device {
+        DeviceChoice::Auto => DeviceChoice::Cpu,
+        device => device,
+    };
+    let limits = Limits {
+        body: arguments.max_body.max(1) << 20,
+        items: arguments.max_items.max(1),
+        queue: arguments.max_waiting.max(1),
+        seconds: arguments.max_seconds,
+        ..Limits::default()
+    };
+    let model = cli.session.model(&arguments.run, device)?;
+    let (galleries, store) = (arguments.gallery, arguments.cache_queries);
+    let serving = Serving { galleries, keys, origins, hosts, limits, store };
+    let server = Server::open(model, serving)?;
+    let galleries = server.galleries()?;
+    let url = format!("http://{address}");
+    if cli.json {
+        print::json(&json!({"url": url, "run": arguments.run, "galleries": galleries}));
+    } else {
+        let of = |(name, items): &(String, usize)| format!("{name} ({})", count(*items, "item"));
+        let galleries = galleries.iter().map(of).collect::<Vec<_>>().join(", ");
+        let galleries =
+            if galleries.is_empty() { "no gallery: searches need --gallery DIR".to_owned() } else { galleries };
+        say!("serving {} at {url} ({galleries}); Ctrl-C ends it", arguments.run.display());
+    }
+    server.run(listener, &cli.stop, &cli.work).context("the server failed")?;
+    Ok(0)
+}

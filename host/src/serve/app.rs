@@ -1,0 +1,306 @@
+//! What all requests share: the run, its galleries, and the queues before its encoders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::body::Share;
+use super::error::Refusal;
+use super::fetch::Fetcher;
+use super::figures::Figures;
+use super::given::Given;
+use super::keys::Keys;
+use super::layout::Layout;
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::origins::Origins;
+use super::queue::Queue;
+use super::{Serving, body, weighed};
+use crate::gallery::{Gallery, Writer};
+use crate::session::{Error, Model};
+
+/// What all requests share.
+pub(super) struct App {
+    pub(super) model: Arc<Model>,
+    pub(super) name: String,
+    /// In the run's order.
+    pub(super) towers: Vec<OpenTower>,
+    pub(super) galleries: BTreeMap<String, OpenGallery>,
+    pub(super) keys: Keys,
+    pub(super) limits: Limits,
+    pub(super) origins: Origins,
+    fetcher: Fetcher,
+    pub(super) metrics: Metrics,
+    /// The run's figures, once somebody has asked for them.
+    pub(super) figures: OnceLock<Figures>,
+    /// The memory of what clients have sent, in units of 1 KiB.
+    pub(super) memory: Arc<Semaphore>,
+}
+
+/// A tower whose encoders are open.
+pub(super) struct OpenTower {
+    pub(super) name: String,
+    /// None if its latents were precomputed.
+    pub(super) modality: Option<String>,
+    pub(super) queue: Arc<Queue>,
+    /// Calls that its encoders take at once: as many threads take from the queue.
+    pub(super) calls: usize,
+}
+
+/// The items of a request that go through one tower, with their places in the request.
+type Part<'a> = (&'a OpenTower, Vec<usize>, Vec<Vec<u8>>);
+
+/// The most threads that take from a tower's queue.
+const MOST_CALLS: usize = 32;
+
+/// A gallery, as of its last commit.
+pub(super) struct OpenGallery {
+    pub(super) folder: PathBuf,
+    gallery: RwLock<Arc<Gallery>>,
+    /// Kept for a while: to open one reads all ids.
+    pub(super) writer: Mutex<Option<Writer>>,
+    /// The last use of the writer.
+    used: Mutex<Instant>,
+    /// The map of the gallery as it was then.
+    layout: Mutex<Option<(Arc<Gallery>, Arc<Layout>)>>,
+}
+
+impl App {
+    /// Opens the galleries and all encoders.
+    pub(super) fn open(model: Model, serving: Serving) -> Result<Self, Error> {
+        let names: Vec<String> = model.space().towers().map(|tower| tower.name.clone()).collect();
+        let open = |name: &String| {
+            let (batch, calls) = model.batches(name)?;
+            let queue = Arc::new(Queue::new(name, serving.limits.queue, batch));
+            let calls = calls.clamp(1, MOST_CALLS);
+            Ok(OpenTower { name: name.clone(), modality: model.modality(name)?, queue, calls })
+        };
+        let towers = names.iter().map(open).collect::<Result<_, Error>>()?;
+        let mut galleries = BTreeMap::new();
+        for folder in serving.galleries {
+            let gallery = OpenGallery::open(&folder)?;
+            model.check_gallery(&*gallery.current()?)?;
+            let name = folder_name(&folder);
+            // Two folders of one name are told apart by a number.
+            let free = (2..).map(|number| format!("{name}-{number}"));
+            let name = std::iter::once(name.clone()).chain(free).find(|name| !galleries.contains_key(name));
+            galleries.extend(name.map(|name| (name, gallery)));
+        }
+        Ok(Self {
+            name: model.name(),
+            towers,
+            galleries,
+            keys: serving.keys,
+            memory: Arc::new(Semaphore::new(serving.limits.memory / body::UNIT)),
+            fetcher: Fetcher::new(serving.hosts, serving.limits),
+            origins: serving.origins,
+            limits: serving.limits,
+            metrics: Metrics::default(),
+            figures: OnceLock::new(),
+            model: Arc::new(model),
+        })
+    }
+
+    /// The tower that takes items of a modality: the one that `model` names as RUN/TOWER, or the only one.
+    pub(super) fn tower(&self, model: Option<&str>, modality: Option<&str>) -> Result<&OpenTower, Refusal> {
+        let towers = || self.towers.iter().map(|tower| tower.name.as_str()).collect::<Vec<_>>().join(", ");
+        let named = match model.unwrap_or_default() {
+            "" => None,
+            name if name == self.name => None,
+            name => Some(name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name)),
+        };
+        let takes = |tower: &&OpenTower| match (&tower.modality, modality) {
+            (Some(own), Some(wanted)) => own == wanted,
+            // Precomputed latents are given as `[values]`, rows or FILE:ROW.
+            (None, Some(wanted)) => wanted == "text",
+            (_, None) => true,
+        };
+        if let Some(name) = named {
+            let tower = self.towers.iter().find(|tower| tower.name == name).ok_or_else(|| {
+                let (run, towers) = (&self.name, towers());
+                Refusal::absent(format!("no model {name:?} here: `model` is {run}, or {run}/TOWER (towers: {towers})"))
+                    .at("model")
+            })?;
+            return match takes(&tower) {
+                true => Ok(tower),
+                false => Err(Refusal::invalid(format!(
+                    "tower `{name}` takes items of modality {}, not {}",
+                    tower.modality.as_deref().unwrap_or("text"),
+                    modality.unwrap_or_default()
+                ))),
+            };
+        }
+        let mut fit = self.towers.iter().filter(takes);
+        match (fit.next(), fit.next(), modality) {
+            (Some(tower), None, _) => Ok(tower),
+            (None, ..) => Err(Refusal::invalid(format!(
+                "no tower of this run takes items of modality {}; its towers: {}",
+                modality.unwrap_or("?"),
+                towers()
+            ))),
+            (Some(_), Some(_), Some(modality)) => Err(Refusal::invalid(format!(
+                "several towers take items of modality {modality}; name one in `model`: {}/TOWER (towers: {})",
+                self.name,
+                towers()
+            ))
+            .at("model")),
+            (Some(_), Some(_), None) => Err(Refusal::invalid(format!(
+                "say what the item is: name a tower in `model` as {}/TOWER (towers: {}), or its modality",
+                self.name,
+                towers()
+            ))
+            .at("model")),
+        }
+    }
+
+    /// The embeddings of items, in order, with all values of the space; an error names its item by `key[index]`.
+    pub(super) async fn embed(
+        self: &Arc<Self>,
+        model: Option<&str>,
+        mut items: Vec<Given>,
+        key: &str,
+    ) -> Result<Vec<Vec<f32>>, Refusal> {
+        if items.is_empty() {
+            return Err(Refusal::invalid(format!("`{key}` has no items")).at(key));
+        }
+        if items.len() > self.limits.items {
+            let (count, most) = (items.len(), self.limits.items);
+            return Err(Refusal::large(format!("{count} items, and a request may have {most}")).at(key));
+        }
+        let count = items.len();
+        let name = |index: usize| if count == 1 { key.to_owned() } else { format!("{key}[{index}]") };
+        let tower = |(index, item): (usize, &Given)| {
+            self.tower(model, item.modality.as_deref()).map_err(|refusal| refusal.or_at(name(index)))
+        };
+        // Before anything is fetched for them.
+        let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
+        let _shares = self.fetch(&mut items, &name).await?;
+        // What is no text is looked into.
+        let weight = items.iter().filter(|item| item.modality.as_deref() != Some("text")).map(|item| item.bytes.len());
+        weighed(weight.sum(), || {
+            let check =
+                |(index, item): (usize, &Given)| item.check(&self.limits).map_err(|refusal| refusal.at(name(index)));
+            items.iter().enumerate().try_for_each(check)
+        })?;
+        // By tower, so that each has one call.
+        let mut of_towers: BTreeMap<&str, Part<'_>> = BTreeMap::new();
+        for (index, (item, tower)) in items.into_iter().zip(towers).enumerate() {
+            let (_, places, bytes) = of_towers.entry(&tower.name).or_insert_with(|| (tower, Vec::new(), Vec::new()));
+            places.push(index);
+            bytes.push(item.bytes);
+        }
+        let mut waiting = Vec::new();
+        for (tower, places, bytes) in of_towers.into_values() {
+            self.metrics.items(&tower.name, bytes.len());
+            waiting.push((places, tower.queue.put(bytes)?));
+        }
+        let mut rows = vec![Vec::new(); count];
+        for (places, answer) in waiting {
+            let embeddings = answer.await.map_err(|_| Refusal::ending())??;
+            for (place, embedding) in places.into_iter().zip(embeddings) {
+                rows[place] = embedding.map_err(|reason| Refusal::invalid(reason).at(name(place)))?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Fetches the items that are given by their address, several at once, each with its share of the memory.
+    async fn fetch(
+        self: &Arc<Self>,
+        items: &mut [Given],
+        name: &impl Fn(usize) -> String,
+    ) -> Result<Vec<Share>, Refusal> {
+        let mut under_way = JoinSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(url) = item.url.clone() else { continue };
+            self.fetcher.check(&url).map_err(|refusal| refusal.at(name(index)))?;
+            let app = self.clone();
+            under_way.spawn(async move {
+                let fetched = async {
+                    let mut share = app.share(app.limits.fetched).await?;
+                    let bytes = app.fetcher.fetch(url).await?;
+                    let rest = share.num_permits().saturating_sub(bytes.len() / body::UNIT + 1);
+                    drop(share.split(rest));
+                    Ok::<_, Refusal>((bytes, share))
+                };
+                (index, fetched.await)
+            });
+        }
+        let mut shares = Vec::new();
+        while let Some(done) = under_way.join_next().await {
+            let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
+            let (bytes, share) = fetched.map_err(|refusal| refusal.at(name(index)))?;
+            items[index].bytes = bytes;
+            shares.push(share);
+        }
+        Ok(shares)
+    }
+
+    /// A gallery by its name.
+    pub(super) fn gallery(&self, name: &str) -> Result<&OpenGallery, Refusal> {
+        self.galleries.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.galleries.keys().map(String::as_str).collect();
+            let names = if names.is_empty() { "none; start with --gallery DIR".to_owned() } else { names.join(", ") };
+            Refusal::absent(format!("no gallery {name:?} here (galleries: {names})"))
+        })
+    }
+}
+
+impl OpenGallery {
+    fn open(folder: &Path) -> Result<Self, Error> {
+        let gallery = RwLock::new(Arc::new(Gallery::open(folder)?));
+        let used = Mutex::new(Instant::now());
+        Ok(Self { folder: folder.to_owned(), gallery, writer: Mutex::default(), used, layout: Mutex::default() })
+    }
+
+    /// Notes that the writer was used.
+    pub(super) fn used(&self) {
+        *locked(&self.used) = Instant::now();
+    }
+
+    /// Drops the writer if nobody has used it for so long.
+    pub(super) fn give_up(&self, idle: Duration) {
+        if locked(&self.used).elapsed() >= idle
+            && let Ok(mut writer) = self.writer.try_lock()
+        {
+            *writer = None;
+        }
+    }
+
+    /// The map of a gallery of a space with so many shared values, which is made once.
+    pub(super) fn layout(&self, gallery: &Arc<Gallery>, shared: usize) -> Result<Arc<Layout>, Error> {
+        // Held while it is made, so that others wait for it.
+        let mut known = locked(&self.layout);
+        if let Some((of, layout)) = &*known
+            && Arc::ptr_eq(of, gallery)
+        {
+            return Ok(layout.clone());
+        }
+        let layout = Arc::new(Layout::new(gallery, shared)?);
+        *known = Some((gallery.clone(), layout.clone()));
+        Ok(layout)
+    }
+
+    /// The gallery as it is now, whoever has changed it.
+    pub(super) fn current(&self) -> Result<Arc<Gallery>, Error> {
+        let known = self.gallery.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.is_current()? {
+            return Ok(known);
+        }
+        let now = Arc::new(Gallery::open(&self.folder)?);
+        *self.gallery.write().unwrap_or_else(PoisonError::into_inner) = now.clone();
+        Ok(now)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn folder_name(folder: &Path) -> String {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    whole.file_name().map_or_else(|| "gallery".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,131 @@
+//! `POST /v2/embed`: Cohere's form.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+use super::app::App;
+use super::body::{Whole, holding};
+use super::embeddings::{Format, Packed, parse_all, parts, shortened};
+use super::error::{ErrorBody, Refusal};
+use super::given::Given;
+use super::weighed;
+
+/// Items to embed: one of `texts`, `images` and `inputs`.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct EmbedRequest {
+    /// RUN, or RUN/TOWER.
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    texts: Option<Value>,
+    /// Data URIs.
+    #[serde(default)]
+    images: Option<Value>,
+    /// Each with one part in its `content`.
+    #[serde(default)]
+    inputs: Option<Vec<Mixed>>,
+    /// `float` and `base64`.
+    #[serde(default)]
+    embedding_types: Option<Vec<Format>>,
+    /// Values of each embedding; only for methods that order them.
+    #[serde(default)]
+    output_dimension: Option<usize>,
+}
+
+/// An item.
+#[derive(Deserialize, ToSchema)]
+struct Mixed {
+    /// Parts of type `text` or `image_url`.
+    content: Value,
+}
+
+/// The embeddings by their form.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EmbedResponse {
+    id: String,
+    embeddings: ByForm,
+    response_type: &'static str,
+    meta: Meta,
+}
+
+/// A list for each form that was asked for.
+#[derive(Serialize, ToSchema)]
+struct ByForm {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    float: Option<Vec<Packed>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<Vec<Packed>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Meta {
+    api_version: ApiVersion,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ApiVersion {
+    version: &'static str,
+}
+
+/// Embeds items.
+#[utoipa::path(post, path = "/v2/embed", request_body = EmbedRequest,
+    responses((status = 200, body = EmbedResponse), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
+    let (request, (items, key)) = body.parse(|body| {
+        let request: EmbedRequest = body.json()?;
+        let items = request.items()?;
+        Ok::<_, Refusal>((request, items))
+    })?;
+    let _share = body.share();
+    let values = app.values(request.output_dimension, "output_dimension")?;
+    let (count, types) = (items.len(), request.embedding_types.unwrap_or_else(|| vec![Format::Float]));
+    let of_answer = app.answer_share(count, values).await?;
+    let rows = app.embed(request.model.as_deref(), items, key).await?;
+    let answer = || {
+        let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| shortened(row, values)).collect();
+        let packed = |format| {
+            let all = || rows.iter().map(|row| Packed::new(row.clone(), format)).collect();
+            types.contains(&format).then(all)
+        };
+        Json(EmbedResponse {
+            // The keys of a new state are random.
+            id: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            embeddings: ByForm { float: packed(Format::Float), base64: packed(Format::Base64) },
+            response_type: "embeddings_by_type",
+            meta: Meta { api_version: ApiVersion { version: "2" } },
+        })
+        .into_response()
+    };
+    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
+}
+
+impl EmbedRequest {
+    fn items(&self) -> Result<(Vec<Given>, &'static str), Refusal> {
+        match (&self.texts, &self.images, &self.inputs) {
+            (Some(texts), None, None) => Ok((parse_all(texts, Some("text"), "texts")?, "texts")),
+            (None, Some(images), None) => Ok((parse_all(images, Some("image"), "images")?, "images")),
+            (None, None, Some(inputs)) => {
+                let item = |(index, input): (usize, &Mixed)| {
+                    let at = || format!("inputs[{index}]");
+                    match parts(&input.content).as_slice() {
+                        [part] => Given::part(part).map_err(|refusal| refusal.at(at())),
+                        parts => Err(Refusal::invalid(format!(
+                            "an item of {} parts, and one is embedded: this space has a text or a picture, not both in \
+                             one",
+                            parts.len()
+                        ))
+                        .at(at())),
+                    }
+                };
+                Ok((inputs.iter().enumerate().map(item).collect::<Result<_, _>>()?, "inputs"))
+            }
+            _ => Err(Refusal::invalid("send one of `texts`, `images` and `inputs`")),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `POST /v1/embeddings`: OpenAI's form, with the other modalities as Infinity, vLLM and Jina send them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+use super::app::App;
+use super::body::{Field, Whole, holding};
+use super::error::{ErrorBody, Refusal};
+use super::given::Given;
+use super::weighed;
+
+/// Items to embed.
+#[derive(Default, Deserialize, ToSchema)]
+pub(super) struct EmbeddingsRequest {
+    /// RUN, or RUN/TOWER where several towers take items of one modality.
+    #[serde(default)]
+    model: Option<String>,
+    /// A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound
+    /// is a data URI, base64, or a URL if the server may fetch it.
+    #[serde(default)]
+    input: Option<Value>,
+    /// One item as a chat message, instead of `input`: a part of type `text`, `image_url` or `input_audio`.
+    #[serde(default)]
+    messages: Option<Vec<Message>>,
+    /// What the texts of `input` hold: `text`, `image` or `audio`.
+    #[serde(default)]
+    modality: Option<String>,
+    /// `float`, or `base64`: little-endian f32.
+    #[serde(default)]
+    encoding_format: Format,
+    /// Values of each embedding: its first ones, scaled to length 1 again. Only for methods that order them.
+    #[serde(default)]
+    dimensions: Option<usize>,
+}
+
+/// A chat message.
+#[derive(Deserialize, ToSchema)]
+struct Message {
+    /// A text, or parts.
+    content: Value,
+}
+
+/// The form of an embedding.
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// Little-endian f32, in base64.
+    Base64,
+}
+
+/// Embeddings of length 1, whose products with those of other towers are cosines.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EmbeddingsResponse {
+    object: &'static str,
+    data: Vec<EmbeddingObject>,
+    model: String,
+    usage: Usage,
+}
+
+/// An embedding.
+#[derive(Serialize, ToSchema)]
+struct EmbeddingObject {
+    object: &'static str,
+    /// Its place in `input`.
+    index: usize,
+    embedding: Packed,
+}
+
+/// An embedding in the form that was asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Packed {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+/// Nothing is counted here, but clients read it.
+#[derive(Serialize, ToSchema)]
+struct Usage {
+    prompt_tokens: u64,
+    total_tokens: u64,
+}
+
+impl Packed {
+    pub(super) fn new(values: Vec<f32>, format: Format) -> Self {
+        match format {
+            Format::Float => Self::Numbers(values),
+            Format::Base64 => {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Self::Base64(STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+/// Embeds items.
+#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest,
+    responses((status = 200, body = EmbeddingsResponse), (status = "4XX", body = ErrorBody)))]
+pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
+    let (request, items, key) = match body.form().await? {
+        Some(fields) => {
+            let (request, items) = EmbeddingsRequest::of_form(&fields)?;
+            (request, items, "input")
+        }
+        None => {
+            let (request, (items, key)) = body.parse(|body| {
+                let request: EmbeddingsRequest = body.json()?;
+                let items = request.items()?;
+                Ok::<_, Refusal>((request, items))
+            })?;
+            (request, items, key)
+        }
+    };
+    let _share = body.share();
+    let values = app.values(request.dimensions, "dimensions")?;
+    let count = items.len();
+    let of_answer = app.answer_share(count, values).await?;
+    let rows = app.embed(request.model.as_deref(), items, key).await?;
+    let answer = || {
+        let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
+            object: "embedding",
+            index,
+            embedding: Packed::new(shortened(row, values), request.encoding_format),
+        });
+        let data = data.collect();
+        let model = request.model.unwrap_or_else(|| app.name.clone());
+        let usage = Usage { prompt_tokens: 0, total_tokens: 0 };
+        Json(EmbeddingsResponse { object: "list", data, model, usage }).into_response()
+    };
+    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
+}
+
+impl EmbeddingsRequest {
+    /// Its items, and the key that they stand in.
+    fn items(&self) -> Result<(Vec<Given>, &'static str), Refusal> {
+        match (&self.input, &self.messages) {
+            (Some(_), Some(_)) => Err(Refusal::invalid("send `input` or `messages`, not both").at("messages")),
+            (None, None) => Err(Refusal::invalid("`input` is missing: a text, or a list of items").at("input")),
+            (Some(input), None) => parse_all(input, self.modality.as_deref(), "input").map(|items| (items, "input")),
+            (None, Some(messages)) => {
+                let parts: Vec<Value> = messages.iter().flat_map(|message| parts(&message.content)).collect();
+                match parts.as_slice() {
+                    [part] => {
+                        let item = Given::part(part).map_err(|refusal| refusal.at("messages"))?;
+                        Ok((vec![item], "messages"))
+                    }
+                    parts => Err(Refusal::invalid(format!(
+                        "the messages have {} parts, and one is embedded: this space has a text or a picture, not both \
+                         in one; send several requests, or a list in `input`",
+                        parts.len()
+                    ))
+                    .at("messages")),
+                }
+            }
+        }
+    }
+
+    /// The request in a form: files or texts called `input` or `file`, and the other keys.
+    fn of_form(fields: &[Field]) -> Result<(Self, Vec<Given>), Refusal> {
+        let mut request = Self::default();
+        for field in fields {
+            match field.name.as_str() {
+                "model" => request.model = Some(field.text()?),
+                "modality" => request.modality = Some(field.text()?),
+                "dimensions" => {
+                    let number = field.text()?.parse();
+                    let wrong = |_| Refusal::invalid("`dimensions` is no number").at("dimensions");
+                    request.dimensions = Some(number.map_err(wrong)?);
+                }
+                "encoding_format" if field.bytes == "base64" => request.encoding_format = Format::Base64,
+                _ => {}
+            }
+        }
+        let is_item = |field: &&Field| matches!(field.name.as_str(), "input" | "input[]" | "file" | "files" | "file[]");
+        let items = fields.iter().filter(is_item);
+        let items = items.map(|field| Given::field(field, request.modality.as_deref())).collect::<Result<_, _>>()?;
+        Ok((request, items))
+    }
+}
+
+/// One item or a list of them; a mistake is named by its place.
+pub(super) fn parse_all(input: &Value, modality: Option<&str>, key: &str) -> Result<Vec<Given>, Refusal> {
+    match input {
+        Value::Array(items) => {
+            let parse = |(index, item): (usize, &Value)| {
+                Given::parse(item, modality).map_err(|refusal| refusal.at(format!("{key}[{index}]")))
+            };
+            items.iter().enumerate().map(parse).collect()
+        }
+        item => Ok(vec![Given::parse(item, modality).map_err(|refusal| refusal.at(key))?]),
+    }
+}
+
+/// The parts of a message's content; a text is one.
+pub(super) fn parts(content: &Value) -> Vec<Value> {
+    match content {
+        Value::Array(parts) => parts.clone(),
+        text => vec![serde_json::json!({"type": "text", "text": text})],
+    }
+}
+
+/// The first values, scaled to length 1.
+pub(super) fn shortened(mut row: Vec<f32>, values: usize) -> Vec<f32> {
+    if values < row.len() {
+        row.truncate(values);
+        let length = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        if length > 0.0 {
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        }
+    }
+    row
+}
+
+impl App {
+    /// The values of an embedding that a client gets: those that compare by cosines, or so many of them.
+    pub(super) fn values(&self, wanted: Option<usize>, key: &str) -> Result<usize, Refusal> {
+        let (all, method) = (self.model.space().shared(), self.model.info().method);
+        match wanted {
+            None => Ok(all),
+            Some(wanted) if wanted == all => Ok(all),
+            Some(wanted) if wanted == 0 || wanted > all => {
+                Err(Refusal::invalid(format!("`{key}` is 1 to {all} here, not {wanted}")).at(key))
+            }
+            Some(wanted) if method.orders_values() => Ok(wanted),
+            Some(_) => Err(Refusal::invalid(format!(
+                "method {} does not order the values of its space, so a part of them is no embedding; leave \
+                 `{key}` out, or set it to {all}",
+                method.name()
+            ))
+            .at(key)),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Items as clients give them: texts, and pictures or sounds as data URIs, base64, parts of a form, or addresses.
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use image::ImageReader;
+use serde_json::Value;
+use std::io::Cursor;
+
+use super::body::Field;
+use super::error::Refusal;
+use super::limits::Limits;
+use super::sound;
+
+/// Base64 with padding or without.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// An item of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    /// `text`, `image`, `audio`, or the modality that the request names; none if it says nothing.
+    pub(super) modality: Option<String>,
+    pub(super) bytes: Vec<u8>,
+    /// The address of a file whose bytes are yet to be fetched.
+    pub(super) url: Option<String>,
+}
+
+impl Given {
+    pub(super) fn text(text: &str) -> Self {
+        Self::of(Some("text"), text.as_bytes().to_vec())
+    }
+
+    fn of(modality: Option<&str>, bytes: Vec<u8>) -> Self {
+        Self { modality: modality.map(str::to_owned), bytes, url: None }
+    }
+
+    /// An element of `input`: a text; with a `modality` other than text, a data URI or base64; or an object with one of
+    /// `text`, `image` and `audio` as its key.
+    pub(super) fn parse(value: &Value, modality: Option<&str>) -> Result<Self, Refusal> {
+        match (value, modality) {
+            (Value::String(text), None | Some("text")) => Ok(Self::text(text)),
+            (Value::String(text), Some(modality)) => Self::file(text, modality),
+            (Value::Object(fields), _) => {
+                let mut known = ["text", "image", "audio"].into_iter().filter(|key| fields.contains_key(*key));
+                match (known.next(), known.next()) {
+                    (Some(key), None) => match &fields[key] {
+                        Value::String(text) if key == "text" => Ok(Self::text(text)),
+                        Value::String(text) => Self::file(text, key),
+                        // As OpenAI's messages have it.
+                        Value::Object(inner) if inner["url"].is_string() => {
+                            Self::file(inner["url"].as_str().unwrap_or_default(), key)
+                        }
+                        _ => Err(Refusal::invalid(format!("`{key}` is not text"))),
+                    },
+                    (Some(one), Some(two)) => Err(Refusal::invalid(format!(
+                        "an item has one modality, and this has both `{one}` and `{two}`; send two items"
+                    ))),
+                    (None, _) => {
+                        Err(Refusal::invalid("an item is a text, or an object with `text`, `image` or `audio`"))
+                    }
+                }
+            }
+            (Value::Number(_) | Value::Array(_), _) => {
+                Err(Refusal::invalid("token numbers are those of one model's tokenizer; send the text itself"))
+            }
+            _ => Err(Refusal::invalid("an item is a text, or an object with `text`, `image` or `audio`")),
+        }
+    }
+
+    /// A part of a message's `content`, as OpenAI, vLLM and Cohere have it.
+    pub(super) fn part(part: &Value) -> Result<Self, Refusal> {
+        let text = |value: &Value, name: &str| {
+            value.as_str().map(str::to_owned).ok_or_else(|| Refusal::invalid(format!("`{name}` is not text")))
+        };
+        match part["type"].as_str() {
+            Some("text" | "input_text") => Ok(Self::text(&text(&part["text"], "text")?)),
+            Some(kind @ ("image_url" | "audio_url")) => {
+                let url = if part[kind].is_string() { &part[kind] } else { &part[kind]["url"] };
+                Self::file(&text(url, kind)?, kind.trim_end_matches("_url"))
+            }
+            Some("input_audio") => Self::file(&text(&part["input_audio"]["data"], "input_audio.data")?, "audio"),
+            Some("input_image") => Self::file(&text(&part["image_url"], "image_url")?, "image"),
+            Some(other) => Err(Refusal::invalid(format!("a part of type {other:?} has no embedding here"))),
+            None => Err(Refusal::invalid("a part of a message needs a `type`: text, image_url or input_audio")),
+        }
+    }
+
+    /// A field of a form: a file, or a text.
+    pub(super) fn field(field: &Field, modality: Option<&str>) -> Result<Self, Refusal> {
+        let media = field.media.as_deref().unwrap_or_default();
+        let of_media = ["image", "audio", "text"].into_iter().find(|kind| media.starts_with(&format!("{kind}/")));
+        let modality = modality.or(of_media).or(if field.is_file { None } else { Some("text") });
+        if modality == Some("text") {
+            return Ok(Self::text(&field.text()?));
+        }
+        Ok(Self::of(modality, field.bytes.to_vec()))
+    }
+
+    /// A picture or sound in a data URI, in plain base64, or at an address.
+    pub(super) fn file(text: &str, modality: &str) -> Result<Self, Refusal> {
+        let encoded = match text.strip_prefix("data:") {
+            Some(rest) => match rest.split_once(',') {
+                Some((head, encoded)) if head.ends_with(";base64") => encoded,
+                _ => return Err(Refusal::invalid("a data URI must be of the form data:TYPE;base64,CONTENT")),
+            },
+            None if text.starts_with("http://") || text.starts_with("https://") => {
+                return Ok(Self { url: Some(text.to_owned()), ..Self::of(Some(modality), Vec::new()) });
+            }
+            None => text,
+        };
+        let encoded: String = encoded.split_ascii_whitespace().collect();
+        let bytes = LENIENT.decode(&encoded);
+        let bytes = bytes.map_err(|error| Refusal::invalid(format!("no base64 of a file ({modality}): {error}")))?;
+        Ok(Self::of(Some(modality), bytes))
+    }
+
+    /// Refuses what is empty, or larger than is allowed.
+    pub(super) fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+        if self.bytes.is_empty() {
+            return Err(Refusal::invalid("an item is empty"));
+        }
+        if self.modality.as_deref() == Some("image")
+            && let Ok(reader) = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()
+            && let Ok((width, height)) = reader.into_dimensions()
+            && u64::from(width) * u64::from(height) > limits.pixels
+        {
+            let most = limits.pixels / 1_000_000;
+            return Err(Refusal::large(format!(
+                "a picture of {width} x {height} pixels, and at most {most} million are allowed"
+            )));
+        }
+        // A sound may be the track of a tower that names its modality otherwise, and a text is never one.
+        if self.modality.as_deref() != Some("text") && sound::is_longer(&self.bytes, limits.seconds) {
+            let most = limits.seconds;
+            return Err(Refusal::large(format!("a sound of more than {most} s; send a part of it")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(value: Value, modality: Option<&str>) -> Result<Given, String> {
+        Given::parse(&value, modality).map_err(|refusal| format!("{refusal:?}"))
+    }
+
+    #[test]
+    fn items_come_in_the_forms_that_clients_send() {
+        let picture = Given::of(Some("image"), b"PNG".to_vec());
+        assert_eq!(parsed(json!("a dog"), None).unwrap(), Given::text("a dog"));
+        assert_eq!(parsed(json!({"text": "a dog"}), None).unwrap(), Given::text("a dog"));
+        for file in ["data:image/png;base64,UE5H", "UE5H", "data:;base64,UE5H", "UE\r\n5H"] {
+            assert_eq!(parsed(json!({"image": file}), None).unwrap(), picture, "{file}");
+            assert_eq!(parsed(json!(file), Some("image")).unwrap(), picture, "{file}");
+            let part = json!({"type": "image_url", "image_url": {"url": file}});
+            assert_eq!(Given::part(&part).unwrap(), picture);
+        }
+        let address = parsed(json!({"image": "https://example.org/a.png"}), None).unwrap();
+        assert_eq!((address.url.as_deref(), address.bytes.len()), (Some("https://example.org/a.png"), 0));
+        let sound = Given::of(Some("audio"), b"OggS".to_vec());
+        let part = json!({"type": "input_audio", "input_audio": {"data": "T2dnUw", "format": "ogg"}});
+        assert_eq!(Given::part(&part).unwrap(), sound);
+    }
+
+    #[test]
+    fn what_is_no_item_is_refused_with_the_reason() {
+        for (value, says) in [
+            (json!([1, 2, 3]), "token numbers"),
+            (json!(null), "an item is a text, or an object"),
+            (json!({"video": "x"}), "an item is a text, or an object"),
+            (json!({"text": "a", "image": "UE5H"}), "both `text` and `image`"),
+            (json!({"image": "data:image/png,abc"}), "data:TYPE;base64,CONTENT"),
+            (json!({"image": "?"}), "no base64"),
+            (json!({"text": 1}), "`text` is not text"),
+        ] {
+            let refusal = parsed(value.clone(), None).unwrap_err();
+            assert!(refusal.contains(says), "{value}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The keys that clients send, and the names that this server has.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+use super::app::App;
+use super::error::Refusal;
+use super::page;
+
+/// What anybody may ask: whether the server is there. So is the page, which asks for a key itself.
+const OPEN: [&str; 2] = ["/health", "/ready"];
+
+/// The keys, one of which each request must have, if there are any.
+#[derive(Clone, Default)]
+pub struct Keys(Vec<String>);
+
+impl Keys {
+    /// Keys that stand in a text, between white space or commas.
+    pub fn parse(text: &str) -> Self {
+        let keys = text.split([',', ' ', '\t', '\r', '\n']).filter(|key| !key.is_empty());
+        Self(keys.map(str::to_owned).collect())
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if `key` is one of them; all are compared, each in a time that does not depend on where it differs.
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().fold(false, |any, own| any | bool::from(own.as_bytes().ct_eq(key.as_bytes())))
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let sent = sent.and_then(|value| value.split_once(' '));
+        let bearer = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
+        match bearer {
+            Some(key) if self.has(key) => Ok(()),
+            Some(_) => Err(Refusal::unknown("the key is none of this server's (FUSEMIX_SERVE_KEYS)")),
+            None => Err(Refusal::unknown("this server needs a key: send `Authorization: Bearer KEY`")),
+        }
+    }
+}
+
+/// Lets a request pass that has a key, and that no page of another site has sent.
+pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let path = request.uri().path();
+    if !OPEN.contains(&path) {
+        let headers = request.headers();
+        if app.keys.is_empty() {
+            check_host(headers)?;
+        }
+        app.origins.check(headers)?;
+        if !app.keys.is_empty() && !page::is_part(path) {
+            app.keys.check(headers)?;
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Refuses a name that some other site's owner may have pointed at this machine: without keys, only its own names are
+/// good.
+fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    let is_own = matches!(name, "" | "localhost" | "[::1]") || name.starts_with("127.");
+    match is_own {
+        true => Ok(()),
+        false => Err(Refusal::forbidden(format!(
+            "without keys (FUSEMIX_SERVE_KEYS) this server answers to localhost only, not to {name:?}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn one_of_the_keys_is_needed() {
+        let keys = Keys::parse("one, two\nthree");
+        let check = |value: &str| keys.check(&headers(&[(header::AUTHORIZATION, value)])).is_ok();
+        assert!(check("Bearer two") && check("bearer three"));
+        for wrong in ["Bearer ", "Bearer tw", "Bearer two2", "two", "Basic two"] {
+            assert!(!check(wrong), "{wrong}");
+        }
+        assert!(keys.check(&HeaderMap::new()).is_err());
+        assert!(Keys::default().check(&HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn other_names_are_refused() {
+        let host = |host: &str| check_host(&headers(&[(header::HOST, host)])).is_ok();
+        assert!(host("localhost:7700") && host("127.0.0.1:7700") && host("[::1]:7700") && host("[::1]"));
+        assert!(!host("evil.example:7700") && !host("localhost.evil.example"));
+    }
+}

@@ -1,0 +1,54 @@
+//! `/openapi.json`: what the server answers, out of the types that it answers with.
+
+use axum::Json;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+
+use super::{cohere, embeddings, figures, galleries, items, metrics, search, status};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "fusemix", description = "A fused multimodal space over HTTP."),
+    paths(
+        embeddings::embed,
+        cohere::embed,
+        search::search,
+        items::add,
+        items::remove,
+        galleries::content,
+        galleries::map,
+        figures::figures,
+        status::models,
+        status::info,
+        status::health,
+        status::ready,
+        metrics::metrics,
+    )
+)]
+struct Document;
+
+/// The description of this server.
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    let mut document = Document::openapi();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    document.components.get_or_insert_default().add_security_scheme("key", bearer);
+    document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("key", [])]);
+    Json(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        // Other names of paths that are described, and the description itself.
+        let others = ["/embeddings", "/models", "/openapi.json"];
+        let routes = include_str!("mod.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let routes: BTreeSet<&str> = routes.filter(|route| !others.contains(route)).collect();
+        let document = Document::openapi();
+        let described: BTreeSet<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        assert_eq!(described, routes);
+    }
+}

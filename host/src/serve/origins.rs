@@ -1,0 +1,96 @@
+//! Pages of other sites: which may use this server.
+
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use std::time::Duration;
+use tower_http::cors::{AllowHeaders, CorsLayer};
+
+use super::error::Refusal;
+
+/// The time for which a browser may keep what it was allowed.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// The sites whose pages may use this server; by default none.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Vec<HeaderValue>);
+
+impl Origins {
+    /// Sites as `https://app.example.org`. The error says which is none.
+    pub fn parse(words: &[String]) -> Result<Self, String> {
+        let one = |word: &String| {
+            let uri: Option<Uri> = word.parse().ok();
+            let is_site = uri.is_some_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.path() == "/" && uri.query().is_none()
+            });
+            let value = HeaderValue::from_str(&word.to_ascii_lowercase());
+            match value.ok().filter(|_| is_site && !word.ends_with('/')) {
+                Some(value) => Ok(value),
+                None => {
+                    Err(format!("{word:?} is no site: name it as https://app.example.org, with its port if it has one"))
+                }
+            }
+        };
+        words.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Refuses what a page of another site sends.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let (own, site) = (headers.get(header::HOST).map(text), text(origin));
+        let host = site.split_once("://").map_or(site.as_str(), |(_, host)| host);
+        let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(host));
+        match is_own || self.0.contains(origin) {
+            true => Ok(()),
+            false => Err(Refusal::forbidden(format!(
+                "pages of {site} may not use this server, unless it is started with --origin {site}"
+            ))),
+        }
+    }
+
+    /// What answers browsers that ask for the pages of these sites; none if there are none.
+    pub(super) fn layer(&self) -> Option<CorsLayer> {
+        let layer = CorsLayer::new()
+            .allow_origin(self.0.clone())
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            // Clients send headers of their own.
+            .allow_headers(AllowHeaders::mirror_request())
+            .allow_private_network(true)
+            .expose_headers([header::RETRY_AFTER])
+            .max_age(KEPT);
+        (!self.0.is_empty()).then_some(layer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(words: &[&str]) -> Result<Origins, String> {
+        Origins::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn other_sites_are_refused_unless_named() {
+        let sent = |origin: &str| {
+            let pairs = [(header::ORIGIN, origin), (header::HOST, "localhost:7700")];
+            pairs.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        let none = Origins::default();
+        assert!(none.check(&HeaderMap::new()).is_ok() && none.check(&sent("http://localhost:7700")).is_ok());
+        for other in ["http://localhost:7701", "null", "https://evil.example"] {
+            assert!(none.check(&sent(other)).is_err(), "{other}");
+        }
+        let one = origins(&["https://app.example.org"]).unwrap();
+        assert!(one.check(&sent("https://app.example.org")).is_ok());
+        assert!(one.check(&sent("http://app.example.org")).is_err());
+        assert!(none.layer().is_none() && one.layer().is_some());
+    }
+
+    #[test]
+    fn a_site_is_a_scheme_and_a_host() {
+        assert!(origins(&["http://localhost:5173", "https://app.example.org"]).is_ok());
+        for wrong in ["app.example.org", "https://app.example.org/", "https://app.example.org/a", "*", "ftp://a.org"] {
+            assert!(origins(&[wrong]).unwrap_err().contains("is no site"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The length of a sound, as far as its container tells it without being decoded.
+
+use std::io::Cursor;
+use std::panic::catch_unwind;
+use symphonia::core::formats::TrackType;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::io::MediaSourceStream;
+
+/// The first bytes of the containers whose packets are counted.
+const COUNTED: [&[u8]; 7] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff"];
+
+/// True if a sound is longer than so many seconds. What is no sound, or does not tell, is not.
+pub(super) fn is_longer(bytes: &[u8], most: u64) -> bool {
+    let is_mpeg = bytes.first() == Some(&0xff) && bytes.get(1).is_some_and(|byte| byte & 0xe0 == 0xe0);
+    if bytes.get(4..8) == Some(b"ftyp") {
+        return mp4_seconds(bytes).is_some_and(|seconds| seconds > most as f64);
+    }
+    if !is_mpeg && !COUNTED.iter().any(|start| bytes.starts_with(start)) {
+        return false;
+    }
+    // What is damaged may surprise its reader; whoever decodes it says what is wrong with it.
+    catch_unwind(|| packets_beyond(bytes, most as f64)).ok().flatten().unwrap_or(false)
+}
+
+/// True if the packets of the first track last longer than that.
+fn packets_beyond(bytes: &[u8], most: f64) -> Option<bool> {
+    let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    let probe = symphonia::default::get_probe();
+    let mut format = probe.probe(&Hint::new(), source, Default::default(), Default::default()).ok()?;
+    let track = format.default_track(TrackType::Audio)?;
+    let of_rate = || f64::from(track.codec_params.as_ref()?.audio()?.sample_rate?).recip().into();
+    let tick = track.time_base.map(|base| f64::from(base.numer.get()) / f64::from(base.denom.get()));
+    let (id, tick): (u32, f64) = (track.id, tick.or_else(of_rate)?);
+    let mut seconds = 0.0;
+    // A packet has a byte at least.
+    for _ in 0..bytes.len() {
+        let Ok(Some(packet)) = format.next_packet() else { break };
+        if packet.track_id == id {
+            let ticks = packet.dur.get().saturating_add(packet.trim_start.get()).saturating_add(packet.trim_end.get());
+            seconds += ticks as f64 * tick;
+        }
+        if seconds > most {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// The length that the header of an MP4 says.
+fn mp4_seconds(bytes: &[u8]) -> Option<f64> {
+    let header = child(child(bytes, b"moov")?, b"mvhd")?;
+    let word = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+    let (scale, length) = match header.first()? {
+        0 => (word(12)?, u64::from(word(16)?)),
+        _ => (word(20)?, u64::from(word(24)?) << 32 | u64::from(word(28)?)),
+    };
+    (scale > 0).then(|| length as f64 / f64::from(scale))
+}
+
+/// The content of the first box of this name.
+fn child<'a>(mut boxes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
+    loop {
+        let size = u32::from_be_bytes(*boxes.first_chunk()?) as usize;
+        let (size, start) = match size {
+            0 => (boxes.len(), 8),
+            1 => (usize::try_from(u64::from_be_bytes(*boxes.get(8..)?.first_chunk()?)).ok()?, 16),
+            size => (size, 8),
+        };
+        let end = size.max(start).min(boxes.len());
+        if boxes.get(4..8)? == name {
+            return boxes.get(start..end);
+        }
+        boxes = &boxes[end..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_longer;
+
+    /// Silence of so many seconds, 8,000 samples of 8 bits in each.
+    fn wave(seconds: u32) -> Vec<u8> {
+        let samples = seconds * 8000;
+        let mut file = b"RIFF".to_vec();
+        file.extend((36 + samples).to_le_bytes());
+        file.extend(b"WAVEfmt ");
+        for word in [16u32, 1 | 1 << 16, 8000, 8000, 1 | 8 << 16] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(b"data");
+        file.extend(samples.to_le_bytes());
+        file.resize(44 + samples as usize, 0x80);
+        file
+    }
+
+    #[test]
+    fn long_sounds_are_known() {
+        assert!(!is_longer(&wave(4), 5));
+        assert!(is_longer(&wave(6), 5));
+        // moov with mvhd: 600 ticks a second, 6000 of them.
+        let mut mvhd = vec![0; 12];
+        mvhd.extend([600u32, 6000].map(u32::to_be_bytes).concat());
+        let boxed = |name: &[u8], content: &[u8]| [&(8 + content.len() as u32).to_be_bytes(), name, content].concat();
+        let mp4 = [boxed(b"ftyp", b"M4A "), boxed(b"moov", &boxed(b"mvhd", &mvhd))].concat();
+        assert!(is_longer(&mp4, 9) && !is_longer(&mp4, 10));
+    }
+
+    #[test]
+    fn what_is_no_sound_is_not_long() {
+        for bytes in [&b""[..], b"RIFF", b"OggS....", b"....ftyp", b"\0\0\0\x01ftyp", b"fLaC\xff\xff\xff", b"a text"] {
+            assert!(!is_longer(bytes, 0), "{bytes:?}");
+        }
+    }
+}
