@@ -53,7 +53,8 @@ fn every_fault_passes_or_is_said() {
                              from the cache: 5;",
                         );
                     }
-                    json(&place, "encode --data data.tsv --encoder api", 0);
+                    // Two bad answers in a row to one item are its own fault, as far as anybody can tell.
+                    json(&place, "encode --data data.tsv --encoder api --retry-failed", 0);
                     stored_right(&place, &lines(&table(40)));
                     assert!(server.answered().values().all(|&times| times <= 2), "{fault:?}");
                 }

@@ -59,8 +59,15 @@ pub(crate) struct PartFile {
 
 impl PartFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        if path.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; name a file"));
+        // A new file takes the place of what is there, which must not be a device.
+        match fs::metadata(path) {
+            Ok(there) if there.is_dir() => {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; name a file"));
+            }
+            Ok(there) if !there.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device or a pipe; name a file"));
+            }
+            _ => {}
         }
         let part = part(path);
         let file = BufWriter::new(File::create(&part)?);
@@ -104,4 +111,20 @@ pub(crate) fn put_in_place(file: &File, part: &Path, path: &Path) -> io::Result<
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [socket.as_path(), folder.path(), Path::new("/dev/null")] {
+            assert!(write(path, b"x").is_err(), "{}", path.display());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }
