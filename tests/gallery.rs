@@ -315,6 +315,10 @@ fn a_gallery_goes_into_another_space_with_its_ids_and_metadata() {
     let query = text(&place, 5);
     assert_eq!(found(&place, "--gallery again", &query), found(&place, "--gallery gallery", &query));
 
+    // What is added later has the columns that the first one was built with.
+    let added = place.json("gallery add run again --data items.tsv");
+    assert_eq!((&added["new"], &added["replaced"]), (&json!(0), &json!(40)));
+
     // Vectors that are latents of a tower are mapped without an encoder.
     place.write("bridge.toml", BRIDGE);
     place.json("train bridge.toml --out bridge --device cpu");

@@ -186,6 +186,8 @@ fn options_go_with_their_forms() {
     export("--to faiss --out a.index --table t").fails(2, "--table goes with --to pgvector");
     export("--to qdrant --out a").fails(2, "--out does not go with --to qdrant");
     export("--to qdrant").fails(2, "name it with --collection NAME");
+    export("--to jsonl --out gallery/items.jsonl").fails(2, "lies in a gallery, whose files are its own");
+    export("--to clip-retrieval --modality text --out gallery").fails(2, "lies in a gallery");
     export("--to clip-retrieval --out clip").fails(2, "tower `right` does not tell what its items are");
     export("--to parquet --out a.parquet --vector-column kind").fails(3, "a metadata column `kind` already");
 }
@@ -208,4 +210,6 @@ fn text_goes_through_a_pipe_and_files_are_whole_or_not_there() {
     for file in ["img_emb/img_emb_0.npy", "metadata/metadata_0.parquet"] {
         assert!(place.path("clip").join(file).is_file(), "{file}");
     }
+    assert!(!place.path("clip.exporting").exists());
+    place.run("gallery export gallery --to clip-retrieval --modality image --out clip").fails(3, "is not an empty folder");
 }

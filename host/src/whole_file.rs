@@ -69,6 +69,12 @@ impl PartFile {
             }
             _ => {}
         }
+        // What a link leads to is replaced, and not the link.
+        let path = &if path.is_symlink() {
+            fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+        } else {
+            path.to_owned()
+        };
         let part = part(path);
         let file = BufWriter::new(File::create(&part)?);
         Ok(Self { path: path.to_owned(), part, file, finished: false })
@@ -126,5 +132,10 @@ mod tests {
             assert!(write(path, b"x").is_err(), "{}", path.display());
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write(&link, b"new").unwrap();
+        assert!(link.is_symlink() && fs::read(&file).unwrap() == b"new");
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
 
-use super::source::Columns;
+use super::source::{Columns, Rows};
 use super::{Cli, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
@@ -21,6 +21,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     data: Vec<PathBuf>,
     #[command(flatten)]
+    rows: Rows,
+    #[command(flatten)]
     columns: Columns,
     /// Show what would be sent and its cost, without sending anything
     #[arg(long)]
@@ -31,7 +33,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let data = (&arguments.data[..], arguments.columns.of_given(!arguments.data.is_empty())?);
+    let files = arguments.rows.of_all(&arguments.data)?;
+    let data = (&files[..], arguments.columns.of_given(!arguments.data.is_empty())?);
     if arguments.dry_run {
         let forecast = cli.session.forecast_comparison(&arguments.runs, data, arguments.device)?;
         return foretell::columns(cli, &forecast, None);

@@ -103,7 +103,12 @@ pub(super) fn session(error: &Error) -> u8 {
         Error::FewClasses { .. } | Error::SameClass { .. } | Error::NamedClasses { .. } | Error::NoClass { .. } => {
             CONFIG
         }
-        Error::MapWidth { .. } | Error::EmptyClass { .. } | Error::NoTruth { .. } | Error::WhichTower { .. } => CONFIG,
+        Error::MapWidth { .. }
+        | Error::NothingToMigrate { .. }
+        | Error::OtherItems { .. }
+        | Error::EmptyClass { .. }
+        | Error::NoTruth { .. }
+        | Error::WhichTower { .. } => CONFIG,
         Error::Reserved { .. } | Error::EmptyId { .. } | Error::SameId { .. } => CONFIG,
         Error::NothingToCompress { .. } | Error::NoSamples { .. } | Error::FewSamples { .. } | Error::Folds { .. } => {
             CONFIG

@@ -187,7 +187,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::Migrate(Migrate { gallery, run, tower, map, precision, out, dry_run, device }) => {
             let model = cli.session.model(&run, device)?;
             if dry_run {
-                let items = model.migration_items(&gallery)?;
+                let items = model.migration_items(&gallery, &tower)?;
                 let columns = match map {
                     true => Vec::new(),
                     false => model.forecast_column(&tower, items.source(), Some(ITEM))?,

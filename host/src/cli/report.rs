@@ -3,8 +3,8 @@
 use anyhow::Result;
 use std::path::PathBuf;
 
+use super::source::{Columns, Rows};
 use super::{Cli, foretell, output, print};
-use crate::dataset::Source;
 use crate::device::DeviceChoice;
 use crate::report::{Page, of_run};
 
@@ -16,6 +16,10 @@ pub(super) struct Arguments {
     /// Pairs to show, instead of the recipe's test files
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    rows: Rows,
+    #[command(flatten)]
+    columns: Columns,
     /// The output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -28,14 +32,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let Arguments { run, data, out, dry_run, device } = arguments;
+    let Arguments { run, data, rows, columns, out, dry_run, device } = arguments;
     output::check("--out", &out, &data.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    let data = data.map(Source::from);
+    let columns = columns.of_given(data.is_some())?;
+    let data = rows.of_given(data.as_deref())?;
+    let model = || cli.session.model(&run, device).and_then(|model| model.with_columns(columns));
     if dry_run {
-        return foretell::columns(cli, &cli.session.model(&run, device)?.forecast_evaluation(data.as_ref())?, None);
+        return foretell::columns(cli, &model()?.forecast_evaluation(data.as_ref())?, None);
     }
     let page = Page::create(&out)?;
-    page.write(&of_run(&cli.session.model(&run, device)?.report(data.as_ref())?)?)?;
+    page.write(&of_run(&model()?.report(data.as_ref())?)?)?;
     match cli.json {
         true => print::json(&serde_json::json!({"page": out})),
         false => say!("{}", out.display()),

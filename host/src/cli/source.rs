@@ -1,10 +1,11 @@
 //! The rows of a file, and the items of a table for an encoder, as commands name them.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::Cli;
+use super::exit::Invalid;
 use crate::dataset::{self, Table};
 use crate::plugin::LoadedEncoder;
 
@@ -33,11 +34,19 @@ impl Rows {
         }
     }
 
+    /// Those of several files, if any are given.
+    pub(super) fn of_all(&self, data: &[PathBuf]) -> Result<Vec<dataset::Source>> {
+        self.of_given(data.first().map(PathBuf::as_path))?;
+        Ok(data.iter().map(|data| self.of(data)).collect())
+    }
+
     /// Those of a file that may be given; without one there are none to choose.
     pub(super) fn of_given(&self, data: Option<&Path>) -> Result<Option<dataset::Source>> {
         let keys = [("root", self.root.is_some()), ("split", self.split.is_some()), ("limit", self.limit.is_some())];
         match (data, keys.iter().find(|(_, is_given)| *is_given)) {
-            (None, Some((key, _))) => bail!("--{key} chooses rows of --data FILE, which is not given"),
+            (None, Some((key, _))) => {
+                Err(Invalid(format!("--{key} chooses rows of --data FILE, which is not given")).into())
+            }
             (data, _) => Ok(data.map(|data| self.of(data))),
         }
     }
@@ -66,7 +75,7 @@ impl Columns {
     pub(super) fn of_given(&self, is_given: bool) -> Result<&[(String, Vec<String>)]> {
         match is_given || self.columns.is_empty() {
             true => Ok(&self.columns),
-            false => bail!("--column names columns of --data FILE, which is not given"),
+            false => Err(Invalid("--column names columns of --data FILE, which is not given".to_owned()).into()),
         }
     }
 }

@@ -55,8 +55,9 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     note!("{}", planned(&sweep, &plan));
     let mut kept: Option<Instant> = None;
     let mut keep = |table: &dyn Fn() -> SweepTable| {
-        // The last table is written below; of many short fits not each has one of its own.
-        if kept.is_some_and(|kept| kept.elapsed() < EVERY) {
+        // The last table is written below; of many short fits not each has one of its own, and where all are done, the
+        // table of last time is whole.
+        if plan.fits == plan.done || kept.is_some_and(|kept| kept.elapsed() < EVERY) {
             return Ok(());
         }
         kept = Some(Instant::now());

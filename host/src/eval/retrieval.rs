@@ -81,7 +81,6 @@ impl Ranking {
             values.sort_unstable_by(f64::total_cmp);
             values
         };
-        let expected = |wanted: &usize| (gallery as f64 + 1.0) / (*wanted as f64 + 1.0);
         Retrieval {
             from: self.from.clone(),
             to: self.to.clone(),
@@ -90,7 +89,7 @@ impl Ranking {
             recall: share(&|k| self.ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
             chance: share(&|k| self.wanted.iter().map(|&wanted| chance(gallery, wanted, k)).sum::<f64>() / count),
             median_rank: median(&sorted(self.ranks.iter().map(|&rank| rank as f64).collect())),
-            chance_median_rank: median(&sorted(self.wanted.iter().map(expected).collect())),
+            chance_median_rank: chance_median_rank(gallery, &self.wanted),
         }
     }
 }
@@ -149,6 +148,30 @@ fn chance(gallery: usize, wanted: usize, k: usize) -> f64 {
     1.0 - (0..k.min(gallery)).map(miss).product::<f64>()
 }
 
+/// The median rank of the first of the `wanted` items of each query in random orders.
+fn chance_median_rank(gallery: usize, wanted: &[usize]) -> f64 {
+    // Queries by their number of matches, with the share of orders in which none of these has come yet.
+    let mut kinds: BTreeMap<usize, f64> = BTreeMap::new();
+    wanted.iter().for_each(|&wanted| *kinds.entry(wanted).or_default() += 1.0);
+    let mut kinds: Vec<(usize, f64, f64)> = kinds.into_iter().map(|(wanted, queries)| (wanted, queries, 1.0)).collect();
+    let half = wanted.len() as f64 / 2.0;
+    let mut low = None;
+    for drawn in 0..gallery {
+        for (wanted, _, missed) in &mut kinds {
+            *missed *= (gallery - *wanted).saturating_sub(drawn) as f64 / (gallery - drawn) as f64;
+        }
+        let found: f64 = kinds.iter().map(|(_, queries, missed)| queries * (1.0 - missed)).sum();
+        let rank = drawn as f64 + 1.0;
+        if found >= half * (1.0 - 1e-9) {
+            low.get_or_insert(rank);
+        }
+        if let Some(low) = low.filter(|_| found > half * (1.0 + 1e-9)) {
+            return (low + rank) / 2.0;
+        }
+    }
+    low.unwrap_or(0.0)
+}
+
 fn median(sorted: &[f64]) -> f64 {
     match sorted {
         [] => 0.0,
@@ -181,12 +204,23 @@ mod tests {
         // Query 0 finds item 2 first, then its match 1; query 1 finds its match last.
         assert_eq!(forth.recall, BTreeMap::from([(1, 0.0), (5, 100.0), (10, 100.0)]));
         assert_eq!(forth.median_rank, 2.5);
-        // Of 3 items in random order, one of 2 matches comes at 4/3, a single one at 2.
-        assert!((forth.chance_median_rank - (4.0 / 3.0 + 2.0) / 2.0).abs() < 1e-12);
+        // Of 3 items in random order, one of 2 matches comes first in 2 of 3 orders, a single one in 1 of 3.
+        assert_eq!(forth.chance_median_rank, 1.5);
         // Item 0 is nearer to query 1, item 1 to query 0, item 2 to query 0.
         assert!((back.recall[&1] - 100.0 / 3.0).abs() < 1e-9);
         assert_eq!(back.median_rank, 2.0);
         assert_eq!(both(&|done, _| done < 1), None);
+    }
+
+    #[test]
+    fn the_median_rank_of_chance_is_that_of_random_orders() {
+        assert_eq!(chance_median_rank(64, &[1; 5]), 32.5);
+        assert_eq!(chance_median_rank(65, &[1; 5]), 33.0);
+        // Of 320 captions in random order, the first of 5 is among the first 41 in less than half of all orders.
+        assert_eq!(chance_median_rank(320, &[5; 64]), 42.0);
+        assert!(chance(320, 5, 41) < 0.5 && chance(320, 5, 42) > 0.5);
+        assert_eq!(chance_median_rank(4, &[4, 4]), 1.0);
+        assert_eq!(chance_median_rank(0, &[]), 0.0);
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Gallery {
         ids.find(id, |row| Ok(self.lines.id(row)? == id))
     }
 
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The description of its contents.
     pub fn info(&self) -> &GalleryInfo {
         &self.header.info

@@ -81,13 +81,13 @@ impl Session {
     pub fn compare(
         &self,
         runs: &[PathBuf],
-        (data, columns): (&[PathBuf], &[(String, Vec<String>)]),
+        (data, columns): (&[Source], &[(String, Vec<String>)]),
         device: DeviceChoice,
     ) -> Result<Comparison, Error> {
         check_distinct(runs)?;
         let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
         let mut files: Vec<Source> = Vec::new();
-        data.iter().map(Source::from).for_each(|file| {
+        data.iter().cloned().for_each(|file| {
             if !files.contains(&file) {
                 files.push(file);
             }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Error;
 use super::model::Model;
+use super::towers::row_number;
 use crate::array_file::{ArrayFile, Matrix};
 use crate::dataset::{Dataset, Source};
 
@@ -40,6 +41,9 @@ impl Model {
                 return Err(Error::NoColumn { path: file.path().to_owned(), column: id.to_owned() });
             }
         };
+        if let Some(at) = ids.as_ref().and_then(|ids| ids.iter().position(|id| id.is_empty())) {
+            return Err(Error::EmptyId { path: file.path().to_owned(), row: row_number(&file, at) });
+        }
         let out = ArrayFile::create(out, ids)?;
         let side = self.towers().side(tower, &file, &column)?;
         let present: Vec<bool> = side.keys.iter().map(Option::is_some).collect();

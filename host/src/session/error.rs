@@ -60,6 +60,13 @@ pub enum Error {
     #[error("{}: its vectors have {width} values, but tower `{tower}` takes latents of {wanted}; only vectors that are \
              such latents can be mapped: embed the items anew, without --map", gallery.display())]
     MapWidth { gallery: PathBuf, width: usize, tower: String, wanted: usize },
+    #[error("{} has no items; build another gallery", gallery.display())]
+    NothingToMigrate { gallery: PathBuf },
+    #[error("{}: its first item is `{item}`, but tower `{tower}` takes {}", gallery.display(), match takes_files {
+        true => "files: what lies in archives or tables cannot be read from a gallery; build one anew from these",
+        false => "texts; name the tower of such items",
+    })]
+    OtherItems { gallery: PathBuf, item: String, tower: String, takes_files: bool },
     #[error(transparent)]
     Export(ExportError),
     #[error("{}: a file of latents has no column `{column}`; its rows are identified by number", path.display())]
@@ -120,7 +127,7 @@ pub enum Error {
     #[error("runs {} and {} cannot be compared: {reason}", first.display(), other.display())]
     OtherPairs { first: PathBuf, other: PathBuf, reason: String },
     #[error("{} has no column `{column}`, from which the run {} takes the items of tower `{tower}`; pass a file with \
-             it with --data, or compare runs of the same columns", path.display(), run.display())]
+             it with --data, name its columns with --column, or compare runs of the same columns", path.display(), run.display())]
     NoItems { path: PathBuf, column: String, run: PathBuf, tower: String },
     #[error("{}: no tower compares items with more than {anchors} training items in closed form, so there is nothing \
              to make smaller", run.display())]

@@ -55,11 +55,11 @@ impl Session {
     pub fn forecast_comparison(
         &self,
         runs: &[PathBuf],
-        (data, columns): (&[PathBuf], &[(String, Vec<String>)]),
+        (data, columns): (&[Source], &[(String, Vec<String>)]),
         device: DeviceChoice,
     ) -> Result<Vec<ColumnForecast>, Error> {
         check_distinct(runs)?;
-        let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.iter().map(Source::from).collect::<Vec<_>>());
+        let (mut all, mut files) = (Vec::<ColumnForecast>::new(), data.to_vec());
         for run in runs {
             let model = self.model(run, device)?.with_columns(columns)?;
             if files.is_empty() {
@@ -102,7 +102,7 @@ impl Model {
         column: Option<&str>,
     ) -> Result<Vec<ColumnForecast>, Error> {
         let (tower, source) = (self.tower(tower)?, data.into());
-        let (file, column) = self.items_in(tower, &source, column)?;
+        let (file, column) = self.items_beside(tower, &source, column, Some(Vec::new()))?;
         let mut columns = Columns::default();
         columns.add(&self.towers(), &source, &file, (tower, &column))?;
         Ok(columns.all)

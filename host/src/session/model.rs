@@ -164,17 +164,8 @@ impl Model {
     }
 
     /// The rows of a file with a tower's items, and their column: the named one, the recipe's, or the default for the
-    /// modality. Where the cells are lists of captions, each has a row.
-    pub(super) fn items_in(
-        &self,
-        tower: usize,
-        source: &Source,
-        named: Option<&str>,
-    ) -> Result<(Dataset, String), Error> {
-        self.items_beside(tower, source, named, None)
-    }
-
-    /// The same, of which no columns are kept but those of `others` where the items' is named.
+    /// modality. Where the cells are lists of captions, each has a row. No other columns are kept but those of `others`
+    /// where the items' is named.
     pub(super) fn items_beside(
         &self,
         tower: usize,

@@ -116,7 +116,7 @@ impl Model {
     ) -> Result<Vec<Vec<Found>>, Error> {
         let to = self.tower(to)?;
         self.check_queries(queries)?;
-        let (file, column) = self.items_in(to, &data.into(), column)?;
+        let (file, column) = self.items_beside(to, &data.into(), column, Some(Vec::new()))?;
         let towers = self.towers();
         let distinct = towers.side(to, &file, &column)?.distinct();
         let embeddings = self.embed_all(to, &*distinct.latents)?;

@@ -4,14 +4,14 @@
 use bytemuck::cast_slice;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::columns::{Kind, arrays, fields, kinds};
 use super::{Batch, ExportError, npy};
 use crate::gallery::Gallery;
 use crate::parquet_rows::ParquetRows;
-use crate::whole_file::PartFile;
+use crate::whole_file::{self, PartFile};
 
 /// The gallery's column with the item itself.
 const ITEM: &str = "item";
@@ -55,6 +55,38 @@ pub(super) struct Sink {
     vectors: PartFile,
     rows: ParquetRows,
     kinds: Vec<Kind>,
+    folder: Building,
+}
+
+/// The folder under another name, until it is whole; dropped before, it leaves nothing.
+struct Building {
+    out: PathBuf,
+    part: PathBuf,
+}
+
+impl Building {
+    fn start(out: &Path) -> Result<Self, ExportError> {
+        check_empty(out)?;
+        let part = whole_file::beside(out, ".exporting");
+        // What a killed export left.
+        match fs::remove_dir_all(&part) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(ExportError::write(&part)(cause)),
+            _ => {}
+        }
+        Ok(Self { out: out.to_owned(), part })
+    }
+
+    fn finish(&self) -> Result<(), ExportError> {
+        let _ = fs::remove_dir(&self.out);
+        let moved = fs::rename(&self.part, &self.out).and_then(|()| whole_file::sync_folder(&self.out));
+        moved.map_err(ExportError::write(&self.out))
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.part);
+    }
 }
 
 impl Sink {
@@ -69,9 +101,9 @@ impl Sink {
         if let Some(twice) = names.iter().find(|name| names.iter().filter(|other| other == name).count() > 1) {
             return Err(ExportError::Reserved { column: twice.clone(), what: "clip-retrieval" });
         }
-        check_empty(folder)?;
+        let building = Building::start(folder)?;
         let file = |folder_name: &str, file: &str| {
-            let folder = folder.join(folder_name);
+            let folder = building.part.join(folder_name);
             fs::create_dir_all(&folder).map_err(ExportError::write(&folder))?;
             Ok::<_, ExportError>(folder.join(file))
         };
@@ -80,7 +112,8 @@ impl Sink {
         let metadata = PartFile::create(&path).map_err(ExportError::write(&path))?;
         let kinds = kinds(gallery, rows)?;
         let begun = ParquetRows::begin(metadata, fields(&names, &kinds), None);
-        Ok(Self { vectors, rows: begun.map_err(ExportError::write(&path))?, kinds })
+        let rows = begun.map_err(ExportError::write(&path))?;
+        Ok(Self { vectors, rows, kinds, folder: building })
     }
 }
 
@@ -115,6 +148,7 @@ impl super::Sink for Sink {
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
         let (vectors, rows) = (self.vectors.path().to_owned(), self.rows.path().to_owned());
         self.rows.finish().map_err(ExportError::write(&rows))?;
-        self.vectors.finish().map_err(ExportError::write(&vectors))
+        self.vectors.finish().map_err(ExportError::write(&vectors))?;
+        self.folder.finish()
     }
 }

@@ -198,7 +198,7 @@ fn shown(table: &Table, modality: &str, holds_files: bool) -> Result<Vec<Class>,
 /// The column with the class of each row, in tables of classes and usually in data.
 const LABEL: &str = "label";
 /// Usual names of that column in data.
-const USUAL: [&str; 4] = [LABEL, "class", "category", "target"];
+pub(super) const USUAL: [&str; 4] = [LABEL, "class", "category", "target"];
 
 /// The cells of a column, each once, in order.
 fn distinct(column: Column<'_>) -> Result<Vec<String>, Error> {

@@ -138,7 +138,9 @@ impl Model {
 
     fn setup(&self, options: &ClassifyOptions) -> Result<Setup, Error> {
         let [from, to] = self.directed(options)?;
-        let (file, column) = self.items_in(from, &options.data, options.column.as_deref())?;
+        let named = [Some(options.labels.as_str()), options.truth.as_deref()].into_iter().flatten();
+        let beside = named.chain(classes::USUAL).map(str::to_owned).collect();
+        let (file, column) = self.items_beside(from, &options.data, options.column.as_deref(), Some(beside))?;
         let Dataset::Table(table) = &file else {
             let (path, tower) = (file.path().to_owned(), self.recipe.towers[from].name.clone());
             return Err(DataError::Kind { path, tower, precomputed: false }.into());

@@ -44,16 +44,41 @@ impl Model {
     }
 
     /// What embedding a gallery's items anew would encode: a file of its items, which lives as long as the result.
-    pub fn migration_items(&self, from: &Path) -> Result<MigrationItems, Error> {
-        let there = Gallery::open(from)?;
-        MigrationItems::of(&there)
+    pub fn migration_items(&self, from: &Path, tower: &str) -> Result<MigrationItems, Error> {
+        self.items_of(&Gallery::open(from)?, tower)
     }
 
     fn embed_anew(&self, there: &Gallery, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
-        let items = MigrationItems::of(there)?;
+        let items = self.items_of(there, tower)?;
         let columns = GalleryColumns { items: Some(ITEM.to_owned()), id: Some(ID.to_owned()) };
         let metadata: Vec<String> = there.info().columns.iter().filter(|name| *name != ITEM).cloned().collect();
-        self.build_gallery(tower, items.source(), &columns, &metadata, dtype, out)
+        let origin = self.origin(tower)?;
+        let additions = self.additions(tower, &items.source(), &columns, &metadata)?;
+        // What is added later has the columns that the first one was built with.
+        let info = GalleryInfo { width: self.space.width(), dtype, origin, ..there.info().clone() };
+        let mut building = Building::start(out, info)?;
+        let added = self.add(building.writer(), additions)?;
+        building.finish()?;
+        self.session.code_if_large(out)?;
+        Ok(added)
+    }
+
+    /// The items of a gallery as a table, if the tower takes such items.
+    fn items_of(&self, there: &Gallery, tower: &str) -> Result<MigrationItems, Error> {
+        let gallery = there.folder().to_owned();
+        let Some(first) = there.rows().next() else { return Err(Error::NothingToMigrate { gallery }) };
+        let columns = &there.info().columns;
+        let item = columns.iter().position(|column| column == ITEM);
+        let item = item.map(|at| there.exhibit(first).map(|exhibit| exhibit.metadata[at].clone())).transpose()?;
+        let item = item.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+        // A gallery has whole paths of files, but for what is in an archive.
+        let is_file = Path::new(&item).is_absolute();
+        match self.towers().holds_files(self.tower(tower)?)? {
+            Some(takes_files) if takes_files != is_file => {
+                Err(Error::OtherItems { gallery, item, tower: tower.to_owned(), takes_files })
+            }
+            _ => MigrationItems::of(there),
+        }
     }
 
     fn mapped(&self, there: &Gallery, from: &Path, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {

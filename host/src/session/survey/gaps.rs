@@ -23,7 +23,7 @@ pub struct Gap {
 /// The empty cells of a column, and of one of `texts` also the blank ones. Rows that cannot be read are told elsewhere.
 pub(super) fn gaps(column: Column<'_>, texts: bool) -> Vec<Gap> {
     let gap = |what| Gap { column: column.name().to_owned(), what, rows: 0, first: Vec::new() };
-    let mut found = [gap("empty"), gap("blank")];
+    let (mut found, mut last) = ([gap("empty"), gap("blank")], [None; 2]);
     for row in (0..column.len()).filter(|&row| column.broken(row).is_none()) {
         let cell = column.cell(row);
         let is_blank = || std::str::from_utf8(cell).is_ok_and(|text| text.trim().is_empty());
@@ -32,9 +32,14 @@ pub(super) fn gaps(column: Column<'_>, texts: bool) -> Vec<Gap> {
             false if texts && is_blank() => 1,
             false => continue,
         };
+        // A row of the file is several here where another column has several captions.
+        let number = column.number(row);
+        if last[kind].replace(number) == Some(number) {
+            continue;
+        }
         found[kind].rows += 1;
         if found[kind].first.len() < TOLD {
-            found[kind].first.push(column.number(row));
+            found[kind].first.push(number);
         }
     }
     found.into_iter().filter(|gap| gap.rows > 0).collect()
