@@ -211,5 +211,7 @@ fn text_goes_through_a_pipe_and_files_are_whole_or_not_there() {
         assert!(place.path("clip").join(file).is_file(), "{file}");
     }
     assert!(!place.path("clip.exporting").exists());
-    place.run("gallery export gallery --to clip-retrieval --modality image --out clip").fails(3, "is not an empty folder");
+    place
+        .run("gallery export gallery --to clip-retrieval --modality image --out clip")
+        .fails(3, "is not an empty folder");
 }

@@ -16,7 +16,8 @@ use bytemuck::cast_slice;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::row_set::RowSet;
 use super::vectors::Vectors;
@@ -28,6 +29,8 @@ use rotation::Rotation;
 
 /// The file's name.
 pub(super) const FILE: &str = "codes";
+/// The file's name until its codes were tried.
+const UNTRIED: &str = "codes.untried";
 /// The newest version of the format that this program knows.
 const VERSION: u32 = 1;
 /// Bytes of the description at the file's beginning, padded with blanks.
@@ -90,9 +93,10 @@ impl Codes {
     /// The codes in a gallery's folder; none if there are none for vectors of this width, or no more than `rows`.
     pub(super) fn open(folder: &Path, width: usize, rows: usize) -> Result<Option<Self>, GalleryError> {
         let path = folder.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
+        if path.exists() { Self::read(path, width, rows).map(Some) } else { Ok(None) }
+    }
+
+    fn read(path: PathBuf, width: usize, rows: usize) -> Result<Self, GalleryError> {
         let damaged = |what: &str| GalleryError::damaged(&path, what);
         let header = file::map(&path, HEADER as u64)?;
         let info: CodesInfo =
@@ -106,7 +110,7 @@ impl Codes {
         }
         let layout = Layout { rows: info.rows, bits: info.bits };
         let map = file::map(&path, layout.bytes() as u64)?;
-        Ok(Some(Self { info, rotation, map }))
+        Ok(Self { info, rotation, map })
     }
 
     /// True if the codes are as they were written.
@@ -173,7 +177,7 @@ impl Codes {
 
     /// The rows that are scored exactly for the `k` nearest.
     pub(super) fn scored_for(&self, k: usize) -> usize {
-        self.info.scored.max(self.info.scored * k / trial::NEAREST).max(8 * k)
+        self.info.scored.max(self.info.scored.saturating_mul(k) / trial::NEAREST).max(k.saturating_mul(8))
     }
 }
 
@@ -218,11 +222,13 @@ pub(super) fn write(
     }
     let checksum = checksum(&body);
     let info = CodesInfo { version: VERSION, rows, width, bits: layout.bits, scored: FEWEST, recall: 0.0, checksum };
-    put(&path, &info, &body)?;
-    // Tried as they are searched.
-    let Some(codes) = Codes::open(folder, width, rows)? else { return Ok(None) };
-    let Some((scored, recall)) = trial::run(&codes, vectors, (width, live), &mean, stop) else { return Ok(None) };
-    drop(codes);
+    // Tried as they are searched, under another name: nobody goes by codes that were not tried.
+    let untried = folder.join(UNTRIED);
+    put(&untried, &info, &body)?;
+    let tried =
+        Codes::read(untried.clone(), width, rows).map(|codes| trial::run(&codes, vectors, (width, live), &mean, stop));
+    fs::remove_file(&untried).map_err(|cause| GalleryError::io("remove", &untried, cause))?;
+    let Some((scored, recall)) = tried? else { return Ok(None) };
     let info = CodesInfo { scored, recall, ..info };
     put(&path, &info, &body)?;
     Ok(Some(info))

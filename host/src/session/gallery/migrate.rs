@@ -1,6 +1,6 @@
 //! A gallery whose model changes: its items embedded anew, or its vectors mapped into another space.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -51,13 +51,13 @@ impl Model {
     fn embed_anew(&self, there: &Gallery, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
         let items = self.items_of(there, tower)?;
         let columns = GalleryColumns { items: Some(ITEM.to_owned()), id: Some(ID.to_owned()) };
-        let metadata: Vec<String> = there.info().columns.iter().filter(|name| *name != ITEM).cloned().collect();
         let origin = self.origin(tower)?;
-        let additions = self.additions(tower, &items.source(), &columns, &metadata)?;
+        let additions = self.additions(tower, &items.source(), &columns, &[])?;
         // What is added later has the columns that the first one was built with.
         let info = GalleryInfo { width: self.space.width(), dtype, origin, ..there.info().clone() };
         let mut building = Building::start(out, info)?;
-        let added = self.add(building.writer(), additions)?;
+        let rows: Vec<usize> = there.rows().collect();
+        let added = self.add(building.writer(), additions, Some(&|row| there.exhibit(rows[row])))?;
         building.finish()?;
         self.session.code_if_large(out)?;
         Ok(added)
@@ -136,11 +136,12 @@ impl MigrationItems {
         let file = file.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
         let write = |cause| Error::Write { path: file.path().to_owned(), cause };
         let mut out = BufWriter::new(file.as_file());
-        let columns = &gallery.info().columns;
+        let item = gallery.info().columns.iter().position(|column| column == ITEM);
         for row in gallery.rows() {
             let Exhibit { id, metadata } = gallery.exhibit(row)?;
-            let named = columns.iter().cloned().zip(metadata);
-            let line: Map<String, Value> = [(ID.to_owned(), Value::from(id))].into_iter().chain(named).collect();
+            // One that is neither a text nor a file has no latent.
+            let item = item.and_then(|at| metadata[at].as_str()).unwrap_or_default();
+            let line = serde_json::json!({ID: id, ITEM: item});
             serde_json::to_writer(&mut out, &line).map_err(|cause| write(cause.into()))?;
             out.write_all(b"\n").map_err(write)?;
         }

@@ -15,7 +15,9 @@ use super::encode::listed;
 use super::model::Model;
 use super::{Error, Event};
 use crate::dataset::{Dataset, Source};
-use crate::gallery::{Building, Dtype, Exhibit, Filter, Gallery, GalleryInfo, Origin, Writer, check_place};
+use crate::gallery::{
+    Building, Dtype, Exhibit, Filter, Gallery, GalleryError, GalleryInfo, Origin, Writer, check_place,
+};
 use crate::latents::Latents;
 use crate::pairs::Side;
 
@@ -87,7 +89,7 @@ impl Model {
             origin,
         };
         let mut building = Building::start(out, info)?;
-        let added = self.add(building.writer(), additions)?;
+        let added = self.add(building.writer(), additions, None)?;
         building.finish()?;
         self.session.code_if_large(out)?;
         Ok(added)
@@ -118,7 +120,7 @@ impl Model {
         let additions = self.additions(&origin.tower, &source, &columns, &metadata)?;
         let mut writer = Writer::open(gallery)?;
         writer.info().origin.verify(origin)?;
-        let added = self.add(&mut writer, additions)?;
+        let added = self.add(&mut writer, additions, None)?;
         drop(writer);
         self.session.code_if_large(gallery)?;
         Ok(added)
@@ -199,7 +201,13 @@ impl Model {
         Ok(Additions { tower, labels, present, chosen, repeated, latents })
     }
 
-    fn add(&self, writer: &mut Writer, additions: Additions) -> Result<Added, Error> {
+    /// Embeds and adds the rows of a file, as what `known` says that they are, or else their labels.
+    fn add(
+        &self,
+        writer: &mut Writer,
+        additions: Additions,
+        known: Option<&dyn Fn(usize) -> Result<Exhibit, GalleryError>>,
+    ) -> Result<Added, Error> {
         let Additions { tower, labels, present, chosen, repeated, latents } = additions;
         let failed = present.iter().filter(|present| !**present).count();
         let mut added = Added { repeated, failed, ..Added::default() };
@@ -217,8 +225,13 @@ impl Model {
                 let row = rows.next().expect("a row for each latent");
                 done += 1;
                 if chosen[row] {
-                    let path = listed.and_then(|items| items.item(row).into_file());
-                    exhibits.push(labels.exhibit(row, path, &writer.info().columns)?);
+                    exhibits.push(match known {
+                        Some(known) => known(row)?,
+                        None => {
+                            let path = listed.and_then(|items| items.item(row).into_file());
+                            labels.exhibit(row, path, &writer.info().columns)?
+                        }
+                    });
                     vectors.extend_from_slice(vector);
                 }
             }

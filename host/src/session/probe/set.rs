@@ -36,7 +36,8 @@ pub(super) fn sets(sweep: &Sweep) -> Vec<ProbedSet<'_>> {
             let member = Member { variation, ends: &entry.ends };
             let columns = entry.ends.each_ref().map(|end| end.column.clone());
             let is_same = |set: &&mut ProbedSet<'_>| {
-                set.source.path == entry.train.path
+                let whole = |source: &Source| Source { sample: None, seed: 0, limit: None, ..source.clone() };
+                whole(&set.source) == whole(&entry.train)
                     && set.columns == columns
                     && set.members.iter().all(|known| known.names() == member.names())
             };

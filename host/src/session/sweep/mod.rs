@@ -273,7 +273,7 @@ impl SweepPlan {
             }
             if judged.is_ok() && state == State::Absent {
                 let reckoned = self.reckoned[job.variation].unwrap_or(0.0);
-                pace.add(recipe.method, reckoned, start.elapsed().as_secs_f64())?;
+                pace.add(recipe.method, reckoned, start.elapsed().as_secs_f64());
             }
             board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
             show(&|| board.table())?;
@@ -307,15 +307,17 @@ impl SweepPlan {
             let encoded = session.encode(table.column(column)?, &session.encoder(encoder)?, Wanted::placed());
             match encoded.and_then(encode::complete) {
                 Ok(Encoding { places: Places { keys, rows }, .. }) if is_judged => {
-                    let lost = keys.iter().zip(&rows).filter(|(_, row)| row.is_none());
+                    let lost = keys.iter().zip(&rows).filter(|(key, row)| key.is_some() && row.is_none());
+                    let of_rows = lost.clone().count();
                     let lost: HashSet<Key> = lost.filter_map(|(key, _)| *key).collect();
-                    let is_alone = self.columns.iter().all(|of| of.source != *source || of.encoder == *encoder);
+                    let others = self.columns.iter().filter(|of| of.source == *source && of.column == *column);
+                    let is_alone = others.into_iter().all(|of| of.encoder == *encoder);
                     // One that fails on most would leave the others little to be judged on.
-                    if 2 * lost.len() > keys.len() && !is_alone {
-                        let all = count(keys.len(), "item");
+                    if 2 * of_rows > keys.len() && !is_alone {
+                        let all = count(keys.len(), "row");
                         let path = source.path.display();
                         let reason =
-                            format!("{path}: encoder `{encoder}` has no latent of {} of {all} to judge by", lost.len());
+                            format!("{path}: encoder `{encoder}` has no latent of {of_rows} of {all} to judge by");
                         tracing::warn!("{reason}; the sweep goes on with what does not need this encoder");
                         broken.leave_out(encoder, reason);
                         continue;

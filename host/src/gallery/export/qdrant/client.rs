@@ -55,7 +55,9 @@ impl Client {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECTING))
+            .timeout_send_body(Some(ANSWERING))
             .timeout_recv_response(Some(ANSWERING))
+            .timeout_recv_body(Some(ANSWERING))
             .user_agent(concat!("fusemix/", env!("CARGO_PKG_VERSION")));
         let url = format!("{base}/collections/{}", encoded(&collection.name));
         Ok(Self { agent: config.build().into(), url, key, stop: stop.clone() })
