@@ -3,7 +3,7 @@
     python3 stores.py --fusemix ../../target/release/fusemix --run RUN --from TOWER --data FILE --gallery GALLERY
 
 Exports the gallery to each form, asks each store for the ten nearest of (at most) 100 queries, which are the first rows
-of TOWER's column in FILE, and compares ids and scores with those of `fusemix search`. Items whose scores are within 1e-5
+of TOWER's column in FILE, and compares ids and scores with the products of all vectors. Items whose scores are within 1e-5
 may change places. Prints a line a store, and ends with 1 if one differs.
 
 Needs numpy, pyarrow, duckdb, faiss-cpu, lancedb, qdrant-client and pgserver (PostgreSQL with pgvector in a wheel). Qdrant
@@ -35,7 +35,7 @@ def duckdb_search(file, queries):
     connection = duckdb.connect()
     for query in queries:
         rows = connection.execute(
-            f"SELECT id, array_inner_product(vector, ?::FLOAT[{width}]) AS score FROM '{file}' "
+            f"SELECT id, array_inner_product(vector::FLOAT[{width}], ?::FLOAT[{width}]) AS score FROM '{file}' "
             f"ORDER BY score DESC LIMIT {TOP}", [query.tolist()])
         yield rows.fetchall()
 
