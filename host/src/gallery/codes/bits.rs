@@ -86,18 +86,29 @@ fn count_of<const EACH: usize>(signs: &[u64], words: &[u64], agree: &mut [u16]) 
     }
 }
 
-/// The product of a query's values in four bits with the signs of a code.
-pub(super) fn estimate(query: &Query, code: &[u64]) -> f32 {
-    let (mut ones, mut sums) = (0, [0_u32; PLANES]);
-    for (at, code) in code.iter().enumerate() {
-        ones += code.count_ones();
-        for (sum, plane) in sums.iter_mut().zip(&query.planes) {
-            *sum += (code & plane[at]).count_ones();
+/// The products of a query's values in four bits with the signs of some codes: those of `codes` with these numbers.
+pub(super) fn estimates(query: &Query, codes: &[u64], numbers: &[usize]) -> Vec<f32> {
+    let mut products = vec![0.0; numbers.len()];
+    estimate(query, codes, numbers, &mut products);
+    products
+}
+
+#[pulp::with_simd(estimate = arch())]
+#[inline(always)]
+fn estimate_with<'a, S: Simd>(_: S, query: &'a Query, codes: &'a [u64], numbers: &'a [usize], products: &'a mut [f32]) {
+    let each = query.signs.len();
+    for (product, &number) in products.iter_mut().zip(numbers) {
+        let (mut ones, mut sums) = (0, [0_u32; PLANES]);
+        for (at, code) in codes[number * each..][..each].iter().enumerate() {
+            ones += code.count_ones();
+            for (sum, plane) in sums.iter_mut().zip(&query.planes) {
+                *sum += (code & plane[at]).count_ones();
+            }
         }
+        let sum: u32 = (0..).zip(sums).map(|(bit, sum)| sum << bit).sum();
+        // Of the values whose sign is 1, twice, less all.
+        *product = 2.0 * (query.low * ones as f32 + query.step * sum as f32) - query.sum;
     }
-    let numbers: u32 = (0..).zip(sums).map(|(bit, sum)| sum << bit).sum();
-    // Of the values whose sign is 1, twice, less all.
-    2.0 * (query.low * ones as f32 + query.step * numbers as f32) - query.sum
 }
 
 #[cfg(test)]
@@ -127,7 +138,7 @@ mod tests {
                 let same = vector.iter().zip(&query).filter(|(a, b)| (**a > 0.0) == (**b > 0.0)).count();
                 assert_eq!(usize::from(agree[row]), same);
                 let product: f32 = vector.iter().zip(&query).map(|(a, b)| if *a > 0.0 { *b } else { -b }).sum();
-                let got = estimate(&turned, &codes[row * words..][..words]);
+                let got = estimates(&turned, &codes, &[row])[0];
                 // Each value is off by half a step at most, and the errors cancel out.
                 assert!((got - product).abs() < turned.step * (count as f32).sqrt(), "{got} and not {product}");
             }

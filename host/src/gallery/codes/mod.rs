@@ -24,7 +24,7 @@ use super::vectors::Vectors;
 use super::{GalleryError, Hit, file};
 use crate::stop::Stop;
 use crate::whole_file::PartFile;
-use bits::{Query, agreements, estimate};
+use bits::{Query, agreements};
 use rotation::Rotation;
 
 /// The file's name.
@@ -155,14 +155,16 @@ impl Codes {
             least -= 1;
             above += counts[least];
         }
-        let chunks = agree.par_chunks(CHUNK).enumerate();
+        let chunks = agree.par_chunks(CHUNK).zip(words.par_chunks(CHUNK * each)).enumerate();
         let mut estimates: Vec<(f32, usize)> = chunks
-            .flat_map_iter(|(chunk, agree)| {
-                let rows = (chunk * CHUNK..).zip(agree);
-                let best = rows.filter(|(row, agree)| usize::from(**agree) >= least && wanted.contains(*row));
-                best.map(|(row, _)| {
-                    let code = &words[row * each..][..each];
-                    (estimate(&query, code) * self.factors()[row], row)
+            .flat_map_iter(|(chunk, (agree, words))| {
+                let first = chunk * CHUNK;
+                let is_best = |at: &usize| usize::from(agree[*at]) >= least && wanted.contains(first + at);
+                let best: Vec<usize> = (0..agree.len()).filter(is_best).collect();
+                let products = bits::estimates(&query, words, &best);
+                best.into_iter().zip(products).map(move |(at, product)| {
+                    let row = first + at;
+                    (product * self.factors()[row], row)
                 })
             })
             .collect();
