@@ -176,7 +176,7 @@ fn one_file_gives_all_three_splits() {
     assert_eq!(tested["retrieval"][1]["queries"], 10);
     let all = place.json("eval run --data dataset.json --root pictures --split test");
     assert_eq!(all["retrieval"][1]["queries"], 24);
-    place.run("eval run --split test").fails(1, "--split chooses rows of --data FILE");
+    place.run("eval run --split test").fails(2, "--split chooses rows of --data FILE");
     let column = "--tower text --data dataset.json --split val --limit 5 --out out.npy";
     assert_eq!(place.json(&format!("embed run {column}"))["rows"], 5);
     let searched =

@@ -454,7 +454,7 @@ fn a_file_with_other_columns_is_evaluated_by_their_names() {
     let named = "--column left=query --column right=answer";
     assert_eq!(place.json(&format!("eval run --data renamed.tsv {named}"))["mean"]["mean"], plain);
     assert_eq!(place.json(&format!("eval run --data renamed.tsv {named} --dry-run"))["cost"], Value::Null);
-    place.run("eval run --column left=query").fails(1, "--column names columns of --data FILE, which is not given");
+    place.run("eval run --column left=query").fails(2, "--column names columns of --data FILE, which is not given");
     place.run("eval run --data renamed.tsv --column middle=query").fails(3, "no tower is called `middle`");
     place.run("eval run --data renamed.tsv --column query").fails(2, "write the tower and its column");
     // Several captions here, and one in training.

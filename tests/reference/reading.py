@@ -46,7 +46,6 @@ def add(archive, name, content):
 
 
 def small():
-    args.folder.mkdir(parents=True, exist_ok=True)
     stamps = sorted(pathlib.Path("target/assets/stamps").rglob("*.png"))
     content = [path.read_bytes() + bytes([copy]) for copy in range(3) for path in stamps]
     files = args.folder / "files"
@@ -97,4 +96,5 @@ def large():
         os.remove(args.folder / "large.parquet")
 
 
+args.folder.mkdir(parents=True, exist_ok=True)
 small() if not args.large else large()
