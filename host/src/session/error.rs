@@ -158,7 +158,7 @@ pub enum Error {
          or leave such rows out with --without-unlisted",
         path.display()
     )]
-    NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String, others: String },
+    NoClass { path: PathBuf, row: usize, class: String, suggestion: String, labels: String, others: Box<str> },
     #[error(
         "{}: no column says which class an item is of, so nothing tells which are mistaken for one another; name one \
          with --truth",

@@ -323,7 +323,7 @@ fn no_class(
             false => suggest(first, classes.iter().take(SHOWN).map(|class| class.name.as_str())),
         },
         labels: labels.to_owned(),
-        others,
+        others: others.into(),
     }
 }
 
