@@ -25,6 +25,10 @@ fn keys_and_hosts_are_checked() {
     let served = Served::start(&place, "");
     for (header, status) in [
         ("Host: evil.example", "403"),
+        ("Host: 127.evil.example", "403"),
+        ("Host: 127.0.0.1.evil.example:7700", "403"),
+        ("Host: 127.0.0.1:7700", "200"),
+        ("Host: [::1]", "200"),
         ("Host: localhost\r\nOrigin: https://evil.example", "403"),
         ("Host: localhost", "200"),
     ] {

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::served::Served;
 use super::{close, numbers, trained};
-use crate::common::floats;
+use crate::common::{Place, floats};
+use crate::precomputed::precomputed;
 
 #[test]
 fn embeddings_are_those_of_embed_in_every_form() {
@@ -65,6 +66,7 @@ fn mistakes_are_told_in_openais_form_and_a_bad_item_by_its_place() {
         (404, json!({"model": "text-embedding-3-small", "input": "w1"}), json!("model"), "no model"),
         (413, json!({"model": "run/left", "input": ["a", "b", "c", "d"]}), json!("input"), "4 items"),
         (413, json!({"model": "run/left", "input": "w".repeat(2 << 20)}), json!(null), "larger than 1"),
+        (413, json!({"model": "run/left", "input": vec![0; 400_000]}), json!(null), "more than 304 values"),
         (400, json!({"model": 3, "input": "w1"}), json!("model"), "`model`: invalid type"),
     ] {
         let error = served.refused(status, "/v1/embeddings", body.clone());
@@ -76,4 +78,25 @@ fn mistakes_are_told_in_openais_form_and_a_bad_item_by_its_place() {
     assert_eq!(served.ask("GET", "/nothing", None).0, 404);
     // The server is as good as before.
     assert_eq!(served.embedding("left", "w1 v1").len(), 32);
+}
+
+#[test]
+fn a_tower_without_an_encoder_takes_values_and_opens_no_file() {
+    let place = Place::new("");
+    precomputed(&place, "train.safetensors", 200, 1);
+    precomputed(&place, "test.safetensors", 50, 2);
+    place.write(
+        "fusion.toml",
+        "[tower.image]\nprecomputed = true\n[tower.text]\nprecomputed = true\n[[pairs]]\ntrain = 'train.safetensors'\n\
+         test = 'test.safetensors'\nimage = 'z_image'\ntext = 'z_text'\n[train]\nwidth = 8\nepochs = 1\n",
+    );
+    place.json("train fusion.toml --out run --device cpu");
+    place.json("embed run --tower text --data test.safetensors --out out.npy");
+    let served = Served::start(&place, "");
+    assert_eq!(served.embedding("text", "[1, 2, 3, 4, 5, 6, 7, 8]").len(), 8);
+    let there = place.path("out.npy");
+    for word in [format!("{}:0", there.display()), there.display().to_string(), "/nowhere/x.npy:0".to_owned()] {
+        let error = served.refused(400, "/v1/embeddings", json!({"model": "run/text", "input": word}));
+        assert_eq!(error["message"], "the tower is precomputed: give the values as [0.1, ...]");
+    }
 }

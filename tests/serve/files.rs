@@ -97,6 +97,11 @@ fn pictures_come_in_the_forms_that_clients_send() {
     let mut answer = served.send("POST", "/v1/embeddings", &multipart, form("file", ""));
     let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
     assert!(close(&embedded(&answer), &plain), "{answer}");
+    // A form may be as large as any body.
+    let large = format!("--limit\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\n{}\r\n", "x".repeat(3 << 20));
+    let mut answer = served.send("POST", "/v1/embeddings", &multipart, form("file", &large));
+    let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert!(close(&embedded(&answer), &plain), "{answer}");
     // Texts and pictures in one request, each through its tower.
     let both = served.post("/v1/embeddings", json!({"input": [{"text": "w1 v1"}, {"image": uri}]}));
     assert!(close(&numbers(&both["data"][1]["embedding"]), &plain));

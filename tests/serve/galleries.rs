@@ -1,6 +1,8 @@
 //! Searches in galleries, and changes of them.
 
 use serde_json::{Value, json};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::served::Served;
@@ -23,6 +25,11 @@ fn searches_find_what_the_program_finds() {
     let vector = served.embedding("left", "w3");
     let by_vector = served.post("/search", json!({"vector": vector, "k": 5}))["results"][0].clone();
     assert_eq!(ids(&by_vector), ids(&cli));
+    // Whatever its length.
+    let long: Vec<f64> = vector.iter().map(|value| value * 10.0).collect();
+    let by_long = served.post("/search", json!({"vector": long, "k": 5}))["results"][0].clone();
+    assert_eq!(ids(&by_long), ids(&cli));
+    assert!((score(&by_long) - score(&by_vector)).abs() < 1e-5);
     let cheap = json!({"text": "w3", "from": "left", "where": "price<10", "k": 40});
     assert_eq!(ids(&served.post("/search", cheap)["results"][0]).len(), 10);
     let like = served.post("/search", json!({"id": "sku-4", "gallery": "gallery", "k": 3}))["results"][0].clone();
@@ -35,6 +42,10 @@ fn searches_find_what_the_program_finds() {
         (400, json!({}), json!(null), "one query"),
         (400, json!({"text": "a", "vector": [1.0]}), json!(null), "this has 2"),
         (400, json!({"vector": [1.0]}), json!("vector"), "1"),
+        (400, json!({"vector": vec![1e39; 32]}), json!("vector"), "value 0 of the vector is too large"),
+        (400, json!({"vector": vec![0.0; 32]}), json!("vector"), "no direction"),
+        (413, json!({"vector": vec![0; 10_000]}), json!(null), "more than"),
+        (400, json!({"text": "a", "from": "left", "to": ["gallery", "gallery"]}), json!("to"), "stands twice"),
         (400, json!({"text": "a", "from": "left", "k": 0}), json!("k"), "`k` is 1 to 1000"),
         (400, json!({"text": "a", "from": "left", "k": "ten"}), json!("k"), "`k`: invalid type"),
         (400, json!({"text": "a", "from": "left", "k": -1}), json!("k"), "`k`: invalid value"),
@@ -70,7 +81,12 @@ fn items_come_and_go_and_other_programs_may_write_too() {
         (json!({"items": [{"id": "", "text": "w1"}]}), "items[0]", "is empty"),
         (json!({"items": [{"id": "a"}]}), "items[0]", "one of `text`"),
         (json!({"items": [{"id": "a", "text": "w1", "metadata": {"colour": 1}}]}), "items[0]", "no column `colour`"),
-        (json!({"items": [{"id": "a", "text": "w1", "url": "/etc/passwd"}]}), "items[0]", "http"),
+        (json!({"items": [{"id": "a", "image": "AAAA", "url": "/etc/passwd"}]}), "items[0]", "http"),
+        (
+            json!({"items": [{"id": "a", "text": "w1", "url": "https://a.example"}]}),
+            "items[0]",
+            "leave it out of a text",
+        ),
     ] {
         let error = served.refused(400, "/items", body);
         assert!(error["message"].as_str().unwrap().contains(says), "{error}");
@@ -78,11 +94,35 @@ fn items_come_and_go_and_other_programs_may_write_too() {
     }
     // Once the server has not written for a while.
     place.write("more.tsv", "sku\tb\tprice\nlate\tw17 v17\t1\n");
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(1));
     place.json("gallery add run gallery --data more.tsv --column b --id sku");
     let late = json!({"text": "w17 v17", "from": "left", "k": 1, "where": "id = 'late'"});
     let found = served.post("/search", late);
     assert_eq!(found["results"][0]["found"][0]["id"], "late");
+}
+
+#[test]
+fn other_programs_write_while_changes_come_all_the_time() {
+    let place = trained();
+    let served = Served::start(&place, "--gallery gallery");
+    place.write("more.tsv", "sku\tb\tprice\nlate\tw17 v17\t1\n");
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            let mut number = 0;
+            while !ended.load(Relaxed) {
+                let items = json!({"items": [{"id": format!("new-{number}"), "text": "w1 v1"}]});
+                served.post("/items", items);
+                number += 1;
+            }
+            number
+        });
+        std::thread::sleep(Duration::from_millis(1500));
+        let added = place.run("gallery add run gallery --data more.tsv --column b --id sku --json");
+        ended.store(true, Relaxed);
+        assert!(writes.join().unwrap() > 2);
+        added.json_code(0);
+    });
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What all requests share: the run, its galleries, and the queues before its encoders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -34,8 +34,8 @@ pub(super) struct App {
     pub(super) origins: Origins,
     fetcher: Fetcher,
     pub(super) metrics: Metrics,
-    /// The run's figures, once somebody has asked for them.
-    pub(super) figures: OnceLock<Figures>,
+    /// The run's figures, once somebody has asked for them; held while they are made.
+    pub(super) figures: Arc<tokio::sync::Mutex<Option<Figures>>>,
     /// The memory of what clients have sent, in units of 1 KiB.
     pub(super) memory: Arc<Semaphore>,
 }
@@ -61,11 +61,18 @@ pub(super) struct OpenGallery {
     pub(super) folder: PathBuf,
     gallery: RwLock<Arc<Gallery>>,
     /// Kept for a while: to open one reads all ids.
-    pub(super) writer: Mutex<Option<Writer>>,
+    pub(super) writer: Mutex<Option<OpenWriter>>,
     /// The last use of the writer.
     used: Mutex<Instant>,
     /// The map of the gallery as it was then.
     layout: Mutex<Option<(Arc<Gallery>, Arc<Layout>)>>,
+}
+
+/// A gallery's writer, while which is open no other program writes.
+pub(super) struct OpenWriter {
+    pub(super) writer: Writer,
+    /// The time when it was opened.
+    pub(super) since: Instant,
 }
 
 impl App {
@@ -99,8 +106,9 @@ impl App {
             origins: serving.origins,
             limits: serving.limits,
             metrics: Metrics::default(),
-            figures: OnceLock::new(),
-            model: Arc::new(model),
+            figures: Arc::default(),
+            // What a client names is no file of this machine.
+            model: Arc::new(model.without_files()),
         })
     }
 
@@ -156,12 +164,14 @@ impl App {
         }
     }
 
-    /// The embeddings of items, in order, with all values of the space; an error names its item by `key[index]`.
+    /// The embeddings of items, in order, with all values of the space; an error names its item by `key[index]`. The
+    /// items are in a share of the memory.
     pub(super) async fn embed(
         self: &Arc<Self>,
         model: Option<&str>,
         mut items: Vec<Given>,
         key: &str,
+        share: &Arc<Share>,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         if items.is_empty() {
             return Err(Refusal::invalid(format!("`{key}` has no items")).at(key));
@@ -177,7 +187,8 @@ impl App {
         };
         // Before anything is fetched for them.
         let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
-        let _shares = self.fetch(&mut items, &name).await?;
+        let fetched = self.fetch(&mut items, &name, share.num_permits()).await?;
+        let shares = Arc::new((share.clone(), fetched));
         // What is no text is looked into.
         let weight = items.iter().filter(|item| item.modality.as_deref() != Some("text")).map(|item| item.bytes.len());
         weighed(weight.sum(), || {
@@ -195,7 +206,7 @@ impl App {
         let mut waiting = Vec::new();
         for (tower, places, bytes) in of_towers.into_values() {
             self.metrics.items(&tower.name, bytes.len());
-            waiting.push((places, tower.queue.put(bytes)?));
+            waiting.push((places, tower.queue.put(bytes, Some(shares.clone()))?));
         }
         let mut rows = vec![Vec::new(); count];
         for (places, answer) in waiting {
@@ -207,36 +218,55 @@ impl App {
         Ok(rows)
     }
 
-    /// Fetches the items that are given by their address, several at once, each with its share of the memory.
+    /// Fetches the items that are given by their address, several at once, each with its share of the memory; the
+    /// request has so many units of it already.
     async fn fetch(
         self: &Arc<Self>,
         items: &mut [Given],
         name: &impl Fn(usize) -> String,
+        mut held: usize,
     ) -> Result<Vec<Share>, Refusal> {
-        let mut under_way = JoinSet::new();
-        for (index, item) in items.iter().enumerate() {
-            let Some(url) = item.url.clone() else { continue };
-            self.fetcher.check(&url).map_err(|refusal| refusal.at(name(index)))?;
-            let app = self.clone();
-            under_way.spawn(async move {
-                let fetched = async {
-                    let mut share = app.share(app.limits.fetched).await?;
-                    let bytes = app.fetcher.fetch(url).await?;
-                    let rest = share.num_permits().saturating_sub(bytes.len() / body::UNIT + 1);
-                    drop(share.split(rest));
-                    Ok::<_, Refusal>((bytes, share))
-                };
-                (index, fetched.await)
-            });
+        let urls = items.iter().enumerate().filter_map(|(index, item)| Some((index, item.url.clone()?)));
+        let mut urls: VecDeque<(usize, String)> = urls.collect();
+        for (index, url) in &urls {
+            self.fetcher.check(url).map_err(|refusal| refusal.at(name(*index)))?;
         }
+        let (largest, memory) = (self.units(self.limits.fetched), self.limits.memory / body::UNIT);
+        let mut under_way = JoinSet::new();
         let mut shares = Vec::new();
-        while let Some(done) = under_way.join_next().await {
+        loop {
+            // No more than fit beside what this request holds itself: it would wait for its own end.
+            while under_way.len() < self.limits.fetches
+                && held + (under_way.len() + 1) * largest <= memory
+                && let Some((index, url)) = urls.pop_front()
+            {
+                let app = self.clone();
+                under_way.spawn(async move { (index, app.fetched(url).await) });
+            }
+            let Some(done) = under_way.join_next().await else { break };
             let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
             let (bytes, share) = fetched.map_err(|refusal| refusal.at(name(index)))?;
             items[index].bytes = bytes;
+            held += share.num_permits();
             shares.push(share);
         }
-        Ok(shares)
+        match urls.front() {
+            None => Ok(shares),
+            Some((index, _)) => {
+                let most = crate::bytes::Bytes(self.limits.memory as u64);
+                let message =
+                    format!("the files of this request need more than the {most} of memory; send fewer items");
+                Err(Refusal::large(message).at(name(*index)))
+            }
+        }
+    }
+
+    /// The file at an address that was checked, with its share of the memory.
+    async fn fetched(&self, url: String) -> Result<(Vec<u8>, Share), Refusal> {
+        let mut share = self.share(self.limits.fetched).await?;
+        let bytes = self.fetcher.fetch(url).await?;
+        drop(share.split(share.num_permits().saturating_sub(self.units(bytes.len()))));
+        Ok((bytes, share))
     }
 
     /// A gallery by its name.
@@ -263,10 +293,13 @@ impl OpenGallery {
 
     /// Drops the writer if nobody has used it for so long.
     pub(super) fn give_up(&self, idle: Duration) {
-        if locked(&self.used).elapsed() >= idle
-            && let Ok(mut writer) = self.writer.try_lock()
-        {
-            *writer = None;
+        if locked(&self.used).elapsed() >= idle {
+            match self.writer.try_lock() {
+                Ok(mut writer) => *writer = None,
+                Err(TryLockError::Poisoned(writer)) => *writer.into_inner() = None,
+                // Whoever has it sees to it.
+                Err(TryLockError::WouldBlock) => {}
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The body of a request: read within bounds, and parsed.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::error::Refusal;
+use super::limits::Limits;
+use super::values;
 use super::{HEAVY, weighed};
 
 /// The unit of the memory that bodies share.
@@ -21,6 +23,8 @@ pub(super) const UNIT: usize = 1024;
 const VALUE: usize = 16;
 /// The largest body, in those that are allowed, of which the client gets to read that it is too large.
 const PATIENCE: usize = 4;
+/// Values, or fields of a form, that a request may have beside its items.
+const BESIDE: usize = 256;
 /// The longest wait for memory.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -28,7 +32,8 @@ const WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Whole {
     headers: HeaderMap,
     pub(super) bytes: Bytes,
-    memory: Share,
+    limits: Limits,
+    memory: Arc<Share>,
 }
 
 /// A share of the memory that all requests have together, until it is dropped.
@@ -72,7 +77,7 @@ impl FromRequest<Arc<App>> for Whole {
             Ok(Err(error)) => return Err(Refusal::invalid(format!("the body broke off: {error}"))),
             Ok(Ok(whole)) => whole.to_bytes(),
         };
-        Ok(Self { headers: parts.headers, bytes, memory })
+        Ok(Self { headers: parts.headers, bytes, limits: *limits, memory: Arc::new(memory) })
     }
 }
 
@@ -83,10 +88,20 @@ impl App {
         if bytes < HEAVY { Ok(None) } else { self.share(bytes).await.map(Some) }
     }
 
+    /// The units of a share for so many bytes; never more than there are.
+    pub(super) fn units(&self, bytes: usize) -> usize {
+        (bytes / UNIT + 1).min(self.limits.memory / UNIT)
+    }
+
     /// A share of the memory, for so many bytes.
     pub(super) async fn share(&self, bytes: usize) -> Result<Share, Refusal> {
-        let share = (bytes / UNIT + 1).min(self.limits.memory / UNIT) as u32;
-        match timeout(WAIT, self.memory.clone().acquire_many_owned(share)).await {
+        let units = self.units(bytes) as u32;
+        if let Ok(share) = self.memory.clone().try_acquire_many_owned(units) {
+            return Ok(share);
+        }
+        // What clients that have gone still hold.
+        self.towers.iter().for_each(|tower| tower.queue.sweep());
+        match timeout(WAIT, self.memory.clone().acquire_many_owned(units)).await {
             Ok(Ok(share)) => Ok(share),
             _ => Err(Refusal::busy("what others have sent fills the memory; send this again later")),
         }
@@ -119,7 +134,7 @@ pub(super) fn holding(answer: Response, share: Option<Share>) -> Response {
 
 impl Whole {
     /// Its share of the memory, for what was parsed of it.
-    pub(super) fn share(self) -> Share {
+    pub(super) fn share(self) -> Arc<Share> {
         self.memory
     }
 
@@ -128,10 +143,21 @@ impl Whole {
         weighed(self.bytes.len(), || parse(self))
     }
 
-    /// The body as JSON of this form; a mistake names its key.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+    /// The body as JSON of this form, which has no more than so many values for each item that a request may have; a
+    /// mistake names its key.
+    pub(super) fn items_json<T: DeserializeOwned>(&self, of_item: usize) -> Result<T, Refusal> {
+        self.json(self.limits.items.saturating_mul(of_item))
+    }
+
+    /// The body as JSON of this form, which has no more than about so many values; a mistake names its key.
+    pub(super) fn json<T: DeserializeOwned>(&self, most: usize) -> Result<T, Refusal> {
         if self.bytes.is_empty() {
             return Err(Refusal::invalid("the body is empty; send JSON"));
+        }
+        // A value in memory is many times what a short one is in the body.
+        let most = most.saturating_add(BESIDE);
+        if values::are_more(&self.bytes, most) {
+            return Err(Refusal::large(format!("the body has more than {most} values; send fewer items a request")));
         }
         let mut json = serde_json::Deserializer::from_slice(&self.bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -153,10 +179,15 @@ impl Whole {
         }
         let mut request = Request::new(Body::from(self.bytes.clone()));
         *request.headers_mut() = self.headers.clone();
+        // The body is within the server's own limit.
+        DefaultBodyLimit::disable().apply(&mut request);
         let wrong = |reason: String| Refusal::invalid(format!("the form cannot be read: {reason}"));
         let mut form = Multipart::from_request(request, &()).await.map_err(|error| wrong(error.body_text()))?;
         let mut fields = Vec::new();
         while let Some(field) = form.next_field().await.map_err(|error| wrong(error.body_text()))? {
+            if fields.len() >= self.limits.items.saturating_add(BESIDE) {
+                return Err(Refusal::large(format!("the form has more than {} fields", fields.len())));
+            }
             fields.push(Field {
                 name: field.name().unwrap_or_default().to_owned(),
                 media: field.content_type().map(str::to_owned),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::body::{Whole, holding};
-use super::embeddings::{Format, Packed, parse_all, parts, shortened};
+use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::weighed;
@@ -78,15 +78,15 @@ struct ApiVersion {
     responses((status = 200, body = EmbedResponse), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
     let (request, (items, key)) = body.parse(|body| {
-        let request: EmbedRequest = body.json()?;
+        let request: EmbedRequest = body.items_json(VALUES)?;
         let items = request.items()?;
         Ok::<_, Refusal>((request, items))
     })?;
-    let _share = body.share();
+    let share = body.share();
     let values = app.values(request.output_dimension, "output_dimension")?;
     let (count, types) = (items.len(), request.embedding_types.unwrap_or_else(|| vec![Format::Float]));
     let of_answer = app.answer_share(count, values).await?;
-    let rows = app.embed(request.model.as_deref(), items, key).await?;
+    let rows = app.embed(request.model.as_deref(), items, key, &share).await?;
     let answer = || {
         let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| shortened(row, values)).collect();
         let packed = |format| {

@@ -16,6 +16,9 @@ use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::weighed;
 
+/// The most values in the JSON of an item: a message with a part, and what clients send beside.
+pub(super) const VALUES: usize = 16;
+
 /// Items to embed.
 #[derive(Default, Deserialize, ToSchema)]
 pub(super) struct EmbeddingsRequest {
@@ -114,18 +117,18 @@ pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Re
         }
         None => {
             let (request, (items, key)) = body.parse(|body| {
-                let request: EmbeddingsRequest = body.json()?;
+                let request: EmbeddingsRequest = body.items_json(VALUES)?;
                 let items = request.items()?;
                 Ok::<_, Refusal>((request, items))
             })?;
             (request, items, key)
         }
     };
-    let _share = body.share();
+    let share = body.share();
     let values = app.values(request.dimensions, "dimensions")?;
     let count = items.len();
     let of_answer = app.answer_share(count, values).await?;
-    let rows = app.embed(request.model.as_deref(), items, key).await?;
+    let rows = app.embed(request.model.as_deref(), items, key, &share).await?;
     let answer = || {
         let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
             object: "embedding",

@@ -53,12 +53,18 @@ struct Curves {
 /// How well the run finds its test pairs, and its curves.
 #[utoipa::path(get, path = "/run/figures", responses((status = 200, body = Figures)))]
 pub(super) async fn figures(State(app): State<Arc<App>>) -> Result<Json<Figures>, Refusal> {
+    // One evaluation is made, and goes on if the client goes; others wait for it.
+    let mut known = app.figures.clone().lock_owned().await;
+    if let Some(known) = &*known {
+        return Ok(Json(known.clone()));
+    }
     working(move || {
-        if let Some(known) = app.figures.get() {
-            return Ok(Json(known.clone()));
-        }
         let figures = Figures::of(&app.model)?;
-        Ok(Json(app.figures.get_or_init(|| figures).clone()))
+        // What stood in the way may be gone next time.
+        if figures.reason.is_none() {
+            *known = Some(figures.clone());
+        }
+        Ok(Json(figures))
     })
     .await
 }

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
 use super::error::{ErrorBody, Refusal};
+use super::sent::Sent;
 use super::{media, working};
 use crate::gallery::Gallery;
 use crate::regular;
@@ -46,14 +47,14 @@ pub(super) async fn content(
             return Err(Refusal::absent(format!("item {id:?} has no file here")));
         }
         let path = std::path::Path::new(item.as_str().unwrap_or_default());
-        let bytes = regular::read(path, LARGEST).map_err(|error| {
+        let sent = regular::open(path, LARGEST).and_then(Sent::new).map_err(|error| {
             tracing::warn!("cannot read {}: {error}", path.display());
             Refusal::absent(format!("the file of item {id:?} cannot be read here any more"))
         })?;
-        let Some(kind) = media::kind(&bytes) else {
+        let Some(kind) = media::kind(sent.head()) else {
             return Err(Refusal::absent(format!("the file of item {id:?} is no picture or sound that pages show")));
         };
-        let mut response = Body::from(bytes).into_response();
+        let mut response = Body::new(sent).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));

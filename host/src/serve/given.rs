@@ -122,7 +122,9 @@ impl Given {
         if self.bytes.is_empty() {
             return Err(Refusal::invalid("an item is empty"));
         }
-        if self.modality.as_deref() == Some("image")
+        // A tower may name the modality of its pictures or sounds otherwise; a text is neither.
+        let is_text = self.modality.as_deref() == Some("text");
+        if !is_text
             && let Ok(reader) = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()
             && let Ok((width, height)) = reader.into_dimensions()
             && u64::from(width) * u64::from(height) > limits.pixels
@@ -132,8 +134,7 @@ impl Given {
                 "a picture of {width} x {height} pixels, and at most {most} million are allowed"
             )));
         }
-        // A sound may be the track of a tower that names its modality otherwise, and a text is never one.
-        if self.modality.as_deref() != Some("text") && sound::is_longer(&self.bytes, limits.seconds) {
+        if !is_text && sound::is_longer(&self.bytes, limits.seconds) {
             let most = limits.seconds;
             return Err(Refusal::large(format!("a sound of more than {most} s; send a part of it")));
         }
@@ -166,6 +167,16 @@ mod tests {
         let sound = Given::of(Some("audio"), b"OggS".to_vec());
         let part = json!({"type": "input_audio", "input_audio": {"data": "T2dnUw", "format": "ogg"}});
         assert_eq!(Given::part(&part).unwrap(), sound);
+    }
+
+    #[test]
+    fn a_picture_is_too_large_whatever_its_modality_is_called() {
+        let bomb = [&b"GIF89a\xff\xff\xff\xff\0\0\0"[..], b"\x2c\0\0\0\0\xff\xff\xff\xff\0\x02\0;"].concat();
+        for modality in [Some("image"), Some("scan"), None] {
+            let refusal = Given::of(modality, bomb.clone()).check(&Limits::default()).unwrap_err();
+            assert_eq!(refusal.status, 413, "{modality:?}");
+        }
+        assert!(Given::of(Some("text"), bomb).check(&Limits::default()).is_ok());
     }
 
     #[test]

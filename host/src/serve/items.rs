@@ -5,20 +5,28 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use utoipa::{IntoParams, ToSchema};
 
-use super::app::App;
+use super::app::{App, OpenWriter};
 use super::body::Whole;
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::working;
+use crate::file_lock::PAUSE;
 use crate::gallery::{Exhibit, GalleryError, Removal, Writer};
 use crate::session::ITEM;
 
+/// The most values in the JSON of an item, with those of its columns.
+const VALUES: usize = 256;
 /// The wait before a writer that nobody uses is given up, so that other programs may write.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_millis(500);
+/// The longest that a writer is open with changes that come all the time; less than other programs wait.
+const HOLD: Duration = Duration::from_secs(1);
+/// The time that other programs then have, which ask again after each `PAUSE`.
+const GAP: Duration = Duration::from_millis(5 * PAUSE.as_millis() as u64);
 /// The wait for another program that writes.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -79,8 +87,8 @@ pub(super) struct RemoveResponse {
 #[utoipa::path(post, path = "/items", request_body = AddRequest,
     responses((status = 200, body = AddResponse), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn add(State(app): State<Arc<App>>, body: Whole) -> Result<Json<AddResponse>, Refusal> {
-    let AddRequest { gallery, items } = body.parse(Whole::json)?;
-    let _share = body.share();
+    let AddRequest { gallery, items } = body.parse(|body| body.items_json(VALUES))?;
+    let share = body.share();
     let name = app.only_gallery(gallery)?;
     let info = app.gallery(&name)?.current()?.info().clone();
     let mut exhibits = Vec::with_capacity(items.len());
@@ -97,7 +105,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, body: Whole) -> Result<Json
         given.push(item);
     }
     let model = format!("{}/{}", app.name, info.origin.tower);
-    let vectors: Vec<f32> = app.embed(Some(&model), given, "items").await?.concat();
+    let vectors: Vec<f32> = app.embed(Some(&model), given, "items", &share).await?.concat();
     let appended = app.write(&name, move |writer| writer.append(&exhibits, &vectors)).await?;
     Ok(Json(AddResponse { new: appended.new, replaced: appended.replaced }))
 }
@@ -130,6 +138,11 @@ impl NewItem {
             _ => return Err(Refusal::invalid("an item has one of `text`, `image` and `audio`")),
         };
         let shown = match url.or_else(|| given.url.clone()) {
+            Some(_) if !shown.is_null() => {
+                return Err(Refusal::invalid(
+                    "`url` says where a picture or sound is to be found; leave it out of a text",
+                ));
+            }
             // What is a path of this machine comes from its own tables alone.
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
                 return Err(Refusal::invalid("`url` begins with http:// or https://"));
@@ -172,36 +185,55 @@ impl App {
         change: impl FnOnce(&mut Writer) -> Result<T, GalleryError> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (app, name) = (self.clone(), name.to_owned());
-        let changed = working({
-            let name = name.clone();
-            move || {
-                let gallery = app.gallery(&name)?;
-                let mut held = gallery.writer.lock().unwrap_or_else(PoisonError::into_inner);
-                if held.is_none() {
-                    *held = Some(patiently(|| Writer::open(&gallery.folder))?);
-                }
-                let changed = change(held.as_mut().expect("it was opened"));
-                // What a failed change has left is found out by opening anew.
-                if changed.is_err() {
-                    *held = None;
-                }
-                Ok(changed?)
+        working(move || {
+            let gallery = app.gallery(&name)?;
+            // However this ends, and whether or not the client is still there.
+            let _use = Use { app: &app, name: &name };
+            let mut held = gallery.writer.lock().unwrap_or_else(|poisoned| {
+                gallery.writer.clear_poison();
+                let mut held = poisoned.into_inner();
+                *held = None;
+                held
+            });
+            if held.as_ref().is_some_and(|held| held.since.elapsed() >= HOLD) {
+                *held = None;
+                std::thread::sleep(GAP);
             }
+            if held.is_none() {
+                let writer = patiently(|| Writer::open(&gallery.folder))?;
+                *held = Some(OpenWriter { writer, since: Instant::now() });
+            }
+            let changed = change(&mut held.as_mut().expect("it was opened").writer);
+            // What a failed change has left is found out by opening anew.
+            if changed.is_err() {
+                *held = None;
+            }
+            Ok(changed?)
         })
-        .await?;
-        let app = self.clone();
+        .await
+    }
+}
+
+/// A use of a gallery's writer, which is given up some time after its end unless it is used again.
+struct Use<'a> {
+    app: &'a Arc<App>,
+    name: &'a str,
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        let (app, name) = (self.app.clone(), self.name.to_owned());
         app.galleries[&name].used();
-        tokio::spawn(async move {
+        Handle::current().spawn(async move {
             tokio::time::sleep(IDLE).await;
             app.galleries[&name].give_up(IDLE);
         });
-        Ok(changed)
     }
 }
 
 /// Opens what another program writes, once that has ended.
 fn patiently(open: impl Fn() -> Result<Writer, GalleryError>) -> Result<Writer, GalleryError> {
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     loop {
         match open() {
             Err(GalleryError::InUse { .. }) if begin.elapsed() < WAIT => std::thread::sleep(Duration::from_millis(50)),

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -72,13 +73,20 @@ fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name);
-    let is_own = matches!(name, "" | "localhost" | "[::1]") || name.starts_with("127.");
-    match is_own {
+    match is_own(name) {
         true => Ok(()),
         false => Err(Refusal::forbidden(format!(
             "without keys (FUSEMIX_SERVE_KEYS) this server answers to localhost only, not to {name:?}"
         ))),
     }
+}
+
+/// True if a name is this machine's by itself: that no name server is asked for.
+fn is_own(name: &str) -> bool {
+    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    matches!(name, "" | "localhost")
+        || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+        || inner.and_then(|inner| inner.parse().ok()).is_some_and(|ip: Ipv6Addr| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -105,6 +113,19 @@ mod tests {
     fn other_names_are_refused() {
         let host = |host: &str| check_host(&headers(&[(header::HOST, host)])).is_ok();
         assert!(host("localhost:7700") && host("127.0.0.1:7700") && host("[::1]:7700") && host("[::1]"));
-        assert!(!host("evil.example:7700") && !host("localhost.evil.example"));
+        assert!(host("127.8.9.10:7700") && host("[0:0::1]:7700"));
+        for wrong in [
+            "evil.example:7700",
+            "localhost.evil.example",
+            "127.evil.example",
+            "127.0.0.1.evil.example:7700",
+            "127.1:7700",
+            "126.0.0.1",
+            "[::2]:7700",
+            "::1",
+            "[::1].evil.example",
+        ] {
+            assert!(!host(wrong), "{wrong}");
+        }
     }
 }

@@ -25,8 +25,10 @@ mod page;
 mod patience;
 mod queue;
 mod search;
+mod sent;
 mod sound;
 mod status;
+mod values;
 
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
+use super::body::Share;
 use super::error::Refusal;
 use crate::dataset::Item;
 use crate::session::{Embedding, Model};
@@ -12,9 +13,14 @@ use crate::session::{Embedding, Model};
 /// The embeddings of a request's items, in order.
 pub(super) type Answer = Result<Vec<Embedding>, Refusal>;
 
+/// The shares of the memory that a request's items are in.
+pub(super) type Shares = Arc<(Arc<Share>, Vec<Share>)>;
+
 /// Items of one request.
 struct Job {
     items: Vec<Vec<u8>>,
+    /// Held until the items are done, even where the client has gone before.
+    _shares: Option<Shares>,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -48,13 +54,21 @@ impl Queue {
     }
 
     /// Has items embedded; their embeddings come through what is returned.
-    pub(super) fn put(&self, items: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Answer>, Refusal> {
+    pub(super) fn put(
+        &self,
+        items: Vec<Vec<u8>>,
+        shares: Option<Shares>,
+    ) -> Result<oneshot::Receiver<Answer>, Refusal> {
         let mut state = self.state();
         if state.closed {
             return Err(Refusal::ending());
         }
+        let is_full = |state: &State| state.items > 0 && state.items + items.len() > self.most;
+        if is_full(&state) {
+            state.sweep();
+        }
         // A request that is larger than the whole queue waits alone.
-        if state.items > 0 && state.items + items.len() > self.most {
+        if is_full(&state) {
             return Err(Refusal::busy(format!(
                 "{} items wait for tower `{}` already; send this again later",
                 state.items, self.tower
@@ -62,10 +76,15 @@ impl Queue {
         }
         let (reply, answer) = oneshot::channel();
         state.items += items.len();
-        state.waiting.push_back(Job { items, reply });
+        state.waiting.push_back(Job { items, _shares: shares, reply });
         drop(state);
         self.news.notify_one();
         Ok(answer)
+    }
+
+    /// Drops the requests whose clients have gone.
+    pub(super) fn sweep(&self) {
+        self.state().sweep();
     }
 
     /// Refuses what comes from now on; what waits is still done.
@@ -78,23 +97,13 @@ impl Queue {
     /// for: a lone request goes alone, and those that come while all threads are in a call go together.
     pub(super) fn work(&self, model: &Model, store: bool) {
         while let Some(jobs) = self.take() {
-            let items: Vec<Item<'_>> =
-                jobs.iter().flat_map(|job| &job.items).map(|bytes| Item::bytes(bytes.as_slice())).collect();
-            let embedded = catch_unwind(AssertUnwindSafe(|| model.embed(&self.tower, &items, store)));
-            let embedded = match embedded {
-                Ok(embedded) => embedded.map_err(Refusal::from),
-                Err(_) => Err(Refusal::failed(format!("tower `{}` failed; the server's log says how", self.tower))),
-            };
-            drop(items);
-            let mut embedded = embedded.map(Vec::into_iter);
-            for Job { items, reply } in jobs {
-                let answer = match &mut embedded {
-                    Ok(embedded) => Ok(embedded.take(items.len()).collect()),
-                    Err(error) => Err(error.clone()),
-                };
-                // Nobody listens where the client has gone.
-                let _ = reply.send(answer);
-            }
+            answer(jobs, |items| {
+                let embedded = catch_unwind(AssertUnwindSafe(|| model.embed(&self.tower, items, store)));
+                match embedded {
+                    Ok(embedded) => embedded.map_err(Refusal::from),
+                    Err(_) => Err(Refusal::failed(format!("tower `{}` failed; the server's log says how", self.tower))),
+                }
+            });
         }
     }
 
@@ -130,9 +139,42 @@ impl Queue {
     }
 }
 
+impl State {
+    /// Drops the requests whose clients have gone.
+    fn sweep(&mut self) {
+        self.waiting.retain(|job| !job.reply.is_closed());
+        self.items = self.waiting.iter().map(|job| job.items.len()).sum();
+    }
+}
+
+/// Answers requests with what `embed` makes of all their items at once. Where that fails as a whole, each request is
+/// embedded alone, so that none fails by the items of another.
+fn answer(jobs: Vec<Job>, embed: impl Fn(&[Item<'_>]) -> Answer) {
+    let of = |jobs: &[Job]| {
+        let items = jobs.iter().flat_map(|job| &job.items).map(|bytes| Item::bytes(bytes.as_slice()));
+        embed(&items.collect::<Vec<_>>())
+    };
+    let mut together = of(&jobs).map(Vec::into_iter);
+    let is_alone = jobs.len() == 1;
+    for job in jobs {
+        let answer = match &mut together {
+            Ok(embedded) => Ok(embedded.take(job.items.len()).collect()),
+            Err(error) if is_alone => Err(error.clone()),
+            Err(_) if job.reply.is_closed() => continue,
+            Err(_) => of(std::slice::from_ref(&job)),
+        };
+        // Nobody listens where the client has gone.
+        let _ = job.reply.send(answer);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn put(queue: &Queue, items: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Answer>, Refusal> {
+        queue.put(items, None)
+    }
 
     fn items(count: usize) -> Vec<Vec<u8>> {
         vec![b"x".to_vec(); count]
@@ -141,8 +183,8 @@ mod tests {
     #[test]
     fn what_waits_is_taken_together_up_to_a_batch() {
         let queue = Queue::new("text", 10, 4);
-        let answers: Vec<_> = [1, 2, 2, 5].into_iter().map(|count| queue.put(items(count)).unwrap()).collect();
-        assert_eq!(queue.put(items(1)).unwrap_err().status, 429);
+        let answers: Vec<_> = [1, 2, 2, 5].into_iter().map(|count| put(&queue, items(count)).unwrap()).collect();
+        assert_eq!(put(&queue, items(1)).unwrap_err().status, 429);
         let taken = || queue.take().unwrap().iter().map(|job| job.items.len()).collect::<Vec<_>>();
         assert_eq!(taken(), [1, 2]);
         assert_eq!(taken(), [2]);
@@ -154,8 +196,8 @@ mod tests {
     #[test]
     fn a_client_that_has_gone_is_not_served() {
         let queue = Queue::new("text", 10, 4);
-        drop(queue.put(items(2)).unwrap());
-        let _waits = queue.put(items(3)).unwrap();
+        drop(put(&queue, items(2)).unwrap());
+        let _waits = put(&queue, items(3)).unwrap();
         let jobs = queue.take().unwrap();
         assert_eq!(jobs.iter().map(|job| job.items.len()).collect::<Vec<_>>(), [3]);
     }
@@ -163,9 +205,9 @@ mod tests {
     #[test]
     fn a_closed_queue_ends_once_it_is_empty() {
         let queue = Queue::new("text", 10, 4);
-        let _waits = queue.put(items(3)).unwrap();
+        let _waits = put(&queue, items(3)).unwrap();
         queue.close();
-        assert!(queue.put(items(1)).is_err());
+        assert!(put(&queue, items(1)).is_err());
         assert_eq!(queue.take().unwrap().len(), 1);
         assert!(queue.take().is_none());
     }
@@ -173,7 +215,47 @@ mod tests {
     #[test]
     fn more_than_the_queue_may_hold_waits_alone() {
         let queue = Queue::new("text", 2, 4);
-        let _waits = queue.put(items(5)).unwrap();
-        assert_eq!(queue.put(items(1)).unwrap_err().status, 429);
+        let _waits = put(&queue, items(5)).unwrap();
+        assert_eq!(put(&queue, items(1)).unwrap_err().status, 429);
+    }
+
+    #[test]
+    fn clients_that_have_gone_make_room() {
+        let queue = Queue::new("text", 4, 4);
+        let memory = Arc::new(tokio::sync::Semaphore::new(8));
+        let share = || Arc::new(memory.clone().try_acquire_owned().unwrap());
+        let waits = queue.put(items(1), Some(Arc::new((share(), Vec::new())))).unwrap();
+        drop(
+            queue.put(items(3), Some(Arc::new((share(), vec![memory.clone().try_acquire_owned().unwrap()])))).unwrap(),
+        );
+        assert_eq!((queue.len(), memory.available_permits()), (4, 5), "its items are in memory still");
+        let _also = put(&queue, items(2)).unwrap();
+        assert_eq!((queue.len(), memory.available_permits()), (3, 7));
+        drop(waits);
+        queue.sweep();
+        assert_eq!((queue.len(), memory.available_permits()), (2, 8));
+    }
+
+    #[test]
+    fn a_request_does_not_fail_by_the_items_of_another() {
+        let queue = Queue::new("text", 10, 10);
+        let answers = [&b"good"[..], b"bad", b"fine"].map(|bytes| put(&queue, vec![bytes.to_vec()]).unwrap());
+        let gone = put(&queue, items(1)).unwrap();
+        let jobs = queue.take().unwrap();
+        drop(gone);
+        let calls = std::cell::Cell::new(0);
+        answer(jobs, |items| {
+            calls.set(calls.get() + 1);
+            let words: Vec<_> = items.iter().map(|item| item.clone().read().unwrap().into_owned()).collect();
+            match words.iter().any(|word| word == b"bad") {
+                true => Err(Refusal::failed("broken")),
+                false => Ok(words.iter().map(|word| Ok(vec![word.len() as f32])).collect()),
+            }
+        });
+        let [good, bad, fine] = answers.map(|mut answer| answer.try_recv().unwrap());
+        assert_eq!(good.unwrap(), [Ok(vec![4.0])]);
+        assert_eq!(bad.unwrap_err().status, 500);
+        assert_eq!(fine.unwrap(), [Ok(vec![4.0])]);
+        assert_eq!(calls.get(), 4, "all at once, and each alone but for the one that has gone");
     }
 }

@@ -4,16 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::{Field, Whole};
+use super::body::{Field, Share, Whole};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::{galleries, working};
 use crate::gallery::Filter;
-use crate::session::GalleryHit;
+use crate::session::{Error, GalleryHit};
 
 /// The most items of a gallery that an answer has.
 const MOST: usize = 1000;
@@ -30,7 +31,8 @@ pub(super) struct SearchRequest {
     /// A data URI, or base64.
     #[serde(default)]
     audio: Option<String>,
-    /// An embedding with all values of the space, as `fusemix embed` writes it, or those that `/v1/embeddings` gives.
+    /// An embedding with all values of the space, as `fusemix embed` writes it, or those of `/v1/embeddings`. It is
+    /// brought to length 1.
     #[serde(default)]
     vector: Option<Vec<f32>>,
     /// An item of `gallery`: what is near to it.
@@ -94,9 +96,10 @@ struct FoundItem {
 pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<Json<SearchResponse>, Refusal> {
     let mut request = match body.form().await? {
         Some(fields) => SearchRequest::of_form(&fields)?,
-        None => body.parse(Whole::json)?,
+        // What is long in a query is its vector, and one that is too long is told so.
+        None => body.parse(|body| body.json(4 * app.model.space().width() + app.galleries.len()))?,
     };
-    let _share = body.share();
+    let share = body.share();
     if !(1..=MOST).contains(&request.k) {
         return Err(Refusal::invalid(format!("`k` is 1 to {MOST}, not {}", request.k)).at("k"));
     }
@@ -111,8 +114,14 @@ pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<J
     if names.is_empty() {
         return Err(Refusal::absent("there is no gallery to search; start the server with --gallery DIR"));
     }
-    names.iter().try_for_each(|name| app.gallery(name).map(drop)).map_err(|refusal| refusal.at("to"))?;
-    let query = request.query(&app).await?;
+    let mut different = HashSet::new();
+    for name in &names {
+        app.gallery(name).map_err(|refusal| refusal.at("to"))?;
+        if !different.insert(name) {
+            return Err(Refusal::invalid(format!("gallery {name:?} stands twice in `to`")).at("to"));
+        }
+    }
+    let query = request.query(&app, &share).await?;
     let k = request.k;
     working(move || {
         let one = |name: String| {
@@ -137,7 +146,7 @@ pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<J
 
 impl SearchRequest {
     /// The query's embedding, with all values of the space.
-    async fn query(&mut self, app: &Arc<App>) -> Result<Vec<f32>, Refusal> {
+    async fn query(&mut self, app: &Arc<App>, share: &Arc<Share>) -> Result<Vec<f32>, Refusal> {
         let file = |name: &str, text: Option<String>| {
             text.map(|text| Given::file(&text, name).map_err(|refusal| refusal.at(name))).transpose()
         };
@@ -159,15 +168,11 @@ impl SearchRequest {
             )));
         }
         if let Some((key, item)) = items.into_iter().next() {
-            return Ok(app.embed(self.from.as_deref(), vec![item], key).await?.remove(0));
+            return Ok(app.embed(self.from.as_deref(), vec![item], key, share).await?.remove(0));
         }
         let space = app.model.space();
-        if let Some(mut vector) = self.vector.take() {
-            // The values of the term against hubs are those of an item that is as near to others as any.
-            if vector.len() == space.shared() {
-                vector.resize(space.width(), 0.0);
-            }
-            return Ok(vector);
+        if let Some(vector) = self.vector.take() {
+            return directed(vector, space.shared(), space.width()).map_err(|refusal| refusal.at("vector"));
         }
         let (Some(id), Some(name)) = (self.id.take(), self.gallery.take()) else {
             return Err(Refusal::invalid("`id` needs the `gallery` that it is in").at("gallery"));
@@ -204,5 +209,57 @@ impl SearchRequest {
             }
         }
         Ok(request)
+    }
+}
+
+/// A client's vector as an embedding: its first values, which compare items of one tower, brought to length 1, and
+/// behind them those of the term against hubs.
+fn directed(mut vector: Vec<f32>, shared: usize, width: usize) -> Result<Vec<f32>, Refusal> {
+    // The values of the term against hubs are those of an item that is as near to others as any.
+    if vector.len() == shared {
+        vector.resize(width, 0.0);
+    }
+    if vector.len() != width {
+        return Err(Error::QueryWidth { got: vector.len(), width }.into());
+    }
+    if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
+        return Err(Refusal::invalid(format!("value {at} of the vector is too large for a number of 32 bits")));
+    }
+    let (first, rest) = vector.split_at_mut(shared);
+    let length = first.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length == 0.0 {
+        return Err(Refusal::invalid("the vector has no direction: its values are 0"));
+    }
+    first.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    match rest.iter().position(|value| value.abs() > 1.0) {
+        None => Ok(vector),
+        Some(at) => Err(Refusal::invalid(format!(
+            "value {} of the vector is of the term against hubs, so it is from -1 to 1; leave those from {shared} on \
+             out, or send the embedding as it was written",
+            shared + at
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_is_brought_to_length_1() {
+        assert_eq!(directed(vec![3.0, 4.0], 2, 2).unwrap(), [0.6, 0.8]);
+        assert_eq!(directed(vec![3e38, 0.0], 2, 3).unwrap(), [1.0, 0.0, 0.0]);
+        assert_eq!(directed(vec![0.0, 1e-40, 0.5], 2, 3).unwrap(), [0.0, 1.0, 0.5]);
+        for (vector, says) in [
+            (vec![1.0], "1 values"),
+            (vec![f32::INFINITY, 0.0], "value 0 of the vector is too large"),
+            (vec![1.0, f32::NAN], "value 1"),
+            (vec![0.0, 0.0, 0.5], "no direction"),
+            (vec![1.0, 0.0, 1.5], "value 2 of the vector is of the term against hubs"),
+        ] {
+            let refusal = directed(vector, 2, 3).unwrap_err();
+            assert_eq!(refusal.status, 400);
+            assert!(format!("{refusal:?}").contains(says), "{refusal:?}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub struct Model {
     digest: OnceLock<String>,
     /// Items that are not judged on, because another run that is judged beside it has no latents of them.
     pub(super) passed_over: Arc<HashSet<Key>>,
+    /// True if a query of a tower without an encoder may name a row of any file.
+    pub(super) names_files: bool,
 }
 
 impl Session {
@@ -46,7 +48,8 @@ impl Session {
             return Err(Error::OtherTowers { path: folder.recipe() });
         }
         let digest = info.adapters.clone().map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Model { session: self.clone(), folder, info, recipe, space, digest, passed_over: Arc::default() })
+        let (session, passed_over) = (self.clone(), Arc::default());
+        Ok(Model { session, folder, info, recipe, space, digest, passed_over, names_files: true })
     }
 }
 
@@ -66,6 +69,12 @@ impl Model {
     /// It without some items where it is judged.
     pub(super) fn passing_over(self, items: &Arc<HashSet<Key>>) -> Self {
         Self { passed_over: items.clone(), ..self }
+    }
+
+    /// It for queries of somebody who must not open files of this machine: one of a tower without an encoder is a list
+    /// of values, or a row of the tower's own file.
+    pub fn without_files(self) -> Self {
+        Self { names_files: false, ..self }
     }
 
     /// It with other columns for the items of some towers, as a file has them that is not the recipe's: several of one

@@ -43,7 +43,8 @@ impl Model {
             source => {
                 let rows = if let TowerSource::Rows(rows) = source { Some(rows) } else { None };
                 let named = rows.map(|rows| self.towers().named_latents(index, rows)).transpose()?;
-                items.iter().map(|item| given_latent(&self.session, named.as_deref(), item, width)).collect()
+                let files = self.names_files.then_some(&self.session);
+                items.iter().map(|item| given_latent(files, named.as_deref(), item, width)).collect()
             }
         };
         for encoder in self.towers().encoders(index)? {
