@@ -28,13 +28,17 @@ pub(super) struct Pace {
     path: PathBuf,
     /// Of each method, the seconds that were reckoned, and those that fits took.
     sums: BTreeMap<String, (f64, f64)>,
+    /// True if a stop has cut the file's last line.
+    is_cut: bool,
 }
 
 impl Pace {
     /// That of the fits which an earlier run of the sweep into `out` has made.
     pub(super) fn read(out: &Path) -> Self {
-        let mut pace = Self { path: out.join(FILE), sums: BTreeMap::new() };
-        let text = fs::read_to_string(&pace.path).unwrap_or_default();
+        let path = out.join(FILE);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let is_cut = !text.is_empty() && !text.ends_with('\n');
+        let mut pace = Self { path, sums: BTreeMap::new(), is_cut };
         // A line that a stop has cut says nothing.
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).for_each(|timed| pace.count(&timed));
         pace
@@ -60,8 +64,8 @@ impl Pace {
         }
         let timed = Timed { method: method.name().to_owned(), reckoned, taken };
         self.count(&timed);
-        // The line break comes first: it ends a line that a stop has cut.
-        let line = format!("\n{}", serde_json::to_string(&timed).expect("numbers and names are JSON"));
+        let cut = if std::mem::take(&mut self.is_cut) { "\n" } else { "" };
+        let line = format!("{cut}{}\n", serde_json::to_string(&timed).expect("numbers and names are JSON"));
         let write = || OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(line.as_bytes());
         if let Err(cause) = write() {
             tracing::warn!("cannot write {}: {cause}; the times of later fits are only reckoned", self.path.display());
