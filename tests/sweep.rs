@@ -383,7 +383,7 @@ fn a_probe_draws_pairs_and_not_items_with_all_their_captions() {
     assert!(planned["columns"].as_array().unwrap().iter().all(|of| of["rows"] == 100), "{planned}");
     let probed = place.json("probe sweep.toml --pairs 100");
     assert_eq!(probed["probed"][0]["pairs"], 100);
-    assert_eq!(probed["probed"][0]["recall"].is_object(), true);
+    assert!(probed["probed"][0]["recall"].is_object());
 }
 
 #[test]

@@ -38,6 +38,9 @@ impl Latents for Counted {
     }
 }
 
+/// Towers, and the pairs between them, of which only the numbers are known.
+type CountedPairs = (Vec<Inlet>, Vec<PairSet>);
+
 impl Plan<'_> {
     /// The seconds that a fit takes on two cores, or its budget if the method is chosen; none while an encoder does not
     /// tell the width of its latents.
@@ -56,7 +59,7 @@ impl Plan<'_> {
 
     /// Its towers and pairs, as far as they are known before anything is encoded; none while an encoder does not tell
     /// the width of its latents.
-    fn counted(&self, towers: &Towers<'_>) -> Result<Option<(Vec<Inlet>, Vec<PairSet>)>, Error> {
+    fn counted(&self, towers: &Towers<'_>) -> Result<Option<CountedPairs>, Error> {
         let mut inlets = Vec::new();
         for (at, tower) in self.recipe.towers.iter().enumerate() {
             let Some(width) = towers.described_width(at)? else { return Ok(None) };

@@ -39,6 +39,9 @@ pub struct SurveyedValues {
     pub repeated: usize,
 }
 
+/// A row that cannot be used, from 0, and the reason.
+type Unusable = (usize, &'static str);
+
 impl Session {
     /// Surveys a file of latents.
     pub(super) fn survey_latents(&self, source: &Source, options: &SurveyOptions) -> Result<Survey, Error> {
@@ -85,7 +88,7 @@ impl Session {
     }
 
     /// The rows of a matrix by what they are, and those that cannot be used, from 0, with the reasons.
-    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<(usize, &'static str)>), Error> {
+    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<Unusable>), Error> {
         let Missing { empty, broken, far } = matrix.missing();
         let rows: Vec<(blake3::Hash, bool)> = (0..matrix.len())
             .into_par_iter()
