@@ -32,6 +32,7 @@ pub(crate) const PASSING: [Fault; 18] = [
 
 #[test]
 fn every_fault_passes_or_is_said() {
+    crate::server::bomb();
     std::thread::scope(|scope| {
         for fault in PASSING {
             scope.spawn(move || {
@@ -260,6 +261,7 @@ fn peak(mut command: std::process::Command, code: i32) -> (u64, String) {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_answer_without_end_takes_no_more_memory_than_a_good_one() {
+    crate::server::bomb();
     let encode = |fault: Option<Fault>, code| {
         let server = Server::start(Wire::OpenAi, Duration::ZERO, move |_| fault);
         let place = place(&server, Wire::OpenAi, "batch = 16\nretries = 1\nencoding = 'float'\n");

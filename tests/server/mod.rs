@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use http::Request;
@@ -212,12 +212,15 @@ impl Drop for Server {
     }
 }
 
-/// Blanks, packed by gzip.
-fn bomb() -> Vec<u8> {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let blanks = vec![b' '; 1 << 20];
-    (0..512).for_each(|_| packed.write_all(&blanks).unwrap());
-    packed.finish().unwrap()
+/// Blanks, packed by gzip: once, which takes seconds on a busy machine.
+pub fn bomb() -> &'static [u8] {
+    static PACKED: OnceLock<Vec<u8>> = OnceLock::new();
+    PACKED.get_or_init(|| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let blanks = vec![b' '; 1 << 20];
+        (0..512).for_each(|_| packed.write_all(&blanks).unwrap());
+        packed.finish().unwrap()
+    })
 }
 
 impl Served {
@@ -327,7 +330,7 @@ impl Served {
                 packed.write_all(&whole(None)).unwrap();
                 (200, "content-encoding: deflate\r\n".to_owned(), packed.finish().unwrap())
             }
-            Some(Fault::Bomb) => (200, "content-encoding: gzip\r\n".to_owned(), bomb()),
+            Some(Fault::Bomb) => (200, "content-encoding: gzip\r\n".to_owned(), bomb().to_vec()),
             Some(Fault::Reset | Fault::Stalled) => {
                 log(inputs, false);
                 let body = whole(None);
