@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::columns::{Kind, arrays, fields, kinds};
-use super::{Batch, ExportError, npy};
+use super::{Batch, ExportError, raw_rows};
+use crate::array_file::npy_header;
 use crate::gallery::Gallery;
 use crate::parquet_rows::ParquetRows;
 use crate::whole_file::{self, PartFile};
@@ -107,7 +108,8 @@ impl Sink {
             fs::create_dir_all(&folder).map_err(ExportError::write(&folder))?;
             Ok::<_, ExportError>(folder.join(file))
         };
-        let vectors = npy::create(&file(name, &format!("{name}_0.npy"))?, rows.len(), gallery.info().width)?;
+        let vectors =
+            raw_rows::create(&file(name, &format!("{name}_0.npy"))?, &npy_header(rows.len(), gallery.info().width))?;
         let path = file("metadata", "metadata_0.parquet")?;
         let metadata = PartFile::create(&path).map_err(ExportError::write(&path))?;
         let kinds = kinds(gallery, rows)?;

@@ -6,11 +6,11 @@ mod error;
 mod faiss;
 mod items;
 mod jsonl;
-mod npy;
 mod out;
 mod parquet;
 mod pgvector;
 mod qdrant;
+mod raw_rows;
 
 use std::path::PathBuf;
 
@@ -20,6 +20,7 @@ pub use out::Out;
 pub use qdrant::Collection;
 
 use super::{Exhibit, Filter, Gallery};
+use crate::array_file::npy_header;
 use crate::stop::Stop;
 
 /// Bytes of vectors that are on their way at once.
@@ -125,8 +126,8 @@ impl<'a> Exporting<'a> {
         let mut batch = (BATCH / (4 * info.width)).clamp(1, 4096);
         let sink: Box<dyn Sink> = match target {
             Target::Parquet { path, vector } => Box::new(parquet::Sink::begin(gallery, &rows, path, vector)?),
-            Target::Npy { path } => Box::new(npy::Sink::begin(info, count, path)?),
-            Target::Faiss { path } => Box::new(faiss::Sink::begin(info, count, path)?),
+            Target::Npy { path } => Box::new(raw_rows::Sink::begin(info, &npy_header(count, info.width), path)?),
+            Target::Faiss { path } => Box::new(raw_rows::Sink::begin(info, &faiss::header(count, info.width), path)?),
             Target::ClipRetrieval { path, modality } => {
                 Box::new(clip_retrieval::Sink::begin(gallery, &rows, path, *modality)?)
             }

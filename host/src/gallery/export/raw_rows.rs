@@ -1,11 +1,10 @@
-//! A .npy file of f32, and the items beside it.
+//! A header, then rows of f32 as they are, and the items beside the file.
 
 use bytemuck::cast_slice;
 use std::path::Path;
 
 use super::items::ItemsFile;
 use super::{Batch, ExportError};
-use crate::array_file::npy_header;
 use crate::gallery::GalleryInfo;
 use crate::whole_file::PartFile;
 
@@ -15,16 +14,16 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn begin(info: &GalleryInfo, rows: usize, path: &Path) -> Result<Self, ExportError> {
+    pub(super) fn begin(info: &GalleryInfo, header: &[u8], path: &Path) -> Result<Self, ExportError> {
         let items = ItemsFile::create(path, &info.columns)?;
-        Ok(Self { file: create(path, rows, info.width)?, items })
+        Ok(Self { file: create(path, header)?, items })
     }
 }
 
-/// A .npy file that is open for its rows.
-pub(super) fn create(path: &Path, rows: usize, width: usize) -> Result<PartFile, ExportError> {
+/// A file that is open for its rows.
+pub(super) fn create(path: &Path, header: &[u8]) -> Result<PartFile, ExportError> {
     let mut file = PartFile::create(path).map_err(ExportError::write(path))?;
-    file.write(&npy_header(rows, width)).map_err(ExportError::write(path))?;
+    file.write(header).map_err(ExportError::write(path))?;
     Ok(file)
 }
 
