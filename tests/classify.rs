@@ -106,7 +106,9 @@ fn mistakes_of_classes_are_named() {
     let left = "classify run --data test.tsv --labels labels.txt --truth label --without-unlisted";
     let left_out = place.json(left);
     assert_eq!((&left_out["unlisted"], &left_out["accuracy"]["items"]), (&json!(108), &json!(12)), "{left_out}");
-    place.run(left).fails(0, "108 items of other classes, which do not count");
+    place.run(&format!("{left} --out left.tsv")).fails(0, "108 items of other classes, which do not count");
+    let labels = |line: &str| line.split('\t').nth(2).unwrap().to_owned();
+    assert_eq!(place.read("left.tsv").lines().skip(1).map(labels).filter(|label| label == "w7").count(), 6);
     // A column that nobody named may be about something else.
     classify("--labels labels.txt").fails(0, unknown);
     let ran = classify("--labels labels.txt --truth none");
@@ -120,6 +122,11 @@ fn mistakes_of_classes_are_named() {
     place.write("templates.txt", "a photo of a\n");
     classify("--labels label --templates templates.txt").fails(3, "`a photo of a` has no {} for the class's name");
     classify("--labels label --to image --from text --column file").fails(3, "name a table with the columns `label`");
+    place.write("tags.tsv", "file\ttags\nfiles/14.png\t[\"w14\", \"w15\"]\nfiles/15.png\t[\"w15\"]\n");
+    for labels in ["tags", "labels.txt --truth tags"] {
+        let tags = place.run(&format!("classify run --data tags.tsv --labels {labels}"));
+        tags.fails(3, "the cells of column `tags` are lists, and an item has one class here");
+    }
     // Names themselves, and a sentence itself.
     let named = place.json("classify run --data test.tsv --labels w14,w15 --truth none");
     assert_eq!(named["classes"], json!(["w14", "w15"]));

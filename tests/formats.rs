@@ -263,6 +263,34 @@ fn several_captions_of_an_item_are_rows() {
 }
 
 #[test]
+fn what_names_a_file_or_a_column_in_an_unusual_way_is_found() {
+    let place = Place::new(ENCODERS);
+    place.write("a b.jpg", "w1 v1");
+    let folder = place.path("").display().to_string();
+    place.write(
+        "urls.csv",
+        format!(
+            "file,caption\nfile://{folder}/a%20b.jpg,one\nfile://localhost{folder}/a b.jpg,two\nhttp://x/a.jpg,three\n"
+        ),
+    );
+    let encoded = place.json_code("encode --data urls.csv --encoder picture --column file", 4);
+    assert_eq!((&encoded["encoded"], &encoded["duplicates"], &encoded["failed"]), (&json!(1), &json!(1), &json!(1)));
+    place.run("data urls.csv").fails(4, "row 3: cannot read");
+    place.run("data urls.csv").fails(4, "the cell is a URL, and only files are read");
+    // An object of a JSON line; and a key that only some of very many rows have.
+    let nested = json!({"image": {"file": "a b.jpg"}, "text": "w1"}).to_string();
+    place.write("nested.jsonl", nested);
+    assert_eq!(place.json("data nested.jsonl")["items"]["column"], "image.file");
+    let rows = (0..300).map(|row| json!({format!("key{row}"): "x", "words": format!("w{row}")}).to_string() + "\n");
+    place.write("keys.jsonl", rows.collect::<String>());
+    assert_eq!(place.json("data keys.jsonl --captions key299")["captions"]["captions"], 1);
+    // Of a folder it is told what is not read, or read with what.
+    place.write("mixed/a.csv", "caption\none\n");
+    place.write("mixed/b.jsonl", "{\"caption\": \"two\"}\n");
+    place.run("data mixed").fails(0, "note: all are read as one table: a.csv, b.jsonl; name a file to read one");
+}
+
+#[test]
 fn what_is_in_a_file_and_in_another_is_said() {
     let place = karpathy();
     std::fs::remove_file(place.path("pictures/val2014/3.jpg")).unwrap();
@@ -284,14 +312,14 @@ fn what_is_in_a_file_and_in_another_is_said() {
     let common = &survey["against"];
     assert_eq!(common["items"], json!([[1, 1]]));
     assert_eq!(common["captions"], json!([[12, 1]]));
-    assert_eq!(common["near"], json!([[1, 2]]));
+    assert_eq!(common["near"][0]["rows"], json!([1, 2]));
     let said = place.run("data dataset.json --root pictures --against other.jsonl").stdout;
     for words in [
         "dataset.json: Karpathy's JSON, 120 rows",
         "items: 60 in `file`, 58 by content, 1 missing, 1 of zero bytes",
         "captions: 120 in `caption`, 2 an item, 0 repeated",
         "in common with other.jsonl: 1 item, 1 caption, 1 caption that is nearly the same",
-        "row 1 has nearly the caption of row 2 there",
+        "row 1 is nearly row 2 there: \"w0 v0 s0\", \"S0 W0, V0!\"",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -83,6 +83,32 @@ fn a_training_whose_errors_nobody_reads_leaves_a_checkpoint() {
     }
 }
 
+/// As when a file that is mapped into memory is cut.
+#[test]
+fn a_bus_error_says_what_may_have_happened() {
+    let place = slow();
+    let mut command = place.command("encode --data items.tsv --encoder slow");
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| place.read("calls").lines().count() > 40);
+    signal(&running, "-BUS");
+    let ran = Ran::from(running.wait_with_output().unwrap());
+    assert!(ran.stderr.contains("a file that is being read became shorter, or its disk failed"), "{}", ran.stderr);
+}
+
+/// The table is in memory from the start: whoever edits it meanwhile changes nothing.
+#[test]
+fn a_table_that_is_cut_while_it_is_encoded_is_encoded_whole() {
+    let place = slow();
+    let rows = (0..400).fold("text\n".to_owned(), |table, row| table + &format!("item {row} {}\n", "x".repeat(100)));
+    place.write("items.tsv", rows);
+    let mut command = place.command("encode --data items.tsv --encoder slow --json");
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| place.read("calls").lines().count() > 5);
+    File::options().write(true).open(place.path("items.tsv")).unwrap().set_len(10).unwrap();
+    let ran = Ran::from(running.wait_with_output().unwrap());
+    assert_eq!(ran.json()["encoded"], 400);
+}
+
 /// An eigendecomposition cannot be interrupted, and takes seconds here.
 #[test]
 fn a_fit_in_closed_form_stops_at_once() {

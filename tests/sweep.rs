@@ -366,6 +366,15 @@ fn a_sweep_judges_all_variations_on_the_pairs_that_they_share() {
         assert!(swept["rows"][1]["apart"].is_object(), "what is judged on the same pairs is compared: {swept}");
     }
     place.run("sweep sweep.toml --out swept").fails(4, "left out of all, of which an item has no latent");
+    // So are two of its runs by themselves.
+    let table: Value = serde_json::from_str(&place.read("swept/sweep.json")).unwrap();
+    let run = |row: usize| table["rows"][row]["runs"][0]["run"].as_str().unwrap().to_owned();
+    let compare = format!("compare {} {}", run(0), run(1));
+    let compared = place.json_code(&compare, 4);
+    assert_eq!((&compared["pairs"], &compared["left_out"]), (&(40 - refused).into(), &refused.into()), "{compared}");
+    assert_eq!(compared["runs"][1]["apart"]["mean"], table["rows"][1]["apart"]["mean"]);
+    let words = format!("{refused} pairs left out for all: an encoder of one of the runs has no latent of an item");
+    place.run(&compare).fails(4, &words);
 }
 
 #[test]

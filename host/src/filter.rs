@@ -3,7 +3,7 @@
 //! A condition is a column, one of `=  !=  <  <=  >  >=  ~`, and a value; `and` binds closer than `or`. Names and
 //! values stand as they are, or in either quotes, doubled within. `id` is the id, unless a column is called that. Two
 //! numbers are compared as numbers, two texts (and what is in quotes) as text; a number and a text are unequal, and
-//! neither is less. `~` looks for the value in the column's text, whatever the case. Null equals only `null`, and is
+//! neither is less. An id is a name: it equals only what is written the same. `~` looks for the value in the column's text, whatever the case. Null equals only `null`, and is
 //! neither less nor greater than anything.
 
 mod condition;
@@ -32,6 +32,8 @@ pub struct Filter {
 /// A filter whose columns have been found.
 pub(crate) struct Bound<'a> {
     any: Vec<Vec<(usize, &'a Condition)>>,
+    /// The column whose cells are names.
+    names: Option<usize>,
 }
 
 impl Filter {
@@ -50,16 +52,22 @@ impl Filter {
             });
             any.push(found.collect::<Result<_, _>>()?);
         }
-        Ok(Bound { any })
+        Ok(Bound { any, names: None })
     }
 }
 
 impl Bound<'_> {
+    /// It with names in a column, as ids are: `7` and `007` are two.
+    pub(crate) fn with_names(self, column: usize) -> Self {
+        Self { names: Some(column), ..self }
+    }
+
     /// True if the filter keeps a row, whose cells are the texts of numbered columns; none for null.
     pub(crate) fn keeps<'a, E>(&self, cell: impl Fn(usize) -> Result<Option<Cow<'a, str>>, E>) -> Result<bool, E> {
         'any: for all in &self.any {
             for (field, condition) in all {
-                if !condition.holds(cell(*field)?.as_deref()) {
+                let (cell, is_name) = (cell(*field)?, self.names == Some(*field));
+                if !condition.holds(cell.as_deref(), is_name) {
                     continue 'any;
                 }
             }
@@ -179,7 +187,7 @@ mod tests {
     /// True if a filter on the column `c` keeps a cell; none is null.
     fn keeps(filter: &str, cell: Option<&str>) -> bool {
         let filter: Filter = filter.parse().unwrap();
-        let holds = |condition: &Condition| condition.column == "c" && condition.holds(cell);
+        let holds = |condition: &Condition| condition.column == "c" && condition.holds(cell, false);
         filter.any.iter().any(|all| all.iter().all(holds))
     }
 
@@ -257,5 +265,21 @@ mod tests {
             bound.keeps(|field| Ok::<_, ()>([Some(price), None][field].map(Cow::from)))
         };
         assert_eq!([cells("2"), cells("3")], [Ok(true), Ok(false)]);
+    }
+
+    #[test]
+    fn a_name_equals_what_is_written_the_same() {
+        for (filter, name, kept) in [
+            ("price = 7", "7", true),
+            ("price = 7", "007", false),
+            ("price != 7", "7.0", true),
+            ("price = '007'", "007", true),
+            ("price < 8", "007", true),
+            ("price != null", "7", true),
+        ] {
+            let filter: Filter = filter.parse().unwrap();
+            let bound = filter.of(|name| (name == "price").then_some(0)).unwrap().with_names(0);
+            assert_eq!(bound.keeps(|_| Ok::<_, ()>(Some(name.into()))), Ok(kept), "{filter:?} {name}");
+        }
     }
 }

@@ -2,9 +2,10 @@
 
     python3 tests/reference/reading.py FOLDER [--rounds 3] [--large GB]
 
-From the repository, after ./quickstart; needs numpy, pyarrow. The pictures are the stamps', three times each with another
-byte at the end, so that no content is twice. Prints ratios to the folder of files, and with --large the most memory that
-reading so many GB from one archive, and from one Parquet file, takes.
+From the repository, after ./quickstart; needs numpy, pyarrow. The pictures are the stamps'. Each encoding from an archive
+or a Parquet file stands between two from the folder, and its ratio is to their mean, so that a machine that grows slower
+costs all the same; then the seconds of reading alone (`fusemix data --read`). With --large, the most memory that reading
+so many GB from one archive, and from one Parquet file, takes.
 """
 import argparse
 import io
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=pathlib.Path)
-parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--rounds", type=int, default=8)
 parser.add_argument("--large", type=float, default=0.0, metavar="GB")
 args = parser.parse_args()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -45,11 +46,21 @@ def add(archive, name, content):
     archive.addfile(member, io.BytesIO(content))
 
 
+def read(path, column):
+    """The fewest seconds that reading all items takes, of five tries."""
+    def once():
+        begin = time.time()
+        subprocess.run(["target/release/fusemix", "--plugins", "plugins.toml", "data", path, "--column", column, "--read"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        return time.time() - begin
+    return min(once() for _ in range(5))
+
+
 def small():
     stamps = sorted(pathlib.Path("target/assets/stamps").rglob("*.png"))
-    content = [path.read_bytes() + bytes([copy]) for copy in range(3) for path in stamps]
+    content = [path.read_bytes() for path in stamps]
     files = args.folder / "files"
-    files.mkdir(exist_ok=True)
+    files.mkdir(parents=True, exist_ok=True)
     for number, picture in enumerate(content):
         (files / f"{number:06}.png").write_bytes(picture)
     (files / "t.tsv").write_text("file\n" + "".join(f"{number:06}.png\n" for number in range(len(content))))
@@ -60,17 +71,27 @@ def small():
     pq.write_table(pa.table({"image": image}), args.folder / "t.parquet", row_group_size=100)
     sources = {"files": (files / "t.tsv", "file"), "tar": (args.folder / "t.tar", "png"),
                "parquet": (args.folder / "t.parquet", "image")}
-    seconds = {name: [] for name in sources}
+
+    def measured(name):
+        took, work, memory, summary = encode(*sources[name], "efficientnet")
+        assert summary["encoded"] + summary["duplicates"] == len(content), summary
+        print(f"{name}: {took:.1f} s, {work:.1f} s of a core, {memory:.0f} MiB", flush=True)
+        return np.array([took, work])
+
+    measured("files")
+    before, ratios = measured("files"), {"tar": [], "parquet": []}
     for _ in range(args.rounds):
-        for name, (path, column) in sources.items():
-            took, work, memory, summary = encode(path, column, "efficientnet")
-            assert summary["encoded"] + summary["duplicates"] == len(content), summary
-            seconds[name].append((took, work))
-            print(f"{name}: {took:.1f} s, {work:.1f} s of a core, {memory:.0f} MiB", flush=True)
-    for name in ("tar", "parquet"):
-        ratios = np.array(seconds[name]) / np.array(seconds["files"])
-        print(f"{name} / files: {ratios[:, 0].mean():.3f} in time, {ratios[:, 1].mean():.3f} in work; of each round "
-              + ", ".join(f"{time:.3f} {work:.3f}" for time, work in ratios))
+        for name, of_files in ratios.items():
+            ours, after = measured(name), measured("files")
+            of_files.append(ours / ((before + after) / 2))
+            before = after
+    for name, of_files in ratios.items():
+        time_ratio, work_ratio = np.median(of_files, axis=0)
+        low, high = np.percentile(of_files, [25, 75], axis=0)
+        print(f"{name} / files, median of {len(of_files)}: {time_ratio:.3f} in time (quartiles {low[0]:.3f}, {high[0]:.3f}), "
+              f"{work_ratio:.3f} in work ({low[1]:.3f}, {high[1]:.3f})")
+    alone = ", ".join(f"{name} {read(*source):.2f} s" for name, source in sources.items())
+    print(f"reading alone, of the {before[0]:.1f} s that an encoding takes: {alone}")
 
 
 def large():

@@ -163,8 +163,8 @@ fn words(classified: &Classified, out: Option<&Path>) -> String {
 fn table(Classified { classes, items, .. }: &Classified) -> Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().delimiter(b'\t').from_writer(Vec::new());
     writer.write_record(["row", "item", "label", "predicted", "score", "others"])?;
-    for ClassifiedItem { row, name, truth, nearest } in items {
-        let truth = truth.map_or("", |truth| &classes[truth]);
+    for ClassifiedItem { row, name, truth, unlisted, nearest } in items {
+        let truth = truth.map(|truth| classes[truth].as_str()).or(unlisted.as_deref()).unwrap_or_default();
         let (first, others) = nearest.split_first().expect("there are classes");
         let others: Vec<&str> = others.iter().map(|(class, _)| classes[*class].as_str()).collect();
         let (class, score) = (&classes[first.0], first.1.to_string());
@@ -177,7 +177,7 @@ fn to_json(classified: &Classified) -> Value {
     let Classified { classes, towers, items, failed, truth, unlisted, accuracy } = classified;
     let item = |item: &ClassifiedItem| {
         let nearest = item.nearest.iter().map(|(class, score)| json!({"class": classes[*class], "score": score}));
-        let label = item.truth.map(|truth| &classes[truth]);
+        let label = item.truth.map(|truth| &classes[truth]).or(item.unlisted.as_ref());
         json!({"row": item.row, "item": item.name, "label": label, "nearest": nearest.collect::<Vec<_>>()})
     };
     let confusion = accuracy

@@ -5,7 +5,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 use super::source::{Columns, Rows};
-use super::{Cli, foretell, print};
+use super::{Cli, exit, foretell, print};
 use crate::device::DeviceChoice;
 use crate::eval::Interval;
 use crate::session::{Compared, Comparison};
@@ -45,10 +45,10 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     } else {
         say!("{}", table(&comparison));
     }
-    Ok(0)
+    Ok(if comparison.left_out == 0 { 0 } else { exit::SOME_FAILED })
 }
 
-fn table(Comparison { pairs, runs }: &Comparison) -> String {
+fn table(Comparison { pairs, left_out, runs }: &Comparison) -> String {
     let widest = runs.iter().map(|run| run.run.display().to_string().len()).max().unwrap_or(0).max(3);
     let (recall, apart) = ("mean of R@1, 5, 10 %", "less the first run's");
     let mut table = format!("{:widest$}  {recall:>22}  {apart:>22}", count(*pairs, "pair"));
@@ -67,6 +67,10 @@ fn table(Comparison { pairs, runs }: &Comparison) -> String {
                 false => format!("  too few pairs to tell: about {enough} would be enough for this difference"),
             };
         }
+    }
+    if *left_out > 0 {
+        let pairs = count(*left_out, "pair");
+        table += &format!("\n{pairs} left out for all: an encoder of one of the runs has no latent of an item");
     }
     table
 }

@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use super::source::Rows;
 use super::{Cli, exit, print};
 use crate::dataset::Source;
-use crate::session::{Common, Gap, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents};
+use crate::session::{
+    Common, Gap, NearCaptions, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents,
+};
 use crate::wording::count;
 
 /// The most rows that are listed of a kind; `--json` has them all.
 const LISTED: usize = 20;
+/// The most letters of a caption that are shown.
+const QUOTED: usize = 60;
 
 /// Say what is in a file of pairs or of latents, what is wrong with it, and what another file has in common with it.
 #[derive(clap::Args)]
@@ -84,9 +88,8 @@ fn words(survey: &Survey) -> String {
             0 => String::new(),
             unknown => format!(", {unknown} not looked at (of a part with nulls; --read looks at all)"),
         };
-        lines.push(format!(
-            "items: {distinct} in `{column}`{contents}, {missing} missing, {empty} of zero bytes{unknown}"
-        ));
+        let empty = empty.map_or(String::new(), |empty| format!(", {empty} of zero bytes"));
+        lines.push(format!("items: {distinct} in `{column}`{contents}, {missing} missing{empty}{unknown}"));
     }
     if let Some(SurveyedCaptions { column, captions, repeated, per_item }) = captions {
         let per_item = per_item.map_or(String::new(), |(fewest, most, mean)| match fewest == most {
@@ -108,16 +111,29 @@ fn words(survey: &Survey) -> String {
             count(near.len(), "caption"),
             if near.len() == 1 { "is" } else { "are" },
         ));
-        for (what, rows) in [("the item", items), ("the caption", captions), ("nearly the caption", near)] {
-            lines.extend(listed(rows, |[here, there]| format!("row {here} has {what} of row {there} there")));
+        lines.extend(listed(near, |NearCaptions { rows: [here, there], texts: [text, other] }| {
+            format!("row {here} is nearly row {there} there: \"{}\", \"{}\"", shortened(text), shortened(other))
+        }));
+        for (what, rows) in [("item", items), ("caption", captions)] {
+            lines.extend(listed(rows, |[here, there]| format!("row {here} has the {what} of row {there} there")));
         }
     }
     lines.join("\n")
 }
 
+/// The beginning of a caption.
+fn shortened(caption: &str) -> String {
+    let mut letters = caption.chars();
+    let mut short: String = letters.by_ref().take(QUOTED).collect();
+    if letters.next().is_some() {
+        short.push_str("...");
+    }
+    short
+}
+
 /// A tensor of a file of latents in words.
 fn tensor(latents: &SurveyedLatents) -> String {
-    let SurveyedLatents { tensor, stored, shape, unusable, values } = latents;
+    let SurveyedLatents { tensor, stored, shape, unusable, values, repeated } = latents;
     let name = if tensor.is_empty() { "the array".to_owned() } else { format!("tensor `{tensor}`") };
     let of = match (unusable, &shape[..]) {
         (Some(reason), _) => return format!("{name}: no latents: {reason}"),
@@ -132,8 +148,17 @@ fn tensor(latents: &SurveyedLatents) -> String {
             values.far,
             values.zeros,
             values.repeated
-        )
+        ) + &repeats(repeated, values.repeated)
     })
+}
+
+/// The first rows of latents that repeat others, of so many.
+fn repeats(first: &[[usize; 2]], all: usize) -> String {
+    let named: Vec<String> = first.iter().map(|[row, earlier]| format!("row {row} is row {earlier}")).collect();
+    match named.is_empty() {
+        true => String::new(),
+        false => format!(" ({}{})", named.join(", "), if first.len() < all { ", ..." } else { "" }),
+    }
 }
 
 /// The cells that say nothing in words.

@@ -85,6 +85,12 @@ fn table(probed: &[Probed]) -> String {
     let Some(first) = probed.first() else { return lines.join("\n") };
     let neighbours = first.alignment.map_or(String::new(), |alignment| format!("{:.1}", alignment.chance));
     lines.push(format!("{chance:widest$}  {:>30.1}  {:>22}  {neighbours:>22}  {:>6.3}", first.chance, "", 0.0));
+    if first.recall.is_some() {
+        lines.push(format!(
+            "each query is searched among {} that kernel CCA was not fitted to",
+            count(first.among, "pair")
+        ));
+    }
     if probed.iter().any(|of| of.left_out > 0) {
         lines.push(format!(
             "all are judged on the same {}: those of which each has both latents",

@@ -80,7 +80,17 @@ mod unix {
 
     /// Names the plugins in a call, and lets the signal do what it did before.
     extern "C" fn crashed(number: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        say("fusemix crashed while this plugin was in a call: ");
+        if number == SIGBUS {
+            write(
+                "error: a file that is being read became shorter, or its disk failed (SIGBUS); leave the files alone \
+                 while fusemix reads them, and run the command again\n",
+            );
+        }
+        let in_plugin = say("fusemix crashed while this plugin was in a call: ");
+        if number == SIGBUS && !in_plugin {
+            // SAFETY: it ends the process, and runs nothing.
+            unsafe { libc::_exit(exit::FAILED.into()) };
+        }
         if let Some(at) = CRASHES.iter().position(|crash| *crash == number) {
             let before = BEFORE[at].get();
             // SAFETY: the action was the signal's before; where none is known, the default ends the program.

@@ -118,7 +118,9 @@ fn planned(sweep: &Sweep, SweepPlan { fits, done, seconds, failing, .. }: &Sweep
 
 /// Columns of a row: name, recall, deviation, difference.
 fn cells(row: &SweepRow) -> [String; 4] {
-    let recall = row.recall.map_or("failed".to_owned(), |Interval { mean, .. }| format!("{mean:.1}"));
+    let recall = row
+        .recall
+        .map_or("failed".to_owned(), |Interval { mean, low, high }| format!("{mean:.1} ({low:.1} to {high:.1})"));
     let deviation = row.deviation.map_or(String::new(), |deviation| format!("{deviation:.1}"));
     let apart =
         row.apart.map_or(String::new(), |Interval { mean, low, high }| format!("{mean:+.1} ({low:+.1} to {high:+.1})"));
@@ -127,7 +129,7 @@ fn cells(row: &SweepRow) -> [String; 4] {
 
 /// The table for people, the best first.
 fn words(table: &SweepTable) -> String {
-    let heads = ["", "mean R@1, 5, 10 %", "sd of seeds", "less the baseline's (95 %)"].map(str::to_owned);
+    let heads = ["", "mean R@1, 5, 10 % (95 %)", "sd of seeds", "less the baseline's (95 %)"].map(str::to_owned);
     let lines: Vec<[String; 4]> = [heads].into_iter().chain(table.best_first().into_iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);

@@ -55,7 +55,8 @@ impl Table {
         // The one of all endings, where there is one.
         let usual = members().find(|(name, _)| FILES.contains(&name.as_str())).or_else(|| members().next());
         let named = || FILES.iter().find_map(|name| self.names.iter().find(|other| other == name));
-        usual.map(|(name, _)| name).or_else(named).cloned()
+        let inner = || usual::inner(&["image", "audio", "sound"], &self.names);
+        usual.map(|(name, _)| name).or_else(named).cloned().or_else(|| inner().map(str::to_owned))
     }
 
     /// True if the cells of a column are lists of texts, as JSON.

@@ -1,5 +1,6 @@
 //! A folder as a table: shards, files with metadata beside them, samples of several files, or folders of classes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
@@ -17,6 +18,8 @@ use crate::wording::short_path;
 
 /// The deepest folder that is looked into.
 const DEEPEST: usize = 8;
+/// Files that a note names.
+const NAMED: usize = 3;
 /// The tables that say what the files beside them are.
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
 /// Files that say how something is loaded, and not what is in it.
@@ -68,6 +71,18 @@ impl Folder {
         let has_media = files.iter().any(|file| Field::of_file(file).modality().is_some());
         let (archives, parquets, tables) =
             (ending_in(&files, &["tar"]), ending_in(&files, &["parquet"]), tables(&files));
+        // The JSON beside them is a download's.
+        let texts: Vec<&PathBuf> = tables.iter().filter(|file| ending(file).as_deref() != Some("json")).collect();
+        if !texts.is_empty() && !(archives.is_empty() && parquets.is_empty()) {
+            let read = if archives.is_empty() { "Parquet files" } else { "tar archives" };
+            let note = format!("the {read} are read, and not {}: name a file to read it", some(&texts));
+            notes.warn("unread", note);
+        }
+        let endings: BTreeSet<Option<String>> = texts.iter().map(|file| ending(file)).collect();
+        if endings.len() > 1 && archives.is_empty() && parquets.is_empty() && !has_media {
+            let note = format!("all are read as one table: {}; name a file to read one", some(&texts));
+            notes.warn("mixed", note);
+        }
         let form = if !archives.is_empty() {
             Form::Archives(archives)
         } else if has_media && has_samples(&files) {
@@ -113,6 +128,15 @@ impl Folder {
         table.path = path;
         Ok(table)
     }
+}
+
+/// The names of the first of some files.
+fn some(files: &[&PathBuf]) -> String {
+    let mut names: Vec<String> = files.iter().take(NAMED).map(|file| name(file)).collect();
+    if files.len() > NAMED {
+        names.push(format!("{} more", files.len() - NAMED));
+    }
+    names.join(", ")
 }
 
 /// The files with one of these endings.

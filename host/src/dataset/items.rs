@@ -168,7 +168,7 @@ impl<'a> Items<'a> {
 }
 
 /// What to do about a cell that is no path of this system.
-fn no_path(cell: &[u8]) -> &'static str {
+pub(crate) fn no_path(cell: &[u8]) -> &'static str {
     if [&b"http://"[..], b"https://", b"s3://", b"gs://"].iter().any(|start| cell.starts_with(start)) {
         "; the cell is a URL, and only files are read: download it, and name the file"
     } else if cfg!(unix) && cell.contains(&b'\\') {

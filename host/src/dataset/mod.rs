@@ -54,7 +54,7 @@ pub use error::DataError;
 pub(crate) use in_order::in_order;
 pub use item::Item;
 pub use items::Items;
-pub(crate) use items::no_text;
+pub(crate) use items::{no_path, no_text};
 pub use matrix::{Missing, PrecomputedLatents};
 pub use member::Member;
 pub use named::NamedLatents;

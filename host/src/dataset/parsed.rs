@@ -43,7 +43,8 @@ pub(super) fn table(
     {
         let mut all = locked();
         all.retain(|one| !is_it(one) || one.state == before);
-        if let Some(at) = all.iter().position(|one| is_it(one) && one.wanted.covers(wanted)) {
+        let covers = |one: &Parsed| one.wanted.covers(wanted, |name| one.table.has(name));
+        if let Some(at) = all.iter().position(|one| is_it(one) && covers(one)) {
             let known = all.remove(at);
             let table = known.table.clone();
             all.push(known);
@@ -54,7 +55,7 @@ pub(super) fn table(
     // Had its files changed meanwhile, their state would be another one when it is asked for again.
     if table.bytes() <= KEPT {
         let mut all = locked();
-        all.retain(|one| !is_it(one) || !wanted.covers(&one.wanted));
+        all.retain(|one| !is_it(one) || !wanted.covers(&one.wanted, |name| table.has(name)));
         let (path, root) = (path.to_owned(), root.map(Path::to_owned));
         all.push(Parsed { path, root, wanted: wanted.clone(), state: before, table: table.clone() });
         while all.iter().map(|one| one.table.bytes()).sum::<usize>() > KEPT {

@@ -33,6 +33,8 @@ pub struct Source {
     pub columns: Vec<Vec<String>>,
     /// Further columns whose cells are needed, beside `columns` and those that other keys name; all if it is none.
     pub others: Option<Vec<String>>,
+    /// Columns that are read however many keys the rows have.
+    pub named: Vec<String>,
 }
 
 impl Source {
@@ -48,7 +50,6 @@ impl Source {
 
     /// The columns that are wanted, as the file calls them.
     fn wanted(&self) -> Wanted {
-        let Some(others) = &self.others else { return Wanted::ALL };
         let filter = self.filter.as_ref().map(|filter| filter.parse::<Filter>());
         let filtered = match &filter {
             // It is told of where it is used.
@@ -57,6 +58,7 @@ impl Source {
             None => Vec::new(),
         };
         let best = self.best.iter().map(|(_, column)| column.clone());
+        let others = self.others.iter().flatten().chain(&self.named);
         let names = self.columns.iter().flatten().chain(others).cloned().chain(filtered).chain(best);
         // A column that another one hides is called so.
         let hidden = |name: String| name.strip_prefix(HIDDEN).map(str::to_owned).into_iter().chain([name.clone()]);
@@ -64,7 +66,8 @@ impl Source {
         let own =
             |name: String| self.renamed.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own.clone());
         let renamed = self.renamed.iter().map(|(_, own)| own.clone());
-        Wanted::only(names.map(own).chain(renamed))
+        let names = names.map(own).chain(renamed);
+        if self.others.is_some() { Wanted::only(names) } else { Wanted::all_and(names) }
     }
 
     /// The key of a recipe that chooses among the rows, if one does.

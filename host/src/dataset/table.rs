@@ -191,6 +191,11 @@ impl Table {
         &self.names
     }
 
+    /// True if a column is called `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|other| other == name)
+    }
+
     /// The place of the column called `name`.
     pub(super) fn index(&self, name: &str) -> Result<usize, DataError> {
         let index = self.names.iter().position(|other| other == name).ok_or_else(|| DataError::Column {
@@ -286,6 +291,11 @@ impl<'a> Column<'a> {
         })
     }
 
+    /// True if the cells are lists of texts.
+    pub(crate) fn holds_lists(&self) -> bool {
+        self.table.index(self.name).is_ok_and(|index| self.table.holds_lists(index))
+    }
+
     /// The number of row `index` in the file, from 1.
     pub fn number(&self, index: usize) -> usize {
         self.table.number(index)
@@ -340,7 +350,16 @@ impl<'a> Column<'a> {
 }
 
 /// The path that bytes name: any on Unix, and the nearest text elsewhere.
-fn path(bytes: &[u8]) -> PathBuf {
+/// The path that a cell is, or that its `file:` URL names.
+fn path(cell: &[u8]) -> PathBuf {
+    let url = cell.strip_prefix(b"file://localhost/").or_else(|| cell.strip_prefix(b"file:///"));
+    match url {
+        Some(path) => native(&[b"/", &*percent_encoding::percent_decode(path).collect::<Vec<u8>>()].concat()),
+        None => native(cell),
+    }
+}
+
+fn native(bytes: &[u8]) -> PathBuf {
     #[cfg(unix)]
     return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).into();
     #[cfg(not(unix))]

@@ -7,13 +7,21 @@ use std::path::Path;
 use super::error::DataError;
 use crate::regular;
 
-/// The largest file of text, which is held in memory.
+/// The largest file of text.
 const LARGEST: u64 = 64 << 30;
+/// The largest that is read before it is parsed, and may change from then on. A larger one is mapped into memory.
+const READ: u64 = 256 << 20;
 
 /// A file's text, without a byte-order mark. It is UTF-8, as far as the file was valid.
 pub(super) enum Text {
-    Mapped { map: Mmap, start: usize },
+    Held { bytes: Content, start: usize },
     Decoded(String),
+}
+
+/// The bytes of a file.
+pub(super) enum Content {
+    Read(Vec<u8>),
+    Mapped(Mmap),
 }
 
 impl Text {
@@ -21,17 +29,19 @@ impl Text {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let failed = |cause| DataError::Read { path: path.to_owned(), cause };
         let file = regular::open(path, LARGEST).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == 0 {
-            return Ok(Self::Decoded(String::new()));
-        }
-        // SAFETY: the file is only read; one that is cut while this program runs ends it with a bus error.
-        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+        let bytes = match file.metadata().map_err(failed)?.len() {
+            0 => return Ok(Self::Decoded(String::new())),
+            ..=READ => Content::Read(regular::read(path, READ).map_err(failed)?),
+            // SAFETY: the file is only read; one that is cut while this program reads it ends the program, which says
+            // so.
+            _ => Content::Mapped(unsafe { Mmap::map(&file) }.map_err(failed)?),
+        };
         let wrong = |reason: &str| DataError::Malformed { path: path.to_owned(), line: 1, reason: reason.to_owned() };
-        match &map[..] {
+        match &bytes[..] {
             [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err(wrong("this is UTF-32; save the file as UTF-8")),
             [0xff, 0xfe, units @ ..] => utf_16(units, u16::from_le_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
             [0xfe, 0xff, units @ ..] => utf_16(units, u16::from_be_bytes).map(Self::Decoded).map_err(|why| wrong(&why)),
-            [0xef, 0xbb, 0xbf, ..] => Ok(Self::Mapped { map, start: 3 }),
+            [0xef, 0xbb, 0xbf, ..] => Ok(Self::Held { bytes, start: 3 }),
             [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', ..] => {
                 Err(wrong("this is compressed; decompress it first (gunzip, zstd -d, bunzip2 or unxz)"))
             }
@@ -43,7 +53,7 @@ impl Text {
             [0, _, ..] | [_, 0, ..] => Err(wrong(
                 "there are zero bytes in it: this is no text, or UTF-16 without a byte-order mark; save it as UTF-8",
             )),
-            _ => Ok(Self::Mapped { map, start: 0 }),
+            _ => Ok(Self::Held { bytes, start: 0 }),
         }
     }
 }
@@ -53,8 +63,19 @@ impl Deref for Text {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped { map, start } => &map[*start..],
+            Self::Held { bytes, start } => &bytes[*start..],
             Self::Decoded(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Read(bytes) => bytes,
+            Self::Mapped(map) => map,
         }
     }
 }

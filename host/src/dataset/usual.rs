@@ -23,10 +23,19 @@ pub(super) fn column<'a>(modality: &str, names: &'a [String]) -> Option<&'a str>
     let find = |usual: &str| names.iter().find(|name| *name == usual).map(String::as_str);
     match modality {
         "text" => TEXTS.into_iter().find_map(find),
-        "image" => PICTURES.into_iter().find_map(find),
-        "audio" => SOUNDS.into_iter().find_map(find),
+        "image" => PICTURES.into_iter().find_map(find).or_else(|| inner(&["image"], names)),
+        "audio" => SOUNDS.into_iter().find_map(find).or_else(|| inner(&["audio", "sound"], names)),
         modality => find(modality).or_else(|| OTHERS.into_iter().find_map(find)),
     }
+}
+
+/// The column of files in an object of a JSON line: `image.file`.
+pub(super) fn inner<'a>(objects: &[&str], names: &'a [String]) -> Option<&'a str> {
+    let is_it = |name: &&String| {
+        let parts = name.split_once('.');
+        parts.is_some_and(|(object, key)| objects.contains(&object) && FILES.contains(&key))
+    };
+    names.iter().find(is_it).map(String::as_str)
 }
 
 /// True if some column is usually called so.

@@ -49,8 +49,8 @@ pub(super) enum Number {
 }
 
 impl Condition {
-    /// Of a cell's text; none for null.
-    pub(super) fn holds(&self, cell: Option<&str>) -> bool {
+    /// Of a cell's text, none for null; a name equals only what is written the same.
+    pub(super) fn holds(&self, cell: Option<&str>, is_name: bool) -> bool {
         let Some(cell) = cell else {
             return match self.operator {
                 Operator::Equal => self.value == Operand::Null,
@@ -59,6 +59,14 @@ impl Condition {
             };
         };
         let order = match &self.value {
+            Operand::Number { written, .. } | Operand::Text(written) if is_name && self.operator == Operator::Equal => {
+                return cell == written;
+            }
+            Operand::Number { written, .. } | Operand::Text(written)
+                if is_name && self.operator == Operator::Unequal =>
+            {
+                return cell != written;
+            }
             Operand::Null => return self.operator == Operator::Unequal,
             Operand::Number { written, .. } | Operand::Text(written) if self.operator == Operator::Contains => {
                 return cell.to_lowercase().contains(&written.to_lowercase());

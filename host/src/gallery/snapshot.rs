@@ -203,6 +203,7 @@ impl Gallery {
             let columns = std::iter::once("id".to_owned()).chain(columns.iter().cloned()).collect();
             GalleryError::NoColumn { column: column.to_owned(), columns }
         })?;
+        let filter = filter.with_names(0);
         self.live.filtered(|row| filter.keeps(|field| self.lines.cell(row, field)))
     }
 }

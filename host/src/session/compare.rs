@@ -1,12 +1,15 @@
 //! The comparison of several runs on the same held-out pairs.
 
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::evaluate::Tested;
 use super::model::Model;
 use super::{Error, Session};
+use crate::cache::Key;
 use crate::config::{PairEnd, PairsEntry};
 use crate::dataset::{DataError, Dataset, Source};
 use crate::device::DeviceChoice;
@@ -31,6 +34,8 @@ pub struct Compared {
 pub struct Comparison {
     /// Held-out pairs.
     pub pairs: usize,
+    /// Pairs that are left out, because an encoder of another run has no latent of an item.
+    pub left_out: usize,
     /// The runs, in the given order.
     pub runs: Vec<Compared>,
 }
@@ -43,6 +48,8 @@ pub(super) struct Judged {
     pub(super) pairs: usize,
     /// Names of towers, and digests of the pairs between them.
     pub(super) identity: Vec<([String; 2], String)>,
+    /// The items of those pairs.
+    pub(super) items: HashSet<Key>,
     /// The parts of them that the run was trained on.
     pub(super) shared: Vec<Overlap>,
     /// Rows that are left out, and those of them of which the run's own encoders have no latent.
@@ -85,7 +92,7 @@ impl Session {
         device: DeviceChoice,
     ) -> Result<Comparison, Error> {
         check_distinct(runs)?;
-        let mut judged: Vec<Judged> = Vec::with_capacity(runs.len());
+        let (mut models, mut judged): (Vec<Model>, Vec<Judged>) = (Vec::new(), Vec::new());
         let mut files: Vec<Source> = Vec::new();
         data.iter().cloned().for_each(|file| {
             if !files.contains(&file) {
@@ -105,6 +112,18 @@ impl Session {
             }
             let among = judged.first().map(|first| &first.identity[..]);
             judged.push(model.judge(&files, among).map_err(|error| model.named(error))?);
+            models.push(model);
+        }
+        let mut left_out = 0;
+        if let Some(passed_over) = not_of_all(&judged) {
+            let most = judged.iter().map(|judged| judged.pairs).max();
+            let passed_over = Arc::new(passed_over);
+            let among = judged[0].identity.clone();
+            judged.clear();
+            for model in models {
+                judged.push(model.passing_over(&passed_over).judge(&files, Some(&among))?);
+            }
+            left_out = most.unwrap_or(0) - judged[0].pairs;
         }
         let first = judged.first().ok_or(Error::NoRuns)?;
         for (run, other) in runs.iter().zip(&judged) {
@@ -124,8 +143,25 @@ impl Session {
             });
             Compared { run: run.clone(), recall: judged.sample.interval(), apart, enough }
         });
-        Ok(Comparison { pairs: first.pairs, runs: compared.collect() })
+        Ok(Comparison { pairs: first.pairs, left_out, runs: compared.collect() })
     }
+}
+
+/// The items that are not in the pairs of all runs, if these are pairs of the same towers and most of each are in all:
+/// an encoder may have no latent of an item that others have.
+fn not_of_all(judged: &[Judged]) -> Option<HashSet<Key>> {
+    let (first, others) = judged.split_first()?;
+    let towers = |judged: &Judged| judged.identity.iter().map(|(towers, _)| towers.clone()).collect::<Vec<_>>();
+    if others.iter().all(|other| other.identity == first.identity)
+        || others.iter().any(|other| towers(other) != towers(first))
+    {
+        return None;
+    }
+    let is_of_all = |item: &Key| judged.iter().all(|judged| judged.items.contains(item));
+    let (common, apart): (HashSet<Key>, HashSet<Key>) =
+        judged.iter().flat_map(|judged| judged.items.iter().copied()).partition(is_of_all);
+    let is_most = judged.iter().all(|judged| 2 * common.len() >= judged.items.len());
+    is_most.then_some(apart)
 }
 
 /// Refuses a run that is given twice, by its name or by a link to it.
@@ -204,11 +240,12 @@ impl Model {
         }
         let identity = sets().map(|pairs| (names(pairs.towers), pairs.digest.clone())).collect();
         let pairs = sets().map(|pairs| pairs.matches.len()).sum();
+        let items = sets().flat_map(|pairs| &pairs.keys).flat_map(|(one, other)| [*one, *other]).collect();
         let shared = tested.iter().filter_map(|tested| tested.shared.clone());
         let shared = shared.filter(|shared| !shared.is_nothing()).collect();
         let left_out =
             [tested.iter().map(|tested| tested.pairs.dropped).sum(), tested.iter().map(|tested| tested.lacking).sum()];
-        Ok(Judged { sample, retrieval, pairs, identity, shared, left_out })
+        Ok(Judged { sample, retrieval, pairs, identity, items, shared, left_out })
     }
 }
 

@@ -59,7 +59,8 @@ pub use probe::{Probe, ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};
 pub use report::{Answer, Query, Report, Series, Shown};
 pub use survey::{
-    Common, Gap, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents, SurveyedValues,
+    Common, Gap, NearCaptions, Problem, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents,
+    SurveyedValues,
 };
 pub use sweep::{
     FailingVariation, SweepAxis, SweepDirection, SweepEffect, SweepEffectValue, SweepPlan, SweepRow, SweepRun,

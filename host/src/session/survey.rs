@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::gaps::gaps;
 use super::{Error, Event, Session};
-use crate::dataset::{Column, Item, Look, NearTexts, Source, Table, holds_latents, in_order, no_text};
+use crate::dataset::{Column, Item, Look, NearTexts, Source, Table, holds_latents, in_order, no_path, no_text};
 use crate::wording::count;
 
 pub use gaps::Gap;
@@ -56,8 +56,8 @@ pub struct SurveyedItems {
     pub contents: Option<usize>,
     /// Those that are not there, or cannot be read.
     pub missing: usize,
-    /// Those of zero bytes.
-    pub empty: usize,
+    /// Those of zero bytes; none where only reading them tells their length.
+    pub empty: Option<usize>,
     /// Those of which nothing is known without reading them: their part of the file has rows that are null.
     pub unknown: usize,
 }
@@ -94,9 +94,18 @@ pub struct Common {
     /// Rows with the same caption: the first of each.
     pub captions: Vec<[usize; 2]>,
     /// Rows with captions that are nearly the same, and not the same.
-    pub near: Vec<[usize; 2]>,
+    pub near: Vec<NearCaptions>,
     /// What of both could not be compared, and why.
     pub not_compared: Vec<String>,
+}
+
+/// Two captions that are nearly the same; rows are from 1, of this file and of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NearCaptions {
+    /// The rows.
+    pub rows: [usize; 2],
+    /// The captions.
+    pub texts: [String; 2],
 }
 
 /// What to survey besides the file.
@@ -148,6 +157,8 @@ enum Content {
     Empty(String),
     /// The hash of its content, if it was read.
     Whole(Option<blake3::Hash>),
+    /// It is there, and was not read, so that it may have no bytes.
+    There,
     Unknown,
 }
 
@@ -157,7 +168,7 @@ impl Session {
         if holds_latents(&source.path) {
             return self.survey_latents(source, options);
         }
-        let opened = Opened::new(source.table()?, options)?;
+        let opened = Opened::new(naming(source, [&options.items, &options.captions]).table()?, options)?;
         if options.against.is_some() && opened.items.is_none() && opened.captions.is_none() {
             return Err(Error::NothingToCompare { path: opened.table.path().to_owned() });
         }
@@ -184,7 +195,7 @@ impl Session {
                     unknown += 1;
                     continue;
                 }
-                Some(Content::Whole(None)) | None => continue,
+                Some(Content::There | Content::Whole(None)) | None => continue,
             };
             *counted += 1;
             problems.push(Problem { row: table.number(row), reason: reason.clone() });
@@ -197,7 +208,10 @@ impl Session {
             distinct: first.len(),
             contents: read.then_some(seen.len()),
             missing,
-            empty,
+            empty: contents
+                .values()
+                .all(|content| !matches!(content, Content::There | Content::Unknown))
+                .then_some(empty),
             unknown,
         });
         let mut gaps: Vec<Gap> = opened.items()?.into_iter().flat_map(|items| self::gaps(items, false)).collect();
@@ -250,9 +264,9 @@ impl Session {
         options: &SurveyOptions,
     ) -> Result<Common, Error> {
         // The columns of the other file may have other names.
-        let there = source.table()?;
-        let known = |name: &Option<String>| name.clone().filter(|name| there.column(name).is_ok());
         let [items, captions] = options.against_columns.clone();
+        let there = naming(source, [&items, &captions, &options.items, &options.captions]).table()?;
+        let known = |name: &Option<String>| name.clone().filter(|name| there.column(name).is_ok());
         let options = SurveyOptions {
             items: items.or_else(|| known(&options.items)),
             captions: captions.or_else(|| known(&options.captions)),
@@ -309,12 +323,18 @@ impl Session {
                 if let Some(&there) = rows.get(text) {
                     same.push(number(row, there));
                 } else if let Some(at) = index.near(text) {
-                    near.push(number(row, known[at].0));
+                    let (there, other) = known[at];
+                    near.push(NearCaptions { rows: number(row, there), texts: [text, other].map(str::to_owned) });
                 }
             }
         }
         Ok(Common { file: source.path.clone(), items, captions: same, near, not_compared })
     }
+}
+
+/// A source whose columns of these names are read, however many its rows have.
+fn naming<'a>(source: &Source, names: impl IntoIterator<Item = &'a Option<String>>) -> Source {
+    Source { named: names.into_iter().flatten().cloned().collect(), ..source.clone() }
 }
 
 /// The first row of each item, by its name; rows that name none have a gap.
@@ -339,9 +359,12 @@ fn content(column: Column<'_>, row: usize, read: bool) -> Content {
         Item::File(path) => match std::fs::metadata(path) {
             Ok(file) if file.len() == 0 => return empty(name),
             Ok(_) => {}
-            Err(error) => return Content::Missing(format!("cannot read {name}: {error}")),
+            Err(error) => {
+                return Content::Missing(format!("cannot read {name}: {error}{}", no_path(column.cell(row))));
+            }
         },
         Item::Member(member) if !read => match member.look() {
+            Look::There if member.length().is_none() => return Content::There,
             Look::There => {}
             Look::Missing(reason) => return Content::Missing(reason),
             Look::Unknown => return Content::Unknown,

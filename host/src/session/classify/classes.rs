@@ -106,6 +106,7 @@ pub(super) fn classes(
     let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
     let classes = match ending.as_deref() {
         _ if data.column(labels).is_ok() => {
+            check_one_each(data, labels)?;
             let names = distinct(data.column(labels)?)?.into_iter().map(|name| (None, name));
             named(labels, names.collect(), holds_files, templates)?
         }
@@ -212,6 +213,18 @@ fn distinct(column: Column<'_>) -> Result<Vec<String>, Error> {
     Ok(names.into_keys().collect())
 }
 
+/// Refuses a column with lists of classes.
+fn check_one_each(data: &Table, column: &str) -> Result<(), Error> {
+    if !data.column(column)?.holds_lists() {
+        return Ok(());
+    }
+    let reason = format!(
+        "the cells of column `{column}` are lists, and an item has one class here: name a column with one, or list the \
+         classes and pass --truth none"
+    );
+    Err(DataError::Format { path: data.path().to_owned(), reason }.into())
+}
+
 /// The word for a truth that nobody knows.
 const NONE: &str = "none";
 
@@ -224,7 +237,10 @@ pub(super) fn truth<'a>(
 ) -> Result<Option<(Column<'a>, bool)>, Error> {
     match named {
         Some(NONE) if data.column(NONE).is_err() => return Ok(None),
-        Some(name) => return Ok(Some((data.column(name)?, false))),
+        Some(name) => {
+            check_one_each(data, name)?;
+            return Ok(Some((data.column(name)?, false)));
+        }
         None => {}
     }
     if let Ok(column) = data.column(labels) {

@@ -69,6 +69,8 @@ pub struct ClassifiedItem {
     pub name: String,
     /// The class that it has in the data.
     pub truth: Option<usize>,
+    /// What the data call its class, if that is none of the classes.
+    pub unlisted: Option<String>,
     /// The nearest classes, and their scores.
     pub nearest: Nearest,
 }
@@ -107,8 +109,11 @@ impl Model {
         let rows = keys.iter().enumerate().filter(|(_, key)| key.is_some()).map(|(row, _)| row);
         let item = |(row, nearest): (usize, Nearest)| {
             let number = row_number(&file, row);
+            let column_of_truth = truth.as_ref().map(|truth| truth.column.as_str());
             let truth = truth.as_ref().and_then(|truth| truth.of[row]);
-            Ok(ClassifiedItem { row: number, name: file.name(&column, row)?, truth, nearest })
+            let other = column_of_truth.filter(|_| truth.is_none()).map(|column| file.text(column, row)).transpose()?;
+            let unlisted = other.filter(|other| !other.trim().is_empty());
+            Ok(ClassifiedItem { row: number, name: file.name(&column, row)?, truth, unlisted, nearest })
         };
         let items: Vec<ClassifiedItem> = rows.zip(nearest).map(item).collect::<Result<_, Error>>()?;
         let known = || items.iter().filter_map(|item| Some((&item.nearest, item.truth?)));

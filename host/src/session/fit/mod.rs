@@ -5,6 +5,7 @@ mod estimate;
 mod kept;
 mod near;
 mod options;
+mod overlap;
 mod plan;
 mod solve;
 mod subset;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::evaluate::held_out;
-use super::super::towers::{Towers, row_number};
+use super::super::towers::Towers;
 use super::super::{Error, Event, Session};
 use super::near::warn_of_near;
 use super::options::MethodOptions;
@@ -15,9 +15,9 @@ use crate::fit::fusemix::{FEWEST_PAIRS, MOST_BLOCKS, OptionError, Planned, Start
 use crate::fit::{ClosedForm, FitError, Hubs, PairSet, Setting};
 use crate::latents::{Latents, Stacked};
 use crate::pairs::{Paired, Side, digest, pair};
-use crate::run::{Overlap, RunError, Seen, TowerInfo};
+use crate::run::{RunError, Seen, TowerInfo};
 use crate::space::AdapterKind;
-use crate::wording::{count, short_path};
+use crate::wording::count;
 
 /// A recipe with its files opened, so that errors in either show before anything is paid for.
 pub(in crate::session) struct Plan<'a> {
@@ -341,26 +341,6 @@ impl<'a> Plan<'a> {
         Ok(Material { sets, unpaired, validation, dropped, towers, seen, identity })
     }
 
-    /// The part of a file's pairs that was trained on, with the first rows on both sides.
-    fn shared(
-        &self,
-        (seen, towers): (&Seen, &Towers<'_>),
-        (ends, train): (&[PairEnd; 2], &Dataset),
-        file: &Dataset,
-    ) -> Result<Overlap, Error> {
-        let names = self.names(ends);
-        let (rows, pairs) = towers.keys(ends, file)?;
-        let mut shared = seen.shared(names, &pairs);
-        if let Some(at) = seen.first(names, pairs.iter()) {
-            shared.row = Some(row_number(file, rows[at]));
-            let ((first, second), (of_train, trained)) = (pairs[at], towers.keys(ends, train)?);
-            let same = trained.iter().position(|pair| *pair == pairs[at]);
-            let row = same.or_else(|| trained.iter().position(|pair| pair.0 == first || pair.1 == second));
-            shared.trained = row.map(|row| (short_path(train.path()), row_number(train, of_train[row])));
-        }
-        Ok(shared)
-    }
-
     /// True if items without a pair take part.
     pub(in crate::session) fn takes_unpaired(&self) -> bool {
         self.options.take_unpaired()
@@ -371,7 +351,7 @@ impl<'a> Plan<'a> {
         self.recipe.towers.iter().map(|tower| tower.adapter == AdapterKind::Identity).collect()
     }
 
-    fn names(&self, ends: &[PairEnd; 2]) -> [&str; 2] {
+    pub(super) fn names(&self, ends: &[PairEnd; 2]) -> [&str; 2] {
         ends.each_ref().map(|end| self.recipe.towers[end.tower].name.as_str())
     }
 

@@ -46,15 +46,9 @@ impl Labels {
         Ok(Exhibit { id: self.id(row)?, metadata: columns.iter().map(value).collect::<Result<_, _>>()? })
     }
 
-    /// A cell of metadata: a number if it is written as numbers are, null if it is empty, else text.
+    /// A cell of metadata.
     fn value(&self, column: &str, row: usize) -> Result<Value, DataError> {
-        let text = self.file.text(column, row)?;
-        let is_plain = text.len() <= 15 && !text.contains(['e', 'E']);
-        Ok(match text.parse::<Number>() {
-            _ if text.is_empty() => Value::Null,
-            Ok(number) if is_plain => number.into(),
-            _ => text.into(),
-        })
+        self.file.text(column, row).map(value)
     }
 
     /// Refuses metadata that is no text, ids that are empty, and two that are the same where they have a column of
@@ -94,5 +88,52 @@ impl Labels {
             }
         }
         Ok((chosen, repeated))
+    }
+}
+
+/// A cell as metadata: a number if it is written as numbers are and a number holds it, null if it is empty or `NaN`, as
+/// a missing number is written, else text.
+fn value(text: String) -> Value {
+    if text.is_empty() || text == "NaN" {
+        return Value::Null;
+    }
+    // `1e5` may be the name of something; what writes numbers gives such a power a sign or a point.
+    let is_power = text.contains(['e', 'E']) && !text.contains(['.', '-', '+']);
+    let number = text.parse::<Number>().ok().filter(|_| !is_power);
+    match number {
+        // Of a whole number that 64 bits do not hold digits would be lost, and of a text that looks like one.
+        Some(number) if number.is_f64() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
+            text.into()
+        }
+        Some(number) => number.into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_number_holds_is_one() {
+        for (text, expected) in [
+            ("7", json!(7)),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("12345678901234567", json!(12_345_678_901_234_567_i64)),
+            ("3.141592653589793", json!(std::f64::consts::PI)),
+            ("1.5e-07", json!(1.5e-7)),
+            ("1e-07", json!(1e-7)),
+            ("1e5", json!("1e5")),
+            ("007", json!("007")),
+            ("123456789012345678901234", json!("123456789012345678901234")),
+            ("NaN", Value::Null),
+            ("", Value::Null),
+            ("nan", json!("nan")),
+            ("inf", json!("inf")),
+            ("1e-5x", json!("1e-5x")),
+        ] {
+            assert_eq!(value(text.to_owned()), expected, "{text}");
+        }
     }
 }

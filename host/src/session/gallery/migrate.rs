@@ -1,8 +1,9 @@
 //! A gallery whose model changes: its items embedded anew, or its vectors mapped into another space.
 
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Added, COMMIT, GalleryColumns, ITEM};
 use crate::dataset::Source;
@@ -10,6 +11,7 @@ use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place
 use crate::latents::Latents;
 use crate::session::model::Model;
 use crate::session::{Error, Event};
+use crate::whole_file;
 
 /// The column of a gallery's ids on their way into another.
 const ID: &str = "id";
@@ -128,14 +130,21 @@ impl Model {
 }
 
 /// The items of a gallery as a table.
-pub struct MigrationItems(tempfile::NamedTempFile);
+pub struct MigrationItems {
+    path: PathBuf,
+    /// The folder that it is in, which goes with it.
+    _folder: tempfile::TempDir,
+}
 
 impl MigrationItems {
     fn of(gallery: &Gallery) -> Result<Self, Error> {
-        let file = tempfile::Builder::new().prefix("fusemix-").suffix(".jsonl").tempfile();
-        let file = file.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
-        let write = |cause| Error::Write { path: file.path().to_owned(), cause };
-        let mut out = BufWriter::new(file.as_file());
+        let folder = tempfile::Builder::new().prefix("fusemix-").tempdir();
+        let folder = folder.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
+        // Messages about its rows name it.
+        let name = whole_file::named(gallery.folder()).file_name().unwrap_or_default().to_owned();
+        let path = whole_file::beside(&folder.path().join(name), ".items.jsonl");
+        let write = |cause| Error::Write { path: path.clone(), cause };
+        let mut out = BufWriter::new(File::create_new(&path).map_err(write)?);
         let item = gallery.info().columns.iter().position(|column| column == ITEM);
         for row in gallery.rows() {
             let Exhibit { id, metadata } = gallery.exhibit(row)?;
@@ -147,12 +156,12 @@ impl MigrationItems {
         }
         out.flush().map_err(write)?;
         drop(out);
-        Ok(Self(file))
+        Ok(Self { path, _folder: folder })
     }
 
     /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
     pub fn source(&self) -> Source {
-        Source { root: std::env::current_dir().ok(), ..Source::new(self.0.path()) }
+        Source { root: std::env::current_dir().ok(), ..Source::new(&self.path) }
     }
 }
 

@@ -53,7 +53,9 @@ pub struct Probed {
     pub alignment: Option<Alignment>,
     /// The mean of R@1, R@5 and R@10 of kernel CCA on pairs that it was not fitted to, in percent; none of too few.
     pub recall: Option<Interval>,
-    /// That less the best's on the same pairs, query by query; none of the best.
+    /// The pairs that a query is searched among, of those that the fit did not see.
+    pub among: usize,
+    /// The recall less the best's on the same pairs, query by query; none of the best.
     pub apart: Option<Interval>,
     /// True of the best, and of what is not told apart from it.
     pub among_best: bool,

@@ -57,26 +57,27 @@ impl Session {
             width: inlets[side].width,
         };
         let towers = [tower(0), tower(1)];
-        let sample = match pairs >= FEWEST {
+        let (sample, among) = match pairs >= FEWEST {
             true => {
                 let latents = found.map(|(values, width)| Arc::new(Dense::new(values, width)) as Arc<dyn Latents>);
                 self.held_out_recall(&inlets, &latents, engine)?
             }
-            false => Sample::default(),
+            false => (Sample::default(), 0),
         };
         let recall = (pairs >= FEWEST).then(|| sample.interval());
-        let (set, chance) = (number, sample.chance());
-        Ok((Probed { towers, set, pairs, left_out, alignment, recall, apart: None, among_best: false, chance }, sample))
+        let (set, chance, apart, among_best) = (number, sample.chance(), None, false);
+        let probed = Probed { towers, set, pairs, left_out, alignment, recall, among, apart, among_best, chance };
+        Ok((probed, sample))
     }
 
     /// What kernel CCA finds of pairs that it is not fitted to, part by part. The parts go by the places of the pairs,
-    /// so that whatever latents these have, the queries are the same.
+    /// so that whatever latents these have, the queries are the same. With it, the pairs of the largest part.
     fn held_out_recall(
         &self,
         inlets: &[Inlet; 2],
         latents: &[Arc<dyn Latents>; 2],
         engine: &Engine,
-    ) -> Result<Sample, Error> {
+    ) -> Result<(Sample, usize), Error> {
         let pairs = latents[0].len();
         let count = FOLDS[usize::from(pairs >= MANY)];
         let tried = (MOST / pairs.div_ceil(count)).clamp(1, count);
@@ -84,7 +85,7 @@ impl Session {
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(engine.seed));
         let setting = Setting::ClosedForm(ClosedForm::KernelCca(KernelCcaOptions::default().resolve()?));
         let hubs = HubsOptions::default().resolve(HubsOptions::HUBNESS)?;
-        let mut all = Sample::default();
+        let (mut all, mut among) = (Sample::default(), 0);
         for part in 0..tried {
             let of = |is_held: bool| {
                 let mut rows: Vec<usize> = order
@@ -98,6 +99,7 @@ impl Session {
             };
             let (rest, held) = (of(false), of(true));
             let held: Vec<usize> = held.iter().copied().step_by(held.len().div_ceil(HELD)).collect();
+            among = among.max(held.len());
             let space = self.fitted(inlets, latents, &rest, (&setting, hubs, engine))?;
             let side = |side: usize| Side {
                 keys: held.iter().map(|row| Some(key(*row))).collect(),
@@ -106,7 +108,7 @@ impl Session {
             let held_out = HeldOut::new([0, 1], [side(0), side(1)]);
             all.append(&Sample::of([&held_out], &space, &self.stop)?.ok_or(Error::Stopped)?);
         }
-        Ok(all)
+        Ok((all, among))
     }
 
     fn fitted(

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Problem, Survey, SurveyOptions};
 use crate::dataset::{Dataset, Missing, Precomputed, PrecomputedLatents, Source};
@@ -22,6 +22,8 @@ pub struct SurveyedLatents {
     pub unusable: Option<String>,
     /// What its values are; none if they were not read.
     pub values: Option<SurveyedValues>,
+    /// The first rows that are equal to an earlier one, with that, from 1.
+    pub repeated: Vec<[usize; 2]>,
 }
 
 /// Rows of latents by what their values are.
@@ -39,6 +41,9 @@ pub struct SurveyedValues {
     pub repeated: usize,
 }
 
+/// Repeated rows that are named.
+const TOLD: usize = 20;
+
 /// A row that cannot be used, from 0, and the reason.
 type Unusable = (usize, &'static str);
 
@@ -51,11 +56,12 @@ impl Session {
         }
         let (mut latents, mut problems) = (Vec::new(), Vec::new());
         for (tensor, stored, shape) in file.tensors_stored()? {
-            let mut surveyed = SurveyedLatents { tensor, stored, shape, unusable: None, values: None };
+            let mut surveyed =
+                SurveyedLatents { tensor, stored, shape, unusable: None, values: None, repeated: Vec::new() };
             match file.matrix(&surveyed.tensor) {
                 Ok(matrix) if options.read => {
-                    let (values, rows) = self.values(&matrix)?;
-                    surveyed.values = Some(values);
+                    let (values, rows, repeated) = self.values(&matrix)?;
+                    (surveyed.values, surveyed.repeated) = (Some(values), repeated);
                     let of =
                         if surveyed.tensor.is_empty() { String::new() } else { format!("`{}`: ", surveyed.tensor) };
                     let problem = |(row, reason)| Problem { row: row + 1, reason: format!("{of}{reason}") };
@@ -87,8 +93,9 @@ impl Session {
         })
     }
 
-    /// The rows of a matrix by what they are, and those that cannot be used, from 0, with the reasons.
-    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<Unusable>), Error> {
+    /// The rows of a matrix by what they are; those that cannot be used, from 0, with the reasons; and the first that
+    /// repeat an earlier one, with that, from 1.
+    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<Unusable>, Vec<[usize; 2]>), Error> {
         let Missing { empty, broken, far } = matrix.missing();
         let rows: Vec<(blake3::Hash, bool)> = (0..matrix.len())
             .into_par_iter()
@@ -107,9 +114,15 @@ impl Session {
             return Err(Error::Stopped);
         }
         let failed: HashSet<usize> = empty.iter().copied().collect();
-        let (mut seen, mut repeated) = (HashSet::new(), 0);
-        for (_, (hash, _)) in rows.iter().enumerate().filter(|(row, _)| !failed.contains(row)) {
-            repeated += usize::from(!seen.insert(*hash));
+        let (mut seen, mut repeated, mut first) = (HashMap::new(), 0, Vec::new());
+        for (row, (hash, _)) in rows.iter().enumerate().filter(|(row, _)| !failed.contains(row)) {
+            let earlier = *seen.entry(*hash).or_insert(row);
+            if earlier != row {
+                repeated += 1;
+                if first.len() < TOLD {
+                    first.push([row + 1, earlier + 1]);
+                }
+            }
         }
         let zeros: Vec<usize> = (0..rows.len()).filter(|&row| rows[row].1).collect();
         let values = SurveyedValues {
@@ -124,7 +137,7 @@ impl Session {
             .chain(of(broken.into_iter().map(|(row, _)| row).collect(), "some values are not finite"))
             .chain(of(far, "its values are a million times those of other rows"))
             .chain(of(zeros, "all values are 0, so that it has no direction"));
-        Ok((values, problems.collect()))
+        Ok((values, problems.collect(), first))
     }
 }
 
