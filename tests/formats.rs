@@ -283,7 +283,7 @@ fn what_names_a_file_or_a_column_in_an_unusual_way_is_found() {
     assert_eq!(place.json("data nested.jsonl")["items"]["column"], "image.file");
     let rows = (0..300).map(|row| json!({format!("key{row}"): "x", "words": format!("w{row}")}).to_string() + "\n");
     place.write("keys.jsonl", rows.collect::<String>());
-    assert_eq!(place.json("data keys.jsonl --captions key299")["captions"]["captions"], 1);
+    assert_eq!(place.json_code("data keys.jsonl --captions key299", 4)["captions"]["captions"], 1);
     // Of a folder it is told what is not read, or read with what.
     place.write("mixed/a.csv", "caption\none\n");
     place.write("mixed/b.jsonl", "{\"caption\": \"two\"}\n");

@@ -1,6 +1,6 @@
 """What reading adds to an encoding: pictures in a folder, a tar archive and a Parquet file, in turn.
 
-    python3 tests/reference/reading.py FOLDER [--rounds 3] [--large GB]
+    python3 tests/reference/reading.py FOLDER [--rounds 8] [--large GB [--of tar|parquet]]
 
 From the repository, after ./quickstart; needs numpy, pyarrow. The pictures are the stamps'. Each encoding from an archive
 or a Parquet file stands between two from the folder, and its ratio is to their mean, so that a machine that grows slower
@@ -25,6 +25,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("folder", type=pathlib.Path)
 parser.add_argument("--rounds", type=int, default=8)
 parser.add_argument("--large", type=float, default=0.0, metavar="GB")
+parser.add_argument("--of", choices=["tar", "parquet"], action="append", help="with --large, only these")
 args = parser.parse_args()
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -100,21 +101,27 @@ def large():
         "[[plugin]]\nname = 'mock'\n[encoder.mock]\nplugin = 'mock'\nmodality = 'image'\n")
     count = int(args.large * 1000)
     word = lambda number: str(number).encode() + b"x" * 999_000
-    for gigabytes in (count // 10, count):
-        with tarfile.open(args.folder / "large.tar", "w") as archive:
-            for number in range(gigabytes):
-                add(archive, f"{number:06}.jpg", word(number))
-        took, _, memory, summary = encode(args.folder / "large.tar", "jpg", "mock", args.folder / "large.toml")
-        print(f"tar of {gigabytes / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded")
-        os.remove(args.folder / "large.tar")
-        writer = pq.ParquetWriter(args.folder / "large.parquet", pa.schema([("image", IMAGE)]), compression="none")
-        for first in range(0, gigabytes, 100):
-            rows = [{"bytes": word(number), "path": f"{number}.jpg"} for number in range(first, min(first + 100, gigabytes))]
+    for form in args.of or ["tar", "parquet"]:
+        path, column = args.folder / f"large.{form}", {"tar": "jpg", "parquet": "image"}[form]
+        for items in (count // 10, count):
+            write_tar(path, items, word) if form == "tar" else write_parquet(path, items, word)
+            took, _, memory, summary = encode(path, column, "mock", args.folder / "large.toml")
+            print(f"{form} of {items / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded", flush=True)
+            os.remove(path)
+
+
+def write_tar(path, items, word):
+    with tarfile.open(path, "w") as archive:
+        for number in range(items):
+            add(archive, f"{number:06}.jpg", word(number))
+
+
+def write_parquet(path, items, word):
+    """Row groups of 100 rows, as published sets have."""
+    with pq.ParquetWriter(path, pa.schema([("image", IMAGE)]), compression="none") as writer:
+        for first in range(0, items, 100):
+            rows = [{"bytes": word(number), "path": f"{number}.jpg"} for number in range(first, min(first + 100, items))]
             writer.write_table(pa.table({"image": pa.array(rows, IMAGE)}), row_group_size=100)
-        writer.close()
-        took, _, memory, summary = encode(args.folder / "large.parquet", "image", "mock", args.folder / "large.toml")
-        print(f"parquet of {gigabytes / 1000} GB: {took:.0f} s, {memory:.0f} MiB, {summary['encoded']} encoded")
-        os.remove(args.folder / "large.parquet")
 
 
 args.folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 //! A local server with a strict embedding API, which logs requests and fails on demand.
 
+mod answer;
 pub mod http;
 mod wire;
 

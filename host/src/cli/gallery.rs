@@ -100,7 +100,7 @@ struct Build {
     /// The columns to keep as metadata, to show and to filter by
     #[arg(long, value_name = "COL,COL", value_delimiter = ',', value_parser = trimmed)]
     metadata: Vec<String>,
-    /// The precision of the stored vectors: f32 or f16
+    /// The precision of the stored vectors: f32, f16 or i8
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     precision: Dtype,
     /// The folder of the new gallery
@@ -130,7 +130,7 @@ struct Migrate {
     /// Take the gallery's vectors for latents of the tower, instead of encoding its items anew
     #[arg(long)]
     map: bool,
-    /// The precision of the stored vectors: f32 or f16
+    /// The precision of the stored vectors: f32, f16 or i8
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     precision: Dtype,
     /// The folder of the new gallery

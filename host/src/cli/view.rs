@@ -46,6 +46,8 @@ pub(super) struct View {
 struct Shown {
     waiting: Option<Waiting>,
     meter: Option<Meter>,
+    /// The options of the last training: those of a sweep have mostly the same.
+    options: String,
 }
 
 impl View {
@@ -78,7 +80,7 @@ impl View {
 impl Watcher for View {
     fn see(&self, event: Event<'_>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shown { waiting, meter } = &mut *shown;
+        let Shown { waiting, meter, options: last } = &mut *shown;
         let mut end = || meter.take().into_iter().for_each(Meter::end);
         match event {
             Event::Opening { encoder, line } => {
@@ -122,7 +124,11 @@ impl Watcher for View {
                     None => {}
                 }
                 note!("training on {device}: {}, {}", count(pairs, "pair"), count(steps, "step"));
-                note!("{}", options(resolved));
+                let options = options(resolved);
+                if options != *last {
+                    note!("{options}");
+                    *last = options;
+                }
             }
             Event::Training { done, worked, total, loss, recall } => {
                 let loss = loss.map_or(String::new(), |loss| format!("loss {loss:.3}"));

@@ -53,6 +53,11 @@ impl Field {
     }
 }
 
+/// The name of a file without its folder.
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The ending of a path, in small letters.
 pub(super) fn ending(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_lowercase())

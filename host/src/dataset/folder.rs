@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
 use super::error::DataError;
-use super::fields::{Field, ending};
+use super::fields::{Field, ending, name};
 use super::format::{self, entries};
 use super::img2dataset::{self, is_statistics};
 use super::notes::Notes;
 use super::samples::{classes, has_samples, inner, samples};
 use super::shards;
+use super::splits::{split_shards, splits_of, with_split};
 use super::table::Table;
-use super::usual::SPLITS;
 use super::wanted::Wanted;
 use crate::wording::short_path;
 
@@ -156,10 +156,6 @@ fn tables(files: &[PathBuf]) -> Vec<PathBuf> {
     tables
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 /// The table of metadata in a folder; those that are not read are noted.
 fn metadata(folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
     let mut there = METADATA.iter().filter(|name| folder.join(name).is_file());
@@ -221,40 +217,6 @@ fn described(path: &Path, tables: &[(Option<String>, PathBuf)], wanted: &Wanted)
     let mut whole = table?.expect("there is at least one");
     (whole.path, whole.format) = (path.to_owned(), "folder with metadata");
     Ok(whole)
-}
-
-/// Gives all rows a split, unless they have one.
-fn with_split(table: &mut Table, split: &str) {
-    if !table.names.iter().any(|name| name == "split") {
-        let mut cells = Cells::default();
-        (0..table.rows).for_each(|_| cells.push(split.as_bytes()));
-        table.names.push("split".to_owned());
-        table.columns.push(cells);
-    }
-}
-
-/// Shards. Where their names begin with a split, as `train-00000-of-00002.parquet` does, or their folder is called so,
-/// rows have it.
-fn split_shards(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
-    splits_of(files, wanted)?.map_or_else(|| shards::read(path, files, wanted), Ok)
-}
-
-/// The table of files whose names, or folders, all say a split; none if some do not.
-fn splits_of(files: &[PathBuf], wanted: &Wanted) -> Result<Option<Table>, DataError> {
-    let split = |file: &PathBuf| {
-        let stem = file.file_stem()?.to_str()?.split(['-', '_', '.']).next()?.to_lowercase();
-        let folder = || Some(name(file.parent()?).to_lowercase());
-        [Some(stem), folder()].into_iter().flatten().find(|name| SPLITS.contains(&name.as_str()))
-    };
-    let Some(splits) = files.iter().map(split).collect::<Option<Vec<_>>>().filter(|splits| !splits.is_empty()) else {
-        return Ok(None);
-    };
-    let files: Vec<(&PathBuf, String)> = files.iter().zip(splits).collect();
-    shards::joined(&files, |(file, split)| {
-        let mut table = format::file(file, None, wanted)?;
-        with_split(&mut table, split);
-        Ok(table)
-    })
 }
 
 /// Tables beside pictures or sounds: those of splits are one table, of which others would be a guess.

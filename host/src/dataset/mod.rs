@@ -34,6 +34,7 @@ mod records;
 mod samples;
 mod shards;
 mod source;
+mod splits;
 mod table;
 mod tar;
 mod text;

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::info::Header;
-use super::{Dtype, GalleryError, file};
+use super::info::{FACTOR, Header};
+use super::{Dtype, GalleryError, GalleryInfo, file};
 use crate::kernels::arch;
 
 /// The vectors of the rows that count.
@@ -28,6 +28,8 @@ pub(super) struct Tile<'a> {
     /// The first of them.
     pub(super) first: usize,
     dtype: Dtype,
+    /// Values of each.
+    width: usize,
     bytes: &'a [u8],
 }
 
@@ -36,14 +38,35 @@ pub(super) fn path(folder: &Path, header: &Header, segment: usize) -> PathBuf {
     folder.join(format!("vectors-{segment:06}.{}", header.info.dtype.name()))
 }
 
-/// `values` as they are stored.
-pub(super) fn stored(values: &[f32], dtype: Dtype) -> Cow<'_, [u8]> {
+/// Rows of `width` values as they are stored.
+pub(super) fn stored(values: &[f32], width: usize, dtype: Dtype) -> Cow<'_, [u8]> {
     match dtype {
         Dtype::F32 => Cow::Borrowed(cast_slice(values)),
         Dtype::F16 => {
             let mut halves = vec![0_u16; values.len()];
             halves.reinterpret_cast_mut::<f16>().convert_from_f32_slice(values);
             Cow::Owned(cast_slice(&halves).to_vec())
+        }
+        Dtype::I8 => Cow::Owned(values.chunks_exact(width).flat_map(narrowed).collect()),
+    }
+}
+
+/// A row in 8 bits a value: its factor, which is the largest value's 127th part, and multiples of that.
+fn narrowed(row: &[f32]) -> Vec<u8> {
+    let factor = row.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
+    let multiple = |value: &f32| if factor > 0.0 { (value / factor).round_ties_even() as i8 } else { 0 };
+    factor.to_le_bytes().into_iter().chain(row.iter().map(|value| multiple(value) as u8)).collect()
+}
+
+/// Rows in 8 bits a value as they are stored, widened.
+#[pulp::with_simd(widen = arch())]
+#[inline(always)]
+fn widen_with<'a, S: Simd>(_: S, bytes: &'a [u8], width: usize, values: &'a mut [f32]) {
+    for (row, values) in bytes.chunks_exact(FACTOR + width).zip(values.chunks_exact_mut(width)) {
+        let (factor, multiples) = row.split_first_chunk::<FACTOR>().expect("a row begins with it");
+        let factor = f32::from_le_bytes(*factor);
+        for (value, multiple) in values.iter_mut().zip(multiples) {
+            *value = factor * f32::from(*multiple as i8);
         }
     }
 }
@@ -77,7 +100,7 @@ impl Vectors {
             return Err(GalleryError::Row { row, rows: self.rows });
         };
         let (at, bytes) = (row % self.header.segment, self.header.row_bytes());
-        let tile = Tile { first: row, dtype: self.header.info.dtype, bytes: &map[at * bytes..(at + 1) * bytes] };
+        let tile = self.tile(row, &map[at * bytes..(at + 1) * bytes]);
         Ok(tile.values(&mut Vec::new()).to_vec())
     }
 
@@ -85,19 +108,22 @@ impl Vectors {
     pub(super) fn product(&self, row: usize, query: &[f32]) -> f32 {
         let (segment, at) = (row / self.header.segment, row % self.header.segment);
         let bytes = self.header.row_bytes();
-        let tile =
-            Tile { first: row, dtype: self.header.info.dtype, bytes: &self.segments[segment][at * bytes..][..bytes] };
+        let tile = self.tile(row, &self.segments[segment][at * bytes..][..bytes]);
         let mut scratch = Vec::new();
         product(tile.values(&mut scratch), query)
     }
 
     /// All rows, `most` at a time or fewer at the end of a segment.
     pub(super) fn tiles(&self, most: usize) -> impl ParallelIterator<Item = Tile<'_>> {
-        let dtype = self.header.info.dtype;
         self.segments.par_iter().enumerate().flat_map(move |(segment, map)| {
             let tiles = map.par_chunks(most * self.header.row_bytes()).enumerate();
-            tiles.map(move |(at, bytes)| Tile { first: segment * self.header.segment + at * most, dtype, bytes })
+            tiles.map(move |(at, bytes)| self.tile(segment * self.header.segment + at * most, bytes))
         })
+    }
+
+    fn tile<'a>(&self, first: usize, bytes: &'a [u8]) -> Tile<'a> {
+        let GalleryInfo { dtype, width, .. } = self.header.info;
+        Tile { first, dtype, width, bytes }
     }
 
     /// The bytes of `rows`, in pieces.
@@ -137,6 +163,11 @@ impl<'a> Tile<'a> {
                 let halves = cast_slice::<u8, u16>(self.bytes).reinterpret_cast::<f16>();
                 scratch.resize(halves.len(), 0.0);
                 halves.convert_to_f32_slice(scratch);
+                scratch
+            }
+            Dtype::I8 => {
+                scratch.resize(self.bytes.len() / self.dtype.row_bytes(self.width) * self.width, 0.0);
+                widen(self.bytes, self.width, scratch);
                 scratch
             }
         }

@@ -124,7 +124,7 @@ impl Writer {
             ends.push(self.log.counts.items + items.len() as u64);
         }
         let gone: Vec<usize> = replaced.iter().flatten().copied().collect();
-        self.commit(&vectors::stored(vectors, self.info().dtype), &items, &ends, &gone)?;
+        self.commit(&vectors::stored(vectors, self.info().width, self.info().dtype), &items, &ends, &gone)?;
         for (row, (exhibit, replaced)) in (first..).zip(exhibits.iter().zip(replaced)) {
             if let Some(old) = replaced {
                 self.ids.remove(&exhibit.id, old);

@@ -280,7 +280,7 @@ fn held_out_but(
         return Err(Error::NoPair { path: file.path().to_owned(), training: false });
     }
     if held_out.dropped > 0 {
-        session.see(Event::LeftOut { file: file.path(), pairs: held_out.dropped, total });
+        session.say_left_out(file.path(), held_out.dropped, total);
     }
     Ok((held_out, lacking))
 }

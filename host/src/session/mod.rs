@@ -314,6 +314,20 @@ impl Session {
         locked(&self.shared.said).insert(what)
     }
 
+    /// Warns of what is the same for many fits of a session, once.
+    fn warn_once(&self, warning: String) {
+        if self.is_news(warning.clone()) {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Says that pairs of a file have an item without a latent, once: a sweep fits to the same ones many times.
+    fn say_left_out(&self, file: &Path, pairs: usize, total: usize) {
+        if self.is_news(format!("left out {pairs} of {total} {}", file.display())) {
+            self.see(Event::LeftOut { file, pairs, total });
+        }
+    }
+
     /// Tells of held-out pairs that a training has seen.
     fn warn_of_overlap(&self, file: &Path, shared: &Overlap) {
         if !shared.is_nothing() && self.is_news(format!("overlap {} {shared:?}", file.display())) {

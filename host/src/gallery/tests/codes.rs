@@ -58,8 +58,8 @@ fn recall(path: &Path, filter: Option<&str>) -> f64 {
 }
 
 #[test]
-fn nearly_all_of_the_nearest_are_found_in_both_precisions() {
-    for dtype in [Dtype::F32, Dtype::F16] {
+fn nearly_all_of_the_nearest_are_found_in_every_precision() {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::I8] {
         let (_folder, path) = coded(dtype);
         let (all, some) = (recall(&path, None), recall(&path, Some("price = 1")));
         assert!(all > 0.93 && some > 0.93, "{all} {some}");

@@ -25,6 +25,31 @@ fn what_is_appended_reads_back() {
 }
 
 #[test]
+fn eight_bits_a_value_are_as_near_as_they_can_be() {
+    for (rows, width) in [(1, 1), (9, 63), (130, 512)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = create(folder.path(), width, Dtype::I8);
+        let values: Vec<f32> = (0..rows * width).map(|at| ((at * 7919 % 1009) as f32 - 504.0) * 1e-3).collect();
+        let names: Vec<String> = (0..rows).map(|row| row.to_string()).collect();
+        let zeros = vec![0.0; width];
+        writer.append(&exhibits(&names.iter().map(String::as_str).collect::<Vec<_>>()), &values).unwrap();
+        writer.append(&exhibits(&["zeros"]), &zeros).unwrap();
+        let gallery = Gallery::open(folder.path()).unwrap();
+        for (row, expected) in values.chunks(width).enumerate() {
+            let step = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
+            let stored = gallery.vector(row).unwrap();
+            assert!(stored.iter().zip(expected).all(|(stored, value)| (stored - value).abs() <= 0.501 * step));
+            let product: f32 = stored.iter().zip(expected).map(|(stored, value)| stored * value).sum();
+            let hit = gallery.search(expected, rows + 1, None).unwrap()[0].iter().find(|hit| hit.row == row).copied();
+            assert!((hit.unwrap().score - product).abs() < 1e-4 * (1.0 + product), "{hit:?} {product}");
+        }
+        assert_eq!(gallery.vector(rows).unwrap(), zeros);
+        let file = folder.path().join("vectors-000000.i8");
+        assert_eq!(std::fs::metadata(file).unwrap().len() as usize, (rows + 1) * (4 + width));
+    }
+}
+
+#[test]
 fn an_id_that_comes_again_replaces_its_item() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = create(folder.path(), 2, Dtype::F32);

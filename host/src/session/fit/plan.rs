@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::evaluate::held_out;
 use super::super::towers::Towers;
-use super::super::{Error, Event, Session};
+use super::super::{Error, Session};
 use super::near::warn_of_near;
 use super::options::MethodOptions;
 use crate::config::{ChosenBy, Method, PairEnd, PairsEntry, Recipe, TowerEntry, TowerSource, UnpairedEntry};
@@ -56,9 +56,7 @@ impl PairFiles {
             let Some(wanted) = wanted.filter(|wanted| *wanted > rows) else { continue };
             let (path, has) = (entry.train.path.display(), count(rows, "row"));
             let line = format!("{path}: `{key}` asks for {wanted}, and there are {has}, which are all taken");
-            if session.is_news(line.clone()) {
-                tracing::warn!("{line}");
-            }
+            session.warn_once(line);
         }
         let rows = taken.map_or(rows, |taken| rows.min(taken));
         // What tells which pairs are taken must not be missed after all are encoded.
@@ -268,7 +266,9 @@ impl<'a> Plan<'a> {
             return Err(self.located(OptionError { key, value, reason }.into()));
         }
         if let Some(batch) = chosen.batch.filter(|&batch| batch > options.batch) {
-            tracing::warn!("`batch = {batch}` draws more pairs than there are; using {} instead", options.batch);
+            let instead = options.batch;
+            let warning = format!("`batch = {batch}` draws more pairs than there are; using {instead} instead");
+            towers.session().warn_once(warning);
         }
         let mut planned = Vec::new();
         for (index, tower) in recipe.towers.iter().enumerate() {
@@ -377,7 +377,7 @@ impl Towers<'_> {
             return Err(Error::NoPair { path: path.to_owned(), training: true });
         }
         if paired.dropped > 0 {
-            self.session().see(Event::LeftOut { file: path, pairs: paired.dropped, total: kept + paired.dropped });
+            self.session().say_left_out(path, paired.dropped, kept + paired.dropped);
         }
         Ok(paired)
     }

@@ -70,9 +70,9 @@ impl Session {
         let forms = form.found(&problem, &asked)?;
         let shared = forms.begun.as_ref().map_or(asked.width, Begun::shared);
         if let Some(width) = chosen.width.filter(|width| *width > shared) {
-            tracing::warn!(
+            self.warn_once(format!(
                 "`width = {width}` is more than the closed form has; the shared space has {shared} dimensions"
-            );
+            ));
         }
         asked.width = shared;
         identity.extend(forms.describe());
@@ -83,7 +83,7 @@ impl Session {
         let trainer = Trainer::begin(device.clone(), specs, sets.clone(), chosen, seed, &extras);
         let mut trainer = trainer.map_err(located)?;
         let planned = trainer.planned_steps();
-        warn_of_options(chosen, trainer.options(), planned);
+        self.warn_of_options(chosen, trainer.options(), planned);
         let resolved = toml(plan, Method::Fusemix, trainer.options());
         identity.insert("seed".to_owned(), seed.to_string());
         // What makes no other training of it may change.
@@ -223,12 +223,15 @@ fn oversized<'a>(problem: &Problem<'a>) -> Option<(&'a str, f64)> {
     sides.find_map(|(tower, side)| Some((problem.towers[*tower].name.as_str(), extraordinary(&**side)?)))
 }
 
-/// Warns about options that cannot have their intended effect.
-fn warn_of_options(chosen: &TrainOptions, options: &Options, steps: usize) {
-    if let Some(wanted) = chosen.steps.filter(|&wanted| wanted > steps) {
-        tracing::warn!("`steps = {wanted}` is more than the {steps} steps of all epochs");
-    }
-    if options.warmup >= steps {
-        tracing::warn!("`warmup = {}` covers all {steps} steps, so `lr` is never reached", options.warmup);
+impl Session {
+    /// Warns about options that cannot have their intended effect.
+    fn warn_of_options(&self, chosen: &TrainOptions, options: &Options, steps: usize) {
+        if let Some(wanted) = chosen.steps.filter(|&wanted| wanted > steps) {
+            self.warn_once(format!("`steps = {wanted}` is more than the {steps} steps of all epochs"));
+        }
+        if options.warmup >= steps {
+            let warmup = options.warmup;
+            self.warn_once(format!("`warmup = {warmup}` covers all {steps} steps, so `lr` is never reached"));
+        }
     }
 }
