@@ -1,15 +1,18 @@
 """Search of a large gallery by codes beside faiss: the same vectors, queries and threads, in turn.
 
     cargo build --release -p fusemix --example gallery_speed
-    python3 approximate.py --program ../../target/release/examples/gallery_speed
+    python3 approximate.py --program ../../target/release/examples/gallery_speed [--server ../../target/release/fusemix]
 
 Makes --rows x --width vectors of length 1 in 2,000 clusters of 64 dimensions plus noise, all on one side of the sphere as a
 modality's are. Queries are of two kinds: `same` is made as the rows are; `other` is off them by a constant and mostly by
 chance, as a query of another modality is. Builds a gallery with codes, a flat index and an IVF index of faiss (4 sqrt(n) lists;
 as many probed as give the recall of the codes), and times the ten nearest of single queries. Prints seconds to build, recall@10
-against the exact search, the median and the 99th percentile of milliseconds, and ratios. Needs faiss-cpu and numpy.
+against the exact search, the median and the 99th percentile of milliseconds, and ratios. With --server, the same queries go
+to `POST /search` of `fusemix serve` as well, over a gallery of the same vectors that the command line builds. Needs faiss-cpu
+and numpy, and safetensors for --server.
 """
 import argparse
+import http.client
 import json
 import math
 import os
@@ -38,6 +41,58 @@ class Fusemix:
         return float(seconds), [int(row) for row in rows]
 
 
+RECIPE = """\
+[tower.rows]
+precomputed = true
+adapter = "identity"
+[tower.queries]
+precomputed = true
+adapter = "identity"
+[[pairs]]
+train = "pairs.safetensors"
+rows = "rows"
+queries = "queries"
+[fit]
+method = "identity"
+"""
+
+
+class Server:
+    """`fusemix serve` of a run whose space is that of the vectors."""
+
+    def __init__(self, program, folder, vectors, threads):
+        from safetensors.numpy import save_file
+
+        program = pathlib.Path(program).resolve()
+        (folder / "plugins.toml").write_text("")
+        (folder / "fusion.toml").write_text(RECIPE)
+        save_file({"rows": vectors[:100].copy(), "queries": vectors[:100].copy()}, folder / "pairs.safetensors")
+        environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+        for words in (["train", "fusion.toml", "--out", "run"],
+                      ["gallery", "build", "run", "--tower", "rows", "--data", "vectors.npy", "--out", "built"]):
+            subprocess.run([program, *words], cwd=folder, env=environment, check=True, capture_output=True)
+        self.process = subprocess.Popen([program, "serve", "run", "--gallery", "built", "--port", "7799"], cwd=folder,
+                                        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.connection = http.client.HTTPConnection("127.0.0.1", 7799)
+        while self.answer("GET", "/ready", None) is None:
+            time.sleep(0.2)
+
+    def answer(self, method, path, body):
+        try:
+            self.connection.request(method, path, body, {"content-type": "application/json"})
+            reply = self.connection.getresponse()
+            content = reply.read()
+            return json.loads(content) if reply.status == 200 else None
+        except OSError:
+            self.connection.close()
+            return None
+
+    def search(self, body):
+        start = time.perf_counter()
+        found = self.answer("POST", "/search", body)
+        return time.perf_counter() - start, found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True, help="the example gallery_speed")
@@ -45,6 +100,7 @@ def main():
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-ivf", action="store_true", help="leave out faiss's IVF, which takes minutes to build")
+    parser.add_argument("--server", metavar="PROGRAM", help="the program fusemix, to search over HTTP too")
     args = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(args.threads)
@@ -82,6 +138,12 @@ def main():
         run = lambda *words: subprocess.run([args.program, *map(str, words)], check=True, capture_output=True, text=True)
         run("build", folder / "gallery", folder / "vectors", args.width)
         print("codes:", run("index", folder / "gallery").stdout.strip(), file=sys.stderr)
+        server = None
+        if args.server:
+            vectors = numpy.memmap(folder / "vectors", "f4", "r", shape=(args.rows, args.width))
+            numpy.save(folder / "vectors.npy", vectors)
+            server = Server(args.server, folder, vectors, args.threads)
+            os.remove(folder / "vectors.npy")
         os.remove(folder / "vectors")
         _, exact = flat.search(everything, TOP)
         ways = {"codes": Fusemix("approximate", args.program, folder / "gallery", folder / "queries", args.threads).search,
@@ -95,6 +157,14 @@ def main():
             return search
 
         ways["faiss flat"] = of(flat)
+        if server:
+            bodies = [json.dumps({"vector": query.tolist(), "k": TOP}) for query in everything]
+
+            def over_http(number):
+                took, found = server.search(bodies[number])
+                return took, [int(hit["id"].split()[-1]) - 1 for hit in found["results"][0]["found"]]
+
+            ways["POST /search"] = over_http
         results = {}
 
         def measure(names):
@@ -115,6 +185,9 @@ def main():
                       file=sys.stderr)
 
         measure(list(ways))
+        if server:
+            server.process.terminate()
+            server.process.wait()
         if not args.no_ivf:
             lists = int(4 * math.sqrt(args.rows))
             start = time.perf_counter()
