@@ -17,6 +17,11 @@ fn items_may_have_several_matches_on_either_side() {
     assert!(found[0]["recall"]["5"] == 100.0 && found[1]["recall"]["5"] == 100.0);
     let parts = place.json("eval run --data several.tsv --folds 3")["retrieval"].clone();
     assert_eq!((&parts[0]["queries"], &parts[0]["gallery"], &parts[1]["gallery"]), (&json!(3), &json!(1), &json!(1)));
+    // Parts of 3, 1 and 1 items: chance is that of each query's own part.
+    let chance = |found: &Value| found["chance"]["1"].as_f64().unwrap();
+    assert!((chance(&parts[0]) - 100.0).abs() < 1e-9 && (chance(&parts[1]) - 100.0).abs() < 1e-9, "{parts}");
+    assert_eq!(parts[0]["chance_median_rank"], 1.0);
+    place.run("eval run --data several.tsv --folds 3").fails(0, "with 1 item to choose from, R@10 is 100 %");
     place.run("eval run --data several.tsv --folds 4").fails(3, "--folds 4 needs at least 4 items of each tower");
 }
 

@@ -309,7 +309,7 @@ fn a_sweep_judges_all_variations_on_the_pairs_that_they_share() {
     let compared = place.json_code(&compare, 4);
     assert_eq!((&compared["pairs"], &compared["left_out"]), (&(40 - refused).into(), &refused.into()), "{compared}");
     assert_eq!(compared["runs"][1]["apart"]["mean"], table["rows"][1]["apart"]["mean"]);
-    let words = format!("{refused} pairs left out for all: an encoder of one of the runs has no latent of an item");
+    let words = format!("{refused} pairs left out for all, of which an item has no latent");
     place.run(&compare).fails(4, &words);
 }
 

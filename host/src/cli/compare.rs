@@ -70,7 +70,7 @@ fn table(Comparison { pairs, left_out, runs }: &Comparison) -> String {
     }
     if *left_out > 0 {
         let pairs = count(*left_out, "pair");
-        table += &format!("\n{pairs} left out for all: an encoder of one of the runs has no latent of an item");
+        table += &format!("\n{pairs} left out for all, of which an item has no latent");
     }
     table
 }

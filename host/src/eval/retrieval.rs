@@ -48,15 +48,18 @@ pub struct Ranking {
     pub from: String,
     /// The tower of the results.
     pub to: String,
-    /// Items that are searched.
+    /// Items that are searched; of several parts, their mean.
     pub gallery: usize,
     /// The queries, as indices of their tower's items.
     pub queries: Vec<usize>,
     /// The rank of each query's best match, from 1.
     pub ranks: Vec<usize>,
-    /// The matches of each query.
-    wanted: Vec<usize>,
+    /// The items that each query is searched among, and those of them that match.
+    among: Vec<Among>,
 }
+
+/// Items, and those of them that are wanted.
+type Among = (usize, usize);
 
 impl Ranking {
     /// The share of the k of R@k whose first k hold a match of query `at`, in percent: of all queries, the mean is that
@@ -69,12 +72,11 @@ impl Ranking {
     pub(super) fn append(&mut self, other: Self) {
         self.queries.extend(other.queries);
         self.ranks.extend(other.ranks);
-        self.wanted.extend(other.wanted);
+        self.among.extend(other.among);
     }
 
     /// Their summary.
     pub fn retrieval(&self) -> Retrieval {
-        let gallery = self.gallery;
         let share = |of: &dyn Fn(usize) -> f64| DEPTHS.map(|k| (k, 100.0 * of(k))).into_iter().collect();
         let count = self.queries.len().max(1) as f64;
         let sorted = |mut values: Vec<f64>| {
@@ -85,11 +87,11 @@ impl Ranking {
             from: self.from.clone(),
             to: self.to.clone(),
             queries: self.queries.len(),
-            gallery,
+            gallery: self.gallery,
             recall: share(&|k| self.ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count),
-            chance: share(&|k| self.wanted.iter().map(|&wanted| chance(gallery, wanted, k)).sum::<f64>() / count),
+            chance: share(&|k| self.among.iter().map(|&among| chance(among, k)).sum::<f64>() / count),
             median_rank: median(&sorted(self.ranks.iter().map(|&rank| rank as f64).collect())),
-            chance_median_rank: chance_median_rank(gallery, &self.wanted),
+            chance_median_rank: chance_median_rank(&self.among),
         }
     }
 }
@@ -135,30 +137,30 @@ pub fn both_ways(
             false => gallery,
         };
         let ranks = wanted.keys().map(rank).collect();
-        let (queries, wanted) = wanted.into_iter().map(|(query, wanted)| (query, wanted.len())).unzip();
+        let (queries, among) = wanted.into_iter().map(|(query, wanted)| (query, (gallery, wanted.len()))).unzip();
         let [from, to] = if side == 0 { [x, y] } else { [y, x] };
-        Ranking { from: from.tower.to_owned(), to: to.tower.to_owned(), gallery, queries, ranks, wanted }
+        Ranking { from: from.tower.to_owned(), to: to.tower.to_owned(), gallery, queries, ranks, among }
     });
     Some([forth, back])
 }
 
-/// The chance that one of `wanted` items is among the first `k` of a random order.
-fn chance(gallery: usize, wanted: usize, k: usize) -> f64 {
+/// The chance that a wanted item is among the first `k` of a random order.
+fn chance((gallery, wanted): Among, k: usize) -> f64 {
     let miss = |drawn: usize| (gallery - wanted).saturating_sub(drawn) as f64 / (gallery - drawn) as f64;
     1.0 - (0..k.min(gallery)).map(miss).product::<f64>()
 }
 
-/// The median rank of the first of the `wanted` items of each query in random orders.
-fn chance_median_rank(gallery: usize, wanted: &[usize]) -> f64 {
-    // Queries by their number of matches, with the share of orders in which none of these has come yet.
-    let mut kinds: BTreeMap<usize, f64> = BTreeMap::new();
-    wanted.iter().for_each(|&wanted| *kinds.entry(wanted).or_default() += 1.0);
-    let mut kinds: Vec<(usize, f64, f64)> = kinds.into_iter().map(|(wanted, queries)| (wanted, queries, 1.0)).collect();
-    let half = wanted.len() as f64 / 2.0;
+/// The median rank of the first wanted item of each query in random orders.
+fn chance_median_rank(queries: &[Among]) -> f64 {
+    // Queries by what they are searched among, with the share of orders in which no match has come yet.
+    let mut kinds: BTreeMap<Among, f64> = BTreeMap::new();
+    queries.iter().for_each(|&among| *kinds.entry(among).or_default() += 1.0);
+    let mut kinds: Vec<(Among, f64, f64)> = kinds.into_iter().map(|(among, queries)| (among, queries, 1.0)).collect();
+    let half = queries.len() as f64 / 2.0;
     let mut low = None;
-    for drawn in 0..gallery {
-        for (wanted, _, missed) in &mut kinds {
-            *missed *= (gallery - *wanted).saturating_sub(drawn) as f64 / (gallery - drawn) as f64;
+    for drawn in 0..kinds.iter().map(|((gallery, _), ..)| *gallery).max().unwrap_or(0) {
+        for ((gallery, wanted), _, missed) in kinds.iter_mut().filter(|((gallery, _), ..)| drawn < *gallery) {
+            *missed *= (*gallery - *wanted).saturating_sub(drawn) as f64 / (*gallery - drawn) as f64;
         }
         let found: f64 = kinds.iter().map(|(_, queries, missed)| queries * (1.0 - missed)).sum();
         let rank = drawn as f64 + 1.0;
@@ -214,13 +216,16 @@ mod tests {
 
     #[test]
     fn the_median_rank_of_chance_is_that_of_random_orders() {
-        assert_eq!(chance_median_rank(64, &[1; 5]), 32.5);
-        assert_eq!(chance_median_rank(65, &[1; 5]), 33.0);
+        assert_eq!(chance_median_rank(&[(64, 1); 5]), 32.5);
+        assert_eq!(chance_median_rank(&[(65, 1); 5]), 33.0);
         // Of 320 captions in random order, the first of 5 is among the first 41 in less than half of all orders.
-        assert_eq!(chance_median_rank(320, &[5; 64]), 42.0);
-        assert!(chance(320, 5, 41) < 0.5 && chance(320, 5, 42) > 0.5);
-        assert_eq!(chance_median_rank(4, &[4, 4]), 1.0);
-        assert_eq!(chance_median_rank(0, &[]), 0.0);
+        assert_eq!(chance_median_rank(&[(320, 5); 64]), 42.0);
+        assert!(chance((320, 5), 41) < 0.5 && chance((320, 5), 42) > 0.5);
+        assert_eq!(chance_median_rank(&[(4, 4), (4, 4)]), 1.0);
+        // Parts of several sizes.
+        assert_eq!(chance_median_rank(&[(1, 1), (1, 1), (3, 3)]), 1.0);
+        assert_eq!(chance_median_rank(&[(1, 1), (11, 1), (11, 1)]), 3.0);
+        assert_eq!(chance_median_rank(&[]), 0.0);
     }
 
     #[test]
@@ -234,9 +239,9 @@ mod tests {
 
     #[test]
     fn chance_is_that_of_draws_without_return() {
-        assert!((chance(64, 1, 5) - 5.0 / 64.0).abs() < 1e-12);
-        assert!((chance(4, 2, 1) - 0.5).abs() < 1e-12);
-        assert!((chance(4, 2, 2) - 5.0 / 6.0).abs() < 1e-12);
-        assert_eq!(chance(3, 1, 10), 1.0);
+        assert!((chance((64, 1), 5) - 5.0 / 64.0).abs() < 1e-12);
+        assert!((chance((4, 2), 1) - 0.5).abs() < 1e-12);
+        assert!((chance((4, 2), 2) - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!(chance((3, 1), 10), 1.0);
     }
 }

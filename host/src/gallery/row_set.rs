@@ -47,6 +47,11 @@ impl RowSet {
         set
     }
 
+    /// The set as bits, 64 rows a word.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Removes a row.
     pub(super) fn remove(&mut self, row: usize) {
         self.words[row / 64] &= !(1 << (row % 64));

@@ -37,9 +37,8 @@ pub(super) fn search(vectors: &Vectors, wanted: &RowSet, width: usize, queries: 
             || Search::new(count, k),
             |mut search, tile| {
                 let Search { values, scores, .. } = &mut search;
-                let values = tile.values(values);
-                if wanted.has_any(tile.first..tile.first + values.len() / width) {
-                    multiply(values, queries, width, scores);
+                if wanted.has_any(tile.first..tile.first + tile.rows()) {
+                    multiply(tile.values(values), queries, width, scores);
                     search.offer(tile.first, wanted);
                 }
                 search

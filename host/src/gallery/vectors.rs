@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::info::{FACTOR, Header};
+use super::info::{BLOCK, FACTOR, Header};
 use super::{Dtype, GalleryError, GalleryInfo, file};
 use crate::kernels::arch;
 
@@ -51,22 +51,28 @@ pub(super) fn stored(values: &[f32], width: usize, dtype: Dtype) -> Cow<'_, [u8]
     }
 }
 
-/// A row in 8 bits a value: its factor, which is the largest value's 127th part, and multiples of that.
+/// A row in 8 bits a value: of each block its factor, which is the largest value's 127th part, and multiples of that.
 fn narrowed(row: &[f32]) -> Vec<u8> {
-    let factor = row.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
-    let multiple = |value: &f32| if factor > 0.0 { (value / factor).round_ties_even() as i8 } else { 0 };
-    factor.to_le_bytes().into_iter().chain(row.iter().map(|value| multiple(value) as u8)).collect()
+    let block = |values: &[f32]| {
+        let factor = values.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
+        let multiple = |value: &f32| if factor > 0.0 { (value / factor).round_ties_even() as i8 } else { 0 };
+        let multiples: Vec<u8> = values.iter().map(|value| multiple(value) as u8).collect();
+        factor.to_le_bytes().into_iter().chain(multiples)
+    };
+    row.chunks(BLOCK).flat_map(block).collect()
 }
 
 /// Rows in 8 bits a value as they are stored, widened.
 #[pulp::with_simd(widen = arch())]
 #[inline(always)]
-fn widen_with<'a, S: Simd>(_: S, bytes: &'a [u8], width: usize, values: &'a mut [f32]) {
-    for (row, values) in bytes.chunks_exact(FACTOR + width).zip(values.chunks_exact_mut(width)) {
-        let (factor, multiples) = row.split_first_chunk::<FACTOR>().expect("a row begins with it");
-        let factor = f32::from_le_bytes(*factor);
-        for (value, multiple) in values.iter_mut().zip(multiples) {
-            *value = factor * f32::from(*multiple as i8);
+fn widen_with<'a, S: Simd>(_: S, bytes: &'a [u8], row_bytes: usize, width: usize, values: &'a mut [f32]) {
+    for (row, values) in bytes.chunks_exact(row_bytes).zip(values.chunks_exact_mut(width)) {
+        for (block, values) in row.chunks(FACTOR + BLOCK).zip(values.chunks_mut(BLOCK)) {
+            let (factor, multiples) = block.split_first_chunk::<FACTOR>().expect("a block begins with it");
+            let factor = f32::from_le_bytes(*factor);
+            for (value, multiple) in values.iter_mut().zip(multiples) {
+                *value = factor * f32::from(*multiple as i8);
+            }
         }
     }
 }
@@ -151,6 +157,10 @@ fn product_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
 }
 
 impl<'a> Tile<'a> {
+    pub(super) fn rows(&self) -> usize {
+        self.bytes.len() / self.dtype.row_bytes(self.width)
+    }
+
     /// Its values, row by row, converted in `scratch` if necessary.
     pub(super) fn values<'b>(&self, scratch: &'b mut Vec<f32>) -> &'b [f32]
     where
@@ -166,8 +176,9 @@ impl<'a> Tile<'a> {
                 scratch
             }
             Dtype::I8 => {
-                scratch.resize(self.bytes.len() / self.dtype.row_bytes(self.width) * self.width, 0.0);
-                widen(self.bytes, self.width, scratch);
+                let row_bytes = self.dtype.row_bytes(self.width);
+                scratch.resize(self.rows() * self.width, 0.0);
+                widen(self.bytes, row_bytes, self.width, scratch);
                 scratch
             }
         }

@@ -34,7 +34,7 @@ pub struct Compared {
 pub struct Comparison {
     /// Held-out pairs.
     pub pairs: usize,
-    /// Pairs that are left out, because an encoder of another run has no latent of an item.
+    /// Rows that are left out, because an item cannot be read or an encoder of one of the runs has no latent of it.
     pub left_out: usize,
     /// The runs, in the given order.
     pub runs: Vec<Compared>,
@@ -114,17 +114,15 @@ impl Session {
             judged.push(model.judge(&files, among).map_err(|error| model.named(error))?);
             models.push(model);
         }
-        let mut left_out = 0;
         if let Some(passed_over) = not_of_all(&judged) {
-            let most = judged.iter().map(|judged| judged.pairs).max();
             let passed_over = Arc::new(passed_over);
             let among = judged[0].identity.clone();
             judged.clear();
             for model in models {
                 judged.push(model.passing_over(&passed_over).judge(&files, Some(&among))?);
             }
-            left_out = most.unwrap_or(0) - judged[0].pairs;
         }
+        let left_out = judged.iter().map(|judged| judged.left_out[0]).max().unwrap_or(0);
         let first = judged.first().ok_or(Error::NoRuns)?;
         for (run, other) in runs.iter().zip(&judged) {
             if let Some(reason) = first.apart(&runs[0], other, run) {

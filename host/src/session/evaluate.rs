@@ -94,11 +94,13 @@ impl Model {
             return Err(Error::Folds { path: small.file.path().to_owned(), items: small.pairs.fewer(), folds });
         }
         for Tested { pairs, file, .. } in &tested {
-            if pairs.fewer() <= FEW {
+            let least = pairs.fewer() / folds;
+            if least <= FEW {
+                let less = if folds > 1 { " or fewer parts" } else { "" };
                 tracing::warn!(
-                    "{}: with {} to choose from, R@{FEW} is 100 % whatever the run; take more pairs",
+                    "{}: with {} to choose from, R@{FEW} is 100 % whatever the run; take more pairs{less}",
                     short_path(file.path()).display(),
-                    count(pairs.fewer(), "item")
+                    count(least, "item")
                 );
             }
         }

@@ -296,7 +296,8 @@ fn row_keys(latents: &PrecomputedLatents, rows: &[Result<usize, String>]) -> Vec
 fn named(all: &NamedLatents, column: Column<'_>) -> Side {
     let rows = named_rows(all, column);
     let lost = rows.iter().filter(|row| row.is_err()).count();
-    if let Some((row, Err(reason))) = (1..).zip(&rows).find(|(_, row)| row.is_err()) {
+    if let Some((at, Err(reason))) = rows.iter().enumerate().find(|(_, row)| row.is_err()) {
+        let row = column.number(at);
         let (path, name, lost) = (column.source().display(), column.name(), count(lost, "row"));
         tracing::warn!("{path}, column `{name}`: {lost} without a latent, the first row {row}: {reason}");
     }

@@ -86,6 +86,55 @@ fn count_of<const EACH: usize>(signs: &[u64], words: &[u64], agree: &mut [u16]) 
     }
 }
 
+/// Lanes of a tally: neighbours that agree equally often are counted apart, so that none waits for the other.
+pub(super) const LANES: usize = 4;
+
+/// Counts the rows of a set by their agreements; `counts` has a lane after the other.
+pub(super) fn tally(agree: &[u16], wanted: &[u64], counts: &mut [u32]) {
+    let lane = counts.len() / LANES;
+    for (rows, &word) in agree.chunks(64).zip(wanted) {
+        // A set may go on beyond the rows that have a code.
+        let word = word & u64::MAX >> (64 - rows.len());
+        if word == u64::MAX {
+            for few in rows.chunks(LANES) {
+                for (number, &agree) in few.iter().enumerate() {
+                    counts[number * lane + usize::from(agree)] += 1;
+                }
+            }
+        } else {
+            rows_of(word, |bit| counts[usize::from(rows[bit])] += 1);
+        }
+    }
+}
+
+/// The numbers of the rows of a set that agree at least so often.
+pub(super) fn chosen(agree: &[u16], wanted: &[u64], least: u16) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    choose(agree, wanted, least, &mut numbers);
+    numbers
+}
+
+#[pulp::with_simd(choose = arch())]
+#[inline(always)]
+fn choose_with<'a, S: Simd>(_: S, agree: &'a [u16], wanted: &'a [u64], least: u16, numbers: &'a mut Vec<usize>) {
+    for (block, (rows, &word)) in agree.chunks(64).zip(wanted).enumerate() {
+        let mut enough = 0_u64;
+        for (bit, &agree) in rows.iter().enumerate() {
+            enough |= u64::from(agree >= least) << bit;
+        }
+        rows_of(enough & word, |bit| numbers.push(64 * block + bit));
+    }
+}
+
+/// The bits of a word that are 1, the lowest first.
+#[inline(always)]
+fn rows_of(mut word: u64, mut see: impl FnMut(usize)) {
+    while word != 0 {
+        see(word.trailing_zeros() as usize);
+        word &= word - 1;
+    }
+}
+
 /// The products of a query's values in four bits with the signs of some codes: those of `codes` with these numbers.
 pub(super) fn estimates(query: &Query, codes: &[u64], numbers: &[usize]) -> Vec<f32> {
     let mut products = vec![0.0; numbers.len()];
@@ -96,19 +145,43 @@ pub(super) fn estimates(query: &Query, codes: &[u64], numbers: &[usize]) -> Vec<
 #[pulp::with_simd(estimate = arch())]
 #[inline(always)]
 fn estimate_with<'a, S: Simd>(_: S, query: &'a Query, codes: &'a [u64], numbers: &'a [usize], products: &'a mut [f32]) {
-    let each = query.signs.len();
-    for (product, &number) in products.iter_mut().zip(numbers) {
-        let (mut ones, mut sums) = (0, [0_u32; PLANES]);
-        for (at, code) in codes[number * each..][..each].iter().enumerate() {
-            ones += code.count_ones();
-            for (sum, plane) in sums.iter_mut().zip(&query.planes) {
-                *sum += (code & plane[at]).count_ones();
+    match query.signs.len() {
+        // The usual lengths, unrolled.
+        8 => estimate_of::<8>(query, codes, numbers, products),
+        16 => estimate_of::<16>(query, codes, numbers, products),
+        each => {
+            for at in 0..numbers.len() {
+                let code = &codes[numbers[at] * each..][..each];
+                products[at] = product(query, each, |word| code[word], |plane, word| query.planes[plane][word]);
             }
         }
-        let sum: u32 = (0..).zip(sums).map(|(bit, sum)| sum << bit).sum();
-        // Of the values whose sign is 1, twice, less all.
-        *product = 2.0 * (query.low * ones as f32 + query.step * sum as f32) - query.sum;
     }
+}
+
+#[inline(always)]
+fn estimate_of<const EACH: usize>(query: &Query, codes: &[u64], numbers: &[usize], products: &mut [f32]) {
+    let planes: [&[u64; EACH]; PLANES] =
+        std::array::from_fn(|plane| query.planes[plane].first_chunk().expect("as many words as a code has"));
+    for at in 0..numbers.len() {
+        let code: &[u64; EACH] = codes[numbers[at] * EACH..].first_chunk().expect("a whole code");
+        products[at] = product(query, EACH, |word| code[word], |plane, word| planes[plane][word]);
+    }
+}
+
+/// The product of a code of `each` words with the planes of a query.
+#[inline(always)]
+fn product(query: &Query, each: usize, code: impl Fn(usize) -> u64, planes: impl Fn(usize, usize) -> u64) -> f32 {
+    let (mut ones, mut sums) = (0, [0_u32; PLANES]);
+    for word in 0..each {
+        let bits = code(word);
+        ones += bits.count_ones();
+        for plane in 0..PLANES {
+            sums[plane] += (bits & planes(plane, word)).count_ones();
+        }
+    }
+    let sum = sums[0] + (sums[1] << 1) + (sums[2] << 2) + (sums[3] << 3);
+    // Of the values whose sign is 1, twice, less all.
+    2.0 * (query.low * ones as f32 + query.step * sum as f32) - query.sum
 }
 
 #[cfg(test)]
@@ -143,6 +216,19 @@ mod tests {
                 assert!((got - product).abs() < turned.step * (count as f32).sqrt(), "{got} and not {product}");
             }
         }
+        // Rows are counted and chosen as one by one.
+        let agree: Vec<u16> = values(3, 1000).iter().map(|value| ((value + 1.0) * 100.0) as u16).collect();
+        let wanted: Vec<u64> =
+            (0..16_u64).map(|word| if word % 3 == 0 { u64::MAX } else { word * 0x9e37_79b9 }).collect();
+        let is_wanted = |row: usize| wanted[row / 64] >> (row % 64) & 1 == 1;
+        let mut counts = vec![0; LANES * 201];
+        tally(&agree, &wanted, &mut counts);
+        for number in 0..=200 {
+            let rows = (0..1000).filter(|&row| usize::from(agree[row]) == number && is_wanted(row)).count();
+            assert_eq!((0..LANES).map(|lane| counts[lane * 201 + number]).sum::<u32>() as usize, rows);
+        }
+        let enough: Vec<usize> = (0..1000).filter(|&row| agree[row] >= 90 && is_wanted(row)).collect();
+        assert_eq!(chosen(&agree, &wanted, 90), enough);
         assert_eq!(factor(&[0.0, 0.0]), 0.0);
         assert_eq!(factor(&[3.0, -4.0]), 25.0 / 7.0);
     }

@@ -22,15 +22,18 @@ use std::path::{Path, PathBuf};
 use super::row_set::RowSet;
 use super::vectors::Vectors;
 use super::{GalleryError, Hit, file};
+use crate::file_lock::PathLock;
 use crate::stop::Stop;
 use crate::whole_file::PartFile;
-use bits::{Query, agreements};
+use bits::{LANES, Query, agreements};
 use rotation::Rotation;
 
 /// The file's name.
 pub(super) const FILE: &str = "codes";
 /// The file's name until its codes were tried.
 const UNTRIED: &str = "codes.untried";
+/// Held by who makes them.
+const LOCK: &str = "codes.lock";
 /// The newest version of the format that this program knows.
 const VERSION: u32 = 1;
 /// Bytes of the description at the file's beginning, padded with blanks.
@@ -98,7 +101,10 @@ impl Codes {
 
     fn read(path: PathBuf, width: usize, rows: usize) -> Result<Self, GalleryError> {
         let damaged = |what: &str| GalleryError::damaged(&path, what);
-        let header = file::map(&path, HEADER as u64)?;
+        let bytes = fs::metadata(&path).map_err(|cause| GalleryError::io("read", &path, cause))?.len();
+        // Mapped once: another may put new codes into its place.
+        let map = file::map(&path, bytes)?;
+        let header = map.get(..HEADER).ok_or_else(|| damaged("it is cut"))?;
         let info: CodesInfo =
             serde_json::from_slice(header.trim_ascii_end()).map_err(|_| damaged("its description cannot be parsed"))?;
         let rotation = Rotation::new(width);
@@ -108,8 +114,9 @@ impl Codes {
         if info.width != width || info.bits != rotation.bits() || info.rows > rows || info.rows == 0 {
             return Err(damaged("it is of another gallery"));
         }
-        let layout = Layout { rows: info.rows, bits: info.bits };
-        let map = file::map(&path, layout.bytes() as u64)?;
+        if map.len() != (Layout { rows: info.rows, bits: info.bits }).bytes() {
+            return Err(damaged("it is cut"));
+        }
         Ok(Self { info, rotation, map })
     }
 
@@ -137,35 +144,33 @@ impl Codes {
         let query = Query::new(&self.rotation.turned(query));
         // Values that agree, row by row, and how many rows have each number of them.
         let mut agree = vec![0_u16; self.info.rows];
-        let chunks = agree.par_chunks_mut(CHUNK).zip(words.par_chunks(CHUNK * each)).enumerate();
+        let wanted = wanted.words();
+        let chunks = agree.par_chunks_mut(CHUNK).zip(words.par_chunks(CHUNK * each)).zip(wanted.par_chunks(CHUNK / 64));
+        let lane = self.info.bits + 1;
         let counted = chunks.fold(
-            || vec![0_usize; self.info.bits + 1],
-            |mut counts, (chunk, (agree, words))| {
+            || vec![0_u32; LANES * lane],
+            |mut counts, ((agree, words), wanted)| {
                 agreements(&query, words, agree);
-                for (row, &agree) in (chunk * CHUNK..).zip(&*agree) {
-                    counts[usize::from(agree)] += usize::from(wanted.contains(row));
-                }
+                bits::tally(agree, wanted, &mut counts);
                 counts
             },
         );
-        let add = |one: Vec<usize>, other: Vec<usize>| one.iter().zip(other).map(|(a, b)| a + b).collect();
+        let add = |one: Vec<u32>, other: Vec<u32>| one.iter().zip(other).map(|(a, b)| a + b).collect();
         let counts = counted.reduce_with(add).unwrap_or_default();
-        let (mut least, mut above) = (counts.len(), 0);
+        let (mut least, mut above) = (lane, 0);
         while least > 0 && above < scored.saturating_mul(COARSE) {
             least -= 1;
-            above += counts[least];
+            above += counts.iter().skip(least).step_by(lane).map(|count| *count as usize).sum::<usize>();
         }
-        let chunks = agree.par_chunks(CHUNK).zip(words.par_chunks(CHUNK * each)).enumerate();
+        let chunks = agree.par_chunks(CHUNK).zip(words.par_chunks(CHUNK * each)).zip(wanted.par_chunks(CHUNK / 64));
+        let factors = self.factors();
         let mut estimates: Vec<(f32, usize)> = chunks
-            .flat_map_iter(|(chunk, (agree, words))| {
+            .enumerate()
+            .flat_map_iter(|(chunk, ((agree, words), wanted))| {
                 let first = chunk * CHUNK;
-                let is_best = |at: &usize| usize::from(agree[*at]) >= least && wanted.contains(first + at);
-                let best: Vec<usize> = (0..agree.len()).filter(is_best).collect();
+                let best = bits::chosen(agree, wanted, least as u16);
                 let products = bits::estimates(&query, words, &best);
-                best.into_iter().zip(products).map(move |(at, product)| {
-                    let row = first + at;
-                    (product * self.factors()[row], row)
-                })
+                best.into_iter().zip(products).map(move |(at, product)| (product * factors[first + at], first + at))
             })
             .collect();
         if estimates.len() > scored {
@@ -193,6 +198,10 @@ pub(super) fn write(
     stop: &Stop,
 ) -> Result<Option<CodesInfo>, GalleryError> {
     let path = folder.join(FILE);
+    // Two who make them at once would write one file.
+    let at = folder.join(LOCK);
+    let lock = PathLock::take(at.clone()).map_err(|cause| GalleryError::io("lock", &at, cause))?;
+    let _lock = lock.ok_or_else(|| GalleryError::InUse { path: folder.to_owned() })?;
     let rotation = Rotation::new(width);
     let layout = Layout { rows, bits: rotation.bits() };
     let Some(mean) = mean(vectors, width, live, stop) else { return Ok(None) };

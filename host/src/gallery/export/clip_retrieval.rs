@@ -2,6 +2,7 @@
 //! .parquet file, whose column `image_path` or `caption` is the item.
 
 use bytemuck::cast_slice;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,15 @@ use std::str::FromStr;
 use super::columns::{Kind, arrays, fields, kinds};
 use super::{Batch, ExportError, raw_rows};
 use crate::array_file::npy_header;
-use crate::gallery::Gallery;
+use crate::file_lock::PathLock;
+use crate::gallery::{Gallery, GalleryError};
 use crate::parquet_rows::ParquetRows;
 use crate::whole_file::{self, PartFile};
 
 /// The gallery's column with the item itself.
 const ITEM: &str = "item";
+/// What an export has in its folder, of either kind.
+const FOLDERS: [&str; 3] = ["img_emb", "text_emb", "metadata"];
 
 /// The kind of a gallery's items for clip-retrieval, which knows two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,18 +67,18 @@ pub(super) struct Sink {
 struct Building {
     out: PathBuf,
     part: PathBuf,
+    /// Dropped last.
+    _lock: PathLock,
 }
 
 impl Building {
     fn start(out: &Path) -> Result<Self, ExportError> {
         check_empty(out)?;
-        let part = whole_file::beside(out, ".exporting");
-        // What a killed export left.
-        match fs::remove_dir_all(&part) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(ExportError::write(&part)(cause)),
-            _ => {}
-        }
-        Ok(Self { out: out.to_owned(), part })
+        let (part, lock) = (whole_file::beside(out, ".exporting"), whole_file::beside(out, ".exporting.lock"));
+        let taken = PathLock::take(lock.clone()).map_err(ExportError::write(&lock))?;
+        let lock = taken.ok_or_else(|| GalleryError::InUse { path: out.to_owned() })?;
+        remove_left(&part)?;
+        Ok(Self { out: out.to_owned(), part, _lock: lock })
     }
 
     fn finish(&self) -> Result<(), ExportError> {
@@ -88,6 +92,20 @@ impl Drop for Building {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.part);
     }
+}
+
+/// Removes what a killed export left, and nothing else.
+fn remove_left(part: &Path) -> Result<(), ExportError> {
+    let files = match fs::read_dir(part) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        files => files.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(ExportError::write(part))?,
+    };
+    let is_own = |name: &OsStr| FOLDERS.iter().any(|own| name == *own);
+    if let Some(other) = files.iter().find(|file| !is_own(&file.file_name())) {
+        let file = other.file_name().to_string_lossy().into_owned();
+        return Err(ExportError::NotEmpty { path: part.to_owned(), file });
+    }
+    fs::remove_dir_all(part).map_err(ExportError::write(part))
 }
 
 impl Sink {

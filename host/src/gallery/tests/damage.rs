@@ -114,7 +114,7 @@ fn another_format_is_refused() {
     fs::write(&path, text.replace("\"digest\": \"", "\"digest\": \"0")).unwrap();
     assert!(Gallery::open(whole.path()).unwrap_err().to_string().contains("does not match its checksum"));
     for (from, to, words) in [
-        ("\"version\": 1", "\"version\": 2, \"more\": 3", "newer version of fusemix (format 2)"),
+        ("\"version\": 1", "\"version\": 3, \"more\": 3", "newer version of fusemix (format 3)"),
         ("fusemix gallery", "something", "its format is not"),
         ("\"segment\": 4", "\"segment\": 0", "a segment cannot hold 0 rows"),
         ("\"segment\": 4", "\"segment\": 1000000000", "a segment cannot hold 1000000000 rows"),

@@ -148,15 +148,19 @@ impl Model {
         let (file, column) = self.items_beside(from, &options.data, options.column.as_deref(), Some(beside))?;
         let Dataset::Table(table) = &file else {
             let (path, tower) = (file.path().to_owned(), self.recipe.towers[from].name.clone());
-            return Err(DataError::Kind { path, tower, precomputed: false }.into());
+            if self.towers().modality(from)?.is_some() {
+                return Err(DataError::Kind { path, tower, precomputed: false }.into());
+            }
+            let reason = format!(
+                "the rows of tower `{tower}` are latents without items, so nothing tells their classes; classify the items \
+                 of a tower with an encoder, or with `precomputed = \"FILE\"`, whose rows a table names"
+            );
+            return Err(DataError::Format { path, reason }.into());
         };
         let modality = self.towers().modality(to)?.unwrap_or_default();
         let holds_files = self.towers().holds_files(to)? == Some(true);
         let classes = classes(&options.labels, table, (&modality, holds_files), &options.templates)?;
         let truth = truth(table, options.truth.as_deref(), &options.labels)?;
-        if options.needs_truth && truth.is_none() {
-            return Err(Error::NoTruth { path: file.path().to_owned() });
-        }
         let truth = match truth {
             None => None,
             Some((column, is_guess)) => match true_classes(column, &classes, &options.labels, options.leaves_out) {
@@ -172,6 +176,10 @@ impl Model {
                 Err(error) => return Err(error),
             },
         };
+        // A page is of what is known of some.
+        if options.needs_truth && truth.as_ref().is_none_or(|truth| truth.of.iter().all(Option::is_none)) {
+            return Err(Error::NoTruth { path: file.path().to_owned() });
+        }
         Ok(Setup { from, to, file, column, classes, truth })
     }
 

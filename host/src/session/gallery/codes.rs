@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::gallery::{CodesInfo, Gallery};
+use crate::gallery::{CodesInfo, Gallery, GalleryError};
 use crate::session::{Error, Event, Session};
 
 /// Items from which codes are made without being asked for.
@@ -29,7 +29,11 @@ impl Session {
         let gallery = Gallery::open(gallery)?;
         let coded = gallery.codes().map_or(0, |codes| codes.rows);
         if gallery.len() >= LARGE && gallery.rows_in_all().saturating_sub(coded) * SHARE > gallery.len() {
-            self.code(&gallery)?;
+            match self.code(&gallery) {
+                // Another makes them now.
+                Err(Error::Gallery(GalleryError::InUse { .. })) => {}
+                coded => drop(coded?),
+            }
         }
         Ok(())
     }

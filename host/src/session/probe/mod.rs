@@ -113,7 +113,7 @@ impl Session {
             for member in set.members.iter().filter(|member| broken.reason(&member.variation.recipe).is_none()) {
                 let done = probed.len() + found.len();
                 self.see(Event::Evaluating { what: "probing", unit: "encoders", done, total });
-                let looked = session.look((number, set), member, &encoded, &engine);
+                let looked = session.look(number, member, &encoded, &engine);
                 self.see(Event::Ended);
                 found.push(looked?);
             }

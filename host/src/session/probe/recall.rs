@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 use super::encoded::Encoded;
-use super::set::{Member, ProbedSet};
+use super::set::Member;
 use super::{FEWEST, Probed, ProbedTower};
 use crate::cache::Key;
 use crate::config::TowerSource;
@@ -30,7 +30,7 @@ impl Session {
     /// A member of a set on the pairs that all have latents of.
     pub(super) fn look(
         &self,
-        (number, set): (usize, &ProbedSet<'_>),
+        set: usize,
         member: &Member<'_>,
         encoded: &Encoded,
         engine: &Engine,
@@ -41,7 +41,6 @@ impl Session {
         let left_out = (0..encoded.drawn.rows.len()).filter(lacks).count();
         let found = [0, 1].map(|side| encoded.latents(side, sources[side], &common));
         let pairs = common.len();
-        debug_assert_eq!(set.columns.len(), found.len(), "a column a side");
         let alignment = (pairs > NEAREST).then(|| Alignment::of(found.each_ref().map(|(rows, _)| &rows[..]), pairs));
         let inlet = |side: usize| Inlet {
             name: member.variation.recipe.towers[member.ends[side].tower].name.clone(),
@@ -65,7 +64,7 @@ impl Session {
             false => (Sample::default(), 0),
         };
         let recall = (pairs >= FEWEST).then(|| sample.interval());
-        let (set, chance, apart, among_best) = (number, sample.chance(), None, false);
+        let (chance, apart, among_best) = (sample.chance(), None, false);
         let probed = Probed { towers, set, pairs, left_out, alignment, recall, among, apart, among_best, chance };
         Ok((probed, sample))
     }
