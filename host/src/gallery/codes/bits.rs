@@ -86,24 +86,11 @@ fn count_of<const EACH: usize>(signs: &[u64], words: &[u64], agree: &mut [u16]) 
     }
 }
 
-/// Lanes of a tally: neighbours that agree equally often are counted apart, so that none waits for the other.
-pub(super) const LANES: usize = 4;
-
-/// Counts the rows of a set by their agreements; `counts` has a lane after the other.
+/// Counts the rows of a set by their agreements.
 pub(super) fn tally(agree: &[u16], wanted: &[u64], counts: &mut [u32]) {
-    let lane = counts.len() / LANES;
     for (rows, &word) in agree.chunks(64).zip(wanted) {
         // A set may go on beyond the rows that have a code.
-        let word = word & u64::MAX >> (64 - rows.len());
-        if word == u64::MAX {
-            for few in rows.chunks(LANES) {
-                for (number, &agree) in few.iter().enumerate() {
-                    counts[number * lane + usize::from(agree)] += 1;
-                }
-            }
-        } else {
-            rows_of(word, |bit| counts[usize::from(rows[bit])] += 1);
-        }
+        rows_of(word & u64::MAX >> (64 - rows.len()), |bit| counts[usize::from(rows[bit])] += 1);
     }
 }
 
@@ -221,11 +208,11 @@ mod tests {
         let wanted: Vec<u64> =
             (0..16_u64).map(|word| if word % 3 == 0 { u64::MAX } else { word * 0x9e37_79b9 }).collect();
         let is_wanted = |row: usize| wanted[row / 64] >> (row % 64) & 1 == 1;
-        let mut counts = vec![0; LANES * 201];
+        let mut counts = vec![0; 201];
         tally(&agree, &wanted, &mut counts);
-        for number in 0..=200 {
+        for (number, count) in counts.into_iter().enumerate() {
             let rows = (0..1000).filter(|&row| usize::from(agree[row]) == number && is_wanted(row)).count();
-            assert_eq!((0..LANES).map(|lane| counts[lane * 201 + number]).sum::<u32>() as usize, rows);
+            assert_eq!(count as usize, rows);
         }
         let enough: Vec<usize> = (0..1000).filter(|&row| agree[row] >= 90 && is_wanted(row)).collect();
         assert_eq!(chosen(&agree, &wanted, 90), enough);

@@ -25,7 +25,7 @@ use super::{GalleryError, Hit, file};
 use crate::file_lock::PathLock;
 use crate::stop::Stop;
 use crate::whole_file::PartFile;
-use bits::{LANES, Query, agreements};
+use bits::{Query, agreements};
 use rotation::Rotation;
 
 /// The file's name.
@@ -42,6 +42,12 @@ const HEADER: usize = 4096;
 const CHUNK: usize = 4096;
 /// Rows of the second step for each that is scored exactly.
 const COARSE: usize = 32;
+/// One of so many blocks of 64 rows is in the sample that tells how well the rows of the second step must agree.
+const SAMPLE: usize = 16;
+/// Fewer sampled rows than these tell nothing.
+const FEWEST_SAMPLED: u64 = 1000;
+/// Rows of the second step, for each that the sample promises to be enough.
+const MARGIN: f64 = 1.1;
 /// The rows that are scored exactly where a trial finds enough among them.
 const FEWEST: usize = 256;
 
@@ -140,35 +146,15 @@ impl Codes {
 
     /// The rows among `wanted` that are likely to have the greatest products with a query: `scored` of them, or all.
     pub(super) fn candidates(&self, wanted: &RowSet, query: &[f32], scored: usize) -> Vec<usize> {
-        let (words, each) = (self.words(), self.info.bits / 64);
+        let (words, each, factors) = (self.words(), self.info.bits / 64, self.factors());
         let query = Query::new(&self.rotation.turned(query));
-        // Values that agree, row by row, and how many rows have each number of them.
-        let mut agree = vec![0_u16; self.info.rows];
-        let wanted = wanted.words();
-        let chunks = agree.par_chunks_mut(CHUNK).zip(words.par_chunks(CHUNK * each)).zip(wanted.par_chunks(CHUNK / 64));
-        let lane = self.info.bits + 1;
-        let counted = chunks.fold(
-            || vec![0_u32; LANES * lane],
-            |mut counts, ((agree, words), wanted)| {
-                agreements(&query, words, agree);
-                bits::tally(agree, wanted, &mut counts);
-                counts
-            },
-        );
-        let add = |one: Vec<u32>, other: Vec<u32>| one.iter().zip(other).map(|(a, b)| a + b).collect();
-        let counts = counted.reduce_with(add).unwrap_or_default();
-        let (mut least, mut above) = (lane, 0);
-        while least > 0 && above < scored.saturating_mul(COARSE) {
-            least -= 1;
-            above += counts.iter().skip(least).step_by(lane).map(|count| *count as usize).sum::<usize>();
-        }
-        let chunks = agree.par_chunks(CHUNK).zip(words.par_chunks(CHUNK * each)).zip(wanted.par_chunks(CHUNK / 64));
-        let factors = self.factors();
+        let least = self.least(&query, wanted.words(), scored.saturating_mul(COARSE));
+        let chunks = words.par_chunks(CHUNK * each).zip(wanted.words().par_chunks(CHUNK / 64)).enumerate();
         let mut estimates: Vec<(f32, usize)> = chunks
-            .enumerate()
-            .flat_map_iter(|(chunk, ((agree, words), wanted))| {
-                let first = chunk * CHUNK;
-                let best = bits::chosen(agree, wanted, least as u16);
+            .flat_map_iter(|(chunk, (words, wanted))| {
+                let (first, mut agree) = (chunk * CHUNK, vec![0; words.len() / each]);
+                agreements(&query, words, &mut agree);
+                let best = bits::chosen(&agree, wanted, least);
                 let products = bits::estimates(&query, words, &best);
                 best.into_iter().zip(products).map(move |(at, product)| (product * factors[first + at], first + at))
             })
@@ -180,6 +166,34 @@ impl Codes {
         let mut rows: Vec<usize> = estimates.into_iter().map(|(_, row)| row).collect();
         rows.sort_unstable();
         rows
+    }
+
+    /// The least number of values that agree with a query in some `most` of the wanted rows, as a sample of them has it.
+    fn least(&self, query: &Query, wanted: &[u64], most: usize) -> u16 {
+        let (words, each) = (self.words(), self.info.bits / 64);
+        let chunks = words.par_chunks(64 * each).zip(wanted).step_by(SAMPLE);
+        let counted = chunks.fold(
+            || vec![0_u32; self.info.bits + 1],
+            |mut counts, (words, wanted)| {
+                let mut agree = [0; 64];
+                let agree = &mut agree[..words.len() / each];
+                agreements(query, words, agree);
+                bits::tally(agree, std::slice::from_ref(wanted), &mut counts);
+                counts
+            },
+        );
+        let add = |one: Vec<u32>, other: Vec<u32>| one.iter().zip(other).map(|(a, b)| a + b).collect();
+        let counts = counted.reduce_with(add).unwrap_or_default();
+        let all: usize = wanted.iter().map(|word| word.count_ones() as usize).sum();
+        let sampled: u64 = counts.iter().copied().map(u64::from).sum();
+        // Too few tell nothing of the others.
+        let share = if sampled < FEWEST_SAMPLED { 1.0 } else { MARGIN * most as f64 / all as f64 };
+        let (mut least, mut above) = (counts.len(), 0);
+        while least > 0 && (above as f64) < share * sampled as f64 {
+            least -= 1;
+            above += counts[least];
+        }
+        if share < 1.0 { least as u16 } else { 0 }
     }
 
     /// The rows that are scored exactly for the `k` nearest.
