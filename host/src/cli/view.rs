@@ -55,7 +55,7 @@ impl View {
         Self { summaries, shown: Mutex::default() }
     }
 
-    fn encoded(&self, file: &Path, column: &str, encoder: &str, summary: &Summary) {
+    fn encoded(&self, (file, column, plain): (&Path, &str, bool), encoder: &str, summary: &Summary) {
         for failure in summary.failures.iter().take(LISTED) {
             note!("{}: row {}, {}: {}", file.display(), failure.row, failure.item, failure.reason);
         }
@@ -65,10 +65,11 @@ impl View {
         }
         if summary.remembered > 0 {
             let (items, file) = (count(summary.remembered, "item"), file.display());
-            note!(
-                "{items} failed in an earlier run; retry with `fusemix encode --data {file} --column {column} \
-                 --encoder {encoder} --retry-failed`"
-            );
+            let rows = match plain {
+                true => format!("`fusemix encode --data {file} --column {column} --encoder {encoder} --retry-failed`"),
+                false => format!("`fusemix encode --encoder {encoder} --retry-failed` and options for the same rows"),
+            };
+            note!("{items} failed in an earlier run; retry with {rows}");
         }
         let news = summary.encoded + summary.failed > 0 || summary.error.is_some();
         if self.summaries == Summaries::All || self.summaries == Summaries::News && news {
@@ -95,8 +96,8 @@ impl Watcher for View {
                 let failures = if failed > 0 { format!("({failed} failed)") } else { String::new() };
                 meter.show_or_wait(done, total, worked, &failures, waits);
             }
-            Event::Encoded { file, column, encoder, summary } => {
-                self.encoded(file, column, encoder, summary);
+            Event::Encoded { file, column, plain, encoder, summary } => {
+                self.encoded((file, column, plain), encoder, summary);
             }
             Event::LeftOut { file, pairs, total } => {
                 note!("{}: skipped {pairs} of {total} pairs: an item has no latent", file.display());

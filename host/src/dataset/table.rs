@@ -296,6 +296,14 @@ impl<'a> Column<'a> {
         self.table.index(self.name).is_ok_and(|index| self.table.holds_lists(index))
     }
 
+    /// True if the file and the column's name are all that is needed to come here again.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Table { path, root, numbers, .. } = self.table;
+        numbers.is_none()
+            && (path == root || path.parent().is_none_or(|folder| folder == root))
+            && !self.name.contains(" + ")
+    }
+
     /// The number of row `index` in the file, from 1.
     pub fn number(&self, index: usize) -> usize {
         self.table.number(index)

@@ -44,6 +44,8 @@ pub enum Event<'a> {
         file: &'a Path,
         /// The column.
         column: &'a str,
+        /// True if `--data` and `--column` alone name what was encoded.
+        plain: bool,
         /// The encoder's name in plugins.toml.
         encoder: &'a str,
         /// The counts.
