@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
+use super::roots::Roots;
 use super::table::HIDDEN;
 use super::wanted::Wanted;
 use super::{Dataset, Precomputed, Table, format, holds_latents};
@@ -109,7 +110,7 @@ impl Source {
         }
         let mut table = format::read(&self.path, self.root.as_deref(), &self.wanted())?;
         if let Some(root) = &self.root {
-            table.root.clone_from(root);
+            table.roots = Roots::one(root);
         }
         for (name, own) in &self.renamed {
             table.rename(own, name)?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cells::Cells;
+use super::column::Column;
 use super::error::DataError;
-use super::item::Item;
-use super::member::Member;
 use super::notes::Notes;
+use super::roots::Roots;
 use super::usual;
 use super::wanted::Wanted;
 use crate::wording::{count, short_path, suggest};
@@ -17,8 +17,8 @@ use crate::wording::{count, short_path, suggest};
 #[derive(Clone)]
 pub struct Table {
     pub(super) path: PathBuf,
-    /// The folder that the files in cells are relative to.
-    pub(super) root: PathBuf,
+    /// The folders that the files in cells are relative to.
+    pub(super) roots: Roots,
     /// The format's name.
     pub(super) format: &'static str,
     pub(super) names: Vec<String>,
@@ -36,14 +36,6 @@ pub struct Table {
     pub(super) notes: Notes,
 }
 
-/// One column of a [`Table`].
-#[derive(Clone, Copy)]
-pub struct Column<'a> {
-    table: &'a Table,
-    name: &'a str,
-    cells: &'a Cells,
-}
-
 /// The most rows that may be broken: one in so many. With more of them, the file is not what it seems.
 const BROKEN: usize = 10;
 
@@ -54,10 +46,9 @@ impl Table {
     /// A table without rows, to be filled from the file at `path`.
     pub(super) fn new(path: &Path, format: &'static str, names: Vec<String>) -> Self {
         let columns = names.iter().map(|_| Cells::default()).collect();
-        let root = path.parent().unwrap_or(Path::new("")).to_owned();
         Self {
             path: path.to_owned(),
-            root,
+            roots: Roots::one(path.parent().unwrap_or(Path::new(""))),
             format,
             names,
             columns,
@@ -183,7 +174,12 @@ impl Table {
 
     /// The number of a row in the file, from 1.
     pub fn number(&self, row: usize) -> usize {
-        self.numbers.as_ref().map_or(row, |numbers| numbers[row]) + 1
+        self.place(row) + 1
+    }
+
+    /// The number of a row in the file, from 0.
+    pub(super) fn place(&self, row: usize) -> usize {
+        self.numbers.as_ref().map_or(row, |numbers| numbers[row])
     }
 
     /// The names of the columns, in file order.
@@ -247,121 +243,4 @@ impl Table {
         let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
         usual::column(modality, &self.names).or(only)
     }
-}
-
-impl<'a> Column<'a> {
-    /// Its name in the header.
-    pub fn name(&self) -> &'a str {
-        self.name
-    }
-
-    /// Rows below the header.
-    pub fn len(&self) -> usize {
-        self.table.rows
-    }
-
-    /// True if there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The cell of row `index`, from 0; that of a member of an archive is its name.
-    pub fn cell(&self, index: usize) -> &'a [u8] {
-        self.cells.cell(index)
-    }
-
-    /// The cells as ids, which must be texts.
-    pub fn ids(&self) -> Result<Vec<&'a str>, DataError> {
-        (0..self.len()).map(|row| self.text(row)).collect()
-    }
-
-    /// The cells that are text and not empty, with their rows from 0.
-    pub fn texts(&self) -> Vec<(usize, &'a str)> {
-        let text = |row| Some((row, self.text(row).ok().filter(|text| !text.is_empty())?));
-        (0..self.len()).filter_map(text).collect()
-    }
-
-    /// The cell of row `index` as text.
-    pub fn text(&self, index: usize) -> Result<&'a str, DataError> {
-        std::str::from_utf8(self.cell(index)).map_err(|error| DataError::NotUtf8 {
-            path: self.table.path.clone(),
-            row: self.number(index),
-            column: self.name.to_owned(),
-            byte: error.valid_up_to() + 1,
-        })
-    }
-
-    /// True if the cells are lists of texts.
-    pub(crate) fn holds_lists(&self) -> bool {
-        self.table.index(self.name).is_ok_and(|index| self.table.holds_lists(index))
-    }
-
-    /// The number of row `index` in the file, from 1.
-    pub fn number(&self, index: usize) -> usize {
-        self.table.number(index)
-    }
-
-    /// The reason why row `index` cannot be read, if it cannot.
-    pub fn broken(&self, index: usize) -> Option<&'a str> {
-        self.table.broken.get(&index).map(String::as_str)
-    }
-
-    /// The file that the cell of row `index` names, relative to the table or its `root`.
-    pub fn file(&self, index: usize) -> PathBuf {
-        self.table.root.join(path(self.cell(index)))
-    }
-
-    /// True if the column holds members of archives, not cells.
-    pub fn holds_members(&self) -> bool {
-        self.cells.hold_members()
-    }
-
-    /// The member of an archive in row `index`; none if the row has none.
-    pub fn member(&self, index: usize) -> Option<Member<'a>> {
-        let (archive, place) = self.cells.member(index)?;
-        Some(Member { archive, place, name: self.cell(index), root: &self.table.root })
-    }
-
-    /// True if the column holds members, but row `index` has none.
-    pub(super) fn lacks_member(&self, index: usize) -> bool {
-        self.holds_members() && self.member(index).is_none()
-    }
-
-    /// What row `index` is called where its item is not there: by its key, if there is one.
-    pub(super) fn sample(&self, index: usize) -> String {
-        match self.table.column("key").map(|keys| keys.cell(index)) {
-            Ok(key) if !key.is_empty() => format!("sample {}", String::from_utf8_lossy(key)),
-            _ => format!("row {}", self.number(index)),
-        }
-    }
-
-    /// The item of row `index` in a column of files.
-    pub fn item(&self, index: usize) -> Item<'a> {
-        match self.member(index) {
-            Some(member) => Item::Member(member),
-            None => Item::File(self.file(index)),
-        }
-    }
-
-    /// The table's file.
-    pub fn source(&self) -> &'a Path {
-        &self.table.path
-    }
-}
-
-/// The path that bytes name: any on Unix, and the nearest text elsewhere.
-/// The path that a cell is, or that its `file:` URL names.
-fn path(cell: &[u8]) -> PathBuf {
-    let url = cell.strip_prefix(b"file://localhost/").or_else(|| cell.strip_prefix(b"file:///"));
-    match url {
-        Some(path) => native(&[b"/", &*percent_encoding::percent_decode(path).collect::<Vec<u8>>()].concat()),
-        None => native(cell),
-    }
-}
-
-fn native(bytes: &[u8]) -> PathBuf {
-    #[cfg(unix)]
-    return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).into();
-    #[cfg(not(unix))]
-    return String::from_utf8_lossy(bytes).into_owned().into();
 }
