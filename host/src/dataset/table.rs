@@ -34,6 +34,8 @@ pub struct Table {
     pub(super) of_file: usize,
     /// What a reader of the file should know, as rows that were left out.
     pub(super) notes: Notes,
+    /// The keys that wanted more rows than there were: (key, wanted, rows).
+    pub(super) short: Vec<(&'static str, usize, usize)>,
 }
 
 /// The most rows that may be broken: one in so many. With more of them, the file is not what it seems.
@@ -58,6 +60,7 @@ impl Table {
             numbers: None,
             of_file: 0,
             notes: Notes::default(),
+            short: Vec::new(),
         }
     }
 
@@ -162,6 +165,11 @@ impl Table {
         self.notes.said().into_iter().map(|(note, _)| note).collect()
     }
 
+    /// The keys of a recipe that wanted more rows than there were for them: (key, wanted, rows).
+    pub(crate) fn short(&self) -> &[(&'static str, usize, usize)] {
+        &self.short
+    }
+
     /// The rows that cannot be read, from 0, with the reasons.
     pub fn broken(&self) -> &BTreeMap<usize, String> {
         &self.broken
@@ -205,13 +213,20 @@ impl Table {
         Ok(index)
     }
 
-    /// Calls the column `own` by the name that other files have for it; a column that has it already is hidden.
-    pub(super) fn rename(&mut self, own: &str, name: &str) -> Result<(), DataError> {
-        let at = self.index(own)?;
-        for other in self.names.iter_mut().filter(|other| *other == name) {
-            other.insert_str(0, HIDDEN);
+    /// Calls columns by the names that other files have for them, all at once: (name, the file's own name). A column
+    /// that has such a name already, and gets no other, is hidden.
+    pub(super) fn rename(&mut self, renamed: &[(String, String)]) -> Result<(), DataError> {
+        let places = renamed.iter().map(|(_, own)| self.index(own)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(again) = (1..places.len()).find(|&at| places[..at].contains(&places[at])) {
+            let reason = format!("`columns` gives `{}` two names; it can have one", renamed[again].1);
+            return Err(DataError::Choice { path: self.path.clone(), key: "columns", reason });
         }
-        self.names[at] = name.to_owned();
+        for (at, other) in self.names.iter_mut().enumerate() {
+            if !places.contains(&at) && renamed.iter().any(|(name, _)| name == other) {
+                other.insert_str(0, HIDDEN);
+            }
+        }
+        renamed.iter().zip(places).for_each(|((name, _), at)| self.names[at].clone_from(name));
         Ok(())
     }
 
