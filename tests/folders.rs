@@ -1,8 +1,12 @@
-//! Realistic folders: exactly the broken items fail, each with its reason.
+//! Realistic folders: exactly the broken items fail, each with its reason; and files of one name are told apart.
 
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Place, repository};
+use crate::common::{Place, Ran, repository};
+use crate::formats::{ENCODERS, KARPATHY, add, words};
 
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -248,4 +252,42 @@ fn a_folder_of_sounds_with_broken_ones_among_them() {
             "cannot read",
         ],
     );
+}
+
+#[test]
+fn files_of_one_name_in_several_folders_are_items_of_their_own() {
+    let place = Place::new(ENCODERS);
+    for (of, rows) in [("train", 0..20), ("test", 20..40)] {
+        let (mut table, mut tar) = ("file,caption\n".to_owned(), Vec::new());
+        for row in rows {
+            let name = row % 20;
+            writeln!(table, "{name}.jpg,{}", words(row)).unwrap();
+            place.write(&format!("tables/{of}/{name}.jpg"), words(row));
+            add(&mut tar, &format!("{name}.jpg"), words(row));
+            add(&mut tar, &format!("{name}.txt"), words(row));
+        }
+        tar.extend([0; 1024]);
+        place.write(&format!("tables/{of}/captions.csv"), table);
+        place.write(&format!("tars/{of}/00000.tar"), tar);
+    }
+    let towers = KARPATHY.split("[[pairs]]").next().unwrap();
+    let pairs = "[[pairs]]\ntrain = 'tables'\nimage = 'file'\ntext = 'caption'\n[fit]\nmethod = 'kernel-cca'\n";
+    place.write("recipe.toml", format!("{towers}{pairs}"));
+    place.run("train recipe.toml --out run --device cpu").fails(0, "");
+    // The picture of each pair is its own: what is paired rightly is the same words.
+    let all = [("tables", "file"), ("tables/{train,test}/captions.csv", "file"), ("tars", "jpg")];
+    for (at, (data, column)) in all.into_iter().enumerate() {
+        let encoded = place.json(&format!("encode --data {data} --column {column} --encoder picture"));
+        let found = ["rows", "failed", "duplicates"].map(|key| encoded[key].as_u64().unwrap());
+        assert_eq!(found, [40, 0, 0], "{data}");
+        let items = &place.json(&format!("data {data} --read"))["items"];
+        assert_eq!((&items["distinct"], &items["contents"]), (&json!(40), &json!(40)), "{data}");
+        let built =
+            place.json(&format!("gallery build run --tower image --data {data} --column {column} --out gallery{at}"));
+        assert_eq!((&built["new"], &built["repeated"]), (&json!(40), &json!(0)), "{data}");
+    }
+    let mut search = place.command("search run --from text --gallery gallery0 -k 40 --json");
+    let found = Ran::from(search.arg(words(25)).output().unwrap()).json()["found"].clone();
+    let ids: BTreeSet<&str> = found.as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect();
+    assert!(ids.len() == 40 && ids.contains("train/5.jpg") && ids.contains("test/5.jpg"), "{ids:?}");
 }

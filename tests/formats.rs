@@ -7,7 +7,7 @@ use crate::common::Place;
 use crate::train::{RECIPE, place};
 
 /// Encoders of texts, and of files that hold texts.
-const ENCODERS: &str = "\
+pub(crate) const ENCODERS: &str = "\
 [[plugin]]
 name = 'mock'
 [encoder.words]
@@ -41,7 +41,7 @@ pub(crate) fn add(tar: &mut Vec<u8>, name: &str, content: impl AsRef<[u8]>) {
 }
 
 /// Words that a picture and its caption share.
-fn words(row: usize) -> String {
+pub(crate) fn words(row: usize) -> String {
     format!("w{} v{}", row % 20, row / 20 % 20)
 }
 
@@ -144,7 +144,7 @@ fn karpathy() -> Place {
     place
 }
 
-const KARPATHY: &str = "\
+pub(crate) const KARPATHY: &str = "\
 [tower.image]
 encoder = 'picture'
 [tower.text]

@@ -103,3 +103,28 @@ fn the_most_different_pairs_have_few_items_twice() {
     let names: Vec<&str> = swept["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["diversity 10", "diversity 20"]);
 }
+
+#[test]
+fn of_items_with_several_captions_pairs_are_counted() {
+    let place = place();
+    let rows = table(0, 60);
+    let row = |(at, words): (usize, &str)| {
+        let words = words.split('\t').next().unwrap();
+        let texts: Vec<String> = (0..5).map(|number| format!("{words} n{number}")).collect();
+        serde_json::json!({"a": words, "b": texts, "score": at}).to_string()
+    };
+    place.write("scored.jsonl", rows.lines().skip(1).enumerate().map(row).collect::<Vec<_>>().join("\n"));
+    let scored = PAIRS.replace("scored.tsv", "scored.jsonl");
+    for (keys, pairs, warning) in [
+        ("quality = 75", 75, None),
+        ("quality = 75\nsample = 60", 75, None),
+        ("quality = 75\nsample = 61", 75, Some("`sample` asks for 61, and there are 60 rows")),
+        ("quality = 301", 300, Some("`quality` asks for 301, and there are 300 rows")),
+    ] {
+        place.write("fusion.toml", format!("{scored}{keys}\nquality_by = 'score'\n[fit]\nmethod = 'ridge'\n"));
+        let ran = place.run("train fusion.toml --out run --overwrite --json");
+        assert_eq!(ran.json_code(0)["pairs"], pairs, "{keys}");
+        assert_eq!(ran.stderr.contains("asks for"), warning.is_some(), "{keys}: {}", ran.stderr);
+        assert!(ran.stderr.contains(warning.unwrap_or("")), "{keys}: {}", ran.stderr);
+    }
+}

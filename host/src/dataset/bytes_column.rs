@@ -5,6 +5,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(super) struct BytesColumn {
     path: PathBuf,
     name: String,
     metadata: ArrowReaderMetadata,
+    /// The row after the last one of each row group.
+    ends: Vec<usize>,
     /// The column's leaves.
     leaves: Vec<usize>,
     cursor: Arc<Mutex<Cursor>>,
@@ -63,10 +66,16 @@ struct Cursor {
 
 impl BytesColumn {
     pub(super) fn new(path: &Path, name: &str, metadata: ArrowReaderMetadata, leaves: Vec<usize>) -> Self {
+        let rows = |end: &mut usize, group: &RowGroupMetaData| {
+            *end += group.num_rows().max(0) as usize;
+            Some(*end)
+        };
+        let ends = metadata.metadata().row_groups().iter().scan(0, rows).collect();
         Self {
             path: path.to_owned(),
             name: name.to_owned(),
             metadata,
+            ends,
             leaves,
             cursor: Arc::default(),
             looked: Mutex::default(),
@@ -225,15 +234,9 @@ impl BytesColumn {
 
     /// The row group with a row, and its rows.
     fn group(&self, row: usize) -> Option<(usize, Range<usize>)> {
-        let mut start = 0;
-        for (group, rows) in self.metadata.metadata().row_groups().iter().enumerate() {
-            let end = start + rows.num_rows() as usize;
-            if row < end {
-                return Some((group, start..end));
-            }
-            start = end;
-        }
-        None
+        let group = self.ends.partition_point(|end| *end <= row);
+        let end = *self.ends.get(group)?;
+        Some((group, group.checked_sub(1).map_or(0, |before| self.ends[before])..end))
     }
 
     /// Rows a window of a row group.
@@ -319,6 +322,33 @@ mod tests {
             let held = columns.iter().filter(|column| !lock(&column.cursor).windows.is_empty());
             // Fewer where other tests read at the same time.
             assert!(held.count() <= COLUMNS);
+        }
+    }
+
+    #[test]
+    fn a_row_is_found_among_row_groups_of_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let schema =
+            RecordBatch::try_from_iter([("image", Arc::new(BinaryArray::from_iter_values([b"x"])) as ArrayRef)]);
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), schema.unwrap().schema(), None).unwrap();
+        let sizes = [3, 1, 5, 2];
+        let mut rows = 0..11_u8;
+        for size in sizes {
+            let bytes: ArrayRef = Arc::new(BinaryArray::from_iter_values(rows.by_ref().take(size).map(|row| [row])));
+            writer.write(&RecordBatch::try_from_iter([("image", bytes)]).unwrap()).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+        let metadata = ArrowReaderMetadata::load(&File::open(&path).unwrap(), ArrowReaderOptions::new()).unwrap();
+        let column = BytesColumn::new(&path, "image", metadata, vec![0]);
+        assert_eq!(column.ends, [3, 4, 9, 11]);
+        let of = |row: usize| column.group(row).unwrap();
+        assert_eq!([of(0), of(2), of(3), of(4)], [(0, 0..3), (0, 0..3), (1, 3..4), (2, 4..9)]);
+        assert_eq!([of(8), of(9), of(10)], [(2, 4..9), (3, 9..11), (3, 9..11)]);
+        assert!(column.group(11).is_none());
+        for row in (0..11).rev() {
+            assert_eq!(column.read(row, folder.path()).unwrap(), [row as u8]);
         }
     }
 }

@@ -43,6 +43,7 @@ impl Table {
             }
             self = self.take(&rows);
         }
+        self.is_short_of("sample", source.sample.unwrap_or(0), self.rows);
         if let Some(sample) = source.sample.filter(|sample| *sample < self.rows) {
             // The first of one order, so that a larger sample of the same seed holds a smaller one.
             let mut rows: Vec<usize> = (0..self.rows).collect();
@@ -54,15 +55,25 @@ impl Table {
         if let Some(limit) = source.limit.filter(|limit| *limit < self.rows) {
             self = self.take(&(0..limit).collect::<Vec<_>>());
         }
-        if let Some((most, column)) = &source.best {
-            let rows = self.best(column, *most)?;
-            self = self.take(&rows);
-        }
         Ok(self)
     }
 
+    /// Notes that a key of the recipe wants more rows than there were for it, if it does.
+    fn is_short_of(&mut self, key: &'static str, wanted: usize, rows: usize) {
+        if wanted > rows {
+            self.short.push((key, wanted, rows));
+        }
+    }
+
     /// So many rows with the largest numbers in a column, in file order; of equal ones, the first.
-    fn best(&self, column: &str, most: usize) -> Result<Vec<usize>, DataError> {
+    pub(super) fn best(mut self, column: &str, most: usize) -> Result<Self, DataError> {
+        let scores = self.scores(column)?;
+        self.is_short_of("quality", most, scores.iter().flatten().count());
+        Ok(self.take(&largest(&scores, most)))
+    }
+
+    /// The numbers in a column; none where there is none, which is told.
+    fn scores(&self, column: &str) -> Result<Vec<Option<f64>>, DataError> {
         let column = self.column(column)?;
         let number = |row: usize| {
             let cell = std::str::from_utf8(column.cell(row)).ok()?;
@@ -71,19 +82,22 @@ impl Table {
         let scores: Vec<Option<f64>> = (0..self.rows).map(number).collect();
         if let Some(row) = scores.iter().position(Option::is_none) {
             let cell = String::from_utf8_lossy(column.cell(row)).into_owned();
-            let (lost, row) = (scores.iter().filter(|score| score.is_none()).count(), self.number(row));
-            if lost == scores.len() {
+            let row = self.number(row);
+            if scores.iter().all(Option::is_none) {
                 let reason = format!("column `{}` has no numbers, such as {cell:?} in row {row}", column.name());
                 return Err(DataError::Choice { path: self.path.clone(), key: "quality_by", reason });
             }
+            // A row of the file is several here where it has several captions.
+            let mut lost: Vec<usize> = (0..self.rows).filter(|&row| scores[row].is_none()).collect();
+            lost.dedup_by_key(|row| self.number(*row));
             tracing::warn!(
                 "{}, column `{}`: {} without a number, the first row {row}, {cell:?}; such pairs are not taken",
                 short_path(&self.path).display(),
                 column.name(),
-                count(lost, "row")
+                count(lost.len(), "row")
             );
         }
-        Ok(largest(&scores, most))
+        Ok(scores)
     }
 
     /// The rows of one split, or of several that `+` joins.
@@ -205,6 +219,22 @@ mod tests {
         let renamed = vec![("caption".to_owned(), "text".to_owned())];
         let error = Source { renamed, ..Source::new(&path) }.table().err().unwrap().to_string();
         assert!(error.contains("text"), "{error}");
+        let of = |renamed: &[[&str; 2]]| {
+            let renamed = renamed.iter().map(|of| (of[0].to_owned(), of[1].to_owned())).collect();
+            Source { renamed, ..Source::new(&path) }
+        };
+        // Headers that were swapped; and names that go round.
+        let table = of(&[["caption", "file"], ["file", "caption"]]).table().unwrap();
+        assert_eq!(table.names(), ["raw", "file", "caption"]);
+        assert_eq!(table.column("caption").unwrap().text(0).unwrap(), "a.png");
+        let table = of(&[["raw", "caption"], ["caption", "file"], ["file", "raw"]]).table().unwrap();
+        assert_eq!(table.names(), ["file", "raw", "caption"]);
+        let error = of(&[["a", "raw"], ["b", "raw"]]).table().err().unwrap().to_string();
+        assert!(error.contains("`columns` gives `raw` two names"), "{error}");
+        // A column that another one hides may be asked for too.
+        let source = Source { filter: Some("'other caption' > 3".into()), ..of(&[["caption", "raw"]]) };
+        let table = source.with_columns(vec![vec!["caption".to_owned()]]).table().unwrap();
+        assert_eq!(table.column("other caption").unwrap().text(0).unwrap(), "17");
     }
 
     #[test]
@@ -218,5 +248,31 @@ mod tests {
         let table = Table::new(Path::new("t.csv"), "CSV", vec!["n".into()]);
         let none = table.chosen(&Source { split: Some("train".into()), ..Source::default() }).err().unwrap();
         assert!(none.to_string().contains("there is no column `split`"), "{none}");
+    }
+
+    #[test]
+    fn the_best_are_so_many_pairs_where_rows_have_several_captions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.jsonl");
+        let row = |n: usize| format!(r#"{{"file": "{n}.png", "texts": ["{n} a", "{n} b", "{n} c"], "score": {n}}}"#);
+        std::fs::write(&path, (0..10).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+        let columns = vec![vec!["file".to_owned()], vec!["texts".to_owned()]];
+        let of = |source: Source| source.with_columns(columns.clone()).table().unwrap();
+        let best = |most| of(Source { best: Some((most, "score".into())), ..Source::new(&path) });
+        let texts = |table: &Table| {
+            let column = table.column("texts").unwrap();
+            (0..table.len()).map(|row| column.text(row).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let table = best(5);
+        assert_eq!(texts(&table), ["8 a", "8 b", "9 a", "9 b", "9 c"]);
+        assert_eq!((table.number(1), table.number(2), table.short().len()), (9, 10, 0));
+        // What a key asks for is compared with what there was for it.
+        assert_eq!(best(31).short(), [("quality", 31, 30)]);
+        let sample = |sample, best: usize| {
+            let best = Some((best, "score".to_owned()));
+            of(Source { sample: Some(sample), best, ..Source::new(&path) }).short().to_vec()
+        };
+        assert!(sample(8, 5).is_empty());
+        assert_eq!(sample(11, 40), [("sample", 11, 10), ("quality", 40, 30)]);
     }
 }

@@ -4,26 +4,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::cells::Cells;
+use super::entries::{entries, files_below};
 use super::error::DataError;
 use super::fields::{Field, ending, name};
-use super::format::{self, entries};
+use super::format;
 use super::img2dataset::{self, is_statistics};
 use super::notes::Notes;
+use super::roots::Roots;
 use super::samples::{classes, has_samples, inner, samples};
-use super::shards;
+use super::shards::{self, Part};
 use super::splits::{split_shards, splits_of, with_split};
 use super::table::Table;
 use super::wanted::Wanted;
 use crate::wording::short_path;
 
-/// The deepest folder that is looked into.
-const DEEPEST: usize = 8;
 /// Files that a note names.
 const NAMED: usize = 3;
 /// The tables that say what the files beside them are.
 const METADATA: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
 /// Files that say how something is loaded, and not what is in it.
 const SETTINGS: [&str; 4] = ["dataset_info.json", "dataset_infos.json", "config.json", "state.json"];
+
 /// A folder, and what in it is read.
 pub(super) struct Folder {
     path: PathBuf,
@@ -36,8 +37,8 @@ pub(super) struct Folder {
 
 /// The form of a folder.
 enum Form {
-    /// Tables of metadata, with the folders that they are in if it is not the folder itself.
-    Described(Vec<(Option<String>, PathBuf)>),
+    /// Tables of metadata: of each of the files the folder that it is in, if it is not the folder itself.
+    Described(Vec<Option<String>>),
     /// Tar archives, one after the other.
     Archives(Vec<PathBuf>),
     /// Files of one name.
@@ -54,20 +55,18 @@ impl Folder {
     /// The folder at `path`, of which no table has been read.
     pub(super) fn of(path: &Path) -> Result<Self, DataError> {
         let mut notes = Notes::default();
-        let with_metadata: Vec<(Option<String>, PathBuf)> = match metadata(path, &mut notes) {
-            Some(file) => vec![(None, file)],
+        let (folders, described): (Vec<Option<String>>, Vec<PathBuf>) = match metadata(path, &mut notes) {
+            Some(file) => (vec![None], vec![file]),
             None => {
-                let top = entries(path)?;
-                top.iter().filter_map(|inner| Some((Some(name(inner)), metadata(inner, &mut notes)?))).collect()
+                let top = entries(path)?.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.path);
+                top.filter_map(|inner| Some((Some(name(&inner)), metadata(&inner, &mut notes)?))).unzip()
             }
         };
         let path = path.to_owned();
-        if !with_metadata.is_empty() {
-            let files = with_metadata.iter().map(|(_, file)| file.clone()).collect();
-            return Ok(Self { path, files, form: Form::Described(with_metadata), notes });
+        if !described.is_empty() {
+            return Ok(Self { path, files: described, form: Form::Described(folders), notes });
         }
-        let mut files = Vec::new();
-        walk(&path, DEEPEST, &mut Vec::new(), &mut files)?;
+        let files = files_below(&path)?;
         let has_media = files.iter().any(|file| Field::of_file(file).modality().is_some());
         let (archives, parquets, tables) =
             (ending_in(&files, &["tar"]), ending_in(&files, &["parquet"]), tables(&files));
@@ -98,34 +97,35 @@ impl Folder {
     }
 
     /// The files that it is read from: of pictures and sounds in folders, only names are read.
-    pub(super) fn files(self) -> Vec<PathBuf> {
-        match self.form {
+    pub(super) fn files(&self) -> Vec<&Path> {
+        let all = self.files.iter().map(PathBuf::as_path);
+        match &self.form {
             Form::Archives(files) | Form::BesideMedia(files) | Form::Tables(files) => {
-                files.into_iter().chain(self.files.into_iter().filter(|file| is_statistics(file))).collect()
+                files.iter().map(PathBuf::as_path).chain(all.filter(|file| is_statistics(file))).collect()
             }
-            Form::Described(_) | Form::Samples | Form::Classes => self.files,
+            Form::Described(_) | Form::Samples | Form::Classes => all.collect(),
         }
     }
 
-    /// Reads the table that it is.
-    pub(super) fn read(self, wanted: &Wanted) -> Result<Table, DataError> {
+    /// Reads the table that it is; what a table of it names is below `root`, or the folder of that table.
+    pub(super) fn read(&self, root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
         let Self { path, files, form, notes } = self;
         let mut table = match form {
-            Form::Described(tables) => described(&path, &tables, wanted)?,
-            Form::Archives(archives) => shards::read(&path, &archives, wanted)?,
-            Form::Samples => samples(&path, &files, wanted)?,
-            Form::Classes => classes(&path, &files, wanted),
+            Form::Described(folders) => described(path, files, folders, wanted)?,
+            Form::Archives(archives) => shards::read(path, archives, root, wanted)?,
+            Form::Samples => samples(path, files, wanted)?,
+            Form::Classes => classes(path, files, wanted),
             Form::BesideMedia(tables) => match &tables[..] {
-                [one] => format::file(one, None, wanted)?,
-                tables => beside_media(&path, tables, wanted)?,
+                [one] => format::file(one, root, wanted)?,
+                tables => beside_media(path, tables, root, wanted)?,
             },
-            Form::Tables(tables) => split_shards(&path, &tables, wanted)?,
+            Form::Tables(tables) => split_shards(path, tables, root, wanted)?,
         };
         if table.notes.lost().is_none() {
-            table.notes.statuses = img2dataset::statistics(&files);
+            table.notes.statuses = img2dataset::statistics(files);
         }
-        table.notes.also(notes);
-        table.path = path;
+        table.notes.also(notes.clone());
+        table.path.clone_from(path);
         Ok(table)
     }
 }
@@ -169,31 +169,13 @@ fn metadata(folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
     Some(folder.join(read))
 }
 
-/// The files below a folder, each folder in the order of names.
-fn walk(folder: &Path, depth: usize, above: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    // A link to a folder that it is in would have all files again.
-    let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    if above.contains(&place) {
-        return Ok(());
-    }
-    above.push(place);
-    for path in entries(folder)? {
-        match path.is_dir() {
-            true if depth > 0 => walk(&path, depth - 1, above, files)?,
-            true => {}
-            false => files.push(path),
-        }
-    }
-    above.pop();
-    Ok(())
-}
-
 /// The tables of metadata, one after the other; `file` is the path of each row's file from the folder.
-fn described(path: &Path, tables: &[(Option<String>, PathBuf)], wanted: &Wanted) -> Result<Table, DataError> {
-    let table = shards::joined(tables, |(folder, file)| {
-        let mut table = format::file(file, None, wanted)?;
+fn described(path: &Path, tables: &[PathBuf], folders: &[Option<String>], wanted: &Wanted) -> Result<Table, DataError> {
+    let table = shards::joined(tables, |Part { number, path: file, name }| {
+        let folder = &folders[*number];
+        let mut table = format::part(file, name, None, wanted)?;
         let names = table.index("file_name").map_err(|_| DataError::Format {
-            path: file.clone(),
+            path: file.to_path_buf(),
             reason: format!("it has no column `file_name` (columns: {})", table.names.join(", ")),
         })?;
         let mut files = Cells::default();
@@ -211,7 +193,7 @@ fn described(path: &Path, tables: &[(Option<String>, PathBuf)], wanted: &Wanted)
         if let Some(folder) = folder {
             with_split(&mut table, folder);
         }
-        table.root = path.to_owned();
+        table.roots = Roots::one(path);
         Ok(table)
     });
     let mut whole = table?.expect("there is at least one");
@@ -220,8 +202,9 @@ fn described(path: &Path, tables: &[(Option<String>, PathBuf)], wanted: &Wanted)
 }
 
 /// Tables beside pictures or sounds: those of splits are one table, of which others would be a guess.
-fn beside_media(path: &Path, tables: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
-    if let Some(table) = splits_of(tables, wanted)?.filter(|table| table.names.iter().any(|name| name == "split")) {
+fn beside_media(path: &Path, tables: &[PathBuf], root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
+    if let Some(table) = splits_of(tables, root, wanted)?.filter(|table| table.names.iter().any(|name| name == "split"))
+    {
         return Ok(table);
     }
     let names: Vec<String> = tables.iter().take(5).map(|table| inner(path, table).display().to_string()).collect();
@@ -261,7 +244,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Result<Table, DataError> {
-        Folder::of(path)?.read(&Wanted::ALL)
+        Folder::of(path)?.read(None, &Wanted::ALL)
     }
 
     fn cells(table: &Table, name: &str) -> String {

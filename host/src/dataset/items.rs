@@ -3,8 +3,8 @@
 use fusemix_sdk::{ItemKind, Modality};
 use std::borrow::Cow;
 
+use super::column::Column;
 use super::item::Item;
-use super::table::Column;
 
 /// Cells that are examined to guess the content of a column.
 const FIRST: usize = 5;
@@ -96,7 +96,9 @@ impl<'a> Items<'a> {
         let Source::Column(column, Cells::Files) = self.source else { return false };
         let is_same = || match (column.member(index), column.member(index - 1)) {
             (Some(one), Some(other)) => one == other,
-            (None, None) => column.cell(index) == column.cell(index - 1),
+            (None, None) => {
+                column.cell(index) == column.cell(index - 1) && column.root(index) == column.root(index - 1)
+            }
             _ => false,
         };
         index > 0 && [index, index - 1].iter().all(|row| column.broken(*row).is_none()) && is_same()

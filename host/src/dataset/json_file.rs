@@ -27,7 +27,7 @@ fn why(text: &[u8], error: &serde_json::Error) -> &'static str {
 pub(super) fn read(path: &Path, root: &Path, wanted: &Wanted) -> Result<Table, DataError> {
     let text = Text::open(path)?;
     if is_lines(&text) {
-        return jsonl::read(path, wanted);
+        return jsonl::of(path, &text, wanted);
     }
     let mut draft = Draft::new(path, "JSON", wanted);
     let mut coco = Coco::default();

@@ -10,9 +10,13 @@ use super::table::Table;
 use super::text::Text;
 use super::wanted::Wanted;
 
-/// Reads the whole of `path`. Empty lines are nothing; a line that is no object is a row that cannot be read.
+/// Reads the whole of `path`.
 pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
-    let text = Text::open(path)?;
+    of(path, &Text::open(path)?, wanted)
+}
+
+/// The table of the text in `path`. Empty lines are nothing; a line that is no object is a row that cannot be read.
+pub(super) fn of(path: &Path, text: &[u8], wanted: &Wanted) -> Result<Table, DataError> {
     let mut draft = Draft::new(path, "JSONL", wanted);
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();

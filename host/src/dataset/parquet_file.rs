@@ -37,17 +37,17 @@ fn holds_texts(name: &str) -> bool {
     usual::CAPTIONS.contains(&name) || ["txt", "TEXT", "url", "key"].contains(&name)
 }
 
-/// Reads the wanted columns of `path` that are no bytes.
-pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
+/// Reads the wanted columns of `path` that are no bytes; in cells that name a row, it is called `shard`.
+pub(super) fn read(path: &Path, shard: &str, wanted: &Wanted) -> Result<Table, DataError> {
     let damaged = |reason: String| DataError::Format {
         path: path.to_owned(),
         reason: format!("not a whole Parquet file ({reason}); it was not written or copied to its end"),
     };
-    let read = quiet_panic::catch(|| table(path, wanted, &damaged));
+    let read = quiet_panic::catch(|| table(path, shard, wanted, &damaged));
     read.unwrap_or_else(|| Err(damaged("a part of it is damaged".to_owned())))
 }
 
-fn table(path: &Path, wanted: &Wanted, damaged: &dyn Fn(String) -> DataError) -> Result<Table, DataError> {
+fn table(path: &Path, shard: &str, wanted: &Wanted, damaged: &dyn Fn(String) -> DataError) -> Result<Table, DataError> {
     let failed = |cause| DataError::Read { path: path.to_owned(), cause };
     let file = regular::open(path, u64::MAX).map_err(failed)?;
     let metadata =
@@ -76,7 +76,6 @@ fn table(path: &Path, wanted: &Wanted, damaged: &dyn Fn(String) -> DataError) ->
         }
     }
     let mut draft = Draft::new(path, "Parquet", wanted);
-    let shard = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mask = ProjectionMask::leaves(schema, projected.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(BATCH).build();
     for batch in reader.map_err(|error| damaged(error.to_string()))? {
@@ -197,6 +196,10 @@ mod tests {
     use parquet::arrow::ArrowWriter;
     use parquet::file::properties::WriterProperties;
     use std::path::PathBuf;
+
+    fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
+        super::read(path, &crate::dataset::fields::name(path), wanted)
+    }
 
     /// A hub's file of `rows` pictures in row groups of 10: bytes, every 7th a path in their stead, row 5 neither.
     fn hub(folder: &Path, rows: usize) -> PathBuf {

@@ -33,7 +33,7 @@ static PARSED: Mutex<Vec<Parsed>> = Mutex::new(Vec::new());
 /// The table at a path: one that is known, if its files are as they were, or what `read` makes of them.
 pub(super) fn table(
     (path, root): (&Path, Option<&Path>),
-    files: &[PathBuf],
+    files: &[&Path],
     wanted: &Wanted,
     read: impl FnOnce() -> Result<Table, DataError>,
 ) -> Result<Table, DataError> {
@@ -71,7 +71,7 @@ fn locked() -> MutexGuard<'static, Vec<Parsed>> {
 
 /// The state of all that a table is read from, as its names, lengths and times tell it; none if one of them changed
 /// only just before `now`, or is not there.
-fn state(files: &[PathBuf], root: Option<&Path>, now: SystemTime) -> Option<blake3::Hash> {
+fn state(files: &[&Path], root: Option<&Path>, now: SystemTime) -> Option<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     let mut looked = HashSet::new();
     for file in files {
@@ -132,7 +132,7 @@ mod tests {
                 parsed.set(parsed.get() + 1);
                 format::file(&path, None, wanted)
             };
-            table((&path, None), std::slice::from_ref(&path), wanted, read).unwrap()
+            table((&path, None), &[path.as_path()], wanted, read).unwrap()
         };
         let only = |names: &[&str]| Wanted::only(names.iter().map(|name| (*name).to_owned()));
         let two = read(&only(&["file", "caption"]));

@@ -8,6 +8,7 @@ use super::draft::Draft;
 use super::error::DataError;
 use super::fields::{self, Field, ending};
 use super::json;
+use super::roots::Roots;
 use super::table::Table;
 use super::usual::SPLITS;
 use super::wanted::Wanted;
@@ -100,7 +101,7 @@ pub(super) fn samples(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result
         }
         sample.end();
     }
-    draft.table().root = path.to_owned();
+    draft.table().roots = Roots::one(path);
     Ok(draft.whole())
 }
 
@@ -120,6 +121,6 @@ pub(super) fn classes(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Table 
         }
         draft.end_row();
     }
-    draft.table().root = path.to_owned();
+    draft.table().roots = Roots::one(path);
     draft.whole()
 }

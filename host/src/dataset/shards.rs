@@ -1,12 +1,15 @@
 //! Shards: several files that are one table, as `{000000..000146}.tar` names them, or as a folder holds them.
 
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cells::Cells;
 use super::error::DataError;
+use super::fields;
 use super::format;
+use super::roots::shared;
 use super::table::Table;
 use super::wanted::Wanted;
 
@@ -69,19 +72,45 @@ fn words(braced: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// A file that is read with others.
+pub(super) struct Part<'a> {
+    /// Its number among them, from 0.
+    pub(super) number: usize,
+    pub(super) path: &'a Path,
+    /// What it is called among them.
+    pub(super) name: String,
+}
+
+/// The names of files that are one table: those of the files; where two are the same, their paths from the folder that
+/// all are in.
+fn parts(files: &[PathBuf]) -> Vec<Part<'_>> {
+    let mut names: Vec<String> = files.iter().map(|file| fields::name(file)).collect();
+    if names.iter().collect::<HashSet<_>>().len() < names.len() {
+        let folders = files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
+        let folder = folders.reduce(|one, other| shared(&one, &other)).unwrap_or_default();
+        names = files.iter().map(|file| file.strip_prefix(&folder).unwrap_or(file).display().to_string()).collect();
+    }
+    let part = |((number, path), name): ((usize, _), _)| Part { number, path, name };
+    files.iter().map(PathBuf::as_path).enumerate().zip(names).map(part).collect()
+}
+
 /// The tables that `read` makes of some files, one after the other; none if there are none. They are read on all cores,
 /// some at a time.
-pub(super) fn joined<T: Sync>(
-    files: &[T],
-    read: impl Fn(&T) -> Result<Table, DataError> + Sync,
+pub(super) fn joined(
+    files: &[PathBuf],
+    read: impl Fn(&Part<'_>) -> Result<Table, DataError> + Sync,
 ) -> Result<Option<Table>, DataError> {
     let (mut whole, together): (Option<Table>, usize) = (None, TOGETHER * rayon::current_num_threads());
-    for files in files.chunks(together) {
-        for table in files.par_iter().map(&read).collect::<Vec<_>>() {
+    let parts = parts(files);
+    for parts in parts.chunks(together) {
+        for (part, table) in parts.iter().zip(parts.par_iter().map(&read).collect::<Vec<_>>()) {
             let table = table?;
             match &mut whole {
                 None => whole = Some(table),
-                Some(whole) => whole.append(&table),
+                Some(whole) => whole.append(&table, &part.name),
+            }
+            if let (0, Some(whole)) = (part.number, &mut whole) {
+                whole.notes.are_of(&part.name);
             }
         }
     }
@@ -89,8 +118,8 @@ pub(super) fn joined<T: Sync>(
 }
 
 /// The table that several files make, one after the other; `path` is what it is called.
-pub(super) fn read(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
-    let whole = joined(files, |file| format::file(file, None, wanted))?;
+pub(super) fn read(path: &Path, files: &[PathBuf], root: Option<&Path>, wanted: &Wanted) -> Result<Table, DataError> {
+    let whole = joined(files, |part| format::part(part.path, &part.name, root, wanted))?;
     let mut whole = whole.ok_or_else(|| DataError::Format {
         path: path.to_owned(),
         reason: format!("there is nothing in it that is read: it should hold {}", format::KNOWN),
@@ -100,8 +129,8 @@ pub(super) fn read(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Ta
 }
 
 impl Table {
-    /// Adds the rows of another table, by the names of their columns.
-    pub(super) fn append(&mut self, other: &Self) {
+    /// Adds the rows of the table in the file that is called `shard`, by the names of their columns.
+    fn append(&mut self, other: &Self, shard: &str) {
         let mut beyond = 0;
         for (name, cells) in other.names.iter().zip(&other.columns) {
             let at = match self.names.iter().position(|known| known == name) {
@@ -120,22 +149,21 @@ impl Table {
                 self.columns[at].append(self.rows, cells);
             }
         }
-        let shard = other.path.file_name().unwrap_or_default().to_string_lossy();
         let moved = other.broken.iter().map(|(row, reason)| {
-            let is_named = reason.starts_with(&*shard);
+            let is_named = reason.starts_with(shard);
             (self.rows + row, if is_named { reason.clone() } else { format!("{shard}: {reason}") })
         });
         self.broken.extend(moved);
         // Rows that a shard has left out count, as in the file.
         let before = self.rows_of_file();
+        self.roots.append(before, &other.roots);
         if self.numbers.is_some() || other.numbers.is_some() {
             let rows = self.rows;
             let numbers = Arc::make_mut(self.numbers.get_or_insert_with(|| Arc::new((0..rows).collect())));
             numbers.extend((0..other.rows).map(|row| before + other.number(row) - 1));
         }
         self.of_file = before + other.rows_of_file();
-        self.notes.are_of(&self.path.file_name().unwrap_or_default().to_string_lossy());
-        self.notes.add(&other.notes, &shard);
+        self.notes.add(&other.notes, shard);
         if beyond > 0 {
             let note = format!("its columns beyond the {COLUMNS} that earlier files have are left out: {beyond}");
             self.notes.warn("columns", note);
@@ -147,6 +175,29 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Source;
+    use crate::dataset::tar::tests::archive;
+
+    /// A folder with these files.
+    fn written(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        folder
+    }
+
+    /// The cells of a column, and the contents of the items that they name.
+    fn items(table: &Table, name: &str) -> (String, String) {
+        let column = table.column(name).unwrap();
+        let all = |of: &dyn Fn(usize) -> Vec<u8>| {
+            (0..table.len()).map(|row| String::from_utf8(of(row)).unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        let read = |row| column.item(row).read().map_or_else(String::into_bytes, |bytes| bytes.into_owned());
+        (all(&|row| column.cell(row).to_vec()), all(&read))
+    }
 
     #[test]
     fn braces_name_files() {
@@ -176,9 +227,9 @@ mod tests {
             }
             Ok(super::super::img2dataset::survivors(table))
         };
-        let shards =
-            [("0", ["success", "failed_to_download", "success"]), ("1", ["failed_to_resize", "success", "success"])];
-        let table = joined(&shards, |(name, all)| shard(name, *all)).unwrap().unwrap();
+        let statuses = [["success", "failed_to_download", "success"], ["failed_to_resize", "success", "success"]];
+        let files = ["0", "1"].map(PathBuf::from);
+        let table = joined(&files, |part| shard(&part.name, statuses[part.number])).unwrap().unwrap();
         let read = |table: &Table| {
             let key = table.column("key").unwrap();
             (0..table.len()).map(|row| (table.number(row), key.text(row).unwrap().to_owned())).collect::<Vec<_>>()
@@ -216,5 +267,85 @@ mod tests {
         assert_eq!((0..40).map(|row| column.text(row).unwrap()).collect::<Vec<_>>(), expected);
         let note = "in 10 of 40 files, the first is 03.csv: a column has no name and is not used";
         assert_eq!(table.notes(), [note]);
+    }
+
+    #[test]
+    fn tables_of_several_folders_name_the_files_beside_each() {
+        let folder = written(&[
+            ("test/captions.csv", b"file,caption,n\n1.jpg,a dog,1\n1.jpg,the dog,2\n2.jpg,a cat,3\n"),
+            ("test/1.jpg", b"test1"),
+            ("test/2.jpg", b"test2"),
+            ("train/captions.csv", b"file,caption,n\n1.jpg,a car,4\n2.jpg,a bus,5\n"),
+            ("train/1.jpg", b"train1"),
+            ("train/2.jpg", b"train2"),
+        ]);
+        for path in [folder.path().to_owned(), folder.path().join("{test,train}/captions.csv")] {
+            let table = Source::new(&path).table().unwrap();
+            assert_eq!(items(&table, "file").1, "test1 test1 test2 train1 train2", "{}", path.display());
+            let column = table.column("file").unwrap();
+            assert_eq!([1, 3].map(|row| column.known_by(row)), [&b"test/1.jpg"[..], b"train/1.jpg"]);
+            // Whichever rows are chosen, they keep their folders.
+            let chosen = |source: Source| items(&source.table().unwrap(), "file").1;
+            let some = Source { filter: Some("n = 2 or n = 3 or n = 5".into()), ..Source::new(&path) };
+            assert_eq!(chosen(some.clone()), "test1 test2 train2");
+            assert_eq!(chosen(Source { best: Some((1, "n".into())), ..some }), "train2");
+            // One root is that of all.
+            let root = Some(folder.path().join("train"));
+            assert_eq!(chosen(Source { root, ..Source::new(&path) }), "train1 train1 train2 train1 train2");
+        }
+        // The last row of one folder and the first of the next are two items of one name.
+        let column = Source { filter: Some("n = 1 or n = 4".into()), ..Source::new(folder.path()) }.table().unwrap();
+        let items = crate::dataset::Items::new(column.column("file").unwrap(), &fusemix_sdk::Modality::Image, None);
+        assert!(!items.repeats(1));
+    }
+
+    #[test]
+    fn shards_of_one_name_are_called_by_their_folders() {
+        let shard = |content: &[u8]| archive(&[("0.jpg", content), ("0.txt", b"a"), ("1.json", b"{")]);
+        let folder = written(&[("a/00000.tar", &shard(b"one")), ("b/00000.tar", &shard(b"two"))]);
+        for path in [folder.path().to_owned(), folder.path().join("{a,b}/00000.tar")] {
+            for root in [None, Some(folder.path().to_owned())] {
+                let table = Source { root, ..Source::new(&path) }.table().unwrap();
+                let [first, second] = [0, 2].map(|row| items(&table.clone().take(&[row]), "jpg"));
+                assert_eq!(first, ("a/00000.tar: 0.jpg".to_owned(), "one".to_owned()));
+                assert_eq!(second, ("b/00000.tar: 0.jpg".to_owned(), "two".to_owned()));
+                let reasons: Vec<&str> = table.broken().values().map(String::as_str).collect();
+                assert!(reasons[0].starts_with("a/00000.tar: 1.json is not JSON"), "{reasons:?}");
+                assert!(reasons[1].starts_with("b/00000.tar: 1.json is not JSON"), "{reasons:?}");
+            }
+        }
+        let names = |files: &[&str]| {
+            let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
+            parts(&files).into_iter().map(|part| part.name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&["x/a/0.tar", "x/b/1.tar"]), "0.tar 1.tar");
+        assert_eq!(names(&["x/a/0.tar", "x/a/1.tar", "x/b/0.tar"]), "a/0.tar a/1.tar b/0.tar");
+    }
+
+    #[test]
+    fn the_root_of_several_files_of_json_is_where_names_are_looked_for() {
+        let sounds = |id: &str| format!(r#"{{"data": [{{"id": "{id}", "caption": "c", "audio": "wav_path"}}]}}"#);
+        let (one, two) = (sounds("Ya.wav"), sounds("Yb.wav"));
+        let region = r#"[{"id": 7, "regions": [{"region_id": 1, "image_id": 7, "phrase": "a clock"}]}]"#;
+        let folder = written(&[
+            ("json/train.json", one.as_bytes()),
+            ("json/test.json", two.as_bytes()),
+            ("sounds/Ya.wav", b"rain"),
+            ("sounds/Yb.mp3", b"wind"),
+            ("regions/a.json", region.as_bytes()),
+            ("regions/b.json", region.as_bytes()),
+            ("pictures/VG_100K_2/7.jpg", b"clock"),
+        ]);
+        let read = |path: &str, root: &str| {
+            let [path, root] = [path, root].map(|name| folder.path().join(name));
+            items(&Source { root: Some(root), ..Source::new(path) }.table().unwrap(), "file")
+        };
+        for path in ["json", "json/{test,train}.json"] {
+            assert_eq!(read(path, "sounds"), ("Yb.mp3 Ya.wav".to_owned(), "wind rain".to_owned()), "{path}");
+        }
+        for path in ["regions", "regions/{a,b}.json"] {
+            let cells = "VG_100K_2/7.jpg VG_100K_2/7.jpg".to_owned();
+            assert_eq!(read(path, "pictures"), (cells, "clock clock".to_owned()), "{path}");
+        }
     }
 }

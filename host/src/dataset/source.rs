@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
+use super::roots::Roots;
 use super::table::HIDDEN;
 use super::wanted::Wanted;
 use super::{Dataset, Precomputed, Table, format, holds_latents};
@@ -27,7 +28,7 @@ pub struct Source {
     pub seed: u64,
     /// Columns by the names that other files have for them: (name, its name in this file).
     pub renamed: Vec<(String, String)>,
-    /// So many of those with the largest numbers in a column.
+    /// So many of these, after lists of captions have become rows, with the largest numbers in a column.
     pub best: Option<(usize, String)>,
     /// Columns of captions: where one holds lists, or there are several in place of one, each caption has a row.
     pub columns: Vec<Vec<String>>,
@@ -60,13 +61,12 @@ impl Source {
         let best = self.best.iter().map(|(_, column)| column.clone());
         let others = self.others.iter().flatten().chain(&self.named);
         let names = self.columns.iter().flatten().chain(others).cloned().chain(filtered).chain(best);
-        // A column that another one hides is called so.
-        let hidden = |name: String| name.strip_prefix(HIDDEN).map(str::to_owned).into_iter().chain([name.clone()]);
-        let names = names.flat_map(hidden);
-        let own =
-            |name: String| self.renamed.iter().find(|(other, _)| *other == name).map_or(name, |(_, own)| own.clone());
-        let renamed = self.renamed.iter().map(|(_, own)| own.clone());
-        let names = names.map(own).chain(renamed);
+        let own = |name: &String| {
+            self.renamed.iter().find(|(other, _)| other == name).map_or_else(|| name.clone(), |(_, own)| own.clone())
+        };
+        // A column that another one hides is called so, and has in the file the name that the other one got.
+        let both = |name: String| name.strip_prefix(HIDDEN).map(str::to_owned).into_iter().chain([own(&name)]);
+        let names = names.flat_map(both).chain(self.renamed.iter().map(|(_, own)| own.clone()));
         if self.others.is_some() { Wanted::only(names) } else { Wanted::all_and(names) }
     }
 
@@ -109,16 +109,18 @@ impl Source {
         }
         let mut table = format::read(&self.path, self.root.as_deref(), &self.wanted())?;
         if let Some(root) = &self.root {
-            table.root.clone_from(root);
+            table.roots = Roots::one(root);
         }
-        for (name, own) in &self.renamed {
-            table.rename(own, name)?;
-        }
+        table.rename(&self.renamed)?;
         let mut table = table.chosen(self)?;
         for columns in &self.columns {
             table = table.spread(columns)?;
         }
-        Ok(table)
+        // Pairs are counted: each caption of an item is one.
+        match &self.best {
+            Some((most, column)) => table.best(column, *most),
+            None => Ok(table),
+        }
     }
 }
 

@@ -23,12 +23,17 @@ pub(super) fn with_split(table: &mut Table, split: &str) {
 
 /// Shards. Where their names begin with a split, as `train-00000-of-00002.parquet` does, or their folder is called so,
 /// rows have it.
-pub(super) fn split_shards(path: &Path, files: &[PathBuf], wanted: &Wanted) -> Result<Table, DataError> {
-    splits_of(files, wanted)?.map_or_else(|| shards::read(path, files, wanted), Ok)
+pub(super) fn split_shards(
+    path: &Path,
+    files: &[PathBuf],
+    root: Option<&Path>,
+    wanted: &Wanted,
+) -> Result<Table, DataError> {
+    splits_of(files, root, wanted)?.map_or_else(|| shards::read(path, files, root, wanted), Ok)
 }
 
 /// The table of files whose names, or folders, all say a split; none if some do not.
-pub(super) fn splits_of(files: &[PathBuf], wanted: &Wanted) -> Result<Option<Table>, DataError> {
+pub(super) fn splits_of(files: &[PathBuf], root: Option<&Path>, wanted: &Wanted) -> Result<Option<Table>, DataError> {
     let split = |file: &PathBuf| {
         let stem = file.file_stem()?.to_str()?.split(['-', '_', '.']).next()?.to_lowercase();
         let folder = || Some(name(file.parent()?).to_lowercase());
@@ -37,10 +42,9 @@ pub(super) fn splits_of(files: &[PathBuf], wanted: &Wanted) -> Result<Option<Tab
     let Some(splits) = files.iter().map(split).collect::<Option<Vec<_>>>().filter(|splits| !splits.is_empty()) else {
         return Ok(None);
     };
-    let files: Vec<(&PathBuf, String)> = files.iter().zip(splits).collect();
-    shards::joined(&files, |(file, split)| {
-        let mut table = format::file(file, None, wanted)?;
-        with_split(&mut table, split);
+    shards::joined(files, |part| {
+        let mut table = format::part(part.path, &part.name, root, wanted)?;
+        with_split(&mut table, &splits[part.number]);
         Ok(table)
     })
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cells::Cells;
+use super::column::Column;
 use super::error::DataError;
-use super::item::Item;
-use super::member::Member;
 use super::notes::Notes;
+use super::roots::Roots;
 use super::usual;
 use super::wanted::Wanted;
 use crate::wording::{count, short_path, suggest};
@@ -17,8 +17,8 @@ use crate::wording::{count, short_path, suggest};
 #[derive(Clone)]
 pub struct Table {
     pub(super) path: PathBuf,
-    /// The folder that the files in cells are relative to.
-    pub(super) root: PathBuf,
+    /// The folders that the files in cells are relative to.
+    pub(super) roots: Roots,
     /// The format's name.
     pub(super) format: &'static str,
     pub(super) names: Vec<String>,
@@ -34,14 +34,8 @@ pub struct Table {
     pub(super) of_file: usize,
     /// What a reader of the file should know, as rows that were left out.
     pub(super) notes: Notes,
-}
-
-/// One column of a [`Table`].
-#[derive(Clone, Copy)]
-pub struct Column<'a> {
-    table: &'a Table,
-    name: &'a str,
-    cells: &'a Cells,
+    /// The keys that wanted more rows than there were: (key, wanted, rows).
+    pub(super) short: Vec<(&'static str, usize, usize)>,
 }
 
 /// The most rows that may be broken: one in so many. With more of them, the file is not what it seems.
@@ -54,10 +48,9 @@ impl Table {
     /// A table without rows, to be filled from the file at `path`.
     pub(super) fn new(path: &Path, format: &'static str, names: Vec<String>) -> Self {
         let columns = names.iter().map(|_| Cells::default()).collect();
-        let root = path.parent().unwrap_or(Path::new("")).to_owned();
         Self {
             path: path.to_owned(),
-            root,
+            roots: Roots::one(path.parent().unwrap_or(Path::new(""))),
             format,
             names,
             columns,
@@ -67,6 +60,7 @@ impl Table {
             numbers: None,
             of_file: 0,
             notes: Notes::default(),
+            short: Vec::new(),
         }
     }
 
@@ -171,6 +165,11 @@ impl Table {
         self.notes.said().into_iter().map(|(note, _)| note).collect()
     }
 
+    /// The keys of a recipe that wanted more rows than there were for them: (key, wanted, rows).
+    pub(crate) fn short(&self) -> &[(&'static str, usize, usize)] {
+        &self.short
+    }
+
     /// The rows that cannot be read, from 0, with the reasons.
     pub fn broken(&self) -> &BTreeMap<usize, String> {
         &self.broken
@@ -183,7 +182,12 @@ impl Table {
 
     /// The number of a row in the file, from 1.
     pub fn number(&self, row: usize) -> usize {
-        self.numbers.as_ref().map_or(row, |numbers| numbers[row]) + 1
+        self.place(row) + 1
+    }
+
+    /// The number of a row in the file, from 0.
+    pub(super) fn place(&self, row: usize) -> usize {
+        self.numbers.as_ref().map_or(row, |numbers| numbers[row])
     }
 
     /// The names of the columns, in file order.
@@ -209,13 +213,20 @@ impl Table {
         Ok(index)
     }
 
-    /// Calls the column `own` by the name that other files have for it; a column that has it already is hidden.
-    pub(super) fn rename(&mut self, own: &str, name: &str) -> Result<(), DataError> {
-        let at = self.index(own)?;
-        for other in self.names.iter_mut().filter(|other| *other == name) {
-            other.insert_str(0, HIDDEN);
+    /// Calls columns by the names that other files have for them, all at once: (name, the file's own name). A column
+    /// that has such a name already, and gets no other, is hidden.
+    pub(super) fn rename(&mut self, renamed: &[(String, String)]) -> Result<(), DataError> {
+        let places = renamed.iter().map(|(_, own)| self.index(own)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(again) = (1..places.len()).find(|&at| places[..at].contains(&places[at])) {
+            let reason = format!("`columns` gives `{}` two names; it can have one", renamed[again].1);
+            return Err(DataError::Choice { path: self.path.clone(), key: "columns", reason });
         }
-        self.names[at] = name.to_owned();
+        for (at, other) in self.names.iter_mut().enumerate() {
+            if !places.contains(&at) && renamed.iter().any(|(name, _)| name == other) {
+                other.insert_str(0, HIDDEN);
+            }
+        }
+        renamed.iter().zip(places).for_each(|((name, _), at)| self.names[at].clone_from(name));
         Ok(())
     }
 
@@ -247,129 +258,4 @@ impl Table {
         let only = named.next().filter(|_| named.next().is_none()).map(String::as_str);
         usual::column(modality, &self.names).or(only)
     }
-}
-
-impl<'a> Column<'a> {
-    /// Its name in the header.
-    pub fn name(&self) -> &'a str {
-        self.name
-    }
-
-    /// Rows below the header.
-    pub fn len(&self) -> usize {
-        self.table.rows
-    }
-
-    /// True if there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The cell of row `index`, from 0; that of a member of an archive is its name.
-    pub fn cell(&self, index: usize) -> &'a [u8] {
-        self.cells.cell(index)
-    }
-
-    /// The cells as ids, which must be texts.
-    pub fn ids(&self) -> Result<Vec<&'a str>, DataError> {
-        (0..self.len()).map(|row| self.text(row)).collect()
-    }
-
-    /// The cells that are text and not empty, with their rows from 0.
-    pub fn texts(&self) -> Vec<(usize, &'a str)> {
-        let text = |row| Some((row, self.text(row).ok().filter(|text| !text.is_empty())?));
-        (0..self.len()).filter_map(text).collect()
-    }
-
-    /// The cell of row `index` as text.
-    pub fn text(&self, index: usize) -> Result<&'a str, DataError> {
-        std::str::from_utf8(self.cell(index)).map_err(|error| DataError::NotUtf8 {
-            path: self.table.path.clone(),
-            row: self.number(index),
-            column: self.name.to_owned(),
-            byte: error.valid_up_to() + 1,
-        })
-    }
-
-    /// True if the cells are lists of texts.
-    pub(crate) fn holds_lists(&self) -> bool {
-        self.table.index(self.name).is_ok_and(|index| self.table.holds_lists(index))
-    }
-
-    /// True if the file and the column's name are all that is needed to come here again.
-    pub(crate) fn is_plain(&self) -> bool {
-        let Table { path, root, numbers, .. } = self.table;
-        numbers.is_none()
-            && (path == root || path.parent().is_none_or(|folder| folder == root))
-            && !self.name.contains(" + ")
-    }
-
-    /// The number of row `index` in the file, from 1.
-    pub fn number(&self, index: usize) -> usize {
-        self.table.number(index)
-    }
-
-    /// The reason why row `index` cannot be read, if it cannot.
-    pub fn broken(&self, index: usize) -> Option<&'a str> {
-        self.table.broken.get(&index).map(String::as_str)
-    }
-
-    /// The file that the cell of row `index` names, relative to the table or its `root`.
-    pub fn file(&self, index: usize) -> PathBuf {
-        self.table.root.join(path(self.cell(index)))
-    }
-
-    /// True if the column holds members of archives, not cells.
-    pub fn holds_members(&self) -> bool {
-        self.cells.hold_members()
-    }
-
-    /// The member of an archive in row `index`; none if the row has none.
-    pub fn member(&self, index: usize) -> Option<Member<'a>> {
-        let (archive, place) = self.cells.member(index)?;
-        Some(Member { archive, place, name: self.cell(index), root: &self.table.root })
-    }
-
-    /// True if the column holds members, but row `index` has none.
-    pub(super) fn lacks_member(&self, index: usize) -> bool {
-        self.holds_members() && self.member(index).is_none()
-    }
-
-    /// What row `index` is called where its item is not there: by its key, if there is one.
-    pub(super) fn sample(&self, index: usize) -> String {
-        match self.table.column("key").map(|keys| keys.cell(index)) {
-            Ok(key) if !key.is_empty() => format!("sample {}", String::from_utf8_lossy(key)),
-            _ => format!("row {}", self.number(index)),
-        }
-    }
-
-    /// The item of row `index` in a column of files.
-    pub fn item(&self, index: usize) -> Item<'a> {
-        match self.member(index) {
-            Some(member) => Item::Member(member),
-            None => Item::File(self.file(index)),
-        }
-    }
-
-    /// The table's file.
-    pub fn source(&self) -> &'a Path {
-        &self.table.path
-    }
-}
-
-/// The path that bytes name: any on Unix, and the nearest text elsewhere.
-/// The path that a cell is, or that its `file:` URL names.
-fn path(cell: &[u8]) -> PathBuf {
-    let url = cell.strip_prefix(b"file://localhost/").or_else(|| cell.strip_prefix(b"file:///"));
-    match url {
-        Some(path) => native(&[b"/", &*percent_encoding::percent_decode(path).collect::<Vec<u8>>()].concat()),
-        None => native(cell),
-    }
-}
-
-fn native(bytes: &[u8]) -> PathBuf {
-    #[cfg(unix)]
-    return <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).into();
-    #[cfg(not(unix))]
-    return String::from_utf8_lossy(bytes).into_owned().into();
 }

@@ -20,14 +20,14 @@ struct Members {
     fields: Vec<(usize, Entry)>,
 }
 
-/// Reads the headers of `path`, and its members of text. Of the others, only names and places are kept.
-pub(super) fn read(path: &Path, wanted: &Wanted) -> Result<Table, DataError> {
+/// Reads the headers of `path`, which is called `shard` in messages and cells, and its members of text. Of the others,
+/// only names and places are kept.
+pub(super) fn read(path: &Path, shard: &str, wanted: &Wanted) -> Result<Table, DataError> {
     let mut entries = Entries::open(path)?;
     // As where nothing of a shard could be downloaded.
     let is_empty = Entries::open(path)?.next()?.is_none();
     let (samples, names) = samples(&mut entries)?;
     let archive = Arc::new(Archive::Tar(Shard::new(path)));
-    let shard = path.file_name().unwrap_or_default().to_string_lossy();
     let kinds: Vec<Field> = names.iter().map(|name| Field::of(name)).collect();
     let mut draft = Draft::new(path, "WebDataset", wanted);
     for Members { key, fields } in samples {
@@ -110,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0.tar");
         std::fs::write(&path, tar).unwrap();
-        let table = super::read(&path, &Wanted::ALL).map_err(|error| error.to_string());
+        let table = super::read(&path, "0.tar", &Wanted::ALL).map_err(|error| error.to_string());
         // The members are read here, while the file is there.
         if let Ok(table) = &table
             && let Some(member) = table.column("jpg").ok().and_then(|column| column.member(0))

@@ -7,6 +7,7 @@ mod latents;
 mod tests;
 
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -240,12 +241,12 @@ fn naming<'a>(source: &Source, names: impl IntoIterator<Item = &'a Option<String
 }
 
 /// The first row of each item, by its name; rows that name none have a gap.
-fn first_rows(opened: &Opened) -> Result<BTreeMap<&[u8], usize>, Error> {
+fn first_rows(opened: &Opened) -> Result<BTreeMap<Cow<'_, [u8]>, usize>, Error> {
     let mut first = BTreeMap::new();
     if let Some(column) = opened.items()? {
         let is_named = |row: &usize| column.broken(*row).is_none() && !column.cell(*row).is_empty();
         for row in (0..column.len()).filter(is_named) {
-            first.entry(column.cell(row)).or_insert(row);
+            first.entry(column.known_by(row)).or_insert(row);
         }
     }
     Ok(first)
@@ -296,12 +297,12 @@ fn no_texts(opened: &Opened) -> Result<Vec<Problem>, Error> {
 fn captions_of(opened: &Opened) -> Result<Option<SurveyedCaptions>, Error> {
     let Some(column) = opened.captions()? else { return Ok(None) };
     let items = opened.items()?;
-    let (mut captions, mut seen, mut of_items) = (0, HashSet::new(), HashMap::<&[u8], usize>::new());
+    let (mut captions, mut seen, mut of_items) = (0, HashSet::new(), HashMap::<Cow<'_, [u8]>, usize>::new());
     for row in (0..column.len()).filter(|&row| !column.cell(row).is_empty()) {
         captions += 1;
         seen.insert(column.cell(row));
         if let Some(items) = items.filter(|items| !items.cell(row).is_empty()) {
-            *of_items.entry(items.cell(row)).or_default() += 1;
+            *of_items.entry(items.known_by(row)).or_default() += 1;
         }
     }
     let (fewest, most) = (of_items.values().min(), of_items.values().max());

@@ -47,13 +47,13 @@ impl PairFiles {
         };
         let (train, rows) = open(&entry.train, "train")?;
         let taken = entry.subset.as_ref().map(|subset| subset.pairs);
-        let best = entry.train.best.as_ref().map(|(most, _)| *most);
         let part = match entry.subset.as_ref().map(|subset| &subset.by) {
             Some(ChosenBy::Different(_)) => "diversity",
             _ => "quality",
         };
-        for (key, wanted) in [("sample", entry.train.sample), ("quality", best), (part, taken)] {
-            let Some(wanted) = wanted.filter(|wanted| *wanted > rows) else { continue };
+        let chosen = if let Dataset::Table(table) = &*train { table.short() } else { &[] };
+        let part = taken.filter(|taken| *taken > rows).map(|taken| (part, taken, rows));
+        for (key, wanted, rows) in chosen.iter().copied().chain(part) {
             let (path, has) = (entry.train.path.display(), count(rows, "row"));
             let line = format!("{path}: `{key}` asks for {wanted}, and there are {has}, which are all taken");
             session.warn_once(line);

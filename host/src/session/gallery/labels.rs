@@ -21,6 +21,14 @@ impl Labels {
     fn id(&self, row: usize) -> Result<String, DataError> {
         let name = self.file.text(self.id.as_deref().unwrap_or(&self.column), row)?;
         Ok(match &self.file {
+            Dataset::Table(table) if self.id.is_none() => {
+                let column = table.column(&self.column)?;
+                // Of files in several folders, some may have the same name.
+                match column.folder(row).filter(|_| column.file(row).is_file()) {
+                    Some(folder) => format!("{}/{name}", folder.display()),
+                    None => name,
+                }
+            }
             Dataset::Table(_) => name,
             // Other files have rows of the same numbers.
             Dataset::Precomputed(file) => {
@@ -135,5 +143,28 @@ mod tests {
         ] {
             assert_eq!(value(text.to_owned()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn items_of_one_name_in_several_folders_have_ids_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        for of in ["train", "test"] {
+            let at = |name: &str| folder.path().join(of).join(name);
+            std::fs::create_dir(at("")).unwrap();
+            std::fs::write(at("captions.csv"), "file,caption\n1.jpg,a dog\n1.jpg,a dog\n").unwrap();
+            std::fs::write(at("1.jpg"), of).unwrap();
+        }
+        let labels = |column: &str| Labels {
+            file: Dataset::open(&folder.path().join("{train,test}/captions.csv")).unwrap(),
+            column: column.to_owned(),
+            id: None,
+        };
+        let pictures = labels("file");
+        assert_eq!(pictures.distinct(&[true; 4]).unwrap(), (vec![true, false, true, false], 2));
+        assert_eq!([0, 3].map(|row| pictures.id(row).unwrap()), ["train/1.jpg", "test/1.jpg"]);
+        // A text is the same one in any folder.
+        let texts = labels("caption");
+        assert_eq!(texts.distinct(&[true; 4]).unwrap(), (vec![true, false, false, false], 3));
+        assert_eq!(texts.id(3).unwrap(), "a dog");
     }
 }

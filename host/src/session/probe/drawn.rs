@@ -24,7 +24,7 @@ pub(super) struct Drawn {
     rest: Vec<usize>,
     /// What is drawn, by content.
     known: [HashSet<Key>; 2],
-    /// The cells of what is drawn, so that the captions of a picture are read once.
+    /// The cells of what is drawn, with their folders, so that the captions of a picture are read once.
     cells: [HashSet<Vec<u8>>; 2],
     /// The rows that are drawn.
     pub(super) rows: Vec<usize>,
@@ -88,7 +88,7 @@ impl Drawn {
         while rows.len() < most {
             let Some(row) = self.rest.pop() else { break };
             if let Dataset::Table(table) = &*self.file {
-                let cell = |name: &String| Some(table.column(name).ok()?.cell(row).to_vec());
+                let cell = |name: &String| Some(table.column(name).ok()?.known_by(row).into_owned());
                 let [Some(first), Some(second)] = set.columns.each_ref().map(cell) else { continue };
                 if self.cells[0].contains(&first) || self.cells[1].contains(&second) {
                     continue;
@@ -175,5 +175,30 @@ impl Drawn {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Source;
+    use crate::session::Setup;
+
+    #[test]
+    fn pairs_of_one_name_in_several_folders_are_all_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        for of in ["train", "test"] {
+            let at = |name: &str| folder.path().join(of).join(name);
+            std::fs::create_dir(at("")).unwrap();
+            let rows: String =
+                (0..20).map(|row| format!("{row}.jpg,{of} {row}\n{row}.jpg,{of} again {row}\n")).collect();
+            std::fs::write(at("captions.csv"), format!("file,caption\n{rows}")).unwrap();
+        }
+        let source = Source::new(folder.path().join("{train,test}/captions.csv"));
+        let set = ProbedSet { source, columns: ["file", "caption"].map(str::to_owned), members: Vec::new() };
+        let session = Session::new(Setup::new(folder.path().join("plugins.toml")));
+        let mut drawn = Drawn::new(&session, &set, 0).unwrap();
+        // Each picture once, however many captions it has.
+        assert_eq!(drawn.next(&set, 100).len(), 40);
     }
 }

@@ -127,22 +127,24 @@ fn rows_of_latents_are_told_by_what_they_are() {
     assert!(error.to_string().contains("not a .npy file"), "{error}");
 }
 
+/// A member of a tar archive.
+fn member(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header.extend(content);
+    header.resize(header.len().next_multiple_of(512), 0);
+    header
+}
+
 #[test]
 fn an_archive_without_its_end_is_told_once_for_all_shards() {
     let folder = tempfile::tempdir().unwrap();
-    let member = |name: &str, content: &[u8]| {
-        let mut header = vec![0; 512];
-        header[..name.len()].copy_from_slice(name.as_bytes());
-        header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
-        header[156] = b'0';
-        header[257..265].copy_from_slice(b"ustar\x0000");
-        header[148..156].fill(b' ');
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        header.extend(content);
-        header.resize(header.len().next_multiple_of(512), 0);
-        header
-    };
     for shard in 0..5 {
         let mut tar = [member("a.jpg", b"x"), member("a.txt", b"a dog")].concat();
         // Two were cut behind a member, and one before its first.
@@ -163,4 +165,30 @@ fn an_archive_without_its_end_is_told_once_for_all_shards() {
     let one = survey(&folder.path().join("3.tar"), false);
     assert!(one.notes[0].starts_with("the archive has no end mark"), "{:?}", one.notes);
     assert!(survey(&folder.path().join("0.tar"), false).notes.is_empty());
+}
+
+#[test]
+fn items_of_one_name_in_several_folders_are_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    for of in ["train", "test"] {
+        let tar = [member("0.jpg", of.as_bytes()), member("0.txt", b"a dog"), vec![0; 1024]].concat();
+        write(&format!("tars/{of}/00000.tar"), &tar);
+        write(&format!("tables/{of}/captions.csv"), b"file,caption\n1.jpg,a dog\n1.jpg,the dog\n2.jpg,a cat\n");
+        write(&format!("tables/{of}/1.jpg"), of.as_bytes());
+    }
+    write("tables/test/2.jpg", b"a cat");
+    let found = survey(&folder.path().join("tars"), true);
+    let items = found.items.unwrap();
+    assert_eq!((found.rows, items.distinct, items.contents), (2, 2, Some(2)));
+    assert_eq!(found.captions.unwrap().per_item, Some((1, 1, 1.0)));
+    let found = survey(&folder.path().join("tables"), true);
+    let items = found.items.unwrap();
+    assert_eq!((found.rows, items.distinct, items.contents, items.missing), (6, 4, Some(3), 1));
+    assert_eq!(found.captions.unwrap().per_item, Some((1, 2, 1.5)));
+    assert!(found.problems[0].reason.contains("train/2.jpg"), "{:?}", found.problems);
 }
