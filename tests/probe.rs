@@ -60,6 +60,10 @@ fn a_probe_judges_all_encoders_on_the_pairs_that_they_share() {
     // At the fewest pairs, others take the place of those that fail.
     let fewest = place.json_code("probe sweep.toml --pairs 60", 4);
     assert!(fewest["probed"][0]["pairs"].as_u64().unwrap() >= 60 && fewest["probed"][0]["recall"].is_object());
+    // Of several limits, the largest is probed.
+    let limits = place.read("sweep.toml").replace("file = 'train.tsv'", "file = 'train.tsv', limit = [50, 200]");
+    place.write("limits.toml", limits.replace("'picky'", "'three'"));
+    assert_eq!(place.json("probe limits.toml --pairs 150")["probed"][0]["pairs"], 150);
     // Too few are refused before anything is sent.
     place.write("few.toml", place.read("sweep.toml").replace("train.tsv", "few.tsv"));
     place.write("few.tsv", table(0, 40));

@@ -1,6 +1,8 @@
 //! Parts of the training pairs: by a score, by a run, and the most different ones.
 
+use safetensors::SafeTensors;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::common::Place;
@@ -18,7 +20,8 @@ left = 'a'
 right = 'b'
 ";
 
-/// Of each four rows, the first has its own words on both sides and a high score; the others have others' and a low one.
+/// Of each four rows, the first has its own words on both sides and a high score; the others have others' and a low
+/// one.
 fn scored() -> String {
     let good = table(0, 300);
     let rows: Vec<&str> = good.lines().skip(1).map(|row| row.split('\t').next().unwrap()).collect();
@@ -102,6 +105,15 @@ fn the_most_different_pairs_have_few_items_twice() {
     let swept = place.json("sweep sweep.toml --out swept");
     let names: Vec<&str> = swept["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["diversity 10", "diversity 20"]);
+    // The pairs of each by content, as the runs keep them: all of the fewer are among the more.
+    let pairs = |row: usize| -> HashSet<[u8; 8]> {
+        let run = place.path(swept["rows"][row]["runs"][0]["run"].as_str().unwrap());
+        let seen = std::fs::read(run.join("seen.safetensors")).unwrap();
+        let seen = SafeTensors::deserialize(&seen).unwrap();
+        seen.tensor("pair left right").unwrap().data().as_chunks::<8>().0.iter().copied().collect()
+    };
+    assert_eq!((pairs(0).len(), pairs(1).len()), (10, 20));
+    assert!(pairs(0).is_subset(&pairs(1)), "the same ones are taken first");
 }
 
 #[test]

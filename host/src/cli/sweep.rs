@@ -144,7 +144,7 @@ fn words(table: &SweepTable) -> String {
             d = widths[3]
         );
     }
-    let pairs = table.pairs.map_or("their pairs, which differ".to_owned(), |pairs| count(pairs, "pair"));
+    let pairs = table.pairs.map_or("pairs of their own, which differ".to_owned(), |pairs| count(pairs, "pair"));
     let is_lost = table.rows.iter().any(|row| row.name == table.baseline && row.recall.is_none());
     let lost = if is_lost { ", which failed, so that nothing is compared with it" } else { "" };
     _ = write!(words, "on {pairs} ({}); the baseline is {}{lost}", table.on, table.baseline);
@@ -160,6 +160,11 @@ fn words(table: &SweepTable) -> String {
         let rows = table.best_first();
         let alike: Vec<&str> = rows.iter().filter(is_alike).map(|row| row.name.as_str()).collect();
         _ = write!(words, "\n{}", super::wording::best(best, &alike));
+    }
+    if table.pairs.is_none() && table.rows.iter().any(|row| row.recall.is_some()) {
+        words += "\nnone is called the best, because not all are judged on the same pairs; `sample`, `limit` or \
+                  `where` beside `train` and `test` chooses among both: write it into train = { file = \"...\" }, if \
+                  it is meant for that alone";
     }
     table.effects.iter().for_each(|effect| _ = write!(words, "\n{}", effect_line(effect)));
     for row in table.rows.iter().filter(|row| row.error.is_some()) {

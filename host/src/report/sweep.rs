@@ -1,6 +1,8 @@
 //! The page of a sweep: maps of two keys, curves over numbers, and the whole table.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use super::curves::{Over, svg};
 use super::page::{Escaped, PageError};
@@ -14,6 +16,9 @@ const DRAWN: usize = 12;
 /// Lines in a drawing.
 const LINES: usize = 6;
 
+/// The sentence in place of the best, where pairs differ.
+const NO_BEST: &str = "None is called the best: not all are judged on the same pairs, and some pairs are easier.";
+
 /// The page of a sweep.
 pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
     let on = match table.pairs {
@@ -24,12 +29,12 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
         0 => on,
         pairs => format!("{on}, without {} of which an item has no latent", count(pairs, "pair")),
     };
-    let fits: usize = table.rows.iter().map(|row| row.runs.len()).sum();
+    let fits: BTreeSet<&PathBuf> = table.rows.iter().flat_map(|row| &row.runs).map(|run| &run.run).collect();
     let summary = format!(
         "{} from {}: the mean of R@1, R@5 and R@10 over all directions and seeds, {on}. Differences are to \"{}\", \
          query by query.",
         count(table.rows.len(), "variation"),
-        count(fits, "fit"),
+        count(fits.len(), "fit"),
         table.baseline
     );
     let (maps, curves) = (maps(table), curves(table).map_err(|error| PageError::Drawing(error.to_string()))?);
@@ -47,11 +52,19 @@ pub fn of_sweep(table: &SweepTable) -> Result<String, PageError> {
 
 /// The best, and what is not told apart from it.
 fn best(table: &SweepTable) -> String {
-    let Some(best) = &table.best else { return String::new() };
+    let Some(best) = &table.best else {
+        let differ = table.pairs.is_none() && table.rows.iter().any(|row| row.recall.is_some());
+        return if differ { NO_BEST.to_owned() } else { String::new() };
+    };
     let rows = table.best_first();
-    let alike: Vec<&str> =
-        rows.iter().filter(|row| row.among_best && row.name != *best).map(|row| row.name.as_str()).collect();
+    let others = || rows.iter().filter(|row| row.name != *best);
+    let alike: Vec<&str> = others().filter(|row| row.among_best).map(|row| row.name.as_str()).collect();
     match alike[..] {
+        // Nothing was compared with it.
+        [] if others().all(|row| row.behind.is_none()) => format!("Best: {best}."),
+        [] if others().any(|row| row.behind.is_none()) => {
+            format!("Best: {best}, told apart from all others that were judged.")
+        }
         [] => format!("Best: {best}, told apart from all others."),
         _ => format!("Best: {best}. Not told apart from it: {}.", alike.join("; ")),
     }
@@ -217,4 +230,61 @@ fn rows(table: &SweepTable) -> String {
         html += "</tr>";
     }
     html + "</table>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Interval = Interval { mean: -9.0, low: -12.0, high: -6.0 };
+
+    fn row(name: &str, behind: Option<Interval>, among_best: bool) -> SweepRow {
+        SweepRow {
+            name: name.to_owned(),
+            variant: None,
+            at: Vec::new(),
+            methods: Vec::new(),
+            runs: Vec::new(),
+            recall: (behind.is_some() || among_best).then_some(INTERVAL),
+            deviation: None,
+            apart: None,
+            behind,
+            among_best,
+            pairs: None,
+            lacking: 0,
+            directions: Vec::new(),
+            error: None,
+        }
+    }
+
+    fn table(best: Option<&str>, rows: Vec<SweepRow>) -> SweepTable {
+        SweepTable {
+            axes: Vec::new(),
+            baseline: "a".to_owned(),
+            on: "test",
+            pairs: best.map(|_| 20),
+            left_out: 0,
+            shared: Vec::new(),
+            best: best.map(str::to_owned),
+            effects: Vec::new(),
+            rows,
+        }
+    }
+
+    #[test]
+    fn only_what_was_compared_is_told_apart() {
+        let of = |rows: Vec<SweepRow>| best(&table(Some("a"), rows));
+        let first = || row("a", None, true);
+        assert_eq!(of(vec![first()]), "Best: a.");
+        assert_eq!(of(vec![first(), row("failed", None, false)]), "Best: a.");
+        let other = || row("b", Some(INTERVAL), false);
+        assert_eq!(of(vec![first(), other()]), "Best: a, told apart from all others.");
+        let with_failed = vec![first(), other(), row("failed", None, false)];
+        assert_eq!(of(with_failed), "Best: a, told apart from all others that were judged.");
+        assert_eq!(of(vec![first(), row("b", Some(INTERVAL), true)]), "Best: a. Not told apart from it: b.");
+        let apart = table(None, vec![row("a", Some(INTERVAL), false)]);
+        assert_eq!(best(&apart), NO_BEST);
+        assert!(of_sweep(&apart).unwrap().contains(NO_BEST));
+        assert_eq!(best(&table(None, vec![row("a", None, false)])), "");
+    }
 }

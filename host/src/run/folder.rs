@@ -143,7 +143,8 @@ impl RunFolder {
     /// Writes the recipe as resolved.
     pub fn write_recipe(&self, text: &str) -> Result<(), RunError> {
         let path = self.recipe();
-        fs::write(&path, format!("{RESOLVED}\n{text}")).map_err(|cause| RunError::Write { path, cause })
+        let text = format!("{RESOLVED}\n{text}");
+        whole_file::write(&path, text.as_bytes()).map_err(|cause| RunError::Write { path, cause })
     }
 
     /// The recipe as resolved.
@@ -239,6 +240,21 @@ mod tests {
         assert_eq!(names(&path), ["metrics.jsonl", "run.json"]);
         fs::write(path.join(INFO), [0xff, 0xfe, 0]).unwrap();
         assert!(matches!(RunFolder::open(&path), Err(RunError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_recipe_is_written_whole_or_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(&folder.path().join("run"), false).unwrap();
+        run.write_recipe("first").unwrap();
+        // Another name of the file that is there: a new one takes its place, and nothing is written into it.
+        let kept = folder.path().join("kept");
+        fs::hard_link(run.recipe(), &kept).unwrap();
+        run.write_recipe("second").unwrap();
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(&kept), format!("{RESOLVED}\nfirst"));
+        assert_eq!(read(&run.recipe()), format!("{RESOLVED}\nsecond"));
+        assert_eq!(names(run.path()), ["recipe.toml"]);
     }
 
     #[test]

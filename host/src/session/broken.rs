@@ -62,12 +62,17 @@ impl Broken {
 
     /// The reason why a recipe cannot be fitted, if one of its encoders does not work.
     pub(super) fn reason(&self, recipe: &Recipe) -> Option<&String> {
-        encoders(recipe).iter().find_map(|name| self.0.get(name))
+        self.reason_of(&encoders(recipe))
+    }
+
+    /// The reason why what needs these encoders cannot be fitted, if one of them does not work.
+    pub(super) fn reason_of(&self, encoders: &[String]) -> Option<&String> {
+        encoders.iter().find_map(|name| self.0.get(name))
     }
 }
 
 /// The encoders of a recipe's towers, and of the runs that choose among its pairs.
-fn encoders(recipe: &Recipe) -> Vec<String> {
+pub(super) fn encoders(recipe: &Recipe) -> Vec<String> {
     let mut all: Vec<String> = recipe.towers.iter().flat_map(TowerEntry::encoders).map(str::to_owned).collect();
     for subset in recipe.pairs.iter().filter_map(|entry| entry.subset.as_ref()) {
         // Of a run that is not there, the plan tells.

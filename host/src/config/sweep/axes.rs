@@ -15,7 +15,9 @@ pub(super) fn found(whole: &toml::Value) -> Vec<Vec<String>> {
                     keys.pop();
                 }
             }
-            toml::Value::Array(list) if !list.is_empty() && list.iter().all(toml::Value::is_table) => {
+            toml::Value::Array(list)
+                if !list.is_empty() && list.iter().all(toml::Value::is_table) && !is_value_a_table(keys) =>
+            {
                 // [[pairs]], [[unpaired]] and `parts`.
                 for (at, value) in list.iter().enumerate() {
                     keys.push(at.to_string());
@@ -32,6 +34,16 @@ pub(super) fn found(whole: &toml::Value) -> Vec<Vec<String>> {
     all
 }
 
+/// True if a value at these keys may be a table: a file with what chooses among its rows, and the names of columns.
+fn is_value_a_table(keys: &[String]) -> bool {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    matches!(
+        &keys[..],
+        ["pairs" | "unpaired", _, "train" | "validation" | "test" | "columns"]
+            | ["pairs" | "unpaired", _, "train" | "validation" | "test", "columns"]
+    )
+}
+
 /// True if a list at these keys is one of values, and not itself a value: a tower's `encoders`, and the columns of
 /// captions in a pair set, are lists in any recipe.
 fn is_varied(keys: &[String], list: &[toml::Value]) -> bool {
@@ -40,7 +52,7 @@ fn is_varied(keys: &[String], list: &[toml::Value]) -> bool {
     match &keys[..] {
         ["tower", _, "encoders"] => of_lists,
         ["pairs" | "unpaired", _, "root" | "split" | "where" | "limit" | "sample" | "seed" | "weight"] => true,
-        ["pairs" | "unpaired", _, "train" | "validation" | "test"] => true,
+        ["pairs" | "unpaired", _, "train" | "validation" | "test" | "columns"] => true,
         ["pairs", _, key] if SUBSET.contains(key) => true,
         ["pairs" | "unpaired", _, _] => of_lists,
         _ => true,

@@ -7,7 +7,8 @@ use crate::config::recipe::{COMMON, METHOD};
 /// The key of [train] that says what is done to latents.
 const AUGMENT: &str = "augment";
 
-/// The methods of these recipes, whose values may be lists; none of one that leaves the choice to the recipe.
+/// The methods of these recipes, whose values may be lists; none of one that leaves the choice to the recipe. One that
+/// has [train], and names none, is a training.
 pub(super) fn of<'a>(wholes: impl Iterator<Item = &'a toml::Value>) -> Vec<Option<Method>> {
     let keys = [FIT, METHOD].map(str::to_owned);
     let mut known: Vec<Option<Method>> = Vec::new();
@@ -17,7 +18,10 @@ pub(super) fn of<'a>(wholes: impl Iterator<Item = &'a toml::Value>) -> Vec<Optio
             value => vec![value],
         };
         for value in values {
-            let method = value.and_then(|value| Method::named(value.as_str()?));
+            let method = match value {
+                Some(value) => value.as_str().and_then(Method::named),
+                None => whole.get(TRAIN).map(|_| Method::Fusemix),
+            };
             if !known.contains(&method) {
                 known.push(method);
             }
@@ -66,8 +70,11 @@ pub(super) fn augments<'a>(wholes: impl Iterator<Item = &'a toml::Value>) -> Vec
 /// of them has stays, and is a mistake.
 pub(super) fn keep_own(document: &mut toml::Value, methods: &[Option<Method>]) {
     let Some(document) = document.as_table_mut() else { return };
-    let name = document.get(FIT).and_then(|fit| fit.get(METHOD)).and_then(toml::Value::as_str);
-    let Some(method) = name.and_then(Method::named) else { return };
+    let method = match document.get(FIT).and_then(|fit| fit.get(METHOD)) {
+        Some(name) => name.as_str().and_then(Method::named),
+        None => document.get(TRAIN).map(|_| Method::Fusemix),
+    };
+    let Some(method) = method else { return };
     let others = || methods.iter().flatten().filter(|other| **other != method);
     if others().any(|other| *other == Method::Fusemix) {
         document.remove(TRAIN);

@@ -3,7 +3,9 @@
 
 mod effects;
 mod job;
+mod judging;
 mod pace;
+mod rest;
 mod table;
 
 use serde::Serialize;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::broken::Broken;
-use super::fit::{Existing, FitOptions, Plan, Steps};
+use super::fit::{Plan, Steps};
 use super::forecast::{ColumnForecast, Columns, count_once};
 use super::towers::Towers;
 use super::{Error, Event, Session, encode};
@@ -24,7 +26,6 @@ use crate::dataset::{Dataset, Source};
 use crate::device::DeviceChoice;
 use crate::encode::{Encoding, Places, Wanted};
 use crate::file_lock::PathLock;
-use crate::fit::fusemix::{CheckpointError, TrainError};
 use crate::run::{RunError, RunFolder};
 use crate::whole_file;
 use crate::wording::count;
@@ -33,7 +34,9 @@ pub use effects::{SweepEffect, SweepEffectValue};
 pub use table::{SweepAxis, SweepDirection, SweepRow, SweepRun, SweepTable};
 
 use job::{Job, State};
+use judging::{Judging, is_of_fit, judged_on};
 use pace::Pace;
+use rest::Rest;
 use table::{Board, Judgement};
 
 /// What a sweep will do.
@@ -47,7 +50,7 @@ pub struct SweepPlan {
     pace: Pace,
     /// The columns that are encoded, each once for each encoder.
     pub columns: Vec<ColumnForecast>,
-    /// Fits, of all variations and seeds; what no seed changes is fitted once.
+    /// Fits, of all variations and seeds; what no seed changes, and no other test rows, is fitted once.
     pub fits: usize,
     /// Those that an earlier run has done.
     pub done: usize,
@@ -122,12 +125,19 @@ impl Session {
         };
         let digests = sweep.variations.iter().map(digest).collect::<Result<Vec<_>, _>>()?;
         let jobs = job::jobs(sweep, out, &digests);
-        let left: Vec<&Job> = jobs.iter().filter(|job| !job.is_done()).collect();
+        // A run that several variations share is one fit.
+        let mut fits: Vec<&Job> = Vec::new();
+        for job in &jobs {
+            if job.fit == fits.len() {
+                fits.push(job);
+            }
+        }
+        let left: Vec<&Job> = fits.iter().copied().filter(|job| !job.is_done()).collect();
         let pace = Pace::read(out);
         let method = |job: &Job| sweep.variations[job.variation].recipe.method;
         let of = |job: &&Job| Some(pace.seconds(method(job), each[job.variation]?));
         let seconds = left.iter().map(of).sum();
-        let (fits, done) = (jobs.len(), jobs.len() - left.len());
+        let (fits, done) = (fits.len(), fits.len() - left.len());
         Ok(SweepPlan { session, jobs, broken, reckoned: each, pace, columns, fits, done, seconds, failing })
     }
 
@@ -170,60 +180,6 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Fits a job unless it is done, and judges it.
-    fn judged(&self, job: &Job, recipe: &Recipe, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
-        match job.state() {
-            State::Absent => self.fit_job(job, recipe, device, Existing::Keep)?,
-            State::Unfinished => self.go_on(job, recipe, device)?,
-            State::Finished => {}
-        }
-        match self.judge_run(job, by, device) {
-            Err(error) if is_of_run(&error) => {
-                tracing::warn!("{}: {error}; the sweep fits it again", job.run.display());
-                self.go_on(job, recipe, device)?;
-                self.judge_run(job, by, device)
-            }
-            judged => judged,
-        }
-    }
-
-    /// Goes on with a fit that was stopped, or begins it anew.
-    fn go_on(&self, job: &Job, recipe: &Recipe, device: DeviceChoice) -> Result<(), Error> {
-        match self.fit_job(job, recipe, device, Existing::Resume) {
-            // Nothing was begun, or with what is no longer there.
-            Err(
-                Error::Run(RunError::Finished { .. })
-                | Error::Train(TrainError::Checkpoint(CheckpointError::Refused { .. })),
-            ) => self.fit_job(job, recipe, device, Existing::Overwrite),
-            fitted => fitted,
-        }
-    }
-
-    fn fit_job(&self, job: &Job, recipe: &Recipe, device: DeviceChoice, existing: Existing) -> Result<(), Error> {
-        let how = FitOptions { device, seed: Some(job.seed), existing, ..FitOptions::default() };
-        self.fit(recipe, &job.run, &how)?;
-        // A training that is stopped leaves a checkpoint and no run.
-        if self.should_stop() { Err(Error::Stopped) } else { Ok(()) }
-    }
-
-    fn judge_run(&self, job: &Job, by: &Judging, device: DeviceChoice) -> Result<table::Judged, Error> {
-        let model = self.model(&job.run, device)?.passing_over(&by.passed_over);
-        let files = match by.on {
-            Pairs::Test => Vec::new(),
-            Pairs::Validation => model.files(|entry| entry.validation.as_ref()),
-        };
-        let judged = model.judge(&files, None)?;
-        let method = model.info().method.name().to_owned();
-        Ok(table::Judged { method, judged })
-    }
-}
-
-/// What runs are judged by.
-struct Judging {
-    on: Pairs,
-    /// Items of which an encoder has no latent: all are judged on the others.
-    passed_over: Arc<HashSet<Key>>,
 }
 
 /// What is shown after each fit: the table so far, which is made if it is looked at.
@@ -237,24 +193,25 @@ impl SweepPlan {
         (out, device): (&Path, DeviceChoice),
         show: &mut Show<'_>,
     ) -> Result<SweepTable, Error> {
-        let (session, total) = (&self.session, self.jobs.len());
+        let (session, total) = (&self.session, self.fits);
         let _lock = lock(out)?;
         let mut broken = self.broken.clone();
         let by = Judging { on: sweep.on, passed_over: Arc::new(self.encode(sweep, &mut broken)?) };
         let mut board = Board::new(sweep);
         let mut pace = self.pace.clone();
+        let mut rest = Rest::new(sweep, &self.jobs, &self.reckoned, &broken);
         // Files of a variation stay open from one of its fits to the next, and to the next variation.
         let mut in_use: (Option<usize>, Vec<Arc<Dataset>>) = (None, Vec::new());
-        for (done, job) in self.jobs.iter().enumerate() {
+        for job in &self.jobs {
             let Variation { name, recipe, .. } = &sweep.variations[job.variation];
             if in_use.0 != Some(job.variation) {
                 in_use = (Some(job.variation), files(session, recipe));
             }
-            // What is finished needs nothing but to be judged.
-            let reason = broken.reason(recipe).filter(|_| job.state() != State::Finished);
             let state = job.state();
+            // What is finished needs nothing but to be judged.
+            let reason = rest.reason(job.variation, &broken).filter(|_| state != State::Finished);
             if reason.is_none() && state != State::Finished {
-                let left = self.left(sweep, done, &broken, &pace);
+                let (done, left) = (job.fit, rest.seconds(&pace));
                 session.see(Event::Sweeping { done, total, variation: name, seed: job.seed, left });
             }
             let start = Instant::now();
@@ -263,11 +220,16 @@ impl SweepPlan {
                 None => match session.judged(job, recipe, &by, device) {
                     Ok(judged) => Ok(judged),
                     Err(error) if is_of_fit(&error) => Err(error.to_string()),
-                    Err(error) => Err(broken.note(error)?.to_string()),
+                    Err(error) => {
+                        let error = broken.note(error)?;
+                        rest.leave_out(&broken);
+                        Err(error.to_string())
+                    }
                 },
             };
+            rest.take(job.fit);
             if let Err(reason) = &judged
-                && broken.reason(recipe).is_none_or(|known| known != reason)
+                && rest.reason(job.variation, &broken).is_none_or(|known| known != reason)
             {
                 tracing::warn!("{name}, seed {}: {reason}", job.seed);
             }
@@ -281,17 +243,8 @@ impl SweepPlan {
         Ok(board.whole())
     }
 
-    /// The seconds that the fits take from the one with this number on; none if nothing tells them.
-    fn left(&self, sweep: &Sweep, done: usize, broken: &Broken, pace: &Pace) -> Option<f64> {
-        let recipe = |job: &Job| &sweep.variations[job.variation].recipe;
-        let left = self.jobs[done..]
-            .iter()
-            .filter(|job| broken.reason(recipe(job)).is_none() && job.state() != State::Finished);
-        left.map(|job| Some(pace.seconds(recipe(job).method, self.reckoned[job.variation]?))).sum()
-    }
-
-    /// Encodes all columns; encoders that fail are noted, and the others go on. Items to judge on of which one of several
-    /// encoders has no latent are returned.
+    /// Encodes all columns; encoders that fail are noted, and the others go on. Items to judge on of which one of
+    /// several encoders has no latent are returned.
     fn encode(&self, sweep: &Sweep, broken: &mut Broken) -> Result<HashSet<Key>, Error> {
         let session = &self.session;
         let (mut _in_use, mut passed_over) = (None, HashSet::new());
@@ -336,14 +289,6 @@ impl SweepPlan {
     }
 }
 
-/// The files that a recipe is judged on.
-fn judged_on(recipe: &Recipe, on: Pairs) -> impl Iterator<Item = &Source> {
-    recipe.pairs.iter().filter_map(move |entry| match on {
-        Pairs::Test => entry.test.as_ref(),
-        Pairs::Validation => entry.validation.as_ref(),
-    })
-}
-
 /// The right to sweep into `out`, which one process has.
 fn lock(out: &Path) -> Result<PathLock, Error> {
     let write = |cause| Error::Write { path: out.to_owned(), cause };
@@ -359,30 +304,4 @@ fn files(session: &Session, recipe: &Recipe) -> Vec<Arc<Dataset>> {
         recipe.pairs.iter().flat_map(|entry| [Some(&entry.train), entry.validation.as_ref(), entry.test.as_ref()]);
     let sources = pairs.flatten().chain(recipe.unpaired.iter().map(|entry| &entry.train));
     sources.filter_map(|source| session.data(source).ok()).collect()
-}
-
-/// True for an error of a run that another fit mends: it is damaged, or was made with what is no longer there.
-fn is_of_run(error: &Error) -> bool {
-    use RunError::{Changed, Corrupt, Incomplete, OtherEncoder, OtherLatents};
-    let is_of_file = matches!(
-        error,
-        Error::Run(Changed { .. } | Corrupt { .. } | Incomplete { .. } | OtherEncoder { .. } | OtherLatents { .. })
-    );
-    is_of_file || matches!(error, Error::Space(_))
-}
-
-/// True for an error of one fit, which says nothing about others.
-fn is_of_fit(error: &Error) -> bool {
-    let is_of_data = matches!(
-        error,
-        Error::Size { .. }
-            | Error::NoPair { .. }
-            | Error::NoLatent { .. }
-            | Error::Device(_)
-            | Error::Data(_)
-            | Error::Choice { .. }
-            | Error::Config(_)
-            | Error::TestElsewhere { .. }
-    );
-    is_of_data || is_of_run(error) || matches!(error, Error::Fit(_) | Error::Train(_) | Error::Resumable(_))
 }

@@ -25,7 +25,7 @@ pub struct SweepTable {
     pub left_out: usize,
     /// The parts of them that were trained on, of the first variation that has seen some.
     pub shared: Vec<Overlap>,
-    /// The name of the best variation; none before the sweep has ended.
+    /// The name of the best variation; none before the sweep has ended, or of pairs that differ.
     pub best: Option<String>,
     /// What each key does that is varied beside others; none before the sweep has ended.
     pub effects: Vec<SweepEffect>,
@@ -213,6 +213,10 @@ impl<'a> Board<'a> {
     pub(super) fn whole(&self) -> SweepTable {
         let mut table = self.table();
         table.effects = self.effects();
+        // Of other pairs, the easiest ones would be named, and no setting.
+        if table.pairs.is_none() {
+            return table;
+        }
         let mean = |number: &usize| self.rows[*number].as_ref().and_then(|row| row.recall).map(|recall| recall.mean);
         let known = (0..self.rows.len()).filter(|number| mean(number).is_some());
         // Of equal ones the first, as the table has it.
@@ -221,8 +225,7 @@ impl<'a> Board<'a> {
         table.best = Some(self.sweep.variations[best].name.clone());
         let numbers = (0..self.rows.len()).filter(|number| self.rows[*number].is_some());
         for (number, row) in numbers.zip(&mut table.rows) {
-            let comparable = number != best && self.identity(number) == self.identity(best);
-            let own = comparable.then(|| self.sample(number)).flatten();
+            let own = (number != best).then(|| self.sample(number)).flatten();
             row.behind = own.map(|own| own.less(&sample).interval());
             row.among_best = number == best || row.behind.is_some_and(Interval::holds_zero);
         }
@@ -281,4 +284,56 @@ fn directions(runs: &[&[Retrieval]]) -> Vec<SweepDirection> {
         SweepDirection { from: way.from.clone(), to: way.to.clone(), recall }
     };
     first.iter().enumerate().map(direction).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::TomlFile;
+
+    const SWEEP: &str = "\
+[tower.image]
+encoder = 'a'
+[tower.text]
+encoder = 'b'
+[[pairs]]
+train = 'train.tsv'
+test = 'test.tsv'
+image = 'file'
+text = 'caption'
+sample = [50, 500]
+";
+
+    /// The table of two variations that are judged on pairs with these digests.
+    fn table(digests: [&str; 2]) -> SweepTable {
+        let sweep = Sweep::parse(TomlFile::of(Path::new("sweep.toml"), SWEEP.to_owned())).unwrap();
+        let mut board = Board::new(&sweep);
+        for (variation, digest) in digests.into_iter().enumerate() {
+            let judged = compare::Judged {
+                sample: Sample::default(),
+                retrieval: Vec::new(),
+                pairs: 20,
+                identity: vec![(["image", "text"].map(str::to_owned), digest.to_owned())],
+                items: HashSet::new(),
+                shared: Vec::new(),
+                left_out: [0, 0],
+            };
+            let judged = Ok(Judged { method: "ridge".to_owned(), judged });
+            board.add(variation, Judgement { seed: 0, run: PathBuf::new(), judged });
+        }
+        board.whole()
+    }
+
+    #[test]
+    fn the_best_is_one_of_those_that_are_judged_on_the_same_pairs() {
+        let same = table(["some", "some"]);
+        assert_eq!((same.pairs, same.best.as_deref()), (Some(20), Some("sample 50")));
+        assert!(same.rows[0].among_best && same.rows[1].behind.is_some());
+        let apart = table(["some", "others"]);
+        assert_eq!((apart.pairs, apart.best), (None, None));
+        assert!(apart.rows.iter().all(|row| row.behind.is_none() && !row.among_best && row.recall.is_some()));
+    }
 }
