@@ -11,15 +11,13 @@ use tokio::time::timeout;
 use super::app::App;
 use super::error::Refusal;
 use super::limits::Limits;
-use super::memory::Share;
+use super::memory::{COPIES, Share};
 use super::{values, weighed};
 
 /// The largest body, in those that are allowed, of which the client gets to read that it is too large.
 const PATIENCE: usize = 4;
 /// Values, or fields of a form, that a request may have beside its items.
 const BESIDE: usize = 256;
-/// Copies of a body in memory: it and what is parsed of it, and then that and what it decodes to.
-const COPIES: usize = 2;
 
 /// A body, and its share of the memory.
 pub(super) struct Whole {

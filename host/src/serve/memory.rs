@@ -15,6 +15,9 @@ use super::limits::Limits;
 const UNIT: usize = 1024;
 /// Bytes of a value of an embedding: as a number, and as text.
 const VALUE: usize = 16;
+/// Copies of a body in memory at once: it, a text of it without escapes, and what is parsed of it; or a text in base64,
+/// the same without white space, and what it decodes to.
+pub(super) const COPIES: usize = 3;
 /// The longest wait for memory.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -41,7 +44,7 @@ impl Memory {
     /// So many bytes, of which one request has what a body takes once nothing else is free.
     pub(super) fn new(limits: &Limits) -> Self {
         let all = limits.memory / UNIT;
-        let reserved = (2 * limits.body / UNIT + 1).min(all / 2);
+        let reserved = (COPIES * limits.body / UNIT + 1).min(all / 2);
         let most = all - reserved;
         Self { most, free: Arc::new(Semaphore::new(most)), reserve: Arc::new(Semaphore::new(reserved)), reserved }
     }
@@ -206,8 +209,7 @@ mod tests {
 
     /// 100 units, 40 of which are the reserve.
     fn memory() -> Memory {
-        let body = 40 * UNIT / 2 - UNIT / 2;
-        let memory = Memory::new(&Limits { memory: 100 * UNIT, body, ..Limits::default() });
+        let memory = Memory::new(&Limits { memory: 100 * UNIT, body: 13 * UNIT, ..Limits::default() });
         assert_eq!((memory.most, memory.reserved), (60, 40));
         memory
     }
