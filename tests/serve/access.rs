@@ -3,6 +3,7 @@
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use super::served::Served;
 use super::trained;
@@ -21,6 +22,12 @@ fn keys_and_hosts_are_checked() {
     }
     drop(served);
     place.run("serve run --host 0.0.0.0 --port 0").fails(2, "put keys for its clients into FUSEMIX_SERVE_KEYS");
+    for (keys, says) in [("kéy", "beyond ASCII"), (" ,", "there is no key in it")] {
+        let mut command = place.command("serve run --port 0");
+        let ran = command.env("FUSEMIX_SERVE_KEYS", keys).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.code() == Some(2) && said.contains("FUSEMIX_SERVE_KEYS: ") && said.contains(says), "{said}");
+    }
     // What a page of another site sends, and one that made its name point here.
     let served = Served::start(&place, "");
     for (header, status) in [
@@ -68,6 +75,31 @@ fn hostile_requests_hurt_nobody_else() {
     assert_eq!(served.embedding("left", "w1 v1").len(), 32);
     drop(open);
     served.end();
+}
+
+#[test]
+fn what_is_announced_and_not_sent_takes_no_memory_from_others() {
+    let place = trained();
+    let served = Served::start(&place, "");
+    // Of the largest bodies that are allowed, eight would fill the memory.
+    let open: Vec<TcpStream> = (0..40)
+        .map(|at| {
+            let mut stream = served.connect();
+            let start = match at % 2 {
+                0 => "Content-Length: 33554432\r\n\r\n{\"inp".to_owned(),
+                _ => "Transfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n".to_owned(),
+            };
+            write!(stream, "POST /search HTTP/1.1\r\nHost: localhost\r\n{start}").unwrap();
+            stream
+        })
+        .collect();
+    let begin = Instant::now();
+    assert_eq!(served.embedding("left", "w1 v1").len(), 32);
+    // One that is large has its memory, too.
+    let long = json!({"model": "run/left", "input": "w1 v1", "user": "u".repeat(20 << 20)});
+    assert_eq!(served.post("/v1/embeddings", long)["data"].as_array().unwrap().len(), 1);
+    assert!(begin.elapsed() < Duration::from_secs(9), "{:?}: those who wait for memory are refused", begin.elapsed());
+    drop(open);
 }
 
 #[test]

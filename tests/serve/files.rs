@@ -97,6 +97,10 @@ fn pictures_come_in_the_forms_that_clients_send() {
     let mut answer = served.send("POST", "/v1/embeddings", &multipart, form("file", ""));
     let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
     assert!(close(&embedded(&answer), &plain), "{answer}");
+    let format = "--limit\r\nContent-Disposition: form-data; name=\"encoding_format\"\r\n\r\nint8\r\n";
+    let mut answer = served.send("POST", "/v1/embeddings", &multipart, form("file", format));
+    let error: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!((answer.status().as_u16(), &error["error"]["param"]), (400, &json!("encoding_format")), "{error}");
     // A form may be as large as any body.
     let large = format!("--limit\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\n{}\r\n", "x".repeat(3 << 20));
     let mut answer = served.send("POST", "/v1/embeddings", &multipart, form("file", &large));
@@ -112,6 +116,31 @@ fn pictures_come_in_the_forms_that_clients_send() {
     assert_eq!(by_form["results"][0]["found"].as_array().unwrap().len(), 3);
     let content = by_form["results"][0]["found"][0]["content"].as_str().unwrap();
     assert_eq!(served.ask("GET", content, None).0, 404, "words are no picture that a page shows");
+}
+
+#[test]
+fn a_browser_asks_whether_a_picture_is_still_the_same() {
+    let place = pictured();
+    let served = Served::start(&place, "--gallery gallery");
+    let uri = format!("data:image/png;base64,{}", STANDARD.encode("w1 v1"));
+    let found = served.post("/search", json!({"image": uri, "k": 1}))["results"][0]["found"][0].clone();
+    let (content, file) = (found["content"].as_str().unwrap(), found["item"].as_str().unwrap());
+    let get = |known: Option<&str>| {
+        let headers: Vec<(&str, &str)> = known.map(|tag| ("if-none-match", tag)).into_iter().collect();
+        let mut answer = served.send("GET", content, &headers, "");
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        let (control, tag) = (header("cache-control"), header("etag"));
+        assert_eq!(control, "private, no-cache");
+        (answer.status().as_u16(), tag, answer.body_mut().read_to_vec().unwrap().len())
+    };
+    std::fs::write(place.path("").join(file), b"\x89PNG\r\n\x1a\none").unwrap();
+    let (status, tag, length) = get(None);
+    assert_eq!((status, length), (200, 11));
+    assert_eq!(get(Some(&tag)), (304, tag.clone(), 0));
+    std::fs::write(place.path("").join(file), b"\x89PNG\r\n\x1a\nanother").unwrap();
+    let (status, other, length) = get(Some(&tag));
+    assert_eq!((status, length), (200, 15));
+    assert_ne!(other, tag);
 }
 
 #[test]

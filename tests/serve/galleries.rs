@@ -1,9 +1,10 @@
 //! Searches in galleries, and changes of them.
 
 use serde_json::{Value, json};
+use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::served::Served;
 use super::trained;
@@ -54,6 +55,9 @@ fn searches_find_what_the_program_finds() {
         (404, json!({"text": "a", "from": "left", "to": ["none"]}), json!("to"), "galleries: gallery"),
         (404, json!({"id": "none", "gallery": "gallery"}), json!("id"), "has no item with id"),
         (400, json!({"texte": "a"}), json!("texte"), "unknown field"),
+        (404, json!({"text": "a", "from": "none"}), json!("from"), "`from` is TOWER (towers: left, right)"),
+        (400, json!({"text": "a"}), json!("from"), "name one in `from`: TOWER"),
+        (400, json!({"image": "?"}), json!("image"), "no base64"),
     ] {
         let error = served.refused(status, "/search", body);
         assert!(error["message"].as_str().unwrap().contains(says), "{error}");
@@ -87,11 +91,19 @@ fn items_come_and_go_and_other_programs_may_write_too() {
             "items[0]",
             "leave it out of a text",
         ),
+        (
+            json!({"items": [{"id": "a", "text": "w1", "metadata": {"price": [1]}}]}),
+            "items[0].metadata.price",
+            "expected text, a number, true, false or null",
+        ),
     ] {
         let error = served.refused(400, "/items", body);
         assert!(error["message"].as_str().unwrap().contains(says), "{error}");
         assert_eq!(error["param"], param, "{error}");
     }
+    // A body of 2 MB that would be many times that in memory.
+    let many = json!({"items": [{"id": "a", "text": "w1", "metadata": {"price": vec![json!({"a": 0}); 262_000]}}]});
+    assert!(served.refused(413, "/items", many)["message"].as_str().unwrap().contains("values"));
     // Once the server has not written for a while.
     place.write("more.tsv", "sku\tb\tprice\nlate\tw17 v17\t1\n");
     std::thread::sleep(Duration::from_secs(1));
@@ -99,6 +111,110 @@ fn items_come_and_go_and_other_programs_may_write_too() {
     let late = json!({"text": "w17 v17", "from": "left", "k": 1, "where": "id = 'late'"});
     let found = served.post("/search", late);
     assert_eq!(found["results"][0]["found"][0]["id"], "late");
+}
+
+#[test]
+fn a_gallery_that_is_built_anew_under_the_server_is_another() {
+    let place = trained();
+    let served = Served::start(&place, "--gallery gallery");
+    let nearest = |text: &str| {
+        let answer = served.post("/search", json!({"text": text, "from": "left", "k": 1}));
+        answer["results"][0]["found"][0]["id"].as_str().unwrap().to_owned()
+    };
+    assert!(nearest("w3").starts_with("sku-"));
+    // As many commits as before.
+    place.write("other.tsv", "sku\tb\nother-1\tw1 v1\nother-2\tw2 v2\n");
+    std::fs::remove_dir_all(place.path("gallery")).unwrap();
+    place.json("gallery build run --tower right --data other.tsv --column b --id sku --out gallery");
+    assert!(nearest("w3").starts_with("other-"));
+    let item = |id: &str| json!({"items": [{"id": id, "text": "w19 v19"}]});
+    assert_eq!(served.post("/items", item("new")), json!({"new": 1, "replaced": 0}));
+
+    // Of another run, while the server's own writer is open still.
+    let about = place.read("gallery/gallery.json");
+    let mut about: Value = serde_json::from_str(&about).unwrap();
+    about.as_object_mut().unwrap().remove("checksum");
+    about["origin"]["digest"] = json!("0".repeat(32));
+    about["origin"]["run"] = json!("/elsewhere/run");
+    std::fs::create_dir(place.path("next")).unwrap();
+    for file in std::fs::read_dir(place.path("gallery")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), place.path("next").join(file.file_name())).unwrap();
+    }
+    place.write("next/gallery.json", about.to_string());
+    served.post("/items", item("new"));
+    let files = |folder: &str| {
+        ["vectors-000000.f32", "items.jsonl", "log"].map(|file| std::fs::read(place.path(folder).join(file)).unwrap())
+    };
+    let before = files("next");
+    std::fs::rename(place.path("gallery"), place.path("old")).unwrap();
+    std::fs::rename(place.path("next"), place.path("gallery")).unwrap();
+    let error = served.refused(409, "/items", item("newer"));
+    assert!(error["message"].as_str().unwrap().contains("/elsewhere/run"), "{error}");
+    assert_eq!(served.ask("DELETE", "/items/new", None).0, 409);
+    assert_eq!(served.ask("POST", "/search", Some(&json!({"text": "w3", "from": "left"}))).0, 409);
+    assert!(before == files("gallery"), "nothing was written into it");
+}
+
+#[test]
+fn a_map_is_kept_until_something_changes() {
+    let place = trained();
+    let served = Served::start(&place, "--gallery gallery");
+    let map = |color: &str| served.get(&format!("/galleries/gallery/map{color}"));
+    let coloured = map("?color=price");
+    assert_eq!(coloured, map("?color=price"));
+    assert_eq!(served.ask("GET", "/galleries/gallery/map?color=none", None).0, 400);
+    let plain = map("");
+    assert!(plain["ids"] == coloured["ids"] && plain["x"] == coloured["x"] && plain["color"].is_null());
+    assert_eq!(coloured, map("?color=price"));
+    served.post("/items", json!({"items": [{"id": "new", "text": "w1 v1"}]}));
+    assert_eq!(map("")["ids"].as_array().unwrap().len(), 41);
+}
+
+#[test]
+fn many_changes_behind_another_program_are_refused_together() {
+    let place = trained();
+    let served = Served::start(&place, "--gallery gallery");
+    let lock =
+        std::fs::File::options().write(true).create(true).truncate(false).open(place.path("gallery/lock")).unwrap();
+    lock.lock().unwrap();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let add = |number: usize| {
+            let served = &served;
+            move || {
+                let items = json!({"items": [{"id": format!("new-{number}"), "text": "w1 v1"}]});
+                served.refused(429, "/items", items)["message"].as_str().unwrap().to_owned()
+            }
+        };
+        let all: Vec<_> = (0..12).map(|number| scope.spawn(add(number))).collect();
+        std::thread::sleep(Duration::from_secs(1));
+        let asked = Instant::now();
+        served.post("/search", json!({"text": "w3", "from": "left", "k": 1}));
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        for said in all.into_iter().map(|one| one.join().unwrap()) {
+            assert!(said.contains("another process is writing"), "{said}");
+        }
+    });
+    // One after the other would take 12 times 6 s.
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    drop(lock);
+    served.post("/items", json!({"items": [{"id": "new", "text": "w1 v1"}]}));
+}
+
+#[test]
+fn a_search_while_items_are_added_or_after_a_kill_warns_of_nothing() {
+    let place = trained();
+    let log = std::fs::File::create(place.path("server.log")).unwrap();
+    let served = Served::logging(&place, "--gallery gallery", None, log);
+    // What a writer has written before its commit.
+    let mut items = std::fs::File::options().append(true).open(place.path("gallery/items.jsonl")).unwrap();
+    items.write_all(b"[\"late\",\"w1 v1\",1]\n").unwrap();
+    for _ in 0..3 {
+        served.post("/search", json!({"text": "w3", "from": "left", "k": 1}));
+    }
+    served.end();
+    let said = place.read("server.log");
+    assert!(!said.contains("do not count"), "{said}");
 }
 
 #[test]

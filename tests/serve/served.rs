@@ -24,8 +24,13 @@ impl<'a> Served<'a> {
     }
 
     pub(super) fn with_keys(place: &'a Place, arguments: &str, key: Option<&'static str>) -> Self {
+        Self::logging(place, arguments, key, Stdio::inherit())
+    }
+
+    /// The same, with a place for its log.
+    pub(super) fn logging(place: &'a Place, arguments: &str, key: Option<&'static str>, log: impl Into<Stdio>) -> Self {
         let mut command = place.command(&format!("serve run --port 0 --json {arguments}"));
-        command.stdout(Stdio::piped()).env("FUSEMIX_SERVE_KEYS", key.unwrap_or_default());
+        command.stdout(Stdio::piped()).stderr(log).env("FUSEMIX_SERVE_KEYS", key.unwrap_or_default());
         // Whatever fails from here on ends it.
         let mut served = Self { place, child: command.spawn().unwrap(), url: String::new(), key };
         let stdout = served.child.stdout.take().unwrap();

@@ -58,7 +58,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
-    let keys = Keys::parse(&std::env::var(KEYS).unwrap_or_default());
+    let keys = Keys::parse(&std::env::var_os(KEYS).unwrap_or_default());
+    let keys = keys.map_err(|why| Invalid(format!("{KEYS}: {why}")))?;
     if keys.is_empty() && !arguments.host.is_loopback() {
         return Err(Invalid(format!(
             "at {}, anybody who reaches this machine could use the server: put keys for its clients into {KEYS}, or \

@@ -1,12 +1,14 @@
 //! A gallery as it was when it was opened.
 
 use bytemuck::cast_slice;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use super::codes::{self, Codes, CodesInfo};
 use super::ids::Ids;
-use super::info::Header;
+use super::info::{self, Header};
 use super::lines::Lines;
 use super::log::Log;
 use super::row_set::RowSet;
@@ -32,11 +34,49 @@ pub struct Gallery {
     pub(super) codes: Option<Codes>,
     /// The rows by id, once somebody has asked for one.
     ids: OnceLock<Ids>,
+    /// Held while the rows by id are found.
+    finds_ids: Mutex<()>,
+    /// gallery.json, which is written once, and the codes, which are made anew as a whole.
+    stamps: [Option<Stamp>; 2],
+}
+
+/// What tells a file from another that has taken its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    /// The file's device and number.
+    #[cfg(unix)]
+    identity: (u64, u64),
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`; none if there is no such file.
+    fn of(path: &Path) -> Option<Self> {
+        let there = fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let identity = {
+            use std::os::unix::fs::MetadataExt;
+            (there.dev(), there.ino())
+        };
+        Some(Self {
+            #[cfg(unix)]
+            identity,
+            length: there.len(),
+            modified: there.modified().ok(),
+        })
+    }
+
+    fn of_gallery(folder: &Path) -> [Option<Self>; 2] {
+        [info::FILE, codes::FILE].map(|file| Self::of(&folder.join(file)))
+    }
 }
 
 impl Gallery {
     /// The gallery in `folder`, as of its last commit.
     pub fn open(folder: &Path) -> Result<Self, GalleryError> {
+        // What changes while this opens is seen as a change afterwards.
+        let stamps = Stamp::of_gallery(folder);
         let header = Header::read(folder)?;
         let log = Log::open(folder)?;
         let lines = Lines::map(folder, log.counts)?;
@@ -46,29 +86,43 @@ impl Gallery {
             tracing::warn!("{error}: the search is exact; make the codes anew with `fusemix gallery index`");
             None
         });
-        Ok(Self { folder: folder.to_owned(), header, log, lines, vectors, live, ids: OnceLock::new(), codes })
+        let (folder, ids, finds_ids) = (folder.to_owned(), OnceLock::new(), Mutex::default());
+        Ok(Self { folder, header, log, lines, vectors, live, codes, ids, finds_ids, stamps })
     }
 
     /// True if there is a gallery in `folder`.
     pub fn is_in(folder: &Path) -> bool {
-        folder.join(super::info::FILE).exists()
+        folder.join(info::FILE).exists()
     }
 
-    /// True if nothing has been added or removed since it was opened.
+    /// True if nothing has been added or removed since it was opened, no codes were made, and no other gallery has
+    /// taken its place.
     pub fn is_current(&self) -> Result<bool, GalleryError> {
-        self.log.is_last()
+        Ok(Stamp::of_gallery(&self.folder) == self.stamps && self.log.is_last()?)
+    }
+
+    /// True if it is what its folder holds, with later commits or without, and no other gallery has taken its place.
+    pub fn is_in_place(&self) -> bool {
+        let [there, _] = &self.stamps;
+        Stamp::of(&self.folder.join(info::FILE)) == *there
     }
 
     /// The row of the item with this id. The first call reads all ids.
     pub fn row_of(&self, id: &str) -> Result<Option<usize>, GalleryError> {
-        let ids = match self.ids.get() {
-            Some(ids) => ids,
-            None => {
-                let ids = self.lines.ids(self.live.iter())?;
-                self.ids.get_or_init(|| ids)
-            }
-        };
-        ids.find(id, |row| Ok(self.lines.id(row)? == id))
+        self.ids()?.find(id, |row| Ok(self.lines.id(row)? == id))
+    }
+
+    /// The rows by id, which one thread finds while others wait for it.
+    fn ids(&self) -> Result<&Ids, GalleryError> {
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids);
+        }
+        let _alone = self.finds_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids);
+        }
+        let ids = self.lines.ids(self.live.iter())?;
+        Ok(self.ids.get_or_init(|| ids))
     }
 
     /// Its folder.
@@ -219,4 +273,69 @@ pub(super) fn live(folder: &Path, log: &Log) -> Result<RowSet, GalleryError> {
         live.remove(row as usize);
     }
     Ok(live)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery::{Dtype, Origin, Writer};
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn build(folder: &Path, ids: &[&str]) {
+        let origin =
+            Origin { run: "runs/a".into(), digest: "1f".into(), tower: "image".into(), encoders: BTreeMap::new() };
+        let columns = vec!["name".to_owned()];
+        let info = GalleryInfo { width: 2, dtype: Dtype::F32, columns, item_column: None, id_column: None, origin };
+        add(&mut Writer::create(folder, info).unwrap(), ids);
+    }
+
+    fn add(writer: &mut Writer, ids: &[&str]) {
+        let exhibits: Vec<Exhibit> =
+            ids.iter().map(|id| Exhibit { id: (*id).to_owned(), metadata: vec![json!(id)] }).collect();
+        let vectors: Vec<f32> = (0..2 * ids.len()).map(|value| value as f32).collect();
+        writer.append(&exhibits, &vectors).unwrap();
+    }
+
+    #[test]
+    fn commits_codes_and_another_gallery_in_its_place_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gallery");
+        build(&path, &["a", "b"]);
+        let before = Gallery::open(&path).unwrap();
+        assert!(before.is_current().unwrap() && before.is_in_place());
+        add(&mut Writer::open(&path).unwrap(), &["c"]);
+        assert!(!before.is_current().unwrap() && before.is_in_place());
+
+        let before = Gallery::open(&path).unwrap();
+        before.make_codes(&Stop::default()).unwrap().unwrap();
+        assert!(!before.is_current().unwrap() && before.is_in_place());
+        let coded = Gallery::open(&path).unwrap();
+        assert!(coded.is_current().unwrap() && coded.codes().is_some());
+        coded.make_codes(&Stop::default()).unwrap().unwrap();
+        assert!(!coded.is_current().unwrap(), "the codes were made anew");
+
+        // As many commits and items as before.
+        let before = Gallery::open(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert!(!before.is_current().unwrap() && !before.is_in_place());
+        build(&path, &["d", "e"]);
+        add(&mut Writer::open(&path).unwrap(), &["f"]);
+        assert!(!before.is_current().unwrap() && !before.is_in_place());
+    }
+
+    #[test]
+    fn rows_are_found_by_id_from_many_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gallery");
+        build(&path, &["a", "b", "c"]);
+        let gallery = Gallery::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            for (row, id) in ["a", "b", "c"].into_iter().enumerate() {
+                let gallery = &gallery;
+                scope.spawn(move || assert_eq!(gallery.row_of(id).unwrap(), Some(row)));
+            }
+        });
+        assert_eq!(gallery.row_of("d").unwrap(), None);
+    }
 }

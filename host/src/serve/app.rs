@@ -1,25 +1,22 @@
 //! What all requests share: the run, its galleries, and the queues before its encoders.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use std::path::Path;
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
-use super::body::Share;
 use super::error::Refusal;
 use super::fetch::Fetcher;
 use super::figures::Figures;
 use super::given::Given;
 use super::keys::Keys;
-use super::layout::Layout;
 use super::limits::Limits;
+use super::memory::{Memory, Share};
 use super::metrics::Metrics;
+use super::open_gallery::OpenGallery;
 use super::origins::Origins;
 use super::queue::Queue;
-use super::{Serving, body, weighed};
-use crate::gallery::{Gallery, Writer};
+use super::{Serving, weighed};
 use crate::session::{Error, Model};
 
 /// What all requests share.
@@ -36,8 +33,7 @@ pub(super) struct App {
     pub(super) metrics: Metrics,
     /// The run's figures, once somebody has asked for them; held while they are made.
     pub(super) figures: Arc<tokio::sync::Mutex<Option<Figures>>>,
-    /// The memory of what clients have sent, in units of 1 KiB.
-    pub(super) memory: Arc<Semaphore>,
+    pub(super) memory: Memory,
 }
 
 /// A tower whose encoders are open.
@@ -55,25 +51,6 @@ type Part<'a> = (&'a OpenTower, Vec<usize>, Vec<Vec<u8>>);
 
 /// The most threads that take from a tower's queue.
 const MOST_CALLS: usize = 32;
-
-/// A gallery, as of its last commit.
-pub(super) struct OpenGallery {
-    pub(super) folder: PathBuf,
-    gallery: RwLock<Arc<Gallery>>,
-    /// Kept for a while: to open one reads all ids.
-    pub(super) writer: Mutex<Option<OpenWriter>>,
-    /// The last use of the writer.
-    used: Mutex<Instant>,
-    /// The map of the gallery as it was then.
-    layout: Mutex<Option<(Arc<Gallery>, Arc<Layout>)>>,
-}
-
-/// A gallery's writer, while which is open no other program writes.
-pub(super) struct OpenWriter {
-    pub(super) writer: Writer,
-    /// The time when it was opened.
-    pub(super) since: Instant,
-}
 
 impl App {
     /// Opens the galleries and all encoders.
@@ -101,7 +78,7 @@ impl App {
             towers,
             galleries,
             keys: serving.keys,
-            memory: Arc::new(Semaphore::new(serving.limits.memory / body::UNIT)),
+            memory: Memory::new(&serving.limits),
             fetcher: Fetcher::new(serving.hosts, serving.limits),
             origins: serving.origins,
             limits: serving.limits,
@@ -112,10 +89,13 @@ impl App {
         })
     }
 
-    /// The tower that takes items of a modality: the one that `model` names as RUN/TOWER, or the only one.
-    pub(super) fn tower(&self, model: Option<&str>, modality: Option<&str>) -> Result<&OpenTower, Refusal> {
+    /// The tower that takes items of a modality: the one that is named as TOWER or RUN/TOWER, or the only one. Errors
+    /// say in which key of the request it is named.
+    fn tower(&self, (key, name): (&'static str, Option<&str>), modality: Option<&str>) -> Result<&OpenTower, Refusal> {
         let towers = || self.towers.iter().map(|tower| tower.name.as_str()).collect::<Vec<_>>().join(", ");
-        let named = match model.unwrap_or_default() {
+        // What stands in `model` elsewhere has a tower's name in it, and not alone.
+        let form = if key == "model" { format!("{}/TOWER", self.name) } else { "TOWER".to_owned() };
+        let named = match name.unwrap_or_default() {
             "" => None,
             name if name == self.name => None,
             name => Some(name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name)),
@@ -128,9 +108,10 @@ impl App {
         };
         if let Some(name) = named {
             let tower = self.towers.iter().find(|tower| tower.name == name).ok_or_else(|| {
-                let (run, towers) = (&self.name, towers());
-                Refusal::absent(format!("no model {name:?} here: `model` is {run}, or {run}/TOWER (towers: {towers})"))
-                    .at("model")
+                let (what, run) =
+                    if key == "model" { ("model", format!("{}, or ", self.name)) } else { ("tower", String::new()) };
+                Refusal::absent(format!("no {what} {name:?} here: `{key}` is {run}{form} (towers: {})", towers()))
+                    .at(key)
             })?;
             return match takes(&tower) {
                 true => Ok(tower),
@@ -150,28 +131,26 @@ impl App {
                 towers()
             ))),
             (Some(_), Some(_), Some(modality)) => Err(Refusal::invalid(format!(
-                "several towers take items of modality {modality}; name one in `model`: {}/TOWER (towers: {})",
-                self.name,
+                "several towers take items of modality {modality}; name one in `{key}`: {form} (towers: {})",
                 towers()
             ))
-            .at("model")),
+            .at(key)),
             (Some(_), Some(_), None) => Err(Refusal::invalid(format!(
-                "say what the item is: name a tower in `model` as {}/TOWER (towers: {}), or its modality",
-                self.name,
+                "say what the item is: name a tower in `{key}` as {form} (towers: {}), or its modality",
                 towers()
             ))
-            .at("model")),
+            .at(key)),
         }
     }
 
     /// The embeddings of items, in order, with all values of the space; an error names its item by `key[index]`. The
-    /// items are in a share of the memory.
+    /// request names their tower by this key and value, and the items are in a share of the memory.
     pub(super) async fn embed(
         self: &Arc<Self>,
-        model: Option<&str>,
+        named: (&'static str, Option<&str>),
         mut items: Vec<Given>,
         key: &str,
-        share: &Arc<Share>,
+        share: Arc<Share>,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         if items.is_empty() {
             return Err(Refusal::invalid(format!("`{key}` has no items")).at(key));
@@ -183,12 +162,12 @@ impl App {
         let count = items.len();
         let name = |index: usize| if count == 1 { key.to_owned() } else { format!("{key}[{index}]") };
         let tower = |(index, item): (usize, &Given)| {
-            self.tower(model, item.modality.as_deref()).map_err(|refusal| refusal.or_at(name(index)))
+            self.tower(named, item.modality.as_deref()).map_err(|refusal| refusal.or_at(name(index)))
         };
         // Before anything is fetched for them.
         let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
-        let fetched = self.fetch(&mut items, &name, share.num_permits()).await?;
-        let shares = Arc::new((share.clone(), fetched));
+        let fetched = self.fetch(&mut items, &name, share.units()).await?;
+        let shares = Arc::new((share, fetched));
         // What is no text is looked into.
         let weight = items.iter().filter(|item| item.modality.as_deref() != Some("text")).map(|item| item.bytes.len());
         weighed(weight.sum(), || {
@@ -231,7 +210,7 @@ impl App {
         for (index, url) in &urls {
             self.fetcher.check(url).map_err(|refusal| refusal.at(name(*index)))?;
         }
-        let (largest, memory) = (self.units(self.limits.fetched), self.limits.memory / body::UNIT);
+        let (largest, memory) = (self.memory.units(self.limits.fetched), self.memory.most());
         let mut under_way = JoinSet::new();
         let mut shares = Vec::new();
         loop {
@@ -247,7 +226,7 @@ impl App {
             let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
             let (bytes, share) = fetched.map_err(|refusal| refusal.at(name(index)))?;
             items[index].bytes = bytes;
-            held += share.num_permits();
+            held += share.units();
             shares.push(share);
         }
         match urls.front() {
@@ -265,7 +244,7 @@ impl App {
     async fn fetched(&self, url: String) -> Result<(Vec<u8>, Share), Refusal> {
         let mut share = self.share(self.limits.fetched).await?;
         let bytes = self.fetcher.fetch(url).await?;
-        drop(share.split(share.num_permits().saturating_sub(self.units(bytes.len()))));
+        self.shrink(&mut share, bytes.len());
         Ok((bytes, share))
     }
 
@@ -277,60 +256,6 @@ impl App {
             Refusal::absent(format!("no gallery {name:?} here (galleries: {names})"))
         })
     }
-}
-
-impl OpenGallery {
-    fn open(folder: &Path) -> Result<Self, Error> {
-        let gallery = RwLock::new(Arc::new(Gallery::open(folder)?));
-        let used = Mutex::new(Instant::now());
-        Ok(Self { folder: folder.to_owned(), gallery, writer: Mutex::default(), used, layout: Mutex::default() })
-    }
-
-    /// Notes that the writer was used.
-    pub(super) fn used(&self) {
-        *locked(&self.used) = Instant::now();
-    }
-
-    /// Drops the writer if nobody has used it for so long.
-    pub(super) fn give_up(&self, idle: Duration) {
-        if locked(&self.used).elapsed() >= idle {
-            match self.writer.try_lock() {
-                Ok(mut writer) => *writer = None,
-                Err(TryLockError::Poisoned(writer)) => *writer.into_inner() = None,
-                // Whoever has it sees to it.
-                Err(TryLockError::WouldBlock) => {}
-            }
-        }
-    }
-
-    /// The map of a gallery of a space with so many shared values, which is made once.
-    pub(super) fn layout(&self, gallery: &Arc<Gallery>, shared: usize) -> Result<Arc<Layout>, Error> {
-        // Held while it is made, so that others wait for it.
-        let mut known = locked(&self.layout);
-        if let Some((of, layout)) = &*known
-            && Arc::ptr_eq(of, gallery)
-        {
-            return Ok(layout.clone());
-        }
-        let layout = Arc::new(Layout::new(gallery, shared)?);
-        *known = Some((gallery.clone(), layout.clone()));
-        Ok(layout)
-    }
-
-    /// The gallery as it is now, whoever has changed it.
-    pub(super) fn current(&self) -> Result<Arc<Gallery>, Error> {
-        let known = self.gallery.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_current()? {
-            return Ok(known);
-        }
-        let now = Arc::new(Gallery::open(&self.folder)?);
-        *self.gallery.write().unwrap_or_else(PoisonError::into_inner) = now.clone();
-        Ok(now)
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -3,41 +3,30 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::app::App;
 use super::error::Refusal;
 use super::limits::Limits;
-use super::values;
-use super::{HEAVY, weighed};
+use super::memory::{COPIES, Share};
+use super::{values, weighed};
 
-/// The unit of the memory that bodies share.
-pub(super) const UNIT: usize = 1024;
-/// Bytes of a value of an embedding: as a number, and as text.
-const VALUE: usize = 16;
 /// The largest body, in those that are allowed, of which the client gets to read that it is too large.
 const PATIENCE: usize = 4;
 /// Values, or fields of a form, that a request may have beside its items.
 const BESIDE: usize = 256;
-/// The longest wait for memory.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// A body, and its share of the memory.
 pub(super) struct Whole {
     headers: HeaderMap,
-    pub(super) bytes: Bytes,
+    /// Empty once it was parsed.
+    bytes: Bytes,
     limits: Limits,
-    memory: Arc<Share>,
+    share: Share,
 }
-
-/// A share of the memory that all requests have together, until it is dropped.
-pub(super) type Share = OwnedSemaphorePermit;
 
 /// A field of a form.
 pub(super) struct Field {
@@ -66,45 +55,26 @@ impl FromRequest<Arc<App>> for Whole {
             }
             return Err(large());
         }
-        // What a base64 text decodes to is in memory beside it.
-        let memory = app.share(2 * said.unwrap_or(limits.body)).await?;
-        let bytes = match timeout(limits.arrival, Limited::new(body, limits.body).collect()).await {
-            Err(_) => {
-                let seconds = limits.arrival.as_secs();
-                return Err(Refusal::slow(format!("the body did not arrive within {seconds} s")));
+        let arrived = async {
+            let (mut bytes, mut share, mut body) = (Vec::new(), Share::default(), body);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| Refusal::invalid(format!("the body broke off: {error}")))?;
+                let Ok(data) = frame.into_data() else { continue };
+                let length = bytes.len() + data.len();
+                if length > limits.body {
+                    return Err(large());
+                }
+                // For what is there: what was only announced takes nothing from others.
+                app.grow(&mut share, COPIES * length).await?;
+                bytes.extend_from_slice(&data);
             }
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(large()),
-            Ok(Err(error)) => return Err(Refusal::invalid(format!("the body broke off: {error}"))),
-            Ok(Ok(whole)) => whole.to_bytes(),
+            Ok((Bytes::from(bytes), share))
         };
-        Ok(Self { headers: parts.headers, bytes, limits: *limits, memory: Arc::new(memory) })
-    }
-}
-
-impl App {
-    /// The share of an answer with so many items, each of so many values, unless it is small.
-    pub(super) async fn answer_share(&self, items: usize, values: usize) -> Result<Option<Share>, Refusal> {
-        let bytes = items.min(self.limits.items) * values * VALUE;
-        if bytes < HEAVY { Ok(None) } else { self.share(bytes).await.map(Some) }
-    }
-
-    /// The units of a share for so many bytes; never more than there are.
-    pub(super) fn units(&self, bytes: usize) -> usize {
-        (bytes / UNIT + 1).min(self.limits.memory / UNIT)
-    }
-
-    /// A share of the memory, for so many bytes.
-    pub(super) async fn share(&self, bytes: usize) -> Result<Share, Refusal> {
-        let units = self.units(bytes) as u32;
-        if let Ok(share) = self.memory.clone().try_acquire_many_owned(units) {
-            return Ok(share);
-        }
-        // What clients that have gone still hold.
-        self.towers.iter().for_each(|tower| tower.queue.sweep());
-        match timeout(WAIT, self.memory.clone().acquire_many_owned(units)).await {
-            Ok(Ok(share)) => Ok(share),
-            _ => Err(Refusal::busy("what others have sent fills the memory; send this again later")),
-        }
+        let (bytes, share) = timeout(limits.arrival, arrived).await.map_err(|_| {
+            let seconds = limits.arrival.as_secs();
+            Refusal::slow(format!("the body did not arrive within {seconds} s"))
+        })??;
+        Ok(Self { headers: parts.headers, bytes, limits: *limits, share })
     }
 }
 
@@ -119,47 +89,36 @@ async fn drop_first(mut body: Body, bytes: usize) {
     }
 }
 
-/// An answer with its share of the memory, until it is sent.
-pub(super) fn holding(answer: Response, share: Option<Share>) -> Response {
-    match share {
-        Some(share) => answer.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _held = &share;
-                frame
-            }))
-        }),
-        None => answer,
-    }
-}
-
 impl Whole {
     /// Its share of the memory, for what was parsed of it.
-    pub(super) fn share(self) -> Arc<Share> {
-        self.memory
+    pub(super) fn into_share(self) -> Share {
+        self.share
     }
 
     /// What is parsed of the body; of a large one, off the threads that answer others.
-    pub(super) fn parse<T>(&self, parse: impl FnOnce(&Self) -> T) -> T {
+    pub(super) fn parse<T>(&mut self, parse: impl FnOnce(&mut Self) -> T) -> T {
         weighed(self.bytes.len(), || parse(self))
     }
 
     /// The body as JSON of this form, which has no more than so many values for each item that a request may have; a
     /// mistake names its key.
-    pub(super) fn items_json<T: DeserializeOwned>(&self, of_item: usize) -> Result<T, Refusal> {
+    pub(super) fn items_json<T: DeserializeOwned>(&mut self, of_item: usize) -> Result<T, Refusal> {
         self.json(self.limits.items.saturating_mul(of_item))
     }
 
-    /// The body as JSON of this form, which has no more than about so many values; a mistake names its key.
-    pub(super) fn json<T: DeserializeOwned>(&self, most: usize) -> Result<T, Refusal> {
-        if self.bytes.is_empty() {
+    /// The body as JSON of this form, which has no more than about so many values; a mistake names its key. The bytes
+    /// are gone then.
+    pub(super) fn json<T: DeserializeOwned>(&mut self, most: usize) -> Result<T, Refusal> {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.is_empty() {
             return Err(Refusal::invalid("the body is empty; send JSON"));
         }
         // A value in memory is many times what a short one is in the body.
         let most = most.saturating_add(BESIDE);
-        if values::are_more(&self.bytes, most) {
+        if values::are_more(&bytes, most) {
             return Err(Refusal::large(format!("the body has more than {most} values; send fewer items a request")));
         }
-        let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let (path, inner) = (error.path().to_string(), error.into_inner());
             match path.as_str() {
@@ -171,13 +130,13 @@ impl Whole {
         Ok(value)
     }
 
-    /// The fields if the body is a form.
-    pub(super) async fn form(&self) -> Result<Option<Vec<Field>>, Refusal> {
+    /// The fields if the body is a form, whose bytes are gone then.
+    pub(super) async fn form(&mut self) -> Result<Option<Vec<Field>>, Refusal> {
         let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.starts_with("multipart/form-data") {
             return Ok(None);
         }
-        let mut request = Request::new(Body::from(self.bytes.clone()));
+        let mut request = Request::new(Body::from(std::mem::take(&mut self.bytes)));
         *request.headers_mut() = self.headers.clone();
         // The body is within the server's own limit.
         DefaultBodyLimit::disable().apply(&mut request);

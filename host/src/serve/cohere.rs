@@ -1,8 +1,7 @@
 //! `POST /v2/embed`: Cohere's form.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,11 +9,11 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::{Whole, holding};
+use super::body::Whole;
 use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
-use super::weighed;
+use super::{answer, weighed};
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
 #[derive(Deserialize, ToSchema)]
@@ -76,44 +75,45 @@ struct ApiVersion {
 /// Embeds items.
 #[utoipa::path(post, path = "/v2/embed", request_body = EmbedRequest,
     responses((status = 200, body = EmbedResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
+pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, (items, key)) = body.parse(|body| {
-        let request: EmbedRequest = body.items_json(VALUES)?;
+        let mut request: EmbedRequest = body.items_json(VALUES)?;
         let items = request.items()?;
         Ok::<_, Refusal>((request, items))
     })?;
-    let share = body.share();
     let values = app.values(request.output_dimension, "output_dimension")?;
     let (count, types) = (items.len(), request.embedding_types.unwrap_or_else(|| vec![Format::Float]));
-    let of_answer = app.answer_share(count, values).await?;
-    let rows = app.embed(request.model.as_deref(), items, key, &share).await?;
+    let forms = [Format::Float, Format::Base64].into_iter().filter(|format| types.contains(format)).count();
+    let bytes = app.answer_bytes(count, values * forms);
+    let (share, of_answer) = app.parted(body.into_share(), Given::bytes_of(&items), bytes).await?;
+    let rows = app.embed(("model", request.model.as_deref()), items, key, share).await?;
     let answer = || {
         let rows: Vec<Vec<f32>> = rows.into_iter().map(|row| shortened(row, values)).collect();
         let packed = |format| {
             let all = || rows.iter().map(|row| Packed::new(row.clone(), format)).collect();
             types.contains(&format).then(all)
         };
-        Json(EmbedResponse {
+        answer::bytes(&EmbedResponse {
             // The keys of a new state are random.
             id: format!("{:016x}", RandomState::new().build_hasher().finish()),
             embeddings: ByForm { float: packed(Format::Float), base64: packed(Format::Base64) },
             response_type: "embeddings_by_type",
             meta: Meta { api_version: ApiVersion { version: "2" } },
         })
-        .into_response()
     };
-    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
+    Ok(answer::json(weighed(bytes, answer), of_answer))
 }
 
 impl EmbedRequest {
-    fn items(&self) -> Result<(Vec<Given>, &'static str), Refusal> {
-        match (&self.texts, &self.images, &self.inputs) {
+    /// Its items, which it has no longer, and the key that they stood in.
+    fn items(&mut self) -> Result<(Vec<Given>, &'static str), Refusal> {
+        match (self.texts.take(), self.images.take(), self.inputs.take()) {
             (Some(texts), None, None) => Ok((parse_all(texts, Some("text"), "texts")?, "texts")),
             (None, Some(images), None) => Ok((parse_all(images, Some("image"), "images")?, "images")),
             (None, None, Some(inputs)) => {
                 let item = |(index, input): (usize, &Mixed)| {
                     let at = || format!("inputs[{index}]");
-                    match parts(&input.content).as_slice() {
+                    match parts(&input.content) {
                         [part] => Given::part(part).map_err(|refusal| refusal.at(at())),
                         parts => Err(Refusal::invalid(format!(
                             "an item of {} parts, and one is embedded: this space has a text or a picture, not both in \

@@ -70,3 +70,49 @@ pub(super) async fn accept(listener: TcpListener, router: Router, limits: &Limit
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use crate::serve::answer;
+    use crate::serve::memory::Share;
+
+    /// More than the system keeps between two programs.
+    const LENGTH: usize = 32 << 20;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_that_is_read_slowly_is_in_the_memory_until_its_end() {
+        let memory = Arc::new(Semaphore::new(10));
+        let share = memory.clone();
+        let large = move || async move { answer::json(vec![b'x'; LENGTH], Some(Share::of(&share, 4))) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Stop::default();
+        let (router, limits) = (Router::new().route("/", get(large)), Limits::default());
+        let client = async {
+            let asked = memory.clone();
+            let read = move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+                let mut first = [0; 100];
+                stream.read_exact(&mut first).unwrap();
+                std::thread::sleep(Duration::from_millis(200));
+                let meanwhile = asked.available_permits();
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).unwrap();
+                (meanwhile, first.len() + rest.len())
+            };
+            let (meanwhile, length) = tokio::task::spawn_blocking(read).await.unwrap();
+            assert_eq!(meanwhile, 6, "the client has taken a part");
+            assert!(length > LENGTH);
+            stop.ask();
+        };
+        let (ended, ()) = tokio::join!(accept(listener, router, &limits, &stop), client);
+        ended.unwrap();
+        assert_eq!(memory.available_permits(), 10);
+    }
+}

@@ -1,20 +1,20 @@
 //! `POST /v1/embeddings`: OpenAI's form, with the other modalities as Infinity, vLLM and Jina send them.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::{self, IntoDeserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::{Field, Whole, holding};
+use super::body::{Field, Whole};
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
-use super::weighed;
+use super::{answer, weighed};
 
 /// The most values in the JSON of an item: a message with a part, and what clients send beside.
 pub(super) const VALUES: usize = 16;
@@ -109,7 +109,7 @@ impl Packed {
 /// Embeds items.
 #[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest,
     responses((status = 200, body = EmbeddingsResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Response, Refusal> {
+pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, items, key) = match body.form().await? {
         Some(fields) => {
             let (request, items) = EmbeddingsRequest::of_form(&fields)?;
@@ -117,18 +117,18 @@ pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Re
         }
         None => {
             let (request, (items, key)) = body.parse(|body| {
-                let request: EmbeddingsRequest = body.items_json(VALUES)?;
+                let mut request: EmbeddingsRequest = body.items_json(VALUES)?;
                 let items = request.items()?;
                 Ok::<_, Refusal>((request, items))
             })?;
             (request, items, key)
         }
     };
-    let share = body.share();
     let values = app.values(request.dimensions, "dimensions")?;
     let count = items.len();
-    let of_answer = app.answer_share(count, values).await?;
-    let rows = app.embed(request.model.as_deref(), items, key, &share).await?;
+    let bytes = app.answer_bytes(count, values);
+    let (share, of_answer) = app.parted(body.into_share(), Given::bytes_of(&items), bytes).await?;
+    let rows = app.embed(("model", request.model.as_deref()), items, key, share).await?;
     let answer = || {
         let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
             object: "embedding",
@@ -138,20 +138,20 @@ pub(super) async fn embed(State(app): State<Arc<App>>, body: Whole) -> Result<Re
         let data = data.collect();
         let model = request.model.unwrap_or_else(|| app.name.clone());
         let usage = Usage { prompt_tokens: 0, total_tokens: 0 };
-        Json(EmbeddingsResponse { object: "list", data, model, usage }).into_response()
+        answer::bytes(&EmbeddingsResponse { object: "list", data, model, usage })
     };
-    Ok(holding(weighed(count * values * size_of::<f32>(), answer), of_answer))
+    Ok(answer::json(weighed(bytes, answer), of_answer))
 }
 
 impl EmbeddingsRequest {
-    /// Its items, and the key that they stand in.
-    fn items(&self) -> Result<(Vec<Given>, &'static str), Refusal> {
-        match (&self.input, &self.messages) {
+    /// Its items, which it has no longer, and the key that they stood in.
+    fn items(&mut self) -> Result<(Vec<Given>, &'static str), Refusal> {
+        match (self.input.take(), self.messages.take()) {
             (Some(_), Some(_)) => Err(Refusal::invalid("send `input` or `messages`, not both").at("messages")),
             (None, None) => Err(Refusal::invalid("`input` is missing: a text, or a list of items").at("input")),
             (Some(input), None) => parse_all(input, self.modality.as_deref(), "input").map(|items| (items, "input")),
             (None, Some(messages)) => {
-                let parts: Vec<Value> = messages.iter().flat_map(|message| parts(&message.content)).collect();
+                let parts: Vec<&Value> = messages.iter().flat_map(|message| parts(&message.content)).collect();
                 match parts.as_slice() {
                     [part] => {
                         let item = Given::part(part).map_err(|refusal| refusal.at("messages"))?;
@@ -180,7 +180,13 @@ impl EmbeddingsRequest {
                     let wrong = |_| Refusal::invalid("`dimensions` is no number").at("dimensions");
                     request.dimensions = Some(number.map_err(wrong)?);
                 }
-                "encoding_format" if field.bytes == "base64" => request.encoding_format = Format::Base64,
+                "encoding_format" => {
+                    let format = Format::deserialize(field.text()?.into_deserializer());
+                    let wrong = |error: de::value::Error| {
+                        Refusal::invalid(format!("`encoding_format`: {error}")).at("encoding_format")
+                    };
+                    request.encoding_format = format.map_err(wrong)?;
+                }
                 _ => {}
             }
         }
@@ -192,23 +198,23 @@ impl EmbeddingsRequest {
 }
 
 /// One item or a list of them; a mistake is named by its place.
-pub(super) fn parse_all(input: &Value, modality: Option<&str>, key: &str) -> Result<Vec<Given>, Refusal> {
+pub(super) fn parse_all(input: Value, modality: Option<&str>, key: &str) -> Result<Vec<Given>, Refusal> {
     match input {
         Value::Array(items) => {
-            let parse = |(index, item): (usize, &Value)| {
+            let parse = |(index, item): (usize, Value)| {
                 Given::parse(item, modality).map_err(|refusal| refusal.at(format!("{key}[{index}]")))
             };
-            items.iter().enumerate().map(parse).collect()
+            items.into_iter().enumerate().map(parse).collect()
         }
         item => Ok(vec![Given::parse(item, modality).map_err(|refusal| refusal.at(key))?]),
     }
 }
 
 /// The parts of a message's content; a text is one.
-pub(super) fn parts(content: &Value) -> Vec<Value> {
+pub(super) fn parts(content: &Value) -> &[Value] {
     match content {
-        Value::Array(parts) => parts.clone(),
-        text => vec![serde_json::json!({"type": "text", "text": text})],
+        Value::Array(parts) => parts,
+        text => std::slice::from_ref(text),
     }
 }
 
@@ -216,12 +222,18 @@ pub(super) fn parts(content: &Value) -> Vec<Value> {
 pub(super) fn shortened(mut row: Vec<f32>, values: usize) -> Vec<f32> {
     if values < row.len() {
         row.truncate(values);
-        let length = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        if length > 0.0 {
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-        }
+        scale(&mut row);
     }
     row
+}
+
+/// Scales a vector to length 1; false if it has no direction, and stays as it is.
+pub(super) fn scale(vector: &mut [f32]) -> bool {
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+    }
+    length > 0.0
 }
 
 impl App {

@@ -75,6 +75,11 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message)
     }
 
+    /// A request that does not fit what is there.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request_error", message)
+    }
+
     /// More work than there is room for.
     pub(super) fn busy(message: impl Into<String>) -> Self {
         Self { after: Some(1), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message) }
@@ -120,6 +125,13 @@ impl From<&Error> for Refusal {
             Error::QueryWidth { .. } => Self::invalid(message).at("vector"),
             Error::Gallery(GalleryError::NoColumn { .. }) => Self::invalid(message).at("where"),
             Error::Gallery(GalleryError::InUse { .. }) => Self::busy(message),
+            Error::Gallery(
+                GalleryError::OtherRun { .. }
+                | GalleryError::Retrained { .. }
+                | GalleryError::OtherTower { .. }
+                | GalleryError::OtherEncoders { .. }
+                | GalleryError::OtherEncoder { .. },
+            ) => Self::conflict(message),
             Error::Gallery(
                 GalleryError::EmptyId { .. }
                 | GalleryError::SameId { .. }

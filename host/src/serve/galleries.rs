@@ -1,19 +1,21 @@
 //! What a gallery's items are: their files, and a map of the whole.
 
-use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fs::Metadata;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
 use super::error::{ErrorBody, Refusal};
+use super::layout::Layout;
 use super::sent::Sent;
-use super::{media, working};
+use super::{answer, media, page, working};
 use crate::gallery::Gallery;
 use crate::regular;
 use crate::session::ITEM;
@@ -23,6 +25,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// An item.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     /// Its identifier.
     id: String,
@@ -35,6 +38,7 @@ pub(super) async fn content(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Query(Wanted { id }): Query<Wanted>,
+    request: HeaderMap,
 ) -> Result<Response, Refusal> {
     working(move || {
         let gallery = app.gallery(&name)?.current()?;
@@ -47,17 +51,24 @@ pub(super) async fn content(
             return Err(Refusal::absent(format!("item {id:?} has no file here")));
         }
         let path = std::path::Path::new(item.as_str().unwrap_or_default());
-        let sent = regular::open(path, LARGEST).and_then(Sent::new).map_err(|error| {
+        let opened = regular::open(path, LARGEST);
+        let opened = opened.and_then(|file| Ok((tag(path, &file.metadata()?), Sent::new(file)?)));
+        let (tag, sent) = opened.map_err(|error| {
             tracing::warn!("cannot read {}: {error}", path.display());
             Refusal::absent(format!("the file of item {id:?} cannot be read here any more"))
         })?;
         let Some(kind) = media::kind(sent.head()) else {
             return Err(Refusal::absent(format!("the file of item {id:?} is no picture or sound that pages show")));
         };
-        let mut response = Body::new(sent).into_response();
+        let mut response = match page::has(&request, &tag) {
+            true => StatusCode::NOT_MODIFIED.into_response(),
+            false => Body::new(sent).into_response(),
+        };
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+        headers.insert(header::ETAG, tag);
+        // An item may be replaced by another with its id: each use asks whether the file is still this one.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A drawing is shown, and runs nothing.
         let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
@@ -67,8 +78,19 @@ pub(super) async fn content(
     .await
 }
 
+/// What a file is known by: its path, its length and its time.
+fn tag(path: &std::path::Path, file: &Metadata) -> HeaderValue {
+    let time = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&file.len().to_le_bytes()).update(&time.as_nanos().to_le_bytes());
+    hasher.update(path.as_os_str().as_encoded_bytes());
+    let hex = hasher.finalize().to_hex();
+    HeaderValue::from_str(&format!("\"{}\"", &hex[..32])).expect("hexadecimal digits in quotes")
+}
+
 /// How a map is coloured.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Coloured {
     /// A column of the gallery.
     color: Option<String>,
@@ -89,6 +111,14 @@ pub(super) struct Map {
     color: Option<Vec<Value>>,
 }
 
+/// The last map of a gallery that was made.
+pub(super) struct Drawn {
+    of: Arc<Gallery>,
+    layout: Layout,
+    color: Option<String>,
+    answer: Bytes,
+}
+
 /// A map of the space.
 #[utoipa::path(get, path = "/galleries/{name}/map", params(("name" = String, Path), Coloured),
     responses((status = 200, body = Map), (status = "4XX", body = ErrorBody)))]
@@ -96,23 +126,31 @@ pub(super) async fn map(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Query(Coloured { color }): Query<Coloured>,
-) -> Result<Json<Map>, Refusal> {
-    working(move || {
-        let open = app.gallery(&name)?;
-        let gallery = open.current()?;
-        let place = match &color {
-            None => None,
-            Some(color) => {
-                let columns = &gallery.info().columns;
-                let place = columns.iter().position(|column| column == color);
-                Some(place.ok_or_else(|| {
-                    Refusal::invalid(format!("the gallery has no column `{color}` (columns: {})", columns.join(", ")))
-                        .at("color")
-                })?)
-            }
+) -> Result<Response, Refusal> {
+    // One map is made at a time, and no thread waits for it.
+    let mut drawn = app.gallery(&name)?.drawn.clone().lock_owned().await;
+    let asked = app.clone();
+    let map = working(move || {
+        let gallery = asked.gallery(&name)?.current()?;
+        let place = color.as_deref().map(|color| place_of(&gallery, color)).transpose()?;
+        let layout = match drawn.take_if(|drawn| Arc::ptr_eq(&drawn.of, &gallery)) {
+            Some(known) if known.color == color => return Ok(drawn.insert(known).answer.clone()),
+            Some(known) => known.layout,
+            None => Layout::new(&gallery, asked.model.space().shared())?,
         };
-        let layout = open.layout(&gallery, app.model.space().shared())?;
-        let mut map = Map {
+        let answer = Bytes::from(answer::bytes(&Map::of(&gallery, &layout, place)?));
+        *drawn = Some(Drawn { of: gallery, layout, color, answer: answer.clone() });
+        Ok(answer)
+    })
+    .await?;
+    let share = app.answer_share(map.len()).await?;
+    Ok(answer::json(map, share))
+}
+
+impl Map {
+    /// The map of a gallery by its layout, with the values of the column at this place.
+    fn of(gallery: &Gallery, layout: &Layout, place: Option<usize>) -> Result<Self, Refusal> {
+        let mut map = Self {
             method: "pca",
             explained: layout.explained,
             ids: Vec::with_capacity(layout.rows.len()),
@@ -127,9 +165,16 @@ pub(super) async fn map(
                 values.push(exhibit.metadata.swap_remove(place));
             }
         }
-        Ok(Json(map))
+        Ok(map)
+    }
+}
+
+/// The place of a column.
+fn place_of(gallery: &Gallery, column: &str) -> Result<usize, Refusal> {
+    let columns = &gallery.info().columns;
+    columns.iter().position(|own| own == column).ok_or_else(|| {
+        Refusal::invalid(format!("the gallery has no column `{column}` (columns: {})", columns.join(", "))).at("color")
     })
-    .await
 }
 
 /// True if the items of a gallery are files that pages show.

@@ -5,6 +5,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use image::ImageReader;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use super::body::Field;
@@ -29,8 +30,23 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn text(text: &str) -> Self {
-        Self::of(Some("text"), text.as_bytes().to_vec())
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::of(Some("text"), text.into().into_bytes())
+    }
+
+    /// An item that comes as one of these keys, with the key; none if it comes as none of them, or as several.
+    pub(super) fn one_of(
+        text: Option<String>,
+        image: Option<String>,
+        audio: Option<String>,
+    ) -> Result<Option<(&'static str, Self)>, Refusal> {
+        let file = |file: &str, key| Self::file(file, key).map_err(|refusal| refusal.at(key));
+        Ok(match (text, image, audio) {
+            (Some(text), None, None) => Some(("text", Self::text(text))),
+            (None, Some(image), None) => Some(("image", file(&image, "image")?)),
+            (None, None, Some(audio)) => Some(("audio", file(&audio, "audio")?)),
+            _ => None,
+        })
     }
 
     fn of(modality: Option<&str>, bytes: Vec<u8>) -> Self {
@@ -39,21 +55,22 @@ impl Given {
 
     /// An element of `input`: a text; with a `modality` other than text, a data URI or base64; or an object with one of
     /// `text`, `image` and `audio` as its key.
-    pub(super) fn parse(value: &Value, modality: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn parse(value: Value, modality: Option<&str>) -> Result<Self, Refusal> {
         match (value, modality) {
             (Value::String(text), None | Some("text")) => Ok(Self::text(text)),
-            (Value::String(text), Some(modality)) => Self::file(text, modality),
-            (Value::Object(fields), _) => {
-                let mut known = ["text", "image", "audio"].into_iter().filter(|key| fields.contains_key(*key));
-                match (known.next(), known.next()) {
-                    (Some(key), None) => match &fields[key] {
+            (Value::String(text), Some(modality)) => Self::file(&text, modality),
+            (Value::Object(mut fields), _) => {
+                let known = ["text", "image", "audio"].into_iter().filter(|key| fields.contains_key(*key));
+                let known: Vec<&str> = known.collect();
+                match (known.first().copied(), known.get(1)) {
+                    (Some(key), None) => match fields[key].take() {
                         Value::String(text) if key == "text" => Ok(Self::text(text)),
-                        Value::String(text) => Self::file(text, key),
+                        Value::String(text) => Self::file(&text, key),
                         // As OpenAI's messages have it.
-                        Value::Object(inner) if inner["url"].is_string() => {
-                            Self::file(inner["url"].as_str().unwrap_or_default(), key)
-                        }
-                        _ => Err(Refusal::invalid(format!("`{key}` is not text"))),
+                        other => match other["url"].as_str() {
+                            Some(url) if key != "text" => Self::file(url, key),
+                            _ => Err(Refusal::invalid(format!("`{key}` is not text"))),
+                        },
                     },
                     (Some(one), Some(two)) => Err(Refusal::invalid(format!(
                         "an item has one modality, and this has both `{one}` and `{two}`; send two items"
@@ -70,19 +87,22 @@ impl Given {
         }
     }
 
-    /// A part of a message's `content`, as OpenAI, vLLM and Cohere have it.
+    /// A part of a message's `content`, as OpenAI, vLLM and Cohere have it; a content that is a text is one, too.
     pub(super) fn part(part: &Value) -> Result<Self, Refusal> {
-        let text = |value: &Value, name: &str| {
-            value.as_str().map(str::to_owned).ok_or_else(|| Refusal::invalid(format!("`{name}` is not text")))
-        };
+        fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str, Refusal> {
+            value.as_str().ok_or_else(|| Refusal::invalid(format!("`{name}` is not text")))
+        }
+        if let Value::String(text) = part {
+            return Ok(Self::text(text));
+        }
         match part["type"].as_str() {
-            Some("text" | "input_text") => Ok(Self::text(&text(&part["text"], "text")?)),
+            Some("text" | "input_text") => Ok(Self::text(text(&part["text"], "text")?)),
             Some(kind @ ("image_url" | "audio_url")) => {
                 let url = if part[kind].is_string() { &part[kind] } else { &part[kind]["url"] };
-                Self::file(&text(url, kind)?, kind.trim_end_matches("_url"))
+                Self::file(text(url, kind)?, kind.trim_end_matches("_url"))
             }
-            Some("input_audio") => Self::file(&text(&part["input_audio"]["data"], "input_audio.data")?, "audio"),
-            Some("input_image") => Self::file(&text(&part["image_url"], "image_url")?, "image"),
+            Some("input_audio") => Self::file(text(&part["input_audio"]["data"], "input_audio.data")?, "audio"),
+            Some("input_image") => Self::file(text(&part["image_url"], "image_url")?, "image"),
             Some(other) => Err(Refusal::invalid(format!("a part of type {other:?} has no embedding here"))),
             None => Err(Refusal::invalid("a part of a message needs a `type`: text, image_url or input_audio")),
         }
@@ -94,7 +114,7 @@ impl Given {
         let of_media = ["image", "audio", "text"].into_iter().find(|kind| media.starts_with(&format!("{kind}/")));
         let modality = modality.or(of_media).or(if field.is_file { None } else { Some("text") });
         if modality == Some("text") {
-            return Ok(Self::text(&field.text()?));
+            return Ok(Self::text(field.text()?));
         }
         Ok(Self::of(modality, field.bytes.to_vec()))
     }
@@ -111,10 +131,19 @@ impl Given {
             }
             None => text,
         };
-        let encoded: String = encoded.split_ascii_whitespace().collect();
-        let bytes = LENIENT.decode(&encoded);
+        // Copied only where there is something to leave out.
+        let encoded = match encoded.bytes().any(|byte| byte.is_ascii_whitespace()) {
+            true => Cow::from(encoded.split_ascii_whitespace().collect::<String>()),
+            false => Cow::from(encoded),
+        };
+        let bytes = LENIENT.decode(&*encoded);
         let bytes = bytes.map_err(|error| Refusal::invalid(format!("no base64 of a file ({modality}): {error}")))?;
         Ok(Self::of(Some(modality), bytes))
+    }
+
+    /// Bytes in memory of all of these.
+    pub(super) fn bytes_of(items: &[Self]) -> usize {
+        items.iter().map(|item| size_of::<Self>() + item.bytes.len() + item.url.as_ref().map_or(0, String::len)).sum()
     }
 
     /// Refuses what is empty, or larger than is allowed.
@@ -148,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     fn parsed(value: Value, modality: Option<&str>) -> Result<Given, String> {
-        Given::parse(&value, modality).map_err(|refusal| format!("{refusal:?}"))
+        Given::parse(value, modality).map_err(|refusal| format!("{refusal:?}"))
     }
 
     #[test]
@@ -167,6 +196,13 @@ mod tests {
         let sound = Given::of(Some("audio"), b"OggS".to_vec());
         let part = json!({"type": "input_audio", "input_audio": {"data": "T2dnUw", "format": "ogg"}});
         assert_eq!(Given::part(&part).unwrap(), sound);
+        assert_eq!(Given::part(&json!("a dog")).unwrap(), Given::text("a dog"));
+        let one_of = |text: Option<&str>, image: Option<&str>| {
+            Given::one_of(text.map(str::to_owned), image.map(str::to_owned), None)
+        };
+        assert_eq!(one_of(None, Some("UE5H")).unwrap(), Some(("image", picture)));
+        assert_eq!((one_of(None, None).unwrap(), one_of(Some("a"), Some("UE5H")).unwrap()), (None, None));
+        assert!(format!("{:?}", one_of(None, Some("?")).unwrap_err()).contains("\"image\""));
     }
 
     #[test]
@@ -189,6 +225,7 @@ mod tests {
             (json!({"image": "data:image/png,abc"}), "data:TYPE;base64,CONTENT"),
             (json!({"image": "?"}), "no base64"),
             (json!({"text": 1}), "`text` is not text"),
+            (json!({"image": {"uri": "UE5H"}}), "`image` is not text"),
         ] {
             let refusal = parsed(value.clone(), None).unwrap_err();
             assert!(refusal.contains(says), "{value}: {refusal}");

@@ -3,33 +3,22 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::HashSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use utoipa::{IntoParams, ToSchema};
 
-use super::app::{App, OpenWriter};
+use super::app::App;
 use super::body::Whole;
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
+use super::scalar::Scalar;
 use super::working;
-use crate::file_lock::PAUSE;
-use crate::gallery::{Exhibit, GalleryError, Removal, Writer};
+use crate::gallery::{Exhibit, GalleryInfo, Removal, Writer};
 use crate::session::ITEM;
 
-/// The most values in the JSON of an item, with those of its columns.
-const VALUES: usize = 256;
-/// The wait before a writer that nobody uses is given up, so that other programs may write.
-const IDLE: Duration = Duration::from_millis(500);
-/// The longest that a writer is open with changes that come all the time; less than other programs wait.
-const HOLD: Duration = Duration::from_secs(1);
-/// The time that other programs then have, which ask again after each `PAUSE`.
-const GAP: Duration = Duration::from_millis(5 * PAUSE.as_millis() as u64);
-/// The wait for another program that writes.
-const WAIT: Duration = Duration::from_secs(5);
-
+/// The most values in the JSON of an item beside those of its columns.
+const VALUES: usize = 8;
 /// Items to add, or to put in the place of others with the same ids.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -48,19 +37,20 @@ struct NewItem {
     id: String,
     #[serde(default)]
     text: Option<String>,
-    /// A data URI, or base64.
+    /// A data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     image: Option<String>,
-    /// A data URI, or base64.
+    /// A data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     audio: Option<String>,
     /// Where a picture or sound is to be found: an http(s) URL, which is stored and not fetched; that of `image` or
     /// `audio` if they are fetched.
     #[serde(default)]
     url: Option<String>,
-    /// Values of the gallery's columns.
+    /// Values of the gallery's columns: texts, numbers, true, false or null.
     #[serde(default)]
-    metadata: Map<String, Value>,
+    #[schema(value_type = Object)]
+    metadata: BTreeMap<String, Scalar>,
 }
 
 /// The result of adding items.
@@ -72,6 +62,7 @@ pub(super) struct AddResponse {
 
 /// The gallery of an item.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Place {
     /// The gallery; the only one if none is named.
     gallery: Option<String>,
@@ -86,16 +77,16 @@ pub(super) struct RemoveResponse {
 /// Adds items.
 #[utoipa::path(post, path = "/items", request_body = AddRequest,
     responses((status = 200, body = AddResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn add(State(app): State<Arc<App>>, body: Whole) -> Result<Json<AddResponse>, Refusal> {
-    let AddRequest { gallery, items } = body.parse(|body| body.items_json(VALUES))?;
-    let share = body.share();
+pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<Json<AddResponse>, Refusal> {
+    let columns = app.clone().most_columns().await?;
+    let AddRequest { gallery, items } = body.parse(|body| body.items_json(VALUES + columns))?;
     let name = app.only_gallery(gallery)?;
-    let info = app.gallery(&name)?.current()?.info().clone();
+    let info = app.clone().info_of(name.clone()).await?;
     let mut exhibits = Vec::with_capacity(items.len());
     let mut given = Vec::with_capacity(items.len());
     let mut ids = HashSet::new();
     for (index, item) in items.into_iter().enumerate() {
-        let at = |refusal: Refusal| refusal.or_at(format!("items[{index}]"));
+        let at = |refusal: Refusal| refusal.at(format!("items[{index}]"));
         if item.id.is_empty() || !ids.insert(item.id.clone()) {
             let what = if item.id.is_empty() { "is empty" } else { "stands twice in this request" };
             return Err(at(Refusal::invalid(format!("the id {what}"))));
@@ -105,8 +96,18 @@ pub(super) async fn add(State(app): State<Arc<App>>, body: Whole) -> Result<Json
         given.push(item);
     }
     let model = format!("{}/{}", app.name, info.origin.tower);
-    let vectors: Vec<f32> = app.embed(Some(&model), given, "items", &share).await?.concat();
-    let appended = app.write(&name, move |writer| writer.append(&exhibits, &vectors)).await?;
+    let mut share = body.into_share();
+    // The vectors, and their bytes in the gallery.
+    let vectors = 2 * size_of::<f32>() * info.width * given.len().min(app.limits.items);
+    let bytes = share.bytes() + vectors;
+    app.grow(&mut share, bytes).await?;
+    let share = Arc::new(share);
+    let vectors: Vec<f32> = app.embed(("model", Some(&model)), given, "items", share.clone()).await?.concat();
+    let append = move |writer: &mut Writer| {
+        let _held = share;
+        writer.append(&exhibits, &vectors)
+    };
+    let appended = app.write(&name, Some(info), append).await?;
     Ok(Json(AddResponse { new: appended.new, replaced: appended.replaced }))
 }
 
@@ -120,7 +121,7 @@ pub(super) async fn remove(
 ) -> Result<Json<RemoveResponse>, Refusal> {
     let name = app.only_gallery(place.gallery)?;
     let wanted = id.clone();
-    let Removal { removed, .. } = app.write(&name, move |writer| writer.remove(&[&wanted])).await?;
+    let Removal { removed, .. } = app.write(&name, None, move |writer| writer.remove(&[&wanted])).await?;
     match removed {
         0 => Err(Refusal::absent(format!("gallery `{name}` has no item with id {id:?}"))),
         removed => Ok(Json(RemoveResponse { removed })),
@@ -131,11 +132,9 @@ impl NewItem {
     /// What the gallery holds of it, and what is embedded.
     fn split(self, columns: &[String]) -> Result<(Exhibit, Given), Refusal> {
         let Self { id, text, image, audio, url, mut metadata } = self;
-        let (shown, given) = match (text, image, audio) {
-            (Some(text), None, None) => (Value::from(text.as_str()), Given::text(&text)),
-            (None, Some(file), None) => (Value::Null, Given::file(&file, "image")?),
-            (None, None, Some(file)) => (Value::Null, Given::file(&file, "audio")?),
-            _ => return Err(Refusal::invalid("an item has one of `text`, `image` and `audio`")),
+        let shown = text.as_deref().map_or(Value::Null, Value::from);
+        let Some((_, given)) = Given::one_of(text, image, audio)? else {
+            return Err(Refusal::invalid("an item has one of `text`, `image` and `audio`"));
         };
         let shown = match url.or_else(|| given.url.clone()) {
             Some(_) if !shown.is_null() => {
@@ -152,7 +151,7 @@ impl NewItem {
         };
         let value = |column: &String| match column.as_str() {
             ITEM => shown.clone(),
-            column => metadata.remove(column).unwrap_or_default(),
+            column => metadata.remove(column).unwrap_or_default().0,
         };
         let exhibit = Exhibit { id, metadata: columns.iter().map(value).collect() };
         match metadata.into_iter().next() {
@@ -178,66 +177,47 @@ impl App {
         }
     }
 
-    /// Changes a gallery; one after the other, each synced to the disk.
-    async fn write<T: Send + 'static>(
-        self: &Arc<Self>,
-        name: &str,
-        change: impl FnOnce(&mut Writer) -> Result<T, GalleryError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let (app, name) = (self.clone(), name.to_owned());
+    /// The description of a gallery as it is now, which must be one of this run's embeddings.
+    async fn info_of(self: Arc<Self>, name: String) -> Result<GalleryInfo, Refusal> {
         working(move || {
-            let gallery = app.gallery(&name)?;
-            // However this ends, and whether or not the client is still there.
-            let _use = Use { app: &app, name: &name };
-            let mut held = gallery.writer.lock().unwrap_or_else(|poisoned| {
-                gallery.writer.clear_poison();
-                let mut held = poisoned.into_inner();
-                *held = None;
-                held
-            });
-            if held.as_ref().is_some_and(|held| held.since.elapsed() >= HOLD) {
-                *held = None;
-                std::thread::sleep(GAP);
-            }
-            if held.is_none() {
-                let writer = patiently(|| Writer::open(&gallery.folder))?;
-                *held = Some(OpenWriter { writer, since: Instant::now() });
-            }
-            let changed = change(&mut held.as_mut().expect("it was opened").writer);
-            // What a failed change has left is found out by opening anew.
-            if changed.is_err() {
-                *held = None;
-            }
-            Ok(changed?)
+            let gallery = self.gallery(&name)?.current()?;
+            self.model.check_origin(gallery.info())?;
+            Ok(gallery.info().clone())
+        })
+        .await
+    }
+
+    /// Columns of the gallery that has most.
+    async fn most_columns(self: Arc<Self>) -> Result<usize, Refusal> {
+        working(move || {
+            let galleries = self.galleries.values().filter_map(|gallery| gallery.current().ok());
+            Ok(galleries.map(|gallery| gallery.info().columns.len()).max().unwrap_or(0))
         })
         .await
     }
 }
 
-/// A use of a gallery's writer, which is given up some time after its end unless it is used again.
-struct Use<'a> {
-    app: &'a Arc<App>,
-    name: &'a str,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Drop for Use<'_> {
-    fn drop(&mut self) {
-        let (app, name) = (self.app.clone(), self.name.to_owned());
-        app.galleries[&name].used();
-        Handle::current().spawn(async move {
-            tokio::time::sleep(IDLE).await;
-            app.galleries[&name].give_up(IDLE);
-        });
+    #[test]
+    fn what_a_gallery_cannot_hold_is_refused_before_it_is_parsed() {
+        // A list of 262,000 objects is many times its text in memory.
+        let list = vec!["{\"a\":0}"; 262_000].join(",");
+        let json = format!(r#"{{"items": [{{"id": "a", "text": "w1", "metadata": {{"caption": [{list}]}}}}]}}"#);
+        let error = serde_json::from_str::<AddRequest>(&json).err().unwrap();
+        assert!(error.to_string().contains("expected text, a number, true, false or null"), "{error}");
+        assert!(error.column() < 100, "at its beginning");
     }
-}
 
-/// Opens what another program writes, once that has ended.
-fn patiently(open: impl Fn() -> Result<Writer, GalleryError>) -> Result<Writer, GalleryError> {
-    let begin = Instant::now();
-    loop {
-        match open() {
-            Err(GalleryError::InUse { .. }) if begin.elapsed() < WAIT => std::thread::sleep(Duration::from_millis(50)),
-            opened => return opened,
-        }
+    #[test]
+    fn an_item_has_values_for_its_columns_or_null() {
+        let json = r#"{"id": "a", "text": "w1", "metadata": {"price": 3.5}}"#;
+        let columns = ["price", ITEM, "kind"].map(str::to_owned);
+        let (exhibit, given) = serde_json::from_str::<NewItem>(json).unwrap().split(&columns).unwrap();
+        assert_eq!(exhibit.metadata, [Value::from(3.5), "w1".into(), Value::Null]);
+        assert_eq!(given, Given::text("w1"));
+        assert!(serde_json::from_str::<NewItem>(json).unwrap().split(&[]).is_err());
     }
 }

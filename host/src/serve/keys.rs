@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -20,10 +21,22 @@ const OPEN: [&str; 2] = ["/health", "/ready"];
 pub struct Keys(Vec<String>);
 
 impl Keys {
-    /// Keys that stand in a text, between white space or commas.
-    pub fn parse(text: &str) -> Self {
+    /// Keys that stand in a text, between white space or commas; only an empty text has none. The error says what is
+    /// wrong, without a key in it.
+    pub fn parse(text: &OsStr) -> Result<Self, String> {
+        // No client can send another in a header.
+        let Some(text) = text.to_str().filter(|text| text.is_ascii()) else {
+            return Err("a key has a character beyond ASCII, which no client can send; use others".to_owned());
+        };
         let keys = text.split([',', ' ', '\t', '\r', '\n']).filter(|key| !key.is_empty());
-        Self(keys.map(str::to_owned).collect())
+        let keys = Self(keys.map(str::to_owned).collect());
+        match keys.0.iter().find(|key| key.bytes().any(|byte| byte.is_ascii_control())) {
+            Some(_) => Err("a key has a control character, which no client can send; use others".to_owned()),
+            None if keys.is_empty() && !text.is_empty() => {
+                Err("there is no key in it; put one there, or unset it".to_owned())
+            }
+            None => Ok(keys),
+        }
     }
 
     /// True if there are none.
@@ -99,7 +112,7 @@ mod tests {
 
     #[test]
     fn one_of_the_keys_is_needed() {
-        let keys = Keys::parse("one, two\nthree");
+        let keys = Keys::parse("one, two\nthree".as_ref()).unwrap();
         let check = |value: &str| keys.check(&headers(&[(header::AUTHORIZATION, value)])).is_ok();
         assert!(check("Bearer two") && check("bearer three"));
         for wrong in ["Bearer ", "Bearer tw", "Bearer two2", "two", "Basic two"] {
@@ -107,6 +120,20 @@ mod tests {
         }
         assert!(keys.check(&HeaderMap::new()).is_err());
         assert!(Keys::default().check(&HeaderMap::new()).is_ok());
+    }
+
+    #[test]
+    fn keys_that_no_client_can_send_are_refused() {
+        assert!(Keys::parse("".as_ref()).unwrap().is_empty());
+        for (text, says) in [("kéy", "beyond ASCII"), ("a,b\u{7}", "control character"), (" ,\n", "no key in it")] {
+            let error = Keys::parse(text.as_ref()).err().unwrap();
+            assert!(error.contains(says), "{error}");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            assert!(Keys::parse(OsStr::from_bytes(b"key\xff")).is_err());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Encoders are opened once. Requests for one tower that come at the same time are encoded together: each waits in the
 //! tower's queue, from which a thread takes as many items as the encoders want.
 
+mod answer;
 mod app;
 mod body;
 mod cohere;
@@ -18,12 +19,15 @@ mod keys;
 mod layout;
 mod limits;
 mod media;
+mod memory;
 mod metrics;
+mod open_gallery;
 mod openapi;
 mod origins;
 mod page;
 mod patience;
 mod queue;
+mod scalar;
 mod search;
 mod sent;
 mod sound;

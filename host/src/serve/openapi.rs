@@ -42,6 +42,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn parameters_are_where_they_are_said_to_be() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let mut queries = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let parameters = methods.as_object().unwrap().values().filter_map(|method| method["parameters"].as_array());
+            for parameter in parameters.flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let is_in_path = path.contains(&format!("{{{name}}}"));
+                assert_eq!(parameter["in"], if is_in_path { "path" } else { "query" }, "{path}: {parameter}");
+                if !is_in_path {
+                    queries.insert((name, parameter["required"].as_bool().unwrap_or(false)));
+                }
+            }
+        }
+        assert_eq!(queries, [("color", false), ("gallery", false), ("id", true)].into());
+    }
+
+    #[test]
     fn every_route_is_described_and_nothing_else() {
         // Other names of paths that are described, and the description itself.
         let others = ["/embeddings", "/models", "/openapi.json"];

@@ -73,7 +73,7 @@ fn tag(file: &EmbeddedFile) -> HeaderValue {
 }
 
 /// True if the client says that it has the file of this tag.
-fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+pub(super) fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut known = known.flat_map(|value| value.split(',')).map(str::trim);
     known.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one).as_bytes() == tag.as_bytes())

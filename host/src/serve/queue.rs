@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-use super::body::Share;
 use super::error::Refusal;
+use super::memory::Share;
 use crate::dataset::Item;
 use crate::session::{Embedding, Model};
 
@@ -223,11 +223,9 @@ mod tests {
     fn clients_that_have_gone_make_room() {
         let queue = Queue::new("text", 4, 4);
         let memory = Arc::new(tokio::sync::Semaphore::new(8));
-        let share = || Arc::new(memory.clone().try_acquire_owned().unwrap());
-        let waits = queue.put(items(1), Some(Arc::new((share(), Vec::new())))).unwrap();
-        drop(
-            queue.put(items(3), Some(Arc::new((share(), vec![memory.clone().try_acquire_owned().unwrap()])))).unwrap(),
-        );
+        let share = || Share::of(&memory, 1);
+        let waits = queue.put(items(1), Some(Arc::new((Arc::new(share()), Vec::new())))).unwrap();
+        drop(queue.put(items(3), Some(Arc::new((Arc::new(share()), vec![share()])))).unwrap());
         assert_eq!((queue.len(), memory.available_permits()), (4, 5), "its items are in memory still");
         let _also = put(&queue, items(2)).unwrap();
         assert_eq!((queue.len(), memory.available_permits()), (3, 7));

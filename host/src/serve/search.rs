@@ -1,7 +1,7 @@
 //! `POST /search`: the items of galleries that are near to a text, a picture, a sound, a vector or an item.
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -9,10 +9,12 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::body::{Field, Share, Whole};
+use super::body::{Field, Whole};
+use super::embeddings::scale;
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
-use super::{galleries, working};
+use super::memory::Share;
+use super::{answer, galleries, working};
 use crate::gallery::Filter;
 use crate::session::{Error, GalleryHit};
 
@@ -25,10 +27,10 @@ const MOST: usize = 1000;
 pub(super) struct SearchRequest {
     #[serde(default)]
     text: Option<String>,
-    /// A data URI, or base64.
+    /// A data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     image: Option<String>,
-    /// A data URI, or base64.
+    /// A data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     audio: Option<String>,
     /// An embedding with all values of the space, as `fusemix embed` writes it, or those of `/v1/embeddings`. It is
@@ -83,23 +85,23 @@ struct FoundItem {
     /// The cosine with the query, with the term against hubs where the space has one.
     score: f32,
     id: String,
-    /// The text, or the path of the file.
+    /// The text, the path of the file, or its URL; null if it came without one.
     item: Value,
     metadata: Map<String, Value>,
-    /// The place of its content on this server; null for texts.
+    /// The place of its content on this server; null for texts, and for what is not a file of the server's machine.
     content: Option<String>,
 }
 
 /// Finds the nearest items.
 #[utoipa::path(post, path = "/search", request_body = SearchRequest,
     responses((status = 200, body = SearchResponse), (status = "4XX", body = ErrorBody)))]
-pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<Json<SearchResponse>, Refusal> {
+pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let mut request = match body.form().await? {
         Some(fields) => SearchRequest::of_form(&fields)?,
         // What is long in a query is its vector, and one that is too long is told so.
         None => body.parse(|body| body.json(4 * app.model.space().width() + app.galleries.len()))?,
     };
-    let share = body.share();
+    let share = body.into_share();
     if !(1..=MOST).contains(&request.k) {
         return Err(Refusal::invalid(format!("`k` is 1 to {MOST}, not {}", request.k)).at("k"));
     }
@@ -121,12 +123,13 @@ pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<J
             return Err(Refusal::invalid(format!("gallery {name:?} stands twice in `to`")).at("to"));
         }
     }
-    let query = request.query(&app, &share).await?;
-    let k = request.k;
-    working(move || {
+    let query = request.query(&app, share).await?;
+    let (k, searched) = (request.k, app.clone());
+    let found = working(move || {
+        let app = searched;
         let one = |name: String| {
             let gallery = app.gallery(&name)?.current()?;
-            let found = app.model.search_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref())?;
+            let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref())?;
             let shows = galleries::shows_files(&app, &gallery);
             let item = |(rank, hit): (usize, GalleryHit)| FoundItem {
                 rank,
@@ -139,36 +142,28 @@ pub(super) async fn search(State(app): State<Arc<App>>, body: Whole) -> Result<J
             let found = (1..).zip(found.into_iter().flatten()).map(item).collect();
             Ok(SearchResult { gallery: name, found })
         };
-        Ok(Json(SearchResponse { results: names.into_iter().map(one).collect::<Result<_, Refusal>>()? }))
+        Ok(answer::bytes(&SearchResponse { results: names.into_iter().map(one).collect::<Result<_, Refusal>>()? }))
     })
-    .await
+    .await?;
+    let share = app.answer_share(found.len()).await?;
+    Ok(answer::json(found, share))
 }
 
 impl SearchRequest {
     /// The query's embedding, with all values of the space.
-    async fn query(&mut self, app: &Arc<App>, share: &Arc<Share>) -> Result<Vec<f32>, Refusal> {
-        let file = |name: &str, text: Option<String>| {
-            text.map(|text| Given::file(&text, name).map_err(|refusal| refusal.at(name))).transpose()
-        };
-        let (image, audio) = (file("image", self.image.take())?, file("audio", self.audio.take())?);
-        let items: Vec<(&str, Given)> = [
-            ("text", self.text.take().map(|text| Given::text(&text))),
-            ("image", image),
-            ("audio", audio),
-            ("file", self.file.take()),
-        ]
-        .into_iter()
-        .filter_map(|(key, item)| Some((key, item?)))
-        .collect();
-        let others = usize::from(self.vector.is_some()) + usize::from(self.id.is_some());
-        if items.len() + others != 1 {
+    async fn query(&mut self, app: &Arc<App>, share: Share) -> Result<Vec<f32>, Refusal> {
+        let texts = [&self.text, &self.image, &self.audio, &self.id].map(Option::is_some);
+        let others = [self.file.is_some(), self.vector.is_some()];
+        let queries = texts.iter().chain(&others).filter(|is_there| **is_there).count();
+        if queries != 1 {
             return Err(Refusal::invalid(format!(
-                "a search has one query: `text`, `image`, `audio`, `vector`, or `id` with `gallery`; this has {}",
-                items.len() + others
+                "a search has one query: `text`, `image`, `audio`, `vector`, or `id` with `gallery`; this has {queries}"
             )));
         }
-        if let Some((key, item)) = items.into_iter().next() {
-            return Ok(app.embed(self.from.as_deref(), vec![item], key, share).await?.remove(0));
+        let item = Given::one_of(self.text.take(), self.image.take(), self.audio.take())?;
+        if let Some((key, item)) = item.or_else(|| Some(("file", self.file.take()?))) {
+            let named = ("from", self.from.as_deref());
+            return Ok(app.embed(named, vec![item], key, Arc::new(share)).await?.remove(0));
         }
         let space = app.model.space();
         if let Some(vector) = self.vector.take() {
@@ -226,11 +221,9 @@ fn directed(mut vector: Vec<f32>, shared: usize, width: usize) -> Result<Vec<f32
         return Err(Refusal::invalid(format!("value {at} of the vector is too large for a number of 32 bits")));
     }
     let (first, rest) = vector.split_at_mut(shared);
-    let length = first.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-    if length == 0.0 {
+    if !scale(first) {
         return Err(Refusal::invalid("the vector has no direction: its values are 0"));
     }
-    first.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
     match rest.iter().position(|value| value.abs() > 1.0) {
         None => Ok(vector),
         Some(at) => Err(Refusal::invalid(format!(

@@ -17,7 +17,7 @@ pub(super) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
 }
 
-/// Whether the encoders are open; the server listens no earlier.
+/// Whether the encoders are open; what is asked before is answered once they are.
 #[utoipa::path(get, path = "/ready", responses((status = 200)))]
 pub(super) async fn ready() -> Json<Value> {
     Json(json!({"status": "ready"}))

@@ -126,6 +126,11 @@ impl Model {
         Ok(added)
     }
 
+    /// Makes the codes of a large gallery that has none, or has many items without one.
+    pub fn code_gallery_if_large(&self, gallery: &Path) -> Result<(), Error> {
+        self.session.code_if_large(gallery)
+    }
+
     /// The `k` items of a gallery nearest to each of `queries` among those that pass the filter, nearest first.
     pub fn search_gallery(
         &self,
@@ -137,6 +142,19 @@ impl Model {
         let origin = &gallery.info().origin;
         origin.verify_run(&self.origin(&origin.tower)?)?;
         gallery.check_counted()?;
+        self.search_checked_gallery(gallery, queries, k, filter)
+    }
+
+    /// The same of a gallery that was checked before, and to which items may be added now.
+    pub fn search_checked_gallery(
+        &self,
+        gallery: &Gallery,
+        queries: &[Vec<f32>],
+        k: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<Vec<GalleryHit>>, Error> {
+        let origin = &gallery.info().origin;
+        origin.verify_run(&self.origin(&origin.tower)?)?;
         self.check_queries(queries)?;
         let tower = self.tower(&origin.tower)?;
         let queries: Vec<f32> = queries.iter().flat_map(|query| self.space.query(query, tower)).collect();
@@ -156,9 +174,14 @@ impl Model {
 
     /// Refuses a gallery of other embeddings than this model's.
     pub fn check_gallery(&self, gallery: &Gallery) -> Result<(), Error> {
-        let origin = &gallery.info().origin;
-        origin.verify(&self.origin(&origin.tower)?)?;
+        self.check_origin(gallery.info())?;
         Ok(gallery.check_counted()?)
+    }
+
+    /// Refuses the description of a gallery of other embeddings than this model's.
+    pub fn check_origin(&self, info: &GalleryInfo) -> Result<(), Error> {
+        let origin = &info.origin;
+        Ok(origin.verify(&self.origin(&origin.tower)?)?)
     }
 
     /// The origin of a tower's embeddings: what a gallery of them says.
