@@ -121,7 +121,9 @@ fn pictures_come_in_the_forms_that_clients_send() {
 #[test]
 fn a_browser_asks_whether_a_picture_is_still_the_same() {
     let place = pictured();
-    let served = Served::start(&place, "--gallery gallery");
+    // One whose items are in this place.
+    place.json("gallery build run --tower left --data test.tsv --column a --id b --out own");
+    let served = Served::start(&place, "--gallery own");
     let uri = format!("data:image/png;base64,{}", STANDARD.encode("w1 v1"));
     let found = served.post("/search", json!({"image": uri, "k": 1}))["results"][0]["found"][0].clone();
     let (content, file) = (found["content"].as_str().unwrap(), found["item"].as_str().unwrap());
@@ -133,11 +135,11 @@ fn a_browser_asks_whether_a_picture_is_still_the_same() {
         assert_eq!(control, "private, no-cache");
         (answer.status().as_u16(), tag, answer.body_mut().read_to_vec().unwrap().len())
     };
-    std::fs::write(place.path("").join(file), b"\x89PNG\r\n\x1a\none").unwrap();
+    std::fs::write(file, b"\x89PNG\r\n\x1a\none").unwrap();
     let (status, tag, length) = get(None);
     assert_eq!((status, length), (200, 11));
     assert_eq!(get(Some(&tag)), (304, tag.clone(), 0));
-    std::fs::write(place.path("").join(file), b"\x89PNG\r\n\x1a\nanother").unwrap();
+    std::fs::write(file, b"\x89PNG\r\n\x1a\nanother").unwrap();
     let (status, other, length) = get(Some(&tag));
     assert_eq!((status, length), (200, 15));
     assert_ne!(other, tag);

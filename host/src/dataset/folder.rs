@@ -72,13 +72,14 @@ impl Folder {
             (ending_in(&files, &["tar"]), ending_in(&files, &["parquet"]), tables(&files));
         // The JSON beside them is a download's.
         let texts: Vec<&PathBuf> = tables.iter().filter(|file| ending(file).as_deref() != Some("json")).collect();
-        if !texts.is_empty() && !(archives.is_empty() && parquets.is_empty()) {
+        let has_shards = !archives.is_empty() || !parquets.is_empty();
+        if has_shards && !texts.is_empty() {
             let read = if archives.is_empty() { "Parquet files" } else { "tar archives" };
             let note = format!("the {read} are read, and not {}: name a file to read it", some(&texts));
             notes.warn("unread", note);
         }
         let endings: BTreeSet<Option<String>> = texts.iter().map(|file| ending(file)).collect();
-        if endings.len() > 1 && archives.is_empty() && parquets.is_empty() && !has_media {
+        if endings.len() > 1 && !has_shards && !has_media {
             let note = format!("all are read as one table: {}; name a file to read one", some(&texts));
             notes.warn("mixed", note);
         }

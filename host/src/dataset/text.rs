@@ -31,7 +31,7 @@ impl Text {
         let file = regular::open(path, LARGEST).map_err(failed)?;
         let bytes = match file.metadata().map_err(failed)?.len() {
             0 => return Ok(Self::Decoded(String::new())),
-            ..=READ => Content::Read(regular::read(path, READ).map_err(failed)?),
+            1..=READ => Content::Read(regular::read(path, READ).map_err(failed)?),
             // SAFETY: the file is only read; one that is cut while this program reads it ends the program, which says
             // so.
             _ => Content::Mapped(unsafe { Mmap::map(&file) }.map_err(failed)?),

@@ -178,7 +178,8 @@ pub enum Error {
     #[error("the recipe names no `test` file; pass --data FILE")]
     NoTest,
     #[error(
-        "{}: a probe needs at least {fewest} pairs of different items that can be read, and there are {pairs}{}",
+        "{}: a probe needs at least {fewest} pairs of different items that can be read, and there are {pairs}{}; \
+         name a larger file, or raise `limit` or `sample` in [[pairs]]",
         path.display(),
         if *unreadable > 0 { format!(", beside {unreadable} that cannot be read") } else { String::new() }
     )]

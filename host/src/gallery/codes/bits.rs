@@ -162,8 +162,8 @@ fn product(query: &Query, each: usize, code: impl Fn(usize) -> u64, planes: impl
     for word in 0..each {
         let bits = code(word);
         ones += bits.count_ones();
-        for plane in 0..PLANES {
-            sums[plane] += (bits & planes(plane, word)).count_ones();
+        for (plane, sum) in sums.iter_mut().enumerate() {
+            *sum += (bits & planes(plane, word)).count_ones();
         }
     }
     let sum = sums[0] + (sums[1] << 1) + (sums[2] << 2) + (sums[3] << 3);

@@ -47,6 +47,9 @@ const TOLD: usize = 20;
 /// A row that cannot be used, from 0, and the reason.
 type Unusable = (usize, &'static str);
 
+/// A row that is equal to an earlier one, and that, from 1.
+type Repeat = [usize; 2];
+
 impl Session {
     /// Surveys a file of latents.
     pub(super) fn survey_latents(&self, source: &Source, options: &SurveyOptions) -> Result<Survey, Error> {
@@ -95,7 +98,7 @@ impl Session {
 
     /// The rows of a matrix by what they are; those that cannot be used, from 0, with the reasons; and the first that
     /// repeat an earlier one, with that, from 1.
-    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<Unusable>, Vec<[usize; 2]>), Error> {
+    fn values(&self, matrix: &PrecomputedLatents) -> Result<(SurveyedValues, Vec<Unusable>, Vec<Repeat>), Error> {
         let Missing { empty, broken, far } = matrix.missing();
         let rows: Vec<(blake3::Hash, bool)> = (0..matrix.len())
             .into_par_iter()
