@@ -7,6 +7,7 @@ import { mock } from "./mock/server.mjs";
 import { server as ask } from "./server.mjs";
 import { access } from "./steps/access.mjs";
 import { maps } from "./steps/map.mjs";
+import { oddities } from "./steps/odd.mjs";
 import { pages } from "./steps/pages.mjs";
 import { searches, towers } from "./steps/search.mjs";
 import { shots } from "./steps/shots.mjs";
@@ -56,6 +57,8 @@ if (!given) {
   await step("figures of a closed form", pages.figures, closed, null, await ask(closed));
   const two = await start({ captions: true });
   await step("two towers for texts", towers, two);
+  const odd = await start({ oddities: true });
+  for (const [name, does] of Object.entries(oddities)) await step(name, does, odd, null, await ask(odd));
   const large = await start({ points: 100_000 });
   await step("100,000 points", maps["100,000 points stay smooth"], large, null, await ask(large));
   if (values.shots) await step("pictures", (context) => shots(context, values.shots), large, null, await ask(large));

@@ -13,6 +13,12 @@ export function label({ id, item, content, metadata }: Found): string {
   return id.split("/").pop() || id;
 }
 
+/** A label for those who hear it: long captions are cut. */
+export const brief = (label: string) => (label.length > 120 ? `${label.slice(0, 120).trimEnd()} …` : label);
+
+/** A score with three digits behind the point, and a minus as wide as the digits. */
+export const digits = (score: number) => score.toFixed(3).replace(/^-(0\.000)$/, "$1").replace("-", "\u2212");
+
 /** A cell as it is read: of a fraction, five digits. */
 export const word = (value: Cell) => String(typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value);
 

@@ -60,6 +60,23 @@ function many(n) {
   };
 }
 
-export function galleries(points = 0) {
-  return [gallery("shapes", "image", pictures), gallery("tones", "audio", sounds), gallery("notes", "text", texts), ...(points ? [many(points)] : [])];
+const HTML = "<b>bold</b> <img src=x onerror=\"document.title = 'broken'\"> & <script>document.title = 'broken'</script>";
+const ARABIC = "وردة حمراء في حديقة كبيرة، رقم 12";
+const LONG = "It goes on about a flower, and the garden around it. ".repeat(200).trim();
+
+/** What texts and files may be, too. */
+function odd() {
+  const says = [HTML, ARABIC, LONG];
+  const texts = says.map((item, i) => ({ id: `odd-${i + 1}`, item, type: null, says: "odd", metadata: { item } }));
+  // Of one, the file is gone.
+  const files = says.map((caption, i) => {
+    const id = ["a b & c?.png", "d%20e#.png", "it's.png"][i];
+    return { id, item: `/data/${id}`, type: "image/png", bytes: i < 2 ? picture("red", "ring") : null, says: "odd", metadata: { item: `/data/${id}`, caption } };
+  });
+  return [gallery("odd texts", "text", texts), gallery("odd files", "image", files), gallery("nothing", "image", [])];
+}
+
+export function galleries(points = 0, oddities = false) {
+  const usual = [gallery("shapes", "image", pictures), gallery("tones", "audio", sounds), gallery("notes", "text", texts)];
+  return [...usual, ...(points ? [many(points)] : []), ...(oddities ? odd() : [])];
 }

@@ -94,9 +94,9 @@ function map({ items, columns }, color) {
 }
 
 /** `key`: what every call must carry. `closed`: a fit without curves. `points`: so many in one more gallery.
- * `captions`: a second tower for texts. */
-export function mock({ key = null, closed = false, points = 0, captions = false } = {}) {
-  const all = galleries(points);
+ * `captions`: a second tower for texts. `oddities`: galleries of odd items, and of none. */
+export function mock({ key = null, closed = false, points = 0, captions = false, oddities = false } = {}) {
+  const all = galleries(points, oddities);
   const info = {
     run: "run", version: "0.1.0", width: 128, method: closed ? "kernel-cca" : "fusemix",
     towers: [

@@ -96,12 +96,12 @@ export const searches = {
     await page.getByRole("button", { name: /^Stop/ }).waitFor();
     await page.waitForTimeout(1300);
     await page.getByRole("button", { name: /^Stop/ }).click();
-    await page.getByText(/^Recording, 1\.\d s$/).waitFor();
+    await page.getByText(/^Recording, \d+\.\d s$/).waitFor();
     await answered(page);
     await page.getByRole("link", { name: /^More like this: / }).first().click();
     await page.getByText("More like", { exact: true }).waitFor();
     await page.goBack();
-    await page.getByText(/^Recording, 1\.\d s$/).waitFor();
+    await page.getByText(/^Recording, \d+\.\d s$/).waitFor();
     await answered(page);
   },
 
