@@ -158,6 +158,17 @@ fn a_sweep_that_is_killed_ends_with_the_same_table() {
     assert_eq!(runs(&swept), [8, 8]);
     let rows = |table: &Value| table["rows"].to_string().replace("whole", "swept");
     assert_eq!(rows(&whole), rows(&resumed));
+    // A larger one that is stopped has all that was done before it in its table.
+    let larger = place.read("sweep.toml").replace("[100, 200]", "[150, 100, 200]");
+    place.write("sweep.toml", larger);
+    let mut sweep = place.start("sweep sweep.toml --out swept");
+    while runs(&swept)[0] < 9 {
+        assert!(sweep.try_wait().unwrap().is_none(), "it ended before a new fit was begun");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sweep.kill().unwrap();
+    sweep.wait().unwrap();
+    assert_eq!(place.read("swept/sweep.csv").lines().count(), 1 + 4);
 }
 
 #[test]

@@ -124,6 +124,10 @@ fn words(classified: &Classified, out: Option<&Path>) -> String {
     if *unlisted > 0 {
         lines.push(format!("{} of other classes, which do not count", count(*unlisted, "item")));
     }
+    let blank = items.iter().filter(|item| item.truth.is_none() && item.unlisted.is_none()).count();
+    if truth.is_some() && blank > 0 {
+        lines.push(format!("{} without a class, which do not count", count(blank, "item")));
+    }
     match accuracy {
         Some(Accuracy { items, top, chance, mean_per_class, interval, .. }) => {
             let row = |values: Vec<f64>| values.iter().map(|value| format!("{value:>12.1}")).collect::<String>();

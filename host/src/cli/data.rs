@@ -54,6 +54,9 @@ pub(super) struct Arguments {
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let Arguments { file, rows, column, captions, read, against, against_split, against_root, .. } = arguments;
     let against_columns = [arguments.against_column, arguments.against_captions];
+    // The same file has its files in the same folder.
+    let same = against.as_ref().is_some_and(|path| *path == file);
+    let against_root = against_root.or_else(|| rows.root.clone().filter(|_| same));
     let against = against.map(|path| Source { split: against_split, root: against_root, ..Source::new(path) });
     let options = SurveyOptions { items: column, captions, read, against, against_columns };
     let survey = cli.session.survey(&rows.of(&file), &options)?;

@@ -14,7 +14,7 @@ use crate::plugin::LoadedEncoder;
 pub(super) struct Rows {
     /// The folder that the files in the table are relative to, instead of the table's own
     #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
     /// The rows of this split, or of several: `train+restval`
     #[arg(long, value_name = "NAME")]
     split: Option<String>,

@@ -109,9 +109,13 @@ impl Watcher for View {
                 let like = trained
                     .as_ref()
                     .map_or(String::new(), |(file, row)| format!(", which is row {row} of {}", file.display()));
+                // Texts of classes are those of the training; what they are found by is not.
+                let known = match (pairs, items) {
+                    (0, [0, _] | [_, 0]) => "all of these pairs are new, and some of their items are not",
+                    _ => "recall on these says little about new items",
+                };
                 note!(
-                    "{}: {pairs} of {} were trained on ({}, {}): recall on these says little about new \
-                     items{first}{like}",
+                    "{}: {pairs} of {} were trained on ({}, {}): {known}{first}{like}",
                     file.display(),
                     count(*all_pairs, "pair"),
                     of(0),

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::captions::together;
 use super::cells::Cells;
 use super::error::DataError;
 use super::source::Source;
@@ -65,9 +66,15 @@ impl Table {
         }
     }
 
-    /// So many rows with the largest numbers in a column, in file order; of equal ones, the first.
-    pub(super) fn best(mut self, column: &str, most: usize) -> Result<Self, DataError> {
-        let scores = self.scores(column)?;
+    /// So many rows with the largest numbers in a column, in file order; of equal ones, the first. One without a caption
+    /// in `columns` is no pair.
+    pub(super) fn best(mut self, column: &str, most: usize, columns: &[Vec<String>]) -> Result<Self, DataError> {
+        let mut scores = self.scores(column)?;
+        for name in columns.iter().map(|columns| together(columns)) {
+            let captions = self.column(&name)?;
+            let lacks = (0..self.rows).filter(|&row| captions.cell(row).is_empty());
+            lacks.for_each(|row| scores[row] = None);
+        }
         self.is_short_of("quality", most, scores.iter().flatten().count());
         Ok(self.take(&largest(&scores, most)))
     }

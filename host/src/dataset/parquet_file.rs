@@ -6,6 +6,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use std::fmt::{Display, LowerExp};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ use crate::{quiet_panic, regular};
 
 /// Rows that are read together.
 const BATCH: usize = 4096;
+/// The most characters of a number that is written without a power of ten.
+const MOST_DIGITS: usize = 24;
+/// The same of a whole number.
+const MOST_WHOLE: usize = 17;
 
 /// What is done with a column.
 enum Use {
@@ -133,6 +138,18 @@ fn is_cell(of: &DataType) -> bool {
     }
 }
 
+/// A number with few digits: a power of ten has a sign, by which it is known for a number.
+fn written(number: impl Display + LowerExp) -> String {
+    let plain = number.to_string();
+    // Those of a whole number must not be more than 64 bits hold.
+    let most = if plain.contains('.') { MOST_DIGITS } else { MOST_WHOLE };
+    if plain.len() <= most {
+        return plain;
+    }
+    let power = format!("{number:e}");
+    if power.contains("e-") { power } else { power.replace('e', "e+") }
+}
+
 /// Gives a row of the draft the value of a column's row; nothing for null.
 fn set(draft: &mut Draft<'_>, name: &str, column: &ArrayRef, row: usize) {
     if column.is_null(row) {
@@ -159,8 +176,8 @@ fn set(draft: &mut Draft<'_>, name: &str, column: &ArrayRef, row: usize) {
         DataType::UInt16 => number!(UInt16Type),
         DataType::UInt32 => number!(UInt32Type),
         DataType::UInt64 => number!(UInt64Type),
-        DataType::Float32 => number!(Float32Type),
-        DataType::Float64 => number!(Float64Type),
+        DataType::Float32 => draft.set(name, written(column.as_primitive::<Float32Type>().value(row))),
+        DataType::Float64 => draft.set(name, written(column.as_primitive::<Float64Type>().value(row))),
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
             // One key: those of the whole batch would be made anew for each cell.
@@ -230,6 +247,12 @@ mod tests {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
         path
+    }
+
+    #[test]
+    fn numbers_are_written_as_numbers() {
+        let all = [1.5, 1e20, 1e300, 5e-324, -0.0, 0.1].map(written);
+        assert_eq!(all, ["1.5", "1e+20", "1e+300", "5e-324", "-0", "0.1"]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Source {
         }
         // Pairs are counted: each caption of an item is one.
         match &self.best {
-            Some((most, column)) => table.best(column, *most),
+            Some((most, column)) => table.best(column, *most, &self.columns),
             None => Ok(table),
         }
     }

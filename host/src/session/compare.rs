@@ -104,6 +104,11 @@ impl Session {
             if files.is_empty() {
                 files = model.test_files();
             }
+            // Before any of them encodes.
+            model.check_columns(&files).map_err(|error| model.named(error))?;
+            models.push(model);
+        }
+        for (run, model) in runs.iter().zip(&models) {
             if let Some(first) = judged.first()
                 && let Some(tower) = first.towers().find(|tower| !model.has_tower(tower))
             {
@@ -112,7 +117,6 @@ impl Session {
             }
             let among = judged.first().map(|first| &first.identity[..]);
             judged.push(model.judge(&files, among).map_err(|error| model.named(error))?);
-            models.push(model);
         }
         if let Some(passed_over) = not_of_all(&judged) {
             let passed_over = Arc::new(passed_over);
@@ -189,6 +193,26 @@ impl Model {
     /// The test files of the recipe, each once.
     pub(super) fn test_files(&self) -> Vec<Source> {
         self.files(|entry| entry.test.as_ref())
+    }
+
+    /// An error if none of its pair sets has its columns in one of the files.
+    fn check_columns(&self, files: &[Source]) -> Result<(), Error> {
+        for source in files {
+            let mut wrong = None;
+            for entry in &self.recipe.pairs {
+                let Some(source) = self.tested(Some(source), entry) else { continue };
+                let columns = entry.ends.each_ref().map(|end| end.column.as_str());
+                match self.session.data(&source).and_then(|file| file.paired_rows(columns)) {
+                    Err(error @ DataError::Column { .. }) => {
+                        wrong.get_or_insert(self.lacking(&source, &entry.ends, error));
+                    }
+                    // What else is wrong is said where it is judged.
+                    _ => return Ok(()),
+                }
+            }
+            wrong.map_or(Ok(()), Err)?;
+        }
+        Ok(())
     }
 
     fn has_tower(&self, name: &str) -> bool {

@@ -28,6 +28,7 @@ mod survey;
 mod sweep;
 mod towers;
 
+use fusemix_sdk::ErrorKind;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ use crate::cache::{FileStamps, Fingerprint, Ledger, Reader, Shelf};
 use crate::config::{Config, ConfigError, DEFAULT_CACHE, DerivedEncoder, LatentRows};
 use crate::dataset::{DataError, Dataset, NamedLatents, Source};
 use crate::encode::Files;
-use crate::plugin::{LoadedEncoder, Plugins, Services};
+use crate::plugin::{EncoderError, LoadedEncoder, Plugins, Services};
 use crate::run::Overlap;
 use crate::stop::Stop;
 
@@ -238,7 +239,11 @@ impl Session {
         }
         let opened = self.plugins()?.open(name, &mut |line| self.see(Event::Opening { encoder: name, line }));
         self.see(Event::Opened { encoder: name });
-        let encoder = Arc::new(opened?);
+        let stopped = |error: EncoderError| match error.kind() {
+            Some(ErrorKind::Stopped) => Error::Stopped,
+            _ => error.into(),
+        };
+        let encoder = Arc::new(opened.map_err(stopped)?);
         *slot = Some(encoder.clone());
         Ok(encoder)
     }

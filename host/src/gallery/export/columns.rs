@@ -28,6 +28,8 @@ impl Kind {
             Value::Null => Self::Null,
             Value::Bool(_) => Self::Truth,
             Value::Number(number) if number.is_i64() => Self::Integer,
+            // Neither of the other two holds all of its digits.
+            Value::Number(number) if number.is_u64() => Self::Text,
             Value::Number(_) => Self::Number,
             _ => Self::Text,
         }
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(kind(&[]), Kind::Null);
         assert_eq!(kind(&[json!(null), json!(3)]), Kind::Integer);
         assert_eq!(kind(&[json!(3), json!(0.5), json!(null)]), Kind::Number);
-        assert_eq!(kind(&[json!(u64::MAX)]), Kind::Number);
+        assert_eq!(kind(&[json!(1), json!(u64::MAX)]), Kind::Text);
         assert_eq!(kind(&[json!(true)]), Kind::Truth);
         assert_eq!(kind(&[json!(true), json!(1)]), Kind::Text);
         assert_eq!(kind(&[json!("a"), json!(1)]), Kind::Text);

@@ -202,7 +202,10 @@ impl SweepPlan {
         let mut rest = Rest::new(sweep, &self.jobs, &self.reckoned, &broken);
         // Files of a variation stay open from one of its fits to the next, and to the next variation.
         let mut in_use: (Option<usize>, Vec<Arc<Dataset>>) = (None, Vec::new());
-        for job in &self.jobs {
+        // What is finished comes first: a table that is left half-way has all of it.
+        let (done, open): (Vec<&Job>, Vec<&Job>) = self.jobs.iter().partition(|job| job.state() == State::Finished);
+        let finished = done.len();
+        for (at, job) in done.into_iter().chain(open).enumerate() {
             let Variation { name, recipe, .. } = &sweep.variations[job.variation];
             if in_use.0 != Some(job.variation) {
                 in_use = (Some(job.variation), files(session, recipe));
@@ -238,7 +241,9 @@ impl SweepPlan {
                 pace.add(recipe.method, reckoned, start.elapsed().as_secs_f64());
             }
             board.add(job.variation, Judgement { seed: job.seed, run: job.run.clone(), judged });
-            show(&|| board.table())?;
+            if at + 1 >= finished {
+                show(&|| board.table())?;
+            }
         }
         Ok(board.whole())
     }

@@ -158,6 +158,9 @@ impl<'a> Board<'a> {
     /// Adds a run of a variation.
     pub(super) fn add(&mut self, variation: usize, judgement: Judgement) {
         self.judged[variation].push(judgement);
+        // As they are listed, whichever of them came first.
+        let place = |judgement: &Judgement| self.sweep.seeds.iter().position(|seed| *seed == judgement.seed);
+        self.judged[variation].sort_by_key(place);
         let all = 0..self.judged.len();
         for number in all.filter(|&number| number == variation || variation == self.sweep.baseline) {
             self.rows[number] = (!self.judged[number].is_empty()).then(|| self.row(number));
