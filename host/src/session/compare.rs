@@ -101,7 +101,7 @@ impl Session {
         });
         for run in runs {
             let model = self.model(run, device)?.with_columns(columns)?;
-            if files.is_empty() {
+            if files.is_empty() && models.is_empty() {
                 files = model.test_files();
             }
             // Before any of them encodes.
