@@ -40,7 +40,7 @@ export const go = async (page, base, hash) => {
 };
 
 /** Waits until a search has its answer. */
-export const answered = (page) => page.locator(".results[aria-busy=false] [role=status]", { hasText: "found" }).waitFor();
+export const answered = (page) => page.locator(".results[aria-busy=false] [role=status]", { hasText: "found" }).waitFor({ timeout: 30_000 });
 
 /** Drops bytes on the page, as a file from the desktop. */
 export async function drop(page, name, type, base64) {
