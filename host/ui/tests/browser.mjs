@@ -14,7 +14,7 @@ export async function launch() {
 export async function open(browser, base, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, permissions: ["microphone"], reducedMotion: "reduce", ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   const said = [];
   const outside = [];
   page.on("console", (message) => {
@@ -40,7 +40,7 @@ export const go = async (page, base, hash) => {
 };
 
 /** Waits until a search has its answer. */
-export const answered = (page) => page.locator(".results[aria-busy=false] [role=status]", { hasText: "found" }).waitFor({ timeout: 30_000 });
+export const answered = (page) => page.locator(".results[aria-busy=false] [role=status]", { hasText: "found" }).waitFor();
 
 /** Drops bytes on the page, as a file from the desktop. */
 export async function drop(page, name, type, base64) {
