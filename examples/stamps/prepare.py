@@ -1,5 +1,6 @@
-"""Writes the pair files of the stamps example: train.tsv, validation.tsv and test.tsv, columns `file` and `caption`; and
-sounds-train.tsv, sounds-validation.tsv and sounds-test.tsv, columns `sound`, `caption` and `file`.
+"""Writes the pair files of the stamps example: train.tsv, validation.tsv and test.tsv, columns `file` and `caption`;
+sounds-train.tsv, sounds-validation.tsv and sounds-test.tsv, columns `sound`, `caption`, `file` and `kind`; and of those
+without the French ones english-train.tsv, english-validation.tsv and english-test.tsv.
 
     python3 prepare.py STAMPS_FOLDER OUT_FOLDER [SEED]
 
@@ -14,6 +15,9 @@ import pathlib
 import random
 import sys
 
+# The endings of the files with a picture's sounds, and what these are.
+KINDS = {"": "noise", "_desc": "English", "_desc_fr": "French"}
+
 
 def main():
     stamps, out = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2])
@@ -26,8 +30,10 @@ def main():
     counts = {}
     for name, rows in parts.items():
         write(out, f"{name}.tsv", ["file", "caption"], rows)
-        sounds = [(sound, caption, file) for file, caption in rows for sound in heard(file)]
-        write(out, f"sounds-{name}.tsv", ["sound", "caption", "file"], sounds)
+        sounds = [(sound, caption, file, kind) for file, caption in rows for sound, kind in heard(file)]
+        columns = ["sound", "caption", "file", "kind"]
+        write(out, f"sounds-{name}.tsv", columns, sounds)
+        write(out, f"english-{name}.tsv", columns, [row for row in sounds if row[3] != "French"])
         counts[name] = len(sounds)
     svg = sum(1 for file in stamps.rglob("*.svg") if not file.with_suffix(".png").exists())
     print(f"stamps: {len(parts['train'])} pairs to train on, {tenth} to watch, {tenth} held out (seed {seed})")
@@ -37,9 +43,9 @@ def main():
 
 
 def heard(picture):
-    """The sounds that there are of a picture."""
-    names = [f"{picture.stem}{ending}.ogg" for ending in ("", "_desc", "_desc_fr")]
-    return [picture.with_name(name) for name in names if picture.with_name(name).exists()]
+    """The sounds that there are of a picture, with their kinds."""
+    sounds = [(picture.with_name(f"{picture.stem}{ending}.ogg"), kind) for ending, kind in KINDS.items()]
+    return [(sound, kind) for sound, kind in sounds if sound.exists()]
 
 
 def write(out, name, columns, rows):

@@ -14,7 +14,7 @@ export async function launch() {
 export async function open(browser, base, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, permissions: ["microphone"], reducedMotion: "reduce", ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   const said = [];
   const outside = [];
   page.on("console", (message) => {
