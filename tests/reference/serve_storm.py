@@ -7,7 +7,7 @@ It trains a small run of pictures, captions and sounds of the stamps, and serves
 searches from `fusemix embed` and `fusemix search`, which encode each item in a process of their own, and the rest from the server
 while it has nothing else to do. Hostile requests are those of storm/hostile.py. A good request that is refused with 429 is sent again.
 
-Each half minute it prints what was answered and the server's memory, descriptors and threads. Then it waits until the last slow
+Each half minute it prints what was answered, and the least and the most of the server's memory, descriptors and threads. Then it waits until the last slow
 client was given up, and looks for what has stayed. Last, the server is killed again and again while items are added and removed,
 and started again: what was acknowledged must be there, and what was removed must not.
 
@@ -35,7 +35,7 @@ class Storm:
         self.host, self.good, self.bad, self.wrong = host, collections.Counter(), collections.Counter(), []
         self.clients = [Client(host, f"client-{number}") for number in range(host.args.clients)]
         self.attacks = hostile.attacks(host)
-        self.under_way, self.usages = set(), []
+        self.under_way, self.resident, self.seconds = set(), [], []
 
     def note(self, what, error):
         self.wrong.append(f"{what}: {error}")
@@ -57,9 +57,11 @@ class Storm:
                 self.under_way.add(task)
                 task.add_done_callback(self.under_way.discard)
             kind = random.choices(list(kinds), list(kinds.values()))[0]
+            start = time.monotonic()
             try:
                 await kind()
                 self.good[kind.__name__] += 1
+                self.seconds.append(time.monotonic() - start)
             except (Wrong, OSError, TimeoutError, ValueError, KeyError) as error:
                 self.note(f"{client.name}, {kind.__name__}", error if isinstance(error, Wrong) else repr(error))
                 client.wire = None
@@ -69,13 +71,17 @@ class Storm:
 
     async def watch(self, began):
         while True:
-            rss, peak, files, threads = self.host.usage()
-            self.usages.append((rss, files, threads))
+            usages = []
+            for _ in range(60):
+                usages.append(self.host.usage())
+                await asyncio.sleep(0.5)
+            rss, _, files, threads = zip(*usages)
+            # What is under way comes and goes; what stays is in the least.
+            self.resident.append(min(rss))
             busy = sum(client.busy for client in self.clients)
             print(f"{time.monotonic() - began:4.0f} s  good {sum(self.good.values()):7}  wrong {len(self.wrong)}  429 {busy}  hostile "
-                  f"{sum(self.bad.values()):6}, {len(self.under_way):3} under way  memory {rss:5.0f} MiB (peak {peak:.0f})  "
-                  f"descriptors {files}  threads {threads}", flush=True)
-            await asyncio.sleep(30)
+                  f"{sum(self.bad.values()):6}, {len(self.under_way):3} under way  memory {min(rss):.0f} to {max(rss):.0f} MiB  "
+                  f"descriptors {min(files)} to {max(files)}  threads {min(threads)} to {max(threads)}", flush=True)
 
     async def run(self, minutes):
         first, began = self.host.usage(), time.monotonic()
@@ -92,17 +98,21 @@ class Storm:
         # Threads that have nothing to do end after ten seconds.
         await asyncio.sleep(20)
         last = self.host.usage()
-        print(f"descriptors and threads before {first[2:]}, after {last[2:]}; memory before {first[0]:.0f} MiB, after {last[0]:.0f} MiB")
+        print(f"descriptors and threads before {first[2:]}, after {last[2:]}; memory before {first[0]:.0f} MiB, after {last[0]:.0f} MiB, at "
+              f"the peak {last[1]:.0f} MiB")
         for what, before, after in zip(("descriptors", "threads"), first[2:], last[2:]):
             if after > before + 4:
                 self.note(what, f"{before} before, {after} after")
-        resident = [rss for rss, _, _ in self.usages[len(self.usages) // 3:]]
-        early, late = resident[:len(resident) // 2], resident[len(resident) // 2:]
-        if len(early) > 1 and statistics.median(late) > 1.15 * statistics.median(early) + 32:
-            self.note("memory", f"grows: {[round(rss) for rss in resident]} MiB")
+        # The first minute fills what is kept.
+        kept = self.resident[2:]
+        early, late = kept[:len(kept) // 2], kept[len(kept) // 2:]
+        if early and statistics.median(late) > 1.1 * statistics.median(early) + 32:
+            self.note("memory", f"grows: {[round(rss) for rss in kept]} MiB")
 
     def report(self):
         print(f"good: {dict(self.good.most_common())}")
+        half, *_, most = statistics.quantiles(self.seconds, n=100)[49:]
+        print(f"seconds of one, with the waits after 429: p50 {half:.3f}, p99 {most:.3f}")
         outcomes = collections.defaultdict(collections.Counter)
         for (name, outcome), count in self.bad.items():
             outcomes[name][outcome] += count
