@@ -186,12 +186,14 @@ async def learn(host):
     asked = [("text", {"text": row["caption"]}, row["caption"]) for row in random.Random(2).sample(host.rows, QUERIES)]
     asked += [("image", {"image": uri(pathlib.Path(row["file"]).read_bytes(), "image")}, row["file"]) for row in host.rows[:QUERIES]]
     asked += [("audio", {"audio": uri(content, "audio")}, path) for content, path in zip(host.files["audio"][:6], host.sounds)]
-    for tower, query, word in asked:
-        by_hand = host.run("search", "run", "--from", tower, "--gallery", "fixed", "-k", "7", word)["found"]
-        body = query | {"to": ["fixed"], "k": 7}
-        right = {"results": [{"gallery": "fixed", "found": by_hand}]}
-        same_hits(await client.post("/search", body), right)
-        host.searches.append((body, right))
+    for tower in ("text", "image", "audio"):
+        queries = [(query, word) for other, query, word in asked if other == tower]
+        words = [word for _, word in queries]
+        by_hand = host.run("search", "run", "--from", tower, "--gallery", "fixed", "-k", "7", *words)["queries"]
+        for (query, _), found in zip(queries, by_hand, strict=True):
+            body, right = query | {"to": ["fixed"], "k": 7}, {"results": [{"gallery": "fixed", "found": found["found"]}]}
+            same_hits(await client.post("/search", body), right)
+            host.searches.append((body, right))
     vectors = [vector.tolist() for _, vector in host.items["text"][:QUERIES]]
     bodies = [{"vector": vector, "to": ["fixed"], "k": 9} for vector in vectors]
     bodies += [{"id": f"base-{number}", "gallery": "words", "to": ["fixed"], "k": 3} for number in range(QUERIES)]

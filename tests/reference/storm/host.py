@@ -56,7 +56,7 @@ class Host:
     """The run and its galleries on disk, the server, and what is known of its answers."""
 
     def __init__(self, folder, args):
-        self.folder, self.args, self.longest = folder, args, 120
+        self.folder, self.args, self.longest = folder, args, 600
         self.rows, sounds = (self.table(name, count) for name, count in (("train.tsv", 64), ("sounds-train.tsv", 24)))
         for number, row in enumerate(self.rows):
             row |= {"id": f"base-{number}", "number": number}
