@@ -7,7 +7,8 @@ It trains a small run of pictures, captions and sounds of the stamps, and serves
 searches from `fusemix embed` and `fusemix search`, which encode each item in a process of their own, and the rest from the server
 while it has nothing else to do. Hostile requests are those of storm/hostile.py. A good request that is refused with 429 is sent again.
 
-Each half minute it prints what was answered, and the least and the most of the server's memory, descriptors and threads. Then it waits until the last slow
+Each half minute it prints what was answered, and the least and the most of the server's memory, descriptors and threads. After
+each minute it waits until the server has nothing to do, and notes what memory has stayed. Then it waits until the last slow
 client was given up, and looks for what has stayed. Last, the server is killed again and again while items are added and removed,
 and started again: what was acknowledged must be there, and what was removed must not.
 
@@ -76,17 +77,29 @@ class Storm:
                 usages.append(self.host.usage())
                 await asyncio.sleep(0.5)
             rss, _, files, threads = zip(*usages)
-            # What is under way comes and goes; what stays is in the least.
-            self.resident.append(min(rss))
             busy = sum(client.busy for client in self.clients)
             print(f"{time.monotonic() - began:4.0f} s  good {sum(self.good.values()):7}  wrong {len(self.wrong)}  429 {busy}  hostile "
                   f"{sum(self.bad.values()):6}, {len(self.under_way):3} under way  memory {min(rss):.0f} to {max(rss):.0f} MiB  "
                   f"descriptors {min(files)} to {max(files)}  threads {min(threads)} to {max(threads)}", flush=True)
 
+    async def calm(self):
+        """Waits until the server has nothing to do, but for clients that send nothing; false if it has ended."""
+        still, before = 0, 0
+        while self.host.process.poll() is None and still < 4:
+            ticks = self.host.ticks()
+            still, before = (still + 1 if ticks - before < 3 else 0), ticks
+            await asyncio.sleep(1)
+        return self.host.process.poll() is None
+
     async def run(self, minutes):
         first, began = self.host.usage(), time.monotonic()
         watching = asyncio.create_task(self.watch(began))
-        await asyncio.gather(*[self.work(client, began + 60 * minutes) for client in self.clients])
+        for wave in range(1, max(1, round(minutes)) + 1):
+            end = began + 60 * minutes * wave / max(1, round(minutes))
+            await asyncio.gather(*[self.work(client, end) for client in self.clients])
+            if not await self.calm():
+                break
+            self.resident.append(self.host.usage()[0])
         for client in self.clients:
             if client.wire:
                 client.wire.close()
@@ -103,11 +116,12 @@ class Storm:
         for what, before, after in zip(("descriptors", "threads"), first[2:], last[2:]):
             if after > before + 4:
                 self.note(what, f"{before} before, {after} after")
+        print(f"memory at rest after each minute: {' '.join(f'{rss:.0f}' for rss in self.resident)} MiB")
         # The first minute fills what is kept.
-        kept = self.resident[2:]
+        kept = self.resident[1:]
         early, late = kept[:len(kept) // 2], kept[len(kept) // 2:]
         if early and statistics.median(late) > 1.1 * statistics.median(early) + 32:
-            self.note("memory", f"grows: {[round(rss) for rss in kept]} MiB")
+            self.note("memory", "grows")
 
     def report(self):
         print(f"good: {dict(self.good.most_common())}")
