@@ -129,9 +129,12 @@ def ask(server, texts, clients):
     numbers = iter(range(len(texts)))
 
     def send(connection):
-        if (number := next(numbers, None)) is not None:
-            waiting[connection.fileno()] = (connection, number, bytearray(), time.perf_counter())
-            connection.sendall(requests[number])
+        number = next(numbers, None)
+        if number is None:
+            poll.unregister(connection)
+            return
+        waiting[connection.fileno()] = (connection, number, bytearray(), time.perf_counter())
+        connection.sendall(requests[number])
 
     began, cpu = time.perf_counter(), time.process_time()
     for connection in sockets:
