@@ -104,6 +104,8 @@ def main():
     args = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(args.threads)
+    # Its threads else go on spinning after a search, beside the next one of another program.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     import faiss
     import numpy
 

@@ -49,6 +49,9 @@ pub(super) struct Arguments {
     /// The most items that wait for a tower; a request that is one too many is refused with 429
     #[arg(long, value_name = "N", default_value_t = Limits::default().queue)]
     max_waiting: usize,
+    /// The most pixels of a picture
+    #[arg(long, value_name = "N", default_value_t = Limits::default().pixels)]
+    max_pixels: u64,
     /// The most seconds of a sound
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::default().seconds)]
     max_seconds: u64,
@@ -82,6 +85,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         body: arguments.max_body.max(1) << 20,
         items: arguments.max_items.max(1),
         queue: arguments.max_waiting.max(1),
+        pixels: arguments.max_pixels,
         seconds: arguments.max_seconds,
         ..Limits::default()
     };

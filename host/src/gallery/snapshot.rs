@@ -228,13 +228,13 @@ impl Gallery {
         let later = wanted.from(coded);
         let mut others = search::search(&self.vectors, &later, width, queries, k).into_iter();
         let of = |query: &[f32]| {
-            let candidates = codes.candidates(wanted, query, codes.scored_for(k));
-            let mut best = codes::scored(&self.vectors, &candidates, query, k);
+            let mut best = codes.nearest(&self.vectors, wanted, query, (codes.scored_for(k), k));
             let later = others.next().unwrap_or_default();
             later.into_iter().for_each(|hit| best.offer(hit.row, hit.score));
             best.into_hits()
         };
-        queries.chunks_exact(width).map(of).collect()
+        // Within the pool, whose threads else would be woken for each of a search's steps.
+        rayon::scope(|_| queries.chunks_exact(width).map(of).collect())
     }
 
     /// The error of a score that no vector of this gallery can have.

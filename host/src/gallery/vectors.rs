@@ -142,15 +142,21 @@ impl Vectors {
     }
 }
 
-#[pulp::with_simd(product = arch())]
+/// The product of two vectors.
+pub(super) fn product(values: &[f32], query: &[f32]) -> f32 {
+    multiply(values, query)
+}
+
+#[pulp::with_simd(multiply = arch())]
 #[inline(always)]
-fn product_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
+fn multiply_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
     let (values, rest) = values.as_chunks::<16>();
     let (queries, other) = query.as_chunks::<16>();
     let mut lanes = [0.0; 16];
     for (values, queries) in values.iter().zip(queries) {
-        for (lane, (value, query)) in lanes.iter_mut().zip(values.iter().zip(queries)) {
-            *lane += value * query;
+        // By number: another crate's `zip` is not always inlined, and this runs for each 16 values.
+        for at in 0..16 {
+            lanes[at] += values[at] * queries[at];
         }
     }
     lanes.iter().sum::<f32>() + rest.iter().zip(other).map(|(value, query)| value * query).sum::<f32>()

@@ -19,6 +19,19 @@ pub(super) fn has_avx512() -> bool {
     *FOUND
 }
 
+/// Asks for the memory of an element that is read soon, which may lie beyond the slice.
+#[inline(always)]
+pub(crate) fn prefetch<T>(values: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it reads nothing that the program sees, and where no memory is it does nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
 /// The instructions of kernels whose loops the compiler vectorises.
 #[inline]
 pub(crate) fn arch() -> Arch {

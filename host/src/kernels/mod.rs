@@ -44,7 +44,7 @@ pub use gelu::{Dropout, Gelu, GeluBackward, Glu, GluBackward};
 pub use geodesic::{Geodesic, GeodesicGradient, NegativesGradient, SetOwn};
 pub use half::{Format, Halve};
 pub use info_nce::{ColumnSums, Diagonal, Gradient, HalfGradient, LogSums, Reduce, RowSums, TargetGradient, Tile};
-pub(crate) use instructions::{arch, is_set};
+pub(crate) use instructions::{arch, is_set, prefetch};
 pub use layer_norm::{AddNorm, LayerNorm, LayerNormBackward, LayerNormGains, Standardize};
 pub use loss_scale::LossScale;
 pub use mask::{ITEMS, Mask};

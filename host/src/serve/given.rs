@@ -158,9 +158,9 @@ impl Given {
             && let Ok((width, height)) = reader.into_dimensions()
             && u64::from(width) * u64::from(height) > limits.pixels
         {
-            let most = limits.pixels / 1_000_000;
+            let most = limits.pixels;
             return Err(Refusal::large(format!(
-                "a picture of {width} x {height} pixels, and at most {most} million are allowed"
+                "a picture of {width} x {height} pixels, and at most {most} are allowed; send a smaller one"
             )));
         }
         if !is_text && sound::is_longer(&self.bytes, limits.seconds) {

@@ -15,7 +15,7 @@ use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::memory::Share;
 use super::{answer, galleries, working};
-use crate::gallery::Filter;
+use crate::gallery::{Filter, GalleryError};
 use crate::session::{Error, GalleryHit};
 
 /// The most items of a gallery that an answer has.
@@ -129,7 +129,14 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
         let app = searched;
         let one = |name: String| {
             let gallery = app.gallery(&name)?.current()?;
-            let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref())?;
+            let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref());
+            let found = found.map_err(|error| match &error {
+                Error::Gallery(GalleryError::NoColumn { .. }) => Refusal::invalid(format!(
+                    "gallery `{name}`: {error}; name those to search in `to`, or filter by what all have"
+                ))
+                .at("where"),
+                _ => error.into(),
+            })?;
             let shows = galleries::shows_files(&app, &gallery);
             let item = |(rank, hit): (usize, GalleryHit)| FoundItem {
                 rank,

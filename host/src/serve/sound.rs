@@ -6,8 +6,10 @@ use symphonia::core::formats::TrackType;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::io::MediaSourceStream;
 
-/// The first bytes of the containers whose packets are counted.
-const COUNTED: [&[u8]; 7] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff"];
+/// The first bytes of the containers whose packets are looked at.
+const READ: [&[u8]; 8] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", MATROSKA];
+/// Those of Matroska and WebM, whose packets say when they begin, and mostly not how long they are.
+const MATROSKA: &[u8] = b"\x1a\x45\xdf\xa3";
 
 /// True if a sound is longer than so many seconds. What is no sound, or does not tell, is not.
 pub(super) fn is_longer(bytes: &[u8], most: u64) -> bool {
@@ -15,7 +17,7 @@ pub(super) fn is_longer(bytes: &[u8], most: u64) -> bool {
     if bytes.get(4..8) == Some(b"ftyp") {
         return mp4_seconds(bytes).is_some_and(|seconds| seconds > most as f64);
     }
-    if !is_mpeg && !COUNTED.iter().any(|start| bytes.starts_with(start)) {
+    if !is_mpeg && !READ.iter().any(|start| bytes.starts_with(start)) {
         return false;
     }
     // What is damaged may surprise its reader; whoever decodes it says what is wrong with it.
@@ -31,15 +33,19 @@ fn packets_beyond(bytes: &[u8], most: f64) -> Option<bool> {
     let of_rate = || f64::from(track.codec_params.as_ref()?.audio()?.sample_rate?).recip().into();
     let tick = track.time_base.map(|base| f64::from(base.numer.get()) / f64::from(base.denom.get()));
     let (id, tick): (u32, f64) = (track.id, tick.or_else(of_rate)?);
-    let mut seconds = 0.0;
+    let (mut lasts, mut first) = (0_u64, None);
     // A packet has a byte at least.
     for _ in 0..bytes.len() {
         let Ok(Some(packet)) = format.next_packet() else { break };
-        if packet.track_id == id {
-            let ticks = packet.dur.get().saturating_add(packet.trim_start.get()).saturating_add(packet.trim_end.get());
-            seconds += ticks as f64 * tick;
+        if packet.track_id != id {
+            continue;
         }
-        if seconds > most {
+        let ticks = packet.dur.get().saturating_add(packet.trim_start.get()).saturating_add(packet.trim_end.get());
+        lasts = match bytes.starts_with(MATROSKA) {
+            true => packet.pts.abs_delta(*first.get_or_insert(packet.pts)).get().saturating_add(ticks),
+            false => lasts.saturating_add(ticks),
+        };
+        if lasts as f64 * tick > most {
             return Some(true);
         }
     }
@@ -97,6 +103,8 @@ mod tests {
     fn long_sounds_are_known() {
         assert!(!is_longer(&wave(4), 5));
         assert!(is_longer(&wave(6), 5));
+        let webm = include_bytes!("../../../tests/golden/sounds/sine.webm");
+        assert!(is_longer(webm, 0) && !is_longer(webm, 2));
         // moov with mvhd: 600 ticks a second, 6000 of them.
         let mut mvhd = vec![0; 12];
         mvhd.extend([600u32, 6000].map(u32::to_be_bytes).concat());

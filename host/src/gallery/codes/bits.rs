@@ -2,10 +2,13 @@
 
 use pulp::Simd;
 
-use crate::kernels::arch;
+use crate::kernels::{arch, prefetch};
 
 /// Bits of a value of a query.
 const PLANES: usize = 4;
+
+/// Codes between one that is counted and one that is asked for: the memory takes as long as these do.
+const AHEAD: usize = 32;
 
 /// A turned query: its signs, and its values in four bits.
 pub(super) struct Query {
@@ -77,7 +80,9 @@ fn count_with<'a, S: Simd>(_: S, signs: &'a [u64], words: &'a [u64], agree: &'a 
 #[inline(always)]
 fn count_of<const EACH: usize>(signs: &[u64], words: &[u64], agree: &mut [u16]) {
     let signs: &[u64; EACH] = signs.first_chunk().expect("as many words as a code has");
-    for (agree, code) in agree.iter_mut().zip(words.as_chunks::<EACH>().0) {
+    let codes = words.as_chunks::<EACH>().0;
+    for (number, (agree, code)) in agree.iter_mut().zip(codes).enumerate() {
+        prefetch(codes, number + AHEAD);
         let mut sum = 0;
         for at in 0..EACH {
             sum += (!(code[at] ^ signs[at])).count_ones();

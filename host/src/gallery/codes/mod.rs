@@ -3,12 +3,13 @@
 //! A vector, less the mean of all, is turned by a random rotation, and keeps the sign of each value and one factor, as
 //! RaBitQ does (Gao and Long, SIGMOD 2024, arXiv 2405.12497). A search has three steps: a bit of each value of the query
 //! against all codes, four bits of it against the best of these, and the vectors themselves for the best of those. How
-//! many are scored exactly is found by trials when the codes are made, and so is the recall.
+//! many are scored exactly at most is found by trials when the codes are made, and so is the recall.
 //!
 //! The file `codes` is made anew as a whole. Rows that were added since are searched exactly, and removed ones are passed
 //! over. Making it takes seconds where a graph takes an hour, and nothing has to be kept in step with it.
 
 mod bits;
+mod nearest;
 mod rotation;
 mod trial;
 
@@ -21,11 +22,10 @@ use std::path::{Path, PathBuf};
 
 use super::row_set::RowSet;
 use super::vectors::Vectors;
-use super::{GalleryError, Hit, file};
+use super::{GalleryError, file};
 use crate::file_lock::PathLock;
 use crate::stop::Stop;
 use crate::whole_file::PartFile;
-use bits::{Query, agreements};
 use rotation::Rotation;
 
 /// The file's name.
@@ -40,14 +40,6 @@ const VERSION: u32 = 1;
 const HEADER: usize = 4096;
 /// Rows that are coded, or scanned, together.
 const CHUNK: usize = 4096;
-/// Rows of the second step for each that is scored exactly.
-const COARSE: usize = 32;
-/// One of so many blocks of 64 rows is in the sample that tells how well the rows of the second step must agree.
-const SAMPLE: usize = 16;
-/// Fewer sampled rows than these tell nothing.
-const FEWEST_SAMPLED: u64 = 1000;
-/// Rows of the second step, for each that the sample promises to be enough.
-const MARGIN: f64 = 1.1;
 /// The rows that are scored exactly where a trial finds enough among them.
 const FEWEST: usize = 256;
 
@@ -135,6 +127,10 @@ impl Codes {
         Layout { rows: self.info.rows, bits: self.info.bits }
     }
 
+    fn turned_mean(&self) -> &[f32] {
+        cast_slice(&self.map[HEADER..self.layout().factors()])
+    }
+
     fn factors(&self) -> &[f32] {
         let layout = self.layout();
         cast_slice(&self.map[layout.factors()..][..4 * layout.rows])
@@ -142,58 +138,6 @@ impl Codes {
 
     fn words(&self) -> &[u64] {
         cast_slice(&self.map[self.layout().codes()..])
-    }
-
-    /// The rows among `wanted` that are likely to have the greatest products with a query: `scored` of them, or all.
-    pub(super) fn candidates(&self, wanted: &RowSet, query: &[f32], scored: usize) -> Vec<usize> {
-        let (words, each, factors) = (self.words(), self.info.bits / 64, self.factors());
-        let query = Query::new(&self.rotation.turned(query));
-        let least = self.least(&query, wanted.words(), scored.saturating_mul(COARSE));
-        let chunks = words.par_chunks(CHUNK * each).zip(wanted.words().par_chunks(CHUNK / 64)).enumerate();
-        let mut estimates: Vec<(f32, usize)> = chunks
-            .flat_map_iter(|(chunk, (words, wanted))| {
-                let (first, mut agree) = (chunk * CHUNK, vec![0; words.len() / each]);
-                agreements(&query, words, &mut agree);
-                let best = bits::chosen(&agree, wanted, least);
-                let products = bits::estimates(&query, words, &best);
-                best.into_iter().zip(products).map(move |(at, product)| (product * factors[first + at], first + at))
-            })
-            .collect();
-        if estimates.len() > scored {
-            estimates.select_nth_unstable_by(scored, |one, other| other.0.total_cmp(&one.0));
-            estimates.truncate(scored);
-        }
-        let mut rows: Vec<usize> = estimates.into_iter().map(|(_, row)| row).collect();
-        rows.sort_unstable();
-        rows
-    }
-
-    /// The least number of values that agree with a query in some `most` of the wanted rows, as a sample of them has it.
-    fn least(&self, query: &Query, wanted: &[u64], most: usize) -> u16 {
-        let (words, each) = (self.words(), self.info.bits / 64);
-        let chunks = words.par_chunks(64 * each).zip(wanted).step_by(SAMPLE);
-        let counted = chunks.fold(
-            || vec![0_u32; self.info.bits + 1],
-            |mut counts, (words, wanted)| {
-                let mut agree = [0; 64];
-                let agree = &mut agree[..words.len() / each];
-                agreements(query, words, agree);
-                bits::tally(agree, std::slice::from_ref(wanted), &mut counts);
-                counts
-            },
-        );
-        let add = |one: Vec<u32>, other: Vec<u32>| one.iter().zip(other).map(|(a, b)| a + b).collect();
-        let counts = counted.reduce_with(add).unwrap_or_default();
-        let all: usize = wanted.iter().map(|word| word.count_ones() as usize).sum();
-        let sampled: u64 = counts.iter().copied().map(u64::from).sum();
-        // Too few tell nothing of the others.
-        let share = if sampled < FEWEST_SAMPLED { 1.0 } else { MARGIN * most as f64 / all as f64 };
-        let (mut least, mut above) = (counts.len(), 0);
-        while least > 0 && (above as f64) < share * sampled as f64 {
-            least -= 1;
-            above += counts[least];
-        }
-        if share < 1.0 { least as u16 } else { 0 }
     }
 
     /// The rows that are scored exactly for the `k` nearest.
@@ -296,14 +240,4 @@ fn mean(vectors: &Vectors, width: usize, live: &RowSet, stop: &Stop) -> Option<V
 
 fn checksum(body: &[u8]) -> String {
     blake3::hash(body).to_hex()[..16].to_owned()
-}
-
-/// The rows of greatest product among `candidates`, scored by their vectors.
-pub(super) fn scored(vectors: &Vectors, candidates: &[usize], query: &[f32], k: usize) -> super::top::Top {
-    use super::top::Top;
-    let scores: Vec<Hit> =
-        candidates.par_iter().with_min_len(64).map(|&row| Hit { row, score: vectors.product(row, query) }).collect();
-    let mut best = Top::new(k);
-    scores.into_iter().for_each(|hit| best.offer(hit.row, hit.score));
-    best
 }

@@ -32,6 +32,11 @@ impl Rotation {
         self.padded * self.turns.len()
     }
 
+    /// The ways in which a vector is turned.
+    pub(super) fn turns(&self) -> usize {
+        self.turns.len()
+    }
+
     /// A vector, turned in each of the ways; each keeps its length.
     pub(super) fn turned(&self, vector: &[f32]) -> Vec<f32> {
         let mut all = Vec::with_capacity(self.bits());

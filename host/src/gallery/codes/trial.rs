@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use super::{Codes, FEWEST, scored};
+use super::{Codes, FEWEST};
 use crate::gallery::row_set::RowSet;
 use crate::gallery::search;
 use crate::gallery::vectors::Vectors;
@@ -40,7 +40,7 @@ pub(super) fn run(
             .par_chunks(width)
             .zip(&exact)
             .map(|(query, exact)| {
-                let found = scored(vectors, &codes.candidates(live, query, count), query, NEAREST).into_hits();
+                let found = codes.nearest(vectors, live, query, (count, NEAREST)).into_hits();
                 let worst = exact.last().map_or(f32::NEG_INFINITY, |hit| hit.score);
                 // A tie is as good.
                 found.iter().filter(|hit| hit.score >= worst - 1e-6).count().min(exact.len())

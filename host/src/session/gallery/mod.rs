@@ -139,8 +139,6 @@ impl Model {
         k: usize,
         filter: Option<&Filter>,
     ) -> Result<Vec<Vec<GalleryHit>>, Error> {
-        let origin = &gallery.info().origin;
-        origin.verify_run(&self.origin(&origin.tower)?)?;
         gallery.check_counted()?;
         self.search_checked_gallery(gallery, queries, k, filter)
     }
