@@ -19,8 +19,9 @@ const SAMPLE: usize = 16;
 const FEWEST_SAMPLED: usize = 1000;
 /// Rows of the second step, for each that the sample promises to be enough.
 const MARGIN: f64 = 1.1;
-/// Rows that pass it, for each that is needed: fewer of the sample tell it.
+/// Rows that pass it, for each that is needed: fewer of the sample tell it, and no fewer than these.
 const MARGIN_OF_PASSED: f64 = 1.5;
+const FEWEST_PASSED: usize = 40;
 /// Rows that are scored exactly before it is asked which others can still be among the nearest.
 const BATCH: usize = 256;
 /// Standard deviations by which an estimate may be too low: one in 700 is lower.
@@ -32,6 +33,11 @@ struct Bounds {
     agreements: u16,
     /// The estimate of its product.
     estimate: f32,
+}
+
+impl Bounds {
+    /// Those that every row is within.
+    const NONE: Self = Self { agreements: 0, estimate: f32::NEG_INFINITY };
 }
 
 /// A row, and the estimate of its product with a query.
@@ -52,7 +58,7 @@ impl Codes {
         let mut passed = self.passed(&coded, wanted.words(), &bounds);
         if passed.len() < scored && bounds.estimate.is_finite() {
             // The sample has promised too much.
-            passed = self.passed(&coded, wanted.words(), &Bounds { estimate: f32::NEG_INFINITY, ..bounds });
+            passed = self.passed(&coded, wanted.words(), &Bounds::NONE);
         }
         if passed.len() > scored {
             passed.select_nth_unstable_by(scored, later);
@@ -89,7 +95,7 @@ impl Codes {
         let of_sample = |rows: usize, margin: f64| (margin * rows as f64 * sampled as f64 / all.max(1) as f64) as usize;
         let coarse = of_sample(scored.saturating_mul(COARSE), MARGIN);
         if sampled < FEWEST_SAMPLED || coarse >= sampled {
-            return Bounds { agreements: 0, estimate: f32::NEG_INFINITY };
+            return Bounds::NONE;
         }
         let (mut least, mut above) = (counts.len(), 0);
         while least > 0 && above < coarse {
@@ -98,16 +104,19 @@ impl Codes {
         }
         let least = least as u16;
         let estimates = sample().zip(&agreed).flat_map_iter(|((block, (codes, wanted)), agree)| {
-            let agree = &agree[..codes.len() / each];
-            estimated(query, codes, &bits::chosen(agree, &[*wanted], least), &factors[block * BLOCK..])
+            let chosen = bits::chosen(&agree[..codes.len() / each], &[*wanted], least);
+            let estimates = estimated(query, codes, &chosen, &factors[block * BLOCK..]);
+            estimates.into_iter().zip(chosen).map(|(estimate, at)| (estimate, usize::from(agree[at])))
         });
-        let mut estimates: Vec<f32> = estimates.collect();
-        let passing = of_sample(scored, MARGIN_OF_PASSED).max(1);
-        let estimate = match passing < estimates.len() {
-            true => *estimates.select_nth_unstable_by(passing, |one, other| other.total_cmp(one)).1,
-            false => f32::NEG_INFINITY,
-        };
-        Bounds { agreements: least, estimate }
+        let mut estimates: Vec<Estimated> = estimates.collect();
+        let passing = of_sample(scored, MARGIN_OF_PASSED).max(FEWEST_PASSED);
+        if passing >= estimates.len() {
+            return Bounds { agreements: least, estimate: f32::NEG_INFINITY };
+        }
+        let (best, (estimate, _), _) = estimates.select_nth_unstable_by(passing, later);
+        // Those that pass tell how well others must agree to pass.
+        let agreements = best.iter().map(|(_, agree)| *agree as u16).min().unwrap_or(least);
+        Bounds { agreements, estimate: *estimate }
     }
 
     /// The wanted rows within these bounds.
