@@ -144,19 +144,18 @@ impl Vectors {
 
 /// The product of two vectors.
 pub(super) fn product(values: &[f32], query: &[f32]) -> f32 {
-    multiply(values, query)
+    dot(values, query)
 }
 
-#[pulp::with_simd(multiply = arch())]
+#[pulp::with_simd(dot = arch())]
 #[inline(always)]
-fn multiply_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
+fn dot_with<'a, S: Simd>(_: S, values: &'a [f32], query: &'a [f32]) -> f32 {
     let (values, rest) = values.as_chunks::<16>();
     let (queries, other) = query.as_chunks::<16>();
     let mut lanes = [0.0; 16];
     for (values, queries) in values.iter().zip(queries) {
-        // By number: another crate's `zip` is not always inlined, and this runs for each 16 values.
-        for at in 0..16 {
-            lanes[at] += values[at] * queries[at];
+        for (lane, (value, query)) in lanes.iter_mut().zip(values.iter().zip(queries)) {
+            *lane += value * query;
         }
     }
     lanes.iter().sum::<f32>() + rest.iter().zip(other).map(|(value, query)| value * query).sum::<f32>()

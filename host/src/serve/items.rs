@@ -168,18 +168,20 @@ impl NewItem {
 impl App {
     /// The named gallery, or the only one.
     fn only_gallery(&self, named: Option<String>) -> Result<String, Refusal> {
-        let all = || self.galleries.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let mut names = self.galleries.keys();
         match (named, names.next(), names.next()) {
             (Some(name), ..) => self.gallery(&name).map(|_| name).map_err(|refusal| refusal.at("gallery")),
             (None, Some(name), None) => Ok(name.clone()),
             (None, None, _) => Err(Refusal::absent("there is no gallery; start the server with --gallery DIR")),
-            (None, Some(_), Some(_)) => Err(Refusal::invalid(format!(
-                "several galleries are open: say which, as `gallery` of the body or, to remove an item, in the address \
-                 as `?gallery=NAME` ({})",
-                all()
-            ))
-            .at("gallery")),
+            (None, Some(_), Some(_)) => {
+                let all: Vec<String> = self.galleries.keys().map(|name| format!("`{name}`")).collect();
+                Err(Refusal::invalid(format!(
+                    "several galleries are open: say which, as `gallery` of the body or, to remove an item, in the \
+                     address as `?gallery=NAME` ({})",
+                    all.join(", ")
+                ))
+                .at("gallery"))
+            }
         }
     }
 

@@ -130,13 +130,7 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
         let one = |name: String| {
             let gallery = app.gallery(&name)?.current()?;
             let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref());
-            let found = found.map_err(|error| match &error {
-                Error::Gallery(GalleryError::NoColumn { .. }) => Refusal::invalid(format!(
-                    "gallery `{name}`: {error}; name those to search in `to`, or filter by what all have"
-                ))
-                .at("where"),
-                _ => error.into(),
-            })?;
+            let found = found.map_err(|error| refusal(&name, error))?;
             let shows = galleries::shows_files(&app, &gallery);
             let item = |(rank, hit): (usize, GalleryHit)| FoundItem {
                 rank,
@@ -211,6 +205,17 @@ impl SearchRequest {
             }
         }
         Ok(request)
+    }
+}
+
+/// The refusal of a search of one gallery: a column of the filter may be another's.
+fn refusal(gallery: &str, error: Error) -> Refusal {
+    match error {
+        Error::Gallery(GalleryError::NoColumn { .. }) => Refusal::invalid(format!(
+            "gallery `{gallery}`: {error}; name those to search in `to`, or filter by what all have"
+        ))
+        .at("where"),
+        error => error.into(),
     }
 }
 

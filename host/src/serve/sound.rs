@@ -7,7 +7,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::io::MediaSourceStream;
 
 /// The first bytes of the containers whose packets are looked at.
-const READ: [&[u8]; 8] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", MATROSKA];
+const CONTAINERS: [&[u8]; 8] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b"caff", MATROSKA];
 /// Those of Matroska and WebM, whose packets say when they begin, and mostly not how long they are.
 const MATROSKA: &[u8] = b"\x1a\x45\xdf\xa3";
 
@@ -17,7 +17,7 @@ pub(super) fn is_longer(bytes: &[u8], most: u64) -> bool {
     if bytes.get(4..8) == Some(b"ftyp") {
         return mp4_seconds(bytes).is_some_and(|seconds| seconds > most as f64);
     }
-    if !is_mpeg && !READ.iter().any(|start| bytes.starts_with(start)) {
+    if !is_mpeg && !CONTAINERS.iter().any(|start| bytes.starts_with(start)) {
         return false;
     }
     // What is damaged may surprise its reader; whoever decodes it says what is wrong with it.

@@ -19,8 +19,9 @@ const SAMPLE: usize = 16;
 const FEWEST_SAMPLED: usize = 1000;
 /// Rows of the second step, for each that the sample promises to be enough.
 const MARGIN: f64 = 1.1;
-/// Rows that pass it, for each that is needed: fewer of the sample tell it, and no fewer than these.
+/// Rows that pass it, for each that is needed: fewer of the sample tell it.
 const MARGIN_OF_PASSED: f64 = 1.5;
+/// The fewest of the sample that tell it.
 const FEWEST_PASSED: usize = 40;
 /// Rows that are scored exactly before it is asked which others can still be among the nearest.
 const BATCH: usize = 256;
@@ -45,7 +46,7 @@ type Estimated = (f32, usize);
 
 impl Codes {
     /// The `k` rows among `wanted` of greatest product with a query, nearly: at most `scored` are scored by their vectors.
-    pub(crate) fn nearest(
+    pub(in crate::gallery) fn nearest(
         &self,
         vectors: &Vectors,
         wanted: &RowSet,
@@ -61,10 +62,10 @@ impl Codes {
             passed = self.passed(&coded, wanted.words(), &Bounds::NONE);
         }
         if passed.len() > scored {
-            passed.select_nth_unstable_by(scored, later);
+            passed.select_nth_unstable_by(scored, by_estimate);
             passed.truncate(scored);
         }
-        passed.sort_unstable_by(later);
+        passed.sort_unstable_by(by_estimate);
         // An estimate is of a row less the mean. The signs of a row are off it by the share of 1 - 2 / pi of their squares,
         // in a direction that has nothing to do with the query's.
         let (factors, turns) = (self.factors(), self.rotation.turns() as f32);
@@ -97,26 +98,22 @@ impl Codes {
         if sampled < FEWEST_SAMPLED || coarse >= sampled {
             return Bounds::NONE;
         }
-        let (mut least, mut above) = (counts.len(), 0);
-        while least > 0 && above < coarse {
-            least -= 1;
-            above += counts[least] as usize;
-        }
-        let least = least as u16;
+        let least = least(&counts, coarse);
         let estimates = sample().zip(&agreed).flat_map_iter(|((block, (codes, wanted)), agree)| {
             let chosen = bits::chosen(&agree[..codes.len() / each], &[*wanted], least);
             let estimates = estimated(query, codes, &chosen, &factors[block * BLOCK..]);
-            estimates.into_iter().zip(chosen).map(|(estimate, at)| (estimate, usize::from(agree[at])))
+            estimates.into_iter().zip(chosen).map(|(estimate, at)| (estimate, agree[at]))
         });
-        let mut estimates: Vec<Estimated> = estimates.collect();
+        let mut estimates: Vec<(f32, u16)> = estimates.collect();
         let passing = of_sample(scored, MARGIN_OF_PASSED).max(FEWEST_PASSED);
         if passing >= estimates.len() {
             return Bounds { agreements: least, estimate: f32::NEG_INFINITY };
         }
-        let (best, (estimate, _), _) = estimates.select_nth_unstable_by(passing, later);
+        let (best, &mut (estimate, _), _) =
+            estimates.select_nth_unstable_by(passing, |one, other| other.0.total_cmp(&one.0));
         // Those that pass tell how well others must agree to pass.
-        let agreements = best.iter().map(|(_, agree)| *agree as u16).min().unwrap_or(least);
-        Bounds { agreements, estimate: *estimate }
+        let agreements = best.iter().map(|(_, agreements)| *agreements).min().unwrap_or(least);
+        Bounds { agreements, estimate }
     }
 
     /// The wanted rows within these bounds.
@@ -140,6 +137,16 @@ impl Codes {
     }
 }
 
+/// The greatest number of agreements that so many rows have at least, by the rows of each number.
+fn least(counts: &[u32], rows: usize) -> u16 {
+    let (mut least, mut above) = (counts.len(), 0);
+    while least > 0 && above < rows {
+        least -= 1;
+        above += counts[least] as usize;
+    }
+    least as u16
+}
+
 /// The estimates of the products of a query with the codes that have these numbers.
 fn estimated(query: &Query, codes: &[u64], numbers: &[usize], factors: &[f32]) -> Vec<f32> {
     let mut estimates = bits::estimates(query, codes, numbers);
@@ -150,7 +157,7 @@ fn estimated(query: &Query, codes: &[u64], numbers: &[usize], factors: &[f32]) -
 }
 
 /// The order of estimates, the greatest first.
-fn later(one: &Estimated, other: &Estimated) -> std::cmp::Ordering {
+fn by_estimate(one: &Estimated, other: &Estimated) -> std::cmp::Ordering {
     other.0.total_cmp(&one.0).then(one.1.cmp(&other.1))
 }
 
@@ -192,7 +199,7 @@ mod tests {
         let scored = asked.load(Ordering::Relaxed);
         assert_eq!(scored, BATCH, "all others are 0.12 below the first");
         let mut all: Vec<Estimated> = rows.iter().map(|&(_, row)| (score(row), row)).collect();
-        all.sort_unstable_by(later);
+        all.sort_unstable_by(by_estimate);
         assert_eq!(found, all[..10].iter().map(|(_, row)| *row).collect::<Vec<_>>());
         // More than there are, is all.
         assert_eq!(best(&rows[..5], 10, most, score).into_hits().len(), 5);
