@@ -3,15 +3,24 @@
 //! A condition is a column, one of `=  !=  <  <=  >  >=  ~`, and a value; `and` binds closer than `or`. Names and
 //! values stand as they are, or in either quotes, doubled within. `id` is the id, unless a column is called that. Two
 //! numbers are compared as numbers, two texts (and what is in quotes) as text; a number and a text are unequal, and
-//! neither is less. An id is a name: it equals only what is written the same. `~` looks for the value in the column's text, whatever the case. Null equals only `null`, and is
-//! neither less nor greater than anything.
+//! neither is less. An id is a name: it equals only what is written the same. `~` looks for the value in the column's
+//! text, whatever the case. Null equals only `null`, and is neither less nor greater than anything.
 
+mod cell;
 mod condition;
 
+use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::str::FromStr;
 
-use condition::{Condition, Number, OPERATORS, Operand};
+use cell::{Cell, Number};
+use condition::{Condition, OPERATORS, Operand, Operator};
+
+use crate::wording::beginning;
+
+/// Characters of a filter that an error shows.
+const SHOWN: usize = 80;
 
 /// A text that is no filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +40,20 @@ pub struct Filter {
 
 /// A filter whose columns have been found.
 pub(crate) struct Bound<'a> {
+    /// The columns, each once.
+    fields: Vec<usize>,
+    /// Conditions, each with the place of its column in `fields`.
     any: Vec<Vec<(usize, &'a Condition)>>,
     /// The column whose cells are names.
     names: Option<usize>,
 }
 
 impl Filter {
+    /// The number of its conditions, each of which may be tested on every item.
+    pub fn conditions(&self) -> usize {
+        self.any.iter().map(Vec::len).sum()
+    }
+
     /// The columns that it is about; one may be named several times.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
         self.any.iter().flatten().map(|condition| condition.column.as_str())
@@ -44,15 +61,20 @@ impl Filter {
 
     /// The filter where `field` gives each column its number, or the name of a column that has none.
     pub(crate) fn of(&self, field: impl Fn(&str) -> Option<usize>) -> Result<Bound<'_>, &str> {
-        let mut any = Vec::new();
+        let (mut fields, mut any) = (Vec::new(), Vec::with_capacity(self.any.len()));
         for all in &self.any {
-            let found = all.iter().map(|one| match field(&one.column) {
-                Some(field) => Ok((field, one)),
-                None => Err(one.column.as_str()),
-            });
-            any.push(found.collect::<Result<_, _>>()?);
+            let mut found = Vec::with_capacity(all.len());
+            for one in all {
+                let field = field(&one.column).ok_or(one.column.as_str())?;
+                let place = fields.iter().position(|other| *other == field).unwrap_or_else(|| {
+                    fields.push(field);
+                    fields.len() - 1
+                });
+                found.push((place, one));
+            }
+            any.push(found);
         }
-        Ok(Bound { any, names: None })
+        Ok(Bound { fields, any, names: None })
     }
 }
 
@@ -64,10 +86,19 @@ impl Bound<'_> {
 
     /// True if the filter keeps a row, whose cells are the texts of numbered columns; none for null.
     pub(crate) fn keeps<'a, E>(&self, cell: impl Fn(usize) -> Result<Option<Cow<'a, str>>, E>) -> Result<bool, E> {
+        // Each is read once, if it is.
+        let cells: SmallVec<[OnceCell<Cell<'_>>; 4]> = self.fields.iter().map(|_| OnceCell::new()).collect();
         'any: for all in &self.any {
-            for (field, condition) in all {
-                let (cell, is_name) = (cell(*field)?, self.names == Some(*field));
-                if !condition.holds(cell.as_deref(), is_name) {
+            for (place, condition) in all {
+                let (field, known) = (self.fields[*place], &cells[*place]);
+                let cell = match known.get() {
+                    Some(cell) => cell,
+                    None => {
+                        let read = Cell::new(cell(field)?, self.names == Some(field));
+                        known.get_or_init(|| read)
+                    }
+                };
+                if !condition.holds(cell) {
                     continue 'any;
                 }
             }
@@ -115,13 +146,13 @@ impl<'a> Reader<'a> {
         }
         self.skip(sign.len());
         let (written, quoted) = self.name(char::is_whitespace, "a value")?;
+        if operator == Operator::Contains && (quoted || written != "null") {
+            return Ok(Condition { column, operator, value: Operand::Part(written.to_lowercase()) });
+        }
         let number = Number::of(&written);
         if !quoted && number.is_none() && written.parse::<f64>().is_ok_and(f64::is_infinite) && is_digits(&written) {
-            return Err(FilterError {
-                text: self.text.to_owned(),
-                wanted: "a number that f64 can hold, or quotes around it,",
-                place: format!("at `{written}`"),
-            });
+            let place = format!("at `{}`", beginning(&written, SHOWN));
+            return Err(self.error("a number that f64 can hold, or quotes around it,", place));
         }
         let value = match number {
             _ if quoted => Operand::Text(written),
@@ -170,8 +201,15 @@ impl<'a> Reader<'a> {
     }
 
     fn lacks(&self, wanted: &'static str) -> FilterError {
-        let place = if self.rest.is_empty() { "at the end".to_owned() } else { format!("at `{}`", self.rest) };
-        FilterError { text: self.text.to_owned(), wanted, place }
+        let place = match self.rest.is_empty() {
+            true => "at the end".to_owned(),
+            false => format!("at `{}`", beginning(self.rest, SHOWN)),
+        };
+        self.error(wanted, place)
+    }
+
+    fn error(&self, wanted: &'static str, place: String) -> FilterError {
+        FilterError { text: beginning(self.text, SHOWN).into_owned(), wanted, place }
     }
 }
 
@@ -187,8 +225,8 @@ mod tests {
     /// True if a filter on the column `c` keeps a cell; none is null.
     fn keeps(filter: &str, cell: Option<&str>) -> bool {
         let filter: Filter = filter.parse().unwrap();
-        let holds = |condition: &Condition| condition.column == "c" && condition.holds(cell, false);
-        filter.any.iter().any(|all| all.iter().all(holds))
+        let bound = filter.of(|name| (name == "c").then_some(0)).unwrap();
+        bound.keeps(|_| Ok::<_, ()>(cell.map(Cow::from))).unwrap()
     }
 
     #[test]
@@ -252,6 +290,23 @@ mod tests {
             let message = filter.parse::<Filter>().unwrap_err().to_string();
             assert!(message.contains(words) && message.contains("price<20"), "{message}");
         }
+        let long = format!("a = b {}", "ü".repeat(10_000)).parse::<Filter>().unwrap_err().to_string();
+        assert!(long.contains("needs `and` or `or` at `üü") && long.chars().count() < 400, "{long}");
+    }
+
+    #[test]
+    fn a_cell_is_read_once_for_all_conditions() {
+        let filter: Filter = "c = 1 or c = 2 or d = 3 and c < 9 or e = 1".parse().unwrap();
+        assert_eq!(filter.conditions(), 5);
+        let bound = filter.of(|name| ["c", "d", "e"].iter().position(|column| *column == name)).unwrap();
+        let read = std::cell::RefCell::new(Vec::new());
+        let cell = |field: usize| {
+            read.borrow_mut().push(field);
+            Ok::<_, ()>([Some("7"), Some("3"), None][field].map(Cow::from))
+        };
+        assert_eq!(bound.keeps(cell), Ok(true));
+        assert_eq!(read.take(), [0, 1], "`e` was not needed");
+        assert_eq!(bound.keeps(|field| if field == 1 { Err("cut") } else { Ok(None) }), Err("cut"));
     }
 
     #[test]

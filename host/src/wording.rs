@@ -1,5 +1,6 @@
 //! Wording shared by errors of several modules.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -24,6 +25,14 @@ pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> Stri
     match keys.is_empty() {
         true => "; there are none".into(),
         false => format!("{meant} (available: {})", keys.join(", ")),
+    }
+}
+
+/// A text, or its first `most` characters and an ellipsis.
+pub fn beginning(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        None => text.into(),
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
     }
 }
 

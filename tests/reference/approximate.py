@@ -5,11 +5,12 @@
 
 Makes --rows x --width vectors of length 1 in 2,000 clusters of 64 dimensions plus noise, all on one side of the sphere as a
 modality's are. Queries are of two kinds: `same` is made as the rows are; `other` is off them by a constant and mostly by
-chance, as a query of another modality is. Builds a gallery with codes, a flat index and an IVF index of faiss (4 sqrt(n) lists;
-as many probed as give the recall of the codes), and times the ten nearest of single queries. Prints seconds to build, recall@10
-against the exact search, the median and the 99th percentile of milliseconds, and ratios. With --server, the same queries go
+chance, as a query of another modality is. Builds a gallery with codes and a flat index of faiss; with --ivf an IVF index of
+faiss (4 sqrt(n) lists), and with --graph an HNSW graph of usearch (its defaults), both of which look at as much as gives the
+recall of the codes. Times the ten nearest of single queries. Prints seconds to build, recall@10 against the exact search, the
+median and the 99th percentile of milliseconds, and ratios. With --server, the same queries go
 to `POST /search` of `fusemix serve` as well, over a gallery of the same vectors that the command line builds. Needs faiss-cpu
-and numpy, and safetensors for --server.
+and numpy, safetensors for --server, and usearch for --graph.
 """
 import argparse
 import http.client
@@ -99,7 +100,8 @@ def main():
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--no-ivf", action="store_true", help="leave out faiss's IVF, which takes minutes to build")
+    parser.add_argument("--ivf", action="store_true", help="faiss's IVF, which takes minutes to build")
+    parser.add_argument("--graph", action="store_true", help="usearch's HNSW graph, which takes many minutes to build")
     parser.add_argument("--server", metavar="PROGRAM", help="the program fusemix, to search over HTTP too")
     args = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -190,25 +192,55 @@ def main():
         if server:
             server.process.terminate()
             server.process.wait()
-        if not args.no_ivf:
+        wanted = min(results["codes"]["recall"].values())
+
+        def beside(name, built, efforts, search):
+            """Measures an index at the least of `efforts` that has the recall of the codes; `search` gives its rows."""
+            for effort in efforts:
+                hits = [len(set(a) & set(b)) for a, b in zip(search(everything, effort), exact.tolist())]
+                if min(part.mean() / TOP for part in numpy.split(numpy.array(hits), len(queries))) >= wanted:
+                    break
+            print(f"{name}: built in {built:.1f} s; {effort} looked at for a recall of {wanted:.3f}", file=sys.stderr)
+
+            def one(number):
+                start = time.perf_counter()
+                rows = search(everything[number:number + 1], effort)
+                return time.perf_counter() - start, rows[0]
+
+            ways[name] = one
+            measure(["codes", name])
+            print(f"codes / {name}: {results['codes']['median'] / results[name]['median']:.2f}", file=sys.stderr)
+
+        parts = [(first, min(100_000, args.rows - first)) for first in range(0, args.rows, 100_000)]
+        if args.ivf:
             lists = int(4 * math.sqrt(args.rows))
             start = time.perf_counter()
             ivf = faiss.IndexIVFFlat(faiss.IndexFlatIP(args.width), args.width, lists, faiss.METRIC_INNER_PRODUCT)
             ivf.train(flat.reconstruct_n(0, min(args.rows, 40 * lists)))
-            for first in range(0, args.rows, 100_000):
-                ivf.add(flat.reconstruct_n(first, min(100_000, args.rows - first)))
-            built = time.perf_counter() - start
-            wanted = min(results["codes"]["recall"].values())
-            for probes in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, lists):
+            for first, count in parts:
+                ivf.add(flat.reconstruct_n(first, count))
+
+            def of_lists(vectors, probes):
                 ivf.nprobe = probes
-                _, rows = ivf.search(everything, TOP)
-                hits = numpy.array([len(set(a) & set(b)) for a, b in zip(rows.tolist(), exact.tolist())])
-                if min(part.mean() / TOP for part in numpy.split(hits, len(queries))) >= wanted:
-                    break
-            print(f"faiss IVF: built in {built:.1f} s, {probes} of {lists} lists for a recall of {wanted:.3f}", file=sys.stderr)
-            ways["faiss IVF"] = of(ivf)
-            measure(["codes", "faiss IVF"])
-            print(f"codes / faiss IVF: {results['codes']['median'] / results['faiss IVF']['median']:.2f}", file=sys.stderr)
+                return ivf.search(vectors, TOP)[1].tolist()
+
+            efforts = [2 ** power for power in range(11)] + [lists]
+            beside("faiss IVF", time.perf_counter() - start, efforts, of_lists)
+        if args.graph:
+            from usearch.index import Index
+
+            start = time.perf_counter()
+            graph = Index(ndim=args.width, metric="ip", dtype="f32")
+            for first, count in parts:
+                graph.add(numpy.arange(first, first + count), flat.reconstruct_n(first, count), threads=args.threads)
+
+            def of_graph(vectors, expansion):
+                graph.expansion_search = expansion
+                found = graph.search(vectors, TOP, threads=args.threads)
+                return numpy.atleast_2d(found.keys).tolist()
+
+            efforts = [2 ** power for power in range(6, 14)]
+            beside("usearch graph", time.perf_counter() - start, efforts, of_graph)
         print(f"exact / faiss flat: {results['exact']['median'] / results['faiss flat']['median']:.2f}", file=sys.stderr)
     print(json.dumps(results))
 

@@ -10,7 +10,7 @@ use crate::dataset::Source;
 use crate::session::{
     Common, Gap, NearCaptions, Survey, SurveyOptions, SurveyedCaptions, SurveyedItems, SurveyedLatents,
 };
-use crate::wording::count;
+use crate::wording::{beginning, count};
 
 /// The most rows that are listed of a kind; `--json` has them all.
 const LISTED: usize = 20;
@@ -115,23 +115,14 @@ fn words(survey: &Survey) -> String {
             if near.len() == 1 { "is" } else { "are" },
         ));
         lines.extend(listed(near, |NearCaptions { rows: [here, there], texts: [text, other] }| {
-            format!("row {here} is nearly row {there} there: \"{}\", \"{}\"", shortened(text), shortened(other))
+            let [text, other] = [text, other].map(|caption| beginning(caption, QUOTED));
+            format!("row {here} is nearly row {there} there: \"{text}\", \"{other}\"")
         }));
         for (what, rows) in [("item", items), ("caption", captions)] {
             lines.extend(listed(rows, |[here, there]| format!("row {here} has the {what} of row {there} there")));
         }
     }
     lines.join("\n")
-}
-
-/// The beginning of a caption.
-fn shortened(caption: &str) -> String {
-    let mut letters = caption.chars();
-    let mut short: String = letters.by_ref().take(QUOTED).collect();
-    if letters.next().is_some() {
-        short.push_str("...");
-    }
-    short
 }
 
 /// A tensor of a file of latents in words.

@@ -13,7 +13,7 @@ use super::{Cli, exit, foretell, gallery_export, print};
 use crate::dataset;
 use crate::device::DeviceChoice;
 use crate::gallery::{CodesInfo, Dtype, Exhibit, Filter, Gallery, Writer};
-use crate::session::{Added, GalleryColumns, ITEM, Migration};
+use crate::session::{Added, GalleryColumns, Migration};
 use crate::wording::count;
 
 /// Build, change, list and verify galleries of shared-space embeddings.
@@ -187,11 +187,7 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
         Command::Migrate(Migrate { gallery, run, tower, map, precision, out, dry_run, device }) => {
             let model = cli.session.model(&run, device)?;
             if dry_run {
-                let items = model.migration_items(&gallery, &tower)?;
-                let columns = match map {
-                    true => Vec::new(),
-                    false => model.forecast_column(&tower, items.source(), Some(ITEM))?,
-                };
+                let columns = if map { Vec::new() } else { model.forecast_migration(&gallery, &tower)? };
                 return foretell::columns(cli, &columns, None);
             }
             let how = if map { Migration::Map } else { Migration::Embed };

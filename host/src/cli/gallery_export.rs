@@ -87,7 +87,7 @@ impl FromStr for Form {
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
         found.map(|(_, form)| *form).ok_or_else(|| {
             let names = Self::ALL.map(|(name, _)| name);
-            format!("choose one of {}{}", names.join(", "), suggest(text, names.into_iter()))
+            format!("there is no such form{}", suggest(text, names))
         })
     }
 }

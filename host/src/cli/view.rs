@@ -165,8 +165,8 @@ impl Watcher for View {
                 let left = left.map_or(String::new(), |left| format!("; about {} left", duration(left)));
                 note!("fit {} of {total}: {variation}, seed {seed}{left}", done + 1);
             }
-            Event::Coding { items } => {
-                waiting.get_or_insert_with(|| Waiting::new("coding".to_owned())).show(&count(items, "item"));
+            Event::Coding { rows } => {
+                waiting.get_or_insert_with(|| Waiting::new("coding".to_owned())).show(&count(rows, "row"));
             }
             Event::Exporting { done, total } => meter
                 .get_or_insert_with(|| Meter::new("exporting the gallery".to_owned(), total, "items"))

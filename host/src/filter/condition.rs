@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::cell::{Cell, Number};
+
 /// A comparison of a column's cells with a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condition {
@@ -37,73 +39,54 @@ pub(super) const OPERATORS: [(&str, Operator); 8] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Operand {
     Null,
-    Number { written: String, number: Number },
+    Number {
+        written: String,
+        number: Number,
+    },
     Text(String),
-}
-
-/// A number, exact if it is a whole one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
-    Whole(i128),
-    Real(f64),
+    /// What `~` looks for, in lower case.
+    Part(String),
 }
 
 impl Condition {
-    /// Of a cell's text, none for null; a name equals only what is written the same.
-    pub(super) fn holds(&self, cell: Option<&str>, is_name: bool) -> bool {
-        let Some(cell) = cell else {
+    /// True of a cell that it keeps; a name equals only what is written the same.
+    pub(super) fn holds(&self, cell: &Cell<'_>) -> bool {
+        let Some(text) = cell.text() else {
             return match self.operator {
                 Operator::Equal => self.value == Operand::Null,
                 Operator::Unequal => self.value != Operand::Null,
                 _ => false,
             };
         };
-        let order = match &self.value {
-            Operand::Number { written, .. } | Operand::Text(written) if is_name && self.operator == Operator::Equal => {
-                return cell == written;
-            }
-            Operand::Number { written, .. } | Operand::Text(written)
-                if is_name && self.operator == Operator::Unequal =>
+        let order = match (&self.value, self.operator) {
+            (Operand::Part(part), _) => return cell.lower_case().contains(part),
+            (Operand::Number { written, .. } | Operand::Text(written), Operator::Equal | Operator::Unequal)
+                if cell.is_name =>
             {
-                return cell != written;
+                return (text == written) == (self.operator == Operator::Equal);
             }
-            Operand::Null => return self.operator == Operator::Unequal,
-            Operand::Number { written, .. } | Operand::Text(written) if self.operator == Operator::Contains => {
-                return cell.to_lowercase().contains(&written.to_lowercase());
-            }
-            Operand::Number { number, .. } => Number::of(cell).map(|cell| cell.compare(*number)),
-            Operand::Text(written) if Number::of(cell).is_some() && Number::of(written).is_none() => None,
-            Operand::Text(written) => Some(cell.cmp(written.as_str())),
+            (Operand::Null, _) => None,
+            (Operand::Number { number, .. }, _) => cell.number().map(|cell| cell.compare(*number)),
+            // A number and a text have no order.
+            (Operand::Text(written), _) if cell.number().is_some() && Number::of(written).is_none() => None,
+            (Operand::Text(written), _) => Some(text.cmp(written)),
         };
-        // A number and a text have no order.
-        let Some(order) = order else { return self.operator == Operator::Unequal };
-        match self.operator {
-            Operator::Equal => order.is_eq(),
-            Operator::Unequal => order.is_ne(),
-            Operator::Less => order.is_lt(),
-            Operator::AtMost => order.is_le(),
-            Operator::Greater => order.is_gt(),
-            Operator::AtLeast => order.is_ge(),
-            Operator::Contains => unreachable!("no order is needed for it"),
-        }
+        self.operator.holds(order)
     }
 }
 
-impl Number {
-    pub(super) fn of(text: &str) -> Option<Self> {
-        let real = text.parse::<f64>().ok().filter(|real| real.is_finite());
-        text.parse().ok().map(Self::Whole).or(real.map(Self::Real))
-    }
-
-    fn compare(self, other: Self) -> Ordering {
-        let real = |number| match number {
-            Self::Whole(whole) => whole as f64,
-            Self::Real(real) => real,
-        };
-        match (self, other) {
-            (Self::Whole(one), Self::Whole(other)) => one.cmp(&other),
-            // Both are finite; -0 equals 0.
-            _ => (real(self) + 0.0).total_cmp(&(real(other) + 0.0)),
+impl Operator {
+    /// True if a cell may have this order to the value; none is that of unequal things.
+    fn holds(self, order: Option<Ordering>) -> bool {
+        match (self, order) {
+            (Self::Unequal, None) => true,
+            (_, None) | (Self::Contains, _) => false,
+            (Self::Equal, Some(order)) => order.is_eq(),
+            (Self::Unequal, Some(order)) => order.is_ne(),
+            (Self::Less, Some(order)) => order.is_lt(),
+            (Self::AtMost, Some(order)) => order.is_le(),
+            (Self::Greater, Some(order)) => order.is_gt(),
+            (Self::AtLeast, Some(order)) => order.is_ge(),
         }
     }
 }

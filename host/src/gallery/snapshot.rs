@@ -29,7 +29,7 @@ pub struct Gallery {
     pub(super) lines: Lines,
     pub(super) vectors: Vectors,
     /// Rows that were not removed.
-    live: RowSet,
+    pub(super) live: RowSet,
     /// The codes of the first rows, if there are any.
     pub(super) codes: Option<Codes>,
     /// The rows by id, once somebody has asked for one.
@@ -147,11 +147,10 @@ impl Gallery {
 
     /// Makes codes for all rows, by which later openings search, and tries them; none if it was stopped.
     pub fn make_codes(&self, stop: &Stop) -> Result<Option<CodesInfo>, GalleryError> {
-        let rows = self.log.counts.rows;
         if self.live.len() == 0 {
             return Err(GalleryError::NothingToCode { path: self.folder.clone() });
         }
-        codes::write(&self.folder, &self.vectors, (self.info().width, rows), &self.live, stop)
+        codes::write(self, stop)
     }
 
     /// Items in it.
@@ -213,7 +212,9 @@ impl Gallery {
         let wanted = kept.as_ref().unwrap_or(&self.live);
         let found = match &self.codes {
             // Where few are wanted, looking at all of these is as fast.
-            Some(codes) if codes.scored_for(k) * 4 < wanted.len() => self.by_codes(codes, wanted, queries, k),
+            Some(codes) if codes.scored_for(k).saturating_mul(4) < wanted.len() => {
+                self.by_codes(codes, wanted, queries, k)
+            }
             _ => search::search(&self.vectors, wanted, width, queries, k),
         };
         match found.iter().flatten().find(|hit| !hit.score.is_finite()) {

@@ -25,7 +25,22 @@ pub struct RunFolder {
     /// The folder of the run in progress: another one if `path` still holds the run that it replaces.
     made: PathBuf,
     /// Held while training.
-    _lock: Option<Arc<PathLock>>,
+    _held: Option<Arc<Held>>,
+}
+
+/// The right to write into a folder. One that was made for it goes with it, if it stayed empty.
+#[derive(Debug)]
+struct Held {
+    _lock: PathLock,
+    made: Option<PathBuf>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(made) = &self.made {
+            replace::remove_empty(made);
+        }
+    }
 }
 
 impl RunFolder {
@@ -81,12 +96,14 @@ impl RunFolder {
         if replaces && !replace::is_free(&made) && !Checkpoints::exist(&made.join(CHECKPOINT)) {
             return Err(RunError::Taken { path: made });
         }
-        let begin = || {
-            fs::create_dir_all(&made)?;
-            if replaces { replace::mark(&made) } else { Ok(()) }
-        };
-        begin().map_err(|cause| RunError::Write { path: made.clone(), cause })?;
-        Ok(Self { path, made, _lock: Some(Arc::new(lock)) })
+        let is_new = !made.exists();
+        let write = |cause| RunError::Write { path: made.clone(), cause };
+        fs::create_dir_all(&made).map_err(write)?;
+        let held = Held { _lock: lock, made: is_new.then(|| made.clone()) };
+        if replaces {
+            replace::mark(&made).map_err(write)?;
+        }
+        Ok(Self { path, made, _held: Some(Arc::new(held)) })
     }
 
     /// A folder with a finished run.
@@ -107,7 +124,7 @@ impl RunFolder {
                  `fusemix train RECIPE --out {path} --resume`, or delete {new}"
             );
         }
-        Ok((Self { path: path.to_owned(), made, _lock: None }, read))
+        Ok((Self { path: path.to_owned(), made, _held: None }, read))
     }
 
     /// An error if a file is missing that every finished run has.

@@ -26,6 +26,15 @@ pub(super) fn mark(made: &Path) -> io::Result<()> {
     fs::write(made.join(MARK), "")
 }
 
+/// Removes the folder of a new run in which nothing was left.
+pub(super) fn remove_empty(made: &Path) {
+    let names = fs::read_dir(made).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    if names.eq([MARK]) {
+        let _ = fs::remove_file(made.join(MARK));
+    }
+    let _ = fs::remove_dir(made);
+}
+
 /// The whole run that is there while a replacement is stopped, or goes on; none if `path` itself holds one, or nothing
 /// does.
 pub(super) fn whole(path: &Path, is_run: impl Fn(&Path) -> bool) -> Option<PathBuf> {

@@ -232,7 +232,7 @@ impl App {
         match urls.front() {
             None => Ok(shares),
             Some((index, _)) => {
-                let most = crate::bytes::Bytes(self.limits.memory as u64);
+                let most = self.memory.bytes();
                 let message =
                     format!("the files of this request need more than the {most} of memory; send fewer items");
                 Err(Refusal::large(message).at(name(*index)))
@@ -242,8 +242,8 @@ impl App {
 
     /// The file at an address that was checked, with its share of the memory.
     async fn fetched(&self, url: String) -> Result<(Vec<u8>, Share), Refusal> {
-        let mut share = self.share(self.limits.fetched).await?;
-        let bytes = self.fetcher.fetch(url).await?;
+        let share = self.share(self.limits.fetched).await?;
+        let (bytes, mut share) = self.fetcher.fetch(url, share).await?;
         self.shrink(&mut share, bytes.len());
         Ok((bytes, share))
     }

@@ -115,15 +115,18 @@ impl Whole {
         }
         // A value in memory is many times what a short one is in the body.
         let most = most.saturating_add(BESIDE);
-        if values::are_more(&bytes, most) {
+        let wrong = |error| Refusal::invalid(format!("the body is not the JSON that is expected: {error}"));
+        if values::are_more(&bytes, most).map_err(wrong)? {
             return Err(Refusal::large(format!("the body has more than {most} values; send fewer items a request")));
         }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let (path, inner) = (error.path().to_string(), error.into_inner());
+            let reason = inner.to_string();
             match path.as_str() {
-                "." => Refusal::invalid(format!("the body is not the JSON that is expected: {inner}")),
-                _ => Refusal::invalid(format!("`{path}`: {inner}")).at(path),
+                "." => wrong(inner),
+                path if reason.starts_with(&format!("unknown field `{path}`")) => Refusal::invalid(reason).at(path),
+                _ => Refusal::invalid(format!("`{path}`: {reason}")).at(path),
             }
         })?;
         json.end().map_err(|_| Refusal::invalid("the body goes on behind its JSON"))?;

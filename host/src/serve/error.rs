@@ -101,6 +101,16 @@ impl Refusal {
         Self::new(status, kind, message)
     }
 
+    /// True if it is not the request that is at fault.
+    pub(super) fn is_of_server(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::CONFLICT
+    }
+
+    /// What happened, for a person.
+    pub(super) fn message(self) -> String {
+        self.message
+    }
+
     /// The same of a method that a path does not have.
     pub(super) fn method(self) -> Self {
         Self { status: StatusCode::METHOD_NOT_ALLOWED, ..self }

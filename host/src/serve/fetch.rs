@@ -14,8 +14,12 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::error::Refusal;
 use super::limits::Limits;
+use super::memory::Share;
 use super::working;
+use crate::wording::beginning;
 
+/// Characters of an address that an error shows.
+const SHOWN: usize = 200;
 /// The word for all hosts.
 const ANY: &str = "*";
 /// The word for addresses of this machine and its network.
@@ -102,13 +106,12 @@ impl Fetcher {
                 "this server fetches no URLs: send the content as data:TYPE;base64,..., or start it with --allow-fetch",
             ));
         }
-        let uri: Uri = url.parse().map_err(|error| Refusal::invalid(format!("{} is no URL: {error}", short(url))))?;
+        let uri: Result<Uri, _> = url.parse();
+        let shown = beginning(url, SHOWN);
+        let uri = uri.map_err(|error| Refusal::invalid(format!("{shown} is no URL: {error}")))?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(Refusal::invalid(format!(
-                "{} has a user's name in it, which is not sent anywhere",
-                short(url)
-            )));
+            return Err(Refusal::invalid(format!("{shown} has a user's name in it, which is not sent anywhere")));
         }
         match self.hosts.has(host.trim_end_matches('.')) {
             true => Ok(()),
@@ -119,8 +122,8 @@ impl Fetcher {
         }
     }
 
-    /// The file at an address that was checked.
-    pub(super) async fn fetch(&self, url: String) -> Result<Vec<u8>, Refusal> {
+    /// The file at an address that was checked, with its share of the memory, which is held however long it takes.
+    pub(super) async fn fetch(&self, url: String, share: Share) -> Result<(Vec<u8>, Share), Refusal> {
         let place = timeout(self.limits.fetch, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(Refusal::busy("other files are being fetched; send this again later"));
@@ -128,7 +131,7 @@ impl Fetcher {
         let (agent, limits) = (self.agent.clone(), self.limits);
         working(move || {
             let _place = place;
-            get(&agent, &url, &limits)
+            Ok((get(&agent, &url, &limits)?, share))
         })
         .await
     }
@@ -136,7 +139,7 @@ impl Fetcher {
 
 fn get(agent: &ureq::Agent, url: &str, limits: &Limits) -> Result<Vec<u8>, Refusal> {
     let failed = |error: Error| {
-        let url = short(url);
+        let url = beginning(url, SHOWN);
         match error {
             Error::BodyExceedsLimit(most) => {
                 let most = crate::bytes::Bytes(most);
@@ -153,22 +156,13 @@ fn get(agent: &ureq::Agent, url: &str, limits: &Limits) -> Result<Vec<u8>, Refus
     let status = answer.status();
     if status.is_redirection() {
         let to = answer.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-        let (url, to) = (short(url), short(to));
+        let (url, to) = (beginning(url, SHOWN), beginning(to, SHOWN));
         return Err(Refusal::invalid(format!("{url} leads on to {to}, and nothing is followed: send that address")));
     }
     if !status.is_success() {
-        return Err(Refusal::invalid(format!("{} was answered with {status}", short(url))));
+        return Err(Refusal::invalid(format!("{} was answered with {status}", beginning(url, SHOWN))));
     }
     answer.body_mut().with_config().limit(limits.fetched as u64).read_to_vec().map_err(failed)
-}
-
-/// The beginning of an address.
-fn short(url: &str) -> String {
-    let mut start: String = url.chars().take(200).collect();
-    if start.len() < url.len() {
-        start.push_str("...");
-    }
-    start
 }
 
 /// A resolver whose addresses are those that are connected to: none of them is this machine's or its network's, unless
@@ -306,7 +300,8 @@ mod tests {
         let limits = Limits { fetch: std::time::Duration::from_millis(200), ..Limits::default() };
         let fetcher = Fetcher::new(hosts(&["private"]).unwrap(), limits);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let fetched = runtime.block_on(fetcher.fetch(format!("http://{}/a.png", silent.local_addr().unwrap())));
+        let url = format!("http://{}/a.png", silent.local_addr().unwrap());
+        let fetched = runtime.block_on(fetcher.fetch(url, Share::default()));
         assert!(format!("{:?}", fetched.unwrap_err()).contains("did not arrive"));
     }
 

@@ -19,6 +19,9 @@ use crate::session::ITEM;
 
 /// The most values in the JSON of an item beside those of its columns.
 const VALUES: usize = 8;
+/// The most bytes of an id: in an address, where it is three times as long, it must pass clients and proxies.
+const ID: usize = 2048;
+
 /// Items to add, or to put in the place of others with the same ids.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +36,7 @@ pub(super) struct AddRequest {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewItem {
-    /// Its identifier in the gallery.
+    /// Its identifier in the gallery, 1 to 2048 bytes.
     id: String,
     #[serde(default)]
     text: Option<String>,
@@ -87,9 +90,13 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
     let mut ids = HashSet::new();
     for (index, item) in items.into_iter().enumerate() {
         let at = |refusal: Refusal| refusal.at(format!("items[{index}]"));
-        if item.id.is_empty() || !ids.insert(item.id.clone()) {
-            let what = if item.id.is_empty() { "is empty" } else { "stands twice in this request" };
-            return Err(at(Refusal::invalid(format!("the id {what}"))));
+        let problem = match item.id.len() {
+            0 => Some("is empty".to_owned()),
+            1..=ID => (!ids.insert(item.id.clone())).then(|| "stands twice in this request".to_owned()),
+            bytes => Some(format!("has {bytes} bytes, and at most {ID} are allowed")),
+        };
+        if let Some(problem) = problem {
+            return Err(at(Refusal::invalid(format!("the id {problem}"))));
         }
         let (exhibit, item) = item.split(&info.columns).map_err(at)?;
         exhibits.push(exhibit);

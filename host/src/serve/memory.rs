@@ -1,6 +1,6 @@
 //! The memory that all requests share: for what clients send, what is fetched for them, and what they are sent.
 
-use axum::body::Bytes;
+use axum::body;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,6 +10,7 @@ use super::HEAVY;
 use super::app::App;
 use super::error::Refusal;
 use super::limits::Limits;
+use crate::bytes::Bytes;
 
 /// Bytes of the unit in which memory is counted.
 const UNIT: usize = 1024;
@@ -18,6 +19,8 @@ const VALUE: usize = 16;
 /// Copies of a body in memory at once: it, a text of it without escapes, and what is parsed of it; or a text in base64,
 /// the same without white space, and what it decodes to.
 pub(super) const COPIES: usize = 3;
+/// Copies of an item that was parsed: the one that waits, and the one that is encoded.
+const ITEM_COPIES: usize = 2;
 /// The longest wait for memory.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -41,10 +44,11 @@ pub(super) struct Share {
 }
 
 impl Memory {
-    /// So many bytes, of which one request has what a body takes once nothing else is free.
+    /// As much as is allowed, of which one request has what a body takes once nothing else is free; more where two
+    /// bodies need it.
     pub(super) fn new(limits: &Limits) -> Self {
-        let all = limits.memory / UNIT;
-        let reserved = (COPIES * limits.body / UNIT + 1).min(all / 2);
+        let reserved = COPIES * limits.body / UNIT + 1;
+        let all = (limits.memory / UNIT).max(2 * reserved);
         let most = all - reserved;
         Self { most, free: Arc::new(Semaphore::new(most)), reserve: Arc::new(Semaphore::new(reserved)), reserved }
     }
@@ -52,6 +56,11 @@ impl Memory {
     /// The units of a share for so many bytes; never more than may be had.
     pub(super) fn units(&self, bytes: usize) -> usize {
         if bytes == 0 { 0 } else { (bytes / UNIT + 1).min(self.most) }
+    }
+
+    /// Bytes of all requests together.
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes(((self.most + self.reserved) * UNIT) as u64)
     }
 
     /// Units that may be had at once.
@@ -158,6 +167,7 @@ impl App {
         answer: usize,
     ) -> Result<(Arc<Share>, Option<Share>), Refusal> {
         let answer = if answer < HEAVY { 0 } else { answer };
+        let items = ITEM_COPIES * items;
         self.grow(&mut share, items + answer).await?;
         let of_answer = (answer > 0).then(|| share.split(self.memory.units(answer)));
         self.shrink(&mut share, items);
@@ -177,7 +187,7 @@ impl App {
 
 /// Bytes with their share of the memory.
 struct Held {
-    bytes: Bytes,
+    bytes: body::Bytes,
     _share: Share,
 }
 
@@ -188,9 +198,9 @@ impl AsRef<[u8]> for Held {
 }
 
 /// The bytes of an answer, whose share of the memory is given back once the client has taken the last of them.
-pub(super) fn held(bytes: impl Into<Bytes>, share: Option<Share>) -> Bytes {
+pub(super) fn held(bytes: impl Into<body::Bytes>, share: Option<Share>) -> body::Bytes {
     match share {
-        Some(share) => Bytes::from_owner(Held { bytes: bytes.into(), _share: share }),
+        Some(share) => body::Bytes::from_owner(Held { bytes: bytes.into(), _share: share }),
         None => bytes.into(),
     }
 }

@@ -70,9 +70,14 @@ impl OpenGallery {
         })
     }
 
+    /// The gallery as it could last be opened.
+    pub(super) fn last(&self) -> Arc<Gallery> {
+        self.gallery.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The gallery as it is now, whoever has changed it.
     pub(super) fn current(&self) -> Result<Arc<Gallery>, Error> {
-        let known = self.gallery.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.last();
         if known.is_current()? {
             return Ok(known);
         }

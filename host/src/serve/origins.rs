@@ -34,7 +34,7 @@ impl Origins {
 
     /// Refuses what a page of another site sends.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let Some(origin) = headers.get(header::ORIGIN) else { return self.check_loaded(headers) };
         let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let (own, site) = (headers.get(header::HOST).map(text), text(origin));
         let host = site.split_once("://").map_or(site.as_str(), |(_, host)| host);
@@ -44,6 +44,25 @@ impl Origins {
             false => Err(Refusal::forbidden(format!(
                 "pages of {site} may not use this server, unless it is started with --origin {site}"
             ))),
+        }
+    }
+
+    /// Refuses what a page of another site loads, as a picture or a frame: it goes without `Origin`. A page may be opened
+    /// from everywhere.
+    fn check_loaded(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let says = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+        let is_elsewhere = says("sec-fetch-site", "cross-site") || says("sec-fetch-site", "same-site");
+        let opens = says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document");
+        let is_of = |page: &str| {
+            let rest = |site: &HeaderValue| page.strip_prefix(site.to_str().ok()?);
+            self.0.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let is_named = headers.get(header::REFERER).and_then(|page| page.to_str().ok()).is_some_and(is_of);
+        match is_elsewhere && !opens && !is_named {
+            true => Err(Refusal::forbidden(
+                "pages of other sites may load nothing of this server, unless it is started with --origin SITE",
+            )),
+            false => Ok(()),
         }
     }
 
@@ -64,6 +83,7 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderName;
 
     fn origins(words: &[&str]) -> Result<Origins, String> {
         Origins::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
@@ -84,6 +104,24 @@ mod tests {
         assert!(one.check(&sent("https://app.example.org")).is_ok());
         assert!(one.check(&sent("http://app.example.org")).is_err());
         assert!(none.layer().is_none() && one.layer().is_some());
+    }
+
+    #[test]
+    fn a_page_of_another_site_loads_nothing() {
+        let named = origins(&["https://app.example.org"]).unwrap();
+        let loads = |site: &str, mode: &str, dest: &str, page: &str| {
+            let pairs =
+                [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest), ("referer", page)];
+            let header = |(name, value): (&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            named.check(&pairs.into_iter().map(header).collect()).is_ok()
+        };
+        let evil = "https://evil.example/";
+        assert!(loads("same-origin", "no-cors", "image", evil) && loads("none", "navigate", "document", ""));
+        assert!(loads("cross-site", "navigate", "document", evil));
+        assert!(loads("cross-site", "no-cors", "image", "https://app.example.org/a/b"));
+        assert!(!loads("cross-site", "no-cors", "image", evil) && !loads("same-site", "no-cors", "audio", ""));
+        assert!(!loads("cross-site", "navigate", "iframe", evil));
+        assert!(!loads("cross-site", "no-cors", "image", "https://app.example.org.evil.example/"));
     }
 
     #[test]

@@ -15,11 +15,14 @@ use super::error::{ErrorBody, Refusal};
 use super::given::Given;
 use super::memory::Share;
 use super::{answer, galleries, working};
+use crate::filter::FilterError;
 use crate::gallery::{Filter, GalleryError};
 use crate::session::{Error, GalleryHit};
 
 /// The most items of a gallery that an answer has.
 const MOST: usize = 1000;
+/// The most conditions of a filter: each may be tested on every item.
+const CONDITIONS: usize = 100;
 
 /// A query: one of `text`, `image`, `audio`, `vector` and `id`.
 #[derive(Default, Deserialize, ToSchema)]
@@ -52,7 +55,7 @@ pub(super) struct SearchRequest {
     /// Items of each gallery, 1 to 1000.
     #[serde(default = "ten")]
     k: usize,
-    /// Only items that match, such as `price<20` or `kind = 'photo' and year >= 1990`.
+    /// Only items that match, such as `price<20` or `kind = 'photo' and year >= 1990`; at most 100 conditions.
     #[serde(default)]
     r#where: Option<String>,
     /// The file of a form.
@@ -75,6 +78,9 @@ pub(super) struct SearchResponse {
 struct SearchResult {
     gallery: String,
     found: Vec<FoundItem>,
+    /// Why it cannot be searched now, if `to` did not name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 /// An item.
@@ -105,11 +111,12 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     if !(1..=MOST).contains(&request.k) {
         return Err(Refusal::invalid(format!("`k` is 1 to {MOST}, not {}", request.k)).at("k"));
     }
-    let filter: Option<Filter> = match request.r#where.as_deref().map(str::trim).filter(|filter| !filter.is_empty()) {
-        Some(filter) => Some(filter.parse().map_err(|error| Refusal::invalid(format!("{error}")).at("where"))?),
-        None => None,
-    };
+    let filter = request.filter().map_err(|refusal| refusal.at("where"))?;
+    let is_named = request.to.is_some();
     let names = match request.to.take() {
+        Some(names) if names.is_empty() => {
+            return Err(Refusal::invalid("`to` names no gallery; leave it out to search all").at("to"));
+        }
         Some(names) => names,
         None => app.galleries.keys().cloned().collect(),
     };
@@ -124,26 +131,33 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
         }
     }
     let query = request.query(&app, share).await?;
-    let (k, searched) = (request.k, app.clone());
+    let (k, count, searched) = (request.k, names.len(), app.clone());
     let found = working(move || {
         let app = searched;
-        let one = |name: String| {
-            let gallery = app.gallery(&name)?.current()?;
+        let one = |name: &str| -> Result<Vec<FoundItem>, Refusal> {
+            let gallery = app.gallery(name)?.current()?;
             let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref());
-            let found = found.map_err(|error| refusal(&name, error))?;
+            let found = found.map_err(|error| refusal(name, error))?;
             let shows = galleries::shows_files(&app, &gallery);
             let item = |(rank, hit): (usize, GalleryHit)| FoundItem {
                 rank,
                 score: hit.score,
-                content: galleries::content_url(&name, &hit.id, &hit.item, shows),
+                content: galleries::content_url(name, &hit.id, &hit.item, shows),
                 id: hit.id,
                 item: hit.item,
                 metadata: hit.metadata.into_iter().collect(),
             };
-            let found = (1..).zip(found.into_iter().flatten()).map(item).collect();
-            Ok(SearchResult { gallery: name, found })
+            Ok((1..).zip(found.into_iter().flatten()).map(item).collect())
         };
-        Ok(answer::bytes(&SearchResponse { results: names.into_iter().map(one).collect::<Result<_, Refusal>>()? }))
+        let of_all = |name: String| match one(&name) {
+            Ok(found) => Ok(SearchResult { gallery: name, found, problem: None }),
+            // One that is gone, or is being built anew, leaves the others.
+            Err(refusal) if !is_named && count > 1 && refusal.is_of_server() => {
+                Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) })
+            }
+            Err(refusal) => Err(refusal),
+        };
+        Ok(answer::bytes(&SearchResponse { results: names.into_iter().map(of_all).collect::<Result<_, Refusal>>()? }))
     })
     .await?;
     let share = app.answer_share(found.len()).await?;
@@ -182,6 +196,20 @@ impl SearchRequest {
             }
         })
         .await
+    }
+
+    /// The filter, if there is one.
+    fn filter(&self) -> Result<Option<Filter>, Refusal> {
+        let Some(text) = self.r#where.as_deref().map(str::trim).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let filter: Filter = text.parse().map_err(|error: FilterError| Refusal::invalid(error.to_string()))?;
+        match filter.conditions() {
+            ..=CONDITIONS => Ok(Some(filter)),
+            conditions => Err(Refusal::invalid(format!(
+                "the filter has {conditions} conditions, and at most {CONDITIONS} are allowed; send several searches"
+            ))),
+        }
     }
 
     /// The request in a form: a file and the other keys.

@@ -56,7 +56,11 @@ struct GalleryOf {
     name: String,
     tower: String,
     modality: Option<String>,
+    /// Items when it could last be opened.
     items: usize,
+    /// Why it cannot be searched now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     columns: Vec<String>,
     /// How its vectors are stored.
     dtype: &'static str,
@@ -74,17 +78,21 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Refu
             fingerprints: info.encoders.iter().map(|encoder| json!(encoder.fingerprint)).collect(),
         });
         let galleries = app.galleries.iter().map(|(name, open)| {
-            let gallery = open.current()?;
+            let (gallery, problem) = match open.current() {
+                Ok(gallery) => (gallery, None),
+                Err(error) => (open.last(), Some(error.to_string())),
+            };
             let of = gallery.info();
             let tower = app.towers.iter().find(|tower| tower.name == of.origin.tower);
-            Ok(GalleryOf {
+            GalleryOf {
                 name: name.clone(),
                 tower: of.origin.tower.clone(),
                 modality: tower.and_then(|tower| tower.modality.clone()),
                 items: gallery.len(),
+                problem,
                 columns: of.columns.clone(),
                 dtype: of.dtype.name(),
-            })
+            }
         });
         Ok(Json(Info {
             run: app.name.clone(),
@@ -92,7 +100,7 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Refu
             width: app.model.space().shared(),
             method: info.method.name().to_owned(),
             towers: towers.collect(),
-            galleries: galleries.collect::<Result<_, Refusal>>()?,
+            galleries: galleries.collect(),
         }))
     })
     .await

@@ -3,16 +3,18 @@
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// True if a JSON text has more than so many values, all that are within others counted too. What is behind a mistake
-/// in the text does not count.
-pub(super) fn are_more(json: &[u8], most: usize) -> bool {
+/// True if a JSON text has more than so many values, all that are within others counted too; an error if there is a
+/// mistake before.
+pub(super) fn are_more(json: &[u8], most: usize) -> serde_json::Result<bool> {
     // No value is shorter than a byte with what parts it from the next.
     if json.len() / 2 < most {
-        return false;
+        return Ok(false);
     }
     let mut left = Some(most);
-    let _ = Counted { left: &mut left }.deserialize(&mut serde_json::Deserializer::from_slice(json));
-    left.is_none()
+    match (Counted { left: &mut left }).deserialize(&mut serde_json::Deserializer::from_slice(json)) {
+        _ if left.is_none() => Ok(true),
+        counted => counted.map(|()| false),
+    }
 }
 
 /// A value that is counted.
@@ -87,15 +89,22 @@ mod tests {
 
     #[test]
     fn values_are_counted_wherever_they_are() {
-        for (json, count) in [
-            ("[0,0,0,0]", 5),
-            (r#"{"a":[[1,2.5],-3],"b":{"c":null,"d":true},"e":"f\n"}"#, 10),
-            ("[[[[]]]]", 4),
-            ("[0,0,0,0", 5),
-        ] {
-            assert!(are_more(json.as_bytes(), count - 1), "{json}");
-            assert!(!are_more(json.as_bytes(), count), "{json}");
+        for (json, count) in
+            [("[0,0,0,0]", 5), (r#"{"a":[[1,2.5],-3],"b":{"c":null,"d":true},"e":"f\n"}"#, 10), ("[[[[]]]]", 4)]
+        {
+            assert!(are_more(json.as_bytes(), count - 1).unwrap(), "{json}");
+            assert!(!are_more(json.as_bytes(), count).unwrap(), "{json}");
         }
-        assert!(!are_more(b"[?,0,0,0,0,0]", 2));
+    }
+
+    /// A reader that passes over a value does not see them, and goes on.
+    #[test]
+    fn a_mistake_ends_no_count_unseen() {
+        let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
+        for mistake in ["1e999", r#""\ud800""#, "?", &deep] {
+            let json = format!(r#"{{"user":{mistake},"input":[{}0]}}"#, "0,".repeat(1000));
+            assert!(are_more(json.as_bytes(), 200).is_err(), "{mistake}");
+        }
+        assert!(are_more(b"[0,0,0,0,0,0,?", 3).unwrap());
     }
 }

@@ -160,8 +160,8 @@ pub enum Event<'a> {
     },
     /// A gallery's codes are being made.
     Coding {
-        /// Its items.
-        items: usize,
+        /// Its rows, those of removed items among them.
+        rows: usize,
     },
     /// A gallery is being written in another form, or sent.
     Exporting {

@@ -54,7 +54,7 @@ pub use evaluate::{BetweenTowers, Evaluation};
 pub use event::{Blind, Event, Watcher};
 pub use fit::{Existing, FitOptions, Fitted, Trained, check_options};
 pub use forecast::{ColumnForecast, ItemsForecast};
-pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM, Migration, MigrationItems};
+pub use gallery::{Added, GalleryColumns, GalleryHit, ITEM, Migration};
 pub use model::Model;
 pub use probe::{Probe, ProbeOptions, Probed, ProbedTower};
 pub use query::{Embedding, Found};

@@ -155,13 +155,13 @@ impl Model {
 
 impl Session {
     /// The latents of items by an encoder, which are not stored.
-    fn latents(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'_>]) -> Result<Vec<Latent>, Error> {
+    fn latents<'a>(&self, encoder: &Arc<LoadedEncoder>, items: &[Item<'a>]) -> Result<Vec<Latent>, Error> {
         let modality = &encoder.description.modality;
-        let read = |item: &Item<'_>| {
+        let read = |item: &Item<'a>| {
             let bytes = item.clone().read()?;
-            Ok((Key::of(modality, &bytes), bytes.into_owned()))
+            Ok::<_, String>((Key::of(modality, &bytes), bytes))
         };
-        let read: Vec<Result<(Key, Vec<u8>), String>> = items.iter().map(read).collect();
+        let read: Vec<_> = items.iter().map(read).collect();
         let keys: Vec<Key> = read.iter().flatten().map(|(key, _)| *key).collect();
         let mut latents: HashMap<Key, Latent> = HashMap::new();
         let mut width = encoder.description.width;
@@ -179,8 +179,14 @@ impl Session {
             width = width.or(reader.width()?);
         }
         let mut new: HashMap<Key, Vec<u8>> = HashMap::new();
-        for (key, bytes) in read.iter().flatten().filter(|(key, _)| !latents.contains_key(key)) {
-            new.entry(*key).or_insert_with(|| bytes.clone());
+        let mut keys = Vec::with_capacity(read.len());
+        for item in read {
+            keys.push(item.map(|(key, bytes)| {
+                if !latents.contains_key(&key) {
+                    new.entry(key).or_insert_with(|| bytes.into_owned());
+                }
+                key
+            }));
         }
         if !new.is_empty() {
             let mut allowance = self.shared.budget.allow(encoder)?;
@@ -198,8 +204,8 @@ impl Session {
                 return Err(Error::Stopped);
             }
         }
-        let latent = |read: Result<(Key, Vec<u8>), String>| latents[&read?.0].clone();
-        Ok(read.into_iter().map(latent).collect())
+        let latent = |key: Result<Key, String>| latents[&key?].clone();
+        Ok(keys.into_iter().map(latent).collect())
     }
 
     /// The number of different items whose latents are not in the cache, and their cost if the encoder has a price.

@@ -6,8 +6,9 @@ use fusemix_sdk::{Error, Item, ItemError, Options};
 use std::cmp::Reverse;
 use std::ops::Range;
 use tokenizers::normalizers::{Lowercase, Sequence};
-use tokenizers::{NormalizerWrapper, Tokenizer, TruncationParams};
+use tokenizers::{Encoding, NormalizerWrapper, Tokenizer, TruncationDirection, TruncationParams};
 
+use crate::extent::{Part, parts};
 use crate::model::Outline;
 use crate::prompt;
 use crate::sentence_transformers::SentenceTransformers;
@@ -24,6 +25,8 @@ pub(crate) struct Input {
     /// See [`Opened::rules`].
     rules: Option<String>,
     max_length: usize,
+    /// The side of a long text that is left out.
+    cut: TruncationDirection,
     vocab_size: usize,
     /// What fills a text up to `max_length`, of a model that reads padding.
     padding: Option<Padding>,
@@ -49,7 +52,7 @@ impl Input {
         checkpoint: &SentenceTransformers,
         model: &Outline,
     ) -> Result<Self, Error> {
-        let Opened { mut tokenizer, side: direction, padding, rules } = tokenizer::open(source)?;
+        let Opened { mut tokenizer, side: cut, padding, rules } = tokenizer::open(source)?;
         let path = source.file("tokenizer.json")?;
         let unread = |error: tokenizers::Error| unreadable(&path, error);
         let words = tokenizer.get_vocab_size(true);
@@ -77,7 +80,7 @@ impl Input {
             return Err(Error::config(format!("the prompt fills {tokens} of `max_length = {max_length}`; shorten it"))
                 .key("max_length"));
         }
-        let truncation = TruncationParams { max_length, stride: 0, direction, ..Default::default() };
+        let truncation = TruncationParams { max_length, stride: 0, direction: cut, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(unread)?;
         let padding = match padding {
             _ if !model.pads => None,
@@ -88,7 +91,7 @@ impl Input {
             padding => padding,
         };
         let vocab_size = model.vocab_size;
-        Ok(Self { tokenizer, rules, max_length, vocab_size, padding, prompt, prompt_tokens, bare })
+        Ok(Self { tokenizer, rules, max_length, cut, vocab_size, padding, prompt, prompt_tokens, bare })
     }
 
     /// See [`Opened::rules`].
@@ -118,8 +121,8 @@ impl Input {
         let text = item.as_text()?;
         let encoding = guarded("reading its tokens", || {
             let encoding = match self.prompt.is_empty() {
-                true => self.tokenizer.encode_fast(text, true),
-                false => self.tokenizer.encode_fast(format!("{}{text}", self.prompt), true),
+                true => self.encoding(text),
+                false => self.encoding(&format!("{}{text}", self.prompt)),
             };
             encoding.map_err(|error| ItemError::new(format!("the tokenizer failed: {error}")))
         })?;
@@ -137,6 +140,27 @@ impl Input {
 }
 
 impl Input {
+    /// The tokens of a text, of which no more is read than they need.
+    fn encoding(&self, text: &str) -> tokenizers::Result<Encoding> {
+        for Part { text: part, shorter } in parts(text, self.max_length, self.cut) {
+            let encoding = self.tokenizer.encode_fast(part, true)?;
+            if part.len() == text.len() {
+                return Ok(encoding);
+            }
+            // Half of the tokens are as if the rest were there: between words always, and within a word (in a run of one
+            // letter all of them may be others) if they are with one letter less.
+            let tokens = encoding.len() + encoding.get_overflowing().iter().map(Encoding::len).sum::<usize>();
+            let is_same = |other: &str| {
+                let other = self.tokenizer.encode_fast(other, true)?;
+                tokenizers::Result::Ok(other.get_ids() == encoding.get_ids())
+            };
+            if tokens >= 2 * self.max_length && shorter.map_or(Ok(true), is_same)? {
+                return Ok(encoding);
+            }
+        }
+        self.tokenizer.encode_fast(text, true)
+    }
+
     fn filled(&self, mut ids: Vec<u32>, truncated: bool) -> Tokens {
         let length = ids.len();
         let Some(Padding { id, left }) = self.padding else { return Tokens { ids, own: 0..length, truncated } };

@@ -1,5 +1,6 @@
 //! Text encoders: a checkpoint's weights, tokenizer.json and config.json.
 
+mod extent;
 mod input;
 mod model;
 mod pooling;

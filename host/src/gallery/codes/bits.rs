@@ -71,7 +71,9 @@ fn count_with<'a, S: Simd>(_: S, signs: &'a [u64], words: &'a [u64], agree: &'a 
         16 => count_of::<16>(signs, words, agree),
         each => {
             for (agree, code) in agree.iter_mut().zip(words.chunks_exact(each)) {
-                *agree = code.iter().zip(signs).map(|(code, sign)| (!(code ^ sign)).count_ones()).sum::<u32>() as u16;
+                let sum: u32 = code.iter().zip(signs).map(|(code, sign)| (!(code ^ sign)).count_ones()).sum();
+                // Of vectors wider than any model's, those that agree oftener count as much.
+                *agree = sum.min(u16::MAX.into()) as u16;
             }
         }
     }

@@ -17,12 +17,13 @@ use bytemuck::cast_slice;
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::row_set::RowSet;
 use super::vectors::Vectors;
-use super::{GalleryError, file};
+use super::{Gallery, GalleryError, file};
 use crate::file_lock::PathLock;
 use crate::stop::Stop;
 use crate::whole_file::PartFile;
@@ -91,7 +92,8 @@ impl Layout {
 }
 
 impl Codes {
-    /// The codes in a gallery's folder; none if there are none for vectors of this width, or no more than `rows`.
+    /// The codes in a gallery's folder, if there are any; an error if they are not for vectors of this width, or for
+    /// more than `rows`.
     pub(super) fn open(folder: &Path, width: usize, rows: usize) -> Result<Option<Self>, GalleryError> {
         let path = folder.join(FILE);
         if path.exists() { Self::read(path, width, rows).map(Some) } else { Ok(None) }
@@ -103,12 +105,14 @@ impl Codes {
         // Mapped once: another may put new codes into its place.
         let map = file::map(&path, bytes)?;
         let header = map.get(..HEADER).ok_or_else(|| damaged("it is cut"))?;
-        let info: CodesInfo =
-            serde_json::from_slice(header.trim_ascii_end()).map_err(|_| damaged("its description cannot be parsed"))?;
-        let rotation = Rotation::new(width);
-        if info.version > VERSION {
-            return Err(GalleryError::Newer { path, version: info.version });
+        let unparsed = |_| damaged("its description cannot be parsed");
+        let header: Value = serde_json::from_slice(header.trim_ascii_end()).map_err(unparsed)?;
+        let version = header["version"].as_u64().unwrap_or(0) as u32;
+        if version > VERSION {
+            return Err(GalleryError::Newer { path, version });
         }
+        let info: CodesInfo = serde_json::from_value(header).map_err(unparsed)?;
+        let rotation = Rotation::new(width);
         if info.width != width || info.bits != rotation.bits() || info.rows > rows || info.rows == 0 {
             return Err(damaged("it is of another gallery"));
         }
@@ -146,20 +150,18 @@ impl Codes {
     }
 }
 
-/// Codes the vectors of the first `rows` rows into a gallery's folder, and tries them on the `live` ones; none if it was
-/// stopped.
-pub(super) fn write(
-    folder: &Path,
-    vectors: &Vectors,
-    (width, rows): (usize, usize),
-    live: &RowSet,
-    stop: &Stop,
-) -> Result<Option<CodesInfo>, GalleryError> {
+/// Codes all vectors of a gallery into its folder, and tries them on the live ones; none if it was stopped.
+pub(super) fn write(gallery: &Gallery, stop: &Stop) -> Result<Option<CodesInfo>, GalleryError> {
+    let Gallery { folder, vectors, live, .. } = gallery;
+    let (width, rows) = (gallery.info().width, gallery.rows_in_all());
     let path = folder.join(FILE);
     // Two who make them at once would write one file.
     let at = folder.join(LOCK);
     let lock = PathLock::take(at.clone()).map_err(|cause| GalleryError::io("lock", &at, cause))?;
     let _lock = lock.ok_or_else(|| GalleryError::InUse { path: folder.to_owned() })?;
+    let untried = folder.join(UNTRIED);
+    // Of one who was stopped.
+    let _ = fs::remove_file(&untried);
     let rotation = Rotation::new(width);
     let layout = Layout { rows, bits: rotation.bits() };
     let Some(mean) = mean(vectors, width, live, stop) else { return Ok(None) };
@@ -192,28 +194,28 @@ pub(super) fn write(
     let checksum = checksum(&body);
     let info = CodesInfo { version: VERSION, rows, width, bits: layout.bits, scored: FEWEST, recall: 0.0, checksum };
     // Tried as they are searched, under another name: nobody goes by codes that were not tried.
-    let untried = folder.join(UNTRIED);
-    put(&untried, &info, &body)?;
+    put(gallery, &untried, &info, &body)?;
     let tried =
         Codes::read(untried.clone(), width, rows).map(|codes| trial::run(&codes, vectors, (width, live), &mean, stop));
     fs::remove_file(&untried).map_err(|cause| GalleryError::io("remove", &untried, cause))?;
     let Some((scored, recall)) = tried? else { return Ok(None) };
     let info = CodesInfo { scored, recall, ..info };
-    put(&path, &info, &body)?;
+    put(gallery, &path, &info, &body)?;
     Ok(Some(info))
 }
 
-/// Writes the file as a whole.
-fn put(path: &Path, info: &CodesInfo, body: &[u8]) -> Result<(), GalleryError> {
+/// Writes the file as a whole, unless another gallery has taken the place of this one.
+fn put(gallery: &Gallery, path: &Path, info: &CodesInfo, body: &[u8]) -> Result<(), GalleryError> {
     let mut header = serde_json::to_vec(info).expect("all keys are text");
     header.resize(HEADER, b' ');
-    let write = || {
-        let mut file = PartFile::create(path)?;
-        file.write(&header)?;
-        file.write(body)?;
-        file.finish()
-    };
-    write().map_err(|cause| GalleryError::io("write", path, cause))
+    let failed = |cause| GalleryError::io("write", path, cause);
+    let mut file = PartFile::create(path).map_err(failed)?;
+    file.write(&header).and_then(|()| file.write(body)).map_err(failed)?;
+    // Asked last: where a folder takes this one's place from here on, the file stays in this one.
+    match gallery.is_in_place() {
+        true => file.finish().map_err(failed),
+        false => Err(GalleryError::Rebuilt { path: gallery.folder().to_owned() }),
+    }
 }
 
 /// The mean of the live rows; none if it was stopped.

@@ -57,7 +57,7 @@ impl Codes {
         let coded = Query::new(&turned);
         let bounds = self.bounds(&coded, wanted.words(), scored);
         let mut passed = self.passed(&coded, wanted.words(), &bounds);
-        if passed.len() < scored && bounds.estimate.is_finite() {
+        if passed.len() < scored && bounds.agreements > 0 {
             // The sample has promised too much.
             passed = self.passed(&coded, wanted.words(), &Bounds::NONE);
         }
@@ -90,11 +90,12 @@ impl Codes {
             let rows = BLOCK.min(self.info.rows - first);
             bits::tally(&agree[..rows], &wanted[first / BLOCK..][..1], &mut counts);
         }
-        let all: usize = wanted.iter().map(|word| word.count_ones() as usize).sum();
+        // A set may go on beyond the rows that have a code.
+        let all = wanted_of(wanted, self.info.rows);
         let sampled = counts.iter().map(|count| *count as usize).sum();
         // So many of the sample stand for so many of all.
         let of_sample = |rows: usize, margin: f64| (margin * rows as f64 * sampled as f64 / all.max(1) as f64) as usize;
-        let coarse = of_sample(scored.saturating_mul(COARSE), MARGIN);
+        let coarse = of_sample(scored.saturating_mul(COARSE), MARGIN).max(FEWEST_PASSED);
         if sampled < FEWEST_SAMPLED || coarse >= sampled {
             return Bounds::NONE;
         }
@@ -135,6 +136,13 @@ impl Codes {
         });
         passed.collect::<Vec<_>>().concat()
     }
+}
+
+/// The rows of a set that are below `rows`.
+fn wanted_of(wanted: &[u64], rows: usize) -> usize {
+    let whole: usize = wanted.iter().take(rows / BLOCK).map(|word| word.count_ones() as usize).sum();
+    let part = wanted.get(rows / BLOCK).map_or(0, |word| word & ((1 << (rows % BLOCK)) - 1));
+    whole + part.count_ones() as usize
 }
 
 /// The greatest number of agreements that so many rows have at least, by the rows of each number.
@@ -183,6 +191,16 @@ fn best(rows: &[Estimated], k: usize, most: impl Fn(&Estimated) -> f32, score: i
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn only_rows_with_a_code_are_counted() {
+        let wanted = [u64::MAX, 0b1011, u64::MAX];
+        for (rows, count) in [(0, 0), (1, 1), (64, 64), (66, 66), (67, 66), (68, 67), (128, 67), (130, 69), (192, 131)]
+        {
+            assert_eq!(wanted_of(&wanted, rows), count, "{rows}");
+        }
+        assert_eq!(wanted_of(&wanted, 1000), 131);
+    }
 
     #[test]
     fn rows_are_scored_until_no_other_can_be_among_the_best() {

@@ -30,11 +30,15 @@ fn add(writer: &mut Writer, ids: std::ops::Range<usize>, seed: u64) {
 
 /// A gallery of 12,000 items whose codes were made.
 fn coded(dtype: Dtype) -> (TempDir, PathBuf) {
+    coded_of(dtype, 12_000)
+}
+
+fn coded_of(dtype: Dtype, items: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery");
-    add(&mut Writer::create(&path, info(WIDTH, dtype)).unwrap(), 0..12_000, 1);
+    add(&mut Writer::create(&path, info(WIDTH, dtype)).unwrap(), 0..items, 1);
     let made = Gallery::open(&path).unwrap().make_codes(&Stop::default()).unwrap().unwrap();
-    assert!(made.rows == 12_000 && made.bits == 512 && made.recall > 0.95, "{made:?}");
+    assert!(made.rows == items && made.bits == 512 && made.recall > 0.95, "{made:?}");
     (folder, path)
 }
 
@@ -81,6 +85,29 @@ fn what_was_added_is_found_and_what_was_removed_is_not() {
     let found = gallery.search(&vectors(100, 5)[40 * WIDTH..41 * WIDTH], 5, None).unwrap().remove(0);
     assert_eq!(gallery.exhibit(found[0].row).unwrap().id, "20040");
     assert!(found.iter().all(|hit| hit.row >= 12_000 || hit.row % 2 == 1));
+}
+
+#[test]
+fn many_rows_without_a_code_do_not_narrow_the_search_of_the_others() {
+    let (_folder, path) = coded_of(Dtype::F32, 40_000);
+    add(&mut Writer::open(&path).unwrap(), 40_000..100_000, 5);
+    for filter in [None, Some("price = 1"), Some("price = 1 or id >= 30000")] {
+        let recall = recall(&path, filter);
+        assert!(recall > 0.93, "{filter:?} {recall}");
+    }
+}
+
+/// What codes it may have begun before.
+#[test]
+fn a_gallery_gets_no_codes_of_the_one_that_was_in_its_place() {
+    let (_folder, path) = coded(Dtype::F32);
+    let before = Gallery::open(&path).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    add(&mut Writer::create(&path, info(WIDTH, Dtype::F32)).unwrap(), 0..12_000, 2);
+    let error = before.make_codes(&Stop::default()).unwrap_err();
+    assert!(matches!(error, GalleryError::Rebuilt { .. }), "{error}");
+    let files: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(files.iter().all(|name| !name.to_string_lossy().contains("codes")), "{files:?}");
 }
 
 #[test]

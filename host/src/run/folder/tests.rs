@@ -226,3 +226,30 @@ fn a_link_to_a_run_stays_one() {
     assert_eq!((seed(&link), seed(&folder.path().join("elsewhere"))), (2, 2));
     assert_eq!(names(folder.path()), ["elsewhere", "run"]);
 }
+
+#[test]
+fn a_folder_that_stayed_empty_goes_unless_it_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs/run");
+    drop(RunFolder::create(&path, false).unwrap());
+    assert!(!path.exists());
+    fs::create_dir(&path).unwrap();
+    drop(RunFolder::create(&path, false).unwrap());
+    assert!(path.is_dir());
+    fs::remove_dir(&path).unwrap();
+    let held = RunFolder::create(&path, false).unwrap();
+    let other = held.clone();
+    drop(held);
+    other.write_recipe("").unwrap();
+    drop(other);
+    assert!(path.is_dir());
+    // That of a run which was to replace another.
+    trained(&path, 1);
+    let new = beside(&path, ".new");
+    let held = RunFolder::create(&path, true).unwrap();
+    assert!(new.is_dir());
+    drop(held);
+    assert!(!new.exists());
+    RunFolder::create(&path, true).unwrap().write_recipe("").unwrap();
+    assert!(new.is_dir() && seed(&path) == 1);
+}

@@ -18,7 +18,7 @@ impl Session {
 
     fn code(&self, gallery: &Gallery) -> Result<CodesInfo, Error> {
         gallery.check_counted()?;
-        self.see(Event::Coding { items: gallery.len() });
+        self.see(Event::Coding { rows: gallery.rows_in_all() });
         let outcome = gallery.make_codes(&self.stop);
         self.see(Event::Ended);
         outcome?.ok_or(Error::Stopped)
@@ -26,15 +26,18 @@ impl Session {
 
     /// Makes the codes of a large gallery that has none, or has many items without one.
     pub(super) fn code_if_large(&self, gallery: &Path) -> Result<(), Error> {
-        let gallery = Gallery::open(gallery)?;
-        let coded = gallery.codes().map_or(0, |codes| codes.rows);
-        if gallery.len() >= LARGE && gallery.rows_in_all().saturating_sub(coded) * SHARE > gallery.len() {
+        loop {
+            let gallery = Gallery::open(gallery)?;
+            let coded = gallery.codes().map_or(0, |codes| codes.rows);
+            if gallery.len() < LARGE || gallery.rows_in_all().saturating_sub(coded) * SHARE <= gallery.len() {
+                return Ok(());
+            }
             match self.code(&gallery) {
-                // Another makes them now.
-                Err(Error::Gallery(GalleryError::InUse { .. })) => {}
+                // Another makes them now, or has built another gallery there.
+                Err(Error::Gallery(GalleryError::InUse { .. } | GalleryError::Rebuilt { .. })) => return Ok(()),
+                // More items may have come meanwhile.
                 coded => drop(coded?),
             }
         }
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::dataset::Source;
 use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place};
 use crate::latents::Latents;
 use crate::session::model::Model;
-use crate::session::{Error, Event};
+use crate::session::{ColumnForecast, Error, Event};
 use crate::whole_file;
 
 /// The column of a gallery's ids on their way into another.
@@ -45,9 +45,12 @@ impl Model {
         }
     }
 
-    /// What embedding a gallery's items anew would encode: a file of its items, which lives as long as the result.
-    pub fn migration_items(&self, from: &Path, tower: &str) -> Result<MigrationItems, Error> {
-        self.items_of(&Gallery::open(from)?, tower)
+    /// The forecast of embedding a gallery's items anew.
+    pub fn forecast_migration(&self, from: &Path, tower: &str) -> Result<Vec<ColumnForecast>, Error> {
+        let items = self.items_of(&Gallery::open(from)?, tower)?;
+        let columns = self.forecast_column(tower, items.source(), Some(ITEM))?;
+        let of_gallery = |column| ColumnForecast { file: from.to_owned(), source: Source::new(from), ..column };
+        Ok(columns.into_iter().map(of_gallery).collect())
     }
 
     fn embed_anew(&self, there: &Gallery, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
@@ -130,7 +133,7 @@ impl Model {
 }
 
 /// The items of a gallery as a table.
-pub struct MigrationItems {
+struct MigrationItems {
     path: PathBuf,
     /// The folder that it is in, which goes with it.
     _folder: tempfile::TempDir,
@@ -160,7 +163,7 @@ impl MigrationItems {
     }
 
     /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
-    pub fn source(&self) -> Source {
+    fn source(&self) -> Source {
         Source { root: std::env::current_dir().ok(), ..Source::new(&self.path) }
     }
 }

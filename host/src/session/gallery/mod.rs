@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::path::Path;
 
 use labels::Labels;
-pub use migrate::{Migration, MigrationItems};
+pub use migrate::Migration;
 
 use super::encode::listed;
 use super::model::Model;
