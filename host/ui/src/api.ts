@@ -18,7 +18,8 @@ export interface Search extends Query { from?: string; to?: string[]; k?: number
 export interface Found {
   rank: number; score: number; id: string; item: string; metadata: Record<string, Cell>; content: string | null;
 }
-export interface Result { gallery: string; found: Found[] }
+/** `problem` says why a gallery cannot be searched now. */
+export interface Result { gallery: string; found: Found[]; problem?: string }
 
 /** The points of a gallery: `x[i]`, `y[i]` is where `ids[i]` lies. */
 export interface Points {

@@ -37,6 +37,21 @@ export const troubles = {
     expect(REFUSED);
   },
 
+  async "a gallery that cannot be searched, beside others"({ page, base, server }) {
+    if (!server.can("text") || server.info.galleries.length < 2) return "no second gallery";
+    await page.route("**/search", async (route) => {
+      const answer = await (await route.fetch()).json();
+      Object.assign(answer.results[0], { found: [], problem: "there is no such folder" });
+      await route.fulfill({ json: answer });
+    });
+    await go(page, base, "#/search?text=a+red+circle");
+    await answered(page);
+    const [broken, whole] = server.info.galleries.map(({ name }) => page.getByRole("region", { name, exact: true }));
+    await broken.getByRole("alert").filter({ hasText: "there is no such folder" }).waitFor();
+    assert.ok(await whole.getByRole("listitem").count() > 0);
+    await page.unroute("**/search");
+  },
+
   async "a file after loading again"({ page, base }) {
     await go(page, base, "#/search?file=7");
     await page.getByRole("alert").filter({ hasText: "no longer here" }).waitFor();
