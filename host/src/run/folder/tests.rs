@@ -84,6 +84,7 @@ fn one_process_trains_into_a_folder() {
     trained(&path, 1);
     let first = RunFolder::create(&path, true).unwrap();
     assert!(matches!(RunFolder::create(&path, true), Err(RunError::InUse { .. })));
+    first.write_recipe("").unwrap();
     drop(first);
     drop(RunFolder::resume(&path).unwrap());
 }
