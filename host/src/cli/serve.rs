@@ -4,13 +4,19 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::exit::Invalid;
+use super::exit::{self, Invalid};
 use super::{Cli, print};
 use crate::device::DeviceChoice;
-use crate::serve::{Hosts, Keys, Limits, Origins, Server, Serving};
+use crate::serve::{GRACE, Hosts, Keys, Limits, Origins, Server, Serving};
+use crate::stop::Stop;
 use crate::wording::count;
 
+/// The wait between looks at the stop flag.
+const TICK: Duration = Duration::from_millis(50);
+/// The time in which encoders should stop.
+const ENCODERS: Duration = Duration::from_secs(10);
 /// The variable with the keys.
 const KEYS: &str = "FUSEMIX_SERVE_KEYS";
 
@@ -104,6 +110,20 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             if galleries.is_empty() { "no gallery: searches need --gallery DIR".to_owned() } else { galleries };
         say!("serving {} at {url} ({galleries}); Ctrl-C ends it", arguments.run.display());
     }
+    end_in_time(cli.stop.clone());
     server.run(listener, &cli.stop, &cli.work).context("the server failed")?;
     Ok(0)
+}
+
+/// Ends the program some time after it should have: an encoder may not look whether it should stop. What was answered is
+/// on disk.
+fn end_in_time(stop: Stop) {
+    std::thread::spawn(move || {
+        while !stop.is_asked() {
+            std::thread::sleep(TICK);
+        }
+        std::thread::sleep(GRACE + ENCODERS);
+        note!("an encoder did not stop in time; what was sent to it is not answered");
+        std::process::exit(exit::STOPPED.into());
+    });
 }

@@ -192,6 +192,11 @@ impl Gallery {
         self.lines.exhibit(row, self.info().columns.len())
     }
 
+    /// Bytes of the item of a row as it is stored: its id and its metadata as text.
+    pub fn item_bytes(&self, row: usize) -> Result<usize, GalleryError> {
+        Ok(self.lines.line(row)?.len())
+    }
+
     /// The vector of a row; in a gallery of f16, as it was rounded.
     pub fn vector(&self, row: usize) -> Result<Vec<f32>, GalleryError> {
         self.vectors.row(row)

@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// The wait after an accept that failed: the process may have no more files.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest wait for requests that are under way at the end.
-const GRACE: Duration = Duration::from_secs(30);
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// Answers with `router` until somebody asks to stop, and then finishes what is under way.
 pub(super) async fn accept(listener: TcpListener, router: Router, limits: &Limits, stop: &Stop) -> io::Result<()> {

@@ -126,10 +126,17 @@ impl Given {
                 Some((head, encoded)) if head.ends_with(";base64") => encoded,
                 _ => return Err(Refusal::invalid("a data URI must be of the form data:TYPE;base64,CONTENT")),
             },
-            None if text.starts_with("http://") || text.starts_with("https://") => {
-                return Ok(Self { url: Some(text.to_owned()), ..Self::of(Some(modality), Vec::new()) });
-            }
-            None => text,
+            None => match scheme(text).as_deref() {
+                Some("http" | "https") => {
+                    return Ok(Self { url: Some(text.to_owned()), ..Self::of(Some(modality), Vec::new()) });
+                }
+                Some(other) => {
+                    return Err(Refusal::invalid(format!(
+                        "an address with {other}:// is not fetched: send the content as data:TYPE;base64,..."
+                    )));
+                }
+                None => text,
+            },
         };
         // Copied only where there is something to leave out.
         let encoded = match encoded.bytes().any(|byte| byte.is_ascii_whitespace()) {
@@ -171,6 +178,14 @@ impl Given {
     }
 }
 
+/// The scheme of an address, in lower case; none of a text that is none.
+fn scheme(text: &str) -> Option<Cow<'_, str>> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_one = (1..=20).contains(&scheme.len())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_one.then(|| scheme.to_ascii_lowercase().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +206,7 @@ mod tests {
             let part = json!({"type": "image_url", "image_url": {"url": file}});
             assert_eq!(Given::part(&part).unwrap(), picture);
         }
+        assert!(parsed(json!({"image": "HTTP://example.org/a.png"}), None).unwrap().url.is_some());
         let address = parsed(json!({"image": "https://example.org/a.png"}), None).unwrap();
         assert_eq!((address.url.as_deref(), address.bytes.len()), (Some("https://example.org/a.png"), 0));
         let sound = Given::of(Some("audio"), b"OggS".to_vec());
@@ -224,6 +240,7 @@ mod tests {
             (json!({"text": "a", "image": "UE5H"}), "both `text` and `image`"),
             (json!({"image": "data:image/png,abc"}), "data:TYPE;base64,CONTENT"),
             (json!({"image": "?"}), "no base64"),
+            (json!({"image": "FILE:///etc/passwd"}), "file:// is not fetched"),
             (json!({"text": 1}), "`text` is not text"),
             (json!({"image": {"uri": "UE5H"}}), "`image` is not text"),
         ] {

@@ -95,6 +95,9 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
             1..=ID => (!ids.insert(item.id.clone())).then(|| "stands twice in this request".to_owned()),
             bytes => Some(format!("has {bytes} bytes, and at most {ID} are allowed")),
         };
+        // Clients take these out of an address, whatever they are written as.
+        let problem =
+            problem.or_else(|| matches!(&*item.id, "." | "..").then(|| format!("is {:?}; choose another", item.id)));
         if let Some(problem) = problem {
             return Err(at(Refusal::invalid(format!("the id {problem}"))));
         }

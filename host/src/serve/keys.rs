@@ -85,8 +85,8 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
 fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
-    match is_own(name) {
+    let name = name.map_or(host, |(name, _)| name).to_ascii_lowercase();
+    match is_own(name.strip_suffix('.').unwrap_or(&name)) {
         true => Ok(()),
         false => Err(Refusal::forbidden(format!(
             "without keys (FUSEMIX_SERVE_KEYS) this server answers to localhost only, not to {name:?}"
@@ -140,7 +140,7 @@ mod tests {
     fn other_names_are_refused() {
         let host = |host: &str| check_host(&headers(&[(header::HOST, host)])).is_ok();
         assert!(host("localhost:7700") && host("127.0.0.1:7700") && host("[::1]:7700") && host("[::1]"));
-        assert!(host("127.8.9.10:7700") && host("[0:0::1]:7700"));
+        assert!(host("LocalHost.:7700") && host("127.8.9.10:7700") && host("[0:0::1]:7700"));
         for wrong in [
             "evil.example:7700",
             "localhost.evil.example",

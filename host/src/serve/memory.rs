@@ -58,9 +58,9 @@ impl Memory {
         if bytes == 0 { 0 } else { (bytes / UNIT + 1).min(self.most) }
     }
 
-    /// Bytes of all requests together.
+    /// Bytes that may be had at once.
     pub(super) fn bytes(&self) -> Bytes {
-        Bytes(((self.most + self.reserved) * UNIT) as u64)
+        Bytes((self.most * UNIT) as u64)
     }
 
     /// Units that may be had at once.

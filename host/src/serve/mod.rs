@@ -50,6 +50,7 @@ use error::Refusal;
 use crate::session::{Error, Model};
 use crate::stop::Stop;
 
+pub use connections::GRACE;
 pub use fetch::Hosts;
 pub use keys::Keys;
 pub use limits::Limits;
@@ -133,7 +134,8 @@ fn router(app: &Arc<App>) -> Router {
         .route("/v2/embed", post(cohere::embed))
         .route("/search", post(search::search))
         .route("/items", post(items::add))
-        .route("/items/{id}", delete(items::remove))
+        // An id may have slashes in it, as paths have.
+        .route("/items/{*id}", delete(items::remove))
         .route("/galleries/{name}/content", get(galleries::content))
         .route("/galleries/{name}/map", get(galleries::map))
         .route("/run/figures", get(figures::figures))

@@ -17,11 +17,19 @@ impl Origins {
     /// Sites as `https://app.example.org`. The error says which is none.
     pub fn parse(words: &[String]) -> Result<Self, String> {
         let one = |word: &String| {
+            let word = word.to_ascii_lowercase();
             let uri: Option<Uri> = word.parse().ok();
             let is_site = uri.is_some_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https")) && uri.path() == "/" && uri.query().is_none()
+                let is_host = |host: &str| !host.contains(['*', '@']);
+                matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.authority().is_some_and(|host| is_host(host.as_str()))
+                    && uri.path() == "/"
+                    && uri.query().is_none()
             });
-            let value = HeaderValue::from_str(&word.to_ascii_lowercase());
+            // Browsers leave out the port that a scheme has anyway.
+            let usual =
+                [("http://", ":80"), ("https://", ":443")].into_iter().find(|(scheme, _)| word.starts_with(scheme));
+            let value = HeaderValue::from_str(usual.and_then(|(_, port)| word.strip_suffix(port)).unwrap_or(&word));
             match value.ok().filter(|_| is_site && !word.ends_with('/')) {
                 Some(value) => Ok(value),
                 None => {
@@ -127,7 +135,16 @@ mod tests {
     #[test]
     fn a_site_is_a_scheme_and_a_host() {
         assert!(origins(&["http://localhost:5173", "https://app.example.org"]).is_ok());
-        for wrong in ["app.example.org", "https://app.example.org/", "https://app.example.org/a", "*", "ftp://a.org"] {
+        assert_eq!(origins(&["https://App.example.org:443"]).unwrap().0, ["https://app.example.org"]);
+        for wrong in [
+            "https://*.example.org",
+            "https://me@example.org",
+            "app.example.org",
+            "https://app.example.org/",
+            "https://app.example.org/a",
+            "*",
+            "ftp://a.org",
+        ] {
             assert!(origins(&[wrong]).unwrap_err().contains("is no site"), "{wrong}");
         }
     }

@@ -1,7 +1,7 @@
 //! The page: files of host/ui/dist, which are a part of the program.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{Embed, EmbeddedFile};
 
@@ -31,6 +31,9 @@ pub(super) async fn file(request: Request) -> Result<Response, Refusal> {
     let Some(file) = Files::get(name) else {
         return Err(Refusal::absent(format!("there is nothing at {path}; /openapi.json says what is")));
     };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refusal::invalid(format!("{path} is a file of the page, which is only read")).method());
+    }
     let tag = tag(&file);
     let mut response = match has(request.headers(), &tag) {
         true => StatusCode::NOT_MODIFIED.into_response(),

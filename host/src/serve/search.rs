@@ -13,14 +13,17 @@ use super::body::{Field, Whole};
 use super::embeddings::scale;
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
-use super::memory::Share;
+use super::memory::{COPIES, Share};
 use super::{answer, galleries, working};
+use crate::bytes::Bytes;
 use crate::filter::FilterError;
-use crate::gallery::{Filter, GalleryError};
+use crate::gallery::{Filter, Gallery, GalleryError, Hit};
 use crate::session::{Error, GalleryHit};
 
 /// The most items of a gallery that an answer has.
 const MOST: usize = 1000;
+/// Bytes of a value in memory, beside its text.
+const VALUE: usize = 128;
 /// The most conditions of a filter: each may be tested on every item.
 const CONDITIONS: usize = 100;
 
@@ -131,37 +134,78 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
         }
     }
     let query = request.query(&app, share).await?;
-    let (k, count, searched) = (request.k, names.len(), app.clone());
+    let (k, searched) = (request.k, app.clone());
+    let skips = !is_named && names.len() > 1;
+    let nearest = working(move || {
+        let one = |name: String| match Nearest::of(&searched, &name, &query, k, filter.as_ref()) {
+            // One that is gone, or is being built anew, leaves the others.
+            Err(refusal) if skips && refusal.is_of_server() => Ok((name, Err(refusal.message()))),
+            nearest => Ok((name, Ok(nearest?))),
+        };
+        names.into_iter().map(one).collect::<Result<Vec<_>, Refusal>>()
+    })
+    .await?;
+    let bytes = nearest.iter().filter_map(|(_, nearest)| Some(nearest.as_ref().ok()?.bytes)).sum();
+    let most = app.memory.bytes();
+    if bytes as u64 > most.0 {
+        let bytes = Bytes(bytes as u64);
+        return Err(
+            Refusal::large(format!("the answer needs about {bytes} of the {most} of memory; ask for fewer")).at("k")
+        );
+    }
+    let mut share = app.answer_share(bytes).await?;
+    let answering = app.clone();
     let found = working(move || {
-        let app = searched;
-        let one = |name: &str| -> Result<Vec<FoundItem>, Refusal> {
-            let gallery = app.gallery(name)?.current()?;
-            let found = app.model.search_checked_gallery(&gallery, std::slice::from_ref(&query), k, filter.as_ref());
-            let found = found.map_err(|error| refusal(name, error))?;
-            let shows = galleries::shows_files(&app, &gallery);
-            let item = |(rank, hit): (usize, GalleryHit)| FoundItem {
+        let one = |(name, nearest): (String, Result<Nearest, String>)| match nearest {
+            Ok(nearest) => Ok(SearchResult { found: nearest.found(&answering, &name)?, gallery: name, problem: None }),
+            Err(problem) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(problem) }),
+        };
+        let results = nearest.into_iter().map(one).collect::<Result<_, Refusal>>()?;
+        Ok(answer::bytes(&SearchResponse { results }))
+    })
+    .await?;
+    if let Some(share) = &mut share {
+        app.shrink(share, found.len());
+    }
+    Ok(answer::json(found, share))
+}
+
+/// The nearest rows of a gallery.
+struct Nearest {
+    gallery: Arc<Gallery>,
+    hits: Vec<Hit>,
+    /// Bytes in memory that they take in an answer while it is made.
+    bytes: usize,
+}
+
+impl Nearest {
+    fn of(app: &App, name: &str, query: &Vec<f32>, k: usize, filter: Option<&Filter>) -> Result<Self, Refusal> {
+        let gallery = app.gallery(name)?.current()?;
+        let found = app.model.search_rows(&gallery, std::slice::from_ref(query), k, filter);
+        let hits = found.map_err(|error| refusal(name, error))?.remove(0);
+        // An item as it is parsed, and as text: each column has its name.
+        let columns: usize = gallery.info().columns.iter().map(|column| VALUE + 2 * column.len()).sum();
+        let of_item = |hit: &Hit| gallery.item_bytes(hit.row).map(|bytes| COPIES * bytes + columns + VALUE);
+        let bytes = hits.iter().map(of_item).sum::<Result<usize, _>>()?;
+        Ok(Self { gallery, hits, bytes })
+    }
+
+    /// The items, nearest first.
+    fn found(self, app: &App, name: &str) -> Result<Vec<FoundItem>, Refusal> {
+        let shows = galleries::shows_files(app, &self.gallery);
+        let item = |(rank, hit): (usize, Hit)| {
+            let hit = GalleryHit::of(&self.gallery, hit)?;
+            Ok(FoundItem {
                 rank,
                 score: hit.score,
                 content: galleries::content_url(name, &hit.id, &hit.item, shows),
                 id: hit.id,
                 item: hit.item,
                 metadata: hit.metadata.into_iter().collect(),
-            };
-            Ok((1..).zip(found.into_iter().flatten()).map(item).collect())
+            })
         };
-        let of_all = |name: String| match one(&name) {
-            Ok(found) => Ok(SearchResult { gallery: name, found, problem: None }),
-            // One that is gone, or is being built anew, leaves the others.
-            Err(refusal) if !is_named && count > 1 && refusal.is_of_server() => {
-                Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) })
-            }
-            Err(refusal) => Err(refusal),
-        };
-        Ok(answer::bytes(&SearchResponse { results: names.into_iter().map(of_all).collect::<Result<_, Refusal>>()? }))
-    })
-    .await?;
-    let share = app.answer_share(found.len()).await?;
-    Ok(answer::json(found, share))
+        (1..).zip(self.hits).map(item).collect()
+    }
 }
 
 impl SearchRequest {

@@ -2,6 +2,7 @@
 //! and no fonts, so text is left out.
 
 mod layers;
+mod markup;
 
 use fusemix_sdk::ItemError;
 use image::{ImageReader, RgbImage};
@@ -39,6 +40,7 @@ pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage,
     if references > MOST_REFERENCES {
         return Err(undrawable(format!("{references} patterns, masks, clips, filters and markers are too many")));
     }
+    markup::check(&document).map_err(undrawable)?;
     let draw = || draw_document(&document, short, max_pixels);
     // The parser and the painter call themselves for each reference.
     std::thread::scope(|scope| {

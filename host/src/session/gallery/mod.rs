@@ -16,7 +16,7 @@ use super::model::Model;
 use super::{Error, Event};
 use crate::dataset::{Dataset, Source};
 use crate::gallery::{
-    Building, Dtype, Exhibit, Filter, Gallery, GalleryError, GalleryInfo, Origin, Writer, check_place,
+    Building, Dtype, Exhibit, Filter, Gallery, GalleryError, GalleryInfo, Hit, Origin, Writer, check_place,
 };
 use crate::latents::Latents;
 use crate::pairs::Side;
@@ -61,6 +61,17 @@ pub struct GalleryHit {
     pub item: Value,
     /// The other metadata by column, in the gallery's order.
     pub metadata: Vec<(String, Value)>,
+}
+
+impl GalleryHit {
+    /// A hit of a search with what the gallery holds of it.
+    pub fn of(gallery: &Gallery, hit: Hit) -> Result<Self, Error> {
+        let Exhibit { id, metadata } = gallery.exhibit(hit.row)?;
+        let columns = gallery.info().columns.iter().cloned();
+        let (items, metadata): (Vec<_>, Vec<_>) = columns.zip(metadata).partition(|(column, _)| column == ITEM);
+        let item = items.into_iter().next().map(|(_, item)| item).unwrap_or_default();
+        Ok(Self { score: hit.score, id, item, metadata })
+    }
 }
 
 impl Model {
@@ -140,17 +151,19 @@ impl Model {
         filter: Option<&Filter>,
     ) -> Result<Vec<Vec<GalleryHit>>, Error> {
         gallery.check_counted()?;
-        self.search_checked_gallery(gallery, queries, k, filter)
+        let found = self.search_rows(gallery, queries, k, filter)?;
+        let hits = |hits: Vec<Hit>| hits.into_iter().map(|hit| GalleryHit::of(gallery, hit)).collect();
+        found.into_iter().map(hits).collect()
     }
 
-    /// The same of a gallery that was checked before, and to which items may be added now.
-    pub fn search_checked_gallery(
+    /// The same as rows of a gallery that was checked before, and to which items may be added now.
+    pub fn search_rows(
         &self,
         gallery: &Gallery,
         queries: &[Vec<f32>],
         k: usize,
         filter: Option<&Filter>,
-    ) -> Result<Vec<Vec<GalleryHit>>, Error> {
+    ) -> Result<Vec<Vec<Hit>>, Error> {
         let origin = &gallery.info().origin;
         origin.verify_run(&self.origin(&origin.tower)?)?;
         self.check_queries(queries)?;
@@ -160,14 +173,7 @@ impl Model {
         if let Some(hit) = found.iter().flatten().find(|hit| hit.score.abs() > self.space.most_score() * SLACK) {
             return Err(gallery.impossible(*hit).into());
         }
-        let hit = |hit: crate::gallery::Hit| {
-            let Exhibit { id, metadata } = gallery.exhibit(hit.row)?;
-            let columns = gallery.info().columns.iter().cloned();
-            let (items, metadata): (Vec<_>, Vec<_>) = columns.zip(metadata).partition(|(column, _)| column == ITEM);
-            let item = items.into_iter().next().map(|(_, item)| item).unwrap_or_default();
-            Ok(GalleryHit { score: hit.score, id, item, metadata })
-        };
-        found.into_iter().map(|hits| hits.into_iter().map(hit).collect()).collect()
+        Ok(found)
     }
 
     /// Refuses a gallery of other embeddings than this model's.

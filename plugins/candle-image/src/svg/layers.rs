@@ -1,7 +1,7 @@
 //! The cost of a drawing, estimated before anything is drawn: resvg draws each group with an opacity, a filter, a mask
 //! or a clip, and each pattern, into pixels of its own, while all those around it wait.
 
-use resvg::tiny_skia::{Rect, Transform};
+use resvg::tiny_skia::{PathSegment, Point, Rect, Transform};
 use resvg::usvg::filter::{Filter, Kind};
 use resvg::usvg::{ClipPath, Group, Mask, Node, Paint, Path};
 
@@ -11,6 +11,8 @@ const MOST_WAITING: u64 = 1 << 27;
 const MOST_DRAWN: u64 = 1 << 32;
 /// The cost of a node that draws nothing, in pixels.
 const NODE: u64 = 1 << 10;
+/// The cost of a line or curve of a path, and of a dash of its stroke.
+const SEGMENT: u64 = 1 << 13;
 
 /// Rejects a drawing of `across x down` pixels that costs too much.
 pub(super) fn check(root: &Group, transform: Transform, [across, down]: [u32; 2]) -> Result<(), &'static str> {
@@ -106,6 +108,7 @@ impl Layers {
 
     fn path(&mut self, path: &Path, transform: Transform) -> Waiting {
         self.draw(path.stroke_bounding_box(), transform)?;
+        self.count(SEGMENT.saturating_mul(path.data().len() as u64 + dashes(path)))?;
         let paints = [path.fill().map(|fill| fill.paint()), path.stroke().map(|stroke| stroke.paint())];
         let mut most = 0;
         for paint in paints.into_iter().flatten() {
@@ -140,6 +143,31 @@ impl Layers {
             false => Err("it draws over itself too often"),
         }
     }
+}
+
+/// The dashes of a path's stroke: no fewer than are drawn, as a curve is no longer than the lines between its points.
+fn dashes(path: &Path) -> u64 {
+    let Some(dashes) = path.stroke().and_then(|stroke| stroke.dasharray()) else { return 0 };
+    let distance = |one: Point, other: Point| f64::from(one.distance(other));
+    let (mut length, mut start, mut last) = (0.0, Point::zero(), Point::zero());
+    for segment in path.data().segments() {
+        let points = match segment {
+            PathSegment::MoveTo(point) => {
+                (start, last) = (point, point);
+                continue;
+            }
+            PathSegment::LineTo(point) => [point; 3],
+            PathSegment::QuadTo(one, point) => [one, point, point],
+            PathSegment::CubicTo(one, two, point) => [one, two, point],
+            PathSegment::Close => [start; 3],
+        };
+        for point in points {
+            length += distance(last, point);
+            last = point;
+        }
+    }
+    let turn: f64 = dashes.iter().map(|dash| f64::from(*dash)).sum();
+    (length / turn * dashes.len() as f64) as u64
 }
 
 fn fits(waiting: u64) -> Waiting {
