@@ -326,6 +326,9 @@ fn a_gallery_goes_into_another_space_with_its_ids_and_metadata() {
         "to-new.toml",
         BRIDGE.replace("adapter = 'identity'\n", "").replace("'two'\n", "'two'\nadapter = 'identity'\n"),
     );
+    let to_new = place.read("to-new.toml");
+    place.json("train to-new.toml --out to-new-of-other-lengths --device cpu");
+    place.write("to-new.toml", to_new + "standard = 'length'\n");
     place.json("train to-new.toml --out to-new --device cpu");
     place.json("gallery build bridge --tower old --data items.tsv --column a --id sku --metadata kind --out old");
     let calls = place.read("calls").lines().count();
@@ -340,6 +343,10 @@ fn a_gallery_goes_into_another_space_with_its_ids_and_metadata() {
     }
     let wrong = place.run("gallery migrate gallery to-new --tower old --map --out no");
     wrong.fails(3, "its vectors have 32 values, but tower `old` takes latents of 48");
+    let wrong = place.run("gallery migrate old to-new-of-other-lengths --tower old --map --out no");
+    wrong.fails(3, "fit its run with `standard = \"length\"` in [fit]");
+    let wrong = place.run("gallery migrate built to-new --tower old --map --out no");
+    wrong.fails(3, "its vectors have 64 values");
     place.json("gallery migrate gallery run --tower right --out dry --dry-run");
     assert!(!place.path("dry").exists());
 }

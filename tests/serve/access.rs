@@ -30,6 +30,9 @@ fn keys_and_hosts_are_checked() {
     }
     // What a page of another site sends, and one that made its name point here.
     let served = Served::start(&place, "");
+    for method in ["POST", "PUT", "DELETE"] {
+        assert_eq!(served.ask(method, "/", None).0, 405, "{method}");
+    }
     for (header, status) in [
         ("Host: evil.example", "403"),
         ("Host: 127.evil.example", "403"),
@@ -37,6 +40,11 @@ fn keys_and_hosts_are_checked() {
         ("Host: 127.0.0.1:7700", "200"),
         ("Host: [::1]", "200"),
         ("Host: localhost\r\nOrigin: https://evil.example", "403"),
+        ("Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image", "403"),
+        (
+            "Host: localhost\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document",
+            "200",
+        ),
         ("Host: localhost", "200"),
     ] {
         let mut stream = served.connect();

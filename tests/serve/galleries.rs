@@ -53,8 +53,17 @@ fn searches_find_what_the_program_finds() {
         (400, json!({"text": "a", "from": "left", "where": "price<"}), json!("where"), "price<"),
         (400, json!({"text": "a", "from": "left", "where": "colour = red"}), json!("where"), "colour"),
         (404, json!({"text": "a", "from": "left", "to": ["none"]}), json!("to"), "galleries: gallery"),
+        (400, json!({"text": "a", "from": "left", "to": []}), json!("to"), "leave it out to search all"),
+        (
+            400,
+            json!({"text": "a", "from": "left", "where": vec!["price = 1"; 101].join(" or ")}),
+            json!("where"),
+            "101 conditions, and at most 100",
+        ),
+        (400, json!({"image": "file:///etc/passwd"}), json!("image"), "file:// is not fetched"),
         (404, json!({"id": "none", "gallery": "gallery"}), json!("id"), "has no item with id"),
         (400, json!({"texte": "a"}), json!("texte"), "unknown field"),
+        (400, serde_json::from_str(r#"{"text": "a", "user": 1}"#).unwrap(), json!("user"), "unknown field"),
         (404, json!({"text": "a", "from": "none"}), json!("from"), "`from` is TOWER (towers: left, right)"),
         (400, json!({"text": "a"}), json!("from"), "name one in `from`: TOWER"),
         (400, json!({"image": "?"}), json!("image"), "no base64"),
@@ -80,9 +89,19 @@ fn items_come_and_go_and_other_programs_may_write_too() {
     let (status, answer) = served.ask("DELETE", "/items/new", None);
     assert_eq!((status, &answer["removed"]), (200, &json!(1)), "{answer}");
     assert_eq!(served.ask("DELETE", "/items/new", None).0, 404);
+    // As clients write it, who escape a slash or do not.
+    for (id, address) in
+        [("a/b c", "a/b%20c"), ("a/b c", "a%2Fb%20c"), ("/a//?#%", "/a//%3F%23%25"), ("é\n", "%C3%A9%0A")]
+    {
+        served.post("/items", json!({"items": [{"id": id, "text": "w1"}]}));
+        let (status, answer) = served.ask("DELETE", &format!("/items/{address}"), None);
+        assert_eq!((status, &answer["removed"]), (200, &json!(1)), "{address}: {answer}");
+    }
     for (body, param, says) in [
         (json!({"items": [{"id": "a", "text": "w1"}, {"id": "a", "text": "w2"}]}), "items[1]", "stands twice"),
         (json!({"items": [{"id": "", "text": "w1"}]}), "items[0]", "is empty"),
+        (json!({"items": [{"id": "..", "text": "w1"}]}), "items[0]", "choose another"),
+        (json!({"items": [{"id": "i".repeat(2049), "text": "w1"}]}), "items[0]", "at most 2048"),
         (json!({"items": [{"id": "a"}]}), "items[0]", "one of `text`"),
         (json!({"items": [{"id": "a", "text": "w1", "metadata": {"colour": 1}}]}), "items[0]", "no column `colour`"),
         (json!({"items": [{"id": "a", "image": "AAAA", "url": "/etc/passwd"}]}), "items[0]", "http"),
@@ -153,6 +172,25 @@ fn a_gallery_that_is_built_anew_under_the_server_is_another() {
     assert_eq!(served.ask("DELETE", "/items/new", None).0, 409);
     assert_eq!(served.ask("POST", "/search", Some(&json!({"text": "w3", "from": "left"}))).0, 409);
     assert!(before == files("gallery"), "nothing was written into it");
+}
+
+#[test]
+fn a_gallery_that_is_gone_leaves_the_others() {
+    let place = trained();
+    place.json("gallery build run --tower left --data items.tsv --column a --id sku --out other");
+    let served = Served::start(&place, "--gallery gallery --gallery other");
+    std::fs::rename(place.path("gallery"), place.path("gone")).unwrap();
+    let found = served.post("/search", json!({"text": "w3", "from": "left", "k": 1}));
+    let results = found["results"].as_array().unwrap();
+    let says = |at: &Value| at["problem"].as_str().unwrap_or_default().contains("holds no gallery");
+    assert!(results[0]["gallery"] == "gallery" && says(&results[0]) && results[0]["found"] == json!([]), "{found}");
+    assert!(results[1]["gallery"] == "other" && results[1]["found"][0]["rank"] == 1, "{found}");
+    assert!(results[1].get("problem").is_none(), "{found}");
+    let info = served.get("/info");
+    assert!(says(&info["galleries"][0]) && info["galleries"][0]["tower"] == "right", "{info}");
+    served.refused(500, "/search", json!({"text": "w3", "from": "left", "to": ["gallery"]}));
+    std::fs::rename(place.path("gone"), place.path("gallery")).unwrap();
+    assert!(served.get("/info")["galleries"][0].get("problem").is_none());
 }
 
 #[test]

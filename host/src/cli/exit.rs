@@ -92,6 +92,7 @@ pub(super) fn code(error: &anyhow::Error) -> u8 {
 pub(super) fn session(error: &Error) -> u8 {
     match error {
         Error::Config(_) | Error::Data(_) => CONFIG,
+        Error::Served { cause, .. } => session(cause),
         // What the recipe of a run, or the data, lacks for what was asked.
         Error::NoTower { .. } | Error::NoTest | Error::TestElsewhere { .. } | Error::NoRuns => CONFIG,
         Error::NoColumn { .. }
@@ -104,6 +105,8 @@ pub(super) fn session(error: &Error) -> u8 {
             CONFIG
         }
         Error::MapWidth { .. }
+        | Error::MapLength { .. }
+        | Error::MapAdapted { .. }
         | Error::NothingToMigrate { .. }
         | Error::OtherItems { .. }
         | Error::EmptyClass { .. }

@@ -1,8 +1,9 @@
 //! `fusemix serve`: a run over HTTP.
 
 use anyhow::{Context, Result};
+use same_file::is_same_file;
 use serde_json::json;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     gallery: Vec<PathBuf>,
     /// The address to listen at; others than this machine's own need keys
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", value_parser = address)]
     host: IpAddr,
     /// The port to listen at; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 7700)]
@@ -66,6 +67,15 @@ pub(super) struct Arguments {
     device: DeviceChoice,
 }
 
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        text => {
+            text.parse().map_err(|_| "name an IP address of this machine, as 127.0.0.1, or 0.0.0.0 for all".to_owned())
+        }
+    }
+}
+
 pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     let keys = Keys::parse(&std::env::var_os(KEYS).unwrap_or_default());
     let keys = keys.map_err(|why| Invalid(format!("{KEYS}: {why}")))?;
@@ -79,8 +89,15 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
     }
     let hosts = Hosts::parse(&arguments.allow_fetch).map_err(|why| Invalid(format!("--allow-fetch: {why}")))?;
     let origins = Origins::parse(&arguments.origin).map_err(|why| Invalid(format!("--origin: {why}")))?;
+    let again = |at: usize| {
+        arguments.gallery[..at].iter().any(|one| is_same_file(one, &arguments.gallery[at]).unwrap_or(false))
+    };
+    if let Some(at) = (0..arguments.gallery.len()).find(|at| again(*at)) {
+        return Err(Invalid(format!("--gallery {} is given twice", arguments.gallery[at].display())).into());
+    }
     // What is taken is told before an encoder opens.
-    let at = || format!("cannot listen at {}:{}", arguments.host, arguments.port);
+    let at =
+        || format!("cannot listen at {}:{}; choose another with --port, or --host", arguments.host, arguments.port);
     let listener = TcpListener::bind((arguments.host, arguments.port)).with_context(at)?;
     let address = listener.local_addr().with_context(at)?;
     let device = match arguments.device {
@@ -110,9 +127,25 @@ pub(super) fn run(cli: &Cli, arguments: Arguments) -> Result<u8> {
             if galleries.is_empty() { "no gallery: searches need --gallery DIR".to_owned() } else { galleries };
         say!("serving {} at {url} ({galleries}); Ctrl-C ends it", arguments.run.display());
     }
+    #[cfg(unix)]
+    take_all_descriptors();
     end_in_time(cli.stop.clone());
     server.run(listener, &cli.stop, &cli.work).context("the server failed")?;
     Ok(0)
+}
+
+/// Lets this process have as many files and connections as the system allows it, which is often a thousand at first.
+#[cfg(unix)]
+fn take_all_descriptors() {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a structure of their type, which is there until they return.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) == 0 {
+            limits.rlim_cur = limits.rlim_max;
+            // Where it may not, fewer connections are open at once.
+            let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits);
+        }
+    }
 }
 
 /// Ends the program some time after it should have: an encoder may not look whether it should stop. What was answered is

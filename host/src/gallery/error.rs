@@ -33,7 +33,8 @@ pub enum GalleryError {
     Newer { path: PathBuf, version: u32 },
     #[error("another process is writing to {}; wait until it has finished, then run this again", path.display())]
     InUse { path: PathBuf },
-    #[error("another gallery was built in the place of {} meanwhile; run this again for that one", path.display())]
+    #[error("{} was removed, or another gallery was built in its place, meanwhile; look at what is there, then do this \
+             again", path.display())]
     Rebuilt { path: PathBuf },
     #[error("{} is truncated: it has {bytes} of at least {needed} bytes; restore it from a copy, or build the gallery \
              again", path.display())]

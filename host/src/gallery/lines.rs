@@ -5,6 +5,7 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
 use super::ids::Ids;
 use super::log::Counts;
 use super::{Exhibit, GalleryError, exhibit, file};
@@ -27,8 +28,16 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn map(folder: &Path, counts: Counts) -> Result<Self, GalleryError> {
         let items = file::map(&folder.join(ITEMS), counts.items)?;
-        let offsets = file::map(&folder.join(OFFSETS), (counts.rows as u64).saturating_mul(8))?;
+        let offsets = file::map(&folder.join(OFFSETS), ends(counts))?;
         Ok(Self { folder: folder.to_owned(), items, offsets })
+    }
+
+    /// The lines that count now, of the same files.
+    pub(super) fn mapped_anew(&self, files: &Files, counts: Counts) -> Result<Self, GalleryError> {
+        let folder = self.folder.clone();
+        let items = file::map_opened(&files.items.file, &folder.join(ITEMS), counts.items)?;
+        let offsets = file::map_opened(&files.offsets.file, &folder.join(OFFSETS), ends(counts))?;
+        Ok(Self { folder, items, offsets })
     }
 
     /// The line of a row.
@@ -75,4 +84,9 @@ impl Lines {
         let what = format!("the line of row {row} cannot be parsed, or does not end where `{OFFSETS}` says");
         GalleryError::damaged(&self.folder.join(ITEMS), what)
     }
+}
+
+/// Bytes of the ends that count.
+fn ends(counts: Counts) -> u64 {
+    (counts.rows as u64).saturating_mul(8)
 }

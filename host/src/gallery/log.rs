@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::files::AppendFile;
 use super::{GalleryError, file};
 
 /// The file's name.
@@ -134,8 +135,8 @@ impl Log {
     }
 
     /// Makes a commit count; everything else in it must already be written and synced.
-    pub(super) fn append(&mut self, record: Record) -> Result<(), GalleryError> {
-        file::write(&self.path, self.commits * RECORD as u64, &record.to_bytes(self.commits))?;
+    pub(super) fn append(&mut self, file: &AppendFile, record: Record) -> Result<(), GalleryError> {
+        file.write(self.commits * RECORD as u64, &record.to_bytes(self.commits))?;
         self.commits += 1;
         self.counts = record.counts;
         Ok(())

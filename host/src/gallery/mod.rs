@@ -21,6 +21,7 @@ mod error;
 mod exhibit;
 mod export;
 mod file;
+mod files;
 mod ids;
 mod info;
 mod lines;
@@ -29,6 +30,7 @@ mod origin;
 mod row_set;
 mod search;
 mod snapshot;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod top;

@@ -1,10 +1,8 @@
 //! A gallery as it was when it was opened.
 
 use bytemuck::cast_slice;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 use super::codes::{self, Codes, CodesInfo};
 use super::ids::Ids;
@@ -12,6 +10,7 @@ use super::info::{self, Header};
 use super::lines::Lines;
 use super::log::Log;
 use super::row_set::RowSet;
+use super::stamp::Stamp;
 use super::vectors::Vectors;
 use super::{Exhibit, Filter, GalleryError, GalleryInfo, Hit, file, search};
 use crate::stop::Stop;
@@ -40,43 +39,11 @@ pub struct Gallery {
     stamps: [Option<Stamp>; 2],
 }
 
-/// What tells a file from another that has taken its place.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    /// The file's device and number.
-    #[cfg(unix)]
-    identity: (u64, u64),
-    length: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    /// The stamp of the file at `path`; none if there is no such file.
-    fn of(path: &Path) -> Option<Self> {
-        let there = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let identity = {
-            use std::os::unix::fs::MetadataExt;
-            (there.dev(), there.ino())
-        };
-        Some(Self {
-            #[cfg(unix)]
-            identity,
-            length: there.len(),
-            modified: there.modified().ok(),
-        })
-    }
-
-    fn of_gallery(folder: &Path) -> [Option<Self>; 2] {
-        [info::FILE, codes::FILE].map(|file| Self::of(&folder.join(file)))
-    }
-}
-
 impl Gallery {
     /// The gallery in `folder`, as of its last commit.
     pub fn open(folder: &Path) -> Result<Self, GalleryError> {
         // What changes while this opens is seen as a change afterwards.
-        let stamps = Stamp::of_gallery(folder);
+        let stamps = stamps(folder);
         let header = Header::read(folder)?;
         let log = Log::open(folder)?;
         let lines = Lines::map(folder, log.counts)?;
@@ -98,7 +65,7 @@ impl Gallery {
     /// True if nothing has been added or removed since it was opened, no codes were made, and no other gallery has
     /// taken its place.
     pub fn is_current(&self) -> Result<bool, GalleryError> {
-        Ok(Stamp::of_gallery(&self.folder) == self.stamps && self.log.is_last()?)
+        Ok(stamps(&self.folder) == self.stamps && self.log.is_last()?)
     }
 
     /// True if it is what its folder holds, with later commits or without, and no other gallery has taken its place.
@@ -268,6 +235,10 @@ impl Gallery {
     }
 }
 
+fn stamps(folder: &Path) -> [Option<Stamp>; 2] {
+    [info::FILE, codes::FILE].map(|file| Stamp::of(&folder.join(file)))
+}
+
 /// The rows of a gallery without removed ones.
 pub(super) fn live(folder: &Path, log: &Log) -> Result<RowSet, GalleryError> {
     let (path, mut live) = (folder.join(REMOVED), RowSet::all(log.counts.rows));
@@ -287,6 +258,7 @@ mod tests {
     use crate::gallery::{Dtype, Origin, Writer};
     use serde_json::json;
     use std::collections::BTreeMap;
+    use std::fs;
 
     fn build(folder: &Path, ids: &[&str]) {
         let origin =

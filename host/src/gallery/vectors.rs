@@ -77,19 +77,6 @@ fn widen_with<'a, S: Simd>(_: S, bytes: &'a [u8], row_bytes: usize, width: usize
     }
 }
 
-/// Writes stored rows from row `first` on and syncs them.
-pub(super) fn write(folder: &Path, header: &Header, mut first: usize, mut rows: &[u8]) -> Result<(), GalleryError> {
-    let bytes = header.row_bytes();
-    while !rows.is_empty() {
-        let (segment, at) = (first / header.segment, first % header.segment);
-        let count = (rows.len() / bytes).min(header.segment - at);
-        let (now, later) = rows.split_at(count * bytes);
-        file::write(&path(folder, header, segment), (at * bytes) as u64, now)?;
-        (first, rows) = (first + count, later);
-    }
-    Ok(())
-}
-
 impl Vectors {
     pub(super) fn map(folder: &Path, header: &Header, rows: usize) -> Result<Self, GalleryError> {
         let map = |segment| {

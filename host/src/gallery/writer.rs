@@ -8,12 +8,14 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
 use super::ids::{self, Ids};
 use super::info::Header;
 use super::lines::{ITEMS, Lines, OFFSETS};
 use super::log::{Counts, Log, Record, Sums, sum};
 use super::snapshot::{self, REMOVED};
-use super::{Dtype, Exhibit, GalleryError, GalleryInfo, codes, file, info, log, vectors};
+use super::stamp::Stamp;
+use super::{Dtype, Exhibit, GalleryError, GalleryInfo, codes, info, log, vectors};
 use crate::file_lock;
 
 /// The file that a writer holds a lock on.
@@ -25,6 +27,7 @@ const LOCK: &str = "lock";
 pub struct Writer {
     folder: PathBuf,
     header: Header,
+    files: Files,
     log: Log,
     lines: Lines,
     ids: Ids,
@@ -71,22 +74,26 @@ impl Writer {
             File::create(&path).map_err(|cause| GalleryError::io("make", &path, cause))?;
         }
         header.write(folder)?;
-        Self::new(folder, lock)
+        Self::new(folder, lock, Stamp::of(&folder.join(info::FILE)))
     }
 
     /// The gallery in `folder`, as of its last commit.
     pub fn open(folder: &Path) -> Result<Self, GalleryError> {
         // Before a lock is made where there is no gallery.
         Header::read(folder)?;
-        Self::new(folder, lock(folder)?)
+        let stamp = Stamp::of(&folder.join(info::FILE));
+        Self::new(folder, lock(folder)?, stamp)
     }
 
-    fn new(folder: &Path, lock: File) -> Result<Self, GalleryError> {
+    fn new(folder: &Path, lock: File, stamp: Option<Stamp>) -> Result<Self, GalleryError> {
+        let files = Files::open(folder, stamp)?;
         let (header, log) = (Header::read(folder)?, Log::open(folder)?);
         let lines = Lines::map(folder, log.counts)?;
         let live = snapshot::live(folder, &log)?;
         let (ids, len) = (lines.ids(live.iter())?, live.len());
-        Ok(Self { folder: folder.to_owned(), header, log, lines, ids, len, unsettled: false, _lock: lock })
+        // All of it is of one gallery.
+        files.check_place()?;
+        Ok(Self { folder: folder.to_owned(), header, files, log, lines, ids, len, unsettled: false, _lock: lock })
     }
 
     /// The description of the gallery's contents.
@@ -209,14 +216,15 @@ impl Writer {
         };
         let [vectors_sum, items_sum, offsets, removed] = [vectors, items, ends, gone].map(|bytes| sum([bytes]));
         let sums = Sums { vectors: vectors_sum, items: items_sum, offsets, removed };
-        vectors::write(&self.folder, &self.header, before.rows, vectors)?;
-        file::write(&self.folder.join(ITEMS), before.items, items)?;
-        file::write(&self.folder.join(OFFSETS), before.rows as u64 * 8, ends)?;
-        file::write(&self.folder.join(REMOVED), before.removed as u64 * 8, gone)?;
-        // Until both are done, a failure leaves open what counts.
+        self.files.write_vectors(&self.header, before.rows, vectors)?;
+        self.files.items.write(before.items, items)?;
+        self.files.offsets.write(before.rows as u64 * 8, ends)?;
+        self.files.removed.write(before.removed as u64 * 8, gone)?;
+        // Until all are done, a failure leaves open what counts.
         self.unsettled = true;
-        self.log.append(Record { counts: appended, sums })?;
-        self.lines = Lines::map(&self.folder, appended)?;
+        self.log.append(&self.files.log, Record { counts: appended, sums })?;
+        self.lines = self.lines.mapped_anew(&self.files, appended)?;
+        self.files.check_place()?;
         self.unsettled = false;
         Ok(())
     }

@@ -65,8 +65,12 @@ impl App {
         let towers = names.iter().map(open).collect::<Result<_, Error>>()?;
         let mut galleries = BTreeMap::new();
         for folder in serving.galleries {
-            let gallery = OpenGallery::open(&folder)?;
-            model.check_gallery(&*gallery.current()?)?;
+            let open = || {
+                let gallery = OpenGallery::open(&folder)?;
+                model.check_gallery(&*gallery.current()?)?;
+                Ok(gallery)
+            };
+            let gallery = open().map_err(|cause| Error::Served { gallery: folder.clone(), cause: Box::new(cause) })?;
             let name = folder_name(&folder);
             // Two folders of one name are told apart by a number.
             let free = (2..).map(|number| format!("{name}-{number}"));

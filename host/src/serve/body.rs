@@ -113,6 +113,9 @@ impl Whole {
         if bytes.is_empty() {
             return Err(Refusal::invalid("the body is empty; send JSON"));
         }
+        if self.kind().starts_with("multipart/") {
+            return Err(Refusal::invalid("this path takes JSON, and no form"));
+        }
         // A value in memory is many times what a short one is in the body.
         let most = most.saturating_add(BESIDE);
         let wrong = |error| Refusal::invalid(format!("the body is not the JSON that is expected: {error}"));
@@ -124,7 +127,7 @@ impl Whole {
             let (path, inner) = (error.path().to_string(), error.into_inner());
             let reason = inner.to_string();
             match path.as_str() {
-                "." => wrong(inner),
+                "." | "?" => wrong(inner),
                 path if reason.starts_with(&format!("unknown field `{path}`")) => Refusal::invalid(reason).at(path),
                 _ => Refusal::invalid(format!("`{path}`: {reason}")).at(path),
             }
@@ -133,10 +136,14 @@ impl Whole {
         Ok(value)
     }
 
+    /// What the client says that the body is.
+    fn kind(&self) -> &str {
+        self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+    }
+
     /// The fields if the body is a form, whose bytes are gone then.
     pub(super) async fn form(&mut self) -> Result<Option<Vec<Field>>, Refusal> {
-        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("multipart/form-data") {
+        if !self.kind().starts_with("multipart/form-data") {
             return Ok(None);
         }
         let mut request = Request::new(Body::from(std::mem::take(&mut self.bytes)));

@@ -136,7 +136,8 @@ impl From<&Error> for Refusal {
             Error::Gallery(GalleryError::NoColumn { .. }) => Self::invalid(message).at("where"),
             Error::Gallery(GalleryError::InUse { .. }) => Self::busy(message),
             Error::Gallery(
-                GalleryError::OtherRun { .. }
+                GalleryError::Rebuilt { .. }
+                | GalleryError::OtherRun { .. }
                 | GalleryError::Retrained { .. }
                 | GalleryError::OtherTower { .. }
                 | GalleryError::OtherEncoders { .. }

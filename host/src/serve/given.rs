@@ -12,12 +12,16 @@ use super::body::Field;
 use super::error::Refusal;
 use super::limits::Limits;
 use super::sound;
+use crate::wording::beginning;
 
 /// Base64 with padding or without.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Characters of what is no file that an error shows.
+const SHOWN: usize = 40;
 
 /// An item of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +57,15 @@ impl Given {
         Self { modality: modality.map(str::to_owned), bytes, url: None }
     }
 
-    /// An element of `input`: a text; with a `modality` other than text, a data URI or base64; or an object with one of
-    /// `text`, `image` and `audio` as its key.
+    /// An element of `input`: a text, or a picture or sound as a data URI; with a `modality`, such an item, in plain base64
+    /// too; or an object with one of `text`, `image` and `audio` as its key.
     pub(super) fn parse(value: Value, modality: Option<&str>) -> Result<Self, Refusal> {
         match (value, modality) {
-            (Value::String(text), None | Some("text")) => Ok(Self::text(text)),
+            (Value::String(text), None) => match of_data(&text) {
+                Some(modality) => Self::file(&text, modality),
+                None => Ok(Self::text(text)),
+            },
+            (Value::String(text), Some("text")) => Ok(Self::text(text)),
             (Value::String(text), Some(modality)) => Self::file(&text, modality),
             (Value::Object(mut fields), _) => {
                 let known = ["text", "image", "audio"].into_iter().filter(|key| fields.contains_key(*key));
@@ -144,7 +152,12 @@ impl Given {
             false => Cow::from(encoded),
         };
         let bytes = LENIENT.decode(&*encoded);
-        let bytes = bytes.map_err(|error| Refusal::invalid(format!("no base64 of a file ({modality}): {error}")))?;
+        let bytes = bytes.map_err(|error| {
+            let start = beginning(text, SHOWN);
+            Refusal::invalid(format!(
+                "{start:?} is no base64 of a file ({modality}): {error}; send the content as data:TYPE;base64,..."
+            ))
+        })?;
         Ok(Self::of(Some(modality), bytes))
     }
 
@@ -178,6 +191,12 @@ impl Given {
     }
 }
 
+/// The modality of a picture or sound in a data URI.
+fn of_data(text: &str) -> Option<&'static str> {
+    let media = text.strip_prefix("data:")?;
+    ["image", "audio"].into_iter().find(|kind| media.starts_with(&format!("{kind}/")))
+}
+
 /// The scheme of an address, in lower case; none of a text that is none.
 fn scheme(text: &str) -> Option<Cow<'_, str>> {
     let (scheme, _) = text.split_once("://")?;
@@ -206,6 +225,8 @@ mod tests {
             let part = json!({"type": "image_url", "image_url": {"url": file}});
             assert_eq!(Given::part(&part).unwrap(), picture);
         }
+        assert_eq!(parsed(json!("data:image/png;base64,UE5H"), None).unwrap(), picture, "whose media type says it");
+        assert_eq!(parsed(json!("data: a dog"), None).unwrap(), Given::text("data: a dog"));
         assert!(parsed(json!({"image": "HTTP://example.org/a.png"}), None).unwrap().url.is_some());
         let address = parsed(json!({"image": "https://example.org/a.png"}), None).unwrap();
         assert_eq!((address.url.as_deref(), address.bytes.len()), (Some("https://example.org/a.png"), 0));

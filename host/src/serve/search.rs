@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ pub(super) struct SearchRequest {
     /// The tower of the query, where several take items of its modality.
     #[serde(default)]
     from: Option<String>,
-    /// The galleries to search; all if none is named.
-    #[serde(default)]
+    /// The galleries to search, or one; all if none is named.
+    #[serde(default, deserialize_with = "one_or_more")]
     to: Option<Vec<String>>,
     /// Items of each gallery, 1 to 1000.
     #[serde(default = "ten")]
@@ -61,9 +61,23 @@ pub(super) struct SearchRequest {
     /// Only items that match, such as `price<20` or `kind = 'photo' and year >= 1990`; at most 100 conditions.
     #[serde(default)]
     r#where: Option<String>,
-    /// The file of a form.
+    /// The file of a form, and the field that it is in.
     #[serde(skip)]
-    file: Option<Given>,
+    file: Option<(&'static str, Given)>,
+}
+
+/// A list of texts, or one text.
+fn one_or_more<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected the name of a gallery, or a list of them")]
+    enum Names {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(Option::deserialize(json)?.map(|names| match names {
+        Names::One(name) => vec![name],
+        Names::More(names) => names,
+    }))
 }
 
 fn ten() -> usize {
@@ -220,7 +234,7 @@ impl SearchRequest {
             )));
         }
         let item = Given::one_of(self.text.take(), self.image.take(), self.audio.take())?;
-        if let Some((key, item)) = item.or_else(|| Some(("file", self.file.take()?))) {
+        if let Some((key, item)) = item.or_else(|| self.file.take()) {
             let named = ("from", self.from.as_deref());
             return Ok(app.embed(named, vec![item], key, Arc::new(share)).await?.remove(0));
         }
@@ -269,8 +283,9 @@ impl SearchRequest {
                     let k = field.text()?.parse();
                     request.k = k.map_err(|_| Refusal::invalid("`k` is no whole number").at("k"))?;
                 }
-                name @ ("image" | "audio") => request.file = Some(Given::field(field, Some(name))?),
-                "file" => request.file = Some(Given::field(field, None)?),
+                "image" => request.file = Some(("image", Given::field(field, Some("image"))?)),
+                "audio" => request.file = Some(("audio", Given::field(field, Some("audio"))?)),
+                "file" => request.file = Some(("file", Given::field(field, None)?)),
                 other => {
                     return Err(Refusal::invalid(format!("a search has no field `{other}`")).at(other));
                 }
@@ -299,7 +314,12 @@ fn directed(mut vector: Vec<f32>, shared: usize, width: usize) -> Result<Vec<f32
         vector.resize(width, 0.0);
     }
     if vector.len() != width {
-        return Err(Error::QueryWidth { got: vector.len(), width }.into());
+        let got = vector.len();
+        let whole =
+            if shared == width { String::new() } else { format!(", and one that `fusemix embed` writes {width}") };
+        return Err(Refusal::invalid(format!(
+            "the vector has {got} values, but an embedding of this run has {shared}{whole}; embed the query with it"
+        )));
     }
     if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
         return Err(Refusal::invalid(format!("value {at} of the vector is too large for a number of 32 bits")));
@@ -328,7 +348,7 @@ mod tests {
         assert_eq!(directed(vec![3e38, 0.0], 2, 3).unwrap(), [1.0, 0.0, 0.0]);
         assert_eq!(directed(vec![0.0, 1e-40, 0.5], 2, 3).unwrap(), [0.0, 1.0, 0.5]);
         for (vector, says) in [
-            (vec![1.0], "1 values"),
+            (vec![1.0], "1 values, but an embedding of this run has 2, and one that `fusemix embed` writes 3"),
             (vec![f32::INFINITY, 0.0], "value 0 of the vector is too large"),
             (vec![1.0, f32::NAN], "value 1"),
             (vec![0.0, 0.0, 0.5], "no direction"),

@@ -55,11 +55,19 @@ pub enum Error {
         1.0 / size
     )]
     Size { tower: String, size: f64, cause: TrainError },
+    #[error("gallery {}: {cause}", gallery.display())]
+    Served { gallery: PathBuf, cause: Box<Self> },
     #[error(transparent)]
     Gallery(#[from] GalleryError),
     #[error("{}: its vectors have {width} values, but tower `{tower}` takes latents of {wanted}; only vectors that are \
              such latents can be mapped: embed the items anew, without --map", gallery.display())]
     MapWidth { gallery: PathBuf, width: usize, tower: String, wanted: usize },
+    #[error("{}: a gallery's vectors have length 1, and tower `{tower}` was fitted on latents of other lengths; fit its run \
+             with `standard = \"length\"` in [fit], or embed the items anew, without --map", gallery.display())]
+    MapLength { gallery: PathBuf, tower: String },
+    #[error("{}: its vectors are of tower `{tower}` of {run}, whose adapter has changed what its encoder gave; only those \
+             of a tower with `adapter = \"identity\"` are latents: embed the items anew, without --map", gallery.display())]
+    MapAdapted { gallery: PathBuf, tower: String, run: String },
     #[error("{} has no items; build another gallery", gallery.display())]
     NothingToMigrate { gallery: PathBuf },
     #[error("{}: its first item is `{item}`, but tower `{tower}` takes {}", gallery.display(), match takes_files {

@@ -94,6 +94,21 @@ impl Map {
         Self::Joint(parts)
     }
 
+    /// True if a tower takes latents of length 1 for what they are; none if nobody can tell.
+    fn takes_length_1(&self, tower: usize) -> Option<bool> {
+        match self {
+            Self::Network(network) => network.fronts.get(tower).map(|front| front.input.takes_length_1()),
+            Self::Projections(projections) => Some(projections[tower].input.takes_length_1()),
+            Self::Joint(parts) => {
+                let parts = parts.iter().map(|part| part.map.takes_length_1(tower));
+                parts.reduce(|one, other| match (one, other) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (one, other) => one.and(other),
+                })?
+            }
+        }
+    }
+
     fn embedder<'a>(&'a self, tower: usize, rows: usize) -> Embedder<'a> {
         match self {
             Self::Network(network) => Embedder::Network(Box::new(network.embedder(tower, rows))),
@@ -142,6 +157,11 @@ impl Space {
     /// The space of a map of these towers.
     pub(crate) fn new(towers: Vec<Inlet>, map: Map) -> Self {
         Self { towers, map, hubness: None }
+    }
+
+    /// True if a tower takes latents of length 1 for what they are; none if nobody can tell.
+    pub(crate) fn takes_length_1(&self, tower: usize) -> Option<bool> {
+        self.map.takes_length_1(tower)
     }
 
     /// Its map, without the term against hubs.

@@ -56,6 +56,15 @@ impl Input {
         Self { unit: false, mean: vec![0.0; width], scale: vec![1.0; width] }
     }
 
+    /// True if latents may as well be of length 1: it brings them there, does not look at their length, or was made for
+    /// such, whose squares are 1 in the mean.
+    pub(crate) fn takes_length_1(&self) -> bool {
+        let of_deviation = |scale: &f32| if *scale > 0.0 { f64::from(*scale).powi(-2) } else { 0.0 };
+        let of_mean: f64 = self.mean.iter().map(|mean| f64::from(*mean).powi(2)).sum();
+        let squares = of_mean + self.scale.iter().map(of_deviation).sum::<f64>();
+        self.unit || of_mean == 0.0 || (squares - 1.0).abs() < 0.1
+    }
+
     /// Standardises rows in place. What is the mean itself stays zero.
     pub(crate) fn apply(&self, rows: &mut [f32]) {
         rows.par_chunks_mut(self.mean.len()).for_each(|row| {

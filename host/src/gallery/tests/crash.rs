@@ -90,3 +90,42 @@ fn a_power_cut_may_lose_any_of_the_files_of_a_commit_that_has_no_record() {
         }
     }
 }
+
+/// As `rm -r` does, beside a writer.
+#[test]
+fn nothing_is_written_into_a_folder_that_is_being_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gallery");
+    let mut writer = Writer::create(&path, info(2, Dtype::F32)).unwrap();
+    writer.append(&[exhibit("a", 1)], &[1.0, 0.0]).unwrap();
+    for file in std::fs::read_dir(&path).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let error = writer.append(&[exhibit("b", 1)], &[1.0, 0.0]).unwrap_err();
+    assert!(matches!(error, GalleryError::Rebuilt { .. }), "{error}");
+    writer.remove(&["a"]).unwrap_err();
+    std::fs::remove_dir(&path).unwrap();
+}
+
+/// Each in the place of the other, as `mv` does it.
+#[test]
+fn a_gallery_that_takes_the_place_of_another_gets_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let made = |name: &str, id: &str| {
+        let mut writer = Writer::create(&at(name), info(2, Dtype::F32)).unwrap();
+        writer.append(&[exhibit(id, 1)], &[1.0, 0.0]).unwrap();
+        writer
+    };
+    let (mut writer, other) = (made("gallery", "a"), made("other", "b"));
+    drop(other);
+    let before = read(&at("other"));
+    fs::rename(at("gallery"), at("aside")).unwrap();
+    fs::rename(at("other"), at("gallery")).unwrap();
+    let error = writer.append(&[exhibit("c", 1)], &[0.0, 1.0]).unwrap_err();
+    assert!(matches!(error, GalleryError::Rebuilt { .. }), "{error}");
+    assert!(read(&at("gallery")) == before);
+    assert!(Gallery::open(&at("aside")).unwrap().verify().is_ok());
+    // One that is opened has not begun in the other.
+    assert!(Writer::open(&at("gallery")).unwrap().contains("b").unwrap());
+}

@@ -6,11 +6,14 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Added, COMMIT, GalleryColumns, ITEM};
+use crate::config::Recipe;
 use crate::dataset::Source;
 use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place};
 use crate::latents::Latents;
+use crate::run::RunFolder;
 use crate::session::model::Model;
 use crate::session::{ColumnForecast, Error, Event};
+use crate::space::AdapterKind;
 use crate::whole_file;
 
 /// The column of a gallery's ids on their way into another.
@@ -99,6 +102,15 @@ impl Model {
             let same = crate::gallery::Origin { run: mine.run.clone(), digest: mine.digest.clone(), ..origin.clone() };
             let named = crate::gallery::Origin { tower: mine.tower.clone(), ..same };
             mine.verify(&named)?;
+            check_latents(there, from)?;
+        }
+        match self.space.takes_length_1(index) {
+            Some(true) => {}
+            Some(false) => return Err(Error::MapLength { gallery: from.to_owned(), tower: tower.to_owned() }),
+            None => tracing::warn!(
+                "{}: its vectors have length 1; what tower `{tower}` makes of them is good if its latents have, too",
+                from.display()
+            ),
         }
         let GalleryInfo { columns, item_column, id_column, .. } = there.info().clone();
         let info = GalleryInfo { width: self.space.width(), dtype, columns, item_column, id_column, origin };
@@ -129,6 +141,18 @@ impl Model {
         building.finish()?;
         self.session.code_if_large(out)?;
         Ok(Added { new: rows.len(), ..Added::default() })
+    }
+}
+
+/// Refuses a gallery of a tower that is known to have an adapter: its vectors are no latents.
+fn check_latents(there: &Gallery, from: &Path) -> Result<(), Error> {
+    let crate::gallery::Origin { run, tower, .. } = &there.info().origin;
+    // The run may be elsewhere now.
+    let recipe = RunFolder::open(Path::new(run)).ok().and_then(|(folder, _)| Recipe::read(&folder.recipe()).ok());
+    let entry = recipe.as_ref().and_then(|recipe| recipe.towers.iter().find(|entry| entry.name == *tower));
+    match entry.is_some_and(|entry| entry.adapter != AdapterKind::Identity) {
+        true => Err(Error::MapAdapted { gallery: from.to_owned(), tower: tower.clone(), run: run.clone() }),
+        false => Ok(()),
     }
 }
 

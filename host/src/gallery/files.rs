@@ -1,0 +1,118 @@
+//! The files that a writer appends to: opened once, so that a gallery which takes this one's place gets nothing of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::info::{self, Header};
+use super::lines::{ITEMS, OFFSETS};
+use super::snapshot::REMOVED;
+use super::stamp::Stamp;
+use super::{GalleryError, log, vectors};
+use crate::whole_file;
+
+/// The files of a gallery.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    /// That of gallery.json.
+    stamp: Option<Stamp>,
+    pub(super) items: AppendFile,
+    pub(super) offsets: AppendFile,
+    pub(super) removed: AppendFile,
+    pub(super) log: AppendFile,
+    /// The last segment of vectors that was written, with its number.
+    segment: Option<(usize, AppendFile)>,
+}
+
+/// A file to append to, of which a known number of bytes counts.
+#[derive(Debug)]
+pub(super) struct AppendFile {
+    path: PathBuf,
+    pub(super) file: File,
+}
+
+impl Files {
+    /// The files in `folder`; `stamp` is that of its gallery.json.
+    pub(super) fn open(folder: &Path, stamp: Option<Stamp>) -> Result<Self, GalleryError> {
+        let open = |name| AppendFile::open(folder.join(name), false);
+        Ok(Self {
+            folder: folder.to_owned(),
+            stamp,
+            items: open(ITEMS)?,
+            offsets: open(OFFSETS)?,
+            removed: open(REMOVED)?,
+            log: open(log::FILE)?,
+            segment: None,
+        })
+    }
+
+    /// An error if the gallery was removed, or another one has taken its place.
+    pub(super) fn check_place(&self) -> Result<(), GalleryError> {
+        match Stamp::of(&self.folder.join(info::FILE)) == self.stamp {
+            true => Ok(()),
+            false => Err(GalleryError::Rebuilt { path: self.folder.clone() }),
+        }
+    }
+
+    /// Writes stored rows from row `first` on, as [`AppendFile::write`] does.
+    pub(super) fn write_vectors(
+        &mut self,
+        header: &Header,
+        mut first: usize,
+        mut rows: &[u8],
+    ) -> Result<(), GalleryError> {
+        let bytes = header.row_bytes();
+        while !rows.is_empty() {
+            let (segment, at) = (first / header.segment, first % header.segment);
+            let count = (rows.len() / bytes).min(header.segment - at);
+            let (now, later) = rows.split_at(count * bytes);
+            self.segment(header, segment, at == 0)?.write((at * bytes) as u64, now)?;
+            (first, rows) = (first + count, later);
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, header: &Header, number: usize, is_new: bool) -> Result<&AppendFile, GalleryError> {
+        let open = match self.segment.take() {
+            Some((known, open)) if known == number => open,
+            _ => {
+                self.check_place()?;
+                let open = AppendFile::open(vectors::path(&self.folder, header, number), is_new)?;
+                // Else it may be another's.
+                self.check_place()?;
+                open
+            }
+        };
+        Ok(&self.segment.insert((number, open)).1)
+    }
+}
+
+impl AppendFile {
+    fn open(path: PathBuf, makes: bool) -> Result<Self, GalleryError> {
+        let open = || {
+            let is_new = makes && !path.exists();
+            let file = OpenOptions::new().read(true).write(true).create(makes).truncate(false).open(&path)?;
+            if is_new {
+                whole_file::sync_folder(&path)?;
+            }
+            io::Result::Ok(file)
+        };
+        let file = open().map_err(|cause| GalleryError::io("open", &path, cause))?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes bytes from byte `at` on, over the leftovers of an interrupted commit, and syncs them.
+    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), GalleryError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut file = &self.file;
+        let mut write = || {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        };
+        write().map_err(|cause| GalleryError::io("write", &self.path, cause))
+    }
+}
