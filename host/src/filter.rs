@@ -8,14 +8,16 @@
 
 mod cell;
 mod condition;
+mod number;
 
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::str::FromStr;
 
-use cell::{Cell, Number};
+use cell::Cell;
 use condition::{Condition, OPERATORS, Operand, Operator};
+use number::Number;
 
 use crate::wording::beginning;
 

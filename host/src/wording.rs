@@ -13,10 +13,9 @@ pub fn count(number: usize, noun: &str) -> String {
 pub fn suggest<'a>(wrong: &str, keys: impl IntoIterator<Item = &'a str>) -> String {
     let keys: Vec<&str> = keys.into_iter().collect();
     let nearest = keys.iter().map(|key| (strsim::damerau_levenshtein(wrong, key), *key)).min();
-    // Of a short name more than half stays.
-    let is_near = |distance: usize, key: &str| {
-        distance <= 2.max(wrong.len() / 4) && (distance < 2 || 2 * distance < wrong.len().max(key.len()))
-    };
+    // Something of a short name stays.
+    let is_near =
+        |distance: usize, key: &str| distance <= 2.max(wrong.len() / 4) && (distance < 2 || distance < key.len());
     let near = nearest.filter(|(distance, key)| is_near(*distance, key)).map(|(_, key)| key);
     // A name that was not written to its end, or one of its words.
     let long = keys.iter().copied().filter(|_| wrong.len() > 2);

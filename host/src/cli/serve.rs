@@ -140,10 +140,15 @@ fn take_all_descriptors() {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls get a structure of their type, which is there until they return.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) == 0 {
-            limits.rlim_cur = limits.rlim_max;
-            // Where it may not, fewer connections are open at once.
-            let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits);
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) != 0 {
+            return;
+        }
+        // Some systems say that there is no bound, and have one.
+        for most in [limits.rlim_max, limits.rlim_max.min(10_240)] {
+            limits.rlim_cur = most.max(limits.rlim_cur);
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) == 0 {
+                return;
+            }
         }
     }
 }
@@ -156,7 +161,7 @@ fn end_in_time(stop: Stop) {
             std::thread::sleep(TICK);
         }
         std::thread::sleep(GRACE + ENCODERS);
-        note!("an encoder did not stop in time; what was sent to it is not answered");
+        note!("what is under way did not stop in time, and is not answered");
         std::process::exit(exit::STOPPED.into());
     });
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::cmp::Ordering;
+
+use super::number::Number;
 
 /// A cell of metadata; its forms are made once, however many conditions ask for them.
 pub(super) struct Cell<'a> {
@@ -31,31 +32,5 @@ impl<'a> Cell<'a> {
     /// Its text in lower case.
     pub(super) fn lower_case(&self) -> &str {
         self.lower_case.get_or_init(|| self.text().unwrap_or_default().to_lowercase())
-    }
-}
-
-/// A number, exact if it is a whole one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
-    Whole(i128),
-    Real(f64),
-}
-
-impl Number {
-    pub(super) fn of(text: &str) -> Option<Self> {
-        let real = || text.parse().ok().filter(|real: &f64| real.is_finite()).map(Self::Real);
-        text.parse().ok().map(Self::Whole).or_else(real)
-    }
-
-    pub(super) fn compare(self, other: Self) -> Ordering {
-        let real = |number| match number {
-            Self::Whole(whole) => whole as f64,
-            Self::Real(real) => real,
-        };
-        match (self, other) {
-            (Self::Whole(one), Self::Whole(other)) => one.cmp(&other),
-            // Both are finite; -0 equals 0.
-            _ => (real(self) + 0.0).total_cmp(&(real(other) + 0.0)),
-        }
     }
 }

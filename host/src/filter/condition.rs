@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::cell::{Cell, Number};
+use super::cell::Cell;
+use super::number::Number;
 
 /// A comparison of a column's cells with a value.
 #[derive(Clone, Debug, PartialEq)]

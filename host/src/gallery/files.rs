@@ -1,15 +1,13 @@
 //! The files that a writer appends to: opened once, so that a gallery which takes this one's place gets nothing of it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::file::AppendFile;
 use super::info::{self, Header};
 use super::lines::{ITEMS, OFFSETS};
 use super::snapshot::REMOVED;
 use super::stamp::Stamp;
 use super::{GalleryError, log, vectors};
-use crate::whole_file;
 
 /// The files of a gallery.
 #[derive(Debug)]
@@ -23,13 +21,6 @@ pub(super) struct Files {
     pub(super) log: AppendFile,
     /// The last segment of vectors that was written, with its number.
     segment: Option<(usize, AppendFile)>,
-}
-
-/// A file to append to, of which a known number of bytes counts.
-#[derive(Debug)]
-pub(super) struct AppendFile {
-    path: PathBuf,
-    pub(super) file: File,
 }
 
 impl Files {
@@ -85,34 +76,5 @@ impl Files {
             }
         };
         Ok(&self.segment.insert((number, open)).1)
-    }
-}
-
-impl AppendFile {
-    fn open(path: PathBuf, makes: bool) -> Result<Self, GalleryError> {
-        let open = || {
-            let is_new = makes && !path.exists();
-            let file = OpenOptions::new().read(true).write(true).create(makes).truncate(false).open(&path)?;
-            if is_new {
-                whole_file::sync_folder(&path)?;
-            }
-            io::Result::Ok(file)
-        };
-        let file = open().map_err(|cause| GalleryError::io("open", &path, cause))?;
-        Ok(Self { path, file })
-    }
-
-    /// Writes bytes from byte `at` on, over the leftovers of an interrupted commit, and syncs them.
-    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), GalleryError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let mut file = &self.file;
-        let mut write = || {
-            file.seek(SeekFrom::Start(at))?;
-            file.write_all(bytes)?;
-            file.sync_data()
-        };
-        write().map_err(|cause| GalleryError::io("write", &self.path, cause))
     }
 }

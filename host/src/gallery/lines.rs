@@ -34,10 +34,8 @@ impl Lines {
 
     /// The lines that count now, of the same files.
     pub(super) fn mapped_anew(&self, files: &Files, counts: Counts) -> Result<Self, GalleryError> {
-        let folder = self.folder.clone();
-        let items = file::map_opened(&files.items.file, &folder.join(ITEMS), counts.items)?;
-        let offsets = file::map_opened(&files.offsets.file, &folder.join(OFFSETS), ends(counts))?;
-        Ok(Self { folder, items, offsets })
+        let (items, offsets) = (files.items.map(counts.items)?, files.offsets.map(ends(counts))?);
+        Ok(Self { folder: self.folder.clone(), items, offsets })
     }
 
     /// The line of a row.

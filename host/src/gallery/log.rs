@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::files::AppendFile;
+use super::file::AppendFile;
 use super::{GalleryError, file};
 
 /// The file's name.

@@ -86,8 +86,8 @@ impl Writer {
     }
 
     fn new(folder: &Path, lock: File, stamp: Option<Stamp>) -> Result<Self, GalleryError> {
-        let files = Files::open(folder, stamp)?;
         let (header, log) = (Header::read(folder)?, Log::open(folder)?);
+        let files = Files::open(folder, stamp)?;
         let lines = Lines::map(folder, log.counts)?;
         let live = snapshot::live(folder, &log)?;
         let (ids, len) = (lines.ids(live.iter())?, live.len());
@@ -220,7 +220,8 @@ impl Writer {
         self.files.items.write(before.items, items)?;
         self.files.offsets.write(before.rows as u64 * 8, ends)?;
         self.files.removed.write(before.removed as u64 * 8, gone)?;
-        // Until all are done, a failure leaves open what counts.
+        self.files.check_place()?;
+        // Until all are done, a failure leaves open what counts: in a folder that was moved aside now, all of it does.
         self.unsettled = true;
         self.log.append(&self.files.log, Record { counts: appended, sums })?;
         self.lines = self.lines.mapped_anew(&self.files, appended)?;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::error::Refusal;
 use super::fetch::Fetcher;
 use super::figures::Figures;
-use super::given::Given;
+use super::given::{Given, Work};
 use super::keys::Keys;
 use super::limits::Limits;
 use super::memory::{Memory, Share};
@@ -175,9 +175,11 @@ impl App {
         // What is no text is looked into.
         let weight = items.iter().filter(|item| item.modality.as_deref() != Some("text")).map(|item| item.bytes.len());
         weighed(weight.sum(), || {
-            let check =
-                |(index, item): (usize, &Given)| item.check(&self.limits).map_err(|refusal| refusal.at(name(index)));
-            items.iter().enumerate().try_for_each(check)
+            let mut work = Work::default();
+            items.iter().enumerate().try_for_each(|(index, item)| {
+                let own = item.check(&self.limits).and_then(|own| work.add(own, &self.limits));
+                own.map_err(|refusal| refusal.at(name(index)))
+            })
         })?;
         // By tower, so that each has one call.
         let mut of_towers: BTreeMap<&str, Part<'_>> = BTreeMap::new();

@@ -101,8 +101,8 @@ impl Refusal {
         Self::new(status, kind, message)
     }
 
-    /// True if it is not the request that is at fault.
-    pub(super) fn is_of_server(&self) -> bool {
+    /// True if it is a gallery that is at fault, and not the request.
+    pub(super) fn is_of_gallery(&self) -> bool {
         self.status.is_server_error() || self.status == StatusCode::CONFLICT
     }
 

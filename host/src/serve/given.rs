@@ -23,6 +23,38 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Characters of what is no file that an error shows.
 const SHOWN: usize = 40;
 
+/// The largest pictures that those of a request may take together, and the longest sounds.
+const PICTURES: u64 = 20;
+const SOUNDS: u64 = 4;
+
+/// What decoding items takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// Pixels of pictures.
+    pixels: u64,
+    /// Seconds of sounds, of as many samples as stereo at 48 kHz has.
+    seconds: f64,
+}
+
+impl Work {
+    /// Adds that of another item; an error if that is too much for a request.
+    pub(super) fn add(&mut self, other: Self, limits: &Limits) -> Result<(), Refusal> {
+        self.pixels = self.pixels.saturating_add(other.pixels);
+        self.seconds += other.seconds;
+        let (pixels, seconds) = (limits.pixels.saturating_mul(PICTURES), limits.seconds.saturating_mul(SOUNDS));
+        if self.pixels > pixels {
+            let message = format!("the pictures of this request have more than {pixels} pixels together; send fewer");
+            return Err(Refusal::large(message));
+        }
+        match self.seconds > seconds as f64 {
+            true => Err(Refusal::large(format!(
+                "the sounds of this request have more samples than {seconds} s of stereo at 48 kHz; send fewer, or parts"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
 /// An item of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {
@@ -166,34 +198,41 @@ impl Given {
         items.iter().map(|item| size_of::<Self>() + item.bytes.len() + item.url.as_ref().map_or(0, String::len)).sum()
     }
 
-    /// Refuses what is empty, or larger than is allowed.
-    pub(super) fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+    /// Refuses what is empty, or larger than is allowed; else what decoding it takes.
+    pub(super) fn check(&self, limits: &Limits) -> Result<Work, Refusal> {
         if self.bytes.is_empty() {
             return Err(Refusal::invalid("an item is empty"));
         }
         // A tower may name the modality of its pictures or sounds otherwise; a text is neither.
         let is_text = self.modality.as_deref() == Some("text");
-        if !is_text
-            && let Ok(reader) = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()
-            && let Ok((width, height)) = reader.into_dimensions()
-            && u64::from(width) * u64::from(height) > limits.pixels
-        {
-            let most = limits.pixels;
-            return Err(Refusal::large(format!(
-                "a picture of {width} x {height} pixels, and at most {most} are allowed; send a smaller one"
-            )));
+        if is_text {
+            return Ok(Work::default());
         }
-        if !is_text && sound::is_longer(&self.bytes, limits.seconds) {
+        let mut work = Work::default();
+        if let Ok(reader) = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format()
+            && let Ok((width, height)) = reader.into_dimensions()
+        {
+            work.pixels = u64::from(width) * u64::from(height);
+            if work.pixels > limits.pixels {
+                let most = limits.pixels;
+                return Err(Refusal::large(format!(
+                    "a picture of {width} x {height} pixels, and at most {most} are allowed; send a smaller one"
+                )));
+            }
+        }
+        let length = sound::length(&self.bytes, limits.seconds);
+        if length.seconds > limits.seconds as f64 {
             let most = limits.seconds;
             return Err(Refusal::large(format!("a sound of more than {most} s; send a part of it")));
         }
-        Ok(())
+        work.seconds = length.work;
+        Ok(work)
     }
 }
 
 /// The modality of a picture or sound in a data URI.
 fn of_data(text: &str) -> Option<&'static str> {
-    let media = text.strip_prefix("data:")?;
+    let (media, _) = text.strip_prefix("data:")?.split_once(";base64,")?;
     ["image", "audio"].into_iter().find(|kind| media.starts_with(&format!("{kind}/")))
 }
 
@@ -226,7 +265,9 @@ mod tests {
             assert_eq!(Given::part(&part).unwrap(), picture);
         }
         assert_eq!(parsed(json!("data:image/png;base64,UE5H"), None).unwrap(), picture, "whose media type says it");
-        assert_eq!(parsed(json!("data: a dog"), None).unwrap(), Given::text("data: a dog"));
+        for text in ["data: a dog", "data:image/svg+xml,%3Csvg"] {
+            assert_eq!(parsed(json!(text), None).unwrap(), Given::text(text));
+        }
         assert!(parsed(json!({"image": "HTTP://example.org/a.png"}), None).unwrap().url.is_some());
         let address = parsed(json!({"image": "https://example.org/a.png"}), None).unwrap();
         assert_eq!((address.url.as_deref(), address.bytes.len()), (Some("https://example.org/a.png"), 0));
@@ -245,6 +286,14 @@ mod tests {
     #[test]
     fn a_picture_is_too_large_whatever_its_modality_is_called() {
         let bomb = [&b"GIF89a\xff\xff\xff\xff\0\0\0"[..], b"\x2c\0\0\0\0\xff\xff\xff\xff\0\x02\0;"].concat();
+        let limits = Limits { pixels: 10, seconds: 10, ..Limits::default() };
+        let mut work = Work::default();
+        for _ in 0..20 {
+            work.add(Work { pixels: 10, seconds: 2.0 }, &limits).unwrap();
+        }
+        for more in [Work { pixels: 1, seconds: 0.0 }, Work { pixels: 0, seconds: 0.1 }] {
+            assert_eq!({ work }.add(more, &limits).unwrap_err().status, 413);
+        }
         for modality in [Some("image"), Some("scan"), None] {
             let refusal = Given::of(modality, bomb.clone()).check(&Limits::default()).unwrap_err();
             assert_eq!(refusal.status, 413, "{modality:?}");

@@ -17,7 +17,8 @@ pub struct Limits {
     pub queue: usize,
     /// Connections at once.
     pub connections: usize,
-    /// Bytes in memory at once of all that clients have sent, and of all that is fetched for them.
+    /// Bytes in memory at once of all that clients have sent, of all that is fetched for them, and of answers; six bodies if
+    /// that is more.
     pub memory: usize,
     /// The longest that the head, or the body, of a request may take to arrive, and the longest for which a client may
     /// take nothing of an answer.

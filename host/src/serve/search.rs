@@ -13,7 +13,7 @@ use super::body::{Field, Whole};
 use super::embeddings::scale;
 use super::error::{ErrorBody, Refusal};
 use super::given::Given;
-use super::memory::{COPIES, Share};
+use super::memory::Share;
 use super::{answer, galleries, working};
 use crate::bytes::Bytes;
 use crate::filter::FilterError;
@@ -24,6 +24,8 @@ use crate::session::{Error, GalleryHit};
 const MOST: usize = 1000;
 /// Bytes of a value in memory, beside its text.
 const VALUE: usize = 128;
+/// Copies of an item in memory while an answer is made: as it is parsed, as it is answered, and as text.
+const ITEM_COPIES: usize = 3;
 /// The most conditions of a filter: each may be tested on every item.
 const CONDITIONS: usize = 100;
 
@@ -153,12 +155,15 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     let nearest = working(move || {
         let one = |name: String| match Nearest::of(&searched, &name, &query, k, filter.as_ref()) {
             // One that is gone, or is being built anew, leaves the others.
-            Err(refusal) if skips && refusal.is_of_server() => Ok((name, Err(refusal.message()))),
+            Err(refusal) if skips && refusal.is_of_gallery() => Ok((name, Err(refusal))),
             nearest => Ok((name, Ok(nearest?))),
         };
         names.into_iter().map(one).collect::<Result<Vec<_>, Refusal>>()
     })
     .await?;
+    if let Some(refusal) = all_refused(&nearest) {
+        return Err(refusal.clone());
+    }
     let bytes = nearest.iter().filter_map(|(_, nearest)| Some(nearest.as_ref().ok()?.bytes)).sum();
     let most = app.memory.bytes();
     if bytes as u64 > most.0 {
@@ -170,9 +175,9 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     let mut share = app.answer_share(bytes).await?;
     let answering = app.clone();
     let found = working(move || {
-        let one = |(name, nearest): (String, Result<Nearest, String>)| match nearest {
+        let one = |(name, nearest): (String, Result<Nearest, Refusal>)| match nearest {
             Ok(nearest) => Ok(SearchResult { found: nearest.found(&answering, &name)?, gallery: name, problem: None }),
-            Err(problem) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(problem) }),
+            Err(refusal) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) }),
         };
         let results = nearest.into_iter().map(one).collect::<Result<_, Refusal>>()?;
         Ok(answer::bytes(&SearchResponse { results }))
@@ -182,6 +187,12 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
         app.shrink(share, found.len());
     }
     Ok(answer::json(found, share))
+}
+
+/// The first refusal, if no gallery could be searched.
+fn all_refused(nearest: &[(String, Result<Nearest, Refusal>)]) -> Option<&Refusal> {
+    let refusals: Option<Vec<&Refusal>> = nearest.iter().map(|(_, nearest)| nearest.as_ref().err()).collect();
+    refusals?.into_iter().next()
 }
 
 /// The nearest rows of a gallery.
@@ -199,7 +210,7 @@ impl Nearest {
         let hits = found.map_err(|error| refusal(name, error))?.remove(0);
         // An item as it is parsed, and as text: each column has its name.
         let columns: usize = gallery.info().columns.iter().map(|column| VALUE + 2 * column.len()).sum();
-        let of_item = |hit: &Hit| gallery.item_bytes(hit.row).map(|bytes| COPIES * bytes + columns + VALUE);
+        let of_item = |hit: &Hit| gallery.item_bytes(hit.row).map(|bytes| ITEM_COPIES * bytes + columns + VALUE);
         let bytes = hits.iter().map(of_item).sum::<Result<usize, _>>()?;
         Ok(Self { gallery, hits, bytes })
     }

@@ -11,28 +11,44 @@ const CONTAINERS: [&[u8]; 8] = [b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"I
 /// Those of Matroska and WebM, whose packets say when they begin, and mostly not how long they are.
 const MATROSKA: &[u8] = b"\x1a\x45\xdf\xa3";
 
-/// True if a sound is longer than so many seconds. What is no sound, or does not tell, is not.
-pub(super) fn is_longer(bytes: &[u8], most: u64) -> bool {
-    let is_mpeg = bytes.first() == Some(&0xff) && bytes.get(1).is_some_and(|byte| byte & 0xe0 == 0xe0);
-    if bytes.get(4..8) == Some(b"ftyp") {
-        return mp4_seconds(bytes).is_some_and(|seconds| seconds > most as f64);
-    }
-    if !is_mpeg && !CONTAINERS.iter().any(|start| bytes.starts_with(start)) {
-        return false;
-    }
-    // What is damaged may surprise its reader; whoever decodes it says what is wrong with it.
-    catch_unwind(|| packets_beyond(bytes, most as f64)).ok().flatten().unwrap_or(false)
+/// The samples of a second of usual sound: stereo at 48 kHz.
+const USUAL: f64 = 96_000.0;
+
+/// The length of a sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Length {
+    pub(super) seconds: f64,
+    /// The seconds of stereo at 48 kHz that have as many samples, if these are more.
+    pub(super) work: f64,
 }
 
-/// True if the packets of the first track last longer than that.
-fn packets_beyond(bytes: &[u8], most: f64) -> Option<bool> {
+/// The length of a sound, or a little more than `most` seconds if it is longer; none of what is no sound, or does not
+/// tell.
+pub(super) fn length(bytes: &[u8], most: u64) -> Length {
+    let is_mpeg = bytes.first() == Some(&0xff) && bytes.get(1).is_some_and(|byte| byte & 0xe0 == 0xe0);
+    if bytes.get(4..8) == Some(b"ftyp") {
+        let seconds = mp4_seconds(bytes).unwrap_or_default();
+        return Length { seconds, work: seconds };
+    }
+    if !is_mpeg && !CONTAINERS.iter().any(|start| bytes.starts_with(start)) {
+        return Length::default();
+    }
+    // What is damaged may surprise its reader; whoever decodes it says what is wrong with it.
+    catch_unwind(|| of_packets(bytes, most as f64)).ok().flatten().unwrap_or_default()
+}
+
+/// The length of the packets of the first track.
+fn of_packets(bytes: &[u8], most: f64) -> Option<Length> {
     let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let probe = symphonia::default::get_probe();
     let mut format = probe.probe(&Hint::new(), source, Default::default(), Default::default()).ok()?;
     let track = format.default_track(TrackType::Audio)?;
-    let of_rate = || f64::from(track.codec_params.as_ref()?.audio()?.sample_rate?).recip().into();
+    let audio = track.codec_params.as_ref().and_then(|codec| codec.audio());
+    let rate = audio.and_then(|audio| audio.sample_rate).map(f64::from);
+    let channels = audio.and_then(|audio| audio.channels.as_ref()).map_or(1, |channels| channels.count());
     let tick = track.time_base.map(|base| f64::from(base.numer.get()) / f64::from(base.denom.get()));
-    let (id, tick): (u32, f64) = (track.id, tick.or_else(of_rate)?);
+    let (id, tick): (u32, f64) = (track.id, tick.or_else(|| rate.map(f64::recip))?);
+    let samples = rate.unwrap_or_default() * channels as f64 / USUAL;
     let (mut lasts, mut first) = (0_u64, None);
     // A packet has a byte at least.
     for _ in 0..bytes.len() {
@@ -46,10 +62,11 @@ fn packets_beyond(bytes: &[u8], most: f64) -> Option<bool> {
             false => lasts.saturating_add(ticks),
         };
         if lasts as f64 * tick > most {
-            return Some(true);
+            break;
         }
     }
-    Some(false)
+    let seconds = lasts as f64 * tick;
+    Some(Length { seconds, work: seconds * samples.max(1.0) })
 }
 
 /// The length that the header of an MP4 says.
@@ -82,7 +99,11 @@ fn child<'a>(mut boxes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_longer;
+    use super::length;
+
+    fn is_longer(bytes: &[u8], most: u64) -> bool {
+        length(bytes, most).seconds > most as f64
+    }
 
     /// Silence of so many seconds, 8,000 samples of 8 bits in each.
     fn wave(seconds: u32) -> Vec<u8> {

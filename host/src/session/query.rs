@@ -179,9 +179,9 @@ impl Session {
             width = width.or(reader.width()?);
         }
         let mut new: HashMap<Key, Vec<u8>> = HashMap::new();
-        let mut keys = Vec::with_capacity(read.len());
+        let mut of_items = Vec::with_capacity(read.len());
         for item in read {
-            keys.push(item.map(|(key, bytes)| {
+            of_items.push(item.map(|(key, bytes)| {
                 if !latents.contains_key(&key) {
                     new.entry(key).or_insert_with(|| bytes.into_owned());
                 }
@@ -205,7 +205,7 @@ impl Session {
             }
         }
         let latent = |key: Result<Key, String>| latents[&key?].clone();
-        Ok(keys.into_iter().map(latent).collect())
+        Ok(of_items.into_iter().map(latent).collect())
     }
 
     /// The number of different items whose latents are not in the cache, and their cost if the encoder has a price.

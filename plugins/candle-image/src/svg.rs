@@ -40,7 +40,6 @@ pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage,
     if references > MOST_REFERENCES {
         return Err(undrawable(format!("{references} patterns, masks, clips, filters and markers are too many")));
     }
-    markup::check(&document).map_err(undrawable)?;
     let draw = || draw_document(&document, short, max_pixels);
     // The parser and the painter call themselves for each reference.
     std::thread::scope(|scope| {
@@ -50,6 +49,7 @@ pub(crate) fn draw(file: &[u8], short: u32, max_pixels: u64) -> Result<RgbImage,
 }
 
 fn draw_document(document: &Document<'_>, short: u32, max_pixels: u64) -> Result<RgbImage, ItemError> {
+    markup::check(document).map_err(undrawable)?;
     let embedded = Embedded { max_pixels, pixels: Mutex::new(Ok(0)) };
     let tree = Tree::from_xmltree(document, &embedded.options()).map_err(undrawable)?;
     embedded.pixels.into_inner().unwrap_or_else(PoisonError::into_inner)?;

@@ -144,9 +144,6 @@ impl Input {
     fn encoding(&self, text: &str) -> tokenizers::Result<Encoding> {
         for Part { text: part, shorter } in parts(text, self.max_length, self.cut) {
             let encoding = self.tokenizer.encode_fast(part, true)?;
-            if part.len() == text.len() {
-                return Ok(encoding);
-            }
             // Half of the tokens are as if the rest were there: between words always, and within a word (in a run of one
             // letter all of them may be others) if they are with one letter less.
             let tokens = encoding.len() + encoding.get_overflowing().iter().map(Encoding::len).sum::<usize>();

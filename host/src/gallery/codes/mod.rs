@@ -107,7 +107,7 @@ impl Codes {
         let header = map.get(..HEADER).ok_or_else(|| damaged("it is cut"))?;
         let unparsed = |_| damaged("its description cannot be parsed");
         let header: Value = serde_json::from_slice(header.trim_ascii_end()).map_err(unparsed)?;
-        let version = header["version"].as_u64().unwrap_or(0) as u32;
+        let version = u32::try_from(header["version"].as_u64().unwrap_or(0)).unwrap_or(u32::MAX);
         if version > VERSION {
             return Err(GalleryError::Newer { path, version });
         }
@@ -155,6 +155,9 @@ pub(super) fn write(gallery: &Gallery, stop: &Stop) -> Result<Option<CodesInfo>,
     let Gallery { folder, vectors, live, .. } = gallery;
     let (width, rows) = (gallery.info().width, gallery.rows_in_all());
     let path = folder.join(FILE);
+    if !gallery.is_in_place() {
+        return Err(GalleryError::Rebuilt { path: folder.clone() });
+    }
     // Two who make them at once would write one file.
     let at = folder.join(LOCK);
     let lock = PathLock::take(at.clone()).map_err(|cause| GalleryError::io("lock", &at, cause))?;

@@ -146,9 +146,10 @@ impl Model {
 
 /// Refuses a gallery of a tower that is known to have an adapter: its vectors are no latents.
 fn check_latents(there: &Gallery, from: &Path) -> Result<(), Error> {
-    let crate::gallery::Origin { run, tower, .. } = &there.info().origin;
-    // The run may be elsewhere now.
-    let recipe = RunFolder::open(Path::new(run)).ok().and_then(|(folder, _)| Recipe::read(&folder.recipe()).ok());
+    let crate::gallery::Origin { run, tower, digest, .. } = &there.info().origin;
+    // The run may be elsewhere now, or another one in its place.
+    let known = RunFolder::open(Path::new(run)).ok().filter(|(_, info)| info.adapters.as_ref() == Some(digest));
+    let recipe = known.and_then(|(folder, _)| Recipe::read(&folder.recipe()).ok());
     let entry = recipe.as_ref().and_then(|recipe| recipe.towers.iter().find(|entry| entry.name == *tower));
     match entry.is_some_and(|entry| entry.adapter != AdapterKind::Identity) {
         true => Err(Error::MapAdapted { gallery: from.to_owned(), tower: tower.clone(), run: run.clone() }),

@@ -11,20 +11,21 @@ const MOST_WAITING: u64 = 1 << 27;
 const MOST_DRAWN: u64 = 1 << 32;
 /// The cost of a node that draws nothing, in pixels.
 const NODE: u64 = 1 << 10;
-/// The cost of a line or curve of a path, and of a dash of its stroke.
-const SEGMENT: u64 = 1 << 13;
+/// The most lines and curves of paths, with the dashes of their strokes, which take seconds.
+const MOST_LINES: u64 = 1 << 20;
 
 /// Rejects a drawing of `across x down` pixels that costs too much.
 pub(super) fn check(root: &Group, transform: Transform, [across, down]: [u32; 2]) -> Result<(), &'static str> {
     // resvg's own bound of a layer, in each direction.
     let most = [across, down].map(|side| 5.0 * side as f32);
-    Layers { most, drawn: 0 }.children(root, transform).map(|_| ())
+    Layers { most, drawn: 0, lines: 0 }.children(root, transform).map(|_| ())
 }
 
 struct Layers {
     /// Width and height of the largest layer.
     most: [f32; 2],
     drawn: u64,
+    lines: u64,
 }
 
 /// Pixels that wait together.
@@ -108,7 +109,10 @@ impl Layers {
 
     fn path(&mut self, path: &Path, transform: Transform) -> Waiting {
         self.draw(path.stroke_bounding_box(), transform)?;
-        self.count(SEGMENT.saturating_mul(path.data().len() as u64 + dashes(path)))?;
+        self.lines = self.lines.saturating_add(path.data().len() as u64).saturating_add(dashes(path));
+        if self.lines > MOST_LINES {
+            return Err("its paths have too many lines and dashes");
+        }
         let paints = [path.fill().map(|fill| fill.paint()), path.stroke().map(|stroke| stroke.paint())];
         let mut most = 0;
         for paint in paints.into_iter().flatten() {
@@ -167,7 +171,7 @@ fn dashes(path: &Path) -> u64 {
         }
     }
     let turn: f64 = dashes.iter().map(|dash| f64::from(*dash)).sum();
-    (length / turn * dashes.len() as f64) as u64
+    (length / turn * (dashes.len() / 2) as f64) as u64
 }
 
 fn fits(waiting: u64) -> Waiting {
@@ -179,11 +183,13 @@ fn fits(waiting: u64) -> Waiting {
 
 /// The cost of a pixel of a filter's result, in drawn pixels. No kernel sees more than the layer.
 fn work(kind: &Kind, layer: u64, transform: Transform) -> u64 {
-    // An octave of noise at a point.
+    // An octave of noise at a point, and a blur, which goes over the layer several times.
     const OCTAVE: u64 = 32;
+    const BLUR: u64 = 16;
     let (across, down) = transform.get_scale();
     match kind {
         Kind::Turbulence(noise) => OCTAVE * u64::from(noise.num_octaves()),
+        Kind::GaussianBlur(_) | Kind::DropShadow(_) => BLUR,
         Kind::ConvolveMatrix(convolution) => {
             let matrix = convolution.matrix();
             (u64::from(matrix.columns()) * u64::from(matrix.rows())).min(layer)
