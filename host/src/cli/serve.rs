@@ -162,6 +162,6 @@ fn end_in_time(stop: Stop) {
         }
         std::thread::sleep(GRACE + ENCODERS);
         note!("what is under way did not stop in time, and is not answered");
-        std::process::exit(exit::STOPPED.into());
+        exit::now(exit::STOPPED);
     });
 }

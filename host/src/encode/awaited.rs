@@ -24,7 +24,7 @@ impl Awaited {
             self.said = true;
             tracing::warn!(
                 "waiting for {} of encoder `{encoder}` to end, so that the results are kept; a second Ctrl-C ends the \
-                 program at once, and the next run encodes the rest again",
+                 program at once, without them",
                 count(calls, "call")
             );
         }

@@ -152,7 +152,7 @@ impl OpenGallery {
         }
         if let Ok(_alone) = self.coding.try_lock()
             && let Err(error) = model.code_gallery_if_large(&self.folder)
-            && !matches!(error, Error::Stopped)
+            && !matches!(error, Error::Stopped | Error::Gallery(GalleryError::Absent { .. }))
         {
             tracing::warn!("{}: no codes were made for its new items: {error}", self.folder.display());
         }

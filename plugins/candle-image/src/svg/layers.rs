@@ -11,7 +11,7 @@ const MOST_WAITING: u64 = 1 << 27;
 const MOST_DRAWN: u64 = 1 << 32;
 /// The cost of a node that draws nothing, in pixels.
 const NODE: u64 = 1 << 10;
-/// The most lines and curves of paths, with the dashes of their strokes, which take seconds.
+/// The most lines and curves of paths, dashes of their strokes and colours of their gradients, which take seconds.
 const MOST_LINES: u64 = 1 << 20;
 
 /// Rejects a drawing of `across x down` pixels that costs too much.
@@ -109,13 +109,11 @@ impl Layers {
 
     fn path(&mut self, path: &Path, transform: Transform) -> Waiting {
         self.draw(path.stroke_bounding_box(), transform)?;
-        self.lines = self.lines.saturating_add(path.data().len() as u64).saturating_add(dashes(path));
-        if self.lines > MOST_LINES {
-            return Err("its paths have too many lines and dashes");
-        }
+        self.draw_lines((path.data().len() as u64).saturating_add(dashes(path)))?;
         let paints = [path.fill().map(|fill| fill.paint()), path.stroke().map(|stroke| stroke.paint())];
         let mut most = 0;
         for paint in paints.into_iter().flatten() {
+            self.draw_lines(stops(paint))?;
             let Paint::Pattern(pattern) = paint else { continue };
             let (across, down) = transform.pre_concat(pattern.transform()).get_scale();
             // Nothing bounds it but this.
@@ -140,12 +138,29 @@ impl Layers {
         Ok(area)
     }
 
+    fn draw_lines(&mut self, lines: u64) -> Result<(), &'static str> {
+        self.lines = self.lines.saturating_add(lines);
+        match self.lines <= MOST_LINES {
+            true => Ok(()),
+            false => Err("its paths have too many lines, dashes and colours of gradients"),
+        }
+    }
+
     fn count(&mut self, pixels: u64) -> Result<(), &'static str> {
         self.drawn = self.drawn.saturating_add(pixels);
         match self.drawn <= MOST_DRAWN {
             true => Ok(()),
             false => Err("it draws over itself too often"),
         }
+    }
+}
+
+/// The colours of a gradient, which each path with it goes through.
+fn stops(paint: &Paint) -> u64 {
+    match paint {
+        Paint::LinearGradient(gradient) => gradient.stops().len() as u64,
+        Paint::RadialGradient(gradient) => gradient.stops().len() as u64,
+        Paint::Color(_) | Paint::Pattern(_) => 0,
     }
 }
 
@@ -183,22 +198,25 @@ fn fits(waiting: u64) -> Waiting {
 
 /// The cost of a pixel of a filter's result, in drawn pixels. No kernel sees more than the layer.
 fn work(kind: &Kind, layer: u64, transform: Transform) -> u64 {
-    // An octave of noise at a point, and a blur, which goes over the layer several times.
-    const OCTAVE: u64 = 32;
-    const BLUR: u64 = 16;
+    // To read and write a layer; to look at each of its colours; a point of a kernel; an octave of noise.
+    const LAYER: u64 = 16;
+    const COLOUR: u64 = 64;
+    const POINT: u64 = 4;
+    const OCTAVE: u64 = 64;
     let (across, down) = transform.get_scale();
+    let of_points = |points: u64| LAYER + POINT * points.min(layer);
     match kind {
-        Kind::Turbulence(noise) => OCTAVE * u64::from(noise.num_octaves()),
-        Kind::GaussianBlur(_) | Kind::DropShadow(_) => BLUR,
+        Kind::Turbulence(noise) => LAYER + OCTAVE * u64::from(noise.num_octaves()),
         Kind::ConvolveMatrix(convolution) => {
             let matrix = convolution.matrix();
-            (u64::from(matrix.columns()) * u64::from(matrix.rows())).min(layer)
+            of_points(u64::from(matrix.columns()) * u64::from(matrix.rows()))
         }
         Kind::Morphology(morphology) => {
             let [x, y] = [morphology.radius_x().get() * across, morphology.radius_y().get() * down];
-            pixels(2.0 * x + 1.0, 2.0 * y + 1.0).min(layer)
+            of_points(pixels(2.0 * x + 1.0, 2.0 * y + 1.0))
         }
-        _ => 1,
+        Kind::Flood(_) | Kind::Image(_) | Kind::Merge(_) | Kind::Offset(_) | Kind::Tile(_) => LAYER,
+        _ => COLOUR,
     }
 }
 

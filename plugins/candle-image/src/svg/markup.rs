@@ -8,6 +8,11 @@ use std::collections::{HashMap, HashSet};
 const MOST_TRIES: u64 = 1 << 25;
 /// The most elements that markers add, which take a second.
 const MOST_COPIES: u64 = 1 << 17;
+/// The most declarations of all rules, each of which is compared with those before.
+const MOST_DECLARATIONS: usize = 100_000;
+/// The most squares of the lengths of elements' own styles and classes, which take a second: each part is compared with
+/// those before.
+const MOST_SQUARES: u64 = 1 << 34;
 /// The most elements that are counted one by one.
 const MOST_STEPS: u64 = 1 << 21;
 /// The properties by which a path has markers, and whether at all of its corners.
@@ -20,6 +25,17 @@ pub(super) fn check(document: &Document<'_>) -> Result<(), String> {
     let styles: Vec<&str> = styles.flat_map(|style| style.children()).filter_map(|text| text.text()).collect();
     // One for each selector of a rule.
     let rules = styles.iter().flat_map(|css| css.bytes()).filter(|byte| matches!(byte, b'{' | b',')).count() as u64;
+    let declarations = styles.iter().flat_map(|css| css.bytes()).filter(|byte| *byte == b';').count();
+    if declarations > MOST_DECLARATIONS {
+        return Err(format!("{declarations} declarations of style are too many"));
+    }
+    let square = |list: &str| (list.len() as u64).pow(2);
+    let lists = document
+        .descendants()
+        .flat_map(|node| ["style", "class"].into_iter().filter_map(move |name| node.attribute(name)));
+    if lists.fold(0, |sum: u64, list| sum.saturating_add(square(list))) > MOST_SQUARES {
+        return Err("the `style` or `class` of its elements is too long".to_owned());
+    }
     let tries = |elements: u64| match rules.saturating_mul(elements) {
         ..=MOST_TRIES => Ok(()),
         _ => Err(format!("{rules} rules of style for {elements} elements are too many")),
@@ -279,5 +295,8 @@ mod tests {
         let (rules, elements) = (".a{fill:red}".repeat(7000), "<g class='a'/>".repeat(7000));
         assert!(checked(&format!("<style>{rules}</style>{}", &elements[..14 * 4000])).is_ok());
         assert!(checked(&format!("<style>{rules}</style>{elements}")).unwrap_err().contains("rules of style"));
+        let many = "fill:red;".repeat(100_001);
+        assert!(checked(&format!("<style>.a{{{many}}}</style>")).unwrap_err().contains("declarations"));
+        assert!(checked(&format!("<path style='{many}'/>")).unwrap_err().contains("`style` or `class`"));
     }
 }
