@@ -94,7 +94,7 @@ def requests(width):
         (SEARCH, body) for body in [
             {}, {"vector": [0] * width}, {"vector": [1e39] * width}, {"vector": [1]}, {"vector": [1] * 100_000}, {"vector": ["a"] * width},
             b'{"vector": [NaN]}', b'{"vector": [1e999]}', {"text": "a", "k": 0}, {"text": "a", "k": 10**30}, {"text": "a", "k": 2.5},
-            {"text": "a", "to": ["../../etc"]}, {"text": "a", "to": "fixed"}, {"text": "a", "where": "number <"},
+            {"text": "a", "to": ["../../etc"]}, {"text": "a", "to": {"name": "fixed"}}, {"text": "a", "where": "number <"},
             {"text": "a", "where": "(" * 20_000}, {"text": "a", "where": "none = 1"}, {"text": "a", "where": "number < " + "9" * 5000 + " ("},
             {"text": "a", "where": " and ".join(["number < 1"] * 20_000) + " and"}, {"id": "none", "gallery": "fixed"},
             {"id": "\0", "gallery": "fixed"}, {"text": "a", "vector": [1] * width},
