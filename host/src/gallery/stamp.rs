@@ -1,10 +1,10 @@
-//! A mark by which a file is told from another that has taken its place.
+//! Stamps of files.
 
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What tells a file from another that has taken its place.
+/// The marks by which a file is told from another that has taken its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// The file's device and number.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::error::Refusal;
 use super::fetch::Fetcher;
 use super::figures::Figures;
-use super::given::{Given, Work};
+use super::given::Given;
 use super::keys::Keys;
 use super::limits::Limits;
 use super::memory::{Memory, Share};
@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::open_gallery::OpenGallery;
 use super::origins::Origins;
 use super::queue::Queue;
+use super::work::Work;
 use super::{Serving, weighed};
 use crate::session::{Error, Model};
 

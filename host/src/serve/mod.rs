@@ -33,6 +33,7 @@ mod sent;
 mod sound;
 mod status;
 mod values;
+mod work;
 
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
