@@ -37,7 +37,7 @@ mod wording;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
@@ -57,11 +57,14 @@ struct Arguments {
     command: Command,
 }
 
+/// The file that configures plugins and encoders.
+const PLUGINS: &str = "plugins.toml";
+
 /// Arguments that every command accepts.
 #[derive(clap::Args)]
 struct Global {
     /// The file that configures plugins and encoders
-    #[arg(long, global = true, value_name = "FILE", default_value = "plugins.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = PLUGINS)]
     plugins: PathBuf,
     /// The folder of the latent cache, instead of the one in plugins.toml
     #[arg(long, global = true, value_name = "DIR")]
@@ -100,6 +103,16 @@ fn cost(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "not an amount of money".to_owned())
 }
 
+impl Global {
+    /// The options by which another command has the same encoders and cache.
+    fn repeated(&self) -> String {
+        let of = |option: &str, path: &Path| format!(" --{option} {}", path.display());
+        let plugins = (self.plugins != Path::new(PLUGINS)).then(|| of("plugins", &self.plugins));
+        let cache = self.cache.as_ref().map(|cache| of("cache", cache));
+        plugins.into_iter().chain(cache).collect()
+    }
+}
+
 impl Cli {
     fn new(global: &Global, command: &Command) -> anyhow::Result<Self> {
         let stop = Stop::default();
@@ -118,7 +131,7 @@ impl Cli {
             program: serve_plugin::program(),
             verify_files: global.verify,
             stop: work.clone(),
-            watcher: Arc::new(View::new(summaries)),
+            watcher: Arc::new(View::new(summaries, global.repeated())),
         };
         Ok(Self { session: Session::new(setup), json: global.json, max_cost: global.max_cost, stop, work })
     }

@@ -39,6 +39,8 @@ pub(super) enum Summaries {
 /// Shows events: one bar or spinner at a time, and notes between them.
 pub(super) struct View {
     summaries: Summaries,
+    /// What a command that is proposed repeats of this one.
+    repeated: String,
     shown: Mutex<Shown>,
 }
 
@@ -51,8 +53,8 @@ struct Shown {
 }
 
 impl View {
-    pub(super) fn new(summaries: Summaries) -> Self {
-        Self { summaries, shown: Mutex::default() }
+    pub(super) fn new(summaries: Summaries, repeated: String) -> Self {
+        Self { summaries, repeated, shown: Mutex::default() }
     }
 
     fn encoded(&self, (file, column, plain): (&Path, &str, bool), encoder: &str, summary: &Summary) {
@@ -64,12 +66,13 @@ impl View {
             note!("... and {more}; `fusemix encode --json` lists them all");
         }
         if summary.remembered > 0 {
-            let (items, file) = (count(summary.remembered, "item"), file.display());
-            let rows = match plain {
-                true => format!("`fusemix encode --data {file} --column {column} --encoder {encoder} --retry-failed`"),
-                false => format!("`fusemix encode --encoder {encoder} --retry-failed` and options for the same rows"),
+            let (items, repeated) = (count(summary.remembered, "item"), &self.repeated);
+            let (rows, more) = match plain {
+                true => (format!(" --data {} --column {column}", file.display()), ""),
+                false => (String::new(), " and options for the same rows"),
             };
-            note!("{items} failed in an earlier run; retry with {rows}");
+            let encode = format!("fusemix encode{rows} --encoder {encoder}{repeated} --retry-failed");
+            note!("{items} failed in an earlier run; retry with `{encode}`{more}");
         }
         let news = summary.encoded + summary.failed > 0 || summary.error.is_some();
         if self.summaries == Summaries::All || self.summaries == Summaries::News && news {

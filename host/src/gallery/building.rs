@@ -13,7 +13,7 @@ use crate::whole_file;
 pub struct Building {
     out: PathBuf,
     part: PathBuf,
-    /// None once it is finished.
+    /// None before there are files, and once it is finished.
     writer: Option<Writer>,
     /// Dropped last.
     _lock: PathLock,
@@ -30,8 +30,9 @@ impl Building {
         check_free(out)?;
         let part = whole_file::beside(out, ".building");
         writer::remove_left(&part)?;
-        let writer = Some(Writer::create(&part, info)?);
-        Ok(Self { out: out.to_owned(), part, writer, _lock: lock })
+        let mut building = Self { out: out.to_owned(), part, writer: None, _lock: lock };
+        building.writer = Some(Writer::create(&building.part, info)?);
+        Ok(building)
     }
 
     /// Its writer.
@@ -53,9 +54,9 @@ impl Building {
 
 impl Drop for Building {
     fn drop(&mut self) {
-        if self.writer.take().is_some() {
-            let _ = fs::remove_dir_all(&self.part);
-        }
+        drop(self.writer.take());
+        // Gone already if it has appeared.
+        let _ = fs::remove_dir_all(&self.part);
     }
 }
 

@@ -12,7 +12,7 @@ use super::app::App;
 use super::body::Whole;
 use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
 use super::error::{ErrorBody, Refusal};
-use super::given::Given;
+use super::given::{Given, ItemKey};
 use super::{answer, weighed};
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
@@ -106,13 +106,14 @@ pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Resul
 
 impl EmbedRequest {
     /// Its items, which it has no longer, and the key that they stood in.
-    fn items(&mut self) -> Result<(Vec<Given>, &'static str), Refusal> {
+    fn items(&mut self) -> Result<(Vec<Given>, ItemKey), Refusal> {
         match (self.texts.take(), self.images.take(), self.inputs.take()) {
-            (Some(texts), None, None) => Ok((parse_all(texts, Some("text"), "texts")?, "texts")),
-            (None, Some(images), None) => Ok((parse_all(images, Some("image"), "images")?, "images")),
+            (Some(texts), None, None) => parse_all(texts, Some("text"), "texts"),
+            (None, Some(images), None) => parse_all(images, Some("image"), "images"),
             (None, None, Some(inputs)) => {
+                let key = ItemKey::List("inputs");
                 let item = |(index, input): (usize, &Mixed)| {
-                    let at = || format!("inputs[{index}]");
+                    let at = || key.name(index);
                     match parts(&input.content) {
                         [part] => Given::part(part).map_err(|refusal| refusal.at(at())),
                         parts => Err(Refusal::invalid(format!(
@@ -123,7 +124,7 @@ impl EmbedRequest {
                         .at(at())),
                     }
                 };
-                Ok((inputs.iter().enumerate().map(item).collect::<Result<_, _>>()?, "inputs"))
+                Ok((inputs.iter().enumerate().map(item).collect::<Result<_, _>>()?, key))
             }
             _ => Err(Refusal::invalid("send one of `texts`, `images` and `inputs`")),
         }

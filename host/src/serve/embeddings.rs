@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::body::{Field, Whole};
 use super::error::{ErrorBody, Refusal};
-use super::given::Given;
+use super::given::{Given, ItemKey};
 use super::{answer, weighed};
 
 /// The most values in the JSON of an item: a message with a part, and what clients send beside.
@@ -40,6 +40,20 @@ pub(super) struct EmbeddingsRequest {
     encoding_format: Format,
     /// Values of each embedding: its first ones, scaled to length 1 again. Only for methods that order them.
     #[serde(default)]
+    dimensions: Option<usize>,
+}
+
+/// Items to embed, as a form.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the fields that are read by their names")]
+struct EmbeddingsForm {
+    /// Files or texts; `file` is another name for it.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    input: Vec<Vec<u8>>,
+    model: Option<String>,
+    /// What they hold, where neither their types nor their bytes say it: `text`, `image` or `audio`.
+    modality: Option<String>,
+    encoding_format: Option<Format>,
     dimensions: Option<usize>,
 }
 
@@ -107,13 +121,15 @@ impl Packed {
 }
 
 /// Embeds items.
-#[utoipa::path(post, path = "/v1/embeddings", request_body = EmbeddingsRequest,
+#[utoipa::path(post, path = "/v1/embeddings",
+    request_body(content((EmbeddingsRequest = "application/json"), (EmbeddingsForm = "multipart/form-data"))),
     responses((status = 200, body = EmbeddingsResponse), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, items, key) = match body.form().await? {
         Some(fields) => {
             let (request, items) = EmbeddingsRequest::of_form(&fields)?;
-            (request, items, "input")
+            let key = if items.len() == 1 { ItemKey::One("input") } else { ItemKey::List("input") };
+            (request, items, key)
         }
         None => {
             let (request, (items, key)) = body.parse(|body| {
@@ -145,17 +161,17 @@ pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Resul
 
 impl EmbeddingsRequest {
     /// Its items, which it has no longer, and the key that they stood in.
-    fn items(&mut self) -> Result<(Vec<Given>, &'static str), Refusal> {
+    fn items(&mut self) -> Result<(Vec<Given>, ItemKey), Refusal> {
         match (self.input.take(), self.messages.take()) {
             (Some(_), Some(_)) => Err(Refusal::invalid("send `input` or `messages`, not both").at("messages")),
             (None, None) => Err(Refusal::invalid("`input` is missing: a text, or a list of items").at("input")),
-            (Some(input), None) => parse_all(input, self.modality.as_deref(), "input").map(|items| (items, "input")),
+            (Some(input), None) => parse_all(input, self.modality.as_deref(), "input"),
             (None, Some(messages)) => {
                 let parts: Vec<&Value> = messages.iter().flat_map(|message| parts(&message.content)).collect();
                 match parts.as_slice() {
                     [part] => {
                         let item = Given::part(part).map_err(|refusal| refusal.at("messages"))?;
-                        Ok((vec![item], "messages"))
+                        Ok((vec![item], ItemKey::One("messages")))
                     }
                     parts => Err(Refusal::invalid(format!(
                         "the messages have {} parts, and one is embedded: this space has a text or a picture, not both \
@@ -198,15 +214,23 @@ impl EmbeddingsRequest {
 }
 
 /// One item or a list of them; a mistake is named by its place.
-pub(super) fn parse_all(input: Value, modality: Option<&str>, key: &str) -> Result<Vec<Given>, Refusal> {
+pub(super) fn parse_all(
+    input: Value,
+    modality: Option<&str>,
+    key: &'static str,
+) -> Result<(Vec<Given>, ItemKey), Refusal> {
     match input {
         Value::Array(items) => {
+            let key = ItemKey::List(key);
             let parse = |(index, item): (usize, Value)| {
-                Given::parse(item, modality).map_err(|refusal| refusal.at(format!("{key}[{index}]")))
+                Given::parse(item, modality).map_err(|refusal| refusal.at(key.name(index)))
             };
-            items.into_iter().enumerate().map(parse).collect()
+            Ok((items.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?, key))
         }
-        item => Ok(vec![Given::parse(item, modality).map_err(|refusal| refusal.at(key))?]),
+        item => {
+            let item = Given::parse(item, modality).map_err(|refusal| refusal.at(key))?;
+            Ok((vec![item], ItemKey::One(key)))
+        }
     }
 }
 

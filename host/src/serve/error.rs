@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::io::ErrorKind;
 use utoipa::ToSchema;
 
 use crate::config::ConfigError;
@@ -135,6 +136,11 @@ impl From<&Error> for Refusal {
             Error::QueryWidth { .. } => Self::invalid(message).at("vector"),
             Error::Gallery(GalleryError::NoColumn { .. }) => Self::invalid(message).at("where"),
             Error::Gallery(GalleryError::InUse { .. }) => Self::busy(message),
+            Error::Gallery(GalleryError::Io { cause, .. })
+                if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "server_error", message)
+            }
             Error::Gallery(
                 GalleryError::Rebuilt { .. }
                 | GalleryError::OtherRun { .. }

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::app::App;
 use super::body::Whole;
 use super::error::{ErrorBody, Refusal};
-use super::given::Given;
+use super::given::{Given, ItemKey};
 use super::scalar::Scalar;
 use super::working;
 use crate::gallery::{Exhibit, GalleryInfo, Removal, Writer};
@@ -88,8 +88,9 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
     let mut exhibits = Vec::with_capacity(items.len());
     let mut given = Vec::with_capacity(items.len());
     let mut ids = HashSet::new();
+    let key = ItemKey::List("items");
     for (index, item) in items.into_iter().enumerate() {
-        let at = |refusal: Refusal| refusal.at(format!("items[{index}]"));
+        let at = |refusal: Refusal| refusal.at(key.name(index));
         let problem = match item.id.len() {
             0 => Some("is empty".to_owned()),
             1..=ID => (!ids.insert(item.id.clone())).then(|| "stands twice in this request".to_owned()),
@@ -112,7 +113,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
     let bytes = share.bytes() + vectors;
     app.grow(&mut share, bytes).await?;
     let share = Arc::new(share);
-    let vectors: Vec<f32> = app.embed(("model", Some(&model)), given, "items", share.clone()).await?.concat();
+    let vectors: Vec<f32> = app.embed(("model", Some(&model)), given, key, share.clone()).await?.concat();
     let append = move |writer: &mut Writer| {
         let _held = share;
         writer.append(&exhibits, &vectors)

@@ -12,9 +12,9 @@ use super::app::App;
 use super::body::{Field, Whole};
 use super::embeddings::scale;
 use super::error::{ErrorBody, Refusal};
-use super::given::Given;
+use super::given::{Given, ItemKey};
 use super::memory::Share;
-use super::{answer, galleries, working};
+use super::{HEAVY, answer, galleries, working};
 use crate::bytes::Bytes;
 use crate::filter::FilterError;
 use crate::gallery::{Filter, Gallery, GalleryError, Hit};
@@ -68,6 +68,28 @@ pub(super) struct SearchRequest {
     file: Option<(&'static str, Given)>,
 }
 
+/// A query as a form: one of `text`, `image`, `audio` and `file`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the fields that are read by their names")]
+struct SearchForm {
+    text: Option<String>,
+    #[schema(value_type = Option<String>, format = Binary)]
+    image: Option<Vec<u8>>,
+    #[schema(value_type = Option<String>, format = Binary)]
+    audio: Option<Vec<u8>>,
+    /// A picture or a sound.
+    #[schema(value_type = Option<String>, format = Binary)]
+    file: Option<Vec<u8>>,
+    /// The tower of the query, where several take items of its modality.
+    from: Option<String>,
+    /// The galleries to search, a field for each; all if none is named.
+    to: Option<Vec<String>>,
+    /// Items of each gallery, 1 to 1000.
+    k: Option<usize>,
+    /// Only items that match, as in JSON.
+    r#where: Option<String>,
+}
+
 /// A list of texts, or one text.
 fn one_or_more<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
@@ -118,7 +140,8 @@ struct FoundItem {
 }
 
 /// Finds the nearest items.
-#[utoipa::path(post, path = "/search", request_body = SearchRequest,
+#[utoipa::path(post, path = "/search",
+    request_body(content((SearchRequest = "application/json"), (SearchForm = "multipart/form-data"))),
     responses((status = 200, body = SearchResponse), (status = "4XX", body = ErrorBody)))]
 pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let mut request = match body.form().await? {
@@ -152,19 +175,19 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     let query = request.query(&app, share).await?;
     let (k, searched) = (request.k, app.clone());
     let skips = !is_named && names.len() > 1;
-    let nearest = working(move || {
+    let found = working(move || {
         let one = |name: String| match Nearest::of(&searched, &name, &query, k, filter.as_ref()) {
             // One that is gone, or is being built anew, leaves the others.
             Err(refusal) if skips && refusal.is_of_gallery() => Ok((name, Err(refusal))),
             nearest => Ok((name, Ok(nearest?))),
         };
-        names.into_iter().map(one).collect::<Result<Vec<_>, Refusal>>()
+        Found(names.into_iter().map(one).collect::<Result<_, Refusal>>()?).answered(&searched)
     })
     .await?;
-    if let Some(refusal) = all_refused(&nearest) {
-        return Err(refusal.clone());
-    }
-    let bytes = nearest.iter().filter_map(|(_, nearest)| Some(nearest.as_ref().ok()?.bytes)).sum();
+    let (found, bytes) = match found {
+        Answer::Made(answer) => return Ok(answer::json(answer, None)),
+        Answer::Large(found, bytes) => (found, bytes),
+    };
     let most = app.memory.bytes();
     if bytes as u64 > most.0 {
         let bytes = Bytes(bytes as u64);
@@ -172,27 +195,44 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
             Refusal::large(format!("the answer needs about {bytes} of the {most} of memory; ask for fewer")).at("k")
         );
     }
-    let mut share = app.answer_share(bytes).await?;
+    let mut share = app.share(bytes).await?;
     let answering = app.clone();
-    let found = working(move || {
-        let one = |(name, nearest): (String, Result<Nearest, Refusal>)| match nearest {
-            Ok(nearest) => Ok(SearchResult { found: nearest.found(&answering, &name)?, gallery: name, problem: None }),
-            Err(refusal) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) }),
-        };
-        let results = nearest.into_iter().map(one).collect::<Result<_, Refusal>>()?;
-        Ok(answer::bytes(&SearchResponse { results }))
-    })
-    .await?;
-    if let Some(share) = &mut share {
-        app.shrink(share, found.len());
-    }
-    Ok(answer::json(found, share))
+    let answer = working(move || found.answer(&answering)).await?;
+    app.shrink(&mut share, answer.len());
+    Ok(answer::json(answer, Some(share)))
 }
 
-/// The first refusal, if no gallery could be searched.
-fn all_refused(nearest: &[(String, Result<Nearest, Refusal>)]) -> Option<&Refusal> {
-    let refusals: Option<Vec<&Refusal>> = nearest.iter().map(|(_, nearest)| nearest.as_ref().err()).collect();
-    refusals?.into_iter().next()
+/// What is near in each gallery, or why it cannot be searched.
+struct Found(Vec<(String, Result<Nearest, Refusal>)>);
+
+/// An answer that is small, or what a large one is made of.
+enum Answer {
+    Made(Vec<u8>),
+    /// It has to wait for so many bytes of the memory.
+    Large(Found, usize),
+}
+
+impl Found {
+    /// The answer at once if it is small; the first refusal if no gallery could be searched.
+    fn answered(self, app: &App) -> Result<Answer, Refusal> {
+        let refusals: Option<Vec<&Refusal>> = self.0.iter().map(|(_, nearest)| nearest.as_ref().err()).collect();
+        if let Some(refusal) = refusals.and_then(|refusals| refusals.first().copied()) {
+            return Err(refusal.clone());
+        }
+        match self.0.iter().filter_map(|(_, nearest)| Some(nearest.as_ref().ok()?.bytes)).sum() {
+            ..HEAVY => Ok(Answer::Made(self.answer(app)?)),
+            bytes => Ok(Answer::Large(self, bytes)),
+        }
+    }
+
+    fn answer(self, app: &App) -> Result<Vec<u8>, Refusal> {
+        let one = |(name, nearest): (String, Result<Nearest, Refusal>)| match nearest {
+            Ok(nearest) => Ok(SearchResult { found: nearest.found(app, &name)?, gallery: name, problem: None }),
+            Err(refusal) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) }),
+        };
+        let results = self.0.into_iter().map(one).collect::<Result<_, Refusal>>()?;
+        Ok(answer::bytes(&SearchResponse { results }))
+    }
 }
 
 /// The nearest rows of a gallery.
@@ -247,7 +287,7 @@ impl SearchRequest {
         let item = Given::one_of(self.text.take(), self.image.take(), self.audio.take())?;
         if let Some((key, item)) = item.or_else(|| self.file.take()) {
             let named = ("from", self.from.as_deref());
-            return Ok(app.embed(named, vec![item], key, Arc::new(share)).await?.remove(0));
+            return Ok(app.embed(named, vec![item], ItemKey::One(key), Arc::new(share)).await?.remove(0));
         }
         let space = app.model.space();
         if let Some(vector) = self.vector.take() {
@@ -352,6 +392,20 @@ fn directed(mut vector: Vec<f32>, shared: usize, width: usize) -> Result<Vec<f32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use utoipa::PartialSchema;
+
+    #[test]
+    fn a_form_has_the_fields_that_are_described() {
+        let schema = serde_json::to_value(SearchForm::schema()).unwrap();
+        let fields: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        let of = |name: &str| {
+            let field = Field { name: name.to_owned(), media: None, is_file: false, bytes: "1".into() };
+            SearchRequest::of_form(&[field])
+        };
+        let unknown = |name: &str| of(name).is_err_and(|refusal| refusal.message().contains("has no field"));
+        assert!(unknown("vector") && fields.len() == 8);
+        assert!(!fields.into_iter().any(|name| unknown(name)));
+    }
 
     #[test]
     fn a_vector_is_brought_to_length_1() {
