@@ -315,6 +315,9 @@ fn a_gallery_goes_into_another_space_with_its_ids_and_metadata() {
     let query = text(&place, 5);
     assert_eq!(found(&place, "--gallery again", &query), found(&place, "--gallery gallery", &query));
 
+    // Messages name the gallery.
+    place.run("gallery migrate gallery run --tower left --out left").fails(0, "gallery, column `item`: ");
+
     // What is added later has the columns that the first one was built with.
     let added = place.json("gallery add run again --data items.tsv");
     assert_eq!((&added["new"], &added["replaced"]), (&json!(0), &json!(40)));

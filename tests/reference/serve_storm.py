@@ -99,7 +99,7 @@ class Storm:
             await asyncio.gather(*[self.work(client, end) for client in self.clients])
             if not await self.calm():
                 break
-            self.resident.append(self.host.usage()[0])
+            self.resident.append(self.host.resident())
         for client in self.clients:
             if client.wire:
                 client.wire.close()
@@ -116,9 +116,10 @@ class Storm:
         for what, before, after in zip(("descriptors", "threads"), first[2:], last[2:]):
             if after > before + 4:
                 self.note(what, f"{before} before, {after} after")
-        print(f"memory at rest after each minute: {' '.join(f'{rss:.0f}' for rss in self.resident)} MiB")
-        # The first minute fills what is kept.
-        kept = self.resident[1:]
+        for what, sizes in zip(("own memory", "files that are mapped"), zip(*self.resident)):
+            print(f"{what} at rest after each minute: {' '.join(f'{size:.0f}' for size in sizes)} MiB")
+        # The first minute fills what is kept. The system takes back what is mapped of the galleries, which grow.
+        kept = [own for own, _ in self.resident[1:]]
         early, late = kept[:len(kept) // 2], kept[len(kept) // 2:]
         if early and statistics.median(late) > 1.1 * statistics.median(early) + 32:
             self.note("memory", "grows")

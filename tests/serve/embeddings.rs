@@ -53,6 +53,8 @@ fn mistakes_are_told_in_openais_form_and_a_bad_item_by_its_place() {
         (400, json!({"model": "run/left", "input": []}), json!("input"), "has no items"),
         (400, json!({"model": "run/left", "input": ["w1", " "]}), json!("input[1]"), "empty text"),
         (400, json!({"model": "run/left", "input": ["w1", ""]}), json!("input[1]"), "is empty"),
+        (400, json!({"model": "run/left", "input": [" "]}), json!("input[0]"), "empty text"),
+        (400, json!({"model": "run/left", "input": " "}), json!("input"), "empty text"),
         (400, json!({"model": "run/left", "input": [[1, 2]]}), json!("input[0]"), "send the text itself"),
         (400, json!({"model": "run/left", "input": "w1", "dimensions": 3}), json!("dimensions"), "does not order"),
         (400, json!({"model": "run/left", "input": "w1", "dimensions": 0}), json!("dimensions"), "1 to 32"),

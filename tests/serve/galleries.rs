@@ -103,6 +103,7 @@ fn items_come_and_go_and_other_programs_may_write_too() {
         (json!({"items": [{"id": "..", "text": "w1"}]}), "items[0]", "choose another"),
         (json!({"items": [{"id": "i".repeat(2049), "text": "w1"}]}), "items[0]", "at most 2048"),
         (json!({"items": [{"id": "a"}]}), "items[0]", "one of `text`"),
+        (json!({"items": [{"id": "a", "text": " "}]}), "items[0]", "empty text"),
         (json!({"items": [{"id": "a", "text": "w1", "metadata": {"colour": 1}}]}), "items[0]", "no column `colour`"),
         (json!({"items": [{"id": "a", "image": "AAAA", "url": "/etc/passwd"}]}), "items[0]", "http"),
         (
@@ -130,6 +131,27 @@ fn items_come_and_go_and_other_programs_may_write_too() {
     let late = json!({"text": "w17 v17", "from": "left", "k": 1, "where": "id = 'late'"});
     let found = served.post("/search", late);
     assert_eq!(found["results"][0]["found"][0]["id"], "late");
+}
+
+#[test]
+fn an_answer_that_is_large_is_the_same_as_small_ones() {
+    let place = trained();
+    let served = Served::start(&place, "--gallery gallery");
+    let long = |number: usize| format!("w{number} v{number} ").repeat(20_000);
+    let items: Vec<Value> =
+        (0..3).map(|number| json!({"id": format!("long-{number}"), "text": long(number)})).collect();
+    served.post("/items", json!({"items": items}));
+    let found = |k: usize, filter: &str| {
+        let query = json!({"text": "w1 v1", "from": "left", "k": k, "where": filter});
+        served.post("/search", query)["results"][0]["found"].as_array().unwrap().clone()
+    };
+    let all = found(3, "id ~ long");
+    assert_eq!(all.len(), 3);
+    for hit in &all {
+        let one = found(1, &format!("id = '{}'", hit["id"].as_str().unwrap()));
+        assert_eq!((&one[0]["item"], &one[0]["score"]), (&hit["item"], &hit["score"]));
+        assert!(hit["item"].as_str().unwrap().len() > 100_000);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::progress::{Meter, Waiting};
-use super::wording::{choice_table, line, options};
+use super::wording::{choice_table, line, options, word};
 use crate::bytes::Bytes;
 use crate::encode::{Progress, Summary};
 use crate::fit::Demand;
@@ -39,7 +39,7 @@ pub(super) enum Summaries {
 /// Shows events: one bar or spinner at a time, and notes between them.
 pub(super) struct View {
     summaries: Summaries,
-    /// What a command that is proposed repeats of this one.
+    /// Options of this command that one that is proposed needs, too.
     repeated: String,
     shown: Mutex<Shown>,
 }
@@ -68,7 +68,7 @@ impl View {
         if summary.remembered > 0 {
             let (items, repeated) = (count(summary.remembered, "item"), &self.repeated);
             let (rows, more) = match plain {
-                true => (format!(" --data {} --column {column}", file.display()), ""),
+                true => (format!(" --data {} --column {}", word(file.display()), word(column)), ""),
                 false => (String::new(), " and options for the same rows"),
             };
             let encode = format!("fusemix encode{rows} --encoder {encoder}{repeated} --retry-failed");

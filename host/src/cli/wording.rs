@@ -1,6 +1,7 @@
 //! Counts, options and sums of money in words.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use crate::encode::Summary;
 use crate::fit::auto::{Choice, Trial};
@@ -11,6 +12,12 @@ use crate::wording::count;
 pub(super) fn money(cost: f64) -> String {
     let digits = if cost > 0.0 { (1.0 - cost.log10().floor()).clamp(2.0, 12.0) as usize } else { 2 };
     format!("{cost:.digits$}")
+}
+
+/// A word of a command line: in quotes if it has spaces.
+pub(super) fn word(text: impl Display) -> String {
+    let text = text.to_string();
+    if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
 }
 
 /// An encoding in one line.

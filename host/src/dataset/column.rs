@@ -66,9 +66,10 @@ impl<'a> Column<'a> {
 
     /// True if the file and the column's name are all that is needed to come here again.
     pub(crate) fn is_plain(&self) -> bool {
-        let Table { path, numbers, .. } = self.table;
+        let Table { path, is_shown, numbers, .. } = self.table;
         let root = self.root(0);
         numbers.is_none()
+            && !is_shown
             && (path == root || path.parent().is_none_or(|folder| folder == root))
             && !self.name.contains(" + ")
     }

@@ -36,6 +36,8 @@ pub struct Source {
     pub others: Option<Vec<String>>,
     /// Columns that are read however many keys the rows have.
     pub named: Vec<String>,
+    /// The path that messages name once the file is read, if it is one that its user does not know.
+    pub shown: Option<PathBuf>,
 }
 
 impl Source {
@@ -110,6 +112,10 @@ impl Source {
         let mut table = format::read(&self.path, self.root.as_deref(), &self.wanted())?;
         if let Some(root) = &self.root {
             table.roots = Roots::one(root);
+        }
+        if let Some(shown) = &self.shown {
+            table.path.clone_from(shown);
+            table.is_shown = true;
         }
         table.rename(&self.renamed)?;
         let mut table = table.chosen(self)?;

@@ -17,6 +17,8 @@ use crate::wording::{count, short_path, suggest};
 #[derive(Clone)]
 pub struct Table {
     pub(super) path: PathBuf,
+    /// True if the path is not the file's own, but what messages name.
+    pub(super) is_shown: bool,
     /// The folders that the files in cells are relative to.
     pub(super) roots: Roots,
     /// The format's name.
@@ -50,6 +52,7 @@ impl Table {
         let columns = names.iter().map(|_| Cells::default()).collect();
         Self {
             path: path.to_owned(),
+            is_shown: false,
             roots: Roots::one(path.parent().unwrap_or(Path::new(""))),
             format,
             names,

@@ -56,7 +56,7 @@ impl Drop for Building {
     fn drop(&mut self) {
         drop(self.writer.take());
         // Gone already if it has appeared.
-        let _ = fs::remove_dir_all(&self.part);
+        let _ = writer::remove_left(&self.part);
     }
 }
 

@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 use super::error::Refusal;
 use super::fetch::Fetcher;
 use super::figures::Figures;
-use super::given::{Given, ItemKey};
+use super::given::Given;
+use super::item_key::ItemKey;
 use super::keys::Keys;
 use super::limits::Limits;
 use super::memory::{Memory, Share};
@@ -148,8 +149,8 @@ impl App {
         }
     }
 
-    /// The embeddings of items, in order, with all values of the space; an error names its item by its
-    /// place at `key`. The request names their tower by this key and value, and the items are in a share of the memory.
+    /// The embeddings of items, in order, with all values of the space; an error names its item. The request names their
+    /// tower by this key and value, and the items are in a share of the memory.
     pub(super) async fn embed(
         self: &Arc<Self>,
         named: (&'static str, Option<&str>),
@@ -158,15 +159,15 @@ impl App {
         share: Arc<Share>,
     ) -> Result<Vec<Vec<f32>>, Refusal> {
         if items.is_empty() {
-            return Err(Refusal::invalid(format!("`{}` has no items", key.key())).at(key.key()));
+            return Err(Refusal::invalid(format!("`{}` has no items", key.name())).at(key.name()));
         }
         if items.len() > self.limits.items {
             let (count, most) = (items.len(), self.limits.items);
-            return Err(Refusal::large(format!("{count} items, and a request may have {most}")).at(key.key()));
+            return Err(Refusal::large(format!("{count} items, and a request may have {most}")).at(key.name()));
         }
         let count = items.len();
         let tower = |(index, item): (usize, &Given)| {
-            self.tower(named, item.modality.as_deref()).map_err(|refusal| refusal.or_at(key.name(index)))
+            self.tower(named, item.modality.as_deref()).map_err(|refusal| refusal.or_at(key.of(index)))
         };
         // Before anything is fetched for them.
         let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
@@ -178,7 +179,7 @@ impl App {
             let mut work = Work::default();
             items.iter().enumerate().try_for_each(|(index, item)| {
                 let own = item.check(&self.limits).and_then(|own| work.add(own, &self.limits));
-                own.map_err(|refusal| refusal.at(key.name(index)))
+                own.map_err(|refusal| refusal.at(key.of(index)))
             })
         })?;
         // By tower, so that each has one call.
@@ -197,7 +198,7 @@ impl App {
         for (places, answer) in waiting {
             let embeddings = answer.await.map_err(|_| Refusal::ending())??;
             for (place, embedding) in places.into_iter().zip(embeddings) {
-                rows[place] = embedding.map_err(|reason| Refusal::invalid(reason).at(key.name(place)))?;
+                rows[place] = embedding.map_err(|reason| Refusal::invalid(reason).at(key.of(place)))?;
             }
         }
         Ok(rows)
@@ -214,7 +215,7 @@ impl App {
         let urls = items.iter().enumerate().filter_map(|(index, item)| Some((index, item.url.clone()?)));
         let mut urls: VecDeque<(usize, String)> = urls.collect();
         for (index, url) in &urls {
-            self.fetcher.check(url).map_err(|refusal| refusal.at(key.name(*index)))?;
+            self.fetcher.check(url).map_err(|refusal| refusal.at(key.of(*index)))?;
         }
         let (largest, memory) = (self.memory.units(self.limits.fetched), self.memory.most());
         let mut under_way = JoinSet::new();
@@ -230,7 +231,7 @@ impl App {
             }
             let Some(done) = under_way.join_next().await else { break };
             let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
-            let (bytes, share) = fetched.map_err(|refusal| refusal.at(key.name(index)))?;
+            let (bytes, share) = fetched.map_err(|refusal| refusal.at(key.of(index)))?;
             items[index].bytes = bytes;
             held += share.units();
             shares.push(share);
@@ -241,7 +242,7 @@ impl App {
                 let most = self.memory.bytes();
                 let message =
                     format!("the files of this request need more than the {most} of memory; send fewer items");
-                Err(Refusal::large(message).at(key.name(*index)))
+                Err(Refusal::large(message).at(key.of(*index)))
             }
         }
     }

@@ -12,7 +12,8 @@ use super::app::App;
 use super::body::Whole;
 use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
 use super::error::{ErrorBody, Refusal};
-use super::given::{Given, ItemKey};
+use super::given::Given;
+use super::item_key::ItemKey;
 use super::{answer, weighed};
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
@@ -113,7 +114,7 @@ impl EmbedRequest {
             (None, None, Some(inputs)) => {
                 let key = ItemKey::List("inputs");
                 let item = |(index, input): (usize, &Mixed)| {
-                    let at = || key.name(index);
+                    let at = || key.of(index);
                     match parts(&input.content) {
                         [part] => Given::part(part).map_err(|refusal| refusal.at(at())),
                         parts => Err(Refusal::invalid(format!(

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::body::{Field, Whole};
 use super::error::{ErrorBody, Refusal};
-use super::given::{Given, ItemKey};
+use super::given::Given;
+use super::item_key::ItemKey;
 use super::{answer, weighed};
 
 /// The most values in the JSON of an item: a message with a part, and what clients send beside.
@@ -43,17 +44,24 @@ pub(super) struct EmbeddingsRequest {
     dimensions: Option<usize>,
 }
 
-/// Items to embed, as a form.
+/// Items to embed, as a form: files or texts, called `input` or `file`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the fields that are read by their names")]
 struct EmbeddingsForm {
-    /// Files or texts; `file` is another name for it.
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<String>, format = Binary, required = false)]
     input: Vec<Vec<u8>>,
+    #[schema(value_type = Vec<String>, format = Binary, required = false)]
+    file: Vec<Vec<u8>>,
+    /// RUN, or RUN/TOWER where several towers take items of one modality.
+    #[schema(nullable = false)]
     model: Option<String>,
-    /// What they hold, where neither their types nor their bytes say it: `text`, `image` or `audio`.
+    /// What all of them hold, whatever their types say: `text`, `image` or `audio`.
+    #[schema(nullable = false)]
     modality: Option<String>,
+    #[schema(nullable = false)]
     encoding_format: Option<Format>,
+    /// Values of each embedding: its first ones, scaled to length 1 again. Only for methods that order them.
+    #[schema(nullable = false)]
     dimensions: Option<usize>,
 }
 
@@ -223,7 +231,7 @@ pub(super) fn parse_all(
         Value::Array(items) => {
             let key = ItemKey::List(key);
             let parse = |(index, item): (usize, Value)| {
-                Given::parse(item, modality).map_err(|refusal| refusal.at(key.name(index)))
+                Given::parse(item, modality).map_err(|refusal| refusal.at(key.of(index)))
             };
             Ok((items.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?, key))
         }

@@ -196,3 +196,17 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        let of = |kind: ErrorKind| {
+            let error = GalleryError::Io { doing: "write", path: "gallery/log".into(), cause: kind.into() };
+            Refusal::from(error).status.as_u16()
+        };
+        assert_eq!([ErrorKind::StorageFull, ErrorKind::PermissionDenied].map(of), [507, 500]);
+    }
+}

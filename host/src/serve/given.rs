@@ -24,30 +24,6 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Characters of what is no file that an error shows.
 const SHOWN: usize = 40;
 
-/// The key of a request that has its items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ItemKey {
-    /// Its value is one item.
-    One(&'static str),
-    /// Its value is a list of items.
-    List(&'static str),
-}
-
-impl ItemKey {
-    pub(super) fn key(self) -> &'static str {
-        let (Self::One(key) | Self::List(key)) = self;
-        key
-    }
-
-    /// How an error names an item.
-    pub(super) fn name(self, index: usize) -> String {
-        match self {
-            Self::One(key) => key.to_owned(),
-            Self::List(key) => format!("{key}[{index}]"),
-        }
-    }
-}
-
 /// An item of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Given {

@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::app::App;
 use super::body::Whole;
 use super::error::{ErrorBody, Refusal};
-use super::given::{Given, ItemKey};
+use super::given::Given;
+use super::item_key::ItemKey;
 use super::scalar::Scalar;
 use super::working;
 use crate::gallery::{Exhibit, GalleryInfo, Removal, Writer};
@@ -90,7 +91,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
     let mut ids = HashSet::new();
     let key = ItemKey::List("items");
     for (index, item) in items.into_iter().enumerate() {
-        let at = |refusal: Refusal| refusal.at(key.name(index));
+        let at = |refusal: Refusal| refusal.at(key.of(index));
         let problem = match item.id.len() {
             0 => Some("is empty".to_owned()),
             1..=ID => (!ids.insert(item.id.clone())).then(|| "stands twice in this request".to_owned()),

@@ -60,6 +60,23 @@ mod tests {
     }
 
     #[test]
+    fn every_form_is_described_and_every_type_is_there() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let has_form = |path: &str| {
+            let content = &document["paths"][path]["post"]["requestBody"]["content"];
+            assert!(content["application/json"].is_object(), "{path}");
+            content["multipart/form-data"].is_object()
+        };
+        let forms = ["/v1/embeddings", "/v2/embed", "/search", "/items"].map(has_form);
+        assert_eq!(forms, [true, false, true, false]);
+        let text = document.to_string();
+        let named: BTreeSet<&str> =
+            text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(named.contains("SearchForm") && named.contains("EmbeddingsForm"));
+        assert!(named.iter().all(|name| document["components"]["schemas"][name].is_object()), "{named:?}");
+    }
+
+    #[test]
     fn every_route_is_described_and_nothing_else() {
         // Other names of paths that are described, and the description itself.
         let others = ["/embeddings", "/models", "/openapi.json"];

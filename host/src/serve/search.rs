@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
 use std::collections::HashSet;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -12,20 +11,17 @@ use super::app::App;
 use super::body::{Field, Whole};
 use super::embeddings::scale;
 use super::error::{ErrorBody, Refusal};
-use super::given::{Given, ItemKey};
+use super::given::Given;
+use super::item_key::ItemKey;
 use super::memory::Share;
-use super::{HEAVY, answer, galleries, working};
+use super::nearest::{Answer, Found, Nearest, SearchResponse};
+use super::{answer, working};
 use crate::bytes::Bytes;
 use crate::filter::FilterError;
-use crate::gallery::{Filter, Gallery, GalleryError, Hit};
-use crate::session::{Error, GalleryHit};
+use crate::gallery::Filter;
 
 /// The most items of a gallery that an answer has.
 const MOST: usize = 1000;
-/// Bytes of a value in memory, beside its text.
-const VALUE: usize = 128;
-/// Copies of an item in memory while an answer is made: as it is parsed, as it is answered, and as text.
-const ITEM_COPIES: usize = 3;
 /// The most conditions of a filter: each may be tested on every item.
 const CONDITIONS: usize = 100;
 
@@ -68,25 +64,29 @@ pub(super) struct SearchRequest {
     file: Option<(&'static str, Given)>,
 }
 
-/// A query as a form: one of `text`, `image`, `audio` and `file`.
+/// A query as a form: one of `text`, `image`, `audio` and `file`, a picture or a sound.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the fields that are read by their names")]
 struct SearchForm {
+    #[schema(nullable = false)]
     text: Option<String>,
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     image: Option<Vec<u8>>,
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     audio: Option<Vec<u8>>,
-    /// A picture or a sound.
-    #[schema(value_type = Option<String>, format = Binary)]
+    #[schema(value_type = String, format = Binary, required = false)]
     file: Option<Vec<u8>>,
     /// The tower of the query, where several take items of its modality.
+    #[schema(nullable = false)]
     from: Option<String>,
     /// The galleries to search, a field for each; all if none is named.
+    #[schema(nullable = false)]
     to: Option<Vec<String>>,
     /// Items of each gallery, 1 to 1000.
+    #[schema(nullable = false)]
     k: Option<usize>,
     /// Only items that match, as in JSON.
+    #[schema(nullable = false)]
     r#where: Option<String>,
 }
 
@@ -106,37 +106,6 @@ fn one_or_more<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<String>>
 
 fn ten() -> usize {
     10
-}
-
-/// What was found in each gallery.
-#[derive(Serialize, ToSchema)]
-pub(super) struct SearchResponse {
-    results: Vec<SearchResult>,
-}
-
-/// What was found in a gallery, nearest first.
-#[derive(Serialize, ToSchema)]
-struct SearchResult {
-    gallery: String,
-    found: Vec<FoundItem>,
-    /// Why it cannot be searched now, if `to` did not name it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-}
-
-/// An item.
-#[derive(Serialize, ToSchema)]
-struct FoundItem {
-    /// 1 for the nearest.
-    rank: usize,
-    /// The cosine with the query, with the term against hubs where the space has one.
-    score: f32,
-    id: String,
-    /// The text, the path of the file, or its URL; null if it came without one.
-    item: Value,
-    metadata: Map<String, Value>,
-    /// The place of its content on this server; null for texts, and for what is not a file of the server's machine.
-    content: Option<String>,
 }
 
 /// Finds the nearest items.
@@ -175,20 +144,20 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     let query = request.query(&app, share).await?;
     let (k, searched) = (request.k, app.clone());
     let skips = !is_named && names.len() > 1;
-    let found = working(move || {
+    let answer = working(move || {
         let one = |name: String| match Nearest::of(&searched, &name, &query, k, filter.as_ref()) {
             // One that is gone, or is being built anew, leaves the others.
             Err(refusal) if skips && refusal.is_of_gallery() => Ok((name, Err(refusal))),
             nearest => Ok((name, Ok(nearest?))),
         };
-        Found(names.into_iter().map(one).collect::<Result<_, Refusal>>()?).answered(&searched)
+        Found::of(names.into_iter().map(one).collect::<Result<_, Refusal>>()?)?.answer_if_small(&searched)
     })
     .await?;
-    let (found, bytes) = match found {
-        Answer::Made(answer) => return Ok(answer::json(answer, None)),
-        Answer::Large(found, bytes) => (found, bytes),
+    let found = match answer {
+        Answer::Small(bytes) => return Ok(answer::json(bytes, None)),
+        Answer::Large(found) => found,
     };
-    let most = app.memory.bytes();
+    let (bytes, most) = (found.bytes(), app.memory.bytes());
     if bytes as u64 > most.0 {
         let bytes = Bytes(bytes as u64);
         return Err(
@@ -202,77 +171,6 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     Ok(answer::json(answer, Some(share)))
 }
 
-/// What is near in each gallery, or why it cannot be searched.
-struct Found(Vec<(String, Result<Nearest, Refusal>)>);
-
-/// An answer that is small, or what a large one is made of.
-enum Answer {
-    Made(Vec<u8>),
-    /// It has to wait for so many bytes of the memory.
-    Large(Found, usize),
-}
-
-impl Found {
-    /// The answer at once if it is small; the first refusal if no gallery could be searched.
-    fn answered(self, app: &App) -> Result<Answer, Refusal> {
-        let refusals: Option<Vec<&Refusal>> = self.0.iter().map(|(_, nearest)| nearest.as_ref().err()).collect();
-        if let Some(refusal) = refusals.and_then(|refusals| refusals.first().copied()) {
-            return Err(refusal.clone());
-        }
-        match self.0.iter().filter_map(|(_, nearest)| Some(nearest.as_ref().ok()?.bytes)).sum() {
-            ..HEAVY => Ok(Answer::Made(self.answer(app)?)),
-            bytes => Ok(Answer::Large(self, bytes)),
-        }
-    }
-
-    fn answer(self, app: &App) -> Result<Vec<u8>, Refusal> {
-        let one = |(name, nearest): (String, Result<Nearest, Refusal>)| match nearest {
-            Ok(nearest) => Ok(SearchResult { found: nearest.found(app, &name)?, gallery: name, problem: None }),
-            Err(refusal) => Ok(SearchResult { gallery: name, found: Vec::new(), problem: Some(refusal.message()) }),
-        };
-        let results = self.0.into_iter().map(one).collect::<Result<_, Refusal>>()?;
-        Ok(answer::bytes(&SearchResponse { results }))
-    }
-}
-
-/// The nearest rows of a gallery.
-struct Nearest {
-    gallery: Arc<Gallery>,
-    hits: Vec<Hit>,
-    /// Bytes in memory that they take in an answer while it is made.
-    bytes: usize,
-}
-
-impl Nearest {
-    fn of(app: &App, name: &str, query: &Vec<f32>, k: usize, filter: Option<&Filter>) -> Result<Self, Refusal> {
-        let gallery = app.gallery(name)?.current()?;
-        let found = app.model.search_rows(&gallery, std::slice::from_ref(query), k, filter);
-        let hits = found.map_err(|error| refusal(name, error))?.remove(0);
-        // An item as it is parsed, and as text: each column has its name.
-        let columns: usize = gallery.info().columns.iter().map(|column| VALUE + 2 * column.len()).sum();
-        let of_item = |hit: &Hit| gallery.item_bytes(hit.row).map(|bytes| ITEM_COPIES * bytes + columns + VALUE);
-        let bytes = hits.iter().map(of_item).sum::<Result<usize, _>>()?;
-        Ok(Self { gallery, hits, bytes })
-    }
-
-    /// The items, nearest first.
-    fn found(self, app: &App, name: &str) -> Result<Vec<FoundItem>, Refusal> {
-        let shows = galleries::shows_files(app, &self.gallery);
-        let item = |(rank, hit): (usize, Hit)| {
-            let hit = GalleryHit::of(&self.gallery, hit)?;
-            Ok(FoundItem {
-                rank,
-                score: hit.score,
-                content: galleries::content_url(name, &hit.id, &hit.item, shows),
-                id: hit.id,
-                item: hit.item,
-                metadata: hit.metadata.into_iter().collect(),
-            })
-        };
-        (1..).zip(self.hits).map(item).collect()
-    }
-}
-
 impl SearchRequest {
     /// The query's embedding, with all values of the space.
     async fn query(&mut self, app: &Arc<App>, share: Share) -> Result<Vec<f32>, Refusal> {
@@ -281,7 +179,8 @@ impl SearchRequest {
         let queries = texts.iter().chain(&others).filter(|is_there| **is_there).count();
         if queries != 1 {
             return Err(Refusal::invalid(format!(
-                "a search has one query: `text`, `image`, `audio`, `vector`, or `id` with `gallery`; this has {queries}"
+                "a search has one query: `text`, `image`, `audio`, `vector`, or `id` with `gallery`; in a form, `text`, \
+                 `image`, `audio` or `file`; this has {queries}"
             )));
         }
         let item = Given::one_of(self.text.take(), self.image.take(), self.audio.take())?;
@@ -324,6 +223,7 @@ impl SearchRequest {
     /// The request in a form: a file and the other keys.
     fn of_form(fields: &[Field]) -> Result<Self, Refusal> {
         let mut request = Self { k: ten(), ..Self::default() };
+        let mut files = Vec::new();
         for field in fields {
             match field.name.as_str() {
                 "text" => request.text = Some(field.text()?),
@@ -334,26 +234,19 @@ impl SearchRequest {
                     let k = field.text()?.parse();
                     request.k = k.map_err(|_| Refusal::invalid("`k` is no whole number").at("k"))?;
                 }
-                "image" => request.file = Some(("image", Given::field(field, Some("image"))?)),
-                "audio" => request.file = Some(("audio", Given::field(field, Some("audio"))?)),
-                "file" => request.file = Some(("file", Given::field(field, None)?)),
+                "image" => files.push(("image", Given::field(field, Some("image"))?)),
+                "audio" => files.push(("audio", Given::field(field, Some("audio"))?)),
+                "file" => files.push(("file", Given::field(field, None)?)),
                 other => {
                     return Err(Refusal::invalid(format!("a search has no field `{other}`")).at(other));
                 }
             }
         }
+        if let [_, (name, _), ..] = files[..] {
+            return Err(Refusal::invalid("a search has one query; send a request for each file").at(name));
+        }
+        request.file = files.pop();
         Ok(request)
-    }
-}
-
-/// The refusal of a search of one gallery: a column of the filter may be another's.
-fn refusal(gallery: &str, error: Error) -> Refusal {
-    match error {
-        Error::Gallery(GalleryError::NoColumn { .. }) => Refusal::invalid(format!(
-            "gallery `{gallery}`: {error}; name those to search in `to`, or filter by what all have"
-        ))
-        .at("where"),
-        error => error.into(),
     }
 }
 
@@ -397,14 +290,16 @@ mod tests {
     #[test]
     fn a_form_has_the_fields_that_are_described() {
         let schema = serde_json::to_value(SearchForm::schema()).unwrap();
-        let fields: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-        let of = |name: &str| {
-            let field = Field { name: name.to_owned(), media: None, is_file: false, bytes: "1".into() };
-            SearchRequest::of_form(&[field])
+        let described = schema["properties"].as_object().unwrap();
+        let read = |names: &[&str]| {
+            let field = |name: &&str| Field { name: (*name).to_owned(), media: None, is_file: true, bytes: "1".into() };
+            SearchRequest::of_form(&names.iter().map(field).collect::<Vec<_>>())
         };
-        let unknown = |name: &str| of(name).is_err_and(|refusal| refusal.message().contains("has no field"));
-        assert!(unknown("vector") && fields.len() == 8);
-        assert!(!fields.into_iter().any(|name| unknown(name)));
+        assert!(described.keys().all(|name| read(&[name]).is_ok()));
+        for name in ["vector", "id", "gallery"] {
+            assert!(!described.contains_key(name) && read(&[name]).is_err());
+        }
+        assert!(read(&["image", "k", "file"]).is_err_and(|refusal| refusal.message().contains("one query")));
     }
 
     #[test]

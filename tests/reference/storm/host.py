@@ -122,12 +122,19 @@ class Host:
             said += line
         self.port = int(json.loads(said)["url"].rpartition(":")[2])
 
+    def number(self, key):
+        """A number of the process's status."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split(f"{key}:")[1].split()[0])
+
     def usage(self):
         """MiB resident, MiB at the peak, descriptors, threads."""
-        process = pathlib.Path(f"/proc/{self.process.pid}")
-        status = (process / "status").read_text()
-        number = lambda key: int(status.split(f"{key}:")[1].split()[0])
-        return number("VmRSS") / 1024, number("VmHWM") / 1024, len(list((process / "fd").iterdir())), number("Threads")
+        files = list(pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir())
+        return self.number("VmRSS") / 1024, self.number("VmHWM") / 1024, len(files), self.number("Threads")
+
+    def resident(self):
+        """MiB resident: the process's own, and of files that are mapped."""
+        return self.number("RssAnon") / 1024, self.number("RssFile") / 1024
 
     def ticks(self):
         """CPU so far, in hundredths of a second."""

@@ -6,7 +6,7 @@
 //! many are scored exactly at most is found by trials when the codes are made, and so is the recall.
 //!
 //! The file `codes` is made anew as a whole. Rows that were added since are searched exactly, and removed ones are passed
-//! over. Making it takes seconds where a graph takes an hour, and nothing has to be kept in step with it.
+//! over. Making it takes seconds where a graph takes minutes, and nothing has to be kept in step with it.
 
 mod bits;
 mod nearest;

@@ -14,7 +14,6 @@ use crate::run::RunFolder;
 use crate::session::model::Model;
 use crate::session::{ColumnForecast, Error, Event};
 use crate::space::AdapterKind;
-use crate::whole_file;
 
 /// The column of a gallery's ids on their way into another.
 const ID: &str = "id";
@@ -52,7 +51,7 @@ impl Model {
     pub fn forecast_migration(&self, from: &Path, tower: &str) -> Result<Vec<ColumnForecast>, Error> {
         let items = self.items_of(&Gallery::open(from)?, tower)?;
         let columns = self.forecast_column(tower, items.source(), Some(ITEM))?;
-        let of_gallery = |column| ColumnForecast { file: from.to_owned(), source: Source::new(from), ..column };
+        let of_gallery = |column| ColumnForecast { source: Source::new(from), ..column };
         Ok(columns.into_iter().map(of_gallery).collect())
     }
 
@@ -162,15 +161,15 @@ struct MigrationItems {
     path: PathBuf,
     /// The folder that it is in, which goes with it.
     _folder: tempfile::TempDir,
+    /// What messages name.
+    gallery: PathBuf,
 }
 
 impl MigrationItems {
     fn of(gallery: &Gallery) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("fusemix-").tempdir();
         let folder = folder.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
-        // Messages about its rows name it.
-        let name = whole_file::named(gallery.folder()).file_name().unwrap_or_default().to_owned();
-        let path = whole_file::beside(&folder.path().join(name), ".items.jsonl");
+        let path = folder.path().join("items.jsonl");
         let write = |cause| Error::Write { path: path.clone(), cause };
         let mut out = BufWriter::new(File::create_new(&path).map_err(write)?);
         let item = gallery.info().columns.iter().position(|column| column == ITEM);
@@ -184,12 +183,12 @@ impl MigrationItems {
         }
         out.flush().map_err(write)?;
         drop(out);
-        Ok(Self { path, _folder: folder })
+        Ok(Self { path, gallery: gallery.folder().to_owned(), _folder: folder })
     }
 
     /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
     fn source(&self) -> Source {
-        Source { root: std::env::current_dir().ok(), ..Source::new(&self.path) }
+        Source { root: std::env::current_dir().ok(), shown: Some(self.gallery.clone()), ..Source::new(&self.path) }
     }
 }
 
