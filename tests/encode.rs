@@ -98,7 +98,7 @@ fn a_bad_item_fails_alone_and_is_not_sent_again_unless_asked() {
     place.write("other.toml", place.read("plugins.toml"));
     place
         .run("encode --data items.tsv --encoder mock --plugins other.toml")
-        .fails(4, "`fusemix encode --data items.tsv --column text --encoder mock --plugins other.toml --retry-failed`");
+        .fails(4, "`fusemix encode --data items.tsv --column text --encoder mock --plugins=other.toml --retry-failed`");
     place.run("encode --data items.tsv --encoder mock --dry-run").fails(0, "1 unreadable");
     place.run("encode --data items.tsv --encoder mock --retry-failed").fails(4, "2 failed");
     assert_eq!(place.read("calls").lines().count(), 4);

@@ -14,6 +14,8 @@ fn the_server_tells_what_it_is_and_what_it_does() {
     assert_eq!((&info["galleries"][0]["items"], &info["galleries"][0]["tower"]), (&json!(40), &json!("right")));
     assert_eq!(info["towers"][0]["fingerprints"][0]["salt"], "one");
     assert_eq!(served.get("/v1/models")["data"][1]["id"], "run/left");
+    assert_eq!(served.get("/v1/models/run/left")["id"], "run/left");
+    assert_eq!(served.ask("GET", "/v1/models/none", None).0, 404);
     assert_eq!(served.get("/ready")["status"], "ready");
     let figures = served.get("/run/figures");
     assert_eq!(figures["retrieval"][0]["candidates"], 40);

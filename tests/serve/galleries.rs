@@ -42,6 +42,7 @@ fn searches_find_what_the_program_finds() {
     for (status, body, param, says) in [
         (400, json!({}), json!(null), "one query"),
         (400, json!({"text": "a", "vector": [1.0]}), json!(null), "this has 2"),
+        (400, json!({"text": "a", "gallery": "gallery"}), json!("gallery"), "name galleries to search in `to`"),
         (400, json!({"vector": [1.0]}), json!("vector"), "1"),
         (400, json!({"vector": vec![1e39; 32]}), json!("vector"), "value 0 of the vector is too large"),
         (400, json!({"vector": vec![0.0; 32]}), json!("vector"), "no direction"),

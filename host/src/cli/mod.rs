@@ -106,7 +106,7 @@ fn cost(text: &str) -> Result<f64, String> {
 impl Global {
     /// The options by which another command has the same encoders and cache.
     fn repeated(&self) -> String {
-        let of = |option: &str, path: &Path| format!(" --{option} {}", wording::word(path.display()));
+        let of = |option: &str, path: &Path| format!(" --{option}={}", wording::word(path.display()));
         let plugins = (self.plugins != Path::new(PLUGINS)).then(|| of("plugins", &self.plugins));
         let cache = self.cache.as_ref().map(|cache| of("cache", cache));
         plugins.into_iter().chain(cache).collect()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::progress::{Meter, Waiting};
 use super::wording::{choice_table, line, options, word};
 use crate::bytes::Bytes;
+use crate::dataset::Naming;
 use crate::encode::{Progress, Summary};
 use crate::fit::Demand;
 use crate::run::Overlap;
@@ -57,7 +58,7 @@ impl View {
         Self { summaries, repeated, shown: Mutex::default() }
     }
 
-    fn encoded(&self, (file, column, plain): (&Path, &str, bool), encoder: &str, summary: &Summary) {
+    fn encoded(&self, (file, column, naming): (&Path, &str, Naming), encoder: &str, summary: &Summary) {
         for failure in summary.failures.iter().take(LISTED) {
             note!("{}: row {}, {}: {}", file.display(), failure.row, failure.item, failure.reason);
         }
@@ -66,13 +67,17 @@ impl View {
             note!("... and {more}; `fusemix encode --json` lists them all");
         }
         if summary.remembered > 0 {
-            let (items, repeated) = (count(summary.remembered, "item"), &self.repeated);
-            let (rows, more) = match plain {
-                true => (format!(" --data {} --column {}", word(file.display()), word(column)), ""),
-                false => (String::new(), " and options for the same rows"),
+            let items = count(summary.remembered, "item");
+            let options = format!("--encoder {encoder}{} --retry-failed", self.repeated);
+            let (data, column) = (word(file.display()), word(column));
+            let retry = match naming {
+                Naming::Column => format!("retry with `fusemix encode --data {data} --column {column} {options}`"),
+                Naming::Options => {
+                    format!("`fusemix encode` with `{options}` and the options for these rows tries again")
+                }
+                Naming::Nothing => format!("`fusemix encode` of their own file with `{options}` tries again"),
             };
-            let encode = format!("fusemix encode{rows} --encoder {encoder}{repeated} --retry-failed");
-            note!("{items} failed in an earlier run; retry with `{encode}`{more}");
+            note!("{items} failed in an earlier run; {retry}");
         }
         let news = summary.encoded + summary.failed > 0 || summary.error.is_some();
         if self.summaries == Summaries::All || self.summaries == Summaries::News && news {
@@ -99,8 +104,8 @@ impl Watcher for View {
                 let failures = if failed > 0 { format!("({failed} failed)") } else { String::new() };
                 meter.show_or_wait(done, total, worked, &failures, waits);
             }
-            Event::Encoded { file, column, plain, encoder, summary } => {
-                self.encoded((file, column, plain), encoder, summary);
+            Event::Encoded { file, column, naming, encoder, summary } => {
+                self.encoded((file, column, naming), encoder, summary);
             }
             Event::LeftOut { file, pairs, total } => {
                 note!("{}: skipped {pairs} of {total} pairs: an item has no latent", file.display());

@@ -1,5 +1,6 @@
 //! Counts, options and sums of money in words.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -14,10 +15,10 @@ pub(super) fn money(cost: f64) -> String {
     format!("{cost:.digits$}")
 }
 
-/// A word of a command line: in quotes if it has spaces.
+/// A word of a command line as a shell reads it.
 pub(super) fn word(text: impl Display) -> String {
     let text = text.to_string();
-    if text.contains(char::is_whitespace) { format!("\"{text}\"") } else { text }
+    shlex::try_quote(&text).map(Cow::into_owned).unwrap_or(text)
 }
 
 /// An encoding in one line.

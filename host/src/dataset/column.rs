@@ -9,6 +9,17 @@ use super::item::Item;
 use super::member::Member;
 use super::table::Table;
 
+/// What names the rows of a column to `fusemix encode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `--data` and `--column` alone.
+    Column,
+    /// Further options, too.
+    Options,
+    /// Nothing: the rows are those of a file that is gone again.
+    Nothing,
+}
+
 /// One column of a [`Table`].
 #[derive(Clone, Copy)]
 pub struct Column<'a> {
@@ -64,14 +75,18 @@ impl<'a> Column<'a> {
         self.table.index(self.name).is_ok_and(|index| self.table.holds_lists(index))
     }
 
-    /// True if the file and the column's name are all that is needed to come here again.
-    pub(crate) fn is_plain(&self) -> bool {
+    /// What it takes to come here again.
+    pub(crate) fn naming(&self) -> Naming {
         let Table { path, is_shown, numbers, .. } = self.table;
         let root = self.root(0);
-        numbers.is_none()
-            && !is_shown
+        let is_plain = numbers.is_none()
             && (path == root || path.parent().is_none_or(|folder| folder == root))
-            && !self.name.contains(" + ")
+            && !self.name.contains(" + ");
+        match (is_shown, is_plain) {
+            (true, _) => Naming::Nothing,
+            (false, true) => Naming::Column,
+            (false, false) => Naming::Options,
+        }
     }
 
     /// The number of row `index` in the file, from 1.

@@ -54,7 +54,7 @@ use std::path::Path;
 pub(crate) use bytes_column::Look;
 pub use captions::together;
 pub(crate) use choice::largest;
-pub use column::Column;
+pub use column::{Column, Naming};
 pub use error::DataError;
 pub(crate) use in_order::in_order;
 pub use item::Item;

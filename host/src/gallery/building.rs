@@ -81,6 +81,9 @@ fn check_free(out: &Path) -> Result<(), GalleryError> {
     if whole_file::holds_this_process(out) {
         return Err(GalleryError::Current { path: out.to_owned() });
     }
+    if out.is_file() {
+        return Err(GalleryError::File { path: out.to_owned() });
+    }
     if Gallery::is_in(out) {
         return Err(GalleryError::Exists { path: out.to_owned() });
     }

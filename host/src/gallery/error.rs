@@ -26,6 +26,8 @@ pub enum GalleryError {
     Exists { path: PathBuf },
     #[error("{} is not empty: it holds `{file}`; name another folder for the gallery", path.display())]
     NotEmpty { path: PathBuf, file: String },
+    #[error("{} is a file; name another place for the gallery", path.display())]
+    File { path: PathBuf },
     #[error("{} is the folder that you are in; run this from outside of it, or name another folder for the gallery",
             path.display())]
     Current { path: PathBuf },

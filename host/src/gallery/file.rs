@@ -44,6 +44,13 @@ impl AppendFile {
         write().map_err(|cause| GalleryError::io("write", &self.path, cause))
     }
 
+    /// Removes what is beyond its first bytes, which count, as far as that can be done.
+    pub(super) fn cut(&self, bytes: u64) {
+        if self.file.metadata().is_ok_and(|file| file.len() > bytes) {
+            let _ = self.file.set_len(bytes);
+        }
+    }
+
     /// Maps its first bytes, which count.
     pub(super) fn map(&self, bytes: u64) -> Result<Mmap, GalleryError> {
         mapped(&self.file, &self.path, bytes)
@@ -60,7 +67,7 @@ fn mapped(file: &File, path: &Path, bytes: u64) -> Result<Mmap, GalleryError> {
     if there < bytes {
         return Err(GalleryError::Cut { path: path.to_owned(), bytes: there, needed: bytes });
     }
-    // SAFETY: bytes that count are never written again, and nobody shortens the file: the folder is this program's own.
+    // SAFETY: bytes that count are never written again, and nobody takes them from the file: the folder is this program's own.
     // A user who truncates a file under a running program ends it with a bus error.
     let map = unsafe { MmapOptions::new().len(bytes as usize).map(file) };
     map.map_err(|cause| GalleryError::io("map", path, cause))

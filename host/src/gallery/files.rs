@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::AppendFile;
 use super::info::{self, Header};
 use super::lines::{ITEMS, OFFSETS};
+use super::log::Counts;
 use super::snapshot::REMOVED;
 use super::stamp::Stamp;
 use super::{GalleryError, log, vectors};
@@ -62,6 +63,17 @@ impl Files {
             (first, rows) = (first + count, later);
         }
         Ok(())
+    }
+
+    /// Removes what a commit has written that failed, so that it takes no room, as far as that can be done.
+    pub(super) fn cut(&self, header: &Header, before: Counts) {
+        if let Some((number, open)) = &self.segment {
+            let rows = before.rows.saturating_sub(number * header.segment);
+            open.cut((rows * header.row_bytes()) as u64);
+        }
+        self.items.cut(before.items);
+        self.offsets.cut(before.rows as u64 * 8);
+        self.removed.cut(before.removed as u64 * 8);
     }
 
     fn segment(&mut self, header: &Header, number: usize, is_new: bool) -> Result<&AppendFile, GalleryError> {

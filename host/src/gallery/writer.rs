@@ -216,11 +216,8 @@ impl Writer {
         };
         let [vectors_sum, items_sum, offsets, removed] = [vectors, items, ends, gone].map(|bytes| sum([bytes]));
         let sums = Sums { vectors: vectors_sum, items: items_sum, offsets, removed };
-        self.files.write_vectors(&self.header, before.rows, vectors)?;
-        self.files.items.write(before.items, items)?;
-        self.files.offsets.write(before.rows as u64 * 8, ends)?;
-        self.files.removed.write(before.removed as u64 * 8, gone)?;
-        self.files.check_place()?;
+        let written = self.write(before, vectors, items, [ends, gone]);
+        written.inspect_err(|_| self.files.cut(&self.header, before))?;
         // Until all are done, a failure leaves open what counts: in a folder that was moved aside now, all of it does.
         self.unsettled = true;
         self.log.append(&self.files.log, Record { counts: appended, sums })?;
@@ -228,6 +225,21 @@ impl Writer {
         self.files.check_place()?;
         self.unsettled = false;
         Ok(())
+    }
+
+    /// Writes what a commit appends to all files but the log.
+    fn write(
+        &mut self,
+        before: Counts,
+        vectors: &[u8],
+        items: &[u8],
+        [ends, gone]: [&[u8]; 2],
+    ) -> Result<(), GalleryError> {
+        self.files.write_vectors(&self.header, before.rows, vectors)?;
+        self.files.items.write(before.items, items)?;
+        self.files.offsets.write(before.rows as u64 * 8, ends)?;
+        self.files.removed.write(before.removed as u64 * 8, gone)?;
+        self.files.check_place()
     }
 }
 

@@ -5,6 +5,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -113,8 +114,11 @@ impl Whole {
         if bytes.is_empty() {
             return Err(Refusal::invalid("the body is empty; send JSON"));
         }
-        if self.kind().starts_with("multipart/") {
-            return Err(Refusal::invalid("this path takes JSON, and no form"));
+        if self.kind().starts_with("multipart/") || self.kind().starts_with("application/x-www-form-urlencoded") {
+            return Err(Refusal::invalid("this path takes JSON, and no such form"));
+        }
+        if let Some(encoding) = self.headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+            return Err(Refusal::invalid(format!("the body is encoded as {encoding:?}; send it as it is")));
         }
         // A value in memory is many times what a short one is in the body.
         let most = most.saturating_add(BESIDE);
@@ -125,7 +129,7 @@ impl Whole {
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let (path, inner) = (error.path().to_string(), error.into_inner());
-            let reason = inner.to_string();
+            let reason = inner.to_string().replace("expected usize", "expected a whole number");
             match path.as_str() {
                 "." | "?" => wrong(inner),
                 path if reason.starts_with(&format!("unknown field `{path}`")) => Refusal::invalid(reason).at(path),
@@ -169,6 +173,17 @@ impl Whole {
 }
 
 impl Field {
+    /// Refuses fields that stand several times in a form, but for those that may.
+    pub(super) fn refuse_repeated(fields: &[Self], may: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+        let mut different = HashSet::new();
+        match fields.iter().find(|field| !may(&field.name) && !different.insert(&field.name)) {
+            None => Ok(()),
+            Some(Self { name, .. }) => {
+                Err(Refusal::invalid(format!("the form has field `{name}` twice; send one")).at(name))
+            }
+        }
+    }
+
     /// Its content as a word.
     pub(super) fn text(&self) -> Result<String, Refusal> {
         let text = String::from_utf8(self.bytes.to_vec());

@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::body::Whole;
 use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
-use super::error::{ErrorBody, Refusal};
+use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
-use super::{answer, weighed};
+use super::{answer, openapi, weighed};
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
 #[derive(Deserialize, ToSchema)]
@@ -23,25 +23,28 @@ pub(super) struct EmbedRequest {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
+    #[schema(schema_with = openapi::items)]
     texts: Option<Value>,
     /// Data URIs.
     #[serde(default)]
+    #[schema(schema_with = openapi::items)]
     images: Option<Value>,
     /// Each with one part in its `content`.
     #[serde(default)]
     inputs: Option<Vec<Mixed>>,
-    /// `float` and `base64`.
+    /// `float` and `base64`; `float` if it is empty.
     #[serde(default)]
     embedding_types: Option<Vec<Format>>,
     /// Values of each embedding; only for methods that order them.
     #[serde(default)]
+    #[schema(minimum = 1)]
     output_dimension: Option<usize>,
 }
 
 /// An item.
 #[derive(Deserialize, ToSchema)]
 struct Mixed {
-    /// Parts of type `text` or `image_url`.
+    /// A text, or a part of type `text`, `image_url` or `input_audio`.
     content: Value,
 }
 
@@ -75,7 +78,7 @@ struct ApiVersion {
 
 /// Embeds items.
 #[utoipa::path(post, path = "/v2/embed", request_body = EmbedRequest,
-    responses((status = 200, body = EmbedResponse), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = EmbedResponse)))]
 pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, (items, key)) = body.parse(|body| {
         let mut request: EmbedRequest = body.items_json(VALUES)?;
@@ -83,7 +86,8 @@ pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Resul
         Ok::<_, Refusal>((request, items))
     })?;
     let values = app.values(request.output_dimension, "output_dimension")?;
-    let (count, types) = (items.len(), request.embedding_types.unwrap_or_else(|| vec![Format::Float]));
+    let count = items.len();
+    let types = request.embedding_types.filter(|types| !types.is_empty()).unwrap_or_else(|| vec![Format::Float]);
     let forms = [Format::Float, Format::Base64].into_iter().filter(|format| types.contains(format)).count();
     let bytes = app.answer_bytes(count, values * forms);
     let (share, of_answer) = app.parted(body.into_share(), Given::bytes_of(&items), bytes).await?;

@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::body::{Field, Whole};
-use super::error::{ErrorBody, Refusal};
+use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
-use super::{answer, weighed};
+use super::{answer, openapi, weighed};
 
 /// The most values in the JSON of an item: a message with a part, and what clients send beside.
 pub(super) const VALUES: usize = 16;
@@ -29,6 +29,7 @@ pub(super) struct EmbeddingsRequest {
     /// A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound
     /// is a data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
+    #[schema(schema_with = openapi::items)]
     input: Option<Value>,
     /// One item as a chat message, instead of `input`: a part of type `text`, `image_url` or `input_audio`.
     #[serde(default)]
@@ -38,9 +39,10 @@ pub(super) struct EmbeddingsRequest {
     modality: Option<String>,
     /// `float`, or `base64`: little-endian f32.
     #[serde(default)]
-    encoding_format: Format,
+    encoding_format: Option<Format>,
     /// Values of each embedding: its first ones, scaled to length 1 again. Only for methods that order them.
     #[serde(default)]
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
 }
 
@@ -61,7 +63,7 @@ struct EmbeddingsForm {
     #[schema(nullable = false)]
     encoding_format: Option<Format>,
     /// Values of each embedding: its first ones, scaled to length 1 again. Only for methods that order them.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     dimensions: Option<usize>,
 }
 
@@ -131,12 +133,11 @@ impl Packed {
 /// Embeds items.
 #[utoipa::path(post, path = "/v1/embeddings",
     request_body(content((EmbeddingsRequest = "application/json"), (EmbeddingsForm = "multipart/form-data"))),
-    responses((status = 200, body = EmbeddingsResponse), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = EmbeddingsResponse)))]
 pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, items, key) = match body.form().await? {
         Some(fields) => {
-            let (request, items) = EmbeddingsRequest::of_form(&fields)?;
-            let key = if items.len() == 1 { ItemKey::One("input") } else { ItemKey::List("input") };
+            let (request, (items, key)) = EmbeddingsRequest::of_form(&fields)?;
             (request, items, key)
         }
         None => {
@@ -157,7 +158,7 @@ pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Resul
         let data = rows.into_iter().enumerate().map(|(index, row)| EmbeddingObject {
             object: "embedding",
             index,
-            embedding: Packed::new(shortened(row, values), request.encoding_format),
+            embedding: Packed::new(shortened(row, values), request.encoding_format.unwrap_or_default()),
         });
         let data = data.collect();
         let model = request.model.unwrap_or_else(|| app.name.clone());
@@ -173,7 +174,9 @@ impl EmbeddingsRequest {
         match (self.input.take(), self.messages.take()) {
             (Some(_), Some(_)) => Err(Refusal::invalid("send `input` or `messages`, not both").at("messages")),
             (None, None) => Err(Refusal::invalid("`input` is missing: a text, or a list of items").at("input")),
-            (Some(input), None) => parse_all(input, self.modality.as_deref(), "input"),
+            (Some(input), None) => {
+                parse_all(input, self.modality.as_deref().filter(|modality| !modality.is_empty()), "input")
+            }
             (None, Some(messages)) => {
                 let parts: Vec<&Value> = messages.iter().flat_map(|message| parts(&message.content)).collect();
                 match parts.as_slice() {
@@ -193,9 +196,11 @@ impl EmbeddingsRequest {
     }
 
     /// The request in a form: files or texts called `input` or `file`, and the other keys.
-    fn of_form(fields: &[Field]) -> Result<(Self, Vec<Given>), Refusal> {
+    fn of_form(fields: &[Field]) -> Result<(Self, (Vec<Given>, ItemKey)), Refusal> {
+        let is_item = |name: &str| matches!(name, "input" | "input[]" | "file" | "files" | "file[]");
+        Field::refuse_repeated(fields, is_item)?;
         let mut request = Self::default();
-        for field in fields {
+        for field in fields.iter().filter(|field| !field.bytes.is_empty()) {
             match field.name.as_str() {
                 "model" => request.model = Some(field.text()?),
                 "modality" => request.modality = Some(field.text()?),
@@ -209,15 +214,24 @@ impl EmbeddingsRequest {
                     let wrong = |error: de::value::Error| {
                         Refusal::invalid(format!("`encoding_format`: {error}")).at("encoding_format")
                     };
-                    request.encoding_format = format.map_err(wrong)?;
+                    request.encoding_format = Some(format.map_err(wrong)?);
                 }
-                _ => {}
+                // What clients say of themselves.
+                "user" => {}
+                name if is_item(name) => {}
+                name => {
+                    let message = format!("the form has no field `{name}`; its items are called `input` or `file`");
+                    return Err(Refusal::invalid(message).at(name));
+                }
             }
         }
-        let is_item = |field: &&Field| matches!(field.name.as_str(), "input" | "input[]" | "file" | "files" | "file[]");
-        let items = fields.iter().filter(is_item);
-        let items = items.map(|field| Given::field(field, request.modality.as_deref())).collect::<Result<_, _>>()?;
-        Ok((request, items))
+        let items: Vec<&Field> = fields.iter().filter(|field| is_item(&field.name)).collect();
+        let key = if items.len() == 1 { ItemKey::One("input") } else { ItemKey::List("input") };
+        let item = |(index, field): (usize, &&Field)| {
+            Given::field(field, request.modality.as_deref()).map_err(|refusal| refusal.at(key.of(index)))
+        };
+        let items = items.iter().enumerate().map(item).collect::<Result<_, _>>()?;
+        Ok((request, (items, key)))
     }
 }
 

@@ -184,6 +184,9 @@ impl From<GalleryError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, kind, message, param, after } = self;
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!("answered {}: {message}", status.as_u16());
+        }
         let code = status.canonical_reason().map(|reason| reason.to_lowercase().replace(' ', "_"));
         let body = ErrorBody { error: ErrorDetail { message, r#type: kind, param, code } };
         let mut response = (status, axum::Json(body)).into_response();

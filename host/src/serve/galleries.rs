@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
-use super::error::{ErrorBody, Refusal};
+use super::error::Refusal;
 use super::layout::Layout;
 use super::sent::Sent;
 use super::{answer, media, page, working};
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
 
 /// The picture or sound of an item.
 #[utoipa::path(get, path = "/galleries/{name}/content", params(("name" = String, Path), Wanted),
-    responses((status = 200, content_type = "image/*"), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, content(("image/*"), ("audio/*")))))]
 pub(super) async fn content(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -43,7 +43,8 @@ pub(super) async fn content(
     working(move || {
         let gallery = app.gallery(&name)?.current()?;
         let row = gallery.row_of(&id)?;
-        let row = row.ok_or_else(|| Refusal::absent(format!("gallery `{name}` has no item with id {id:?}")))?;
+        let row =
+            row.ok_or_else(|| Refusal::absent(format!("gallery `{name}` has no item with id {id:?}")).at("id"))?;
         let place = gallery.info().columns.iter().position(|column| column == ITEM);
         let item = place.map(|place| gallery.exhibit(row).map(|mut exhibit| exhibit.metadata.swap_remove(place)));
         let item = item.transpose()?.unwrap_or_default();
@@ -121,7 +122,7 @@ pub(super) struct Drawn {
 
 /// A map of the space.
 #[utoipa::path(get, path = "/galleries/{name}/map", params(("name" = String, Path), Coloured),
-    responses((status = 200, body = Map), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = Map)))]
 pub(super) async fn map(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

@@ -11,6 +11,7 @@ use std::io::Cursor;
 use super::body::Field;
 use super::error::Refusal;
 use super::limits::Limits;
+use super::media;
 use super::sound;
 use super::work::Work;
 use crate::wording::beginning;
@@ -117,14 +118,18 @@ impl Given {
         }
     }
 
-    /// A field of a form: a file, or a text.
+    /// A field of a form: a file, whose type its client says or its first bytes, or a text, which is read as in JSON.
     pub(super) fn field(field: &Field, modality: Option<&str>) -> Result<Self, Refusal> {
-        let media = field.media.as_deref().unwrap_or_default();
-        let of_media = ["image", "audio", "text"].into_iter().find(|kind| media.starts_with(&format!("{kind}/")));
-        let modality = modality.or(of_media).or(if field.is_file { None } else { Some("text") });
-        if modality == Some("text") {
+        let kind =
+            |media: &str| ["image", "audio", "text"].into_iter().find(|kind| media.split('/').next() == Some(*kind));
+        let said = field.media.as_deref().and_then(kind);
+        if modality.or(said) == Some("text") {
             return Ok(Self::text(field.text()?));
         }
+        if !field.is_file && said.is_none() && str::from_utf8(&field.bytes).is_ok() {
+            return Self::parse(Value::String(field.text()?), modality);
+        }
+        let modality = modality.or(said).or_else(|| media::kind(&field.bytes).and_then(kind));
         Ok(Self::of(modality, field.bytes.to_vec()))
     }
 
@@ -250,6 +255,28 @@ mod tests {
         assert_eq!(one_of(None, Some("UE5H")).unwrap(), Some(("image", picture)));
         assert_eq!((one_of(None, None).unwrap(), one_of(Some("a"), Some("UE5H")).unwrap()), (None, None));
         assert!(format!("{:?}", one_of(None, Some("?")).unwrap_err()).contains("\"image\""));
+    }
+
+    #[test]
+    fn a_file_of_a_form_is_what_its_client_or_its_content_says() {
+        let field = |media: Option<&str>, is_file, bytes: &'static [u8]| {
+            let field = Field { name: "file".into(), media: media.map(str::to_owned), is_file, bytes: bytes.into() };
+            Given::field(&field, None).unwrap().modality
+        };
+        let octets = Some("application/octet-stream");
+        for (media, is_file, bytes, modality) in [
+            (octets, true, &b"OggS"[..], Some("audio")),
+            (Some("application/ogg"), true, b"OggS", Some("audio")),
+            (None, false, b"\xff\xd8\xff\xe0", Some("image")),
+            (Some("image/png"), true, b"OggS", Some("image")),
+            (octets, true, b"?", None),
+            // Which begins as a picture does.
+            (None, false, b"BMW", Some("text")),
+            (None, false, b"data:image/png;base64,UE5H", Some("image")),
+            (Some("text/plain"), true, b"data:image/png;base64,UE5H", Some("text")),
+        ] {
+            assert_eq!(field(media, is_file, bytes).as_deref(), modality, "{}", String::from_utf8_lossy(bytes));
+        }
     }
 
     #[test]

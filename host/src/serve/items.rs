@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
 use super::body::Whole;
-use super::error::{ErrorBody, Refusal};
+use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
 use super::scalar::Scalar;
@@ -79,8 +79,7 @@ pub(super) struct RemoveResponse {
 }
 
 /// Adds items.
-#[utoipa::path(post, path = "/items", request_body = AddRequest,
-    responses((status = 200, body = AddResponse), (status = "4XX", body = ErrorBody)))]
+#[utoipa::path(post, path = "/items", request_body = AddRequest, responses((status = 200, body = AddResponse)))]
 pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<Json<AddResponse>, Refusal> {
     let columns = app.clone().most_columns().await?;
     let AddRequest { gallery, items } = body.parse(|body| body.items_json(VALUES + columns))?;
@@ -125,7 +124,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
 
 /// Removes an item.
 #[utoipa::path(delete, path = "/items/{id}", params(("id" = String, Path), Place),
-    responses((status = 200, body = RemoveResponse), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = RemoveResponse)))]
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -135,7 +134,7 @@ pub(super) async fn remove(
     let wanted = id.clone();
     let Removal { removed, .. } = app.write(&name, None, move |writer| writer.remove(&[&wanted])).await?;
     match removed {
-        0 => Err(Refusal::absent(format!("gallery `{name}` has no item with id {id:?}"))),
+        0 => Err(Refusal::absent(format!("gallery `{name}` has no item with id {id:?}")).at("id")),
         removed => Ok(Json(RemoveResponse { removed })),
     }
 }

@@ -14,7 +14,7 @@ use super::error::Refusal;
 use super::page;
 
 /// What anybody may ask: whether the server is there. So is the page, which asks for a key itself.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+pub(super) const OPEN: [&str; 2] = ["/health", "/ready"];
 
 /// The keys, one of which each request must have, if there are any.
 #[derive(Clone, Default)]

@@ -58,9 +58,9 @@ impl Memory {
         if bytes == 0 { 0 } else { (bytes / UNIT + 1).min(self.most) }
     }
 
-    /// Bytes that may be had at once.
+    /// Bytes that may be had at once, in whole MiB.
     pub(super) fn bytes(&self) -> Bytes {
-        Bytes((self.most * UNIT) as u64)
+        Bytes((self.most * UNIT) as u64 >> 20 << 20)
     }
 
     /// Units that may be had at once.

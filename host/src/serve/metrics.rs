@@ -80,7 +80,7 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
 }
 
 /// The counts so far.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", responses((status = 200, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
     for tower in &app.towers {
         let waiting = app.metrics.waiting.get_or_create(&OfTower { tower: tower.name.clone() });

@@ -134,6 +134,9 @@ fn router(app: &Arc<App>) -> Router {
         .route("/embeddings", post(embeddings::embed))
         .route("/v1/models", get(status::models))
         .route("/models", get(status::models))
+        // That of a tower is RUN/TOWER.
+        .route("/v1/models/{*model}", get(status::model))
+        .route("/models/{*model}", get(status::model))
         .route("/v2/embed", post(cohere::embed))
         .route("/search", post(search::search))
         .route("/items", post(items::add))

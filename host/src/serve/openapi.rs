@@ -1,12 +1,18 @@
 //! `/openapi.json`: what the server answers, out of the types that it answers with.
 
 use axum::Json;
-use utoipa::OpenApi;
+use axum::extract::State;
+use std::sync::Arc;
+use utoipa::OpenApi as _;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 
-use super::{cohere, embeddings, figures, galleries, items, metrics, search, status};
+use super::app::App;
+use super::error::ErrorBody;
+use super::{cohere, embeddings, figures, galleries, items, keys, metrics, search, status};
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "fusemix", description = "A fused multimodal space over HTTP."),
     paths(
@@ -19,21 +25,58 @@ use super::{cohere, embeddings, figures, galleries, items, metrics, search, stat
         galleries::map,
         figures::figures,
         status::models,
+        status::model,
         status::info,
         status::health,
         status::ready,
         metrics::metrics,
-    )
+    ),
+    components(schemas(ErrorBody))
 )]
 struct Document;
 
 /// The description of this server.
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+pub(super) async fn document(State(app): State<Arc<App>>) -> Json<OpenApi> {
+    Json(described(!app.keys.is_empty()))
+}
+
+/// The description of a server that needs keys or not.
+fn described(needs_keys: bool) -> OpenApi {
     let mut document = Document::openapi();
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     document.components.get_or_insert_default().add_security_scheme("key", bearer);
-    document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("key", [])]);
-    Json(document)
+    let key = SecurityRequirement::new::<_, [&str; 0], &str>("key", []);
+    document.security = needs_keys.then(|| vec![key]);
+    for (path, item) in &mut document.paths.paths {
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            if keys::OPEN.contains(&path.as_str()) {
+                operation.security = Some(Vec::new());
+            }
+            let responses = &mut operation.responses.responses;
+            for (status, description) in [
+                ("4XX", "The request is at fault, or comes too soon."),
+                ("5XX", "The server, or what it stands on, is at fault."),
+            ] {
+                let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+                let error = ResponseBuilder::new().description(description).content("application/json", body).build();
+                responses.insert(status.to_owned(), error.into());
+            }
+            if let Some(RefOr::T(answer)) = responses.get_mut("200") {
+                answer.description = "What was asked for.".to_owned();
+            }
+        }
+    }
+    document
+}
+
+/// The type of items: a text, an object, or a list of these.
+pub(super) fn items() -> Schema {
+    let one = || {
+        let kinds = [Type::String, Type::Object].map(|kind| ObjectBuilder::new().schema_type(kind).build());
+        kinds.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item)
+    };
+    let list = ArrayBuilder::new().items(one()).build();
+    Schema::OneOf(one().item(list).build())
 }
 
 #[cfg(test)]
@@ -43,7 +86,7 @@ mod tests {
 
     #[test]
     fn parameters_are_where_they_are_said_to_be() {
-        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let document = serde_json::to_value(described(true)).unwrap();
         let mut queries = BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             let parameters = methods.as_object().unwrap().values().filter_map(|method| method["parameters"].as_array());
@@ -61,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_form_is_described_and_every_type_is_there() {
-        let document = serde_json::to_value(Document::openapi()).unwrap();
+        let document = serde_json::to_value(described(true)).unwrap();
         let has_form = |path: &str| {
             let content = &document["paths"][path]["post"]["requestBody"]["content"];
             assert!(content["application/json"].is_object(), "{path}");
@@ -69,6 +112,15 @@ mod tests {
         };
         let forms = ["/v1/embeddings", "/v2/embed", "/search", "/items"].map(has_form);
         assert_eq!(forms, [true, false, true, false]);
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().values() {
+                let responses = method["responses"].as_object().unwrap();
+                assert_eq!(responses.keys().collect::<Vec<_>>(), ["200", "4XX", "5XX"], "{path}");
+                assert!(responses.values().all(|response| response["description"].is_string()), "{path}");
+            }
+        }
+        assert!(document["security"][0]["key"].is_array() && described(false).security.is_none());
+        assert_eq!(document["paths"]["/health"]["get"]["security"], serde_json::json!([]));
         let text = document.to_string();
         let named: BTreeSet<&str> =
             text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
@@ -79,7 +131,7 @@ mod tests {
     #[test]
     fn every_route_is_described_and_nothing_else() {
         // Other names of paths that are described, and the description itself.
-        let others = ["/embeddings", "/models", "/openapi.json"];
+        let others = ["/embeddings", "/models", "/models/{*model}", "/openapi.json"];
         let routes = include_str!("mod.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
         let routes: BTreeSet<String> =
             routes.filter(|route| !others.contains(route)).map(|route| route.replace("{*", "{")).collect();

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::app::App;
 use super::body::{Field, Whole};
 use super::embeddings::scale;
-use super::error::{ErrorBody, Refusal};
+use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
 use super::memory::Share;
@@ -52,9 +52,11 @@ pub(super) struct SearchRequest {
     from: Option<String>,
     /// The galleries to search, or one; all if none is named.
     #[serde(default, deserialize_with = "one_or_more")]
+    #[schema(value_type = Option<Names>)]
     to: Option<Vec<String>>,
-    /// Items of each gallery, 1 to 1000.
+    /// Items of each gallery.
     #[serde(default = "ten")]
+    #[schema(minimum = 1, maximum = 1000)]
     k: usize,
     /// Only items that match, such as `price<20` or `kind = 'photo' and year >= 1990`; at most 100 conditions.
     #[serde(default)]
@@ -82,22 +84,23 @@ struct SearchForm {
     /// The galleries to search, a field for each; all if none is named.
     #[schema(nullable = false)]
     to: Option<Vec<String>>,
-    /// Items of each gallery, 1 to 1000.
-    #[schema(nullable = false)]
+    /// Items of each gallery.
+    #[schema(nullable = false, minimum = 1, maximum = 1000)]
     k: Option<usize>,
     /// Only items that match, as in JSON.
     #[schema(nullable = false)]
     r#where: Option<String>,
 }
 
-/// A list of texts, or one text.
+/// A list of names, or one.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected the name of a gallery, or a list of them")]
+enum Names {
+    One(String),
+    More(Vec<String>),
+}
+
 fn one_or_more<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Vec<String>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "expected the name of a gallery, or a list of them")]
-    enum Names {
-        One(String),
-        More(Vec<String>),
-    }
     Ok(Option::deserialize(json)?.map(|names| match names {
         Names::One(name) => vec![name],
         Names::More(names) => names,
@@ -111,7 +114,7 @@ fn ten() -> usize {
 /// Finds the nearest items.
 #[utoipa::path(post, path = "/search",
     request_body(content((SearchRequest = "application/json"), (SearchForm = "multipart/form-data"))),
-    responses((status = 200, body = SearchResponse), (status = "4XX", body = ErrorBody)))]
+    responses((status = 200, body = SearchResponse)))]
 pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let mut request = match body.form().await? {
         Some(fields) => SearchRequest::of_form(&fields)?,
@@ -159,10 +162,9 @@ pub(super) async fn search(State(app): State<Arc<App>>, mut body: Whole) -> Resu
     };
     let (bytes, most) = (found.bytes(), app.memory.bytes());
     if bytes as u64 > most.0 {
-        let bytes = Bytes(bytes as u64);
-        return Err(
-            Refusal::large(format!("the answer needs about {bytes} of the {most} of memory; ask for fewer")).at("k")
-        );
+        let bytes = Bytes::rounded(bytes as u64);
+        let message = format!("to make the answer takes {bytes}, and all requests together have {most}; ask for fewer");
+        return Err(Refusal::large(message).at("k"));
     }
     let mut share = app.share(bytes).await?;
     let answering = app.clone();
@@ -182,6 +184,9 @@ impl SearchRequest {
                 "a search has one query: `text`, `image`, `audio`, `vector`, or `id` with `gallery`; in a form, `text`, \
                  `image`, `audio` or `file`; this has {queries}"
             )));
+        }
+        if self.id.is_none() && self.gallery.is_some() {
+            return Err(Refusal::invalid("`gallery` is that of `id`; name galleries to search in `to`").at("gallery"));
         }
         let item = Given::one_of(self.text.take(), self.image.take(), self.audio.take())?;
         if let Some((key, item)) = item.or_else(|| self.file.take()) {
@@ -222,9 +227,12 @@ impl SearchRequest {
 
     /// The request in a form: a file and the other keys.
     fn of_form(fields: &[Field]) -> Result<Self, Refusal> {
+        Field::refuse_repeated(fields, |name| name == "to")?;
         let mut request = Self { k: ten(), ..Self::default() };
         let mut files = Vec::new();
-        for field in fields {
+        let is_said =
+            |field: &&Field| !field.bytes.is_empty() || ["text", "image", "audio", "file"].contains(&&*field.name);
+        for field in fields.iter().filter(is_said) {
             match field.name.as_str() {
                 "text" => request.text = Some(field.text()?),
                 "from" => request.from = Some(field.text()?),

@@ -1,7 +1,7 @@
 //! What the server is: `/health`, `/ready`, `/info` and `/v1/models`.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -109,14 +109,26 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Refu
 /// The models that `model` can name.
 #[utoipa::path(get, path = "/v1/models", responses((status = 200)))]
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({"object": "list", "data": models_of(&app).collect::<Vec<_>>()}))
+}
+
+/// A model.
+#[utoipa::path(get, path = "/v1/models/{model}", params(("model" = String, Path)), responses((status = 200)))]
+pub(super) async fn model(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    match models_of(&app).find(|model| model["id"] == name.as_str()) {
+        Some(model) => Ok(Json(model)),
+        None => Err(Refusal::absent(format!("no model {name:?} here; /v1/models lists them")).at("model")),
+    }
+}
+
+fn models_of(app: &App) -> impl Iterator<Item = Value> {
     let of_towers = app.towers.iter().map(|tower| {
         let capability = tower.modality.as_deref().unwrap_or("text");
         (format!("{}/{}", app.name, tower.name), vec![capability])
     });
     let all = app.towers.iter().filter_map(|tower| tower.modality.as_deref()).collect();
     let models = std::iter::once((app.name.clone(), all)).chain(of_towers);
-    let models = models.map(|(id, capabilities)| {
+    models.map(|(id, capabilities)| {
         json!({"id": id, "object": "model", "created": 0, "owned_by": "fusemix", "capabilities": capabilities})
-    });
-    Json(json!({"object": "list", "data": models.collect::<Vec<_>>()}))
+    })
 }

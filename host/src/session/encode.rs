@@ -72,8 +72,8 @@ impl Session {
         doubt(items, column, encoder);
         let encoding = self.fill_items(items, encoder, shelf, wanted)?;
         let (file, summary): (&Path, _) = (column.source(), &encoding.summary);
-        let (plain, encoder) = (column.is_plain(), &encoder.name);
-        self.see(Event::Encoded { file, column: column.name(), plain, encoder, summary });
+        let (naming, encoder) = (column.naming(), &encoder.name);
+        self.see(Event::Encoded { file, column: column.name(), naming, encoder, summary });
         Ok(encoding)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::dataset::Naming;
 use crate::encode::{Progress, Summary};
 
 /// An event, to be shown in any form.
@@ -44,8 +45,8 @@ pub enum Event<'a> {
         file: &'a Path,
         /// The column.
         column: &'a str,
-        /// True if `--data` and `--column` alone name what was encoded.
-        plain: bool,
+        /// What names its rows.
+        naming: Naming,
         /// The encoder's name in plugins.toml.
         encoder: &'a str,
         /// The counts.

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use super::{Added, COMMIT, GalleryColumns, ITEM};
 use crate::config::Recipe;
 use crate::dataset::Source;
-use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place};
+use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryError, GalleryInfo, check_place};
 use crate::latents::Latents;
 use crate::run::RunFolder;
 use crate::session::model::Model;
 use crate::session::{ColumnForecast, Error, Event};
 use crate::space::AdapterKind;
+use crate::wording::count;
 
 /// The column of a gallery's ids on their way into another.
 const ID: &str = "id";
@@ -63,28 +64,42 @@ impl Model {
         // What is added later has the columns that the first one was built with.
         let info = GalleryInfo { width: self.space.width(), dtype, origin, ..there.info().clone() };
         let mut building = Building::start(out, info)?;
-        let rows: Vec<usize> = there.rows().collect();
-        let added = self.add(building.writer(), additions, Some(&|row| there.exhibit(rows[row])))?;
+        if let Some(first) = items.without.first() {
+            tracing::warn!(
+                "{}: {} left out that came without a text, or a file that is here, such as {first:?}; add them to the new \
+                 gallery from their own file",
+                there.folder().display(),
+                count(items.without.len(), "item")
+            );
+        }
+        let added = self.add(building.writer(), additions, Some(&|row| there.exhibit(items.rows[row])))?;
         building.finish()?;
         self.session.code_if_large(out)?;
-        Ok(added)
+        Ok(Added { failed: added.failed + items.without.len(), ..added })
     }
 
     /// The items of a gallery as a table, if the tower takes such items.
     fn items_of(&self, there: &Gallery, tower: &str) -> Result<MigrationItems, Error> {
         let gallery = there.folder().to_owned();
-        let Some(first) = there.rows().next() else { return Err(Error::NothingToMigrate { gallery }) };
-        let columns = &there.info().columns;
-        let item = columns.iter().position(|column| column == ITEM);
-        let item = item.map(|at| there.exhibit(first).map(|exhibit| exhibit.metadata[at].clone())).transpose()?;
-        let item = item.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(place) = there.info().columns.iter().position(|column| column == ITEM) else {
+            return Err(Error::NothingToMigrate { gallery });
+        };
+        let item = |row| there.exhibit(row).map(|mut exhibit| exhibit.metadata.swap_remove(place));
+        let is_here = |item: &Result<Value, GalleryError>| match item {
+            Ok(item) => item.as_str().is_some_and(|item| !item.is_empty() && !is_address(item)),
+            Err(_) => true,
+        };
+        let Some(item) = there.rows().map(item).find(is_here).transpose()? else {
+            return Err(Error::NothingToMigrate { gallery });
+        };
+        let item = item.as_str().unwrap_or_default().to_owned();
         // A gallery has whole paths of files, but for what is in an archive.
         let is_file = Path::new(&item).is_absolute();
         match self.towers().holds_files(self.tower(tower)?)? {
             Some(takes_files) if takes_files != is_file => {
                 Err(Error::OtherItems { gallery, item, tower: tower.to_owned(), takes_files })
             }
-            _ => MigrationItems::of(there),
+            takes_files => MigrationItems::of(there, takes_files == Some(true)),
         }
     }
 
@@ -156,6 +171,11 @@ fn check_latents(there: &Gallery, from: &Path) -> Result<(), Error> {
     }
 }
 
+/// True if an item is not here, but elsewhere.
+fn is_address(item: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| item.starts_with(scheme))
+}
+
 /// The items of a gallery as a table.
 struct MigrationItems {
     path: PathBuf,
@@ -163,27 +183,37 @@ struct MigrationItems {
     _folder: tempfile::TempDir,
     /// What messages name.
     gallery: PathBuf,
+    /// The gallery's row of each.
+    rows: Vec<usize>,
+    /// The ids of those that it has no item of: neither a text nor a file.
+    without: Vec<String>,
 }
 
 impl MigrationItems {
-    fn of(gallery: &Gallery) -> Result<Self, Error> {
+    fn of(gallery: &Gallery, are_files: bool) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("fusemix-").tempdir();
         let folder = folder.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
         let path = folder.path().join("items.jsonl");
         let write = |cause| Error::Write { path: path.clone(), cause };
         let mut out = BufWriter::new(File::create_new(&path).map_err(write)?);
         let item = gallery.info().columns.iter().position(|column| column == ITEM);
+        let (mut rows, mut without) = (Vec::new(), Vec::new());
         for row in gallery.rows() {
             let Exhibit { id, metadata } = gallery.exhibit(row)?;
-            // One that is neither a text nor a file has no latent.
             let item = item.and_then(|at| metadata[at].as_str()).unwrap_or_default();
+            // A picture that was sent to a server may have an address, or nothing.
+            if item.is_empty() || are_files && is_address(item) {
+                without.push(id);
+                continue;
+            }
+            rows.push(row);
             let line = serde_json::json!({ID: id, ITEM: item});
             serde_json::to_writer(&mut out, &line).map_err(|cause| write(cause.into()))?;
             out.write_all(b"\n").map_err(write)?;
         }
         out.flush().map_err(write)?;
         drop(out);
-        Ok(Self { path, gallery: gallery.folder().to_owned(), _folder: folder })
+        Ok(Self { path, _folder: folder, gallery: gallery.folder().to_owned(), rows, without })
     }
 
     /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
