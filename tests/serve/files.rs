@@ -144,7 +144,8 @@ fn pictures_come_in_the_forms_that_clients_send() {
 
 #[test]
 fn items_that_came_without_a_file_are_left_out_of_a_migration() {
-    let place = pictured();
+    // Where the gallery's paths are those of its files.
+    let place = make();
     let served = Served::start(&place, "--gallery gallery");
     let uri = format!("data:image/png;base64,{}", STANDARD.encode("w1 v1"));
     let items = json!([{"id": "posted", "image": uri}, {"id": "away", "image": uri, "url": "https://a.example/a.png"}]);

@@ -77,7 +77,7 @@ struct ApiVersion {
 }
 
 /// Embeds items.
-#[utoipa::path(post, path = "/v2/embed", request_body = EmbedRequest,
+#[utoipa::path(post, path = "/v2/embed", operation_id = "embed_as_cohere", request_body = EmbedRequest,
     responses((status = 200, body = EmbedResponse)))]
 pub(super) async fn embed(State(app): State<Arc<App>>, mut body: Whole) -> Result<Response, Refusal> {
     let (request, (items, key)) = body.parse(|body| {

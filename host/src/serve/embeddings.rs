@@ -26,8 +26,6 @@ pub(super) struct EmbeddingsRequest {
     /// RUN, or RUN/TOWER where several towers take items of one modality.
     #[serde(default)]
     model: Option<String>,
-    /// A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound
-    /// is a data URI, base64, or a URL if the server may fetch it.
     #[serde(default)]
     #[schema(schema_with = openapi::items)]
     input: Option<Value>,

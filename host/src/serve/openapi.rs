@@ -71,12 +71,14 @@ fn described(needs_keys: bool) -> OpenApi {
 
 /// The type of items: a text, an object, or a list of these.
 pub(super) fn items() -> Schema {
+    let description = "A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a \
+        sound is a data URI, base64, or a URL if the server may fetch it.";
     let one = || {
         let kinds = [Type::String, Type::Object].map(|kind| ObjectBuilder::new().schema_type(kind).build());
         kinds.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item)
     };
     let list = ArrayBuilder::new().items(one()).build();
-    Schema::OneOf(one().item(list).build())
+    Schema::OneOf(one().item(list).description(Some(description)).build())
 }
 
 #[cfg(test)]
@@ -112,8 +114,10 @@ mod tests {
         };
         let forms = ["/v1/embeddings", "/v2/embed", "/search", "/items"].map(has_form);
         assert_eq!(forms, [true, false, true, false]);
+        let mut ids = BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for method in methods.as_object().unwrap().values() {
+                assert!(ids.insert(method["operationId"].as_str().unwrap()), "{path}");
                 let responses = method["responses"].as_object().unwrap();
                 assert_eq!(responses.keys().collect::<Vec<_>>(), ["200", "4XX", "5XX"], "{path}");
                 assert!(responses.values().all(|response| response["description"].is_string()), "{path}");
