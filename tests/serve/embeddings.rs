@@ -75,6 +75,12 @@ fn mistakes_are_told_in_openais_form_and_a_bad_item_by_its_place() {
         assert!(error["message"].as_str().unwrap().contains(says), "{error}");
         assert_eq!(error["param"], param, "{error}");
     }
+    // JSON as plain curl sends it, and what only looks so.
+    let curl = [("content-type", "application/x-www-form-urlencoded")];
+    let json = r#"{"model": "run/left", "input": "w1"}"#;
+    assert_eq!(served.send("POST", "/v1/embeddings", &curl, json).status().as_u16(), 200);
+    let mut refused = served.send("POST", "/v1/embeddings", &curl, "input=w1");
+    assert!(refused.body_mut().read_to_string().unwrap().contains("multipart/form-data"));
     let (status, answer) = served.ask("GET", "/v1/embeddings", None);
     assert_eq!((status, answer["error"]["code"].as_str()), (405, Some("method_not_allowed")));
     assert_eq!(served.ask("GET", "/nothing", None).0, 404);

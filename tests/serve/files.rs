@@ -120,7 +120,7 @@ fn pictures_come_in_the_forms_that_clients_send() {
         assert!(status == 200 && close(&embedded(&answer), &plain), "{answer}");
     }
     for (path, fields, param, says) in [
-        ("/v1/embeddings", [field("input", "w1"), field("modalit", "image")], "modalit", "no field `modalit`"),
+        ("/v1/embeddings", [field("image", "w1"), field("model", "run")], "input", "(its fields: image, model)"),
         ("/v1/embeddings", [field("model", "run"), field("model", "run")], "model", "twice"),
         ("/v1/embeddings", [field("input", &uri), field("input", "data:image/png;base64,?")], "input[1]", "base64"),
         ("/search", [field("text", "w1"), field("text", "w2")], "text", "twice"),

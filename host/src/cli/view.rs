@@ -68,7 +68,7 @@ impl View {
         }
         if summary.remembered > 0 {
             let items = count(summary.remembered, "item");
-            let options = format!("--encoder {encoder}{} --retry-failed", self.repeated);
+            let options = format!("--encoder {}{} --retry-failed", word(encoder), self.repeated);
             let (data, column) = (word(file.display()), word(column));
             let retry = match naming {
                 Naming::Column => format!("retry with `fusemix encode --data {data} --column {column} {options}`"),

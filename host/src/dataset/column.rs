@@ -77,12 +77,12 @@ impl<'a> Column<'a> {
 
     /// What it takes to come here again.
     pub(crate) fn naming(&self) -> Naming {
-        let Table { path, is_shown, numbers, .. } = self.table;
+        let Table { path, is_stand_in, numbers, .. } = self.table;
         let root = self.root(0);
         let is_plain = numbers.is_none()
             && (path == root || path.parent().is_none_or(|folder| folder == root))
             && !self.name.contains(" + ");
-        match (is_shown, is_plain) {
+        match (is_stand_in, is_plain) {
             (true, _) => Naming::Nothing,
             (false, true) => Naming::Column,
             (false, false) => Naming::Options,

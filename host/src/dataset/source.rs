@@ -115,7 +115,7 @@ impl Source {
         }
         if let Some(shown) = &self.shown {
             table.path.clone_from(shown);
-            table.is_shown = true;
+            table.is_stand_in = true;
         }
         table.rename(&self.renamed)?;
         let mut table = table.chosen(self)?;

@@ -18,7 +18,7 @@ use crate::wording::{count, short_path, suggest};
 pub struct Table {
     pub(super) path: PathBuf,
     /// True if the path is not the file's own, but what messages name.
-    pub(super) is_shown: bool,
+    pub(super) is_stand_in: bool,
     /// The folders that the files in cells are relative to.
     pub(super) roots: Roots,
     /// The format's name.
@@ -52,7 +52,7 @@ impl Table {
         let columns = names.iter().map(|_| Cells::default()).collect();
         Self {
             path: path.to_owned(),
-            is_shown: false,
+            is_stand_in: false,
             roots: Roots::one(path.parent().unwrap_or(Path::new(""))),
             format,
             names,

@@ -65,7 +65,8 @@ impl Files {
         Ok(())
     }
 
-    /// Removes what a commit has written that failed, so that it takes no room, as far as that can be done.
+    /// Removes what a commit has written that failed, so that it takes no room, as far as that can be done; of vectors, in
+    /// the last segment.
     pub(super) fn cut(&self, header: &Header, before: Counts) {
         if let Some((number, open)) = &self.segment {
             let rows = before.rows.saturating_sub(number * header.segment);

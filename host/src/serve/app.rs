@@ -95,9 +95,9 @@ impl App {
         })
     }
 
-    /// The tower that takes items of a modality: the one that is named as TOWER or RUN/TOWER, or the only one. Errors
+    /// The tower that takes an item: the one that is named as TOWER or RUN/TOWER, or the only one of its modality. Errors
     /// say in which key of the request it is named.
-    fn tower(&self, (key, name): (&'static str, Option<&str>), modality: Option<&str>) -> Result<&OpenTower, Refusal> {
+    fn tower(&self, (key, name): (&'static str, Option<&str>), item: &Given) -> Result<&OpenTower, Refusal> {
         let towers = || self.towers.iter().map(|tower| tower.name.as_str()).collect::<Vec<_>>().join(", ");
         // What stands in `model` elsewhere has a tower's name in it, and not alone.
         let form = if key == "model" { format!("{}/TOWER", self.name) } else { "TOWER".to_owned() };
@@ -106,6 +106,8 @@ impl App {
             name if name == self.name => None,
             name => Some(name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name)),
         };
+        // A tower may call the modality of its items otherwise than they look.
+        let modality = item.modality.as_deref().or(if named.is_some() { None } else { item.looks });
         let takes = |tower: &&OpenTower| match (&tower.modality, modality) {
             (Some(own), Some(wanted)) => own == wanted,
             // Precomputed latents are given as `[values]`, rows or FILE:ROW.
@@ -166,9 +168,8 @@ impl App {
             return Err(Refusal::large(format!("{count} items, and a request may have {most}")).at(key.name()));
         }
         let count = items.len();
-        let tower = |(index, item): (usize, &Given)| {
-            self.tower(named, item.modality.as_deref()).map_err(|refusal| refusal.or_at(key.of(index)))
-        };
+        let tower =
+            |(index, item): (usize, &Given)| self.tower(named, item).map_err(|refusal| refusal.or_at(key.place(index)));
         // Before anything is fetched for them.
         let towers: Vec<&OpenTower> = items.iter().enumerate().map(tower).collect::<Result<_, _>>()?;
         let fetched = self.fetch(&mut items, key, share.units()).await?;
@@ -179,7 +180,7 @@ impl App {
             let mut work = Work::default();
             items.iter().enumerate().try_for_each(|(index, item)| {
                 let own = item.check(&self.limits).and_then(|own| work.add(own, &self.limits));
-                own.map_err(|refusal| refusal.at(key.of(index)))
+                own.map_err(|refusal| refusal.at(key.place(index)))
             })
         })?;
         // By tower, so that each has one call.
@@ -198,7 +199,7 @@ impl App {
         for (places, answer) in waiting {
             let embeddings = answer.await.map_err(|_| Refusal::ending())??;
             for (place, embedding) in places.into_iter().zip(embeddings) {
-                rows[place] = embedding.map_err(|reason| Refusal::invalid(reason).at(key.of(place)))?;
+                rows[place] = embedding.map_err(|reason| Refusal::invalid(reason).at(key.place(place)))?;
             }
         }
         Ok(rows)
@@ -215,7 +216,7 @@ impl App {
         let urls = items.iter().enumerate().filter_map(|(index, item)| Some((index, item.url.clone()?)));
         let mut urls: VecDeque<(usize, String)> = urls.collect();
         for (index, url) in &urls {
-            self.fetcher.check(url).map_err(|refusal| refusal.at(key.of(*index)))?;
+            self.fetcher.check(url).map_err(|refusal| refusal.at(key.place(*index)))?;
         }
         let (largest, memory) = (self.memory.units(self.limits.fetched), self.memory.most());
         let mut under_way = JoinSet::new();
@@ -231,7 +232,7 @@ impl App {
             }
             let Some(done) = under_way.join_next().await else { break };
             let (index, fetched) = done.map_err(|error| Refusal::failed(format!("a file was not fetched: {error}")))?;
-            let (bytes, share) = fetched.map_err(|refusal| refusal.at(key.of(index)))?;
+            let (bytes, share) = fetched.map_err(|refusal| refusal.at(key.place(index)))?;
             items[index].bytes = bytes;
             held += share.units();
             shares.push(share);
@@ -242,7 +243,7 @@ impl App {
                 let most = self.memory.bytes();
                 let message =
                     format!("the files of this request need more than the {most} of memory; send fewer items");
-                Err(Refusal::large(message).at(key.of(*index)))
+                Err(Refusal::large(message).at(key.place(*index)))
             }
         }
     }

@@ -114,15 +114,20 @@ impl Whole {
         if bytes.is_empty() {
             return Err(Refusal::invalid("the body is empty; send JSON"));
         }
-        if self.kind().starts_with("multipart/") || self.kind().starts_with("application/x-www-form-urlencoded") {
-            return Err(Refusal::invalid("this path takes JSON, and no such form"));
+        if self.kind().starts_with("multipart/") {
+            return Err(Refusal::invalid("this path takes JSON, and no form"));
         }
         if let Some(encoding) = self.headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
             return Err(Refusal::invalid(format!("the body is encoded as {encoding:?}; send it as it is")));
         }
         // A value in memory is many times what a short one is in the body.
         let most = most.saturating_add(BESIDE);
-        let wrong = |error| Refusal::invalid(format!("the body is not the JSON that is expected: {error}"));
+        let wrong = |error| {
+            // As some clients call everything.
+            let is_form = self.kind().starts_with("application/x-www-form-urlencoded");
+            let hint = if is_form { "; forms are sent as multipart/form-data" } else { "" };
+            Refusal::invalid(format!("the body is not the JSON that is expected: {error}{hint}"))
+        };
         if values::are_more(&bytes, most).map_err(wrong)? {
             return Err(Refusal::large(format!("the body has more than {most} values; send fewer items a request")));
         }

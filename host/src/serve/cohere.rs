@@ -25,9 +25,8 @@ pub(super) struct EmbedRequest {
     #[serde(default)]
     #[schema(schema_with = openapi::items)]
     texts: Option<Value>,
-    /// Data URIs.
     #[serde(default)]
-    #[schema(schema_with = openapi::items)]
+    #[schema(schema_with = openapi::pictures)]
     images: Option<Value>,
     /// Each with one part in its `content`.
     #[serde(default)]
@@ -44,7 +43,7 @@ pub(super) struct EmbedRequest {
 /// An item.
 #[derive(Deserialize, ToSchema)]
 struct Mixed {
-    /// A text, or a part of type `text`, `image_url` or `input_audio`.
+    /// A text, or a part of type `text`, `image_url` or `input_audio`, alone in a list.
     content: Value,
 }
 
@@ -118,7 +117,7 @@ impl EmbedRequest {
             (None, None, Some(inputs)) => {
                 let key = ItemKey::List("inputs");
                 let item = |(index, input): (usize, &Mixed)| {
-                    let at = || key.of(index);
+                    let at = || key.place(index);
                     match parts(&input.content) {
                         [part] => Given::part(part).map_err(|refusal| refusal.at(at())),
                         parts => Err(Refusal::invalid(format!(

@@ -195,7 +195,7 @@ impl EmbeddingsRequest {
 
     /// The request in a form: files or texts called `input` or `file`, and the other keys.
     fn of_form(fields: &[Field]) -> Result<(Self, (Vec<Given>, ItemKey)), Refusal> {
-        let is_item = |name: &str| matches!(name, "input" | "input[]" | "file" | "files" | "file[]");
+        let is_item = |name: &str| matches!(name, "input" | "input[]" | "file" | "file[]" | "files" | "files[]");
         Field::refuse_repeated(fields, is_item)?;
         let mut request = Self::default();
         for field in fields.iter().filter(|field| !field.bytes.is_empty()) {
@@ -214,19 +214,19 @@ impl EmbeddingsRequest {
                     };
                     request.encoding_format = Some(format.map_err(wrong)?);
                 }
-                // What clients say of themselves.
-                "user" => {}
-                name if is_item(name) => {}
-                name => {
-                    let message = format!("the form has no field `{name}`; its items are called `input` or `file`");
-                    return Err(Refusal::invalid(message).at(name));
-                }
+                // Clients send what other servers know, too.
+                _ => {}
             }
         }
         let items: Vec<&Field> = fields.iter().filter(|field| is_item(&field.name)).collect();
+        if items.is_empty() {
+            let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+            let message = format!("the form has no field `input` or `file` (its fields: {})", names.join(", "));
+            return Err(Refusal::invalid(message).at("input"));
+        }
         let key = if items.len() == 1 { ItemKey::One("input") } else { ItemKey::List("input") };
         let item = |(index, field): (usize, &&Field)| {
-            Given::field(field, request.modality.as_deref()).map_err(|refusal| refusal.at(key.of(index)))
+            Given::field(field, request.modality.as_deref()).map_err(|refusal| refusal.at(key.place(index)))
         };
         let items = items.iter().enumerate().map(item).collect::<Result<_, _>>()?;
         Ok((request, (items, key)))
@@ -243,7 +243,7 @@ pub(super) fn parse_all(
         Value::Array(items) => {
             let key = ItemKey::List(key);
             let parse = |(index, item): (usize, Value)| {
-                Given::parse(item, modality).map_err(|refusal| refusal.at(key.of(index)))
+                Given::parse(item, modality).map_err(|refusal| refusal.at(key.place(index)))
             };
             Ok((items.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?, key))
         }

@@ -30,6 +30,8 @@ const SHOWN: usize = 40;
 pub(super) struct Given {
     /// `text`, `image`, `audio`, or the modality that the request names; none if it says nothing.
     pub(super) modality: Option<String>,
+    /// What its first bytes look like, for where nothing else says it.
+    pub(super) looks: Option<&'static str>,
     pub(super) bytes: Vec<u8>,
     /// The address of a file whose bytes are yet to be fetched.
     pub(super) url: Option<String>,
@@ -56,7 +58,7 @@ impl Given {
     }
 
     fn of(modality: Option<&str>, bytes: Vec<u8>) -> Self {
-        Self { modality: modality.map(str::to_owned), bytes, url: None }
+        Self { modality: modality.map(str::to_owned), looks: None, bytes, url: None }
     }
 
     /// An element of `input`: a text, or a picture or sound as a data URI; with a `modality`, such an item, in plain base64
@@ -123,14 +125,17 @@ impl Given {
         let kind =
             |media: &str| ["image", "audio", "text"].into_iter().find(|kind| media.split('/').next() == Some(*kind));
         let said = field.media.as_deref().and_then(kind);
-        if modality.or(said) == Some("text") {
-            return Ok(Self::text(field.text()?));
-        }
-        if !field.is_file && said.is_none() && str::from_utf8(&field.bytes).is_ok() {
+        let is_text = !field.is_file && !matches!(said, Some("image" | "audio"));
+        if is_text && str::from_utf8(&field.bytes).is_ok() {
             return Self::parse(Value::String(field.text()?), modality);
         }
-        let modality = modality.or(said).or_else(|| media::kind(&field.bytes).and_then(kind));
-        Ok(Self::of(modality, field.bytes.to_vec()))
+        match modality.or(said) {
+            Some("text") => Ok(Self::text(field.text()?)),
+            modality => {
+                let looks = media::kind(&field.bytes).and_then(kind);
+                Ok(Self { looks, ..Self::of(modality, field.bytes.to_vec()) })
+            }
+        }
     }
 
     /// A picture or sound in a data URI, in plain base64, or at an address.
@@ -261,7 +266,8 @@ mod tests {
     fn a_file_of_a_form_is_what_its_client_or_its_content_says() {
         let field = |media: Option<&str>, is_file, bytes: &'static [u8]| {
             let field = Field { name: "file".into(), media: media.map(str::to_owned), is_file, bytes: bytes.into() };
-            Given::field(&field, None).unwrap().modality
+            let given = Given::field(&field, None).unwrap();
+            given.modality.or(given.looks.map(str::to_owned))
         };
         let octets = Some("application/octet-stream");
         for (media, is_file, bytes, modality) in [
@@ -273,6 +279,7 @@ mod tests {
             // Which begins as a picture does.
             (None, false, b"BMW", Some("text")),
             (None, false, b"data:image/png;base64,UE5H", Some("image")),
+            (Some("text/plain"), false, b"data:image/png;base64,UE5H", Some("image")),
             (Some("text/plain"), true, b"data:image/png;base64,UE5H", Some("text")),
         ] {
             assert_eq!(field(media, is_file, bytes).as_deref(), modality, "{}", String::from_utf8_lossy(bytes));

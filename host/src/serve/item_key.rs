@@ -16,7 +16,7 @@ impl ItemKey {
     }
 
     /// How an error names an item.
-    pub(super) fn of(self, index: usize) -> String {
+    pub(super) fn place(self, index: usize) -> String {
         match self {
             Self::One(name) => name.to_owned(),
             Self::List(name) => format!("{name}[{index}]"),

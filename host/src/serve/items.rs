@@ -90,7 +90,7 @@ pub(super) async fn add(State(app): State<Arc<App>>, mut body: Whole) -> Result<
     let mut ids = HashSet::new();
     let key = ItemKey::List("items");
     for (index, item) in items.into_iter().enumerate() {
-        let at = |refusal: Refusal| refusal.at(key.of(index));
+        let at = |refusal: Refusal| refusal.at(key.place(index));
         let problem = match item.id.len() {
             0 => Some("is empty".to_owned()),
             1..=ID => (!ids.insert(item.id.clone())).then(|| "stands twice in this request".to_owned()),

@@ -66,7 +66,7 @@ pub(super) struct SearchRequest {
     file: Option<(&'static str, Given)>,
 }
 
-/// A query as a form: one of `text`, `image`, `audio` and `file`, a picture or a sound.
+/// A query as a form: one of `text`, `image`, `audio` and `file`, which is what its type or its first bytes say.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes the fields that are read by their names")]
 struct SearchForm {

@@ -115,7 +115,8 @@ pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
 /// A model.
 #[utoipa::path(get, path = "/v1/models/{model}", params(("model" = String, Path)), responses((status = 200)))]
 pub(super) async fn model(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
-    match models_of(&app).find(|model| model["id"] == name.as_str()) {
+    let whole = format!("{}/{name}", app.name);
+    match models_of(&app).find(|model| model["id"] == name.as_str() || model["id"] == whole.as_str()) {
         Some(model) => Ok(Json(model)),
         None => Err(Refusal::absent(format!("no model {name:?} here; /v1/models lists them")).at("model")),
     }

@@ -68,9 +68,9 @@ pub enum Error {
     #[error("{}: its vectors are of tower `{tower}` of {run}, whose adapter has changed what its encoder gave; only those \
              of a tower with `adapter = \"identity\"` are latents: embed the items anew, without --map", gallery.display())]
     MapAdapted { gallery: PathBuf, tower: String, run: String },
-    #[error("{} has no items; build another gallery", gallery.display())]
+    #[error("{} has no item that is a text, or a file here; build another gallery from its own file", gallery.display())]
     NothingToMigrate { gallery: PathBuf },
-    #[error("{}: its first item is `{item}`, but tower `{tower}` takes {}", gallery.display(), match takes_files {
+    #[error("{}: it has items such as `{item}`, but tower `{tower}` takes {}", gallery.display(), match takes_files {
         true => "files: what lies in archives or tables cannot be read from a gallery; build one anew from these",
         false => "texts; name the tower of such items",
     })]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Added, COMMIT, GalleryColumns, ITEM};
 use crate::config::Recipe;
 use crate::dataset::Source;
-use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryError, GalleryInfo, check_place};
+use crate::gallery::{Building, Dtype, Exhibit, Gallery, GalleryInfo, check_place};
 use crate::latents::Latents;
 use crate::run::RunFolder;
 use crate::session::model::Model;
@@ -64,14 +64,6 @@ impl Model {
         // What is added later has the columns that the first one was built with.
         let info = GalleryInfo { width: self.space.width(), dtype, origin, ..there.info().clone() };
         let mut building = Building::start(out, info)?;
-        if let Some(first) = items.without.first() {
-            tracing::warn!(
-                "{}: {} left out that came without a text, or a file that is here, such as {first:?}; add them to the new \
-                 gallery from their own file",
-                there.folder().display(),
-                count(items.without.len(), "item")
-            );
-        }
         let added = self.add(building.writer(), additions, Some(&|row| there.exhibit(items.rows[row])))?;
         building.finish()?;
         self.session.code_if_large(out)?;
@@ -84,23 +76,27 @@ impl Model {
         let Some(place) = there.info().columns.iter().position(|column| column == ITEM) else {
             return Err(Error::NothingToMigrate { gallery });
         };
+        let takes_files = self.towers().holds_files(self.tower(tower)?)?;
+        let are_files = takes_files == Some(true);
         let item = |row| there.exhibit(row).map(|mut exhibit| exhibit.metadata.swap_remove(place));
-        let is_here = |item: &Result<Value, GalleryError>| match item {
-            Ok(item) => item.as_str().is_some_and(|item| !item.is_empty() && !is_address(item)),
-            Err(_) => true,
-        };
-        let Some(item) = there.rows().map(item).find(is_here).transpose()? else {
-            return Err(Error::NothingToMigrate { gallery });
-        };
+        let first = there.rows().map(item).find(|item| item.as_ref().map_or(true, |item| is_here(item, are_files)));
+        let Some(item) = first.transpose()? else { return Err(Error::NothingToMigrate { gallery }) };
         let item = item.as_str().unwrap_or_default().to_owned();
         // A gallery has whole paths of files, but for what is in an archive.
         let is_file = Path::new(&item).is_absolute();
-        match self.towers().holds_files(self.tower(tower)?)? {
-            Some(takes_files) if takes_files != is_file => {
-                Err(Error::OtherItems { gallery, item, tower: tower.to_owned(), takes_files })
-            }
-            takes_files => MigrationItems::of(there, takes_files == Some(true)),
+        if takes_files.is_some() && are_files != is_file {
+            return Err(Error::OtherItems { gallery, item, tower: tower.to_owned(), takes_files: are_files });
         }
+        let items = MigrationItems::of(there, place, are_files)?;
+        if let Some(first) = items.without.first() {
+            tracing::warn!(
+                "{}: {} left out that came without a text, or a file that is here, such as {first:?}; add them to the new \
+                 gallery from their own file",
+                there.folder().display(),
+                count(items.without.len(), "item")
+            );
+        }
+        Ok(items)
     }
 
     fn mapped(&self, there: &Gallery, from: &Path, tower: &str, dtype: Dtype, out: &Path) -> Result<Added, Error> {
@@ -171,9 +167,10 @@ fn check_latents(there: &Gallery, from: &Path) -> Result<(), Error> {
     }
 }
 
-/// True if an item is not here, but elsewhere.
-fn is_address(item: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| item.starts_with(scheme))
+/// True if an item is a text, or a file here: a picture that was sent to a server may have an address, or nothing.
+fn is_here(item: &Value, are_files: bool) -> bool {
+    let is_address = |item: &str| ["http://", "https://"].iter().any(|scheme| item.starts_with(scheme));
+    item.as_str().is_some_and(|item| !(item.is_empty() || are_files && is_address(item)))
 }
 
 /// The items of a gallery as a table.
@@ -190,19 +187,17 @@ struct MigrationItems {
 }
 
 impl MigrationItems {
-    fn of(gallery: &Gallery, are_files: bool) -> Result<Self, Error> {
+    fn of(gallery: &Gallery, place: usize, are_files: bool) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("fusemix-").tempdir();
         let folder = folder.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
         let path = folder.path().join("items.jsonl");
         let write = |cause| Error::Write { path: path.clone(), cause };
         let mut out = BufWriter::new(File::create_new(&path).map_err(write)?);
-        let item = gallery.info().columns.iter().position(|column| column == ITEM);
         let (mut rows, mut without) = (Vec::new(), Vec::new());
         for row in gallery.rows() {
             let Exhibit { id, metadata } = gallery.exhibit(row)?;
-            let item = item.and_then(|at| metadata[at].as_str()).unwrap_or_default();
-            // A picture that was sent to a server may have an address, or nothing.
-            if item.is_empty() || are_files && is_address(item) {
+            let item = &metadata[place];
+            if !is_here(item, are_files) {
                 without.push(id);
                 continue;
             }
