@@ -1,4 +1,4 @@
-//! Counts, options and sums of money in words.
+//! Counts, options, sums of money and command lines in words.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

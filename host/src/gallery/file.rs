@@ -67,8 +67,8 @@ fn mapped(file: &File, path: &Path, bytes: u64) -> Result<Mmap, GalleryError> {
     if there < bytes {
         return Err(GalleryError::Cut { path: path.to_owned(), bytes: there, needed: bytes });
     }
-    // SAFETY: bytes that count are never written again, and nobody takes them from the file: the folder is this program's own.
-    // A user who truncates a file under a running program ends it with a bus error.
+    // SAFETY: bytes that count are never written again, and nobody takes them from the file: the folder is this program's
+    // own. A user who truncates a file under a running program ends it with a bus error.
     let map = unsafe { MmapOptions::new().len(bytes as usize).map(file) };
     map.map_err(|cause| GalleryError::io("map", path, cause))
 }

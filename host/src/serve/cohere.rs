@@ -14,7 +14,7 @@ use super::embeddings::{Format, Packed, VALUES, parse_all, parts, shortened};
 use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
-use super::{answer, openapi, weighed};
+use super::{answer, item_schema, weighed};
 
 /// Items to embed: one of `texts`, `images` and `inputs`.
 #[derive(Deserialize, ToSchema)]
@@ -23,10 +23,10 @@ pub(super) struct EmbedRequest {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    #[schema(schema_with = openapi::items)]
+    #[schema(schema_with = item_schema::items)]
     texts: Option<Value>,
     #[serde(default)]
-    #[schema(schema_with = openapi::pictures)]
+    #[schema(schema_with = item_schema::pictures)]
     images: Option<Value>,
     /// Each with one part in its `content`.
     #[serde(default)]

@@ -15,7 +15,7 @@ use super::body::{Field, Whole};
 use super::error::Refusal;
 use super::given::Given;
 use super::item_key::ItemKey;
-use super::{answer, openapi, weighed};
+use super::{answer, item_schema, weighed};
 
 /// The most values in the JSON of an item: a message with a part, and what clients send beside.
 pub(super) const VALUES: usize = 16;
@@ -27,7 +27,7 @@ pub(super) struct EmbeddingsRequest {
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
-    #[schema(schema_with = openapi::items)]
+    #[schema(schema_with = item_schema::items)]
     input: Option<Value>,
     /// One item as a chat message, instead of `input`: a part of type `text`, `image_url` or `input_audio`.
     #[serde(default)]

@@ -15,6 +15,7 @@ mod figures;
 mod galleries;
 mod given;
 mod item_key;
+mod item_schema;
 mod items;
 mod keys;
 mod layout;

@@ -4,9 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use std::sync::Arc;
 use utoipa::OpenApi as _;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
 use super::app::App;
 use super::error::ErrorBody;
@@ -67,28 +66,6 @@ fn described(needs_keys: bool) -> OpenApi {
         }
     }
     document
-}
-
-/// The type of items: a text, an object, or a list of these.
-pub(super) fn items() -> Schema {
-    described_items(
-        "A text, or a list: texts, or objects with one of `text`, `image` and `audio` as their key. A picture or a sound is a \
-         data URI, base64, or a URL if the server may fetch it.",
-    )
-}
-
-/// The type of pictures: the same, but a text is a file.
-pub(super) fn pictures() -> Schema {
-    described_items("A data URI, base64, or a URL if the server may fetch it; or a list of these.")
-}
-
-fn described_items(description: &str) -> Schema {
-    let one = || {
-        let kinds = [Type::String, Type::Object].map(|kind| ObjectBuilder::new().schema_type(kind).build());
-        kinds.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item)
-    };
-    let list = ArrayBuilder::new().items(one()).build();
-    Schema::OneOf(one().item(list).description(Some(description)).build())
 }
 
 #[cfg(test)]

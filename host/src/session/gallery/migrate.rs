@@ -1,10 +1,8 @@
 //! A gallery whose model changes: its items embedded anew, or its vectors mapped into another space.
 
-use serde_json::Value;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::migration_items::{ID, MigrationItems, is_here};
 use super::{Added, COMMIT, GalleryColumns, ITEM};
 use crate::config::Recipe;
 use crate::dataset::Source;
@@ -15,9 +13,6 @@ use crate::session::model::Model;
 use crate::session::{ColumnForecast, Error, Event};
 use crate::space::AdapterKind;
 use crate::wording::count;
-
-/// The column of a gallery's ids on their way into another.
-const ID: &str = "id";
 
 /// The way of a gallery into another space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,56 +159,6 @@ fn check_latents(there: &Gallery, from: &Path) -> Result<(), Error> {
     match entry.is_some_and(|entry| entry.adapter != AdapterKind::Identity) {
         true => Err(Error::MapAdapted { gallery: from.to_owned(), tower: tower.clone(), run: run.clone() }),
         false => Ok(()),
-    }
-}
-
-/// True if an item is a text, or a file here: a picture that was sent to a server may have an address, or nothing.
-fn is_here(item: &Value, are_files: bool) -> bool {
-    let is_address = |item: &str| ["http://", "https://"].iter().any(|scheme| item.starts_with(scheme));
-    item.as_str().is_some_and(|item| !(item.is_empty() || are_files && is_address(item)))
-}
-
-/// The items of a gallery as a table.
-struct MigrationItems {
-    path: PathBuf,
-    /// The folder that it is in, which goes with it.
-    _folder: tempfile::TempDir,
-    /// What messages name.
-    gallery: PathBuf,
-    /// The gallery's row of each.
-    rows: Vec<usize>,
-    /// The ids of those that it has no item of: neither a text nor a file.
-    without: Vec<String>,
-}
-
-impl MigrationItems {
-    fn of(gallery: &Gallery, place: usize, are_files: bool) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("fusemix-").tempdir();
-        let folder = folder.map_err(|cause| Error::Write { path: std::env::temp_dir(), cause })?;
-        let path = folder.path().join("items.jsonl");
-        let write = |cause| Error::Write { path: path.clone(), cause };
-        let mut out = BufWriter::new(File::create_new(&path).map_err(write)?);
-        let (mut rows, mut without) = (Vec::new(), Vec::new());
-        for row in gallery.rows() {
-            let Exhibit { id, metadata } = gallery.exhibit(row)?;
-            let item = &metadata[place];
-            if !is_here(item, are_files) {
-                without.push(id);
-                continue;
-            }
-            rows.push(row);
-            let line = serde_json::json!({ID: id, ITEM: item});
-            serde_json::to_writer(&mut out, &line).map_err(|cause| write(cause.into()))?;
-            out.write_all(b"\n").map_err(write)?;
-        }
-        out.flush().map_err(write)?;
-        drop(out);
-        Ok(Self { path, _folder: folder, gallery: gallery.folder().to_owned(), rows, without })
-    }
-
-    /// The table. Its files are where the gallery says, or relative to the folder that the program runs in.
-    fn source(&self) -> Source {
-        Source { root: std::env::current_dir().ok(), shown: Some(self.gallery.clone()), ..Source::new(&self.path) }
     }
 }
 

@@ -4,6 +4,7 @@ mod codes;
 mod export;
 mod labels;
 mod migrate;
+mod migration_items;
 
 use serde_json::Value;
 use std::path::Path;
